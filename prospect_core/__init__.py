@@ -1,0 +1,28 @@
+"""PROSPECT core: the model, its training and the stateful stream runner of proactive video assistants.
+
+Importing this package loads neither torch nor transformers; the names below load what they need when first used.
+
+    python -c "import prospect_core; print(prospect_core.__version__)"
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "DSTSmolVLM": "prospect_core.model.modeling",
+    "DSTSmolVLMConfig": "prospect_core.model.configuration",
+    "DSTTrainingDataset": "prospect_core.train.dataset",
+    "DSTDataCollator": "prospect_core.train.collator",
+    "DSTTrainer": "prospect_core.train.trainer",
+    "VLMStreamRunner": "prospect_core.stream.runner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,76 @@
+"""Frozen dataclasses to and from JSON, strictly, and files that are either whole or absent.
+
+    python -c "from prospect_core.jsonio import *; from prospect_core.timeline import Step; print(load(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prospect_core.errors import DataError
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=None)
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def load(kind: type[T], data: bytes | str, where: str) -> T:
+    """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(kind).validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"]) or "the row"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise DataError(f"{where}: {path}: {first['msg']}{more}") from None
+
+
+def dump(value: Any, indent: int | None = None) -> str:
+    """A dataclass (or plain JSON value) as JSON text; NaN is refused."""
+    plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    separators = (",", ":") if indent is None else None
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+
+
+def read_json(path: Path) -> Any:
+    """Any JSON file; a missing or broken one is a `DataError` naming it."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from None
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder."""
+    payload = data.encode() if isinstance(data, str) else data
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

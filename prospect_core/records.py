@@ -1,0 +1,171 @@
+"""The prediction record: what runner, baselines, metrics, report and other models' adapters agree on. Pure.
+
+One `EpisodeRecord` an episode, whole: per-frame arrays, predicted utterances and transitions, refusals, compressions
+and the reference episode itself. Everything that varies from run to run (seconds) lies in an `EpisodeTiming` beside it.
+
+    python -c "from prospect_core.records import *; help(EpisodeRecord)"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+from prospect_core.timeline import Change, DialogState, Episode, TimelineError
+
+SCHEMA = 1
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True)
+class PredictedTransition:
+    """An accepted step change, at the video frame on which it was decided."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    frame: int
+    step: str
+    change: Change
+
+
+@dataclass(frozen=True)
+class PredictedUtterance:
+    """What the model said at a video frame; ``cut`` when the reply limit ended it before its end token."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    frame: int
+    text: str
+    tokens: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A state that the model wanted and the state machine does not allow."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    frame: int
+    step: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class CompressionEvent:
+    """What a context strategy did when the cache reached its budget; ``text`` is the new prompt where it was rebuilt."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    frame: int
+    strategy: str
+    tokens_before: int
+    tokens_after: int
+    bytes_before: int
+    bytes_after: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    strategy: str = "none"
+    budget: int | None = None
+    speaking_threshold: float = 0.5
+    update_threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """Everything that one replay predicted, beside the reference. Arrays have one entry a frame of the episode.
+
+    ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). A model without
+    probabilities gives empty arrays; metrics that need them are then undefined, never zero.
+    """
+
+    __pydantic_config__: ClassVar = _STRICT
+    schema: int
+    model: str
+    knobs: Knobs
+    episode: Episode
+    speaking_prob: tuple[float, ...] = ()
+    update_prob: tuple[float, ...] = ()
+    state_probs: tuple[tuple[tuple[float, float, float], ...], ...] = ()
+    cache_tokens: tuple[int, ...] = ()
+    cache_bytes: tuple[int, ...] = ()
+    utterances: tuple[PredictedUtterance, ...] = ()
+    transitions: tuple[PredictedTransition, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    compressions: tuple[CompressionEvent, ...] = ()
+    status: Literal["ok", "failed"] = "ok"
+    error: str = ""
+
+    def tracked_states(self) -> list[tuple[int, DialogState]]:
+        """[(frame, tracked state from this frame on)], beginning with the initial state before the first frame."""
+        state = self.episode.initial_state
+        out = [(self.episode.start_frame - 1, state)]
+        for item in self.transitions:
+            state = state.apply(item.step, item.change, item.frame / self.episode.fps)
+            out.append((item.frame, state))
+        return out
+
+    def problems(self) -> list[str]:
+        """Everything in this record that contradicts itself or its episode, one line each."""
+        episode, out = self.episode, []
+        if self.schema != SCHEMA:
+            return [f"{episode.id}: record schema {self.schema} is not {SCHEMA}"]
+        for name in ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes"):
+            length = len(getattr(self, name))
+            if length not in (0, episode.num_frames):
+                out.append(f"{episode.id}: {name} has {length} entries for {episode.num_frames} frames")
+        for row in self.state_probs:
+            if len(row) != len(episode.task.steps):
+                out.append(f"{episode.id}: state_probs has {len(row)} steps, the task {len(episode.task.steps)}")
+                break
+        for kind in ("utterances", "transitions", "refusals", "compressions"):
+            frames = [item.frame for item in getattr(self, kind)]
+            if frames != sorted(frames):
+                out.append(f"{episode.id}: {kind} are not in order of their frames")
+            if frames and not (episode.start_frame <= frames[0] and frames[-1] < episode.end_frame):
+                out.append(
+                    f"{episode.id}: {kind} lie outside frames {episode.start_frame}..{episode.end_frame - 1}"
+                )
+        if len({u.frame for u in self.utterances}) != len(self.utterances):
+            out.append(f"{episode.id}: two utterances on one frame")
+        try:
+            self.tracked_states()
+        except TimelineError as error:
+            out.append(f"{episode.id}: predicted {error}")
+        return out
+
+
+@dataclass(frozen=True)
+class EpisodeTiming:
+    """What varies from run to run: seconds by stage, and per frame where a plain pass measured them."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    episode: str
+    seconds: float
+    stages: dict[str, float]
+    frame_seconds: tuple[float, ...] = ()
+    compression_seconds: tuple[float, ...] = ()
+
+
+def predictions_digest(records: Iterable[EpisodeRecord]) -> str:
+    """sha256 over decisions, transitions, texts and compressions of all records, in order of episode id.
+
+    Probabilities and times are left out: they differ in the last digits between machines.
+    """
+    digest = hashlib.sha256()
+    for record in sorted(records, key=lambda r: r.episode.id):
+        body = {
+            "episode": record.episode.id,
+            "status": record.status,
+            "utterances": [[u.frame, u.text, u.cut] for u in record.utterances],
+            "transitions": [[t.frame, t.step, t.change] for t in record.transitions],
+            "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
+            "compressions": [asdict(c) for c in record.compressions],
+        }
+        digest.update(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+    return digest.hexdigest()
