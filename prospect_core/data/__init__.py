@@ -1,0 +1,1 @@
+"""Datasets on disk, the origin's formats, and video frames by presentation timestamp."""

@@ -1,0 +1,249 @@
+"""Our dataset on disk: videos as files, one JSONL row an episode, and ``dataset.json`` that ties them together.
+
+    dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
+    test.jsonl ...    one `prospect_core.timeline.Episode` a row
+    videos/...        the videos that the rows name, by paths inside the dataset
+
+    python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('data/workbench').splits)"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, ClassVar
+
+from prospect_core.data.video import FrameSource, open_frames
+from prospect_core.errors import DataError, did_you_mean
+from prospect_core.jsonio import dump, load, write_atomic
+from prospect_core.timeline import Episode, TimelineError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """One split: its file inside the dataset, number of episodes and sha256."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    file: str
+    episodes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """The contents of ``dataset.json``."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    schema: int
+    name: str
+    version: str
+    fps: float
+    splits: dict[str, SplitInfo]
+    videos: dict[str, str | None]
+    made_by: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset; rows are read when asked for."""
+
+    root: Path
+    info: DatasetInfo
+
+    @staticmethod
+    def open(root: str | Path) -> Dataset:
+        """Open a dataset folder; anything else is a `DataError` that says what is missing."""
+        root = Path(root)
+        file = root / "dataset.json"
+        if not file.is_file():
+            raise DataError(f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`")
+        info = load(DatasetInfo, file.read_bytes(), str(file))
+        if info.schema != SCHEMA:
+            raise DataError(f"{file}: schema {info.schema}, this version reads {SCHEMA}")
+        return Dataset(root, info)
+
+    @property
+    def splits(self) -> list[str]:
+        return list(self.info.splits)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of ``dataset.json``, which holds the digests of everything else."""
+        return sha256_file(self.root / "dataset.json")
+
+    def split_file(self, split: str) -> Path:
+        if split not in self.info.splits:
+            raise DataError(
+                f"{self.root}: no split {split!r}; it has {', '.join(self.splits)}{did_you_mean(split, self.splits)}"
+            )
+        return self.inside(self.info.splits[split].file)
+
+    def episodes(self, split: str, check: bool = True) -> Iterator[Episode]:
+        """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`."""
+        file = self.split_file(split)
+        try:
+            lines = file.open("rb")
+        except OSError as error:
+            raise DataError(f"{file}: {error.strerror}") from None
+        with lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                episode = load(Episode, line, f"{file}: row {number}")
+                if check:
+                    try:
+                        episode.validate()
+                    except TimelineError as error:
+                        raise DataError(f"{file}: row {number}: {error}") from None
+                yield episode
+
+    def inside(self, relative: str) -> Path:
+        """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise DataError(f"{self.root}: path {relative!r} leaves the dataset folder")
+        return self.root / relative
+
+    def frame_source(self, episode: Episode, size: int) -> FrameSource:
+        """The episode's video; a missing or too short file is a `DataError` naming it."""
+        path = self.inside(episode.video)
+        source = open_frames(path, episode.fps, size)
+        if source.num_frames < episode.end_frame:
+            raise DataError(
+                f"{path}: has {source.num_frames} frames at {episode.fps:g} fps, episode {episode.id} needs"
+                f" {episode.end_frame}; shorten the annotation or bring the whole video"
+            )
+        return source
+
+
+def write_dataset(
+    root: Path,
+    name: str,
+    version: str,
+    fps: float,
+    splits: Mapping[str, Iterable[Episode]],
+    made_by: str = "",
+    meta: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Write rows and ``dataset.json`` beside videos that already lie under ``root``; every row is validated first."""
+    root.mkdir(parents=True, exist_ok=True)
+    infos, videos = {}, set()
+    for split, episodes in splits.items():
+        rows = [episode.validate() for episode in episodes]
+        text = "".join(dump(row) + "\n" for row in rows)
+        write_atomic(root / f"{split}.jsonl", text)
+        infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
+        videos |= {row.video for row in rows}
+    with ThreadPoolExecutor() as pool:
+        digests = dict(zip(sorted(videos), pool.map(lambda v: _digest_or_none(root / v), sorted(videos)), strict=True))
+    info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}))
+    write_atomic(root / "dataset.json", dump(info, indent=1) + "\n")
+    return Dataset.open(root)
+
+
+def find_problems(dataset: Dataset, progress: Callable[[str], None] = lambda _: None) -> list[str]:
+    """Everything wrong with a dataset, one line each: rows, timelines, files, digests, videos, leaking splits."""
+    out: list[str] = []
+    owner: dict[str, str] = {}
+    ids: Counter[str] = Counter()
+    lengths: dict[tuple[str, float], int | str] = {}
+    for video, digest in dataset.info.videos.items():
+        path = dataset.inside(video)
+        if not path.is_file():
+            out.append(f"{path}: no such file; put the video there or correct the rows that name it")
+        elif digest is not None and sha256_file(path) != digest:
+            out.append(f"{path}: its sha256 is not the one in dataset.json")
+        progress(video)
+    for split, info in dataset.info.splits.items():
+        file = dataset.split_file(split)
+        if not file.is_file():
+            out.append(f"{file}: no such file")
+            continue
+        if sha256_file(file) != info.sha256:
+            out.append(f"{file}: its sha256 is not the one in dataset.json")
+        for number, line in enumerate(file.read_bytes().splitlines(), 1):
+            try:
+                episode = load(Episode, line, f"{file}: row {number}")
+            except DataError as error:
+                out.append(str(error))
+                continue
+            out += [f"{file}: row {number}: {problem}" for problem in episode.problems()]
+            ids[episode.id] += 1
+            if owner.setdefault(episode.video, split) != split:
+                out.append(f"{file}: row {number}: video {episode.video} also stands in split {owner[episode.video]}")
+            if episode.video not in dataset.info.videos:
+                out.append(f"{file}: row {number}: video {episode.video} is not listed in dataset.json")
+            key = (episode.video, episode.fps)
+            if key not in lengths:
+                lengths[key] = _length(dataset, episode)
+            length = lengths[key]
+            if isinstance(length, str):
+                out.append(length)
+                lengths[key] = 10**9
+            elif length < episode.end_frame:
+                out.append(
+                    f"{file}: row {number}: {episode.id} ends at frame {episode.end_frame},"
+                    f" its video {episode.video} has {length}"
+                )
+    out += [f"{dataset.root}: episode id {i!r} appears {n} times" for i, n in ids.items() if n > 1]
+    return list(dict.fromkeys(out))
+
+
+def statistics(dataset: Dataset, split: str) -> dict[str, Any]:
+    """Counts and rates of one split: episodes, videos, hours, turns, speaking share of frames, steps, transitions."""
+    episodes = list(dataset.episodes(split))
+    if not episodes:
+        return {"episodes": 0}
+    utterances = [e.utterances() for e in episodes]
+    frames = [e.num_frames for e in episodes]
+    words = [len(u.text.split()) for us in utterances for u in us]
+    length = {e.video: e.num_frames / e.fps for e in episodes}
+    return {
+        "episodes": len(episodes),
+        "videos": len(length),
+        "video hours": round(sum(length.values()) / 3600, 3),
+        "episode seconds (median)": round(median(e.num_frames / e.fps for e in episodes), 1),
+        "steps an episode (mean)": round(mean(len(e.task.steps) for e in episodes), 2),
+        "transitions an episode (mean)": round(mean(len(e.transitions()) for e in episodes), 2),
+        "assistant turns an episode (mean)": round(mean(len(us) for us in utterances), 2),
+        "user turns an episode (mean)": round(mean(len(e.user_turns()) for e in episodes), 2),
+        "words an assistant turn (mean)": round(mean(words), 2) if words else None,
+        "speaking frames (%)": round(100 * sum(len(us) for us in utterances) / sum(frames), 2),
+        "responsive turns (%)": round(
+            100 * sum(u.responsive for us in utterances for u in us) / max(1, len(words)), 1
+        ),
+        "user types": dict(sorted(Counter(e.user_type or "-" for e in episodes).items())),
+    }
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest_or_none(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
+
+
+def _length(dataset: Dataset, episode: Episode) -> int | str:
+    try:
+        return open_frames(dataset.inside(episode.video), episode.fps, 8).num_frames
+    except DataError as error:
+        return str(error)

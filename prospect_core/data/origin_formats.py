@@ -1,0 +1,320 @@
+"""ProAssist's prepared rows and the DST extension's clips, in and out, and ProAssist's matching windows.
+
+    prospect data import proassist_prepared.jsonl --output data/assembly --frames-root /data/assembly101
+
+Reading keeps the frames that the rows carry, and everything that our Episode has no place for travels in
+``meta["origin"]``, so that `to_prepared` and `to_dst_clip` give back the row that was read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError, frame_floor
+
+#: (late, early) in seconds: how late and how early a prediction may come; the first name found in the dataset's wins
+WINDOWS_S: dict[str, tuple[float, float]] = {
+    "narration": (2.5, 2.5),
+    "ego4d": (4.0, 8.5),
+    "epickitchens": (1.5, 3.0),
+    "holoassist": (1.5, 2.5),
+    "egoexolearn": (2.0, 3.5),
+    "assembly101": (2.0, 4.0),
+    "wtag": (3.0, 6.0),
+}
+OTHER_WINDOW_S = (2.5, 2.5)
+_PREPARED_KEYS = ("dataset", "video_uid", "frames_file", "start_frame_idx", "end_frame_idx", "fps", "conversation")
+_STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
+
+
+def window_for(dataset: str) -> tuple[float, float]:
+    """ProAssist's matching window (late, early) in seconds for a dataset's name."""
+    name = dataset.lower()
+    return next((window for key, window in WINDOWS_S.items() if key in name), OTHER_WINDOW_S)
+
+
+def read_origin(path: Path) -> list[Episode]:
+    """Episodes of a file in one of the origin's formats: JSON lines of prepared rows, or one DST clip or a list."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    episodes = []
+    for where, row in _rows(path, text):
+        try:
+            episode = from_dst_clip(row) if "dst" in row else from_prepared(row)
+            episodes.append(episode.validate())
+        except TimelineError as error:
+            raise DataError(f"{where}: {error}") from None
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            if isinstance(error, UserError):
+                raise DataError(f"{where}: {error}") from None
+            what = f"no field {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{where}: not a ProAssist prepared row nor a DST clip ({what})") from None
+    if not episodes:
+        raise DataError(f"{path}: holds no row")
+    return episodes
+
+
+def from_prepared(row: dict[str, Any]) -> Episode:
+    """A prepared row as an Episode. A turn is decided on the last frame of the frames before it, as the row has it."""
+    missing = [key for key in _PREPARED_KEYS if key not in row]
+    if missing:
+        raise UserError(f"the row has no field {missing[0]!r}")
+    meta = row.get("metadata") or {}
+    events, systems = [], []
+    last = row["start_frame_idx"]
+    for position, turn in enumerate(row["conversation"]):
+        role = turn["role"]
+        if role == "frames":
+            last = turn["end"] - 1
+        elif role == "system":
+            systems.append([position, turn["content"]])
+        elif role in ("user", "assistant"):
+            event = Event(
+                id=f"t{position}",
+                time=turn["time"],
+                kind=role,
+                text=turn["content"],
+                labels=turn.get("labels") or "",
+                progress=turn.get("progress") or "",
+                frame=last,
+            )
+            events.append(event)
+        else:
+            raise UserError(f"turn {position} has role {role!r}; known: system, frames, user, assistant")
+    user = meta.get("user_id") or meta.get("user_type") or "user"
+    kept = {key: value for key, value in row.items() if key not in ("conversation",)}
+    return Episode(
+        id=f"{row['video_uid']}.{user}.{row.get('clip_idx', 0)}",
+        video=row["frames_file"],
+        fps=row["fps"],
+        start_frame=row["start_frame_idx"],
+        end_frame=row["end_frame_idx"],
+        task=Task(meta.get("task_goal") or "", (), meta.get("knowledge") or ""),
+        events=tuple(events),
+        user_type=meta.get("user_type") or "",
+        dataset=row["dataset"],
+        file_order=True,
+        summary=meta.get("progress") or "",
+        meta={"origin": json.dumps({"row": kept, "systems": systems})},
+    )
+
+
+def to_prepared(episode: Episode) -> dict[str, Any]:
+    """The Episode as a prepared row (transitions have no place in that format and are left out)."""
+    origin = _origin(episode)
+    systems = dict(origin.get("systems", [[0, "You are a proactive assistant: watch the user and help unasked."]]))
+    turns: list[dict[str, Any]] = []
+    cursor = episode.start_frame
+
+    def flush() -> None:
+        while len(turns) in systems:
+            turns.append({"role": "system", "content": systems.pop(len(turns))})
+
+    flush()
+    for decision in episode.decisions():
+        event = decision.event
+        if event.kind == "transition":
+            continue
+        if decision.frame + 1 > cursor:
+            turns.append({"role": "frames", "start": cursor, "end": decision.frame + 1})
+            cursor = decision.frame + 1
+            flush()
+        turn = {"role": event.kind, "time": event.time, "content": event.text, "labels": event.labels}
+        if event.kind == "assistant":
+            turn["progress"] = event.progress
+        turns.append(turn)
+        flush()
+    if cursor < episode.end_frame:
+        turns.append({"role": "frames", "start": cursor, "end": episode.end_frame})
+        flush()
+    if "row" in origin:
+        return {key: turns if key == "conversation" else origin["row"][key] for key in _row_order(origin["row"])}
+    return {
+        "dataset": episode.dataset,
+        "video_uid": Path(episode.video).stem,
+        "clip_idx": 0,
+        "frames_file": episode.video,
+        "max_seq_len": 0,
+        "seq_len": 0,
+        "num_tokens_per_img": 1,
+        "use_img_sep_token": False,
+        "start_frame_idx": episode.start_frame,
+        "end_frame_idx": episode.end_frame,
+        "conversation": turns,
+        "fps": episode.fps,
+        "metadata": {
+            "user_type": episode.user_type,
+            "user_id": f"{episode.user_type}_0",
+            "task_goal": episode.task.goal,
+            "knowledge": _knowledge(episode.task),
+            "progress": episode.summary or None,
+            "add_knowledge": False,
+            "has_summary": bool(episode.summary),
+            "summary_only": False,
+            "quality": 0.0,
+        },
+    }
+
+
+def from_dst_clip(row: dict[str, Any]) -> Episode:
+    """A DST clip as an Episode with steps and transitions.
+
+    A turn keeps its ``start_frame`` where that lies within a second of its time; a frame that contradicts the time
+    (the origin anchored many events to the turn before them) gives way to the time rule.
+    """
+    fps, start = row["fps"], row["start_frame_idx"]
+    steps = tuple(Step(item["id"], item["name"]) for item in row["dst"] if item.get("type", "step") == "step")
+    events, turns, systems = [], [], []
+    for position, turn in enumerate(row["conversation"]):
+        role = turn["role"]
+        if role == "system":
+            systems.append([position, turn])
+            continue
+        if role not in ("user", "assistant", "DST_UPDATE"):
+            raise UserError(f"turn {position} has role {role!r}; known: system, user, assistant, DST_UPDATE")
+        anchored = abs(turn["start_frame"] - frame_floor(turn["time"], fps)) <= fps
+        frame = turn["start_frame"] if anchored else None
+        kept = {key: value for key, value in turn.items() if key not in ("role", "content", "time")}
+        if role == "DST_UPDATE":
+            for item in turn["content"]:
+                events.append(
+                    Event(
+                        id=f"t{position}.{item['id']}.{item['transition']}",
+                        time=turn["time"],
+                        kind="transition",
+                        step=item["id"],
+                        change=item["transition"],
+                        frame=frame,
+                    )
+                )
+        else:
+            events.append(Event(f"t{position}", turn["time"], role, text=turn["content"], frame=frame))
+        turns.append([position, kept])
+    initial = row.get("initial_dst_state")
+    task = Task(row["inferred_goal"], steps, row.get("inferred_knowledge", ""))
+    kept = {key: value for key, value in row.items() if key not in ("conversation",)}
+    return Episode(
+        id=f"{row['video_uid']}.{row.get('clip_idx', 0)}",
+        video=row["frames_file"],
+        fps=fps,
+        start_frame=start,
+        end_frame=row["end_frame_idx"],
+        task=task,
+        events=tuple(events),
+        initial=_initial(task, initial) if initial else None,
+        dataset=row.get("dataset", ""),
+        file_order=True,
+        meta={"origin": json.dumps({"row": kept, "systems": systems, "turns": turns})},
+    )
+
+
+def to_dst_clip(episode: Episode) -> dict[str, Any]:
+    """The Episode as a DST clip: one turn an event, each with the state before it (steps seen so far only)."""
+    origin = _origin(episode)
+    systems, extras = dict(origin.get("systems", [])), dict(origin.get("turns", []))
+    turns: list[dict[str, Any]] = []
+    state, seen = episode.initial_state, []
+
+    def flush() -> None:
+        while len(turns) in systems:
+            turns.append(systems.pop(len(turns)))
+
+    flush()
+    for decision in episode.decisions():
+        event = decision.event
+        extra = extras.get(len(turns), {"start_frame": decision.frame, "end_frame": decision.frame + 2, "labels": ""})
+        turn: dict[str, Any] = {"role": event.kind, "content": event.text, "time": event.time}
+        if event.kind == "transition" and event.change:
+            if event.step not in seen:
+                seen.append(event.step)
+            turn.update(role="DST_UPDATE", content=[{"id": event.step, "transition": event.change}])
+        turn.update({**extra, "dst_state": {step: state[step] for step in seen}})
+        turns.append(turn)
+        flush()
+        if event.kind == "transition" and event.change:
+            state = state.apply(event.step, event.change, event.time)
+    if "row" in origin:
+        return {key: turns if key == "conversation" else origin["row"][key] for key in _row_order(origin["row"])}
+    spans: dict[str, list[float]] = {step: [] for step in episode.task.step_ids}
+    for d in episode.decisions():
+        if d.event.step:
+            spans[d.event.step].append(d.event.time)
+    return {
+        "video_uid": Path(episode.video).stem,
+        "inferred_goal": episode.task.goal,
+        "inferred_knowledge": _knowledge(episode.task),
+        "video_labels": {},
+        "conversation": turns,
+        "dst": [
+            {"type": "step", "id": s.id, "start_ts": min(spans[s.id]), "end_ts": max(spans[s.id]), "name": s.name}
+            if spans[s.id]
+            else {"type": "step", "id": s.id, "start_ts": None, "end_ts": None, "name": s.name}
+            for s in episode.task.steps
+        ],
+        "frames_file": episode.video,
+        "start_frame_idx": episode.start_frame,
+        "end_frame_idx": episode.end_frame,
+        "dataset": episode.dataset,
+        "clip_idx": 0,
+        "fps": episode.fps,
+        **({"initial_dst_state": dict(zip(*_pairs(episode.initial), strict=True))} if episode.initial else {}),
+    }
+
+
+def steps_in(knowledge: str) -> tuple[Step, ...]:
+    """The numbered lines of a recipe as steps ``S1``, ``S2``, ..."""
+    found = [match for line in knowledge.splitlines() if (match := _STEP_LINE.match(line))]
+    return tuple(Step(f"S{match[1]}", match[2]) for match in found)
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path.suffix == ".jsonl":
+        numbered = [(f"{path}: row {n}", line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    else:
+        numbered = [(str(path), text)]
+    for where, piece in numbered:
+        try:
+            value = json.loads(piece)
+        except ValueError as error:
+            raise DataError(f"{where}: not JSON ({error})") from None
+        rows = value if isinstance(value, list) else [value]
+        for index, row in enumerate(rows):
+            place = f"{where}: entry {index}" if isinstance(value, list) else where
+            if not isinstance(row, dict):
+                raise DataError(f"{place}: a JSON object is needed, not {type(row).__name__}")
+            yield place, row
+
+
+def _row_order(row: dict[str, Any]) -> list[str]:
+    """Keys of the row as read, the conversation where the formats have it (before ``fps`` or ``dst``)."""
+    keys = list(row)
+    before = "dst" if "dst" in row else "fps"
+    keys.insert(keys.index(before), "conversation")
+    return keys
+
+
+def _origin(episode: Episode) -> dict[str, Any]:
+    return json.loads(episode.meta["origin"]) if "origin" in episode.meta else {}
+
+
+def _knowledge(task: Task) -> str:
+    numbered = "\n".join(f"{n}. {step.name}" for n, step in enumerate(task.steps, 1))
+    return task.knowledge or f"{task.goal}\n{numbered}"
+
+
+def _initial(task: Task, states: dict[str, Any]) -> DialogState:
+    unknown = [step for step in states if step not in task.step_ids]
+    if unknown:
+        raise UserError(f"the initial state names step {unknown[0]!r}, which the clip's steps do not have")
+    return DialogState(task.step_ids, tuple(states.get(step, "not_started") for step in task.step_ids))
+
+
+def _pairs(state: DialogState) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return state.step_ids, state.states

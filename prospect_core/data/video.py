@@ -1,0 +1,203 @@
+"""Frames of a video file by presentation timestamp: decoded once, in order, scaled as they are decoded.
+
+    python -c "from prospect_core.data.video import open_frames; s = open_frames('clip.mp4', fps=2, size=64); print(s.num_frames)"
+
+Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
+when it is shown later. Rotation metadata is applied. A frame ends up as ``(size, size, 3)`` uint8 RGB: the short side
+is scaled to ``size`` and the middle is cut out.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from prospect_core.errors import DataError
+from prospect_core.timeline import exact
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+#: pictures larger than this on either side are refused before they are scaled
+MAX_SIDE = 16384
+
+
+class FrameSource(Protocol):
+    """Anything that gives sampled frames: a video file or a file of stored frames."""
+
+    num_frames: int
+
+    def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
+        """Frames ``start .. end - 1`` in order, each (size, size, 3) uint8 RGB."""
+        ...
+
+
+class VideoFile:
+    """A video file sampled at ``fps``; its length is read from the packets, without decoding."""
+
+    def __init__(self, path: Path, fps: float, size: int) -> None:
+        self.path, self.fps, self.size = Path(path), exact(fps), size
+        self.num_frames = max(1, ceil(self._end() * self.fps))
+
+    def _open(self):  # type: ignore[no-untyped-def]
+        import av
+
+        if not self.path.is_file():
+            raise DataError(f"{self.path}: no such file; put the video there or correct the row that names it")
+        try:
+            container = av.open(str(self.path))
+        except (av.error.FFmpegError, OSError) as error:
+            raise DataError(f"{self.path}: not a readable video ({_reason(error)})") from None
+        if not container.streams.video:
+            container.close()
+            raise DataError(f"{self.path}: has no video stream")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        return container, stream
+
+    def _end(self) -> Fraction:
+        """Seconds at which the last picture stops being shown."""
+        import av
+
+        container, stream = self._open()
+        end = Fraction(0)
+        with container:
+            base = stream.time_base
+            usual = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)
+            pictures = 0
+            try:
+                for packet in container.demux(stream):
+                    if packet.pts is not None:
+                        shown = Fraction(packet.duration) * base if packet.duration else usual
+                        end = max(end, Fraction(packet.pts) * base + shown)
+                        pictures += 1
+            except (av.error.FFmpegError, OSError) as error:
+                raise DataError(f"{self.path}: breaks off at {float(end):.2f} s ({_reason(error)})") from None
+        if not pictures:
+            raise DataError(f"{self.path}: holds no picture with a timestamp")
+        return end
+
+    def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
+        """Frames ``start .. end - 1``; asking beyond the video's end is a `DataError`."""
+        import av
+
+        if end > self.num_frames:
+            raise DataError(
+                f"{self.path}: has {self.num_frames} frames at {float(self.fps):g} fps, frame {end - 1} is asked for;"
+                " shorten the annotation or bring the whole video"
+            )
+        container, stream = self._open()
+        wanted, shown = start, None
+        with container:
+            try:
+                for picture in container.decode(stream):
+                    if picture.pts is None:
+                        continue
+                    time = Fraction(picture.pts) * stream.time_base
+                    # everything due before this picture shows the one before it
+                    while wanted < end and shown is not None and Fraction(wanted) / self.fps < time:
+                        yield self._scale(shown)
+                        wanted += 1
+                    if wanted >= end:
+                        return
+                    shown = picture
+            except (av.error.FFmpegError, OSError) as error:
+                raise DataError(
+                    f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({_reason(error)})"
+                ) from None
+            if shown is None:
+                raise DataError(f"{self.path}: no picture could be decoded")
+            for _ in range(wanted, end):
+                yield self._scale(shown)
+
+    def _scale(self, picture: VideoFrame) -> np.ndarray:
+        if max(picture.width, picture.height) > MAX_SIDE:
+            raise DataError(f"{self.path}: {picture.width} x {picture.height} pictures; at most {MAX_SIDE} a side")
+        width, height = _cover(picture.width, picture.height, self.size)
+        array = picture.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+        turns = round((picture.rotation or 0) / 90) % 4
+        return _middle(np.rot90(array, turns) if turns else array, self.size)
+
+
+class FramesFile:
+    """A file of stored frames in the origin's format: an Arrow IPC stream, column ``frame``, base64 JPEG a row."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = Path(path), size
+        self._column = read_arrow(self.path, "frame")["frame"]
+        self.num_frames = len(self._column)
+
+    def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
+        """Frames ``start .. end - 1`` by row."""
+        from PIL import Image
+
+        if end > self.num_frames:
+            raise DataError(f"{self.path}: has {self.num_frames} frames, frame {end - 1} is asked for")
+        for row in range(start, end):
+            try:
+                image = Image.open(io.BytesIO(base64.b64decode(self._column[row].as_py()))).convert("RGB")
+            except (OSError, ValueError, TypeError) as error:
+                raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from None
+            image = image.resize(_cover(*image.size, self.size), Image.Resampling.BOX)
+            yield _middle(np.asarray(image), self.size)
+
+
+def open_frames(path: str | Path, fps: float, size: int) -> FrameSource:
+    """A video file, or an ``.arrow`` file of stored frames (whose own rate is taken to be ``fps``)."""
+    path = Path(path)
+    return FramesFile(path, size) if path.suffix == ".arrow" else VideoFile(path, fps, size)
+
+
+def read_arrow(path: Path, *columns: str) -> dict:
+    """Columns of an Arrow IPC stream file, memory-mapped; a missing, broken or other file is a `DataError`."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_stream(source).read_all()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from None
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise DataError(f"{path}: has no column {missing[0]!r}; it has {', '.join(table.column_names)}")
+    return {name: table.column(name) for name in table.column_names}
+
+
+def write_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 95) -> int:
+    """Write (H, W, 3) uint8 frames in the origin's format; returns how many."""
+    import pyarrow as pa
+    from PIL import Image
+
+    schema = pa.schema([("frame", pa.string())])
+    count = 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for frame in frames:
+            buffer = io.BytesIO()
+            Image.fromarray(frame).save(buffer, "JPEG", quality=quality)
+            writer.write_batch(pa.record_batch([[base64.b64encode(buffer.getvalue()).decode()]], schema=schema))
+            count += 1
+    return count
+
+
+def _cover(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height whose short side is ``size``, same aspect."""
+    short = min(width, height)
+    return max(size, round(width * size / short)), max(size, round(height * size / short))
+
+
+def _middle(array: np.ndarray, size: int) -> np.ndarray:
+    top, left = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
+    return np.ascontiguousarray(array[top : top + size, left : left + size])
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
