@@ -1,0 +1,172 @@
+"""`prospect`: data and training.
+
+    prospect --help
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prospect_core import __version__
+from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, DataError, UserError
+
+
+class Commands(click.Group):
+    """A click group whose user errors are one line with their own exit code; ``--debug`` shows the traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
+        debug = "--debug" in given
+        try:
+            code = super().main(*args, **kwargs)
+            sys.exit(code if isinstance(code, int) else 0)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted; what was finished is kept, start the same command again to go on", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except UserError as error:
+            if debug:
+                raise
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            sys.exit(EXIT_INCOMPLETE)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Train proactive streaming video assistants, and make and check their data."""
+
+
+@main.command()
+@click.argument("overrides", nargs=-1)
+@click.option("--cfg", is_flag=True, help="Print the resolved configuration and stop.")
+def train(overrides: tuple[str, ...], cfg: bool) -> None:
+    """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them)."""
+    from prospect_core.train.run import compose_config
+    from prospect_core.train.run import train as run_training
+
+    config = compose_config(list(overrides))
+    if cfg:
+        from omegaconf import OmegaConf
+
+        click.echo(OmegaConf.to_yaml(config), nl=False)
+        return
+    result = run_training(config, lambda line: click.echo(line, err=True))
+    for name, first in result.get("first", {}).items():
+        click.echo(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
+    click.echo(f"checkpoint: {config.output}")
+
+
+@main.group()
+def data() -> None:
+    """Make, import, check and describe datasets."""
+
+
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+def validate(root: Path) -> None:
+    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
+    from prospect_core.data.dataset import Dataset, find_problems
+
+    dataset = Dataset.open(root)
+    problems = find_problems(dataset)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise DataError(f"{root}: {len(problems)} problem(s)")
+    click.echo(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
+
+
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+def stats(root: Path) -> None:
+    """Counts and rates of every split."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_core.data.dataset import Dataset, statistics
+
+    dataset = Dataset.open(root)
+    columns = {split: statistics(dataset, split) for split in dataset.splits}
+    table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
+    for key in dict.fromkeys(key for values in columns.values() for key in values):
+        table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
+    Console().print(table)
+
+
+@data.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
+def import_(source: Path, output: Path, split: str, name: str | None) -> None:
+    """Import ProAssist prepared rows (.jsonl) or DST clips (.json). Frames go to OUTPUT at the paths the rows name."""
+    from prospect_core.data.dataset import write_dataset
+    from prospect_core.data.origin_formats import read_origin
+
+    if (output / "dataset.json").exists():
+        raise UserError(f"{output}: is a dataset already; choose another folder")
+    episodes = read_origin(source)
+    rates = {episode.fps for episode in episodes}
+    if len(rates) > 1:
+        raise UserError(f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart")
+    title = name or episodes[0].dataset or source.stem
+    dataset = write_dataset(output, title, "1", rates.pop(), {split: episodes}, f"imported from {source.name}")
+    missing = [video for video, digest in dataset.info.videos.items() if digest is None]
+    click.echo(f"{output}: {len(episodes)} episodes in split {split!r}")
+    if missing:
+        click.echo(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+
+
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
+@click.option("--train", "train_", default=240, show_default=True, help="Number of training videos.")
+@click.option("--val", default=20, show_default=True, help="Number of validation videos.")
+@click.option("--test", default=60, show_default=True, help="Number of test videos.")
+def workbench(output: Path, seed: int, train_: int, val: int, test: int) -> None:
+    """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
+    from prospect_core.workbench.generate import generate
+
+    splits = {name: count for name, count in (("train", train_), ("val", val), ("test", test)) if count}
+    if not splits or min(splits.values()) < 0:
+        raise UserError("give at least one of --train, --val, --test a number above 0")
+    with progress_bar("videos") as advance:
+        dataset = generate(output, seed, splits, progress=advance)
+    click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+
+
+def progress_bar(what: str) -> Any:
+    """A rich progress bar on standard error, as a context that gives ``advance(done, total)``."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def bar():  # type: ignore[no-untyped-def]
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar()
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -1,0 +1,91 @@
+"""Configuration of `DSTSmolVLM`: a SmolVLM2 backbone, how frames become tokens, the heads, and the runner's limits.
+
+    python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print(DSTSmolVLMConfig().to_json_string())"
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
+
+FRAME_TOKENS = (1, 4, 9, 16)
+
+
+class DSTSmolVLMConfig(PreTrainedConfig):
+    """SmolVLM2 with four objectives.
+
+    ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. Thresholds are probabilities in 0..1;
+    ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
+    is 0 for a model that was never trained, which evaluation refuses.
+    """
+
+    model_type = "dst_smolvlm"
+    sub_configs = {"vision_config": SmolVLMVisionConfig, "text_config": AutoConfig}  # noqa: RUF012
+
+    def __init__(
+        self,
+        vision_config: dict[str, Any] | PreTrainedConfig | None = None,
+        text_config: dict[str, Any] | PreTrainedConfig | None = None,
+        scale_factor: int = 2,
+        tokens_per_frame: int = 4,
+        image_token_id: int = 2,
+        pad_token_id: int = 0,
+        eos_token_id: int = 1,
+        state_head_size: int = 128,
+        tie_word_embeddings: bool = True,
+        speaking_threshold: float = 0.5,
+        update_threshold: float = 0.5,
+        thresholds_data: str = "",
+        max_user_tokens: int = 64,
+        max_reply_tokens: int = 48,
+        recent_utterances: int = 2,
+        update_rest_frames: int = 2,
+        max_context: int = 2048,
+        trained_steps: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        side = 0
+        if tokens_per_frame not in (0, *FRAME_TOKENS):
+            raise ValueError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
+        self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
+        self.text_config = _text(text_config)
+        self.scale_factor = scale_factor
+        side = self.vision_config.image_size // self.vision_config.patch_size // scale_factor
+        if tokens_per_frame > side * side:
+            raise ValueError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")
+        self.tokens_per_frame = tokens_per_frame or side * side
+        self.image_token_id = image_token_id
+        self.state_head_size = state_head_size
+        self.speaking_threshold = speaking_threshold
+        self.update_threshold = update_threshold
+        self.thresholds_data = thresholds_data
+        self.max_user_tokens = max_user_tokens
+        self.max_reply_tokens = max_reply_tokens
+        self.recent_utterances = recent_utterances
+        self.update_rest_frames = update_rest_frames
+        self.max_context = max_context
+        self.trained_steps = trained_steps
+        super().__init__(
+            tie_word_embeddings=tie_word_embeddings, pad_token_id=pad_token_id, eos_token_id=eos_token_id, **kwargs
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square frames in pixels."""
+        return int(self.vision_config.image_size)
+
+
+def _sub(kind: type, value: Any) -> Any:
+    return value if isinstance(value, PreTrainedConfig) else kind(**(value or {}))
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, PreTrainedConfig):
+        return value
+    options = dict(value or {})
+    return AutoConfig.for_model(options.pop("model_type", "llama"), **options)
+
+
+AutoConfig.register("dst_smolvlm", DSTSmolVLMConfig)

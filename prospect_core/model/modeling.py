@@ -1,0 +1,206 @@
+"""`DSTSmolVLM`: SmolVLM2 that reads a stream of frames and text and answers four questions at every frame.
+
+Speaking (1 logit), DST update (1 logit), DST state (3 logits a step) and, from the LM head, the response.
+
+    python -c "from prospect_core.model.modeling import DSTSmolVLM; from prospect_core.model.configuration import *; print(DSTSmolVLM)"
+
+Shape letters: B batch, T tokens, N frames in the batch, F frames of a sequence, I tokens a frame, K steps, D hidden,
+V vocabulary, H W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AutoModel, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
+from transformers.utils import ModelOutput
+
+from prospect_core.model.configuration import DSTSmolVLMConfig
+
+
+class CheckpointError(ValueError):
+    """A checkpoint whose tensors are not exactly the model's."""
+
+
+@dataclass
+class DSTOutput(ModelOutput):
+    """Hidden states of every token and the three decisions of every frame (logits)."""
+
+    hidden_BTD: Tensor | None = None
+    speaking_BF: Tensor | None = None
+    update_BF: Tensor | None = None
+    state_BFK3: Tensor | None = None
+
+
+class StateHead(nn.Module):
+    """Three logits for each step, from a frame's hidden state and the hidden state at the step's marker.
+
+    Works for any number of steps: each pair (frame, marker) is scored alone.
+    """
+
+    def __init__(self, hidden: int, width: int) -> None:
+        super().__init__()
+        self.frame = nn.Linear(hidden, 2 * width)
+        self.marker = nn.Linear(hidden, 2 * width)
+        self.out = nn.Linear(width, 3)
+
+    def forward(self, frame_BFD: Tensor, marker_BKD: Tensor) -> Tensor:
+        """(B, F, D) and (B, K, D) to (B, F, K, 3)."""
+        frame_sum, frame_gate = self.frame(frame_BFD)[:, :, None].chunk(2, dim=-1)
+        marker_sum, marker_gate = self.marker(marker_BKD)[:, None].chunk(2, dim=-1)
+        return self.out(functional.gelu(frame_sum + marker_sum + frame_gate * marker_gate))
+
+
+class DSTSmolVLM(PreTrainedModel):
+    """SmolVLM2 backbone with the speaking, update and state heads; see the module's docstring."""
+
+    config_class = DSTSmolVLMConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["SmolVLMVisionAttention", "LlamaDecoderLayer"]  # noqa: RUF012
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: DSTSmolVLMConfig) -> None:
+        super().__init__(config)
+        self.model = SmolVLMModel(config)  # type: ignore[arg-type]
+        hidden, vocab = config.text_config.hidden_size, config.text_config.vocab_size
+        # tied: the embedding table itself is used, so that there is no second tensor to keep in step
+        self.lm_head = None if config.tie_word_embeddings else nn.Linear(hidden, vocab, bias=False)
+        self.speaking_head = nn.Linear(hidden, 1)
+        self.update_head = nn.Linear(hidden, 1)
+        self.state_head = StateHead(hidden, config.state_head_size)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, but strict: any missing, unexpected or misshapen tensor is a `CheckpointError`."""
+        want_info = kwargs.pop("output_loading_info", False)
+        kwargs["use_safetensors"] = True
+        try:
+            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        except RuntimeError as error:
+            raise CheckpointError(f"{args[0]}: {str(error).strip().splitlines()[0]}") from None
+        wrong = [(kind, sorted(map(str, info[kind]))) for kind in info if "keys" in kind and info[kind]]
+        if wrong:
+            text = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names[:3])} ({len(names)})" for kind, names in wrong)
+            raise CheckpointError(f"{args[0]}: does not fit the model ({text})")
+        return (model, info) if want_info else model
+
+    def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
+        """Normalised frames (N, 3, H, W) to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
+        patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state
+        tokens_NGD = self.model.connector(patches)
+        frames, count, width = tokens_NGD.shape
+        wanted = self.config.tokens_per_frame
+        if wanted == count:
+            return tokens_NGD
+        side, target = round(count**0.5), round(wanted**0.5)
+        grid = tokens_NGD.transpose(1, 2).reshape(frames, width, side, side)
+        return functional.adaptive_avg_pool2d(grid, target).flatten(2).transpose(1, 2)
+
+    def joint_embed(self, ids_BT: Tensor, frames_NID: Tensor | None = None) -> Tensor:
+        """Token embeddings (B, T, D) with the frames' embeddings in the image slots, in reading order.
+
+        The number of slots must be N * I: anything else raises ValueError.
+        """
+        slots_BT = ids_BT == self.config.image_token_id
+        embeds_BTD = self.model.text_model.get_input_embeddings()(ids_BT)
+        given = 0 if frames_NID is None else frames_NID.shape[0] * frames_NID.shape[1]
+        if int(slots_BT.sum()) != given:
+            raise ValueError(f"{int(slots_BT.sum())} frame slots in the tokens, {given} frame embeddings")
+        if frames_NID is None:
+            return embeds_BTD
+        return embeds_BTD.masked_scatter(slots_BT[..., None], frames_NID.to(embeds_BTD.dtype))
+
+    def read(
+        self,
+        embeds_BTD: Tensor,
+        attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Hidden states (B, T, D) of the text model; with a cache, its keys and values are appended to it."""
+        return self.model.text_model(
+            inputs_embeds=embeds_BTD,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+            use_cache=past_key_values is not None,
+        ).last_hidden_state
+
+    def lm_logits(self, hidden: Tensor) -> Tensor:
+        """Next-token logits (..., V) of hidden states (..., D)."""
+        if self.lm_head is not None:
+            return self.lm_head(hidden)
+        return functional.linear(hidden, self.model.text_model.get_input_embeddings().weight)
+
+    def decide(self, frame_BFD: Tensor, marker_BKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of speaking (B, F), update (B, F) and state (B, F, K, 3)."""
+        speaking_BF = self.speaking_head(frame_BFD).squeeze(-1)
+        update_BF = self.update_head(frame_BFD).squeeze(-1)
+        return speaking_BF, update_BF, self.state_head(frame_BFD, marker_BKD)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        frame_embeds: Tensor | None = None,
+        frame_index: Tensor | None = None,
+        marker_index: Tensor | None = None,
+    ) -> DSTOutput:
+        """One causal pass over whole sequences.
+
+        input_ids (B, T); pixel_values (N, 3, H, W) or frame_embeds (N, I, D) of all frames in reading order;
+        frame_index (B, F) and marker_index (B, K): positions of each frame's last token and each step's marker,
+        padded with -1 (decisions at padded places mean nothing).
+        """
+        if pixel_values is not None:
+            frame_embeds = self.encode_frames(pixel_values)
+        hidden_BTD = self.read(self.joint_embed(input_ids, frame_embeds), attention_mask)
+        if frame_index is None or marker_index is None:
+            return DSTOutput(hidden_BTD=hidden_BTD)
+        decisions = self.decide(pick(hidden_BTD, frame_index), pick(hidden_BTD, marker_index))
+        return DSTOutput(hidden_BTD, *decisions)
+
+    @torch.no_grad()
+    def fast_greedy_generate(self, hidden_1D: Tensor, cache: Cache, limit: int) -> tuple[list[int], bool]:
+        """Decode greedily after the token whose hidden state is given, through the cache, up to and including eos.
+
+        Returns the tokens without eos, and whether the limit cut them. The cache then holds everything returned
+        and the eos, so that the context is what training shows.
+        """
+        eos = self.config.eos_token_id
+        tokens: list[int] = []
+        for _ in range(limit):
+            token = int(self.lm_logits(hidden_1D)[0].argmax())
+            if token == eos:
+                break
+            tokens.append(token)
+            hidden_1D = self._append(token, cache)
+        else:
+            self._append(eos, cache)
+            return tokens, True
+        self._append(eos, cache)
+        return tokens, False
+
+    def _append(self, token: int, cache: Cache) -> Tensor:
+        ids = torch.tensor([[token]], device=self.device)
+        return self.read(self.joint_embed(ids), past_key_values=cache)[:, -1]
+
+
+def pick(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:
+    """Hidden states at positions (B, X), -1 for padding (which gives position 0's): (B, X, D)."""
+    index = index_BX.clamp(min=0)[..., None].expand(-1, -1, hidden_BTD.shape[-1])
+    return hidden_BTD.gather(1, index)
+
+
+AutoModel.register(DSTSmolVLMConfig, DSTSmolVLM)

@@ -1,0 +1,71 @@
+"""Tokenizers with our special tokens, and frames as normalised tensors.
+
+    python -c "from prospect_core.model.processing import train_tokenizer; t = train_tokenizer(['put the red cube away'], 300); print(t('red').input_ids)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PAD, EOS, IMAGE, STEP, DST, ASST, USER, SUM = "<pad>", "<eos>", "<image>", "<step>", "[DST]", "[ASST]", "[USER]", "[SUM]"
+SPECIAL_TOKENS = (PAD, EOS, IMAGE, STEP, DST, ASST, USER, SUM)
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the special tokens; each has its own row in the embedding table."""
+
+    pad: int
+    eos: int
+    image: int
+    step: int
+    dst: int
+    asst: int
+    user: int
+    sum: int
+
+    @staticmethod
+    def of(tokenizer: Any) -> SpecialIds:
+        """Looked up in a tokenizer; one that lacks a special token, or shares one id among two, is refused."""
+        ids = [tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS]
+        lacking = [t for t, i in zip(SPECIAL_TOKENS, ids, strict=True) if i is None or i == tokenizer.unk_token_id]
+        if lacking or len(set(ids)) != len(ids):
+            raise ValueError(f"the tokenizer lacks special tokens {lacking or SPECIAL_TOKENS}")
+        return SpecialIds(*ids)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+    """A byte-level BPE tokenizer of at most ``vocab_size`` entries; the same texts give the same tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
+    )
+
+
+def add_special_tokens(tokenizer: Any) -> int:
+    """Add our special tokens to a published tokenizer, pad apart from eos; returns the number of new entries."""
+    added = tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
+    return added + tokenizer.add_special_tokens({"pad_token": PAD, "eos_token": EOS})
+
+
+def to_pixels(frames: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in -1..1, so that a black frame is not zero."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

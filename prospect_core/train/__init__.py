@@ -1,0 +1,1 @@
+"""Training: stateless windows of episodes, four objectives, `transformers.Trainer`."""

@@ -1,0 +1,49 @@
+"""`DSTDataCollator`: windows of different lengths as one padded batch of tensors.
+
+    python -c "from prospect_core.train.collator import DSTDataCollator; help(DSTDataCollator)"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from prospect_core.model.processing import to_pixels
+from prospect_core.sequence import IGNORE, TokenSequence
+
+
+@dataclass(frozen=True)
+class DSTDataCollator:
+    """Pads on the right. The attention mask comes from the lengths, never from comparing ids with the pad id."""
+
+    pad_token_id: int
+
+    def __call__(self, items: list[tuple[TokenSequence, np.ndarray]]) -> dict[str, Tensor]:
+        sequences = [sequence for sequence, _ in items]
+        lengths = torch.tensor([len(s.ids) for s in sequences])
+        ids_BT = _pad([s.ids for s in sequences], self.pad_token_id)
+        steps = max(len(s.markers) for s in sequences)
+        frames = max(len(s.frames) for s in sequences)
+        states_BFK = torch.full((len(items), frames, steps), IGNORE)
+        for row, sequence in enumerate(sequences):
+            if sequence.markers:
+                states_BFK[row, : len(sequence.frames), : len(sequence.markers)] = torch.tensor(sequence.states)
+        return {
+            "input_ids": ids_BT,
+            "attention_mask": (torch.arange(ids_BT.shape[1])[None] < lengths[:, None]).long(),
+            "pixel_values": to_pixels(np.concatenate([pixels for _, pixels in items])),
+            "frame_index": _pad([s.frame_last for s in sequences], -1),
+            "marker_index": _pad([s.markers for s in sequences], -1),
+            "labels": _pad([s.lm_labels for s in sequences], IGNORE),
+            "speaking_labels": _pad([s.speaking for s in sequences], IGNORE),
+            "update_labels": _pad([s.update for s in sequences], IGNORE),
+            "state_labels": states_BFK,
+        }
+
+
+def _pad(rows: list[list[int]], value: int) -> Tensor:
+    return pad_sequence([torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=value)
