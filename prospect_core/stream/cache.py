@@ -1,0 +1,23 @@
+"""The KV cache of one stream: transformers' dynamic cache with its length and exact size.
+
+    python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache().length)"
+"""
+
+from __future__ import annotations
+
+from transformers.cache_utils import DynamicCache
+
+
+class StreamCache(DynamicCache):
+    """Grows by what is read. Our own code asks it only for these two numbers."""
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return int(self.get_seq_length())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values over all layers."""
+        tensors = [t for layer in self.layers if layer.is_initialized for t in (layer.keys, layer.values)]
+        return sum(t.numel() * t.element_size() for t in tensors)

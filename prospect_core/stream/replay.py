@@ -1,0 +1,90 @@
+"""Replay: a recorded episode through a stream model, as if live, into a prediction record.
+
+    python -c "from prospect_core.stream.replay import replay; help(replay)"
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prospect_core.data.video import FrameSource
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.model.processing import to_pixels
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.stream.runner import StepOutput, StreamModel
+from prospect_core.timeline import Episode
+
+ENCODE_BATCH = 64
+
+
+def replay(
+    model: StreamModel, episode: Episode, frames: Iterable[Any], knobs: Knobs, name: str
+) -> tuple[EpisodeRecord, EpisodeTiming]:
+    """Reset, then one step a frame. A user turn that comes right after a frame is given with the next one.
+
+    ``frames`` are the episode's, in order, in any form that the model's ``step`` takes.
+    """
+    begin = time.perf_counter()
+    users: dict[int, list[str]] = {}
+    for frame, event in episode.user_turns():
+        users.setdefault(frame + 1, []).append(event.text)
+    model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
+    steps: list[StepOutput] = []
+    for number, frame in zip(range(episode.start_frame, episode.end_frame), frames, strict=True):
+        said = " ".join(users.get(number, ()))
+        steps.append(model.step(frame, said or None))
+    seconds = time.perf_counter() - begin
+    record = EpisodeRecord(
+        schema=SCHEMA,
+        model=name,
+        knobs=knobs,
+        episode=episode,
+        speaking_prob=tuple(round(s.speaking_prob, 6) for s in steps),
+        update_prob=tuple(round(s.update_prob, 6) for s in steps),
+        state_probs=tuple(_rows(s.state_probs) for s in steps),
+        cache_tokens=tuple(s.cache_tokens for s in steps),
+        cache_bytes=tuple(s.cache_bytes for s in steps),
+        utterances=tuple(s.utterance for s in steps if s.utterance),
+        transitions=tuple(t for s in steps for t in s.transitions),
+        refusals=tuple(r for s in steps for r in s.refusals),
+        compressions=tuple(s.compression for s in steps if s.compression),
+    )
+    timing = EpisodeTiming(
+        episode.id,
+        seconds,
+        {"stream": seconds},
+        tuple(s.seconds for s in steps),
+        tuple(s.compression_seconds for s in steps if s.compression),
+    )
+    return record, timing
+
+
+@torch.no_grad()
+def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
+    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
+    parts = [
+        model.encode_frames(to_pixels(np.stack(batch)).to(model.device))
+        for batch in _batches(source.frames(start, end), ENCODE_BATCH)
+    ]
+    return torch.cat(parts)
+
+
+def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _rows(probs: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    return tuple((round(float(a), 6), round(float(b), 6), round(float(c), 6)) for a, b, c in probs)
