@@ -5,43 +5,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from prospect_core import __version__
-from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, DataError, UserError
-
-
-class Commands(click.Group):
-    """A click group whose user errors are one line with their own exit code; ``--debug`` shows the traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["standalone_mode"] = False
-        given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
-        debug = "--debug" in given
-        try:
-            code = super().main(*args, **kwargs)
-            sys.exit(code if isinstance(code, int) else 0)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted; what was finished is kept, start the same command again to go on", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except UserError as error:
-            if debug:
-                raise
-            click.echo(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except OSError as error:
-            if debug:
-                raise
-            where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"error: {where}{error.strerror or error}", err=True)
-            sys.exit(EXIT_INCOMPLETE)
+from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import Commands, progress_bar
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -148,24 +119,6 @@ def workbench(output: Path, seed: int, train_: int, val: int, test: int) -> None
     with progress_bar("videos") as advance:
         dataset = generate(output, seed, splits, progress=advance)
     click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
-
-
-def progress_bar(what: str) -> Any:
-    """A rich progress bar on standard error, as a context that gives ``advance(done, total)``."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextmanager
-    def bar():  # type: ignore[no-untyped-def]
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task(what, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-
-    return bar()
 
 
 def _cell(value: Any) -> str:

@@ -142,13 +142,12 @@ class EpisodeRecord:
 
 @dataclass(frozen=True)
 class EpisodeTiming:
-    """What varies from run to run: seconds by stage, and per frame where a plain pass measured them."""
+    """What varies from run to run: seconds by stage, and of each compression."""
 
     __pydantic_config__: ClassVar = _STRICT
     episode: str
     seconds: float
     stages: dict[str, float]
-    frame_seconds: tuple[float, ...] = ()
     compression_seconds: tuple[float, ...] = ()
 
 

@@ -229,27 +229,28 @@ class Episode:
         return out
 
     def utterances(self) -> list[Utterance]:
-        """Reference utterances by frame; responsive when no other utterance came since the user last spoke
-        and the user spoke within the last 5 seconds."""
-        out: list[Utterance] = []
-        asked: int | None = None
+        """Reference utterances by frame; turns on one frame are joined."""
+        turns: dict[int, list[Event]] = {}
         for decision in self.decisions():
-            event, frame = decision.event, decision.frame
-            if event.kind == "user":
-                asked = frame
-            elif event.kind == "assistant":
-                if out and out[-1].frame == frame:
-                    last = out[-1]
-                    out[-1] = replace(
-                        last,
-                        text=f"{last.text} {event.text}".strip(),
-                        ids=(*last.ids, event.id),
-                        events=(*last.events, event),
-                    )
-                    continue
-                responsive = asked is not None and frame - asked <= 5 * self.fps
-                out.append(Utterance(frame, event.text, (event.id,), responsive, (event,)))
-                asked = None
+            if decision.event.kind == "assistant":
+                turns.setdefault(decision.frame, []).append(decision.event)
+        responsive = self.responsive(turns)
+        return [
+            Utterance(frame, " ".join(e.text.strip() for e in events), tuple(e.id for e in events), frame in responsive, tuple(events))
+            for frame, events in turns.items()
+        ]
+
+    def responsive(self, frames: Iterable[int]) -> set[int]:
+        """Which of these utterance frames answer the user: the first within 5 seconds after a user turn.
+
+        The rule is the same for reference and predicted utterances; all others are proactive.
+        """
+        asked = [frame for frame, _ in self.user_turns()]
+        out, previous = set(), -1
+        for frame in sorted(frames):
+            if any(previous <= user < frame <= user + 5 * self.fps for user in asked):
+                out.add(frame)
+            previous = frame
         return out
 
     def transitions(self) -> list[tuple[int, str, Change]]:

@@ -59,7 +59,6 @@ def replay(
         episode.id,
         seconds,
         {"stream": seconds},
-        tuple(s.seconds for s in steps),
         tuple(s.compression_seconds for s in steps if s.compression),
     )
     return record, timing

@@ -17,6 +17,7 @@ from typing import Any
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
+from prospect_core.terminal import quiet_transformers
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 
 
@@ -38,8 +39,7 @@ def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
     """Train and write the checkpoint; returns the first and last reported losses."""
     import torch
     from omegaconf import OmegaConf
-    from transformers import TrainingArguments, set_seed
-    from transformers.utils import logging as hf_logging
+    from transformers import PrinterCallback, TrainingArguments, set_seed
 
     from prospect_core.model.checkpoint import load_checkpoint
     from prospect_core.model.configuration import DSTSmolVLMConfig
@@ -51,8 +51,7 @@ def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
     from prospect_core.train.sampling import WindowSampler
     from prospect_core.train.trainer import DSTTrainer, RedrawWindows
 
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
+    quiet_transformers()
     output = Path(config.output)
     if (output / "config.json").exists():
         raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
@@ -92,6 +91,7 @@ def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
         dataloader_drop_last=len(dataset) >= config.train.batch_size,
         seed=config.train.seed,
     )
@@ -108,8 +108,6 @@ def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
         warmup=config.train.warmup,
         callbacks=[RedrawWindows(dataset), log.callback()],
     )
-    from transformers import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     model.config.trained_steps += trainer.state.global_step

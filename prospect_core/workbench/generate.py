@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from prospect_core import __version__
+from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.errors import UserError
 from prospect_core.timeline import Episode, frame_ceil
@@ -62,8 +63,7 @@ def generate(
 
 def cached(split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
     """The built-in set of one split from the cache folder, generated on first use."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prospect"
-    root = base / f"workbench-{WORLD_VERSION}-{seed}-{split}"
+    root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}"
     return Dataset.open(root) if root.exists() else generate(root, seed, {split: SPLITS[split]}, progress=progress)
 
 

@@ -1,0 +1,231 @@
+"""`prospect-eval`: replay, score, report.
+
+    prospect-eval --help
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prospect_core import __version__
+from prospect_core.errors import EXIT_INCOMPLETE, UserError, choose
+from prospect_core.terminal import Commands, progress_bar
+
+if TYPE_CHECKING:
+    from prospect_core.data.dataset import Dataset
+
+SUITES = ("workbench",)
+HEADLINE = (
+    "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
+    "meteor_exact_stem", "similarity", "answer_accuracy@past", "dst_jga", "dst_head_jga", "transition_f1@2s",
+    "cache_peak_tokens", "cache_peak_bytes", "compressions",
+)  # fmt: skip
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Measure proactive streaming video assistants: replay, score, report."""
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data or --suite, --split, --limit, --device: the same for every command that replays."""
+    for option in reversed(
+        (
+            click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
+            click.option("--suite", help=f"A built-in suite: {', '.join(SUITES)}."),
+            click.option("--split", default=None, help="Split to replay [default: test; calibrate: val]."),
+            click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
+            click.option("--device", default="cpu", show_default=True, help="Torch device."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--ckpt", required=True, help="A checkpoint folder, a shipped name, or baseline:NAME.")
+@data_options
+@click.option("--strategy", default="none", show_default=True, help="What to do when the context reaches its budget.")
+@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
+@click.option("--speaking-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
+@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+def run(
+    ckpt: str,
+    data: Path | None,
+    suite: str | None,
+    split: str | None,
+    limit: int | None,
+    device: str,
+    strategy: str,
+    budget: int | None,
+    speaking_threshold: float | None,
+    update_threshold: float | None,
+    output: Path | None,
+    on_error: str,
+) -> None:
+    """Replay a test split through a model, score it and write the report. Starting it again goes on."""
+    from prospect_eval.adapters import open_predictor
+    from prospect_eval.run import RunConfig, code_digest, infer, select
+
+    dataset, split = _dataset(data, suite, split or "test")
+    episodes = select(dataset, split, limit)
+    predictor = open_predictor(
+        ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device
+    )
+    knobs = predictor.knobs
+    config = RunConfig(
+        ckpt, predictor.digest, str(dataset.root), dataset.digest, split, limit, knobs, code_digest()
+    )  # fmt: skip
+    folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs.strategy, knobs.budget)
+    (folder / "DONE.json").unlink(missing_ok=True)
+    begin = time.monotonic()
+    with progress_bar("replay") as advance:
+        outcome = infer(folder, config, predictor, episodes, on_error, advance)
+    click.echo(
+        f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
+        f" {outcome.failed} failed"
+    )
+    _score_and_report(folder)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def score(folder: Path) -> None:
+    """Score the records of a run folder again and rewrite metrics.json and report.html; no model is loaded."""
+    _score_and_report(folder)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write report.html of a scored run folder again."""
+    from prospect_core.jsonio import read_json
+    from prospect_eval.report.build import write_report
+    from prospect_eval.run import read_records
+
+    config, records = read_records(folder)
+    click.echo(str(write_report(folder, config, records, read_json(folder / "metrics.json")).resolve()))
+
+
+@main.command()
+@click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
+@data_options
+def calibrate(
+    ckpt: str, data: Path | None, suite: str | None, split: str | None, limit: int | None, device: str
+) -> None:
+    """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
+    from prospect_core.jsonio import dump, read_json, write_atomic
+    from prospect_core.model.checkpoint import find_checkpoint
+    from prospect_eval.adapters import open_predictor
+    from prospect_eval.run import select
+    from prospect_eval.thresholds import calibrate as choose_and_replay
+
+    split = split or "val"
+    if split.startswith("test"):
+        raise UserError(f"--split {split}: thresholds are chosen on validation data, never on test data")
+    dataset, split = _dataset(data, suite, split)
+    episodes = select(dataset, split, limit)
+
+    def replay_all(speaking: float, update: float) -> list[Any]:
+        predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
+        records = []
+        with progress_bar("replay") as advance:
+            for done, episode in enumerate(episodes, 1):
+                records.append(predictor.predict(episode)[0])
+                advance(done, len(episodes))
+        return records
+
+    first = open_predictor(ckpt, dataset, episodes, "none", None).knobs
+    choice = choose_and_replay(replay_all, (first.speaking_threshold, first.update_threshold), click.echo)
+    file = find_checkpoint(ckpt) / "config.json"
+    config = read_json(file)
+    config |= {"speaking_threshold": choice.speaking, "update_threshold": choice.update}
+    config["thresholds_data"] = f"{dataset.info.name}/{split}/{dataset.digest[:16]}"
+    write_atomic(file, dump(config, indent=2) + "\n")
+    click.echo(f"{file}: speaking {choice.speaking:.2f}, update {choice.update:.2f}")
+
+
+@main.command()
+@click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
+def doctor(fix: bool) -> None:
+    """Print what this machine has and lacks."""
+    from rich.console import Console
+
+    from prospect_eval.doctor import examine
+
+    console = Console(highlight=False)
+    checks = examine(fix)
+    for check in checks:
+        mark = "[green]ok[/]     " if check.ok else "[red]missing[/]" if check.needed else "[yellow]lacking[/]"
+        console.print(f"{mark} {check.name}: ", end="")
+        console.print(check.found + (f" – {check.advice}" if check.advice else ""), markup=False)
+    if not all(check.ok for check in checks if check.needed):
+        raise SystemExit(EXIT_INCOMPLETE)
+
+
+def _score_and_report(folder: Path) -> None:
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.report.build import write_report
+    from prospect_eval.run import read_records
+    from prospect_eval.score import score_records, write_metrics
+
+    config, records = read_records(folder)
+    with progress_bar("score") as advance:
+        metrics = score_records(records, progress=advance)
+    write_metrics(folder, metrics)
+    path = write_report(folder, config, records, metrics)
+    done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
+    write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
+    _print_table(config.model, metrics)
+    click.echo(str(path.resolve()))
+
+
+def _print_table(model: str, metrics: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    shown = ("oracle", "silent", "always_talk", "reply_to_user", "linear_schedule")
+    table = Table(title=f"{model}: {metrics['episodes']['scored']} episodes, {metrics['episodes']['failed']} failed")
+    table.add_column("metric")
+    for name in (model, "95 % interval", *shown):
+        table.add_column(name, justify="right")
+    for name in HEADLINE:
+        entry = metrics["metrics"].get(name)
+        if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
+            cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
+            table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
+    width = None if Console().is_terminal else 120
+    Console(width=width).print(table)
+
+
+def _dataset(data: Path | None, suite: str | None, split: str) -> tuple[Dataset, str]:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.terminal import quiet_transformers
+
+    quiet_transformers()
+    if (data is None) == (suite is None):
+        raise UserError("give either --data FOLDER or --suite NAME")
+    if data is not None:
+        return Dataset.open(data), split
+    from prospect_core.workbench.generate import SPLITS, cached
+
+    choose("suite", str(suite), SUITES)
+    choose("split", split, SPLITS)
+    with progress_bar("videos") as advance:
+        return cached(split, progress=advance), split
+
+
+def _run_name(ckpt: str, data: str, strategy: str, budget: int | None) -> str:
+    base = ckpt.replace("baseline:", "baseline-") if ckpt.startswith("baseline:") else Path(ckpt).name
+    return "-".join([base, data, strategy, *([str(budget)] if budget else [])])

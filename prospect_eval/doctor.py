@@ -1,0 +1,100 @@
+"""What this machine has and lacks for an evaluation.
+
+    prospect-eval doctor --fix
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from prospect_core.cachedir import cache_dir
+from prospect_eval.run import VERSIONED
+from prospect_eval.wordnet import fetch_wordnet, find_wordnet
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor: ok, or what to do. Only ``needed`` ones make the doctor fail."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = True
+
+
+def examine(fix: bool = False) -> list[Check]:
+    """All checks; with ``fix``, what can be fetched is fetched first."""
+    return [_versions(), _guard("H.264 decoding", _video), _guard("semantic similarity", _similarity), _wordnet(fix),
+            _guard("checkpoints", _checkpoints), _cache(), _device()]  # fmt: skip
+
+
+def _guard(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:
+        # the doctor's work is to report whatever is broken, of any kind
+        return Check(name, False, str(error).splitlines()[0] if str(error) else type(error).__name__, "reinstall")
+
+
+def _versions() -> Check:
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    lacking = [name for name, value in found.items() if value == "missing"]
+    text = ", ".join(f"{name} {value}" for name, value in found.items())
+    return Check("packages", not lacking, text, f"pip install {' '.join(lacking)}" if lacking else "")
+
+
+def _video() -> Check:
+    import av
+
+    av.codec.Codec("h264", "r")
+    return Check("H.264 decoding", True, f"PyAV {av.__version__} with its own FFmpeg")
+
+
+def _similarity() -> Check:
+    from prospect_eval.tools import default_tools
+
+    tools = default_tools()
+    equal = float(tools.similarity(["put it away"], ["put it away"])[0, 0])
+    return Check("semantic similarity", abs(equal - 1) < 1e-9, tools.similarity_signature)
+
+
+def _wordnet(fix: bool) -> Check:
+    found, note = find_wordnet(), ""
+    if found is None and fix:
+        note = fetch_wordnet()
+        found = find_wordnet()
+    if found is not None:
+        return Check("WordNet (METEOR)", True, "found", needed=False)
+    advice = "install the system package wordnet-base, or run `prospect-eval doctor --fix` with a connection"
+    return Check("WordNet (METEOR)", False, note or "missing: METEOR is called meteor_exact_stem", advice, needed=False)
+
+
+def _checkpoints() -> Check:
+    from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, shipped_checkpoints
+
+    names = shipped_checkpoints()
+    found = ", ".join(f"{name} ({checkpoint_digest(find_checkpoint(name))[:12]})" for name in names)
+    return Check("checkpoints", bool(names), found or "none shipped", "" if names else "train one with `prospect train`", False)
+
+
+def _cache() -> Check:
+    folder = cache_dir()
+    parent = next(p for p in (folder, *folder.parents) if p.exists())
+    ok = os.access(parent, os.W_OK)
+    return Check("cache folder", ok, str(folder), "" if ok else "make it writable or set XDG_CACHE_HOME")
+
+
+def _device() -> Check:
+    import torch
+
+    text = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return Check("device", True, text, needed=False)

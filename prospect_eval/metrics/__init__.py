@@ -1,0 +1,19 @@
+"""The metric families; `all_metrics` lists every metric with the tools in use."""
+
+from __future__ import annotations
+
+from prospect_eval.metrics import context, dialogue, dst, speaking, text
+from prospect_eval.metrics.base import Metric, Scored, Tools
+
+__all__ = ["Metric", "Scored", "Tools", "all_metrics"]
+
+
+def all_metrics(tools: Tools) -> list[Metric]:
+    """Every metric, in the order of the report."""
+    return [
+        *speaking.METRICS,
+        *dialogue.metrics(tools.similarity_signature),
+        *text.metrics(tools),
+        *dst.METRICS,
+        *context.METRICS,
+    ]

@@ -1,0 +1,140 @@
+"""Build ``report.html`` of a run folder: the scores beside the baselines, every episode, timelines of some.
+
+    prospect-eval report runs/first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.errors import DataError
+from prospect_core.jsonio import read_json, write_atomic
+from prospect_core.records import EpisodeRecord
+from prospect_eval.metrics import Scored, dst, speaking
+from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
+from prospect_eval.report.timeline import draw_timeline
+from prospect_eval.run import RunConfig
+from prospect_eval.tools import default_tools
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Speaking": ("speaking", "proactive", "responsive", "false_alarms"),
+    "Matched dialogue": ("matched",),
+    "Text of matched pairs": ("bleu", "meteor", "similarity"),
+    "Answers": ("answer_accuracy",),
+    "Dialog state": ("dst", "transition"),
+    "Context": ("cache", "compressions"),
+}
+HEADLINE = ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s", "similarity", "cache_peak_bytes")
+MAX_TIMELINES = 12
+
+
+def write_report(folder: Path, config: RunConfig, records: Sequence[EpisodeRecord], metrics: dict[str, Any]) -> Path:
+    """Render the report beside the records; returns its path."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "interval": interval}
+    good = [record for record in records if record.status == "ok"]
+    tools = default_tools()
+    scored = [Scored(record, tools) for record in good]
+    shown = _spread(scored, MAX_TIMELINES)
+    html = environment.get_template("report.html.j2").render(
+        config=config,
+        environment=read_json(folder / "run.json")["environment"],
+        metrics=metrics["metrics"],
+        baselines=metrics["baselines"],
+        counts=metrics["episodes"],
+        digest=metrics["predictions_digest"],
+        families=_families(metrics["metrics"]),
+        headline=[name for name in HEADLINE if name in metrics["metrics"]],
+        failed=[record for record in records if record.status != "ok"],
+        episodes=[_episode_row(item, item in shown) for item in scored],
+        timelines=[draw_timeline(item, _thumbnails(config, item.record)) for item in shown],
+        cut=sum(u.cut for r in good for u in r.utterances),
+        wordnet=tools.wordnet,
+    )
+    path = folder / "report.html"
+    write_atomic(path, html)
+    return path
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A value as people read it; a dash for what is undefined."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.2f} M"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(ci: Sequence[float] | None) -> str:
+    """``[low, high]``, or nothing."""
+    return f"[{number(ci[0])}, {number(ci[1])}]" if ci else ""
+
+
+def _families(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Metric names by family, each exactly once, in the order of the metrics."""
+    left = list(metrics)
+    out = []
+    for family, prefixes in FAMILIES.items():
+        names = [name for name in left if name.startswith(prefixes)]
+        left = [name for name in left if name not in names]
+        out.append((family, names))
+    return [*out, ("Other", left)] if left else out
+
+
+def _episode_row(scored: Scored, shown: bool) -> dict[str, Any]:
+    record = scored.record
+    good = sum(cosine > GOOD_SIMILARITY for cosine in scored.matching.similarities)
+    goal = dst.joint_goal(scored)
+    counts = speaking.event_counts(2)(scored)
+    return {
+        "id": record.episode.id,
+        "shown": shown,
+        "user_type": record.episode.user_type,
+        "seconds": record.episode.num_frames / record.episode.fps,
+        "said": len(record.utterances),
+        "reference": len(scored.references),
+        "good": good,
+        "f1": float(f1(counts)) if counts[1] + counts[2] else None,
+        "jga": None if isinstance(goal, str) else float(goal[0]),
+        "peak": max(record.cache_tokens, default=None),
+        "compressions": len(record.compressions),
+    }
+
+
+def _spread(scored: Sequence[Scored], count: int) -> list[Scored]:
+    """Evenly spread over the episodes, first and last included."""
+    if len(scored) <= count:
+        return list(scored)
+    return [scored[round(k * (len(scored) - 1) / (count - 1))] for k in range(count)]
+
+
+def _thumbnails(config: RunConfig, record: EpisodeRecord) -> dict[int, bytes]:
+    """JPEG pictures at the frames of reference and predicted turns; none when the video is not at hand."""
+    import io
+
+    from PIL import Image
+
+    frames = sorted({u.frame for u in record.episode.utterances()} | {u.frame for u in record.utterances})[:40]
+    if not frames:
+        return {}
+    try:
+        source = Dataset.open(config.data).frame_source(record.episode, 96)
+        wanted, out = set(frames), {}
+        for number_, picture in enumerate(source.frames(frames[0], frames[-1] + 1), frames[0]):
+            if number_ in wanted:
+                buffer = io.BytesIO()
+                Image.fromarray(picture).save(buffer, "JPEG", quality=70)
+                out[number_] = buffer.getvalue()
+        return out
+    except DataError:
+        return {}

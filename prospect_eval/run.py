@@ -1,0 +1,213 @@
+"""A suite through a model into a run folder; resumable at any moment.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
+
+    run.json          what was asked, and what it ran on
+    episodes/*.json   one whole prediction record each
+    timings.json      everything that varies from run to run
+    metrics.json, report.html   derived from the records
+    DONE.json         written last: the run is complete
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import prospect_core
+import prospect_eval
+from prospect_core import __version__
+from prospect_core.data.dataset import Dataset
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import dump, load, read_json, write_atomic
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.timeline import Episode
+from prospect_eval.adapters import Predictor
+
+VERSIONED = ("torch", "transformers", "av", "numpy", "sacrebleu", "nltk", "sentence-transformers")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What makes two runs the same run: a run is only ever continued when all of this is equal."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    model: str
+    model_digest: str
+    data: str
+    data_digest: str
+    split: str
+    limit: int | None
+    knobs: Knobs
+    code: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many episodes were predicted now, found from before, and failed."""
+
+    new: int
+    reused: int
+    failed: int
+
+
+def code_digest() -> str:
+    """``version+digest`` of the sources of both packages."""
+    digest = hashlib.sha256()
+    for package in (prospect_core, prospect_eval):
+        root = Path(str(package.__file__)).parent
+        for file in sorted(root.rglob("*.py")):
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def environment() -> dict[str, Any]:
+    """The run signature: versions, hardware, git commit. It may differ between comparable runs."""
+    versions = {}
+    for name in VERSIONED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        "git": _git(),
+    }
+
+
+def select(data: Dataset, split: str, limit: int | None) -> list[Episode]:
+    """The split's episodes, at most ``limit``, videos together; none is an error."""
+    episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))[:limit]
+    if not episodes:
+        raise DataError(f"{data.root}: split {split!r} has no episode to run")
+    return episodes
+
+
+def record_path(folder: Path, episode_id: str) -> Path:
+    """Where an episode's record lies; any id makes a legal file name."""
+    name = quote(episode_id, safe="")
+    if len(name) > 200:
+        name = f"{name[:150]}-{hashlib.sha256(episode_id.encode()).hexdigest()[:16]}"
+    return folder / "episodes" / f"{name}.json"
+
+
+def infer(
+    folder: Path,
+    config: RunConfig,
+    predictor: Predictor,
+    episodes: Sequence[Episode],
+    on_error: str = "fail",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Outcome:
+    """Predict every episode that has no record yet. Each record is on disk before the next episode begins."""
+    _open_folder(folder, config)
+    timings = _read_timings(folder)
+    new = reused = failed = 0
+    for done, episode in enumerate(episodes, 1):
+        path = record_path(folder, episode.id)
+        if path.is_file() and _reusable(path, episode):
+            reused += 1
+        else:
+            try:
+                record, timing = predictor.predict(episode)
+            except DataError as error:
+                if on_error == "fail":
+                    raise
+                record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(error))
+                timing = EpisodeTiming(episode.id, 0.0, {})
+            problems = record.problems() if record.status == "ok" else []
+            if problems:
+                raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
+            write_atomic(path, dump(record))
+            timings[episode.id] = asdict(timing)
+            write_atomic(folder / "timings.json", dump({"schema": 1, "episodes": timings}))
+            new += 1
+            failed += record.status == "failed"
+        progress(done, len(episodes))
+    return Outcome(new, reused, failed)
+
+
+def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
+    """A run folder's configuration and its records by episode id."""
+    file = folder / "run.json"
+    if not file.is_file():
+        raise DataError(f"{folder}: not a run folder (no run.json)")
+    config = load(RunConfig, dump(read_json(file)["config"]), str(file))
+    paths = sorted((folder / "episodes").glob("*.json"))
+    records = sorted((load(EpisodeRecord, p.read_bytes(), str(p)) for p in paths), key=lambda r: r.episode.id)
+    if not records:
+        raise DataError(f"{folder}: holds no episode; start the run again to go on")
+    return config, records
+
+
+def _open_folder(folder: Path, config: RunConfig) -> None:
+    """Begin a run folder, or go on with one of the same configuration; another one is refused with what differs."""
+    file = folder / "run.json"
+    if not file.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"--output {folder}: exists and is not a run folder; choose another one")
+        (folder / "episodes").mkdir(parents=True, exist_ok=True)
+        body = {"schema": 1, "config": asdict(config), "environment": environment()}
+        write_atomic(file, dump(body, indent=1) + "\n")
+        return
+    before, now = _flat(read_json(file)["config"]), _flat(asdict(config))
+    different = [key for key in now if before.get(key) != now[key]]
+    if different:
+        shown = "; ".join(f"{key}: {before.get(key)} there, {now[key]} now" for key in different)
+        raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
+
+
+def _reusable(path: Path, episode: Episode) -> bool:
+    """Whether a record file is whole and of this very episode; a broken one is done again."""
+    try:
+        record = load(EpisodeRecord, path.read_bytes(), str(path))
+    except DataError:
+        return False
+    return record.episode == episode and record.status == "ok"
+
+
+def _read_timings(folder: Path) -> dict[str, Any]:
+    file = folder / "timings.json"
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_bytes())["episodes"])
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        out |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return out
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _git() -> str | None:
+    """Commit of the sources, with ``-dirty`` when they were changed; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

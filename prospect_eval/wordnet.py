@@ -1,0 +1,96 @@
+"""WordNet for METEOR: found where it lies already, else fetched on request.
+
+    prospect-eval doctor --fix
+
+Looked for in NLTK's data path, in our cache, and in the folders of system packages. Those hold the database without
+two small files that NLTK's reader wants, and NLTK reads nothing outside its data path, so they are copied once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from prospect_core.cachedir import cache_dir
+
+SYSTEM_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet/dict", "/usr/local/WordNet-3.0/dict")
+#: the 45 lexicographer files of WordNet 3.0, in order
+LEXNAMES = (
+    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition"
+    " noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object"
+    " noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape"
+    " noun.state noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition"
+    " verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession"
+    " verb.social verb.stative verb.weather adj.ppl"
+).split()
+_POS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+
+
+def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> Any | None:
+    """An NLTK WordNet reader, or None when the database is nowhere on this machine. Never uses the network."""
+    import nltk
+
+    ours = cache_dir() / "nltk_data"
+    if str(ours) not in nltk.data.path:
+        nltk.data.path.append(str(ours))
+    for name in ("corpora/wordnet", "corpora/wordnet.zip/wordnet/"):
+        try:
+            return _reader(nltk.data.find(name))
+        except (LookupError, OSError):
+            continue
+    source = next((Path(f) for f in folders if (Path(f) / "data.noun").is_file()), None)
+    if source is None:
+        return None
+    copy_system_wordnet(source, ours / "corpora" / "wordnet")
+    return _reader(nltk.data.find("corpora/wordnet"))
+
+
+def copy_system_wordnet(source: Path, target: Path) -> None:
+    """Copy a system package's database, adding what NLTK's reader wants beside it; appears whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".wordnet."))
+    for file in source.iterdir():
+        if file.is_file() and file.name.split(".")[0] in ("data", "index", "noun", "verb", "adj", "adv", "cntlist"):
+            shutil.copy(file, scratch / file.name)
+    lines = [f"{n:02d}\t{name}\t{_POS[name.split('.')[0]]}\n" for n, name in enumerate(LEXNAMES)]
+    (scratch / "lexnames").write_text("".join(lines))
+    for name in ("index.sense", "cntlist.rev", "adj.exc", "adv.exc", "noun.exc", "verb.exc"):
+        if not (scratch / name).exists():
+            (scratch / name).touch()
+    try:
+        scratch.rename(target)
+    except OSError:
+        # another process was first
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def fetch_wordnet() -> str:
+    """Download WordNet with NLTK into our cache; returns what came of it, in words."""
+    import nltk
+
+    target = cache_dir() / "nltk_data"
+    target.mkdir(parents=True, exist_ok=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(20)
+    try:
+        done = nltk.download("wordnet", download_dir=str(target), quiet=True)
+    except (OSError, ValueError) as error:
+        return f"could not be downloaded ({error})"
+    finally:
+        socket.setdefaulttimeout(before)
+    return f"downloaded to {target}" if done else "could not be downloaded (no connection to NLTK's server)"
+
+
+def _reader(root: Any) -> Any:
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    with warnings.catch_warnings():
+        # it warns that other languages are not there; METEOR here is English
+        warnings.simplefilter("ignore")
+        reader = WordNetCorpusReader(root, None)
+    reader.synsets("put")
+    return reader
