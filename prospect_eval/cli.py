@@ -197,7 +197,7 @@ def _print_table(model: str, metrics: dict[str, Any]) -> None:
 
     shown = ("oracle", "silent", "always_talk", "reply_to_user", "linear_schedule")
     table = Table(title=f"{model}: {metrics['episodes']['scored']} episodes, {metrics['episodes']['failed']} failed")
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True)
     for name in (model, "95 % interval", *shown):
         table.add_column(name, justify="right")
     for name in HEADLINE:
@@ -205,8 +205,7 @@ def _print_table(model: str, metrics: dict[str, Any]) -> None:
         if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
             cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
             table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
-    width = None if Console().is_terminal else 120
-    Console(width=width).print(table)
+    Console(width=None if Console().is_terminal else 130).print(table)
 
 
 def _dataset(data: Path | None, suite: str | None, split: str) -> tuple[Dataset, str]:

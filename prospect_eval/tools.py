@@ -15,6 +15,7 @@ import numpy as np
 
 from prospect_core.data.dataset import sha256_file
 from prospect_core.errors import DataError
+from prospect_core.terminal import quiet_transformers
 from prospect_eval.metrics.base import Tools
 from prospect_eval.wordnet import find_wordnet
 
@@ -46,6 +47,7 @@ class SentenceSimilarity:
         if self._model is None:
             from sentence_transformers import SentenceTransformer
 
+            quiet_transformers()
             self._model = SentenceTransformer(str(self.folder), device="cpu", local_files_only=True)
         vectors = self._model.encode(new, batch_size=64, show_progress_bar=False).astype(np.float64)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -172,16 +172,20 @@ class DSTSmolVLM(PreTrainedModel):
         return DSTOutput(hidden_BTD, *decisions)
 
     @torch.no_grad()
-    def fast_greedy_generate(self, hidden_1D: Tensor, cache: Cache, limit: int) -> tuple[list[int], bool]:
+    def fast_greedy_generate(
+        self, hidden_1D: Tensor, cache: Cache, limit: int, banned: tuple[int, ...] = ()
+    ) -> tuple[list[int], bool]:
         """Decode greedily after the token whose hidden state is given, through the cache, up to and including eos.
 
         Returns the tokens without eos, and whether the limit cut them. The cache then holds everything returned
-        and the eos, so that the context is what training shows.
+        and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never said.
         """
         eos = self.config.eos_token_id
         tokens: list[int] = []
         for _ in range(limit):
-            token = int(self.lm_logits(hidden_1D)[0].argmax())
+            logits_V = self.lm_logits(hidden_1D)[0]
+            logits_V[list(banned)] = -torch.inf
+            token = int(logits_V.argmax())
             if token == eos:
                 break
             tokens.append(token)

@@ -39,6 +39,11 @@ class SpecialIds:
             raise ValueError(f"the tokenizer lacks special tokens {lacking or SPECIAL_TOKENS}")
         return SpecialIds(*ids)
 
+    @property
+    def unsayable(self) -> tuple[int, ...]:
+        """All of them but eos: no reply may contain them."""
+        return tuple(number for name, number in vars(self).items() if name != "eos")
+
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     """A byte-level BPE tokenizer of at most ``vocab_size`` entries; the same texts give the same tokenizer."""

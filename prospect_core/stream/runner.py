@@ -159,8 +159,9 @@ class VLMStreamRunner:
     def _speak(self, frame: int) -> PredictedUtterance | None:
         hidden_1D = self._read([self.builder.special.asst])[:, -1]
         limit = self.model.config.max_reply_tokens
-        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit)
-        self.context_ids += [*tokens, self.builder.special.eos]
+        special = self.builder.special
+        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable)
+        self.context_ids += [*tokens, special.eos]
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         if not text:
             return None
