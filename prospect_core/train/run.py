@@ -190,28 +190,27 @@ class _Log:
 
         class Write(TrainerCallback):
             def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-                if logs and "loss_state" in logs:
-                    outer.add(state.global_step, logs)
+                if logs and "loss" in logs:
+                    outer.add(state.global_step, state.epoch or 0.0, logs)
 
         return Write()
 
-    def add(self, step: int, logs: dict[str, float]) -> None:
-        row: dict[str, Any] = {"step": step, "seconds": round(time.monotonic() - self.start, 1)}
+    def add(self, step: int, epoch: float, logs: dict[str, float]) -> None:
+        row: dict[str, Any] = {"step": step, "epoch": round(epoch, 3), "seconds": round(time.monotonic() - self.start, 1)}
         row["learning_rate"] = logs.get("learning_rate")
-        row |= {name: round(logs[f"loss_{name}"], 5) for name in OBJECTIVES}
+        row |= {name: round(logs[f"loss_{name}"], 5) if f"loss_{name}" in logs else None for name in OBJECTIVES}
         self.rows.append(row)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        losses = "  ".join(f"{name} {row[name]:.4f}" for name in OBJECTIVES)
+        losses = "  ".join(f"{name} {'–' if row[name] is None else format(row[name], '.4f')}" for name in OBJECTIVES)
         self.tell(f"step {step:>6} of {self.goal}  {row['seconds']:>6.0f} s  {losses}")
 
     def summary(self) -> dict[str, Any]:
-        """First report and mean of the last five, by objective."""
-        if not self.rows:
-            return {}
-        tail = self.rows[-5:]
-        return {
-            "steps": self.rows[-1]["step"],
-            "first": {name: self.rows[0][name] for name in OBJECTIVES},
-            "last": {name: round(sum(row[name] for row in tail) / len(tail), 5) for name in OBJECTIVES},
-        }
+        """Means of the first and of the last five reports, by objective; empty when nothing was reported."""
+        out: dict[str, Any] = {"steps": self.rows[-1]["step"] if self.rows else 0, "first": {}, "last": {}}
+        for name in OBJECTIVES:
+            values = [row[name] for row in self.rows if row[name] is not None]
+            if values:
+                out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
+                out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
+        return out

@@ -48,7 +48,8 @@ class DSTTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> Any:
         """As in transformers, with one count for each objective over all micro-batches of the step."""
-        batches = [batch for batch, _ in zip(epoch_iterator, range(num_batches), strict=False)]
+        # the range comes first: the other way round, zip would take one batch too many and drop it
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         counts: dict[str, Tensor] | None = None
         if batches:
             each = [supervised_counts(batch) for batch in batches]
@@ -71,10 +72,12 @@ class DSTTrainer(Trainer):
         return (total, output) if return_outputs else total
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of each objective since the last report."""
+        """Adds the mean of each objective that had something to learn since the last report."""
         if "loss" in logs:
             for name, (value, count) in self._sums.items():
-                logs[f"loss_{name}"] = value / count if count else float("nan")
+                # nothing supervised since the last report is no loss, not a loss of zero
+                if count:
+                    logs[f"loss_{name}"] = value / count
             self._sums.clear()
         super().log(logs, *args, **kwargs)
 
