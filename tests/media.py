@@ -1,0 +1,45 @@
+"""Small video files that the tests make: every picture's grey level tells its number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def write_grey(
+    path: Path, times: Sequence[Fraction | float], levels: Sequence[int], size: tuple[int, int] = (64, 48), rotation: int = 0,
+    corner: bool = False, codec: str = "libx264",
+) -> Path:  # fmt: skip
+    """Pictures of one grey level each at exact times in seconds; ``corner`` paints the top left quarter white."""
+    base = Fraction(1, 90000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30, options={"crf": "10", "preset": "veryfast"} if codec == "libx264" else {})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.codec_context.time_base = base
+        stream.codec_context.thread_count = 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for time, level in zip(times, levels, strict=True):
+            array = np.full((size[1], size[0], 3), level, np.uint8)
+            if corner:
+                array[: size[1] // 2, : size[0] // 2] = 255
+            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
+            frame.pts, frame.time_base = int(Fraction(time) / base), base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_audio(path: Path) -> Path:
+    """A file with sound and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
