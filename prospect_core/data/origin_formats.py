@@ -49,11 +49,9 @@ def read_origin(path: Path) -> list[Episode]:
         try:
             episode = from_dst_clip(row) if "dst" in row else from_prepared(row)
             episodes.append(episode.validate())
-        except TimelineError as error:
+        except (TimelineError, UserError) as error:
             raise DataError(f"{where}: {error}") from None
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            if isinstance(error, UserError):
-                raise DataError(f"{where}: {error}") from None
             what = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(f"{where}: not a ProAssist prepared row nor a DST clip ({what})") from None
     if not episodes:
