@@ -121,5 +121,17 @@ def workbench(output: Path, seed: int, train_: int, val: int, test: int) -> None
     click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
 
 
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
+def practice(output: Path, seed: int, count: int) -> None:
+    """Generate reading practice: dense dialogue over a blank video (train it without decisions and states)."""
+    from prospect_core.workbench.practice import make_practice
+
+    make_practice(output, seed, count)
+    click.echo(f"{output}: train {count} episodes")
+
+
 def _cell(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -60,7 +60,7 @@ def write_events(rng: random.Random, plan: Plan, user_type: str) -> tuple[Event,
         state = state.apply(event.step, change, time)  # type: ignore[arg-type]
 
     def instruct(time: float, options: Sequence[str], labels: str) -> None:
-        following = _next(state)
+        following = next_step(state)
         if following is None:
             say(time, DONE, "initiative|feedback")
         else:
@@ -103,7 +103,7 @@ def _question(rng, events, plan, task, state, time, say, instruct) -> None:  # t
         events.append(_user(number, time, rng.choice(ASK[kind]).format(name=thing.name), kind, "yes" if yes else "no"))
         say(reply, ANSWER_YES if yes else ANSWER_NO, "responsive|info_sharing", thing, answer="yes" if yes else "no")
     elif kind == "present":
-        following = _next(state)
+        following = next_step(state)
         assert following is not None
         events.append(_user(number, time, rng.choice(ASK[kind]), kind, plan.task.things[following].name))
         instruct(reply, ANSWER_NEXT, "responsive|instruction")
@@ -124,7 +124,7 @@ def _ask_times(rng: random.Random, plan: Plan, count: int) -> list[float]:
     return sorted(round(rng.uniform(a, b), 1) for a, b in chosen)
 
 
-def _next(state: DialogState) -> int | None:
+def next_step(state: DialogState) -> int | None:
     """The first step in the listed order that is not completed."""
     return next((k for k, s in enumerate(state.states) if s != "completed"), None)
 

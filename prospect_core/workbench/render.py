@@ -6,6 +6,7 @@ from prospect_core.workbench.tasks import sample_task; r = random.Random(0); p =
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,15 +56,24 @@ def picture(plan: Plan, time_s: float) -> Image.Image:
 
 def write_video(plan: Plan, path: Path) -> None:
     """Encode the whole plan; the same plan gives the same decoded pixels (one encoder thread)."""
+    times = (float(Fraction(number, VIDEO_FPS)) for number in range(round(plan.duration * VIDEO_FPS)))
+    _encode((picture(plan, time) for time in times), path)
+
+
+def write_blank(path: Path, seconds: float) -> None:
+    """A black video."""
+    _encode((Image.new("RGB", (SIZE, SIZE)) for _ in range(round(seconds * VIDEO_FPS))), path)
+
+
+def _encode(pictures: Iterable[Image.Image], path: Path) -> None:
     import av
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=VIDEO_FPS, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
         stream.codec_context.thread_count = 1
-        for number in range(round(plan.duration * VIDEO_FPS)):
-            frame = av.VideoFrame.from_image(picture(plan, float(Fraction(number, VIDEO_FPS))))
-            container.mux(stream.encode(frame))
+        for image in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode())
 
 
