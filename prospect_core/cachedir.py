@@ -1,6 +1,6 @@
 """Where things that can be made again are kept: ``$XDG_CACHE_HOME/prospect``, by default ``~/.cache/prospect``.
 
-    python -c "from prospect_core.cachedir import cache_dir; print(cache_dir())"
+python -c "from prospect_core.cachedir import cache_dir; print(cache_dir())"
 """
 
 from __future__ import annotations

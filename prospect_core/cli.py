@@ -1,6 +1,6 @@
 """`prospect`: data and training.
 
-    prospect --help
+prospect --help
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
     episodes = read_origin(source)
     rates = {episode.fps for episode in episodes}
     if len(rates) > 1:
-        raise UserError(f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart")
+        raise UserError(
+            f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart"
+        )
     title = name or episodes[0].dataset or source.stem
     dataset = write_dataset(output, title, "1", rates.pop(), {split: episodes}, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]

@@ -1,6 +1,6 @@
 """Frozen dataclasses to and from JSON, strictly, and files that are either whole or absent.
 
-    python -c "from prospect_core.jsonio import *; from prospect_core.timeline import Step; print(load(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
+python -c "from prospect_core.jsonio import *; from prospect_core.timeline import Step; print(load(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Hashable
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prospect_core.errors import DataError
 
 T = TypeVar("T")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter
 
@@ -30,7 +31,7 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_json(data, strict=True)
+        return _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "the row"

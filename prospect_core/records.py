@@ -128,9 +128,7 @@ class EpisodeRecord:
             if frames != sorted(frames):
                 out.append(f"{episode.id}: {kind} are not in order of their frames")
             if frames and not (episode.start_frame <= frames[0] and frames[-1] < episode.end_frame):
-                out.append(
-                    f"{episode.id}: {kind} lie outside frames {episode.start_frame}..{episode.end_frame - 1}"
-                )
+                out.append(f"{episode.id}: {kind} lie outside frames {episode.start_frame}..{episode.end_frame - 1}")
         if len({u.frame for u in self.utterances}) != len(self.utterances):
             out.append(f"{episode.id}: two utterances on one frame")
         try:

@@ -1,6 +1,6 @@
 """What both command lines share: one-line errors with their exit codes, and a progress bar.
 
-    python -c "from prospect_core.terminal import progress_bar; help(progress_bar)"
+python -c "from prospect_core.terminal import progress_bar; help(progress_bar)"
 """
 
 from __future__ import annotations

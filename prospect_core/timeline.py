@@ -120,7 +120,7 @@ class DialogState:
     @staticmethod
     def initial(task: Task) -> DialogState:
         """Nothing has been started."""
-        return DialogState(task.step_ids, ("not_started",) * len(task.steps))
+        return DialogState(task.step_ids, (STEP_STATES[0],) * len(task.steps))
 
     def __getitem__(self, step_id: str) -> StepState:
         return self.states[self.step_ids.index(step_id)]
@@ -236,7 +236,13 @@ class Episode:
                 turns.setdefault(decision.frame, []).append(decision.event)
         responsive = self.responsive(turns)
         return [
-            Utterance(frame, " ".join(e.text.strip() for e in events), tuple(e.id for e in events), frame in responsive, tuple(events))
+            Utterance(
+                frame,
+                " ".join(e.text.strip() for e in events),
+                tuple(e.id for e in events),
+                frame in responsive,
+                tuple(events),
+            )
             for frame, events in turns.items()
         ]
 
@@ -288,7 +294,12 @@ class Episode:
             )
         events = tuple(replace(d.event, frame=d.frame) for d in self.decisions() if start <= d.frame < end)
         return replace(
-            self, start_frame=start, end_frame=end, events=events, initial=self.state_at(start - 1), file_order=True
+            self,
+            start_frame=start,
+            end_frame=end,
+            events=events,
+            initial=self.state_at(start - 1),
+            file_order=True,
         )
 
     def problems(self) -> list[str]:

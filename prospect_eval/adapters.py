@@ -1,6 +1,6 @@
 """Anything that can be evaluated, behind one call: an episode in, a record and its timing out.
 
-    python -c "from prospect_eval.adapters import open_predictor; help(open_predictor)"
+python -c "from prospect_eval.adapters import open_predictor; help(open_predictor)"
 """
 
 from __future__ import annotations

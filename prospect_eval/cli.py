@@ -1,6 +1,6 @@
 """`prospect-eval`: replay, score, report.
 
-    prospect-eval --help
+prospect-eval --help
 """
 
 from __future__ import annotations
@@ -78,15 +78,12 @@ def run(
 
     dataset, split = _dataset(data, suite, split or "test")
     episodes = select(dataset, split, limit)
-    predictor = open_predictor(
-        ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device
-    )
+    predictor = open_predictor(ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device)
     knobs = predictor.knobs
     config = RunConfig(
         ckpt, predictor.digest, str(dataset.root), dataset.digest, split, limit, knobs, code_digest()
     )  # fmt: skip
     folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs.strategy, knobs.budget)
-    (folder / "DONE.json").unlink(missing_ok=True)
     begin = time.monotonic()
     with progress_bar("replay") as advance:
         outcome = infer(folder, config, predictor, episodes, on_error, advance)

@@ -1,6 +1,6 @@
 """What this machine has and lacks for an evaluation.
 
-    prospect-eval doctor --fix
+prospect-eval doctor --fix
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ def _checkpoints() -> Check:
 
     names = shipped_checkpoints()
     found = ", ".join(f"{name} ({checkpoint_digest(find_checkpoint(name))[:12]})" for name in names)
-    return Check("checkpoints", bool(names), found or "none shipped", "" if names else "train one with `prospect train`", False)
+    return Check(
+        "checkpoints",
+        bool(names),
+        found or "none shipped",
+        "" if names else "train one with `prospect train`",
+        False,
+    )
 
 
 def _cache() -> Check:

@@ -1,6 +1,6 @@
 """Which predicted utterance is which reference: ProAssist's matching, solved over events only; and events in time.
 
-    python -c "from prospect_eval.matching import *; print(match_events([4, 9], [5, 20], 2))"
+python -c "from prospect_eval.matching import *; print(match_events([4, 9], [5, 20], 2))"
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def match_utterances(
             continue
         pairs.append((row, reference))
         similarities.append(float(cosines[row, reference]))
-        pair_costs.append(1.0 - similarities[-1] + distance_factor * (abs(column - frames[row]) / width) ** distance_power)
+        pair_costs.append(
+            1.0 - similarities[-1] + distance_factor * (abs(column - frames[row]) / width) ** distance_power
+        )
     matched = {reference for _, reference in pairs}
     missed = tuple(index for index in range(len(references)) if index not in matched)
     return Matching(tuple(pairs), tuple(pair_costs), tuple(similarities), missed, tuple(redundant))

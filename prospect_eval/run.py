@@ -1,12 +1,12 @@
 """A suite through a model into a run folder; resumable at any moment.
 
-    prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
+prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
 
-    run.json          what was asked, and what it ran on
-    episodes/*.json   one whole prediction record each
-    timings.json      everything that varies from run to run
-    metrics.json, report.html   derived from the records
-    DONE.json         written last: the run is complete
+run.json          what was asked, and what it ran on
+episodes/*.json   one whole prediction record each
+timings.json      everything that varies from run to run
+metrics.json, report.html   derived from the records
+DONE.json         written last: the run is complete
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def code_digest() -> str:
 
 def environment() -> dict[str, Any]:
     """The run signature: versions, hardware, git commit. It may differ between comparable runs."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in VERSIONED:
         try:
             versions[name] = version(name)
@@ -114,6 +114,7 @@ def infer(
 ) -> Outcome:
     """Predict every episode that has no record yet. Each record is on disk before the next episode begins."""
     _open_folder(folder, config)
+    (folder / "DONE.json").unlink(missing_ok=True)
     timings = _read_timings(folder)
     new = reused = failed = 0
     for done, episode in enumerate(episodes, 1):

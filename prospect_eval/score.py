@@ -1,6 +1,6 @@
 """Records to ``metrics.json``: every metric with its interval, the baselines beside it. No model is loaded.
 
-    prospect-eval score runs/first
+prospect-eval score runs/first
 """
 
 from __future__ import annotations
@@ -60,5 +60,7 @@ def _encode_texts(records: Sequence[EpisodeRecord], tools: Tools) -> None:
     """Embed all texts at once, sorted: what a text is batched with must not depend on where a run was resumed."""
     encode = getattr(tools.similarity, "encode", None)
     if encode is not None:
-        said = {u.text for r in records for u in r.utterances} | {u.text for r in records for u in r.episode.utterances()}
+        said = {u.text for r in records for u in r.utterances} | {
+            u.text for r in records for u in r.episode.utterances()
+        }
         encode(sorted(said | {TEXT}))

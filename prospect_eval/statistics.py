@@ -1,6 +1,6 @@
 """Intervals by cluster bootstrap over videos, from stored counts.
 
-    python -c "import numpy as np; from prospect_eval.statistics import *; print(bootstrap_ci(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
+python -c "import numpy as np; from prospect_eval.statistics import *; print(bootstrap_ci(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
 """
 
 from __future__ import annotations

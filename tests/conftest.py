@@ -18,7 +18,11 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def _loopback_only(self, address):
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    ):
         raise OSError(f"tests must not reach the network: {address}")
     return REAL_CONNECT(self, address)
 

@@ -18,7 +18,10 @@ def episodes(draw, max_steps: int = 4, max_events: int = 14, min_frames: int = 2
     start = draw(st.integers(0, 30))
     frames = draw(st.integers(min_frames, 80))
     task = Task("tidy up", tuple(Step(f"S{k + 1}", f"do thing {k}") for k in range(draw(st.integers(0, max_steps)))))
-    low, high = math.ceil(exact(start) / exact(fps) * 1000), math.floor((exact(start) + frames) / exact(fps) * 1000)
+    low, high = (
+        math.ceil(exact(start) / exact(fps) * 1000),
+        math.floor((exact(start) + frames) / exact(fps) * 1000),
+    )
     count = draw(st.integers(0, max_events))
     grain = draw(st.sampled_from([1, 10, 100, 500]))
     times = sorted(min(max(draw(st.integers(low, high)) // grain * grain, low), high) / 1000 for _ in range(count))
@@ -36,7 +39,9 @@ def episodes(draw, max_steps: int = 4, max_events: int = 14, min_frames: int = 2
         elif kind == "user" and time <= latest_user - (count + 1) / fps:
             events.append(Event(f"e{number}", time, "user", draw(st.sampled_from(["What now?", "Hm.", "Ünïcode?"]))))
         else:
-            text = draw(st.sampled_from(["Good, go on.", "Put the cup away.", "Stop!", "Two are left.", "Now the next."]))
+            text = draw(
+                st.sampled_from(["Good, go on.", "Put the cup away.", "Stop!", "Two are left.", "Now the next."])
+            )
             events.append(Event(f"e{number}", time, "assistant", text))
     episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_events(events))
     if episode.problems():

@@ -62,7 +62,11 @@ CLIP = {
 
 def test_prepared_rows_keep_the_frames_they_carry_and_come_back_equal():
     episode = from_prepared(PREPARED).validate()
-    assert [(d.event.kind, d.frame) for d in episode.decisions()] == [("user", 8), ("assistant", 9), ("assistant", 20)]
+    assert [(d.event.kind, d.frame) for d in episode.decisions()] == [
+        ("user", 8),
+        ("assistant", 9),
+        ("assistant", 20),
+    ]
     assert (episode.task.goal, episode.task.steps, episode.user_type) == ("tea", (), "talk_some")
     assert episode.utterances()[0].responsive
     back = to_prepared(load(Episode, dump(episode), "x"))
@@ -102,7 +106,10 @@ def test_an_initial_state_comes_in_and_goes_out():
     clip = {**CLIP, "initial_dst_state": {"S2": "completed"}}
     episode = from_dst_clip(clip).validate()
     assert episode.initial_state == DialogState(("S1", "S2"), ("not_started", "completed"))
-    assert to_dst_clip(replace(episode, meta={}))["initial_dst_state"] == {"S1": "not_started", "S2": "completed"}
+    assert to_dst_clip(replace(episode, meta={}))["initial_dst_state"] == {
+        "S1": "not_started",
+        "S2": "completed",
+    }
     with pytest.raises(UserError, match="step 'S7'"):
         from_dst_clip({**CLIP, "initial_dst_state": {"S7": "completed"}})
 
@@ -161,7 +168,10 @@ def small_set(root, **changes):
     (root / "videos").mkdir(parents=True)
     write_grey(root / "videos" / "v.mp4", [Fraction(k, 10) for k in range(100)], [90] * 100)
     task = Task("tea", (Step("S1", "boil"),))
-    events = (Event("t", 2.0, "transition", step="S1", change="start"), Event("a", 3.0, "assistant", "Go on."))
+    events = (
+        Event("t", 2.0, "transition", step="S1", change="start"),
+        Event("a", 3.0, "assistant", "Go on."),
+    )
     episode = Episode("e1", "videos/v.mp4", 2, 0, 20, task, events, user_type="no_talk")
     return write_dataset(root, "small", "1", 2, {"test": [replace(episode, **changes)]})
 

@@ -47,7 +47,9 @@ def test_utterances_match_at_the_least_total_cost(data):
     """Every assignment of predictions to frames is tried."""
     predicted = data.draw(st.lists(st.integers(3, 9), unique=True, max_size=3))
     reference = data.draw(st.lists(st.integers(3, 9), unique=True, max_size=3))
-    cosines = {(f"p{p}", f"r{r}"): data.draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])) for p in predicted for r in reference}
+    cosines = {
+        (f"p{p}", f"r{r}"): data.draw(st.sampled_from([0.0, 0.3, 0.7, 1.0])) for p in predicted for r in reference
+    }
     got = match([(p, f"p{p}") for p in predicted], [(r, f"r{r}") for r in reference], cosines, (1, 1.5))
     late, early, width = 2, 3, 3
 
@@ -71,7 +73,9 @@ def test_utterances_match_at_the_least_total_cost(data):
         alone = min(
             (
                 sum(cost(p, j) for p, j in zip(silent, columns, strict=True))
-                for columns in itertools.product(*[[j for j in range(p - late, p + early + 1) if j in free] for p in silent])
+                for columns in itertools.product(
+                    *[[j for j in range(p - late, p + early + 1) if j in free] for p in silent]
+                )
                 if len(set(columns)) == len(columns)
             ),
             default=0.0,
@@ -88,7 +92,14 @@ def test_a_perfect_hit_is_kept():
 
 @pytest.mark.parametrize(
     ("predicted", "reference", "cosine", "paired"),
-    [(4, 3, 1.0, True), (3, 11, 0.9, True), (3, 12, 0.9, False), (10, 6, 0.9, True), (11, 6, 0.9, False), (6, 12, 0.05, False)],
+    [
+        (4, 3, 1.0, True),
+        (3, 11, 0.9, True),
+        (3, 12, 0.9, False),
+        (10, 6, 0.9, True),
+        (11, 6, 0.9, False),
+        (6, 12, 0.05, False),
+    ],
 )
 def test_the_window_is_late_and_early(predicted, reference, cosine, paired):
     got = match([(predicted, "p")], [(reference, "r")], {("p", "r"): cosine})

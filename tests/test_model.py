@@ -66,7 +66,11 @@ def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
     weights.write_bytes(whole)
     load_checkpoint(str(checkpoint))
     config = json.loads((checkpoint / "config.json").read_text())
-    for broken in ("{", json.dumps({**config, "model_type": "llama"}), json.dumps({**config, "tokens_per_frame": 5})):
+    for broken in (
+        "{",
+        json.dumps({**config, "model_type": "llama"}),
+        json.dumps({**config, "tokens_per_frame": 5}),
+    ):
         (checkpoint / "config.json").write_text(broken)
         with pytest.raises(DataError):
             load_checkpoint(str(checkpoint))

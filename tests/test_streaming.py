@@ -70,7 +70,11 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
         return out
 
     model.read = recording
-    wanted = {4: ("in_progress", "not_started"), 9: ("completed", "in_progress"), 13: ("completed", "completed")}
+    wanted = {
+        4: ("in_progress", "not_started"),
+        9: ("completed", "in_progress"),
+        13: ("completed", "completed"),
+    }
     runner = Scripted(model, tokenizer, Knobs(), wanted, speaks={2, 9, 14})
     frames = pictures(18)
     runner.reset(TASK)
@@ -89,9 +93,14 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     markers = (ids[0] == runner.builder.special.step).nonzero().flatten()
     with torch.no_grad():
         whole = model(
-            input_ids=ids, pixel_values=to_pixels(frames), frame_index=frame_last[None], marker_index=markers[None]
+            input_ids=ids,
+            pixel_values=to_pixels(frames),
+            frame_index=frame_last[None],
+            marker_index=markers[None],
         )
-        torch.testing.assert_close(model.lm_logits(streamed_TD), model.lm_logits(whole.hidden_BTD[0]), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            model.lm_logits(streamed_TD), model.lm_logits(whole.hidden_BTD[0]), atol=1e-4, rtol=0
+        )
     for k, (speaking, update, state) in enumerate(runner.raw):
         torch.testing.assert_close(speaking[0, 0], whole.speaking_BF[0, k], atol=1e-4, rtol=0)
         torch.testing.assert_close(update[0, 0], whole.update_BF[0, k], atol=1e-4, rtol=0)
@@ -148,7 +157,9 @@ def test_cache_bytes_are_exact(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs())
     runner.reset(TASK)
     text = model.config.text_config
-    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * 4
+    per_token = (
+        2 * text.num_hidden_layers * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * 4
+    )
     assert runner.step(pictures(1)[0]).cache_bytes == runner.cache.length * per_token
 
 
@@ -191,7 +202,11 @@ def test_a_budget_too_small_is_refused_with_the_least_possible_one(model, tokeni
 
 @pytest.mark.parametrize(
     ("name", "budget", "message"),
-    [("none", 100, "leave --budget out"), ("drop_all", None, "needs a budget"), ("drop_al", 9, "did you mean 'drop_all'")],
+    [
+        ("none", 100, "leave --budget out"),
+        ("drop_all", None, "needs a budget"),
+        ("drop_al", 9, "did you mean 'drop_all'"),
+    ],
 )
 def test_knobs_that_would_do_nothing_are_refused(model, tokenizer, name, budget, message):
     with pytest.raises(UserError, match=message):
@@ -202,7 +217,11 @@ def test_a_jump_counts_as_start_and_complete(model, tokenizer):
     runner = Scripted(model, tokenizer, Knobs(), {0: ("completed", "in_progress")})
     runner.reset(TASK)
     output = runner.step(pictures(1)[0])
-    assert [(t.step, t.change) for t in output.transitions] == [("S1", "start"), ("S1", "complete"), ("S2", "start")]
+    assert [(t.step, t.change) for t in output.transitions] == [
+        ("S1", "start"),
+        ("S1", "complete"),
+        ("S2", "start"),
+    ]
     assert tokenizer.decode(runner.context_ids).endswith("[DST]S1->start; S1->complete; S2->start<eos>")
 
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError, frame_ceil, frame_floor
+from prospect_core.timeline import (
+    DialogState,
+    Episode,
+    Event,
+    Step,
+    Task,
+    TimelineError,
+    frame_ceil,
+    frame_floor,
+)
 from tests.strategies import episodes
 
 TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
@@ -24,7 +34,14 @@ def transition(id_, time, step, change):
 
 @pytest.mark.parametrize(
     ("time", "fps", "floor", "ceil"),
-    [(0.7, 10, 7, 7), (1.1, 10, 11, 11), (0.0, 2, 0, 0), (7.9, 2, 15, 16), (0.1 + 0.2, 10, 3, 4), (3600, 29.97, 107892, 107892)],
+    [
+        (0.7, 10, 7, 7),
+        (1.1, 10, 11, 11),
+        (0.0, 2, 0, 0),
+        (7.9, 2, 15, 16),
+        (0.1 + 0.2, 10, 3, 4),
+        (3600, 29.97, 107892, 107892),
+    ],
 )
 def test_frames_are_exact_where_floats_are_not(time, fps, floor, ceil):
     assert (frame_floor(time, fps), frame_ceil(time, fps)) == (floor, ceil)
@@ -79,7 +96,7 @@ def test_reply_to_a_user_on_the_last_frame_is_an_error_not_a_loss():
 def test_illegal_annotation_is_named(event, message):
     (problem,) = make(event).problems()
     assert message in problem
-    with pytest.raises(TimelineError, match="^e: "):
+    with pytest.raises(TimelineError, match=r"^e: "):
         make(event).validate()
 
 
@@ -160,7 +177,7 @@ def test_state_at_any_cut_is_the_replay_of_what_came_before(episode, data):
 def test_clips_hold_every_event_once_on_its_own_frame(episode, data):
     cuts = sorted(data.draw(st.sets(st.integers(episode.start_frame + 1, episode.end_frame - 1), max_size=4)))
     edges = [episode.start_frame, *cuts, episode.end_frame]
-    clips = [episode.window(a, b).validate() for a, b in zip(edges, edges[1:], strict=False)]
+    clips = [episode.window(a, b).validate() for a, b in pairwise(edges)]
     together = [(d.event.id, d.frame) for clip in clips for d in clip.decisions()]
     assert together == [(d.event.id, d.frame) for d in episode.decisions()]
 

@@ -26,14 +26,18 @@ PLAIN = FocalOptions(0.0, 0.5)
 
 
 def sequence(ids, labels, frames=0):
-    return TokenSequence(ids, [], labels, list(range(frames)), list(range(frames)), [0] * frames, [0] * frames, [[]] * frames)
+    return TokenSequence(
+        ids, [], labels, list(range(frames)), list(range(frames)), [0] * frames, [0] * frames, [[]] * frames
+    )
 
 
 def test_focal_by_hand():
     logits, labels = torch.tensor([2.0, -1.0, 0.3, 5.0]), torch.tensor([1, 0, 1, IGNORE])
     p = torch.sigmoid(logits[:3]).numpy()
     pt, at = np.array([p[0], 1 - p[1], p[2]]), np.array([0.75, 0.25, 0.75])
-    assert float(focal(logits, labels, 2.0, 0.75)) == pytest.approx(float(-(at * (1 - pt) ** 2 * np.log(pt)).sum()), rel=1e-6)
+    assert float(focal(logits, labels, 2.0, 0.75)) == pytest.approx(
+        float(-(at * (1 - pt) ** 2 * np.log(pt)).sum()), rel=1e-6
+    )
 
 
 def test_focal_without_focus_is_half_the_cross_entropy():
@@ -85,7 +89,10 @@ def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, world):
 def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, world):
     builder = SequenceBuilder(tokenizer, 4)
     episodes = [e.window(a, a + n) for e, a, n in zip(world.episodes("train"), (0, 9, 3), (20, 6, 13), strict=False)]
-    frames = [np.random.default_rng(k).integers(0, 255, (e.num_frames, 32, 32, 3), dtype=np.uint8) for k, e in enumerate(episodes)]
+    frames = [
+        np.random.default_rng(k).integers(0, 255, (e.num_frames, 32, 32, 3), dtype=np.uint8)
+        for k, e in enumerate(episodes)
+    ]
     collator = DSTDataCollator(builder.special.pad)
     items = [(builder.window(e), f) for e, f in zip(episodes, frames, strict=True)]
 
@@ -133,7 +140,11 @@ def test_the_sampler_keeps_its_shares(world):
 
 
 def test_recent_utterances_are_those_before_the_window():
-    events = (Event("a", 1.0, "assistant", "one"), Event("u", 2.0, "user", "two"), Event("b", 4.0, "assistant", "three"))
+    events = (
+        Event("a", 1.0, "assistant", "one"),
+        Event("u", 2.0, "user", "two"),
+        Event("b", 4.0, "assistant", "three"),
+    )
     episode = Episode("e", "v", 2, 0, 20, Task("x"), events)
     assert said_before(episode, 8, 2) == (("Assistant", "one"), ("User", "two"))
     assert said_before(episode, 9, 1) == (("Assistant", "three"),)
@@ -188,7 +199,12 @@ def test_two_trainings_of_one_seed_are_equal(world, tmp_path):
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("train.learning_rte=1", "learning_rte"), ("model=huge", "huge"), ("train.minutes=abc", ""), ("nonsense", "nonsense")],
+    [
+        ("train.learning_rte=1", "learning_rte"),
+        ("model=huge", "huge"),
+        ("train.minutes=abc", ""),
+        ("nonsense", "nonsense"),
+    ],
 )
 def test_a_wrong_option_is_one_line_and_exit_2(override, message, capsys, tmp_path):
     code = run_cli("train", override, f"output={tmp_path / 'x'}", "data=/nowhere")

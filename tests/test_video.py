@@ -14,7 +14,7 @@ from tests.media import write_audio, write_grey
 
 
 def levels(source, start, end):
-    return [int(round(float(f.mean()))) for f in source.frames(start, end)]
+    return [round(float(f.mean())) for f in source.frames(start, end)]
 
 
 def close(seen, expected, within=3):
@@ -28,7 +28,9 @@ def shown_at(times, grey, moment):
     return due[-1] if due else grey[0]
 
 
-@pytest.mark.parametrize("rate", [Fraction(30), Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001), Fraction(10)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(30), Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001), Fraction(10)]
+)
 @pytest.mark.parametrize("fps", [2, 4])
 def test_no_rate_drifts(tmp_path, rate, fps):
     """Counting pictures drifts by 42 s in ten minutes at 29.97 fps; timestamps do not."""
@@ -112,11 +114,13 @@ def test_a_broken_middle_is_a_stated_place_or_still_readable(tmp_path):
     middle = len(data) // 2
     data[middle : middle + 200] = bytes(200)
     path.write_bytes(bytes(data))
+    source = VideoFile(path, 2, 16)
+    frames, problem = [], ""
     try:
-        frames = list(VideoFile(path, 2, 16).frames(0, 40))
-        assert len(frames) == 40
+        frames = list(source.frames(0, 40))
     except DataError as error:
-        assert "v.mp4" in str(error)
+        problem = str(error)
+    assert len(frames) == 40 or "v.mp4: cannot be decoded at" in problem
 
 
 def test_frames_files_of_the_origin_round_trip(tmp_path):

@@ -29,7 +29,9 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
         assert (again.root / f"{split}.jsonl").read_bytes() == (world.root / f"{split}.jsonl").read_bytes()
     one, two = (next(d.episodes("val")) for d in (world, again))
     for a, b in zip(
-        world.frame_source(one, 48).frames(0, one.end_frame), again.frame_source(two, 48).frames(0, two.end_frame), strict=True
+        world.frame_source(one, 48).frames(0, one.end_frame),
+        again.frame_source(two, 48).frames(0, two.end_frame),
+        strict=True,
     ):
         assert np.array_equal(a, b)
 

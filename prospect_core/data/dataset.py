@@ -1,10 +1,10 @@
 """Our dataset on disk: videos as files, one JSONL row an episode, and ``dataset.json`` that ties them together.
 
-    dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
-    test.jsonl ...    one `prospect_core.timeline.Episode` a row
-    videos/...        the videos that the rows name, by paths inside the dataset
+dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
+test.jsonl ...    one `prospect_core.timeline.Episode` a row
+videos/...        the videos that the rows name, by paths inside the dataset
 
-    python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('data/workbench').splits)"
+python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('data/workbench').splits)"
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Dataset:
         root = Path(root)
         file = root / "dataset.json"
         if not file.is_file():
-            raise DataError(f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`")
+            raise DataError(
+                f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`"
+            )
         info = load(DatasetInfo, file.read_bytes(), str(file))
         if info.schema != SCHEMA:
             raise DataError(f"{file}: schema {info.schema}, this version reads {SCHEMA}")
@@ -218,9 +220,7 @@ def statistics(dataset: Dataset, split: str) -> dict[str, Any]:
         "user turns an episode (mean)": round(mean(len(e.user_turns()) for e in episodes), 2),
         "words an assistant turn (mean)": round(mean(words), 2) if words else None,
         "speaking frames (%)": round(100 * sum(len(us) for us in utterances) / sum(frames), 2),
-        "responsive turns (%)": round(
-            100 * sum(u.responsive for us in utterances for u in us) / max(1, len(words)), 1
-        ),
+        "responsive turns (%)": round(100 * sum(u.responsive for us in utterances for u in us) / max(1, len(words)), 1),
         "user types": dict(sorted(Counter(e.user_type or "-" for e in episodes).items())),
     }
 

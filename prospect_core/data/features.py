@@ -1,6 +1,6 @@
 """Stored vision features in the origin's format: an Arrow stream, columns ``cls`` and ``2x2``, ``3x3``, ... a frame.
 
-    python -c "from prospect_core.data.features import read_features; print(read_features('v.arrow', tokens=5).shape)"
+python -c "from prospect_core.data.features import read_features; print(read_features('v.arrow', tokens=5).shape)"
 """
 
 from __future__ import annotations

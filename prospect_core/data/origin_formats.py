@@ -28,7 +28,15 @@ WINDOWS_S: dict[str, tuple[float, float]] = {
     "wtag": (3.0, 6.0),
 }
 OTHER_WINDOW_S = (2.5, 2.5)
-_PREPARED_KEYS = ("dataset", "video_uid", "frames_file", "start_frame_idx", "end_frame_idx", "fps", "conversation")
+_PREPARED_KEYS = (
+    "dataset",
+    "video_uid",
+    "frames_file",
+    "start_frame_idx",
+    "end_frame_idx",
+    "fps",
+    "conversation",
+)
 _STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
 
 
@@ -251,7 +259,13 @@ def to_dst_clip(episode: Episode) -> dict[str, Any]:
         "video_labels": {},
         "conversation": turns,
         "dst": [
-            {"type": "step", "id": s.id, "start_ts": min(spans[s.id]), "end_ts": max(spans[s.id]), "name": s.name}
+            {
+                "type": "step",
+                "id": s.id,
+                "start_ts": min(spans[s.id]),
+                "end_ts": max(spans[s.id]),
+                "name": s.name,
+            }
             if spans[s.id]
             else {"type": "step", "id": s.id, "start_ts": None, "end_ts": None, "name": s.name}
             for s in episode.task.steps

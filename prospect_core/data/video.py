@@ -46,7 +46,7 @@ class VideoFile:
         self.path, self.fps, self.size = Path(path), exact(fps), size
         self.num_frames = max(1, ceil(self._end() * self.fps))
 
-    def _open(self):  # type: ignore[no-untyped-def]
+    def _open(self):
         import av
 
         if not self.path.is_file():

@@ -1,6 +1,6 @@
 """Checkpoints: by folder or by the name of a shipped one, complete and trained, or a clear error.
 
-    python -c "from prospect_core.model.checkpoint import load_checkpoint; model, tokenizer = load_checkpoint('workbench-tiny')"
+python -c "from prospect_core.model.checkpoint import load_checkpoint; model, tokenizer = load_checkpoint('workbench-tiny')"
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def load_checkpoint(name: str, device: str = "cpu") -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from None
     if not isinstance(config, DSTSmolVLMConfig):
-        raise DataError(f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed")
+        raise DataError(
+            f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed"
+        )
     if config.trained_steps <= 0:
         raise DataError(f"{folder}: was never trained (trained_steps is 0); train it with `prospect train` first")
     try:

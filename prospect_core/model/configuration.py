@@ -1,6 +1,6 @@
 """Configuration of `DSTSmolVLM`: a SmolVLM2 backbone, how frames become tokens, the heads, and the runner's limits.
 
-    python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print(DSTSmolVLMConfig().to_json_string())"
+python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print(DSTSmolVLMConfig().to_json_string())"
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         trained_steps: int = 0,
         **kwargs: Any,
     ) -> None:
-        side = 0
         if tokens_per_frame not in (0, *FRAME_TOKENS):
             raise ValueError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
         self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
@@ -67,9 +66,12 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.update_rest_frames = update_rest_frames
         self.max_context = max_context
         self.trained_steps = trained_steps
-        super().__init__(
-            tie_word_embeddings=tie_word_embeddings, pad_token_id=pad_token_id, eos_token_id=eos_token_id, **kwargs
-        )
+        shared: dict[str, Any] = {
+            "tie_word_embeddings": tie_word_embeddings,
+            "pad_token_id": pad_token_id,
+            "eos_token_id": eos_token_id,
+        }
+        super().__init__(**shared, **kwargs)
 
     @property
     def image_size(self) -> int:

@@ -85,10 +85,13 @@ class DSTSmolVLM(PreTrainedModel):
         want_info = kwargs.pop("output_loading_info", False)
         # misshapen tensors are let through to be named below: transformers' own error only points to its log
         kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True}
-        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        model, info = loaded
         wrong = [(kind, sorted(map(str, info[kind]))) for kind in info if "keys" in kind and info[kind]]
         if wrong:
-            text = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names[:3])} ({len(names)})" for kind, names in wrong)
+            text = "; ".join(
+                f"{kind.replace('_', ' ')}: {', '.join(names[:3])} ({len(names)})" for kind, names in wrong
+            )
             raise CheckpointError(f"{args[0]}: does not fit the model ({text})")
         return (model, info) if want_info else model
 

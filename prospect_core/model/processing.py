@@ -1,6 +1,6 @@
 """Tokenizers with our special tokens, and frames as normalised tensors.
 
-    python -c "from prospect_core.model.processing import train_tokenizer; t = train_tokenizer(['put the red cube away'], 300); print(t('red').input_ids)"
+python -c "from prospect_core.model.processing import train_tokenizer; t = train_tokenizer(['put the red cube away'], 300); print(t('red').input_ids)"
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PAD, EOS, IMAGE, STEP, DST, ASST, USER, SUM = "<pad>", "<eos>", "<image>", "<step>", "[DST]", "[ASST]", "[USER]", "[SUM]"
+PAD, EOS, IMAGE, STEP, DST, ASST, USER, SUM = (
+    "<pad>",
+    "<eos>",
+    "<image>",
+    "<step>",
+    "[DST]",
+    "[ASST]",
+    "[USER]",
+    "[SUM]",
+)
 SPECIAL_TOKENS = (PAD, EOS, IMAGE, STEP, DST, ASST, USER, SUM)
 
 

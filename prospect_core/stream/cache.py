@@ -1,9 +1,11 @@
 """The KV cache of one stream: transformers' dynamic cache with its length and exact size.
 
-    python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache().length)"
+python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache().length)"
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from transformers.cache_utils import DynamicCache
 
@@ -19,5 +21,6 @@ class StreamCache(DynamicCache):
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values over all layers."""
-        tensors = [t for layer in self.layers if layer.is_initialized for t in (layer.keys, layer.values)]
+        layers: Any = self.layers
+        tensors = [t for layer in layers if layer.is_initialized for t in (layer.keys, layer.values)]
         return sum(t.numel() * t.element_size() for t in tensors)

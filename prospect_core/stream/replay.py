@@ -1,6 +1,6 @@
 """Replay: a recorded episode through a stream model, as if live, into a prediction record.
 
-    python -c "from prospect_core.stream.replay import replay; help(replay)"
+python -c "from prospect_core.stream.replay import replay; help(replay)"
 """
 
 from __future__ import annotations

@@ -91,7 +91,9 @@ class VLMStreamRunner:
 
     def least_budget(self, task: Task) -> int:
         """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
-        state = DialogState(task.step_ids, ("completed",) * len(task.steps), tuple((s, 99999.0) for s in task.step_ids))
+        state = DialogState(
+            task.step_ids, (STEP_STATES[2],) * len(task.steps), tuple((s, 99999.0) for s in task.step_ids)
+        )
         longest = len(self.builder.prompt(task, Context(state)).ids) + RECENT_QUOTA
         return max(longest + self._reserve(task), 2 * longest)
 
@@ -179,7 +181,13 @@ class VLMStreamRunner:
         memory = StreamMemory(self.task, self.state, tuple(self.said), self.builder, recent)
         self.prompt = self._read_prompt(self.strategy.rebuild(memory))
         event = CompressionEvent(
-            frame, self.strategy.name, before[0], self.cache.length, before[1], self.cache.nbytes, self.prompt.text
+            frame,
+            self.strategy.name,
+            before[0],
+            self.cache.length,
+            before[1],
+            self.cache.nbytes,
+            self.prompt.text,
         )
         return event, time.perf_counter() - begin
 

@@ -1,6 +1,6 @@
 """`DSTDataCollator`: windows of different lengths as one padded batch of tensors.
 
-    python -c "from prospect_core.train.collator import DSTDataCollator; help(DSTDataCollator)"
+python -c "from prospect_core.train.collator import DSTDataCollator; help(DSTDataCollator)"
 """
 
 from __future__ import annotations

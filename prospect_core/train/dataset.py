@@ -1,11 +1,12 @@
 """`DSTTrainingDataset`: windows of the training split as tokens, labels and frames.
 
-    python -c "from prospect_core.train.dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
+python -c "from prospect_core.train.dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
 """
 
 from __future__ import annotations
 
 import random
+
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
@@ -23,7 +24,13 @@ class DSTTrainingDataset(TorchDataset):
     """
 
     def __init__(
-        self, data: Dataset, split: str, builder: SequenceBuilder, sampler: WindowSampler, size: int, seed: int = 0
+        self,
+        data: Dataset,
+        split: str,
+        builder: SequenceBuilder,
+        sampler: WindowSampler,
+        size: int,
+        seed: int = 0,
     ) -> None:
         self.data, self.builder, self.sampler, self.size, self.seed = data, builder, sampler, size, seed
         self.episodes: list[Episode] = list(data.episodes(split))

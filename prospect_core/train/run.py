@@ -61,7 +61,11 @@ def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
         model, tokenizer = load_checkpoint(config.init)
         model.train()
     else:
-        texts = [ROLE, "Goal: not started in progress completed 1st 2nd 3rd 4th", "S1->start; S2->complete; S3->reopen"]
+        texts = [
+            ROLE,
+            "Goal: not started in progress completed 1st 2nd 3rd 4th",
+            "S1->start; S2->complete; S3->reopen",
+        ]
         for episode in data.episodes(config.split):
             texts += [f"{step.id}: {step.name}" for step in episode.task.steps]
             texts += [event.text for event in episode.events if event.text]
@@ -196,7 +200,11 @@ class _Log:
         return Write()
 
     def add(self, step: int, epoch: float, logs: dict[str, float]) -> None:
-        row: dict[str, Any] = {"step": step, "epoch": round(epoch, 3), "seconds": round(time.monotonic() - self.start, 1)}
+        row: dict[str, Any] = {
+            "step": step,
+            "epoch": round(epoch, 3),
+            "seconds": round(time.monotonic() - self.start, 1),
+        }
         row["learning_rate"] = logs.get("learning_rate")
         row |= {name: round(logs[f"loss_{name}"], 5) if f"loss_{name}" in logs else None for name in OBJECTIVES}
         self.rows.append(row)

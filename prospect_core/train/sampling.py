@@ -1,6 +1,6 @@
 """Which windows of which episodes are trained, and how each begins. Redrawn every epoch, seeded.
 
-    python -c "from prospect_core.train.sampling import WindowSampler; help(WindowSampler)"
+python -c "from prospect_core.train.sampling import WindowSampler; help(WindowSampler)"
 """
 
 from __future__ import annotations

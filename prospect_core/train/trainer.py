@@ -1,6 +1,6 @@
 """`DSTTrainer`: `transformers.Trainer` with the four losses, logged apart, and a schedule by steps or by minutes.
 
-    prospect train data=data/workbench output=runs/tiny train.minutes=3
+prospect train data=data/workbench output=runs/tiny train.minutes=3
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ class DSTTrainer(Trainer):
         return batches, counts
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """Weighted sum of the four normalised losses."""
         counts = num_items_in_batch or supervised_counts(inputs)
@@ -99,7 +103,8 @@ class DSTTrainer(Trainer):
             rest = (share - self.warmup) / (1 - self.warmup)
             return 0.5 * (1 + float(torch.cos(torch.tensor(rest * torch.pi))))
 
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
+        used: Any = optimizer or self.optimizer
+        self.lr_scheduler = LambdaLR(used, factor)
         return self.lr_scheduler
 
 

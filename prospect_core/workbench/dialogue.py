@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from prospect_core.timeline import DialogState, Event, Task, sort_events
+from prospect_core.timeline import DialogState, Event, sort_events
 from prospect_core.workbench.physics import Plan
 from prospect_core.workbench.tasks import Thing
 
@@ -23,7 +23,10 @@ FIRST = ("Start with the {name}, put it in the {place}.", "First, put the {name}
 NEXT = ("Good, next put the {name} in the {place}.", "Well done, now put the {name} in the {place}.")
 DONE = ("Great, everything is put away.", "Well done, that was the last one.")
 WRONG = ("Stop, leave the {name} on the table.", "The {name} stays on the table.")
-REOPENED = ("You took the {name} out, put it back in the {place}.", "The {name} belongs in the {place}, put it back.")
+REOPENED = (
+    "You took the {name} out, put it back in the {place}.",
+    "The {name} belongs in the {place}, put it back.",
+)
 ASK = {
     "present": ("What should I do now?", "What comes next?"),
     "past": ("Did I already put the {name} away?", "Is the {name} put away already?"),
@@ -82,13 +85,20 @@ def write_events(rng: random.Random, plan: Plan, user_type: str) -> tuple[Event,
         elif act.kind == "take_out":
             thing = plan.task.things[act.thing]
             move(act.thing, "reopen", act.grasp)
-            say(act.grasp, REOPENED, "initiative|correction", thing, step=f"S{act.thing + 1}", place=thing.place)
+            say(
+                act.grasp,
+                REOPENED,
+                "initiative|correction",
+                thing,
+                step=f"S{act.thing + 1}",
+                place=thing.place,
+            )
             move(act.thing, "complete", act.release)
             instruct(act.release, NEXT, "initiative|instruction,feedback")
     return sort_events(events)
 
 
-def _question(rng, events, plan, task, state, time, say, instruct) -> None:  # type: ignore[no-untyped-def]
+def _question(rng, events, plan, task, state, time, say, instruct) -> None:
     """Append one user question and its answer, with the values that answer it."""
     kind = rng.choice(("present", "past", "past", "remainder"))
     done = [k for k in range(len(task.steps)) if state.states[k] == "completed"]
@@ -101,7 +111,13 @@ def _question(rng, events, plan, task, state, time, say, instruct) -> None:  # t
         yes = rng.random() < 0.5
         thing = plan.task.things[rng.choice(done if yes else open_)]
         events.append(_user(number, time, rng.choice(ASK[kind]).format(name=thing.name), kind, "yes" if yes else "no"))
-        say(reply, ANSWER_YES if yes else ANSWER_NO, "responsive|info_sharing", thing, answer="yes" if yes else "no")
+        say(
+            reply,
+            ANSWER_YES if yes else ANSWER_NO,
+            "responsive|info_sharing",
+            thing,
+            answer="yes" if yes else "no",
+        )
     elif kind == "present":
         following = next_step(state)
         assert following is not None

@@ -1,6 +1,6 @@
 """The workbench as a dataset on disk: splits by video, three user types a video, deterministic by seed.
 
-    prospect data workbench --output data/workbench --seed 0
+prospect data workbench --output data/workbench --seed 0
 """
 
 from __future__ import annotations

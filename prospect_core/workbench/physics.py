@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from prospect_core.workbench.tasks import PLACES, TablewareTask
@@ -133,7 +134,7 @@ def _hand_at(plan: Plan, act: Act, time_s: float) -> Point:
         middle = (act.grasp + act.release) / 2
         stops = [(act.begin, REST_XY), (act.grasp, source), (act.grasp + 0.3, source)]
         stops += [(middle, lifted[0]), (act.release, place), (act.end, REST_XY)]
-    for (t0, p0), (t1, p1) in zip(stops, stops[1:], strict=False):
+    for (t0, p0), (t1, p1) in pairwise(stops):
         if t0 <= time_s <= t1:
             u = (time_s - t0) / (t1 - t0)
             u = u * u * (3 - 2 * u)

@@ -32,8 +32,13 @@ def make_practice(root: Path, seed: int, count: int) -> Dataset:
         raise UserError(f"{root} exists already; choose another folder or delete it first")
     (root / "videos").mkdir(parents=True)
     write_blank(root / VIDEO, FRAMES / FPS)
-    rows = [practice_episode(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}") for k in range(count)]
-    return write_dataset(root, "workbench-practice", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}")
+    rows = [
+        practice_episode(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}")
+        for k in range(count)
+    ]
+    return write_dataset(
+        root, "workbench-practice", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
+    )
 
 
 def practice_episode(rng: random.Random, name: str) -> Episode:
@@ -45,7 +50,7 @@ def practice_episode(rng: random.Random, name: str) -> Episode:
     frame = 0
     while frame < FRAMES - 2:
         legal: list[tuple[str, Change]] = [
-            (s, c) for s in task.step_ids for c in ("start", "complete", "reopen") if state.is_legal(s, c)  # type: ignore[misc]
+            (s, c) for s in task.step_ids for c in ("start", "complete", "reopen") if state.is_legal(s, c)
         ]
         if rng.random() < 0.5:
             step, change = rng.choice(legal)
@@ -60,7 +65,17 @@ def practice_episode(rng: random.Random, name: str) -> Episode:
             events.append(Event(f"a{frame}", frame / FPS, "assistant", text[0].upper() + text[1:], frame=frame))
         frame += 1
     return Episode(
-        name, VIDEO, FPS, 0, FRAMES, task, tuple(events), start, "practice", "workbench-practice", file_order=True
+        name,
+        VIDEO,
+        FPS,
+        0,
+        FRAMES,
+        task,
+        tuple(events),
+        start,
+        "practice",
+        "workbench-practice",
+        file_order=True,
     ).validate()
 
 

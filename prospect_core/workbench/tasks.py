@@ -1,6 +1,6 @@
 """What there is to do: things of a colour and a shape that belong into containers.
 
-    python -c "import random; from prospect_core.workbench.tasks import sample_task; print(sample_task(random.Random(0)))"
+python -c "import random; from prospect_core.workbench.tasks import sample_task; print(sample_task(random.Random(0)))"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a metric is: sufficient counts of an episode, and a value of summed counts. Intervals follow from that.
 
-    python -c "from prospect_eval.metrics import METRICS; print(*METRICS, sep='\\n')"
+python -c "from prospect_eval.metrics import METRICS; print(*METRICS, sep='\\n')"
 """
 
 from __future__ import annotations

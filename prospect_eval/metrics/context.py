@@ -33,7 +33,14 @@ def compressions(scored: Scored) -> np.ndarray | str:
 
 
 METRICS = [
-    Metric("cache_peak_tokens", of_cache("cache_tokens", np.max), ratio, pool="mean", better="lower", unit="tokens"),
+    Metric(
+        "cache_peak_tokens",
+        of_cache("cache_tokens", np.max),
+        ratio,
+        pool="mean",
+        better="lower",
+        unit="tokens",
+    ),
     Metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes"),
     Metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes"),
     Metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode"),

@@ -60,7 +60,13 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "missing_rate": lambda c: c[..., 2] / (c[..., 0] + c[..., 1] + c[..., 2]),
     "redundant_rate": lambda c: c[..., 3] / (c[..., 0] + c[..., 1] + c[..., 3]),
 }
-MATCHED_SIGNATURE = {"match": "proassist", "factor": "0.3", "power": "1.5", "window": "dataset", "good": ">0.5"}
+MATCHED_SIGNATURE = {
+    "match": "proassist",
+    "factor": "0.3",
+    "power": "1.5",
+    "window": "dataset",
+    "good": ">0.5",
+}
 
 
 def metrics(similarity_signature: str) -> list[Metric]:

@@ -64,7 +64,8 @@ def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
         for frame, step, change in episode.transitions():
             reference.setdefault((step, change), []).append(frame)
         pairs = sum(
-            len(match_events(frames, reference.get(key, []), seconds * episode.fps)) for key, frames in predicted.items()
+            len(match_events(frames, reference.get(key, []), seconds * episode.fps))
+            for key, frames in predicted.items()
         )
         return np.array([pairs, sum(map(len, predicted.values())), sum(map(len, reference.values()))])
 
@@ -78,7 +79,14 @@ def refusals(scored: Scored) -> np.ndarray | str:
 
 
 METRICS = [
-    Metric("dst_jga", joint_goal, ratio, {"unit": "frame"}, pool="mean", help="all tracked states right, by frame"),
+    Metric(
+        "dst_jga",
+        joint_goal,
+        ratio,
+        {"unit": "frame"},
+        pool="mean",
+        help="all tracked states right, by frame",
+    ),
     Metric("dst_head_jga", head_joint_goal, ratio, {"unit": "frame"}, pool="mean"),
     Metric("dst_step_accuracy", step_accuracy, ratio, {"unit": "frame"}, pool="mean"),
     Metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),

@@ -86,7 +86,9 @@ def metrics(tools: Tools) -> list[Metric]:
 
     base = {**MATCHED_SIGNATURE, "sim": tools.similarity_signature}
     meteor_name = "meteor" if tools.wordnet else "meteor_exact_stem"
-    families: list[tuple[str, Callable[[Scored], np.ndarray], Callable[[np.ndarray], np.ndarray], int, dict[str, str]]] = [
+    families: list[
+        tuple[str, Callable[[Scored], np.ndarray], Callable[[np.ndarray], np.ndarray], int, dict[str, str]]
+    ] = [
         ("bleu", bleu_counts, bleu_value, 10, {**base, "bleu": f"13a,exp,sacrebleu {sacrebleu.__version__}"}),
         (meteor_name, meteor_counts, ratio, 2, {**base, "meteor": tools.meteor_signature}),
         ("similarity", similarity_counts, ratio, 2, base),

@@ -1,6 +1,6 @@
 """Build ``report.html`` of a run folder: the scores beside the baselines, every episode, timelines of some.
 
-    prospect-eval report runs/first
+prospect-eval report runs/first
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Dialog state": ("dst", "transition"),
     "Context": ("cache", "compressions"),
 }
-HEADLINE = ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s", "similarity", "cache_peak_bytes")
+HEADLINE = (
+    "speaking_event_f1@2s",
+    "matched_f1",
+    "dst_jga",
+    "transition_f1@2s",
+    "similarity",
+    "cache_peak_bytes",
+)
 MAX_TIMELINES = 12
 
 

@@ -1,6 +1,6 @@
 """One episode drawn over time: turns with their matches, probabilities, step states, cache.
 
-    python -c "from prospect_eval.report.timeline import draw_timeline; help(draw_timeline)"
+python -c "from prospect_eval.report.timeline import draw_timeline; help(draw_timeline)"
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def draw_timeline(scored: Scored, thumbnails: dict[int, bytes]) -> dict[str, Any
             {"x": x(c.frame), "before": c.tokens_before, "after": c.tokens_after, "text": c.text}
             for c in record.compressions
         ],
-        "seconds": [{"x": x(start + s * episode.fps), "s": s + start / episode.fps} for s in _marks(span / episode.fps)],
+        "seconds": [
+            {"x": x(start + s * episode.fps), "s": s + start / episode.fps} for s in _marks(span / episode.fps)
+        ],
         "transcript": _transcript(scored, thumbnails),
     }
 
@@ -95,13 +97,29 @@ def _transcript(scored: Scored, thumbnails: dict[int, bytes]) -> list[dict[str, 
         kind = "missed" if said is None else "good" if (cosine or 0) > GOOD_SIMILARITY else "off"
         delay = None if said is None else (said[0] - frame) / fps
         rows.append(
-            {"frame": frame, "who": kind, "reference": text, "said": said[1] if said else "", "cosine": cosine, "delay": delay}
+            {
+                "frame": frame,
+                "who": kind,
+                "reference": text,
+                "said": said[1] if said else "",
+                "cosine": cosine,
+                "delay": delay,
+            }
         )
     for p in matching.redundant:
         frame, text = scored.predictions[p]
         rows.append({"frame": frame, "who": "redundant", "reference": "", "said": text, "cosine": None, "delay": None})
     for frame, event in scored.record.episode.user_turns():
-        rows.append({"frame": frame + 0.5, "who": "user", "reference": event.text, "said": "", "cosine": None, "delay": None})
+        rows.append(
+            {
+                "frame": frame + 0.5,
+                "who": "user",
+                "reference": event.text,
+                "said": "",
+                "cosine": None,
+                "delay": None,
+            }
+        )
     for row in rows:
         picture = thumbnails.get(row["frame"])
         row["picture"] = base64.b64encode(picture).decode() if picture else ""

@@ -1,0 +1,1 @@
+"""Model sizes of the Hydra configuration."""

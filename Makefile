@@ -1,0 +1,35 @@
+# Everything works in .venv, which is made on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup eval test test-slow lint clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# the shipped checkpoint over the built-in test videos; the last line is the report's path
+eval: $(READY)
+	-$(BIN)/prospect-eval doctor --fix
+	$(BIN)/prospect-eval run --ckpt workbench-tiny --suite workbench
+
+lint: $(READY)
+	$(BIN)/ruff check prospect_core prospect_eval tests
+	$(BIN)/ruff format --check prospect_core prospect_eval tests
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

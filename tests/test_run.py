@@ -1,0 +1,280 @@
+"""`prospect-eval`: whole runs, resume, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from prospect_core.cli import main as prospect
+from prospect_core.jsonio import load
+from prospect_core.records import EpisodeRecord
+from prospect_eval.cli import main as prospect_eval
+from tests.conftest import edit_json
+from tests.test_data import PREPARED
+
+
+def call(command, *args):
+    with pytest.raises(SystemExit) as stop:
+        command([str(a) for a in args])
+    return stop.value.code
+
+
+def evaluate(*args):
+    return call(prospect_eval, *args)
+
+
+def one_line(capsys):
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert "Traceback" not in captured.err
+    return lines[0]
+
+
+def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0
+    assert capsys.readouterr().out.rstrip().endswith(str(out / "report.html"))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["schema"] == 1
+    entry = metrics["metrics"]["speaking_event_f1@2s"]
+    assert set(entry) == {
+        "value",
+        "ci95",
+        "n_videos",
+        "n_scored",
+        "n_undefined",
+        "status",
+        "reason",
+        "signature",
+    }
+    assert metrics["baselines"]["oracle"]["speaking_event_f1@2s"]["value"] == 1.0
+    assert metrics["metrics"]["cache_peak_bytes"]["value"] > 0
+    records = [load(EpisodeRecord, p.read_bytes(), str(p)) for p in sorted((out / "episodes").iterdir())]
+    assert len(records) == 2
+    assert all(len(r.speaking_prob) == r.episode.num_frames for r in records)
+    config = json.loads((out / "run.json").read_text())
+    assert config["config"]["data_digest"] == world.digest
+    assert config["environment"]["versions"]["torch"]
+    assert set(json.loads((out / "timings.json").read_text())["episodes"]) == {r.episode.id for r in records}
+    assert (out / "DONE.json").is_file()
+
+
+@pytest.mark.parametrize("strategy", ["drop_all", "dst_refresh"])
+def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
+    out = tmp_path / "run"
+    args = ["--strategy", strategy, "--budget", 520, "--limit", 1, "--output", out]
+    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, *args) == 0
+    (path,) = (out / "episodes").iterdir()
+    record = load(EpisodeRecord, path.read_bytes(), "x")
+    assert max(record.cache_tokens) <= 520
+    assert record.compressions
+
+
+def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, world, tmp_path, capsys):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    args = ["run", "--ckpt", checkpoint, "--data", world.root, "--limit", 3, "--output"]
+    assert evaluate(*args, whole) == 0
+    shutil.copytree(whole, cut)
+    files = sorted((cut / "episodes").iterdir())
+    files[0].unlink()
+    files[1].write_text(files[1].read_text()[:500])
+    kept = files[2].stat().st_mtime_ns
+    for name in ("DONE.json", "metrics.json", "report.html"):
+        (cut / name).unlink()
+    capsys.readouterr()
+    assert evaluate(*args, cut) == 0
+    assert "2 episodes replayed" in (out := capsys.readouterr().out)
+    assert "1 reused" in out
+    assert files[2].stat().st_mtime_ns == kept
+    for name in ("metrics.json", *(f"episodes/{f.name}" for f in files)):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(checkpoint, world, tmp_path, capsys):
+    out = tmp_path / "run"
+    args = ["run", "--data", world.root, "--limit", 1, "--output", out]
+    assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
+    capsys.readouterr()
+    assert evaluate(*args, "--ckpt", "baseline:silent") == 2
+    line = one_line(capsys)
+    assert "model: baseline:oracle there, baseline:silent now" in line
+    assert (out / "metrics.json").is_file()
+
+
+def test_a_refused_run_leaves_the_finished_one_finished(world, tmp_path, capsys):
+    out = tmp_path / "run"
+    args = ["run", "--data", world.root, "--limit", 1, "--output", out]
+    assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
+    assert evaluate(*args, "--ckpt", "baseline:silent") == 2
+    assert (out / "DONE.json").is_file()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(world, tmp_path, capsys):
+    (tmp_path / "precious.txt").write_text("x")
+    assert evaluate("run", "--ckpt", "baseline:silent", "--data", world.root, "--output", tmp_path) == 2
+    assert "is not a run folder" in one_line(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_an_imported_row_without_its_frames_says_which_file_and_exits_3(checkpoint, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(PREPARED) + "\n")
+    assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
+    capsys.readouterr()
+    assert evaluate("run", "--ckpt", checkpoint, "--data", tmp_path / "in", "--output", tmp_path / "run") == 3
+    assert str(tmp_path / "in" / "frames" / "v1.arrow") in (line := one_line(capsys))
+    assert "no such file" in line
+    assert not (tmp_path / "run" / "DONE.json").exists()
+
+
+def test_a_real_row_of_the_origin_without_its_frames(checkpoint, shared_data, tmp_path, capsys):
+    rows = shared_data / "origin" / "proassist_prepared.jsonl"
+    assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
+    capsys.readouterr()
+    assert evaluate("run", "--ckpt", checkpoint, "--data", tmp_path / "in", "--output", tmp_path / "run") == 3
+    assert "_mono10bit.arrow: no such file" in one_line(capsys)
+
+
+def test_skipped_episodes_are_counted_and_shown(checkpoint, world, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(world.root, data)
+    videos = sorted({e.video for e in world.episodes("test")})
+    (data / videos[0]).write_bytes(b"broken")
+    out = tmp_path / "run"
+    args = ["run", "--ckpt", checkpoint, "--data", data, "--output", out]
+    assert evaluate(*args) == 3
+    capsys.readouterr()
+    assert evaluate(*args, "--on-error", "skip") == 0
+    assert "3 failed" in capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["episodes"] == {"scored": 3, "failed": 3}
+    page = (out / "report.html").read_text()
+    assert "3 episode(s) failed" in page
+    assert "not a readable video" in page
+
+
+def test_when_everything_failed_the_run_has_failed(checkpoint, world, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(world.root, data)
+    for video in {e.video for e in world.episodes("test")}:
+        (data / video).unlink()
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", data, "--output", out, "--on-error", "skip") == 3
+    assert "none of 6 episodes could be predicted" in capsys.readouterr().err
+    assert not (out / "DONE.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--ckpt", "baseline:orcle"], 2, "did you mean 'oracle'"),
+        (["--ckpt", "nowhere"], 2, "neither a folder nor a shipped checkpoint"),
+        (["--ckpt", "baseline:silent", "--split", "tset"], 3, "did you mean 'test'"),
+        (
+            ["--ckpt", "baseline:silent", "--strategy", "drop_all", "--budget", "9"],
+            2,
+            "a baseline has no context",
+        ),
+        (["--ckpt", "CKPT", "--strategy", "drop_al", "--budget", "99"], 2, "did you mean 'drop_all'"),
+        (["--ckpt", "CKPT", "--strategy", "drop_all"], 2, "needs a budget"),
+        (["--ckpt", "CKPT", "--budget", "99"], 2, "leave --budget out"),
+        (["--ckpt", "CKPT", "--strategy", "drop_all", "--budget", "99"], 2, "tokens are needed"),
+    ],
+)
+def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, world, tmp_path, capsys):
+    args = [str(checkpoint) if a == "CKPT" else a for a in args]
+    assert evaluate("run", "--data", world.root, "--output", tmp_path / "run", *args) == code
+    line = one_line(capsys)
+    assert message in line
+
+
+def test_data_or_suite_must_be_given_and_be_known(capsys):
+    assert evaluate("run", "--ckpt", "baseline:silent") == 2
+    assert "give either --data FOLDER or --suite NAME" in one_line(capsys)
+    assert evaluate("run", "--ckpt", "baseline:silent", "--suite", "workbnch") == 2
+    assert "did you mean 'workbench'" in one_line(capsys)
+
+
+def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, world, tmp_path, capsys):
+    edit_json(checkpoint / "config.json", trained_steps=0)
+    args = ["run", "--ckpt", checkpoint, "--data", world.root, "--output", tmp_path / "run"]
+    assert evaluate(*args) == 3
+    assert "was never trained" in one_line(capsys)
+    edit_json(checkpoint / "config.json", trained_steps=5, state_head_size=32)
+    assert evaluate(*args) == 3
+    assert "does not fit the model" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, world, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0
+    before = (out / "metrics.json").read_bytes()
+    shutil.rmtree(checkpoint)
+    assert evaluate("score", out) == 0
+    assert (out / "metrics.json").read_bytes() == before
+    assert evaluate("report", out) == 0
+    assert evaluate("score", tmp_path / "nowhere") == 3
+
+
+def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, world, capsys):
+    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--limit", 1) == 0
+    config = json.loads((checkpoint / "config.json").read_text())
+    assert config["thresholds_data"].startswith("workbench/val/")
+    assert 0 < config["speaking_threshold"] < 1
+    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--split", "test") == 2
+    assert "never on test data" in capsys.readouterr().err
+
+
+def test_the_best_threshold_is_found():
+    from prospect_core.records import SCHEMA, Knobs
+    from prospect_core.timeline import Episode, Event, Step, Task
+    from prospect_eval.thresholds import choose_thresholds
+
+    events = (Event("a", 2.0, "assistant", "x"), Event("d", 6.0, "transition", step="S1", change="start"))
+    episode = Episode("e", "v", 2, 0, 20, Task("t", (Step("S1", "s"),)), events).validate()
+    speaking, update = [0.3] * 20, [0.1] * 20
+    speaking[4], update[12] = 0.6, 0.2
+    choice = choose_thresholds([EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update))])
+    assert 0.3 < choice.speaking <= 0.6
+    assert 0.1 < choice.update <= 0.2
+    assert (choice.speaking_f1, choice.update_f1) == (1.0, 1.0)
+
+
+def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
+    assert evaluate("doctor") == 0
+    out = capsys.readouterr().out
+    for word in ("H.264", "WordNet", "similarity", "device"):
+        assert word in out
+
+
+def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypatch):
+    import nltk
+
+    from prospect_eval import wordnet
+
+    system = next((Path(f) for f in wordnet.SYSTEM_FOLDERS if (Path(f) / "data.noun").is_file()), None)
+    if system is None:
+        pytest.skip("no system package with WordNet's database is installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    reader = wordnet.find_wordnet()
+    assert {s.name() for s in reader.synsets("car")} & {"car.n.01"}
+    assert reader.synset("car.n.01").lexname() == "noun.artifact"
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert wordnet.find_wordnet(folders=()) is not None
+
+
+def test_without_wordnet_there_is_none_and_no_network_is_tried(tmp_path, monkeypatch):
+    import nltk
+
+    from prospect_eval import wordnet
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert wordnet.find_wordnet(folders=(str(tmp_path),)) is None
+    assert "could not be downloaded" in wordnet.fetch_wordnet()
