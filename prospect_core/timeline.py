@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from math import ceil, floor
 from typing import ClassVar, Literal
 
@@ -41,6 +42,7 @@ class TimelineError(ValueError):
     """An annotation that contradicts itself; the message names episode, event, step and time."""
 
 
+@lru_cache(maxsize=1 << 16)
 def exact(value: float) -> Fraction:
     """The decimal that was written: ``exact(0.7) == 7/10``, where the float itself is a little less."""
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
@@ -212,6 +214,10 @@ class Episode:
 
     def decisions(self) -> list[Decision]:
         """Every event, in order, with its decision frame; frames never decrease and no event is lost."""
+        return list(self._decisions)
+
+    @cached_property
+    def _decisions(self) -> tuple[Decision, ...]:
         out: list[Decision] = []
         earliest = self.start_frame
         for event in self.events:
@@ -226,16 +232,20 @@ class Episode:
             frame = max(frame, earliest)
             out.append(Decision(event, frame))
             earliest = frame + 1 if event.kind == "user" else frame
-        return out
+        return tuple(out)
 
     def utterances(self) -> list[Utterance]:
         """Reference utterances by frame; turns on one frame are joined."""
+        return list(self._utterances)
+
+    @cached_property
+    def _utterances(self) -> tuple[Utterance, ...]:
         turns: dict[int, list[Event]] = {}
         for decision in self.decisions():
             if decision.event.kind == "assistant":
                 turns.setdefault(decision.frame, []).append(decision.event)
         responsive = self.responsive(turns)
-        return [
+        return tuple(
             Utterance(
                 frame,
                 " ".join(e.text.strip() for e in events),
@@ -244,7 +254,7 @@ class Episode:
                 tuple(events),
             )
             for frame, events in turns.items()
-        ]
+        )
 
     def responsive(self, frames: Iterable[int]) -> set[int]:
         """Which of these utterance frames answer the user: the first within 5 seconds after a user turn.

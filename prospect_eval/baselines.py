@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def make_record(
     for frame in range(episode.start_frame, episode.end_frame):
         now = states.get(frame, now)
         probs.append(_one_hot(now))
-    return EpisodeRecord(**{**vars(record), "state_probs": tuple(probs)})
+    return replace(record, state_probs=tuple(probs))
 
 
 def _one_hot(state: DialogState) -> tuple[tuple[float, float, float], ...]:

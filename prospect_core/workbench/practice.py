@@ -20,7 +20,7 @@ from prospect_core.workbench import dialogue as words
 from prospect_core.workbench.generate import FPS, WORLD_VERSION
 from prospect_core.workbench.tasks import TablewareTask, sample_task
 
-FRAMES = 28
+FRAMES = 20
 VIDEO = "videos/blank.mp4"
 
 
@@ -52,7 +52,7 @@ def practice_episode(rng: random.Random, name: str) -> Episode:
         legal: list[tuple[str, Change]] = [
             (s, c) for s in task.step_ids for c in ("start", "complete", "reopen") if state.is_legal(s, c)
         ]
-        if rng.random() < 0.5:
+        if rng.random() < 0.4:
             step, change = rng.choice(legal)
             state = state.apply(step, change, frame / FPS)
             events.append(Event(f"d{frame}", frame / FPS, "transition", step=step, change=change, frame=frame))
@@ -97,19 +97,23 @@ def _comment(rng: random.Random, world: TablewareTask, state: DialogState, step:
 
 
 def _exchange(rng: random.Random, world: TablewareTask, state: DialogState) -> tuple[str, str]:
-    kind = rng.choice(("present", "past", "remainder", "step", "step"))
+    """A question and its answer. Reciting comes first: words copied in order are what copying is learnt from."""
+    kind = rng.choice(("recite", "recite", "step", "step", "step", "present", "past", "remainder"))
     following = words.next_step(state)
+    steps = world.as_task().steps
+    if kind == "recite":
+        return "Read me the list.", "; ".join(f"{step.id}: {step.name}" for step in steps)
+    if kind == "step":
+        step = rng.choice(steps)
+        return f"What is {step.id}?", f"{step.id}: {step.name}"
     if kind == "present" and following is not None:
         return rng.choice(words.ASK[kind]), _say(rng, words.ANSWER_NEXT, world, following)
     if kind == "past":
         k = rng.randrange(len(world.things))
         answer = words.ANSWER_YES if state.states[k] == "completed" else words.ANSWER_NO
         return rng.choice(words.ASK[kind]).format(name=world.things[k].name), _say(rng, answer, world, k)
-    if kind == "remainder":
-        left = sum(s != "completed" for s in state.states)
-        return rng.choice(words.ASK[kind]), rng.choice(words.ANSWER_LEFT).format(count=words.NUMBERS[left])
-    k = rng.randrange(len(world.things))
-    return f"What is S{k + 1}?", _say(rng, words.FIRST + words.ANSWER_NEXT, world, k)
+    left = sum(s != "completed" for s in state.states)
+    return rng.choice(words.ASK["remainder"]), rng.choice(words.ANSWER_LEFT).format(count=words.NUMBERS[left])
 
 
 def _say(rng: random.Random, options: tuple[str, ...], world: TablewareTask, k: int) -> str:
