@@ -138,6 +138,7 @@ def model_config(options: Any, tokenizer: Any, kind: Any) -> Any:
                 "num_attention_heads": vision.heads,
                 "image_size": vision.image_size,
                 "patch_size": vision.patch_size,
+                "initializer_range": vision.initializer_range,
             },
             text_config={
                 "model_type": "llama",
@@ -148,6 +149,7 @@ def model_config(options: Any, tokenizer: Any, kind: Any) -> Any:
                 "num_attention_heads": text.heads,
                 "num_key_value_heads": text.kv_heads,
                 "max_position_embeddings": text.max_position_embeddings,
+                "initializer_range": text.initializer_range,
                 "pad_token_id": ids.pad,
                 "bos_token_id": None,
                 "eos_token_id": ids.eos,

@@ -65,7 +65,8 @@ class DSTTrainer(Trainer):
     ) -> Any:
         """Weighted sum of the four normalised losses."""
         counts = num_items_in_batch or supervised_counts(inputs)
-        output = model(**{k: v for k, v in inputs.items() if "labels" not in k})
+        # rows are padded on the right, where causal attention never looks: without the mask it runs twice as fast
+        output = model(**{k: v for k, v in inputs.items() if "labels" not in k and k != "attention_mask"})
         sums = loss_sums(self.accelerator.unwrap_model(model), output, inputs, *self.focal_options)
         total = torch.zeros((), device=output.hidden_BTD.device)
         for name, value in sums.items():
