@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core import __version__
-from prospect_core.errors import EXIT_INCOMPLETE, UserError, choose
+from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import Commands, progress_bar
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
 
-SUITES = ("workbench",)
 HEADLINE = (
     "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
     "meteor_exact_stem", "similarity", "answer_accuracy@past", "dst_jga", "dst_head_jga", "transition_f1@2s",
@@ -39,7 +38,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
-            click.option("--suite", help=f"A built-in suite: {', '.join(SUITES)}."),
+            click.option("--suite", help="A built-in suite: workbench."),
             click.option("--split", default=None, help="Split to replay [default: test; calibrate: val]."),
             click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
             click.option("--device", default="cpu", show_default=True, help="Torch device."),
@@ -76,12 +75,13 @@ def run(
     from prospect_eval.adapters import open_predictor
     from prospect_eval.run import RunConfig, code_digest, infer, select
 
-    dataset, split = _dataset(data, suite, split or "test")
+    split = split or "test"
+    source, dataset = _open(data, suite, split)
     episodes = select(dataset, split, limit)
     predictor = open_predictor(ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device)
     knobs = predictor.knobs
     config = RunConfig(
-        ckpt, predictor.digest, str(dataset.root), dataset.digest, split, limit, knobs, code_digest()
+        ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest()
     )  # fmt: skip
     folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs.strategy, knobs.budget)
     begin = time.monotonic()
@@ -129,7 +129,7 @@ def calibrate(
     split = split or "val"
     if split.startswith("test"):
         raise UserError(f"--split {split}: thresholds are chosen on validation data, never on test data")
-    dataset, split = _dataset(data, suite, split)
+    _, dataset = _open(data, suite, split)
     episodes = select(dataset, split, limit)
 
     def replay_all(speaking: float, update: float) -> list[Any]:
@@ -205,21 +205,19 @@ def _print_table(model: str, metrics: dict[str, Any]) -> None:
     Console(width=None if Console().is_terminal else 130).print(table)
 
 
-def _dataset(data: Path | None, suite: str | None, split: str) -> tuple[Dataset, str]:
-    from prospect_core.data.dataset import Dataset
+def _open(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
+    """The source as a run remembers it, and its dataset."""
     from prospect_core.terminal import quiet_transformers
+    from prospect_eval.suites import PREFIX, open_data
 
     quiet_transformers()
     if (data is None) == (suite is None):
         raise UserError("give either --data FOLDER or --suite NAME")
     if data is not None:
-        return Dataset.open(data), split
-    from prospect_core.workbench.generate import SPLITS, cached
-
-    choose("suite", str(suite), SUITES)
-    choose("split", split, SPLITS)
+        return str(data.resolve()), open_data(str(data), split)
+    source = f"{PREFIX}{suite}"
     with progress_bar("videos") as advance:
-        return cached(split, progress=advance), split
+        return source, open_data(source, split, advance)
 
 
 def _run_name(ckpt: str, data: str, strategy: str, budget: int | None) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
 from prospect_core.jsonio import read_json, write_atomic
 from prospect_core.records import EpisodeRecord
@@ -17,6 +16,7 @@ from prospect_eval.metrics import Scored, dst, speaking
 from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
 from prospect_eval.report.timeline import draw_timeline
 from prospect_eval.run import RunConfig
+from prospect_eval.suites import open_data
 from prospect_eval.tools import default_tools
 
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -135,7 +135,7 @@ def _thumbnails(config: RunConfig, record: EpisodeRecord) -> dict[int, bytes]:
     if not frames:
         return {}
     try:
-        source = Dataset.open(config.data).frame_source(record.episode, 96)
+        source = open_data(config.data, config.split).frame_source(record.episode, 96)
         wanted, out = set(frames), {}
         for number_, picture in enumerate(source.frames(frames[0], frames[-1] + 1), frames[0]):
             if number_ in wanted:
