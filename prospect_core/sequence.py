@@ -106,12 +106,15 @@ class SequenceBuilder:
         changes = [(step, change) for step in task.step_ids for change in ("start", "complete")]
         return len(self.update(changes)) if changes else 0
 
-    def window(self, episode: Episode, context: Context | None = None) -> TokenSequence:
+    def window(
+        self, episode: Episode, context: Context | None = None, missed: frozenset[int] = frozenset()
+    ) -> TokenSequence:
         """The whole of an episode (or a clip of one) as one sequence with its labels.
 
         ``context`` defaults to the tracked state at the window's start. Where it leaves states blank that are not all
         not_started, what happened before cannot be known: replies carry no loss, nor do the states of steps that
-        have not changed since.
+        have not changed since. Updates of the frames in ``missed`` are not written, as if a stream had missed them;
+        their labels stay.
         """
         context = Context(episode.initial_state) if context is None else context
         start = episode.initial_state
@@ -140,7 +143,7 @@ class SequenceBuilder:
                     for step, state in zip(now.step_ids, now.states, strict=True)
                 ]
             )
-            if frame in changes:
+            if frame in changes and frame not in missed:
                 self._add(out, self.update(changes[frame]))
             if frame in replies:
                 tokens = self.reply(replies[frame])

@@ -131,12 +131,25 @@ def test_windows_are_redrawn_each_epoch_and_seeded(world, tokenizer):
 def test_the_sampler_keeps_its_shares(world):
     episode = max(world.episodes("train"), key=lambda e: len(e.events))
     rng = random.Random(0)
-    sampler = WindowSampler(3, 3, event_share=1.0, blank_share=0.5, recent_share=0.5)
+    sampler = WindowSampler(3, 3, event_share=1.0, blank_share=0.5, recent_share=0.5, missed_share=0.4)
     drawn = [sampler.draw(rng, episode) for _ in range(400)]
     decided = {d.frame for d in episode.decisions() if d.event.kind != "user"}
-    assert all(decided & set(range(w.start_frame, w.end_frame)) for w, _ in drawn)
-    assert 0.35 < np.mean([c.state is None for w, c in drawn if w.start_frame]) < 0.65
-    assert 0.3 < np.mean([bool(c.recent) for w, c in drawn if w.start_frame > 20]) < 0.7
+    assert all(decided & set(range(w.start_frame, w.end_frame)) for w, _, _ in drawn)
+    assert 0.35 < np.mean([c.state is None for w, c, _ in drawn if w.start_frame]) < 0.65
+    assert 0.3 < np.mean([bool(c.recent) for w, c, _ in drawn if w.start_frame > 20]) < 0.7
+    assert 0.3 < np.mean([bool(missed) for w, _, missed in drawn if w.transitions()]) < 0.55
+    assert all(missed <= {f for f, _, _ in w.transitions()} for w, _, missed in drawn)
+
+
+def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world, tokenizer):
+    """Shown every update in its place, a model took the written for the true and never recovered from a miss."""
+    builder = SequenceBuilder(tokenizer, 4)
+    episode = next(e for e in world.episodes("train") if len(e.transitions()) > 2)
+    frame = episode.transitions()[0][0]
+    whole, without = builder.window(episode), builder.window(episode, None, frozenset({frame}))
+    written = builder.update([(s, c) for f, s, c in episode.transitions() if f == frame])
+    assert len(whole.ids) - len(without.ids) == len(written)
+    assert (whole.states, whole.update, whole.speaking) == (without.states, without.update, without.speaking)
 
 
 def test_recent_utterances_are_those_before_the_window():

@@ -4,9 +4,10 @@
 set -euo pipefail
 out=${1:?usage: train.sh FOLDER}
 here=$(dirname "$0")
-world=$out/data practice=$out/practice
+world=$out/data more=$out/data-more practice=$out/practice
 
 prospect data workbench --output "$world" --seed 0
+prospect data workbench --output "$more" --seed 0 --train 1000 --test 0
 prospect data practice --output "$practice" --seed 0 --count 3000
 
 # read: answers copied from the prompt; nothing is to be seen, so decisions carry no loss
@@ -16,3 +17,19 @@ prospect train "${read[@]}" output="$out/1-read" sampling.min_frames=4 sampling.
   train.batch_size=16 train.minutes=9
 prospect train "${read[@]}" output="$out/2-read" init="$out/1-read" sampling.min_frames=4 sampling.max_frames=12 \
   train.batch_size=14 train.minutes=7
+
+# see: short windows of real videos, then ever longer ones, up to whole episodes
+see=(data="$world" sampling.missed_share=0)
+prospect train "${see[@]}" output="$out/3-see" init="$out/2-read" sampling.min_frames=2 sampling.max_frames=8 \
+  train.batch_size=16 train.learning_rate=1.2e-3 train.minutes=13
+prospect train "${see[@]}" output="$out/4-long" init="$out/3-see" sampling.min_frames=12 sampling.max_frames=272 \
+  sampling.event_share=0.5 train.batch_size=4 train.learning_rate=9e-4 train.minutes=20
+
+# track: states weigh more; then a fifth of the updates is missing from the context, as in a stream that missed them
+track=(sampling.min_frames=8 sampling.max_frames=180 loss.state.weight=4 train.batch_size=6)
+prospect train "${see[@]}" "${track[@]}" output="$out/5-state" init="$out/4-long" \
+  train.learning_rate=1e-3 train.minutes=21
+prospect train "${track[@]}" data="$more" output="$out/6-missed" init="$out/5-state" sampling.missed_share=0.2 \
+  train.learning_rate=9e-4 train.minutes=13
+
+prospect-eval calibrate --ckpt "$out/6-missed" --data "$world"

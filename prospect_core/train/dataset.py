@@ -49,9 +49,9 @@ class DSTTrainingDataset(TorchDataset):
     def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
         episode = self.episodes[index]
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
-        window, context = self.sampler.draw(rng, episode)
+        window, context, missed = self.sampler.draw(rng, episode)
         frames = self.video(episode)[window.start_frame : window.end_frame]
-        return self.builder.window(window, context), frames
+        return self.builder.window(window, context, missed), frames
 
     def video(self, episode: Episode) -> np.ndarray:
         """All frames of an episode's video up to its end, (frames, size, size, 3) uint8."""

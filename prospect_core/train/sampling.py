@@ -20,6 +20,8 @@ class WindowSampler:
     ``min_frames`` and ``max_frames`` bound its length; ``event_share`` is the chance that it holds an event on
     purpose. A window begins the way a stream does after its context was rebuilt: with the tracked state, or with
     blank states (``blank_share``), and with the last ``recent_utterances`` said before it (``recent_share``).
+    ``missed_share`` of the updates are left out of the context, while the labels stay true: a stream also misses some,
+    and a model that has never seen that takes what is written for what has happened, and never recovers.
     """
 
     min_frames: int = 8
@@ -28,9 +30,10 @@ class WindowSampler:
     blank_share: float = 0.1
     recent_share: float = 0.3
     recent_utterances: int = 2
+    missed_share: float = 0.1
 
-    def draw(self, rng: random.Random, episode: Episode) -> tuple[Episode, Context]:
-        """A clip of the episode and the context that its prompt shows."""
+    def draw(self, rng: random.Random, episode: Episode) -> tuple[Episode, Context, frozenset[int]]:
+        """A clip of the episode, the context that its prompt shows, and the frames whose updates are left out."""
         length = min(rng.randint(self.min_frames, self.max_frames), episode.num_frames)
         latest = episode.end_frame - length
         start = rng.randint(episode.start_frame, latest)
@@ -43,7 +46,9 @@ class WindowSampler:
         recent: tuple[tuple[str, str], ...] = ()
         if rng.random() < self.recent_share:
             recent = said_before(episode, start, self.recent_utterances)
-        return window, Context(None if blank else window.initial_state, "", recent)
+        changed = sorted({f for f, _, _ in window.transitions()})
+        missed = frozenset(f for f in changed if rng.random() < self.missed_share)
+        return window, Context(None if blank else window.initial_state, "", recent), missed
 
 
 def said_before(episode: Episode, frame: int, count: int) -> tuple[tuple[str, str], ...]:
