@@ -14,7 +14,7 @@ from prospect_core.timeline import frame_ceil
 from prospect_core.workbench.dialogue import USER_TYPES
 from prospect_core.workbench.generate import generate, make_episodes
 from prospect_core.workbench.physics import Act, Plan, plan, scene_at
-from prospect_core.workbench.render import picture
+from prospect_core.workbench.render import picture, write_video
 from prospect_core.workbench.tasks import sample_task
 
 
@@ -34,6 +34,13 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
         strict=True,
     ):
         assert np.array_equal(a, b)
+
+
+def test_the_encoder_gives_the_same_bytes_every_time(many, tmp_path):
+    """x264's macroblock tree differed from run to run on processors with AVX-512."""
+    for number in range(6):
+        write_video(many[0][1], tmp_path / f"{number}.mp4")
+    assert len({(tmp_path / f"{number}.mp4").read_bytes() for number in range(6)}) == 1
 
 
 def test_other_seeds_and_splits_share_no_video(many):

@@ -68,8 +68,10 @@ def write_blank(path: Path, seconds: float) -> None:
 def _encode(pictures: Iterable[Image.Image], path: Path) -> None:
     import av
 
+    # without mbtree=0, x264's AVX-512 code encodes the same pictures differently from run to run
+    options = {"preset": "veryfast", "crf": "23", "x264-params": "mbtree=0"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=VIDEO_FPS, options={"preset": "veryfast", "crf": "23"})
+        stream = container.add_stream("libx264", rate=VIDEO_FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
         stream.codec_context.thread_count = 1
         for image in pictures:
