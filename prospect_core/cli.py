@@ -5,6 +5,8 @@ prospect --help
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +27,51 @@ def main(debug: bool) -> None:
 @main.command()
 @click.argument("overrides", nargs=-1)
 @click.option("--cfg", is_flag=True, help="Print the resolved configuration and stop.")
-def train(overrides: tuple[str, ...], cfg: bool) -> None:
-    """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them)."""
-    from prospect_core.train.run import compose_config
+@click.option("--multirun", "-m", is_flag=True, help="Train once for every combination of comma-separated values.")
+def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
+    """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them).
+
+    Given again after an interruption, the same command goes on from the last checkpoint.
+    """
+    from prospect_core.train.config import compose_config, idle_options
+
+    if multirun:
+        _train_all(list(overrides), cfg)
+        return
+    config, text = compose_config(overrides)
+    if cfg:
+        click.echo(text, nl=False)
+        return
+    for line in idle_options(config, overrides):
+        click.echo(f"warning: {line}", err=True)
     from prospect_core.train.run import train as run_training
 
-    config = compose_config(list(overrides))
-    if cfg:
-        from omegaconf import OmegaConf
-
-        click.echo(OmegaConf.to_yaml(config), nl=False)
-        return
-    result = run_training(config, lambda line: click.echo(line, err=True))
+    result = run_training(config, text, lambda line: click.echo(line, err=True), sys.stderr.isatty())
     for name, first in result.get("first", {}).items():
         click.echo(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
     click.echo(f"checkpoint: {config.output}")
+
+
+def _train_all(overrides: list[str], cfg: bool) -> None:
+    """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
+    from prospect_core.train.config import compose_config, sweep
+
+    lines = sweep([o for o in overrides if not o.startswith("output=")])
+    outputs = [o for o in overrides if o.startswith("output=")]
+    base = Path(compose_config(outputs)[0].output)
+    commands = [[*line, f"output={base / str(number)}"] for number, line in enumerate(lines)]
+    # all of them are checked before the first one costs time
+    texts = [compose_config(command)[1] for command in commands]
+    for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
+        click.echo(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
+        if cfg:
+            click.echo(text, nl=False)
+        elif (base / str(number) / "config.json").exists():
+            click.echo(f"checkpoint: {base / str(number)} (there already)")
+        else:
+            done = subprocess.run([sys.executable, "-m", "prospect_core.cli", "train", *command])
+            if done.returncode:
+                raise SystemExit(done.returncode)
 
 
 @main.group()
@@ -137,3 +169,7 @@ def practice(output: Path, seed: int, count: int) -> None:
 
 def _cell(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+if __name__ == "__main__":
+    main()

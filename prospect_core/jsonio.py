@@ -56,6 +56,14 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not JSON ({error})") from None
 
 
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        out |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return out
+
+
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder."""
     payload = data.encode() if isinstance(data, str) else data

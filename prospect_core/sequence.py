@@ -4,12 +4,14 @@
 
     [prompt: role, goal, knowledge, one line a step ending in a marker; a summary and the last utterances, if any]
     then frame by frame:  I image tokens, [DST] S1->start; ... <eos>, [ASST] text <eos>, [USER] text
+    at a window's end, where one is asked for:  [SUM] progress summary <eos>
 
 Each piece is tokenized alone, so that the tokens of a stream are those of the whole sequence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,8 @@ from prospect_core.model.processing import SpecialIds
 from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
 
 IGNORE = -100
+#: pieces of text whose tokens a builder remembers
+KNOWN_TEXTS = 100_000
 ROLE = "You watch a person's video and help with the task, unasked."
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 21: "21st", 22: "22nd", 23: "23rd"}
 
@@ -64,10 +68,17 @@ class SequenceBuilder:
     def __init__(self, tokenizer: Any, tokens_per_frame: int, max_user_tokens: int = 64) -> None:
         self.tokenizer, self.special = tokenizer, SpecialIds.of(tokenizer)
         self.tokens_per_frame, self.max_user_tokens = tokens_per_frame, max_user_tokens
+        # training meets the same lines in every epoch
+        self._known: dict[str, list[int]] = {}
 
     def text(self, text: str) -> list[int]:
         """Plain text; special tokens written out in it are text, not commands."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+        ids = self._known.get(text)
+        if ids is None:
+            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+            if len(self._known) < KNOWN_TEXTS:
+                self._known[text] = ids
+        return list(ids)
 
     def prompt(self, task: Task, context: Context) -> Prompt:
         """The system prompt: with ``context.state`` None the states stay blank."""
@@ -101,24 +112,44 @@ class SequenceBuilder:
         """An assistant turn with its end token."""
         return [self.special.asst, *self.text(text), self.special.eos]
 
+    def summary(self, text: str) -> list[int]:
+        """A progress summary with its end token."""
+        return [self.special.sum, *self.text(text), self.special.eos]
+
     def longest_update(self, task: Task) -> int:
         """Tokens of the longest update a frame can bring: every step starts and completes."""
         changes = [(step, change) for step in task.step_ids for change in ("start", "complete")]
         return len(self.update(changes)) if changes else 0
 
     def window(
-        self, episode: Episode, context: Context | None = None, missed: frozenset[int] = frozenset()
+        self,
+        episode: Episode,
+        context: Context | None = None,
+        missed: frozenset[int] = frozenset(),
+        *,
+        whole: Episode | None = None,
+        known: frozenset[str] | None = None,
+        supervised: Collection[int] | None = None,
+        summary: str = "",
     ) -> TokenSequence:
         """The whole of an episode (or a clip of one) as one sequence with its labels.
 
-        ``context`` defaults to the tracked state at the window's start. Where it leaves states blank that are not all
-        not_started, what happened before cannot be known: replies carry no loss, nor do the states of steps that
-        have not changed since. Updates of the frames in ``missed`` are not written, as if a stream had missed them;
-        their labels stay.
+        ``context`` defaults to the tracked state at the window's start. ``known`` are the steps whose state at the
+        start it tells; by default all, or none where it leaves states blank that are not all not_started. What is
+        not known carries no loss until it changes: neither the states of those steps, nor replies and the summary.
+        Updates of the frames in ``missed`` are not written, as if a stream had missed them; their labels stay.
+
+        ``whole`` is the episode that a clip was cut from: its events right outside silence the clip's edges.
+        ``supervised`` are the frames that carry loss, with their replies (default: all); the context stays whole.
+        ``summary`` is asked for, and supervised, at the end.
         """
         context = Context(episode.initial_state) if context is None else context
         start = episode.initial_state
-        unknown = context.state is None and any(state != "not_started" for state in start.states)
+        if known is None:
+            blank = context.state is None and any(state != STEP_STATES[0] for state in start.states)
+            known = frozenset() if blank else frozenset(episode.task.step_ids)
+        told = set(known)
+        answerable = len(told) == len(episode.task.steps)
         prompt = self.prompt(episode.task, context)
         out = TokenSequence(list(prompt.ids), list(prompt.markers), [IGNORE] * len(prompt.ids))
         changes: dict[int, list[tuple[str, str]]] = {}
@@ -130,34 +161,38 @@ class SequenceBuilder:
             users.setdefault(frame, []).append(event.text)
         states = dict(episode.states_by_change())
         now = states[episode.start_frame - 1]
-        known = set() if unknown else set(episode.task.step_ids)
         for frame in range(episode.start_frame, episode.end_frame):
+            counts = supervised is None or frame in supervised
             self._add(out, self.frame())
             out.frames.append(frame)
             out.frame_last.append(len(out.ids) - 1)
             now = states.get(frame, now)
-            known |= {step for step, _ in changes.get(frame, ())}
+            told |= {step for step, _ in changes.get(frame, ())}
             out.states.append(
                 [
-                    STEP_STATES.index(state) if step in known else IGNORE
+                    STEP_STATES.index(state) if counts and step in told else IGNORE
                     for step, state in zip(now.step_ids, now.states, strict=True)
                 ]
             )
             if frame in changes and frame not in missed:
                 self._add(out, self.update(changes[frame]))
             if frame in replies:
-                tokens = self.reply(replies[frame])
-                self._add(out, tokens, [IGNORE] * len(tokens) if unknown else [IGNORE, *tokens[1:]])
+                self._add(out, self.reply(replies[frame]), learn=counts and answerable)
             if frame in users:
                 self._add(out, self.user(" ".join(users[frame])))
-        out.speaking = beside_events(out.frames, set(replies))
-        out.update = beside_events(out.frames, set(changes))
+        if summary:
+            self._add(out, self.summary(summary), learn=answerable)
+        whole = whole or episode
+        spoken, updated = {u.frame for u in whole.utterances()}, {frame for frame, _, _ in whole.transitions()}
+        out.speaking = only(supervised, out.frames, beside_events(out.frames, spoken))
+        out.update = only(supervised, out.frames, beside_events(out.frames, updated))
         return out
 
     @staticmethod
-    def _add(out: TokenSequence, ids: list[int], labels: list[int] | None = None) -> None:
+    def _add(out: TokenSequence, ids: list[int], learn: bool = False) -> None:
+        """Append a piece; what is learnt of it is all but its opening mark, which a head decides on."""
         out.ids += ids
-        out.lm_labels += [IGNORE] * len(ids) if labels is None else labels
+        out.lm_labels += [IGNORE, *ids[1:]] if learn else [IGNORE] * len(ids)
 
     @staticmethod
     def _state_words(step: str, state: DialogState | None) -> str:
@@ -179,3 +214,10 @@ def update_text(changes: SequenceOf[tuple[str, str]]) -> str:
 def beside_events(frames: SequenceOf[int], events: set[int]) -> list[int]:
     """Binary labels by frame: 1 at an event, nothing (`IGNORE`) on the frames right beside one, 0 elsewhere."""
     return [1 if f in events else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
+
+
+def only(supervised: Collection[int] | None, frames: SequenceOf[int], labels: list[int]) -> list[int]:
+    """The labels of supervised frames (None: all), `IGNORE` for the others."""
+    if supervised is None:
+        return labels
+    return [label if f in supervised else IGNORE for f, label in zip(frames, labels, strict=True)]

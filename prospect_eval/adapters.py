@@ -65,8 +65,9 @@ def _open_checkpoint(
     from prospect_core.stream.strategies import strategy as check_strategy
 
     check_strategy(strategy, budget)
+    from prospect_core.data.frames import encode_video
     from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
-    from prospect_core.stream.replay import encode_video, replay
+    from prospect_core.stream.replay import replay
     from prospect_core.stream.runner import VLMStreamRunner
 
     model, tokenizer = load_checkpoint(ckpt, device)

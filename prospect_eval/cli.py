@@ -122,9 +122,10 @@ def calibrate(
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
     from prospect_core.jsonio import dump, read_json, write_atomic
     from prospect_core.model.checkpoint import find_checkpoint
+    from prospect_core.train.validation import settle, stored_thresholds
+    from prospect_eval import thresholds
     from prospect_eval.adapters import open_predictor
     from prospect_eval.run import select
-    from prospect_eval.thresholds import calibrate as choose_and_replay
 
     split = split or "val"
     if split.startswith("test"):
@@ -142,13 +143,13 @@ def calibrate(
         return records
 
     first = open_predictor(ckpt, dataset, episodes, "none", None).knobs
-    choice = choose_and_replay(replay_all, (first.speaking_threshold, first.update_threshold), click.echo)
+    speaking, update = settle(
+        lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
+    )
     file = find_checkpoint(ckpt) / "config.json"
-    config = read_json(file)
-    config |= {"speaking_threshold": choice.speaking, "update_threshold": choice.update}
-    config["thresholds_data"] = f"{dataset.info.name}/{split}/{dataset.digest[:16]}"
+    config = read_json(file) | stored_thresholds((speaking, update), dataset, split)
     write_atomic(file, dump(config, indent=2) + "\n")
-    click.echo(f"{file}: speaking {choice.speaking:.2f}, update {choice.update:.2f}")
+    click.echo(f"{file}: speaking {speaking:.2f}, update {update:.2f}")
 
 
 @main.command()

@@ -28,7 +28,7 @@ import prospect_eval
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import dump, load, read_json, write_atomic
+from prospect_core.jsonio import dump, flat, load, read_json, write_atomic
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
 from prospect_eval.adapters import Predictor
@@ -164,7 +164,7 @@ def _open_folder(folder: Path, config: RunConfig) -> None:
         body = {"schema": 1, "config": asdict(config), "environment": environment()}
         write_atomic(file, dump(body, indent=1) + "\n")
         return
-    before, now = _flat(read_json(file)["config"]), _flat(asdict(config))
+    before, now = flat(read_json(file)["config"]), flat(asdict(config))
     different = [key for key in now if before.get(key) != now[key]]
     if different:
         shown = "; ".join(f"{key}: {before.get(key)} there, {now[key]} now" for key in different)
@@ -188,13 +188,6 @@ def _read_timings(folder: Path) -> dict[str, Any]:
         return dict(json.loads(file.read_bytes())["episodes"])
     except (ValueError, KeyError, TypeError):
         return {}
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, item in value.items():
-        out |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
-    return out
 
 
 def _processor() -> str:

@@ -2,13 +2,13 @@
 
     prospect-eval calibrate --ckpt runs/train --suite workbench
 
-Replay under ``none``, choose each threshold from the stored probabilities (event F1 within 1 s), replay again with
-them, until both move by less than 0.02, three rounds at most.
+Each threshold is chosen from the stored probabilities of a replay under ``none`` (event F1 within 1 s);
+`prospect_core.train.validation.settle` replays and chooses again until both have settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from prospect_core.records import EpisodeRecord
 from prospect_eval.matching import match_events
 
 GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
-CLOSE_ENOUGH, ROUNDS = 0.02, 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,9 @@ class Choice:
     update: float
     speaking_f1: float
     update_f1: float
+
+    def __str__(self) -> str:
+        return f"speaking {self.speaking:.2f} (F1 {self.speaking_f1:.3f}), update {self.update:.2f} (F1 {self.update_f1:.3f})"
 
 
 def choose_thresholds(records: Sequence[EpisodeRecord]) -> Choice:
@@ -51,23 +53,3 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> Choice:
     best = [np.flatnonzero(np.asarray(curve) >= max(curve) - 1e-12) for curve in curves]
     chosen = [GRID[int(indices[len(indices) // 2])] for indices in best]
     return Choice(chosen[0], chosen[1], max(curves[0]), max(curves[1]))
-
-
-def calibrate(
-    replay_all: Callable[[float, float], Sequence[EpisodeRecord]],
-    start: tuple[float, float],
-    tell: Callable[[str], None] = print,
-) -> Choice:
-    """Choose and replay until the thresholds settle; ``replay_all(speaking, update)`` gives the records."""
-    speaking, update = start
-    for number in range(1, ROUNDS + 1):
-        choice = choose_thresholds(replay_all(speaking, update))
-        tell(
-            f"round {number}: speaking {choice.speaking:.2f} (F1 {choice.speaking_f1:.3f}),"
-            f" update {choice.update:.2f} (F1 {choice.update_f1:.3f})"
-        )
-        moved = max(abs(choice.speaking - speaking), abs(choice.update - update))
-        speaking, update = choice.speaking, choice.update
-        if moved < CLOSE_ENOUGH:
-            break
-    return choice

@@ -12,7 +12,7 @@ import pytest
 
 from prospect_core.train.losses import OBJECTIVES
 from tests.test_report import CHROMIUM, FLAGS
-from tests.test_training import run_cli
+from tests.training import run_cli
 
 pytestmark = pytest.mark.slow
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from prospect_core.data.frames import encode_video
 from prospect_core.errors import UserError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import Knobs
 from prospect_core.sequence import SequenceBuilder
-from prospect_core.stream.replay import encode_video, replay
+from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from tests.conftest import small_config

@@ -1,180 +1,23 @@
-"""Losses, collator, sampler, trainer, and `prospect train` itself."""
+"""`prospect train`: from a command line to a checkpoint, interrupted or not."""
 
 from __future__ import annotations
 
 import json
-import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
-from prospect_core.cli import main
 from prospect_core.errors import UserError
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.modeling import DSTOutput
-from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence
-from prospect_core.timeline import Episode, Event, Task
-from prospect_core.train.collator import DSTDataCollator
-from prospect_core.train.dataset import DSTTrainingDataset
-from prospect_core.train.losses import OBJECTIVES, FocalOptions, focal, loss_sums, supervised_counts
-from prospect_core.train.run import compose_config
-from prospect_core.train.sampling import WindowSampler, said_before
-
-PLAIN = FocalOptions(0.0, 0.5)
-
-
-def sequence(ids, labels, frames=0):
-    return TokenSequence(
-        ids, [], labels, list(range(frames)), list(range(frames)), [0] * frames, [0] * frames, [[]] * frames
-    )
-
-
-def test_focal_by_hand():
-    logits, labels = torch.tensor([2.0, -1.0, 0.3, 5.0]), torch.tensor([1, 0, 1, IGNORE])
-    p = torch.sigmoid(logits[:3]).numpy()
-    pt, at = np.array([p[0], 1 - p[1], p[2]]), np.array([0.75, 0.25, 0.75])
-    assert float(focal(logits, labels, 2.0, 0.75)) == pytest.approx(
-        float(-(at * (1 - pt) ** 2 * np.log(pt)).sum()), rel=1e-6
-    )
-
-
-def test_focal_without_focus_is_half_the_cross_entropy():
-    logits, labels = torch.randn(50) * 5, torch.randint(0, 2, (50,))
-    expected = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum") / 2
-    torch.testing.assert_close(focal(logits, labels, 0.0, 0.5), expected)
-
-
-def test_focal_is_finite_for_certain_mistakes():
-    logits = torch.tensor([-200.0, 200.0], requires_grad=True)
-    focal(logits, torch.tensor([1, 0]), 2.0, 0.75).backward()
-    assert torch.isfinite(logits.grad).all()
-
-
-def test_the_causal_shift_is_applied_once(model):
-    """A model whose hidden state at a token spells the next one has a response loss of zero, and only that one."""
-    vocab = model.config.text_config.vocab_size
-    ids = torch.tensor([[10, 11, 12, 13]])
-    spell = torch.eye(vocab) * 50
-    model.lm_logits = lambda hidden: hidden
-    batch = {"labels": torch.tensor([[IGNORE, IGNORE, 12, 13]]), "speaking_labels": torch.tensor([[0]]),
-             "update_labels": torch.tensor([[0]]), "state_labels": torch.zeros(1, 1, 0, dtype=torch.long)}  # fmt: skip
-    for shift, right in ((1, True), (0, False), (2, False)):
-        says = torch.roll(ids, -shift, 1)
-        output = DSTOutput(spell[says], torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1, 1, 0, 3))
-        assert (float(loss_sums(model, output, batch, PLAIN, PLAIN)["response"]) < 1e-3) is right
-
-
-def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, world):
-    """With pad taken for eos the origin's attention mask removed every eos from the loss."""
-    builder = SequenceBuilder(tokenizer, 4)
-    episode = next(world.episodes("train")).window(0, 12)
-    short = episode.window(0, 5)
-    frames = np.zeros((17, 32, 32, 3), np.uint8)
-    collator = DSTDataCollator(builder.special.pad)
-    batch = collator([(builder.window(episode), frames[:12]), (builder.window(short), frames[:5])])
-    eos = builder.special.eos
-    assert (batch["labels"] == eos).sum() == len(episode.utterances()) + len(short.utterances())
-    assert batch["attention_mask"].sum(1).tolist() == [len(builder.window(e).ids) for e in (episode, short)]
-    output = model(**{k: v for k, v in batch.items() if "labels" not in k})
-    sums = loss_sums(model, output, batch, PLAIN, PLAIN)
-    hidden = output.hidden_BTD
-    grad = torch.autograd.grad(sums["response"], hidden)[0]
-    positions = (batch["labels"][:, 1:] != IGNORE).nonzero()
-    assert all(grad[b, t].abs().sum() > 0 for b, t in positions.tolist())
-    assert grad[batch["attention_mask"] == 0].abs().sum() == 0
-
-
-def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, world):
-    builder = SequenceBuilder(tokenizer, 4)
-    episodes = [e.window(a, a + n) for e, a, n in zip(world.episodes("train"), (0, 9, 3), (20, 6, 13), strict=False)]
-    frames = [
-        np.random.default_rng(k).integers(0, 255, (e.num_frames, 32, 32, 3), dtype=np.uint8)
-        for k, e in enumerate(episodes)
-    ]
-    collator = DSTDataCollator(builder.special.pad)
-    items = [(builder.window(e), f) for e, f in zip(episodes, frames, strict=True)]
-
-    def sums(batch):
-        output = model(**{k: v for k, v in batch.items() if "labels" not in k})
-        return loss_sums(model, output, batch, FocalOptions(), FocalOptions())
-
-    together = sums(collator(items))
-    alone = [sums(collator([item])) for item in items]
-    for name in OBJECTIVES:
-        torch.testing.assert_close(together[name], sum(each[name] for each in alone), atol=1e-3, rtol=1e-4)
-
-
-def test_counts_leave_out_what_nobody_predicts():
-    batch = DSTDataCollator(0)([(sequence([5, 6, 7], [5, IGNORE, 7], 1), np.zeros((1, 8, 8, 3), np.uint8))])
-    assert {k: int(v) for k, v in supervised_counts(batch).items()} == {
-        "speaking": 1, "update": 1, "state": 0, "response": 1,
-    }  # fmt: skip
-
-
-def test_windows_are_redrawn_each_epoch_and_seeded(world, tokenizer):
-    builder = SequenceBuilder(tokenizer, 4)
-    sampler = WindowSampler(4, 9)
-    dataset = DSTTrainingDataset(world, "train", builder, sampler, 32, seed=3)
-    twin = DSTTrainingDataset(world, "train", builder, sampler, 32, seed=3)
-    first = [dataset[k][0].ids for k in range(len(dataset))]
-    assert first == [twin[k][0].ids for k in range(len(twin))]
-    dataset.set_epoch(1)
-    assert first != [dataset[k][0].ids for k in range(len(dataset))]
-    for k in range(len(dataset)):
-        tokens, frames = dataset[k]
-        assert 4 <= len(tokens.frames) <= 9
-        assert frames.shape == (len(tokens.frames), 32, 32, 3)
-
-
-def test_the_sampler_keeps_its_shares(world):
-    episode = max(world.episodes("train"), key=lambda e: len(e.events))
-    rng = random.Random(0)
-    sampler = WindowSampler(3, 3, event_share=1.0, blank_share=0.5, recent_share=0.5, missed_share=0.4)
-    drawn = [sampler.draw(rng, episode) for _ in range(400)]
-    decided = {d.frame for d in episode.decisions() if d.event.kind != "user"}
-    assert all(decided & set(range(w.start_frame, w.end_frame)) for w, _, _ in drawn)
-    assert 0.35 < np.mean([c.state is None for w, c, _ in drawn if w.start_frame]) < 0.65
-    assert 0.3 < np.mean([bool(c.recent) for w, c, _ in drawn if w.start_frame > 20]) < 0.7
-    assert 0.3 < np.mean([bool(missed) for w, _, missed in drawn if w.transitions()]) < 0.55
-    assert all(missed <= {f for f, _, _ in w.transitions()} for w, _, missed in drawn)
-
-
-def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world, tokenizer):
-    """Shown every update in its place, a model took the written for the true and never recovered from a miss."""
-    builder = SequenceBuilder(tokenizer, 4)
-    episode = next(e for e in world.episodes("train") if len(e.transitions()) > 2)
-    frame = episode.transitions()[0][0]
-    whole, without = builder.window(episode), builder.window(episode, None, frozenset({frame}))
-    written = builder.update([(s, c) for f, s, c in episode.transitions() if f == frame])
-    assert len(whole.ids) - len(without.ids) == len(written)
-    assert (whole.states, whole.update, whole.speaking) == (without.states, without.update, without.speaking)
-
-
-def test_recent_utterances_are_those_before_the_window():
-    events = (
-        Event("a", 1.0, "assistant", "one"),
-        Event("u", 2.0, "user", "two"),
-        Event("b", 4.0, "assistant", "three"),
-    )
-    episode = Episode("e", "v", 2, 0, 20, Task("x"), events)
-    assert said_before(episode, 8, 2) == (("Assistant", "one"), ("User", "two"))
-    assert said_before(episode, 9, 1) == (("Assistant", "three"),)
-    assert said_before(episode, 9, 0) == ()
-
-
-def run_cli(*args):
-    with pytest.raises(SystemExit) as stop:
-        main(list(args))
-    return stop.value.code
-
-
-SMALL = [
-    "model.vision.image_size=32", "model.vision.hidden_size=32", "model.vision.layers=1", "model.vision.heads=2",
-    "model.text.hidden_size=48", "model.text.intermediate_size=64", "model.text.layers=2", "model.text.heads=4", "model.text.kv_heads=2",
-    "model.vocab_size=400", "sampling.min_frames=2", "sampling.max_frames=6", "train.batch_size=3", "train.log_every=1",
-]  # fmt: skip
+from prospect_core.sequence import Context, SequenceBuilder
+from prospect_core.train.config import GROUPS, compose_config, group_options
+from prospect_core.train.losses import OBJECTIVES
+from tests.training import SMALL, run_cli
 
 
 def test_train_writes_a_checkpoint_that_loads_and_its_configuration(world, tmp_path, capsys):
@@ -213,19 +56,34 @@ def test_two_trainings_of_one_seed_are_equal(world, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.learning_rte=1", "learning_rte"),
-        ("model=huge", "huge"),
-        ("train.minutes=abc", ""),
-        ("nonsense", "nonsense"),
+        ("train.learning_rte=1", "'train.learning_rte' is not a key of `prospect train`; did you mean 'train.learning_rate'?"),
+        ("loss.speaking.gama=1", "did you mean 'loss.speaking.gamma'?"),
+        ("model=smolvlm2_500", "use one of smolvlm2_2.2b, smolvlm2_256m, smolvlm2_500m, tiny; did you mean"),
+        ("smapling=all", "did you mean 'sampling'?"),
+        ("train.minutes=abc", "train.minutes=abc: input should be a valid number"),
+        ("train.minutes=-1", "train.minutes=-1: input should be greater than 0"),
+        ("sampling.blank_share=1.5", "less than or equal to 1"),
+        ("sampling.min_frames=2.5", "sampling.min_frames=2.5: input should be a valid integer"),
+        ("sampling.min_frames=99", "sampling.min_frames=99 is above sampling.max_frames=32"),
+        ("eval.patience=2", "needs evaluations: give eval.every=STEPS too"),
+        ("model.backbone=qlora", "'full', 'lora' or 'frozen'"),
+        ("loss.weighting=best", "'fixed', 'uncertainty' or 'gradnorm'"),
+        ("nonsense", "'nonsense' is not KEY=VALUE"),
+        ("a=b=c=[", ""),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_option_is_one_line_and_exit_2(override, message, capsys, tmp_path):
     code = run_cli("train", override, f"output={tmp_path / 'x'}", "data=/nowhere")
     error = capsys.readouterr().err.strip()
-    assert code in (2, 3)
+    assert code == 2
     assert error.startswith("error: ")
     assert "\n" not in error
     assert message in error
+
+
+def test_missing_data_is_exit_3(tmp_path, capsys):
+    assert run_cli("train", "data=/nowhere", f"output={tmp_path / 'x'}") == 3
+    assert "not a dataset" in capsys.readouterr().err
 
 
 def test_training_never_overwrites_a_checkpoint(checkpoint, world, capsys):
@@ -238,10 +96,191 @@ def test_cfg_prints_the_resolved_configuration(capsys):
     assert "batch_size: 3" in capsys.readouterr().out
 
 
-def test_compose_refuses_what_it_does_not_know():
-    with pytest.raises(UserError, match="--cfg"):
+def test_any_path_can_follow_data(tmp_path):
+    for path in ("/data/my set", "/data/a=b", "rel/ü", '/data/quo"te', "/data/a,b"):
+        assert compose_config([f"data={path}"])[0].data.path == path
+    assert compose_config(["data=workbench"])[0].data.path == "workbench"
+
+
+def test_groups_and_keys_come_together():
+    config, text = compose_config(["model=smolvlm2_500m", "loss=uncertainty", "sampling=balanced", "run=gpu",
+                                   "optimiser=adafactor", "loss.speaking.gamma=1.5", "train.learning_rate=1e-4"])  # fmt: skip
+    assert config.model.weights == "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+    assert (config.loss.weighting, config.loss.speaking.gamma, config.loss.update.gamma) == ("uncertainty", 1.5, 1.0)
+    assert (config.sampling.frames.balance, config.sampling.frames.silent.rate) == (3.0, 0.1)
+    assert (config.train.precision, config.train.optimiser, config.train.learning_rate) == (
+        "bfloat16",
+        "adafactor",
+        1e-4,
+    )
+    assert "learning_rate: 0.0001" in text
+    with pytest.raises(UserError, match=r"did you mean 'loss\.speaking\.gamma'"):
         compose_config(["loss.speaking.gama=1"])
-    assert compose_config(["loss.speaking.gamma=1.5"])["loss"]["speaking"]["gamma"] == 1.5
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_preset_composes(group):
+    for name in group_options(group):
+        compose_config([f"{group}={name}"])
+
+
+def test_multirun_trains_every_combination(world, tmp_path, capfd):
+    base = tmp_path / "sweep"
+    command = [
+        "train",
+        "-m",
+        f"data={world.root}",
+        f"output={base}",
+        "train.max_steps=1",
+        "loss.speaking.gamma=0,2",
+        *SMALL,
+    ]
+    assert run_cli(*command) == 0
+    for number, gamma in ((0, "gamma: 0"), (1, "gamma: 2")):
+        assert gamma in (base / str(number) / "train_config.yaml").read_text()
+        load_checkpoint(str(base / str(number)))
+    assert "loss.speaking.gamma=2" in capfd.readouterr().out
+    assert run_cli(*command) == 0
+    assert "there already" in capfd.readouterr().out
+
+
+def test_a_sweep_is_checked_before_its_first_training(tmp_path, capsys):
+    assert run_cli("train", "-m", f"output={tmp_path / 's'}", *SMALL, "train.batch_size=2,0") == 2
+    assert "train.batch_size=0" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
+
+
+def losses_by_step(folder):
+    return {row["step"]: [row[name] for name in OBJECTIVES] for row in rows_of(folder)}
+
+
+def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(world, tmp_path):
+    """SIGKILL in the middle; the same command again goes on from the last whole checkpoint, bit for bit."""
+    options = [f"data={world.root}", "train.max_steps=30", "train.save_every=5", "sampling=curriculum",
+               "loss=gradnorm", *SMALL]  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_cli("train", f"output={whole}", *options) == 0
+    command = [sys.executable, "-m", "prospect_core.cli", "train", f"output={killed}", *options]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    log = killed / "train_log.jsonl"
+    limit = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= 12):
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "config.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 10" in done.stderr or "going on from step 15" in done.stderr
+    assert losses_by_step(killed) == losses_by_step(whole)
+    assert [row["step"] for row in rows_of(killed)] == list(range(1, 31))
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not (killed / ".trainer").exists()
+
+
+def test_an_unfinished_training_is_not_continued_as_another_one(world, tmp_path, capsys, monkeypatch):
+    import prospect_core.train.run as module
+
+    out = tmp_path / "run"
+    options = [f"data={world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
+    monkeypatch.setattr(module, "finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run_cli("train", *options) == 130
+    assert "start the same command again" in capsys.readouterr().err
+    assert run_cli("train", *options, "loss.state.weight=7") == 2
+    assert "holds another training, unfinished (loss.state.weight: 1.0 there, 7.0 now)" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run_cli("train", *options) == 0
+    assert "going on from step 4" in capsys.readouterr().err
+
+
+def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(world, tmp_path, capsys, monkeypatch):
+    """The metric is that of a closed-loop replay by the evaluation's own code, found by entry point."""
+    import prospect_eval.evaluator as evaluator
+
+    seen, scores = [], iter([0.2, 0.6, 0.5, 0.4, 0.9])
+
+    def metric_values(records, names):
+        seen.append((len(records), [record.knobs for record in records], names))
+        return {names[0]: next(scores)}
+
+    monkeypatch.setattr(evaluator, "metric_values", metric_values)
+    out = tmp_path / "run"
+    options = [f"data={world.root}", f"output={out}", "train.max_steps=50", *SMALL, "eval.every=2", "eval.patience=2",
+               "eval.episodes=2", "eval.metric=dst_jga"]  # fmt: skip
+    assert run_cli("train", *options) == 0
+    rows = rows_of(out)
+    assert [row["eval"]["dst_jga"] for row in rows if "eval" in row] == [0.2, 0.6, 0.5, 0.4]
+    assert max(row["step"] for row in rows) == 8
+    assert load_checkpoint(str(out))[0].config.trained_steps == 4
+    assert all(count == 2 and names == ("dst_jga",) for count, _, names in seen)
+    assert all(knobs.strategy == "none" for _, each, _ in seen for knobs in each)
+
+
+def test_the_real_metric_is_computed_while_training(world, tmp_path):
+    out = tmp_path / "run"
+    assert run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", *SMALL, "eval.every=2",
+                   "eval.episodes=1", "eval.metric=dst_head_jga") == 0  # fmt: skip
+    (row,) = [row for row in rows_of(out) if "eval" in row]
+    assert 0 <= row["eval"]["dst_head_jga"] <= 1
+
+
+def test_an_unknown_metric_is_named_before_training(world, tmp_path, capsys):
+    options = [f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL, "eval.every=1"]
+    assert run_cli("train", *options, "eval.metric=speaking_event_f1@3s") == 2
+    assert "did you mean 'speaking_event_f1@" in capsys.readouterr().err
+    assert run_cli("train", *options, "eval.evaluator=prospect_evel") == 2
+    assert "did you mean 'prospect_eval'" in capsys.readouterr().err
+
+
+def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path, capsys):
+    out = tmp_path / "run"
+    options = [o for o in SMALL if not o.startswith("eval.")]
+    assert (
+        run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=3", *options, "eval.episodes=1") == 0
+    )
+    config = load_checkpoint(str(out))[0].config
+    assert config.thresholds_data == f"workbench/val/{world.digest[:16]}"
+    assert "thresholds, round 1: speaking" in capsys.readouterr().err
+
+
+def test_data_without_val_says_that_thresholds_stay(world, tmp_path, capsys):
+    from prospect_core.data.dataset import write_dataset
+
+    root = tmp_path / "set"
+    shutil.copytree(world.root / "videos", root / "videos")
+    write_dataset(root, "only-train", "1", 2, {"train": list(world.episodes("train"))})
+    options = [o for o in SMALL if not o.startswith("eval.")]
+    assert run_cli("train", f"data={root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *options) == 0
+    assert "has no split 'val'; the thresholds stay 0.5" in capsys.readouterr().err
+    assert load_checkpoint(str(tmp_path / "x"))[0].config.thresholds_data == ""
+
+
+def test_tensorboard_gets_the_four_losses(world, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    assert (
+        run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", "train.tensorboard=true", *SMALL)
+        == 0
+    )
+    events = EventAccumulator(str(out / "tensorboard"))
+    events.Reload()
+    assert {f"train/loss_{name}" for name in ("speaking", "update", "state")} <= set(events.Tags()["scalars"])
+
+
+def test_the_log_tells_losses_throughput_and_memory(world, tmp_path):
+    out = tmp_path / "run"
+    run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", *SMALL)
+    for row in rows_of(out):
+        assert row["tokens_per_s"] > 0
+        assert row["frames_per_s"] > 0
+        assert row["memory_mb"] > 50
 
 
 def test_blank_windows_are_in_the_data(world, tokenizer):

@@ -30,12 +30,13 @@ class CheckpointError(ValueError):
 
 @dataclass
 class DSTOutput(ModelOutput):
-    """Hidden states of every token and the three decisions of every frame (logits)."""
+    """Hidden states of every token, the three decisions of every frame and the words asked for (logits)."""
 
     hidden_BTD: Tensor | None = None
     speaking_BF: Tensor | None = None
     update_BF: Tensor | None = None
     state_BFK3: Tensor | None = None
+    words_XV: Tensor | None = None
 
 
 class StateHead(nn.Module):
@@ -157,20 +158,23 @@ class DSTSmolVLM(PreTrainedModel):
         frame_embeds: Tensor | None = None,
         frame_index: Tensor | None = None,
         marker_index: Tensor | None = None,
+        speaks_BT: Tensor | None = None,
     ) -> DSTOutput:
         """One causal pass over whole sequences.
 
         input_ids (B, T); pixel_values (N, 3, H, W) or frame_embeds (N, I, D) of all frames in reading order;
         frame_index (B, F) and marker_index (B, K): positions of each frame's last token and each step's marker,
-        padded with -1 (decisions at padded places mean nothing).
+        padded with -1 (decisions at padded places mean nothing); speaks_BT: True where next-token logits are wanted
+        (X places, in reading order). Every parameter is used in here, as sharded training needs it.
         """
         if pixel_values is not None:
             frame_embeds = self.encode_frames(pixel_values)
         hidden_BTD = self.read(self.joint_embed(input_ids, frame_embeds), attention_mask)
+        words_XV = None if speaks_BT is None else self.lm_logits(hidden_BTD[speaks_BT])
         if frame_index is None or marker_index is None:
-            return DSTOutput(hidden_BTD=hidden_BTD)
+            return DSTOutput(hidden_BTD, words_XV=words_XV)
         decisions = self.decide(pick(hidden_BTD, frame_index), pick(hidden_BTD, marker_index))
-        return DSTOutput(hidden_BTD, *decisions)
+        return DSTOutput(hidden_BTD, *decisions, words_XV)
 
     @torch.no_grad()
     def fast_greedy_generate(

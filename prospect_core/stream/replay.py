@@ -6,21 +6,14 @@ python -c "from prospect_core.stream.replay import replay; help(replay)"
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from prospect_core.data.video import FrameSource
-from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.model.processing import to_pixels
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream.runner import StepOutput, StreamModel
 from prospect_core.timeline import Episode
-
-ENCODE_BATCH = 64
 
 
 def replay(
@@ -62,27 +55,6 @@ def replay(
         tuple(s.compression_seconds for s in steps if s.compression),
     )
     return record, timing
-
-
-@torch.no_grad()
-def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
-    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
-    parts = [
-        model.encode_frames(to_pixels(np.stack(batch)).to(model.device))
-        for batch in _batches(source.frames(start, end), ENCODE_BATCH)
-    ]
-    return torch.cat(parts)
-
-
-def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _rows(probs: np.ndarray) -> tuple[tuple[float, float, float], ...]:

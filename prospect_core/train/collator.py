@@ -18,7 +18,11 @@ from prospect_core.sequence import IGNORE, TokenSequence
 
 @dataclass(frozen=True)
 class DSTDataCollator:
-    """Pads on the right. The attention mask comes from the lengths, never from comparing ids with the pad id."""
+    """Pads on the right. The attention mask comes from the lengths, never from comparing ids with the pad id.
+
+    A batch holds ``pixel_values`` (N, 3, H, W) where the items bring pictures, ``frame_embeds`` (N, I, D) where they
+    bring features, of all windows' frames in reading order.
+    """
 
     pad_token_id: int
 
@@ -35,7 +39,7 @@ class DSTDataCollator:
         return {
             "input_ids": ids_BT,
             "attention_mask": (torch.arange(ids_BT.shape[1])[None] < lengths[:, None]).long(),
-            "pixel_values": to_pixels(np.concatenate([pixels for _, pixels in items])),
+            **_media(np.concatenate([media for _, media in items])),
             "frame_index": _pad([s.frame_last for s in sequences], -1),
             "marker_index": _pad([s.markers for s in sequences], -1),
             "labels": _pad([s.lm_labels for s in sequences], IGNORE),
@@ -43,6 +47,12 @@ class DSTDataCollator:
             "update_labels": _pad([s.update for s in sequences], IGNORE),
             "state_labels": states_BFK,
         }
+
+
+def _media(frames: np.ndarray) -> dict[str, Tensor]:
+    return (
+        {"pixel_values": to_pixels(frames)} if frames.dtype == np.uint8 else {"frame_embeds": torch.from_numpy(frames)}
+    )
 
 
 def _pad(rows: list[list[int]], value: int) -> Tensor:

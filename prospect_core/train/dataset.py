@@ -1,62 +1,142 @@
-"""`DSTTrainingDataset`: windows of the training split as tokens, labels and frames.
+"""`DSTTrainingDataset`: windows of the training split, the frames of each that carry loss, and their pictures.
 
-python -c "from prospect_core.train.dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
+    python -c "from prospect_core.train.dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
+
+A sample is (window, supervised frame). Attention is causal, so all samples of a window are one sequence with labels on
+the sampled frames only; `separate` gives them one by one, with the same gradients at many times the cost.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
-from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
-from prospect_core.sequence import SequenceBuilder, TokenSequence
+from prospect_core.sequence import IGNORE, SequenceBuilder, TokenSequence, only
 from prospect_core.timeline import Episode
-from prospect_core.train.sampling import WindowSampler
+from prospect_core.train.curriculum import Curriculum
+from prospect_core.train.samplers import Every, FrameSampler, View
+from prospect_core.train.windows import Window, WindowSampler
+
+#: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
+Media = Callable[[Episode, int, int], np.ndarray]
+#: windows that are looked at to tell the share of positive labels
+RATE_WINDOWS = 200
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn anew each epoch: windows, the frames of each that carry loss, and which episodes take part.
+
+    ``dialogues_per_video`` limits how many episodes of one video an epoch takes (None: all);
+    ``windows_per_episode`` is how many windows it draws from each.
+    """
+
+    windows: WindowSampler = field(default_factory=WindowSampler)
+    frames: FrameSampler = field(default_factory=Every)
+    max_tokens: int = 2048
+    dialogues_per_video: int | None = None
+    windows_per_episode: int = 1
+    curriculum: Curriculum | None = None
 
 
 class DSTTrainingDataset(TorchDataset):
-    """One window of each episode an epoch, drawn anew each epoch (`set_epoch`) from the seed.
+    """The same seed, epoch and progress give the same items. ``media`` brings the pictures, or stored features.
 
-    An item is ``(TokenSequence, frames)`` with frames (F, size, size, 3) uint8. Each video is decoded once and kept.
+    An item is ``(TokenSequence, media of the window's frames)``; `DSTDataCollator` makes batches of them.
     """
 
     def __init__(
-        self,
-        data: Dataset,
-        split: str,
-        builder: SequenceBuilder,
-        sampler: WindowSampler,
-        size: int,
-        seed: int = 0,
+        self, episodes: Sequence[Episode], builder: SequenceBuilder, media: Media, draws: Draws, seed: int = 0
     ) -> None:
-        self.data, self.builder, self.sampler, self.size, self.seed = data, builder, sampler, size, seed
-        self.episodes: list[Episode] = list(data.episodes(split))
-        if not self.episodes:
-            raise DataError(f"{data.root}: split {split!r} has no episode to train on")
-        self.epoch = 0
-        self._frames: dict[str, np.ndarray] = {}
+        if not episodes:
+            raise DataError("there is no episode to train on")
+        self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
+        self.episodes = list(episodes)
+        self.progress = 0.0
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, progress: float | None = None) -> None:
+        """Other windows from now on.
+
+        ``progress`` (0..1) is how much of the training is over, for the curriculum; accelerate's loaders call this too
+        and do not know it: None leaves it as it is.
+        """
+        self.epoch = epoch
+        self.progress = self.progress if progress is None else progress
+        rng = random.Random(f"{self.seed}/{epoch}/dialogues")
+        by_video: dict[str, list[int]] = {}
+        for k, episode in enumerate(self.episodes):
+            by_video.setdefault(episode.video, []).append(k)
+        limit = self.draws.dialogues_per_video
+        chosen = [k if limit is None else rng.sample(k, min(limit, len(k))) for k in by_video.values()]
+        self._order = sorted(k for group in chosen for k in group) * self.draws.windows_per_episode
+        if self.draws.curriculum is not None:
+            admitted = self.draws.curriculum.admitted(self.episodes, self.progress)
+            use = set(admitted)
+            self._order = [k if k in use else rng.choice(admitted) for k in self._order]
 
     def __len__(self) -> int:
-        return len(self.episodes)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Other windows from now on; the same epoch gives the same windows."""
-        self.epoch = epoch
+        return len(self._order)
 
     def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
-        episode = self.episodes[index]
-        rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
-        window, context, missed = self.sampler.draw(rng, episode)
-        frames = self.video(episode)[window.start_frame : window.end_frame]
-        return self.builder.window(window, context, missed), frames
+        window, rng = self.window(index)
+        media = self.media(window.episode, window.start, window.end)
+        supervised = self.draws.frames(rng, View(window.clip, media))
+        return window.tokens(self.builder, supervised), media
 
-    def video(self, episode: Episode) -> np.ndarray:
-        """All frames of an episode's video up to its end, (frames, size, size, 3) uint8."""
-        have = self._frames.get(episode.video)
-        if have is None or len(have) < episode.end_frame:
-            source = self.data.frame_source(episode, self.size)
-            have = self._frames[episode.video] = np.stack(list(source.frames(0, episode.end_frame)))
-        return have
+    def window(self, index: int) -> tuple[Window, random.Random]:
+        """The window of an index in this epoch, and the generator that goes on to choose its frames."""
+        draws = self.draws
+        rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
+        longest = None
+        if draws.curriculum is not None:
+            bounds = draws.windows.min_frames, draws.windows.max_frames
+            longest = draws.curriculum.longest(*bounds, self.progress)
+        episode = self.episodes[self._order[index]]
+        return draws.windows.draw(rng, episode, self.builder, draws.max_tokens, longest), rng
+
+    def label_rates(self) -> dict[str, float]:
+        """Share of positives among this epoch's speaking and update labels, from its first windows; no picture is read."""
+        counts = {"speaking": [0, 0], "update": [0, 0]}
+        for index in range(min(len(self), RATE_WINDOWS)):
+            window, rng = self.window(index)
+            sequence = window.tokens(self.builder, self.draws.frames(rng, View(window.clip)))
+            for name, labels in (("speaking", sequence.speaking), ("update", sequence.update)):
+                counts[name][0] += labels.count(1)
+                counts[name][1] += labels.count(0) + labels.count(1)
+        return {name: positive / total if total else 0.0 for name, (positive, total) in counts.items()}
+
+
+def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:
+    """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
+    out = []
+    for k, frame in enumerate(sequence.frames):
+        begin = sequence.frame_last[k] + 1
+        # what belongs to a frame reaches to the first slot of the next one
+        end = sequence.frame_last[k + 1] + 1 if k + 1 < len(sequence.frames) else len(sequence.ids)
+        learns = [t for t in range(begin, end) if sequence.lm_labels[t] != IGNORE]
+        labels = (sequence.speaking[k], sequence.update[k], *sequence.states[k])
+        if not learns and all(label == IGNORE for label in labels):
+            continue
+        stop = learns[-1] + 1 if learns else begin
+        alone = {frame}
+        frames = sequence.frames[: k + 1]
+        words = [IGNORE] * begin + sequence.lm_labels[begin:stop]
+        steps = [IGNORE] * len(sequence.markers)
+        sample = replace(
+            sequence,
+            ids=sequence.ids[:stop],
+            lm_labels=words,
+            frames=frames,
+            frame_last=sequence.frame_last[: k + 1],
+            speaking=only(alone, frames, sequence.speaking[: k + 1]),
+            update=only(alone, frames, sequence.update[: k + 1]),
+            states=[steps] * k + [sequence.states[k]],
+        )
+        out.append((sample, media[: k + 1]))
+    return out

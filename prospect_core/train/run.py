@@ -1,178 +1,256 @@
-"""`prospect train`: from a resolved configuration to a checkpoint folder.
+"""`prospect train`: from a configuration to a checkpoint folder.
 
     prospect train train.minutes=3 output=runs/tiny
 
 The folder holds the weights (safetensors), the tokenizer, ``train_config.yaml`` (the resolved configuration) and
-``train_log.jsonl`` (one line a report: step, seconds, learning rate, the four losses).
+``train_log.jsonl``; while training goes on also ``.trainer`` with the checkpoints that an interrupted training goes on
+from when the same command is given again.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from prospect_core import __version__
+from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
-from prospect_core.errors import UserError
-from prospect_core.terminal import quiet_transformers
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import dump, flat, read_json, write_atomic
+from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint
+from prospect_core.terminal import progress_bar, quiet_transformers
+from prospect_core.train.config import Config, FrameOptions, SamplingOptions
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 
-
-def compose_config(overrides: list[str]) -> Any:
-    """The Hydra configuration with overrides ``key=value``; a wrong key or value is a one-line `UserError`."""
-    from hydra import compose, initialize_config_module
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        with initialize_config_module("prospect_core.train.conf", version_base="1.3"):
-            return compose("train", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{reason} (see the keys with `prospect train --cfg`)") from None
+SCRATCH, TRAINING_FILE = ".trainer", "training.json"
 
 
-def train(config: Any, tell: Callable[[str], None] = print) -> dict[str, Any]:
-    """Train and write the checkpoint; returns the first and last reported losses."""
+def train(config: Config, text: str, tell: Callable[[str], None] = print, live: bool = False) -> dict[str, Any]:
+    """Train and write the checkpoint; ``text`` is the configuration as YAML. Returns first and last reported losses."""
     import torch
-    from omegaconf import OmegaConf
-    from transformers import PrinterCallback, TrainingArguments, set_seed
+    from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
-    from prospect_core.model.checkpoint import load_checkpoint
-    from prospect_core.model.configuration import DSTSmolVLMConfig
-    from prospect_core.model.modeling import DSTSmolVLM
-    from prospect_core.model.processing import train_tokenizer
-    from prospect_core.sequence import ROLE, SequenceBuilder
+    from prospect_core.sequence import SequenceBuilder
+    from prospect_core.train.backbone import make_model, merge_lora, set_backbone
     from prospect_core.train.collator import DSTDataCollator
     from prospect_core.train.dataset import DSTTrainingDataset
-    from prospect_core.train.sampling import WindowSampler
-    from prospect_core.train.trainer import DSTTrainer, RedrawWindows
+    from prospect_core.train.progress import TrainingLog
+    from prospect_core.train.trainer import DSTTrainer, last_whole_checkpoint
+    from prospect_core.train.weighting import make_weighting
 
     quiet_transformers()
-    output = Path(config.output)
+    output, scratch = Path(config.output), Path(config.output) / SCRATCH
     if (output / "config.json").exists():
         raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
     set_seed(config.train.seed)
-    data = _open_data(config.data, config.split, tell)
-    if config.init:
-        model, tokenizer = load_checkpoint(config.init)
-        model.train()
-    else:
-        texts = [
-            ROLE,
-            "Goal: not started in progress completed 1st 2nd 3rd 4th",
-            "S1->start; S2->complete; S3->reopen",
-        ]
-        for episode in data.episodes(config.split):
-            texts += [f"{step.id}: {step.name}" for step in episode.task.steps]
-            texts += [event.text for event in episode.events if event.text]
-        tokenizer = train_tokenizer(texts, config.model.vocab_size)
-        model = DSTSmolVLM(model_config(config.model, tokenizer, DSTSmolVLMConfig))
+    data = open_data(config.data.path, config.data.split, tell)
+    episodes = list(data.episodes(config.data.split))
+    if not episodes:
+        raise DataError(f"{data.root}: split {config.data.split!r} has no episode to train on")
+    training = {
+        "version": __version__,
+        "data": data.digest,
+        "init": checkpoint_digest(find_checkpoint(config.init)) if config.init else None,
+        "config": asdict(config),
+    }
+    checkpoint = last_whole_checkpoint(scratch)
+    if checkpoint is not None:
+        refuse_another(scratch, training)
+    model, tokenizer = make_model(config.model, config.init, episodes)
+    set_backbone(model, config.model)
+    arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
-    sampler = WindowSampler(**config.sampling)
-    dataset = DSTTrainingDataset(data, config.split, builder, sampler, model.config.image_size, config.train.seed)
+    with arguments.main_process_first(desc="features"):
+        media = open_media(config, data, model, episodes, tell)
+    draws = make_draws(config, model.config.max_context)
+    dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
+    validation = make_validation(config, tokenizer, tell)
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tell(
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters,"
-        f" {len(dataset)} episodes, {torch.get_num_threads()} threads"
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {learning / 1e6:.2f} M of them learn;"
+        f" {len(episodes)} episodes of {len({e.video for e in episodes})} videos; {torch.get_num_threads()} threads"
     )
-    scratch = output / ".trainer"
-    output.mkdir(parents=True, exist_ok=True)
     minutes = config.train.minutes
-    arguments = TrainingArguments(
-        output_dir=str(scratch),
-        per_device_train_batch_size=config.train.batch_size,
-        learning_rate=config.train.learning_rate,
-        weight_decay=config.train.weight_decay,
-        max_steps=config.train.max_steps if minutes is None else 10**9,
-        max_grad_norm=config.train.grad_clip,
-        adam_beta2=0.98,
-        logging_steps=config.train.log_every,
-        logging_first_step=True,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        dataloader_drop_last=len(dataset) >= config.train.batch_size,
-        seed=config.train.seed,
+    log = TrainingLog(
+        output / "train_log.jsonl", tell, f"{minutes:g} min" if minutes else f"{config.train.max_steps} steps", live
     )
-    log = _Log(output / "train_log.jsonl", tell, config.train.max_steps, minutes)
+    callbacks: list[Any] = [log]
+    if config.eval.patience is not None:
+        callbacks.append(EarlyStoppingCallback(config.eval.patience))
+    start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
     trainer = DSTTrainer(
         model=model,
         args=arguments,
         train_dataset=dataset,
+        eval_dataset=[] if config.eval.every else None,
         data_collator=DSTDataCollator(model.config.pad_token_id),
-        weights={name: config.loss[name].weight for name in OBJECTIVES},
-        speaking=_focal(config.loss["speaking"]),
-        update=_focal(config.loss["update"]),
+        weighting=make_weighting(config.loss.weighting, start),
+        speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
+        update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
+        dynamic_focal=config.loss.dynamic,
         minutes=minutes,
         warmup=config.train.warmup,
-        callbacks=[RedrawWindows(dataset), log.callback()],
+        validate=validation.evaluate if validation and config.eval.every else None,
+        callbacks=callbacks,
     )
+    log.trainer = trainer
+    # it would print every log once more
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    model.config.trained_steps += trainer.state.global_step
+    scratch.mkdir(parents=True, exist_ok=True)
+    write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
+    if checkpoint is not None:
+        tell(f"going on from step {checkpoint.name.rsplit('-', 1)[1]} ({checkpoint})")
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finally:
+        log.close()
+    if not trainer.accelerator.is_main_process:
+        return log.summary()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    merge_lora(model)
+    model.eval()
+    best = trainer.state.best_global_step if arguments.load_best_model_at_end else None
+    model.config.trained_steps += best or trainer.state.global_step
     model.config.thresholds_data = ""
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    OmegaConf.save(config, output / "train_config.yaml", resolve=True)
-    shutil.rmtree(scratch, ignore_errors=True)
+    if validation and config.eval.thresholds:
+        validation.calibrate(model, tell)
+    finish(output, model, tokenizer, text)
     return log.summary()
 
 
-def model_config(options: Any, tokenizer: Any, kind: Any) -> Any:
-    """Our config block ``model`` as a `DSTSmolVLMConfig` for a tokenizer."""
-    from prospect_core.model.processing import SpecialIds
+def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
+    """Our options as transformers has them."""
+    import torch
+    from transformers import TrainingArguments
 
-    ids = SpecialIds.of(tokenizer)
-    vision, text = options.vision, options.text
-    try:
-        return kind(
-            vision_config={
-                "hidden_size": vision.hidden_size,
-                "intermediate_size": 4 * vision.hidden_size,
-                "num_hidden_layers": vision.layers,
-                "num_attention_heads": vision.heads,
-                "image_size": vision.image_size,
-                "patch_size": vision.patch_size,
-                "initializer_range": vision.initializer_range,
-            },
-            text_config={
-                "model_type": "llama",
-                "vocab_size": len(tokenizer),
-                "hidden_size": text.hidden_size,
-                "intermediate_size": text.intermediate_size,
-                "num_hidden_layers": text.layers,
-                "num_attention_heads": text.heads,
-                "num_key_value_heads": text.kv_heads,
-                "max_position_embeddings": text.max_position_embeddings,
-                "initializer_range": text.initializer_range,
-                "pad_token_id": ids.pad,
-                "bos_token_id": None,
-                "eos_token_id": ids.eos,
-            },
-            scale_factor=vision.scale_factor,
-            tokens_per_frame=options.tokens_per_frame,
-            image_token_id=ids.image,
-            pad_token_id=ids.pad,
-            eos_token_id=ids.eos,
-            state_head_size=options.state_head_size,
-            max_context=options.max_context,
+    # transformers 5.x renames this option on its way to 6
+    known = {f.name for f in fields(TrainingArguments)}
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    options, every = config.train, config.eval.every
+    # transformers loads the best model only where checkpoints and evaluations fall together
+    save = every or options.save_every
+    if options.tensorboard:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
+    return TrainingArguments(
+        output_dir=str(scratch),
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulation,
+        **({checkpointing: True} if options.gradient_checkpointing else {}),
+        optim=options.optimiser,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        adam_beta1=options.beta1,
+        adam_beta2=options.beta2,
+        max_grad_norm=options.grad_clip,
+        max_steps=options.max_steps if options.minutes is None else 10**9,
+        bf16=options.precision == "bfloat16",
+        fsdp=options.fsdp or "",
+        deepspeed=options.deepspeed,
+        logging_steps=options.log_every,
+        logging_first_step=True,
+        save_strategy="steps",
+        save_steps=save,
+        save_total_limit=2,
+        eval_strategy="steps" if every else "no",
+        eval_steps=every,
+        load_best_model_at_end=config.eval.patience is not None,
+        metric_for_best_model=config.eval.metric if every else None,
+        greater_is_better=_higher_is_better(config) if every else None,
+        report_to=["tensorboard"] if options.tensorboard else [],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=config.data.workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_drop_last=False,
+        ddp_find_unused_parameters=False,
+        seed=options.seed,
+    )
+
+
+def make_draws(config: Config, max_context: int) -> Any:
+    """What is drawn anew each epoch, from the configuration."""
+    from prospect_core.train.curriculum import Curriculum
+    from prospect_core.train.dataset import Draws
+    from prospect_core.train.windows import WindowSampler
+
+    options = config.sampling
+    if options.max_tokens is not None and options.max_tokens > max_context:
+        raise UserError(
+            f"sampling.max_tokens={options.max_tokens}: the model's max_context is {max_context}; give at most that"
         )
-    except ValueError as error:
-        raise UserError(f"model: {error}") from None
+    return Draws(
+        windows=_windows(options, WindowSampler),
+        frames=make_sampler(options.frames),
+        max_tokens=options.max_tokens or max_context,
+        dialogues_per_video=config.data.dialogues_per_video,
+        windows_per_episode=config.data.windows_per_episode,
+        curriculum=None if options.curriculum is None else Curriculum(**asdict(options.curriculum)),
+    )
 
 
-def _focal(options: Any) -> FocalOptions:
-    return FocalOptions(options.gamma, options.alpha)
+def make_sampler(options: FrameOptions) -> Any:
+    """The frame sampler that the options describe."""
+    from prospect_core.train import samplers
+
+    if options.every:
+        chosen: Any = samplers.Every()
+    else:
+        kinds = {
+            "transitions": samplers.Transitions,
+            "speaking": samplers.Speaking,
+            "key_frames": samplers.KeyFrames,
+            "regular": samplers.Regular,
+            "silent": samplers.Silent,
+            "complexity": samplers.Complexity,
+        }
+        wanted = {name: getattr(options, name) for name in kinds}
+        chosen = samplers.Together(tuple(kinds[n](**asdict(o)) for n, o in wanted.items() if o is not None))
+    return chosen if options.balance is None else samplers.ClassBalanced(chosen, options.balance)
 
 
-def _open_data(name: str, split: str, tell: Callable[[str], None]) -> Dataset:
+def open_media(config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None]) -> Any:
+    """Stored features where the vision tower is frozen and they are wanted, else decoded pictures."""
+    from prospect_core.data.frames import FeatureCache, PictureCache, vision_digest
+    from prospect_core.train.backbone import vision_is_frozen
+
+    size = model.config.image_size
+    if not (config.data.features and vision_is_frozen(model)):
+        return PictureCache(data, size, config.data.picture_cache_mb << 20)
+    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size)
+    with progress_bar("video features") as advance:
+        new = cache.prepare(model, episodes, advance)
+    tell(f"features of {len({e.video for e in episodes})} videos in {cache.folder} ({new} encoded now)")
+    return cache
+
+
+def make_validation(config: Config, tokenizer: Any, tell: Callable[[str], None]) -> Any:
+    """The closed-loop validation, or None where nothing asks for it; data without val trains with neutral thresholds."""
+    from prospect_core.train.validation import Validation, find_evaluator, pick_episodes
+
+    options = config.eval
+    if not options.every and not options.thresholds:
+        return None
+    name = config.data.path
+    data = open_data(name, options.split, tell, missing_ok=not options.every)
+    if data is None:
+        tell(f"{name}: has no split {options.split!r}; the thresholds stay 0.5 (eval.thresholds=false says so)")
+        return None
+    evaluator = find_evaluator(options.evaluator)
+    if options.every and config.train.fsdp:
+        raise UserError("eval.every with train.fsdp: a sharded model cannot be streamed; evaluate the checkpoint later")
+    episodes = pick_episodes(data, options.split, options.episodes)
+    return Validation(data, options.split, episodes, tokenizer, evaluator, (options.metric,))
+
+
+def open_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bool = False) -> Any:
+    """A dataset folder, or the built-in workbench (made on first use); None where ``missing_ok`` and no such split."""
     if name != "workbench":
-        return Dataset.open(name)
+        data = Dataset.open(name)
+        return None if missing_ok and split not in data.splits else data
     from prospect_core.workbench.generate import SPLITS, cached
 
     if split not in SPLITS:
@@ -181,46 +259,40 @@ def _open_data(name: str, split: str, tell: Callable[[str], None]) -> Dataset:
     return cached(split)
 
 
-class _Log:
-    """Writes one JSON line a report and tells a readable one."""
+def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
+    """An output folder with checkpoints of another training is refused with what differs."""
+    file = scratch / TRAINING_FILE
+    if not file.exists():
+        return
+    before, now = flat(read_json(file)), flat(training)
+    different = [key for key in now if before.get(key) != now[key]]
+    if different:
+        shown = "; ".join(
+            f"{key.removeprefix('config.')}: {before.get(key)} there, {now[key]} now" for key in different
+        )
+        raise UserError(
+            f"output={scratch.parent}: holds another training, unfinished ({shown}); choose another folder or delete {scratch}"
+        )
 
-    def __init__(self, path: Path, tell: Callable[[str], None], max_steps: int, minutes: float | None) -> None:
-        self.path, self.tell, self.rows = path, tell, list[dict[str, Any]]()
-        self.goal = f"{minutes:g} min" if minutes is not None else f"{max_steps} steps"
-        self.start = time.monotonic()
 
-    def callback(self) -> Any:
-        from transformers import TrainerCallback
+def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:
+    """Write the checkpoint so that ``config.json``, which marks it whole, appears last; then drop the scratch folder."""
+    staging = output / SCRATCH / "final"
+    shutil.rmtree(staging, ignore_errors=True)
+    model.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    (staging / "train_config.yaml").write_text(text)
+    for file in sorted(staging.iterdir(), key=lambda f: f.name == "config.json"):
+        file.chmod(0o644)
+        os.replace(file, output / file.name)
+    shutil.rmtree(output / SCRATCH, ignore_errors=True)
 
-        outer = self
 
-        class Write(TrainerCallback):
-            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-                if logs and "loss" in logs:
-                    outer.add(state.global_step, state.epoch or 0.0, logs)
+def _windows(options: SamplingOptions, kind: Any) -> Any:
+    return kind(**{f.name: getattr(options, f.name) for f in fields(kind)})
 
-        return Write()
 
-    def add(self, step: int, epoch: float, logs: dict[str, float]) -> None:
-        row: dict[str, Any] = {
-            "step": step,
-            "epoch": round(epoch, 3),
-            "seconds": round(time.monotonic() - self.start, 1),
-        }
-        row["learning_rate"] = logs.get("learning_rate")
-        row |= {name: round(logs[f"loss_{name}"], 5) if f"loss_{name}" in logs else None for name in OBJECTIVES}
-        self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        losses = "  ".join(f"{name} {'–' if row[name] is None else format(row[name], '.4f')}" for name in OBJECTIVES)
-        self.tell(f"step {step:>6} of {self.goal}  {row['seconds']:>6.0f} s  {losses}")
+def _higher_is_better(config: Config) -> bool:
+    from prospect_core.train.validation import find_evaluator
 
-    def summary(self) -> dict[str, Any]:
-        """Means of the first and of the last five reports, by objective; empty when nothing was reported."""
-        out: dict[str, Any] = {"steps": self.rows[-1]["step"] if self.rows else 0, "first": {}, "last": {}}
-        for name in OBJECTIVES:
-            values = [row[name] for row in self.rows if row[name] is not None]
-            if values:
-                out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
-                out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
-        return out
+    return find_evaluator(config.eval.evaluator).check_metric(config.eval.metric) == "higher"

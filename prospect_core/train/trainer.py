@@ -1,60 +1,79 @@
-"""`DSTTrainer`: `transformers.Trainer` with the four losses, logged apart, and a schedule by steps or by minutes.
+"""`DSTTrainer`: `transformers.Trainer` with the four losses, each over its global count and logged apart.
 
-prospect train data=data/workbench output=runs/tiny train.minutes=3
+    prospect train data=data/workbench output=runs/tiny train.minutes=3
+
+Everything that a continued training needs beyond what transformers saves (sums since the last report, loss weights,
+seconds used) lies in ``prospect.json`` of each checkpoint; it is written last, so its presence marks a whole one.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, supervised_counts
+from prospect_core.jsonio import dump, write_atomic
+from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
+from prospect_core.train.weighting import Weighting
+
+STATE_FILE = "prospect.json"
+#: the attention mask is not among them: rows are padded on the right, where causal attention never looks
+MODEL_INPUTS = ("input_ids", "pixel_values", "frame_embeds", "frame_index", "marker_index")
 
 
 class DSTTrainer(Trainer):
     """Trains `DSTSmolVLM`. Each objective's loss is its sum over the step's global number of supervised items.
 
+    "Global" is over all micro-batches of an optimiser step and over all processes. ``train_dataset`` is a
+    `DSTTrainingDataset`, redrawn at every epoch; with ``dynamic_focal`` both focal losses follow its label rates.
     ``minutes`` ends training by the clock; the learning rate then follows the share of time used, else the share of
-    steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero.
+    steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero. ``validate`` gives the
+    streaming metrics for `evaluate`.
     """
 
     def __init__(
         self,
         *args: Any,
-        weights: dict[str, float],
+        weighting: Weighting,
         speaking: FocalOptions,
         update: FocalOptions,
+        dynamic_focal: bool = False,
         minutes: float | None = None,
         warmup: float = 0.05,
+        validate: Callable[[Any], dict[str, float]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.weights, self.focal_options = weights, (speaking, update)
-        self.minutes, self.warmup = minutes, warmup
+        self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
+        self.minutes, self.warmup, self.validate = minutes, warmup, validate
         # our loss is already divided by the counts of the whole accumulated step
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
-        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self.seconds_before = 0.0
         self._started: float | None = None
-        if minutes is not None:
-            self.add_callback(_StopByClock(self))
+        # per objective: sum of losses, items; since the last report and in this step (there also squared norms)
+        self._report = torch.zeros(2, len(OBJECTIVES), dtype=torch.float64)
+        self._step = torch.zeros(3, len(OBJECTIVES), dtype=torch.float64)
+        self.tokens_seen = self.frames_seen = 0
+        self.add_callback(_Steps(self))
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> Any:
-        """As in transformers, with one count for each objective over all micro-batches of the step."""
+        """As in transformers, with one count for each objective over all micro-batches and processes of the step."""
         # the range comes first: the other way round, zip would take one batch too many and drop it
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        counts: dict[str, Tensor] | None = None
-        if batches:
-            each = [supervised_counts(batch) for batch in batches]
-            counts = {name: torch.stack([c[name] for c in each]).sum().to(device) for name in OBJECTIVES}
-        return batches, counts
+        if not batches:
+            return batches, None
+        counts = torch.stack([supervised_counts(batch) for batch in batches]).sum(0).to(device)
+        return batches, self.accelerator.reduce(counts, "sum")
 
     def compute_loss(
         self,
@@ -64,35 +83,88 @@ class DSTTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Weighted sum of the four normalised losses."""
-        counts = num_items_in_batch or supervised_counts(inputs)
-        # rows are padded on the right, where causal attention never looks: without the mask it runs twice as fast
-        output = model(**{k: v for k, v in inputs.items() if "labels" not in k and k != "attention_mask"})
-        sums = loss_sums(self.accelerator.unwrap_model(model), output, inputs, *self.focal_options)
-        total = torch.zeros((), device=output.hidden_BTD.device)
-        for name, value in sums.items():
-            # one count of nothing would divide by zero; its sum is zero too
-            total = total + self.weights[name] * value / counts[name].clamp(min=1)
-            self._sums[name][0] += float(value.detach())
-            self._sums[name][1] += float(supervised_counts(inputs)[name])
+        mine = supervised_counts(inputs)
+        counts = mine if num_items_in_batch is None else num_items_in_batch
+        speaks_BT, _ = next_tokens(inputs["labels"])
+        output = model(**{k: inputs[k] for k in MODEL_INPUTS if k in inputs}, speaks_BT=speaks_BT)
+        sums = loss_sums(output, inputs, *self.focal_options)
+        # one count of nothing would divide by zero; its sum is zero too
+        means = sums / counts.clamp(min=1)
+        weights = torch.as_tensor(self.weighting.weights(), dtype=means.dtype, device=means.device)
+        self._note(sums.detach(), mine, output.hidden_BTD, means)
+        self.tokens_seen += inputs["input_ids"].numel()
+        self.frames_seen += int((inputs["frame_index"] >= 0).sum())
+        # gradients are averaged over processes, and ours are already parts of one global mean
+        total = (weights * means).sum() * self.accelerator.num_processes
         return (total, output) if return_outputs else total
 
+    def _note(self, sums: Tensor, counts: Tensor, hidden_BTD: Tensor, means: Tensor) -> None:
+        """Keep what the report and the weighting need; nothing here waits for the device."""
+        self._report = self._report.to(sums.device) + torch.stack([sums.double(), counts.double()])
+        if not self.weighting.learns:
+            return
+        squares = torch.zeros_like(sums)
+        if self.weighting.wants_norms:
+            squares = torch.stack(
+                [torch.autograd.grad(m, hidden_BTD, retain_graph=True)[0].double().square().sum() for m in means]
+            )
+        step = torch.stack([sums.double(), counts.double(), squares.double()])
+        self._step = self._step.to(sums.device) + step
+
+    def begin_epoch(self, epoch: int, step: int) -> None:
+        """Have the windows of an epoch that begins at ``step`` drawn, and let the focal losses follow its labels."""
+        dataset: Any = self.train_dataset
+        dataset.set_epoch(epoch, self.progress(step))
+        if self.dynamic_focal:
+            rates = dataset.label_rates()
+            self.focal_options = (FocalOptions.of_rate(rates["speaking"]), FocalOptions.of_rate(rates["update"]))
+
+    def end_step(self) -> None:
+        """Tell the weighting about the optimiser step that has just been made."""
+        if self.weighting.learns:
+            sums, counts, squares = self.accelerator.reduce(self._step, "sum").cpu().numpy()
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self.weighting.observe(np.where(counts > 0, sums / counts, np.nan), np.sqrt(squares))
+            self._step = torch.zeros_like(self._step)
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of each objective that had something to learn since the last report."""
+        """Adds the mean of each objective that had something to learn since the last report, and learned weights."""
         if "loss" in logs:
-            for name, (value, count) in self._sums.items():
+            sums, counts = self.accelerator.reduce(self._report, "sum").cpu().tolist()
+            for name, value, count in zip(OBJECTIVES, sums, counts, strict=True):
                 # nothing supervised since the last report is no loss, not a loss of zero
                 if count:
                     logs[f"loss_{name}"] = value / count
-            self._sums.clear()
+            if self.weighting.learns:
+                logs |= {f"weight_{n}": float(w) for n, w in zip(OBJECTIVES, self.weighting.weights(), strict=True)}
+            self._report = torch.zeros_like(self._report)
         super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The streaming metrics of a short closed-loop replay, as ``eval_NAME``; every process gets the same."""
+        assert self.validate is not None
+        model = self.accelerator.unwrap_model(self.model)
+        model.eval()
+        found = self.validate(model) if self.accelerator.is_main_process else {}
+        model.train()
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
+
+            found = broadcast_object_list([found])[0]
+        metrics = {f"eval_{name}": value for name, value in found.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def progress(self, step: int) -> float:
         """Share of the training that is over, 0..1."""
         if self.minutes is None:
             return min(1.0, step / max(1, self.args.max_steps))
-        if self._started is None:
-            return 0.0
-        return min(1.0, (time.monotonic() - self._started) / (60 * self.minutes))
+        return min(1.0, self.seconds() / (60 * self.minutes))
+
+    def seconds(self) -> float:
+        """Seconds of training, those before an interruption included."""
+        return self.seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Linear warm-up, then cosine to zero, over `progress`."""
@@ -108,9 +180,32 @@ class DSTTrainer(Trainer):
         self.lr_scheduler = LambdaLR(used, factor)
         return self.lr_scheduler
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        report = self.accelerator.reduce(self._report, "sum").cpu().tolist()
+        if self.args.should_save:
+            state = {"report": report, "weighting": self.weighting.state(), "seconds": self.seconds()}
+            folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            write_atomic(folder / STATE_FILE, dump(state))
 
-class _StopByClock(TrainerCallback):
-    """Starts the clock at the first step and ends training when the minutes are used."""
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        state = json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())
+        # the sums were over all processes: one of them carries them on
+        if self.accelerator.is_main_process:
+            self._report = torch.tensor(state["report"], dtype=torch.float64)
+        self.weighting.load(state["weighting"])
+        self.seconds_before = state["seconds"]
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; halves that a crash left are passed over."""
+    whole = [file.parent for file in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")]
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+class _Steps(TrainerCallback):
+    """Runs the clock, has windows redrawn each epoch, and tells the weighting about each step."""
 
     def __init__(self, trainer: DSTTrainer) -> None:
         self.trainer = trainer
@@ -118,16 +213,13 @@ class _StopByClock(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer._started = time.monotonic()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trainer.progress(state.global_step) >= 1:
-            control.should_training_stop = True
-
-
-class RedrawWindows(TrainerCallback):
-    """Tells the dataset which epoch begins, so that its windows are drawn anew."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.dataset.set_epoch(round(state.epoch or 0))
+        # a training that goes on inside an epoch draws that epoch's windows, as of its beginning
+        epoch = int((state.epoch or 0) + 1e-6)
+        begun = state.global_step * epoch / state.epoch if epoch else 0
+        self.trainer.begin_epoch(epoch, round(begun))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.end_step()
+        if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
+            control.should_training_stop = True

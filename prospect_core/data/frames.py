@@ -1,0 +1,144 @@
+"""Frames for training: pictures within a memory limit, or vision features kept on disk and memory-mapped.
+
+    python -c "from prospect_core.data.frames import FeatureCache; help(FeatureCache)"
+
+Features depend on the vision weights, on the video and on how it is sampled: all of that is in the file's name, so a
+changed model or video never meets the features of another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.video import FrameSource
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.model.processing import to_pixels
+from prospect_core.timeline import Episode
+
+ENCODE_BATCH = 64
+#: a change of how frames become features must change this
+FEATURES_VERSION = 1
+
+
+class PictureCache:
+    """Decoded frames of whole videos, the least recently used ones dropped beyond ``limit_bytes``.
+
+    Called as ``cache(episode, start, end)`` it gives (F, size, size, 3) uint8.
+    """
+
+    def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30) -> None:
+        self.data, self.size, self.limit_bytes = data, size, limit_bytes
+        self._videos: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+        have = self._videos.get(episode.video)
+        if have is None or len(have) < end:
+            source = self.data.frame_source(episode, self.size)
+            have = np.stack(list(source.frames(0, max(end, episode.end_frame))))
+            self._videos[episode.video] = have
+            while len(self._videos) > 1 and sum(v.nbytes for v in self._videos.values()) > self.limit_bytes:
+                self._videos.popitem(last=False)
+        if episode.video in self._videos:
+            self._videos.move_to_end(episode.video)
+        return have[start:end]
+
+
+class FeatureCache:
+    """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
+
+    `prepare` encodes what is missing; then ``cache(episode, start, end)`` gives (F, I, D) float32 from the
+    memory-mapped file.
+    """
+
+    def __init__(self, data: Dataset, folder: Path, digest: str, size: int) -> None:
+        self.data, self.size = data, size
+        self.folder = folder / digest
+        self._open: dict[Path, np.ndarray] = {}
+
+    def prepare(
+        self,
+        model: DSTSmolVLM,
+        episodes: Iterable[Episode],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> int:
+        """Encode the videos that have no file yet; returns how many. Each file appears whole or not at all."""
+        needed = {self.path(episode): episode for episode in episodes}
+        missing = {path: episode for path, episode in needed.items() if not path.is_file()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for done, (path, episode) in enumerate(missing.items(), 1):
+            source = self.data.frame_source(episode, self.size)
+            features = encode_video(model, source, 0, source.num_frames).float().cpu().numpy()
+            _save_whole(path, features)
+            progress(done, len(missing))
+        return len(missing)
+
+    def path(self, episode: Episode) -> Path:
+        """The file of an episode's video at its rate."""
+        video = self.data.info.videos.get(episode.video) or sha256_file(self.data.inside(episode.video))
+        return self.folder / f"{video[:32]}-{episode.fps:g}fps.npy"
+
+    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+        path = self.path(episode)
+        have = self._open.get(path)
+        if have is None:
+            have = self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(have[start:end])
+
+
+def vision_digest(model: DSTSmolVLM) -> str:
+    """sha256 over all that turns a frame into features: vision weights, connector, pooling and picture size."""
+    config = model.config
+    digest = hashlib.sha256(
+        f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.image_size}/{config.scale_factor}".encode()
+    )
+    parts = {"vision": model.model.vision_model, "connector": model.model.connector}
+    for part, module in parts.items():
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(f"{part}.{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+@torch.no_grad()
+def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
+    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
+    parts = [
+        model.encode_frames(to_pixels(np.stack(batch)).to(model.device))
+        for batch in _batches(source.frames(start, end), ENCODE_BATCH)
+    ]
+    return torch.cat(parts)
+
+
+def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _save_whole(path: Path, array: np.ndarray) -> None:
+    """Save beside and rename, so that a crash or a second process never leaves half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,153 @@
+"""Which part of the model learns: all of it, LoRA adapters, or only the heads; and making a model to begin with.
+
+    prospect train model=smolvlm2_256m model.backbone=lora
+
+LoRA (optional package ``peft``) is put into the text model's linear layers and merged into them when training is over,
+so that what `prospect train` writes is always one ordinary checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from prospect_core.errors import UserError
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.configuration import DSTSmolVLMConfig
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.model.processing import SpecialIds, train_tokenizer
+from prospect_core.model.published import load_published
+from prospect_core.sequence import ROLE
+from prospect_core.timeline import Episode
+from prospect_core.train.config import Lora, ModelOptions
+
+LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episode]) -> tuple[DSTSmolVLM, Any]:
+    """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer."""
+    if init:
+        model, tokenizer = load_checkpoint(init)
+        model.set_attn_implementation(options.attention)
+    elif options.weights:
+        model, tokenizer = load_published(
+            options.weights,
+            options.tokens_per_frame,
+            options.state_head_size,
+            options.max_context,
+            options.attention,
+        )
+    else:
+        tokenizer = train_tokenizer(_texts(episodes), options.vocab_size)
+        model = DSTSmolVLM(model_config(options, tokenizer))
+    return model.train(), tokenizer
+
+
+def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
+    """The shape of a model with random weights, for a tokenizer."""
+    ids = SpecialIds.of(tokenizer)
+    vision, text = options.vision, options.text
+    rows = text.vocab_size or len(tokenizer)
+    if rows < len(tokenizer):
+        raise UserError(f"model.text.vocab_size={rows}: the tokenizer has {len(tokenizer)} entries; give at least that")
+    try:
+        config = DSTSmolVLMConfig(
+            vision_config={
+                "hidden_size": vision.hidden_size,
+                "intermediate_size": vision.intermediate_size,
+                "num_hidden_layers": vision.layers,
+                "num_attention_heads": vision.heads,
+                "image_size": vision.image_size,
+                "patch_size": vision.patch_size,
+                "initializer_range": vision.initializer_range,
+            },
+            text_config={
+                "model_type": "llama",
+                "vocab_size": rows,
+                "hidden_size": text.hidden_size,
+                "intermediate_size": text.intermediate_size,
+                "num_hidden_layers": text.layers,
+                "num_attention_heads": text.heads,
+                "num_key_value_heads": text.kv_heads,
+                "max_position_embeddings": text.max_position_embeddings,
+                "initializer_range": text.initializer_range,
+                "rope_parameters": {"rope_type": "default", "rope_theta": text.rope_theta},
+                "pad_token_id": ids.pad,
+                "bos_token_id": None,
+                "eos_token_id": ids.eos,
+            },
+            scale_factor=vision.scale_factor,
+            tokens_per_frame=options.tokens_per_frame,
+            image_token_id=ids.image,
+            pad_token_id=ids.pad,
+            eos_token_id=ids.eos,
+            state_head_size=options.state_head_size,
+            max_context=options.max_context,
+            tie_word_embeddings=text.tied,
+        )
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+    config._attn_implementation = options.attention
+    return config
+
+
+def set_backbone(model: DSTSmolVLM, options: ModelOptions) -> None:
+    """Freeze what does not learn, and put LoRA adapters in where they are asked for."""
+    if options.backbone == "frozen":
+        model.model.requires_grad_(False)
+        if model.lm_head is not None:
+            model.lm_head.requires_grad_(False)
+    elif options.vision_tower == "frozen":
+        model.model.vision_model.requires_grad_(False)
+        model.model.connector.requires_grad_(False)
+    if options.backbone == "lora":
+        add_lora(model, options.lora)
+
+
+def vision_is_frozen(model: DSTSmolVLM) -> bool:
+    """Whether features of frames stay the same all through training."""
+    parts = (model.model.vision_model, model.model.connector)
+    return not any(p.requires_grad for part in parts for p in part.parameters())
+
+
+def add_lora(model: DSTSmolVLM, options: Lora) -> None:
+    """Adapters on the text model's linear layers; embeddings, LM head and decision heads learn as a whole."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect[lora]'") from None
+    text = model.model.text_model
+    text.requires_grad_(False)
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,  # type: ignore[arg-type]
+        lora_dropout=options.dropout,
+        target_modules=LORA_TARGETS,
+    )
+    inject_adapter_in_model(config, text)
+    # our special tokens are new: their rows must be learnt
+    text.get_input_embeddings().requires_grad_(True)
+
+
+def merge_lora(model: DSTSmolVLM) -> None:
+    """Fold the adapters into the layers that they adapt; a model without any is left as it is."""
+    try:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+    except ImportError:
+        return
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BaseTunerLayer):
+                child.merge()
+                setattr(parent, name, child.get_base_layer())
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+def _texts(episodes: Iterable[Episode]) -> Iterable[str]:
+    """What a tokenizer of our own is trained on."""
+    yield from (ROLE, "Goal: not started in progress completed 1st 2nd 3rd 4th", "S1->start; S2->complete; S3->reopen")
+    yield "Summary: User: Assistant:"
+    for episode in episodes:
+        yield from (f"{step.id}: {step.name}" for step in episode.task.steps)
+        yield from (text for event in episode.events for text in (event.text, event.progress) if text)

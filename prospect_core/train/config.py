@@ -1,0 +1,372 @@
+"""The configuration of `prospect train`: a Hydra tree of defaults, typed and checked here.
+
+    prospect train --cfg model=smolvlm2_256m loss=uncertainty
+
+The YAML files under ``conf`` hold the defaults and say what each key means; these classes hold types and ranges. A wrong
+key or value is one line, with the nearest key that exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
+
+from annotated_types import Ge, Gt, Le
+
+from prospect_core.errors import UserError, did_you_mean
+
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Count = Annotated[int, Ge(1)]
+_STRICT = {"extra": "forbid", "allow_inf_nan": False}
+GROUPS = ("model", "data", "sampling", "loss", "optimiser", "run")
+
+
+@dataclass(frozen=True)
+class Lora:
+    __pydantic_config__: ClassVar = _STRICT
+    rank: Count
+    alpha: Positive
+    dropout: Share
+
+
+@dataclass(frozen=True)
+class VisionShape:
+    __pydantic_config__: ClassVar = _STRICT
+    image_size: Count
+    patch_size: Count
+    scale_factor: Count
+    hidden_size: Count
+    intermediate_size: Count
+    layers: Count
+    heads: Count
+    initializer_range: Positive
+
+
+@dataclass(frozen=True)
+class TextShape:
+    __pydantic_config__: ClassVar = _STRICT
+    vocab_size: Count | None
+    hidden_size: Count
+    intermediate_size: Count
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    rope_theta: Positive
+    initializer_range: Positive
+    max_position_embeddings: Count
+    tied: bool
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    weights: str | None
+    tokens_per_frame: Literal[0, 1, 4, 9, 16]
+    vocab_size: Annotated[int, Ge(264)]
+    state_head_size: Count
+    max_context: Count
+    attention: str
+    backbone: Literal["full", "lora", "frozen"]
+    vision_tower: Literal["train", "frozen"]
+    lora: Lora
+    vision: VisionShape
+    text: TextShape
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    path: str
+    split: str
+    dialogues_per_video: Count | None
+    windows_per_episode: Count
+    features: bool
+    picture_cache_mb: Annotated[int, Ge(0)]
+    workers: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
+class Around:
+    __pydantic_config__: ClassVar = _STRICT
+    before_s: NotNegative
+    after_s: NotNegative
+
+
+@dataclass(frozen=True)
+class KeyFrameOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    share: Share
+
+
+@dataclass(frozen=True)
+class RegularOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    every_s: Positive
+
+
+@dataclass(frozen=True)
+class SilentOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    rate: Share
+
+
+@dataclass(frozen=True)
+class ComplexityOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    rate: Share
+    floor: Positive
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    every: bool
+    transitions: Around | None
+    speaking: Around | None
+    key_frames: KeyFrameOptions | None
+    regular: RegularOptions | None
+    silent: SilentOptions | None
+    complexity: ComplexityOptions | None
+    balance: Positive | None
+
+
+@dataclass(frozen=True)
+class CurriculumOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    start: Annotated[float, Gt(0), Le(1)]
+    until: Annotated[float, Gt(0), Le(1)]
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    min_frames: Count
+    max_frames: Count
+    max_tokens: Count | None
+    event_share: Share
+    blank_share: Share
+    summary_share: Share
+    recent_share: Share
+    recent_utterances: Annotated[int, Ge(0)]
+    missed_share: Share
+    progress_share: Share
+    frames: FrameOptions
+    curriculum: CurriculumOptions | None
+
+
+@dataclass(frozen=True)
+class FocalLoss:
+    __pydantic_config__: ClassVar = _STRICT
+    weight: NotNegative
+    gamma: NotNegative
+    alpha: Share
+
+
+@dataclass(frozen=True)
+class PlainLoss:
+    __pydantic_config__: ClassVar = _STRICT
+    weight: NotNegative
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    weighting: Literal["fixed", "uncertainty", "gradnorm"]
+    dynamic: bool
+    speaking: FocalLoss
+    update: FocalLoss
+    state: PlainLoss
+    response: PlainLoss
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    optimiser: str
+    learning_rate: Positive
+    weight_decay: NotNegative
+    beta1: Share
+    beta2: Share
+    warmup: Share
+    grad_clip: NotNegative
+    batch_size: Count
+    accumulation: Count
+    max_steps: Count
+    minutes: Positive | None
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: bool
+    save_every: Count
+    log_every: Count
+    tensorboard: bool
+    fsdp: str | None
+    deepspeed: str | None
+    seed: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    split: str
+    episodes: Count | None
+    every: Count | None
+    metric: str
+    patience: Count | None
+    thresholds: bool
+    evaluator: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that `prospect train` can be told, resolved."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    model: ModelOptions
+    data: DataOptions
+    sampling: SamplingOptions
+    loss: LossOptions
+    train: TrainOptions
+    init: str | None
+    output: str
+    eval: EvalOptions
+
+
+def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
+    """The configuration of a command line, and its YAML text; a wrong key or value is a one-line `UserError`."""
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        with initialize_config_module("prospect_core.train.conf", version_base="1.3"):
+            tree = compose("train", [_data_path(o) for o in overrides])
+        plain = OmegaConf.to_container(tree, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_reason(error, overrides)) from None
+    try:
+        config = TypeAdapter(Config).validate_json(json.dumps(plain), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(f"{key}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from None
+    _check(config)
+    return config, OmegaConf.to_yaml(tree, resolve=True)
+
+
+def sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The command lines that a Hydra sweep stands for: ``a=1,2 b=3`` is ``a=1 b=3`` and ``a=2 b=3``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides([_data_path(o) for o in overrides])
+    except HydraException as error:
+        raise UserError(_reason(error, overrides)) from None
+    choices = [
+        [f"{p.key_or_group}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [given]
+        for p, given in zip(parsed, overrides, strict=True)
+    ]
+    return [list(line) for line in product(*choices)]
+
+
+def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Every key of the tree, dotted."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if name not in {f.name for f in fields(kind)}:
+            continue
+        yield prefix + name
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part):
+                yield from known_keys(part, f"{prefix}{name}.")
+
+
+def _data_path(override: str) -> str:
+    """``data=PATH`` is short for ``data.path=PATH``, quoted so that any path passes."""
+    key, _, value = override.partition("=")
+    if key != "data" or value == "workbench":
+        return override
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'data.path="{quoted}"'
+
+
+def _reason(error: Exception, overrides: Sequence[str]) -> str:
+    """One line: which override is wrong, and the nearest key or the options of a group."""
+    text = " ".join(str(error.__cause__ or error).split())
+    for given in overrides:
+        key, sign, value = given.lstrip("+~").partition("=")
+        if not sign:
+            return f"{given!r} is not KEY=VALUE; `prospect train --cfg` shows the keys"
+        keys = [*GROUPS, *known_keys()]
+        if key not in keys:
+            return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg shows them all"
+        if key in GROUPS and value not in group_options(key):
+            names = group_options(key)
+            return f"{key}={value}: use one of {', '.join(names)}{did_you_mean(value, names)}"
+    return f"{text} (`prospect train --cfg` shows the keys)"
+
+
+def group_options(group: str) -> list[str]:
+    """The names that a group can be set to."""
+    from importlib.resources import files
+
+    folder = files("prospect_core.train.conf") / group
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def _check(config: Config) -> None:
+    """What no single key can tell."""
+    sampling = config.sampling
+    if sampling.min_frames > sampling.max_frames:
+        raise UserError(
+            f"sampling.min_frames={sampling.min_frames} is above sampling.max_frames={sampling.max_frames}; lower it"
+        )
+    if sampling.blank_share + sampling.summary_share > 1:
+        raise UserError("sampling.blank_share and sampling.summary_share add up to more than 1; lower one of them")
+    frames = sampling.frames
+    if not frames.every and not any(
+        (frames.transitions, frames.speaking, frames.key_frames, frames.regular, frames.silent, frames.complexity)
+    ):
+        raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
+    if config.eval.patience is not None and config.eval.every is None:
+        raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
+
+
+def idle_options(config: Config, given: Sequence[str]) -> list[str]:
+    """A line for each option of the command line that has no effect in this setting."""
+    keys = {o.lstrip("+").partition("=")[0] for o in given}
+    frozen_vision = config.model.vision_tower == "frozen" or config.model.backbone == "frozen"
+    frames = config.sampling.frames
+    rules = [
+        (config.train.minutes is not None, ("train.max_steps",), "train.minutes ends the training"),
+        (not frozen_vision, ("data.features",), "the vision tower is trained, so its features change"),
+        (frozen_vision and config.data.features, ("data.picture_cache_mb",), "features are read, not pictures"),
+        (config.model.backbone != "lora", ("model.lora",), f"model.backbone is {config.model.backbone}"),
+        (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
+        (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
+        (config.init is not None or config.model.weights is not None,
+         ("model.vision", "model.text", "model.vocab_size"), "the shape comes with the weights"),
+        (config.init is not None, ("model.weights", "model.tokens_per_frame", "model.state_head_size",
+         "model.max_context"), "the model comes from init"),
+        (config.loss.dynamic, ("loss.speaking.gamma", "loss.speaking.alpha", "loss.update.gamma",
+         "loss.update.alpha"), "loss.dynamic sets them from the label rate"),
+        (frames.every, tuple(f"sampling.frames.{n}" for n in ("transitions", "speaking", "key_frames", "regular",
+         "silent", "complexity")), "sampling.frames.every takes all frames already"),
+        (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
+        (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
+        (config.eval.every is None and not config.eval.thresholds, ("eval.split", "eval.episodes", "eval.evaluator"),
+         "eval.every is null and eval.thresholds is off"),
+    ]  # fmt: skip
+    return [
+        f"{key} has no effect: {why}"
+        for holds, idle, why in rules
+        if holds
+        for key in sorted(keys)
+        if any(key == name or key.startswith(f"{name}.") for name in idle)
+    ]

@@ -1,0 +1,119 @@
+"""What a training says while it runs: a line a report, and one JSON row each in ``train_log.jsonl``.
+
+    tail -f runs/train/train_log.jsonl
+
+On a terminal a live line stands below the reports: step, the four losses, throughput, memory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from prospect_core.jsonio import write_atomic
+from prospect_core.train.losses import OBJECTIVES
+
+
+class TrainingLog(TrainerCallback):
+    """Writes the log; on a continued training, rows beyond the checkpoint that it goes on from are dropped first."""
+
+    def __init__(self, path: Path, tell: Callable[[str], None], goal: str, live: bool = False) -> None:
+        self.path, self.tell, self.goal, self.live = path, tell, goal, live
+        self.rows: list[dict[str, Any]] = []
+        self.trainer: Any = None
+        self._line: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.path.exists():
+            rows = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+            self.rows = [row for row in rows if row["step"] <= state.global_step]
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._mark = (time.monotonic(), 0, 0, state.global_step)
+        if self.live:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._line = Live(console=Console(stderr=True), refresh_per_second=2, transient=True)
+            self._line.start()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the live line away; harmless when there is none."""
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._line is not None and self.rows:
+            share = self.trainer.progress(state.global_step)
+            self._line.update(f"step {state.global_step}  {100 * share:.0f} %  {self._words(self.rows[-1])}")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs:
+            return
+        scores = {k.removeprefix("eval_"): round(v, 5) for k, v in logs.items() if k.startswith("eval_")}
+        if "loss" not in logs and not scores:
+            return
+        row: dict[str, Any] = {
+            "step": state.global_step,
+            "epoch": round(state.epoch or 0.0, 3),
+            "seconds": round(self.trainer.seconds(), 1),
+        }
+        row |= {"eval": scores} if scores else self._report(state, logs)
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        words = "  ".join(f"{k} {v:.3f}" for k, v in scores.items()) if scores else self._words(row)
+        self.tell(f"step {row['step']:>6} of {self.goal}  {row['seconds']:>6.0f} s  {words}")
+
+    def _report(self, state: Any, logs: dict[str, float]) -> dict[str, Any]:
+        row: dict[str, Any] = {"learning_rate": logs.get("learning_rate")}
+        row |= {name: round(logs[f"loss_{name}"], 6) if f"loss_{name}" in logs else None for name in OBJECTIVES}
+        weights = {n: round(logs[f"weight_{n}"], 5) for n in OBJECTIVES if f"weight_{n}" in logs}
+        if weights:
+            row["weights"] = weights
+        now = (time.monotonic(), self.trainer.tokens_seen, self.trainer.frames_seen, state.global_step)
+        seconds, tokens, frames, steps = (a - b for a, b in zip(now, self._mark, strict=True))
+        self._mark = now
+        row["tokens_per_s"] = round(tokens / max(seconds, 1e-9))
+        row["frames_per_s"] = round(frames / max(seconds, 1e-9))
+        row["steps_per_s"] = round(steps / max(seconds, 1e-9), 3)
+        row["memory_mb"] = round(memory_bytes() / 2**20)
+        return row
+
+    @staticmethod
+    def _words(row: dict[str, Any]) -> str:
+        losses = "  ".join(
+            f"{n} {'–' if row.get(n) is None else format(row[n], '.4f')}" for n in OBJECTIVES if n in row
+        )
+        if "tokens_per_s" not in row:
+            return losses
+        return f"{losses}  {row['tokens_per_s']:,} tokens/s  {row['memory_mb']:,} MB"
+
+    def summary(self) -> dict[str, Any]:
+        """Means of the first and of the last five reports, by objective; empty when nothing was reported."""
+        rows = [row for row in self.rows if "eval" not in row]
+        out: dict[str, Any] = {"steps": rows[-1]["step"] if rows else 0, "first": {}, "last": {}}
+        for name in OBJECTIVES:
+            values = [row[name] for row in rows if row[name] is not None]
+            if values:
+                out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
+                out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
+        return out
+
+
+def memory_bytes() -> int:
+    """Memory of the current GPU that is allocated, or else the resident size of this process, in bytes."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated())
+    return int(psutil.Process().memory_info().rss)

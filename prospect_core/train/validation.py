@@ -1,0 +1,138 @@
+"""Validation as evaluation does it: a closed-loop replay of val through the same runner, scored by the same metrics.
+
+    prospect train eval.every=200 eval.metric=speaking_event_f1@2s eval.patience=5
+
+What scores and chooses thresholds is found by entry point (group ``prospect.evaluators``), so that this package does
+not depend on the one that evaluates. An evaluator is an object or module with
+
+    check_metric(name) -> "higher" or "lower", whichever is better
+    metric_values(records, names) -> {name: value or None}
+    choose_thresholds(records) -> something with ``speaking`` and ``update``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from torch import Tensor
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frames import encode_video
+from prospect_core.errors import DataError, UserError, choose
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.stream.replay import replay
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.timeline import Episode
+
+GROUP = "prospect.evaluators"
+#: thresholds have settled when they move by less; after so many rounds they are taken as they are
+SETTLED, ROUNDS = 0.02, 3
+
+
+def find_evaluator(name: str) -> Any:
+    """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if not found:
+        raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
+    choose("eval.evaluator", name, found)
+    return found[name].load()
+
+
+@dataclass
+class Validation:
+    """Some val episodes and the way to replay a model over them; ``every_metric`` are the names that it reports.
+
+    ``thresholds`` are those of the last `evaluate`, from which the next one starts.
+    """
+
+    data: Dataset
+    split: str
+    episodes: Sequence[Episode]
+    tokenizer: Any
+    evaluator: Any
+    metrics: tuple[str, ...]
+    thresholds: tuple[float, float] = (0.5, 0.5)
+
+    def evaluate(self, model: DSTSmolVLM) -> dict[str, float]:
+        """Metrics of a replay whose thresholds were chosen from the probabilities of the replay before it."""
+        frames = self._encode(model)
+        chosen = self.evaluator.choose_thresholds(self._replay(model, self.thresholds, frames))
+        self.thresholds = (chosen.speaking, chosen.update)
+        values = self.evaluator.metric_values(self._replay(model, self.thresholds, frames), self.metrics)
+        for name, value in values.items():
+            if value is None:
+                raise UserError(
+                    f"eval.metric={name}: undefined on the {len(self.episodes)} episodes of split {self.split!r};"
+                    " choose another metric or a split that has what it counts"
+                )
+        return values | {"speaking_threshold": self.thresholds[0], "update_threshold": self.thresholds[1]}
+
+    def calibrate(self, model: DSTSmolVLM, tell: Callable[[str], None] = print) -> None:
+        """Choose both thresholds under ``none`` until they settle, and store them with the data's name in the config."""
+        frames = self._encode(model)
+        chosen = settle(
+            lambda thresholds: self._replay(model, thresholds, frames), self.thresholds, self.evaluator, tell
+        )
+        for key, value in stored_thresholds(chosen, self.data, self.split).items():
+            setattr(model.config, key, value)
+
+    def _encode(self, model: DSTSmolVLM) -> dict[str, Tensor]:
+        """Features of every video, encoded once for all replays of one state of the model."""
+        ends: dict[str, Episode] = {}
+        for episode in self.episodes:
+            if episode.video not in ends or ends[episode.video].end_frame < episode.end_frame:
+                ends[episode.video] = episode
+        return {
+            video: encode_video(model, self.data.frame_source(e, model.config.image_size), 0, e.end_frame)
+            for video, e in ends.items()
+        }
+
+    def _replay(
+        self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: dict[str, Tensor]
+    ) -> list[EpisodeRecord]:
+        knobs = Knobs("none", None, *thresholds)
+        runner = VLMStreamRunner(model, self.tokenizer, knobs)
+        return [
+            replay(runner, e, frames[e.video][e.start_frame : e.end_frame], knobs, "training")[0] for e in self.episodes
+        ]
+
+
+def settle(
+    replay_all: Callable[[tuple[float, float]], Sequence[EpisodeRecord]],
+    start: tuple[float, float],
+    evaluator: Any,
+    tell: Callable[[str], None],
+) -> tuple[float, float]:
+    """(speaking, update): replay, choose from the stored probabilities, replay again with them until they settle."""
+    now = start
+    for number in range(1, ROUNDS + 1):
+        choice = evaluator.choose_thresholds(replay_all(now))
+        tell(f"thresholds, round {number}: {choice}")
+        moved = max(abs(choice.speaking - now[0]), abs(choice.update - now[1]))
+        now = (choice.speaking, choice.update)
+        if moved < SETTLED:
+            break
+    return now
+
+
+def stored_thresholds(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
+    """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on."""
+    return {
+        "speaking_threshold": chosen[0],
+        "update_threshold": chosen[1],
+        "thresholds_data": f"{data.info.name}/{split}/{data.digest[:16]}",
+    }
+
+
+def pick_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:
+    """At most ``limit`` episodes of a split, spread evenly over it; none is a `DataError`."""
+    episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))
+    if not episodes:
+        raise DataError(f"{data.root}: split {split!r} has no episode to validate on")
+    if limit is None or limit >= len(episodes):
+        return episodes
+    return [episodes[k * len(episodes) // limit] for k in range(limit)]

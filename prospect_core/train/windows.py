@@ -1,0 +1,256 @@
+"""Which stretch of an episode is a training window, how it begins and how it ends. Redrawn every epoch, seeded.
+
+    python -c "from prospect_core.train.windows import WindowSampler; help(WindowSampler)"
+
+A window begins the way a stream does once its context was rebuilt: with the tracked states, with blank ones, with a
+summary, with the last utterances. What its prompt does not tell carries no loss (`SequenceBuilder.window`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
+
+from prospect_core.errors import UserError
+from prospect_core.sequence import Context, SequenceBuilder, TokenSequence
+from prospect_core.timeline import Episode
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames ``start .. end - 1`` of an episode as one training sequence.
+
+    ``known`` are the steps whose state at the start the context tells, ``missed`` the frames whose updates are not
+    written, ``summary`` the progress summary that the end asks for (empty: none).
+    """
+
+    episode: Episode
+    start: int
+    end: int
+    context: Context
+    known: frozenset[str] | None = None
+    missed: frozenset[int] = field(default=frozenset())
+    summary: str = ""
+
+    @cached_property
+    def clip(self) -> Episode:
+        """The frames as an episode of their own."""
+        return self.episode.window(self.start, self.end)
+
+    def tokens(self, builder: SequenceBuilder, supervised: set[int] | None = None) -> TokenSequence:
+        """The sequence with its labels; ``supervised`` are the frames that carry loss (None: all)."""
+        return builder.window(
+            self.clip,
+            self.context,
+            self.missed,
+            whole=self.episode,
+            known=self.known,
+            supervised=supervised,
+            summary=self.summary,
+        )
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a window begins, before it is known where: drawn once, so that shortening a window does not change it."""
+
+    states: bool = True
+    summary: bool = False
+    recent: int = 0
+
+    def context(self, episode: Episode, start: int) -> tuple[Context, frozenset[str]]:
+        """What the prompt shows at ``start``, and the steps whose state it tells.
+
+        A stream's beginning has nothing to forget or to sum up. A summary is the last one said before ``start``; it
+        tells the steps that have not changed since.
+        """
+        state = episode.state_at(start - 1)
+        every = frozenset(episode.task.step_ids)
+        if start == episode.start_frame:
+            return Context(state), every
+        recent = said_before(episode, start, self.recent)
+        told = last_progress(episode, start) if self.summary else None
+        if self.states:
+            return Context(state, told[1] if told else "", recent), every
+        if told is None:
+            unchanged = every if all(s == "not_started" for s in state.states) else frozenset()
+            return Context(None, "", recent), unchanged
+        since, text = told
+        changed = {step for frame, step, _ in episode.transitions() if since < frame < start}
+        return Context(None, text, recent), every - changed
+
+
+@dataclass(frozen=True)
+class WindowSampler:
+    """Draws one window of an episode: around a random event, or anywhere.
+
+    ``min_frames`` and ``max_frames`` bound its length; ``event_share`` is the chance that it holds an event on
+    purpose. It opens with the tracked states, or with blank ones (``blank_share``), or with the last progress summary
+    (``summary_share``: half of those with blank states, as `summarize_and_drop` leaves them, half with the tracked
+    ones, as `summarize_with_dst` does); and with the last ``recent_utterances`` (``recent_share``). With chance
+    ``progress_share`` it ends on an utterance that carries a progress summary, which it then asks for.
+    ``missed_share`` of the updates are left out of the context, while the labels stay true: a stream also misses some,
+    and a model that has never seen that takes what is written for what has happened, and never recovers.
+    """
+
+    min_frames: int = 8
+    max_frames: int = 32
+    event_share: float = 0.7
+    blank_share: float = 0.1
+    summary_share: float = 0.1
+    recent_share: float = 0.3
+    recent_utterances: int = 2
+    missed_share: float = 0.1
+    progress_share: float = 0.1
+
+    def draw(
+        self,
+        rng: random.Random,
+        episode: Episode,
+        builder: SequenceBuilder,
+        max_tokens: int,
+        longest: int | None = None,
+    ) -> Window:
+        """A window of at most ``max_tokens`` tokens (and ``longest`` frames); never too short for one frame's events.
+
+        No event is cut from its label: a window neither begins between a question and its reply, nor is it cut
+        elsewhere than between two frames.
+        """
+        longest = min(self.max_frames if longest is None else longest, episode.num_frames)
+        length = rng.randint(min(self.min_frames, longest), longest)
+        latest = episode.end_frame - length
+        start = rng.randint(episode.start_frame, latest)
+        anchor = start + rng.randrange(length)
+        decided = [d.frame for d in episode.decisions() if d.event.kind != "user"]
+        if decided and rng.random() < self.event_share:
+            anchor = rng.choice(decided)
+            start = min(max(anchor - rng.randrange(length), episode.start_frame), latest)
+        kind = rng.random()
+        summary = kind < self.summary_share
+        blank = kind < self.summary_share / 2 or self.summary_share <= kind < self.summary_share + self.blank_share
+        recent = self.recent_utterances if rng.random() < self.recent_share else 0
+        opening = Opening(not blank, summary, recent)
+        changed = sorted({frame for frame, _, _ in episode.transitions()})
+        missed = frozenset(frame for frame in changed if rng.random() < self.missed_share)
+        end, progress = start + length, ""
+        if rng.random() < self.progress_share:
+            end, progress = ending(episode, anchor, end)
+        start = before_question(episode, start)
+        window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens)
+        return replace(window, missed=frozenset(f for f in missed if window.start <= f < window.end))
+
+
+def fit(
+    builder: SequenceBuilder,
+    episode: Episode,
+    start: int,
+    end: int,
+    anchor: int,
+    opening: Opening,
+    progress: str,
+    max_tokens: int,
+) -> Window:
+    """The longest window around ``anchor``, inside ``start .. end - 1``, that fits; one that cannot is a `UserError`.
+
+    Frames go from the side that reaches further from the anchor; the end stays where a summary is asked for there.
+    """
+    costs = frame_costs(builder, episode)
+    before = [0, *accumulate(costs)]
+    first = episode.start_frame
+    asked = len(builder.summary(progress)) if progress else 0
+    while True:
+        context, known = opening.context(episode, start)
+        room = max_tokens - len(builder.prompt(episode.task, context).ids) - asked
+        if before[end - first] - before[start - first] <= room:
+            known_all = len(known) == len(episode.task.steps)
+            return Window(episode, start, end, context, known, summary=progress if known_all else "")
+        while before[end - first] - before[start - first] > room and end - start > 1:
+            later = after_reply(episode, start + 1)
+            if later <= anchor and (progress or anchor - start >= end - 1 - anchor):
+                start = later
+            elif end - 1 > anchor:
+                end -= 1
+            elif later < end:
+                start = later
+            else:
+                break
+        if before[end - first] - before[start - first] > room:
+            least = max_tokens - room + before[end - first] - before[start - first]
+            raise UserError(
+                f"sampling.max_tokens={max_tokens}: frame {anchor} of {episode.id} with its events and prompt needs"
+                f" {least}; give at least that many"
+            )
+
+
+def frame_costs(builder: SequenceBuilder, episode: Episode) -> list[int]:
+    """Tokens of every frame with what is written after it, were all updates written."""
+    costs = [builder.tokens_per_frame] * episode.num_frames
+    first = episode.start_frame
+    changes: dict[int, list[tuple[str, str]]] = {}
+    for frame, step, change in episode.transitions():
+        changes.setdefault(frame, []).append((step, change))
+    for frame, changed in changes.items():
+        costs[frame - first] += len(builder.update(changed))
+    for utterance in episode.utterances():
+        costs[utterance.frame - first] += len(builder.reply(utterance.text))
+    for frame, event in episode.user_turns():
+        costs[frame - first] += len(builder.user(event.text))
+    return costs
+
+
+def exchanges(episode: Episode) -> list[tuple[int, int]]:
+    """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user."""
+    users = [frame for frame, _ in episode.user_turns()]
+    out, previous = [], episode.start_frame
+    for utterance in episode.utterances():
+        if utterance.responsive:
+            out.append((min(user for user in users if previous <= user < utterance.frame), utterance.frame))
+        previous = utterance.frame
+    return out
+
+
+def before_question(episode: Episode, start: int) -> int:
+    """The last frame at or before ``start`` that does not lie between a question and its reply."""
+    for user, reply in reversed(exchanges(episode)):
+        if user < start <= reply:
+            start = user
+    return start
+
+
+def after_reply(episode: Episode, start: int) -> int:
+    """The first frame at or after ``start`` that does not lie between a question and its reply."""
+    for user, reply in exchanges(episode):
+        if user < start <= reply:
+            start = reply + 1
+    return start
+
+
+def ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
+    """Where a window over ``anchor`` can end with a progress summary, and that summary; ``end`` and none if nowhere.
+
+    An episode's own summary stands at its end; an utterance's ``progress`` right after it.
+    """
+    if end == episode.end_frame and episode.summary:
+        return end, episode.summary
+    said = [(u.frame + 1, u.events[-1].progress) for u in episode.utterances() if anchor <= u.frame < end]
+    told = [(after, text) for after, text in said if text]
+    return told[-1] if told else (end, "")
+
+
+def last_progress(episode: Episode, frame: int) -> tuple[int, str] | None:
+    """The last progress summary known before a frame: (frame of its utterance, text)."""
+    told = [(u.frame, u.events[-1].progress) for u in episode.utterances() if u.frame < frame]
+    return next(((at, text) for at, text in reversed(told) if text), None)
+
+
+def said_before(episode: Episode, frame: int, count: int) -> tuple[tuple[str, str], ...]:
+    """The last ``count`` turns, of user or assistant, before a frame: (who, text)."""
+    turns: Sequence[tuple[str, str]] = [
+        ("User" if d.event.kind == "user" else "Assistant", d.event.text)
+        for d in episode.decisions()
+        if d.event.kind != "transition" and d.frame < frame
+    ]
+    return tuple(turns[-count:]) if count else ()

@@ -1,0 +1,385 @@
+"""Windows, the frames of them that carry loss, and how they change with the epoch and with the training's progress."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder
+from prospect_core.timeline import Episode, Event, Step, Task
+from prospect_core.train.curriculum import Curriculum, difficulty
+from prospect_core.train.dataset import Draws, DSTTrainingDataset
+from prospect_core.train.samplers import (
+    ClassBalanced,
+    Complexity,
+    Every,
+    KeyFrames,
+    Regular,
+    Silent,
+    Speaking,
+    Together,
+    Transitions,
+    View,
+    motion_of,
+)
+from prospect_core.train.windows import (
+    Opening,
+    Window,
+    WindowSampler,
+    after_reply,
+    before_question,
+    exchanges,
+    fit,
+    frame_costs,
+    last_progress,
+    said_before,
+)
+from tests.strategies import episodes
+from tests.training import pictures
+
+TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
+
+
+@pytest.fixture(scope="module")
+def builder(tokenizer):
+    return SequenceBuilder(tokenizer, 4)
+
+
+def asked():
+    """A question after frame 6 that is answered on frame 9; steps and utterances around it."""
+    events = (
+        Event("d1", 1.0, "transition", step="S1", change="start"),
+        Event("a1", 1.0, "assistant", "Boil it.", progress="1 s. Nothing is done."),
+        Event("u", 3.0, "user", "How many are left?"),
+        Event("a2", 4.5, "assistant", "Two are left."),
+        Event("d2", 6.0, "transition", step="S1", change="complete"),
+        Event("a3", 6.0, "assistant", "Now pour.", progress="6 s. Boiled."),
+        Event("d3", 8.0, "transition", step="S2", change="start"),
+    )
+    return Episode("e", "v", 2, 0, 24, TASK, events).validate()
+
+
+def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world, tokenizer):
+    """Shown every update in its place, a model took the written for the true and never recovered from a miss."""
+    builder = SequenceBuilder(tokenizer, 4)
+    episode = next(e for e in world.episodes("train") if len(e.transitions()) > 2)
+    frame = episode.transitions()[0][0]
+    whole, without = builder.window(episode), builder.window(episode, None, frozenset({frame}))
+    written = builder.update([(s, c) for f, s, c in episode.transitions() if f == frame])
+    assert len(whole.ids) - len(without.ids) == len(written)
+    assert (whole.states, whole.update, whole.speaking) == (without.states, without.update, without.speaking)
+
+
+def test_recent_utterances_are_those_before_the_window():
+    events = (
+        Event("a", 1.0, "assistant", "one"),
+        Event("u", 2.0, "user", "two"),
+        Event("b", 4.0, "assistant", "three"),
+    )
+    episode = Episode("e", "v", 2, 0, 20, Task("x"), events)
+    assert said_before(episode, 8, 2) == (("Assistant", "one"), ("User", "two"))
+    assert said_before(episode, 9, 1) == (("Assistant", "three"),)
+    assert said_before(episode, 9, 0) == ()
+
+
+def draw(sampler, episode, builder, seed=0, max_tokens=4000, longest=None):
+    return sampler.draw(random.Random(seed), episode, builder, max_tokens, longest)
+
+
+def test_the_sampler_keeps_its_shares(world, builder):
+    episode = max(world.episodes("train"), key=lambda e: len(e.events))
+    sampler = WindowSampler(3, 3, 1.0, blank_share=0.4, summary_share=0.4, recent_share=0.5, missed_share=0.4,
+                            progress_share=0.5)  # fmt: skip
+    rng = random.Random(0)
+    drawn = [sampler.draw(rng, episode, builder, 4000) for _ in range(600)]
+    decided = {d.frame for d in episode.decisions() if d.event.kind != "user"}
+    assert all(decided & set(range(w.start, w.end)) for w in drawn)
+    later = [w for w in drawn if w.start > 30]
+    assert 0.5 < np.mean([w.context.state is None for w in later]) < 0.7
+    assert 0.3 < np.mean([bool(w.context.summary) for w in later]) < 0.5
+    both = [w for w in later if w.context.summary]
+    assert 0.35 < np.mean([w.context.state is None for w in both]) < 0.65
+    assert 0.35 < np.mean([bool(w.context.recent) for w in later]) < 0.65
+    assert 0.3 < np.mean([bool(w.missed) for w in drawn if w.clip.transitions()]) < 0.55
+    assert all(w.missed <= {f for f, _, _ in w.clip.transitions()} for w in drawn)
+    assert any(w.summary for w in drawn)
+
+
+def test_a_stream_that_begins_has_nothing_to_forget_or_to_sum_up():
+    context, known = Opening(states=False, summary=True, recent=2).context(asked(), 0)
+    assert context == Context(asked().initial_state)
+    assert known == {"S1", "S2"}
+
+
+def test_a_summary_tells_only_what_has_not_changed_since():
+    context, known = Opening(states=False, summary=True, recent=1).context(asked(), 15)
+    assert context == Context(None, "6 s. Boiled.", (("Assistant", "Now pour."),))
+    assert known == {"S1", "S2"}
+    context, known = Opening(states=False, summary=True, recent=0).context(asked(), 12)
+    assert context.summary == "1 s. Nothing is done."
+    assert known == {"S1", "S2"}
+    context, known = Opening(states=False, summary=True, recent=0).context(asked(), 20)
+    assert (context.summary, known) == ("6 s. Boiled.", {"S1"})
+    assert Opening(states=True, summary=True).context(asked(), 20)[1] == {"S1", "S2"}
+    assert last_progress(asked(), 2) is None
+    assert last_progress(asked(), 3) == (2, "1 s. Nothing is done.")
+
+
+def test_what_the_prompt_does_not_tell_carries_no_loss(builder):
+    """Answers whose evidence lies before the window and not in its prompt cannot be learnt, only guessed."""
+    episode = asked()
+    context, known = Opening(states=False, summary=True).context(episode, 20)
+    window = Window(episode, 20, 24, context, known)
+    sequence = window.tokens(builder)
+    assert sequence.states == [[2, IGNORE]] * 4
+    assert set(sequence.lm_labels) == {IGNORE}
+    told = Window(episode, 20, 24, Context(episode.state_at(19)), None).tokens(builder)
+    assert told.states == [[2, 1]] * 4
+
+
+def test_progress_summaries_are_trained_at_the_end_of_a_window(builder):
+    episode = asked()
+    sampler = WindowSampler(8, 8, event_share=1.0, blank_share=0, summary_share=0, progress_share=1.0, missed_share=0)
+    with_summary = [w for w in (draw(sampler, episode, builder, seed) for seed in range(40)) if w.summary]
+    assert {w.summary for w in with_summary} == {"1 s. Nothing is done.", "6 s. Boiled."}
+    window = next(w for w in with_summary if w.summary == "6 s. Boiled.")
+    assert window.end == 13
+    sequence = window.tokens(builder, set())
+    tail = builder.summary(window.summary)
+    assert sequence.ids[-len(tail) :] == tail
+    assert sequence.lm_labels[-len(tail) :] == [IGNORE, *tail[1:]]
+    assert set(sequence.lm_labels[: -len(tail)]) == {IGNORE}
+
+
+def test_an_episodes_own_summary_stands_at_its_end(builder):
+    episode = replace(asked(), summary="Tea is nearly made.")
+    sampler = WindowSampler(24, 24, progress_share=1.0, missed_share=0)
+    assert draw(sampler, episode, builder).summary == "Tea is nearly made."
+
+
+def test_a_question_is_never_cut_from_its_reply(builder):
+    episode = asked()
+    assert exchanges(episode) == [(6, 9)]
+    assert [before_question(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 6, 6, 10]
+    assert [after_reply(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 10, 10, 10]
+    sampler = WindowSampler(2, 8, missed_share=0)
+    starts = {draw(sampler, episode, builder, seed).start for seed in range(300)}
+    assert not {7, 8, 9} & starts
+    assert {6, 10} <= starts
+
+
+def test_two_questions_in_a_row_stay_with_their_reply():
+    events = (
+        Event("u1", 1.0, "user", "Hm."), Event("a1", 2.0, "assistant", "Yes?"), Event("u2", 2.0, "user", "What now?"),
+        Event("u3", 3.0, "user", "Hello?"), Event("a2", 4.0, "assistant", "Boil."),
+    )  # fmt: skip
+    episode = Episode("e", "v", 2, 0, 20, TASK, events, file_order=True).validate()
+    assert exchanges(episode) == [(2, 4), (4, 8)]
+    # frame 4 answers the first question and is followed by the second: both stay whole
+    assert before_question(episode, 7) == 2
+    assert after_reply(episode, 3) == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(episodes(min_frames=4), st.integers(0, 10**6), st.integers(150, 400))
+def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed, max_tokens):
+    """Cut to any number of tokens, a window holds each of its events whole: text, label, and the question it answers."""
+    builder = SequenceBuilder(tokenizer, 4)
+    sampler = WindowSampler(2, 80, missed_share=0, progress_share=0.3)
+    try:
+        window = draw(sampler, episode, builder, seed, max_tokens)
+    except UserError:
+        assume(False)
+    sequence = window.tokens(builder)
+    assert len(sequence.ids) <= max_tokens
+    inside = set(range(window.start, window.end))
+    for utterance in episode.utterances():
+        if utterance.frame in inside:
+            reply = builder.reply(utterance.text)
+            at = sequence.frame_last[utterance.frame - window.start] + 1
+            assert reply in [sequence.ids[k : k + len(reply)] for k in range(at, len(sequence.ids))]
+            assert sequence.speaking[utterance.frame - window.start] == 1
+    for frame, step, _ in episode.transitions():
+        if frame in inside:
+            assert sequence.update[frame - window.start] == 1
+            assert step in builder.tokenizer.decode(sequence.ids)
+    for user, reply in exchanges(episode):
+        assert not user < window.start <= reply
+
+
+def test_the_shortest_window_that_cannot_fit_says_what_it_needs(builder):
+    episode = asked()
+    with pytest.raises(UserError, match=r"sampling.max_tokens=20: frame 9 of e .* needs \d+; give at least that"):
+        fit(builder, episode, 0, 24, 9, Opening(), "", 20)
+
+
+def test_frame_costs_are_what_the_frames_add(builder):
+    episode = asked()
+    sequence = builder.window(episode)
+    prompt = len(builder.prompt(episode.task, Context(episode.initial_state)).ids)
+    assert sum(frame_costs(builder, episode)) == len(sequence.ids) - prompt
+
+
+def test_an_event_right_outside_silences_the_edge(builder):
+    """The frames beside an event carry no label: also where the event itself lies outside the window."""
+    episode = asked()
+    window = Window(episode, 3, 9, Context(episode.state_at(2)))
+    sequence = window.tokens(builder)
+    assert sequence.speaking[0] == IGNORE
+    assert sequence.speaking[-1] == IGNORE
+    assert sequence.update == [IGNORE, 0, 0, 0, 0, 0]
+
+
+def test_unsupervised_frames_stay_in_the_context_and_carry_nothing(builder):
+    episode = asked()
+    whole, some = builder.window(episode), builder.window(episode, supervised={9, 12})
+    assert some.ids == whole.ids
+    assert [k for k, label in enumerate(some.speaking) if label != IGNORE] == [9, 12]
+    assert [k for k, row in enumerate(some.states) if row != [IGNORE, IGNORE]] == [9, 12]
+    spoken = builder.tokenizer.decode([label for label in some.lm_labels if label != IGNORE])
+    assert spoken == "Two are left.<eos>Now pour.<eos>"
+
+
+def view(motion=None):
+    media = None if motion is None else np.cumsum(np.array(motion, dtype=np.float32))[:, None]
+    return View(asked(), media)
+
+
+def test_samplers_around_events_by_hand():
+    rng = random.Random(0)
+    assert Transitions(0, 0)(rng, view()) == {2, 12, 16}
+    assert Transitions(0.5, 1)(rng, view()) == {1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 17, 18}
+    assert Speaking(1, 0)(rng, view()) == {0, 1, 2, 7, 8, 9, 10, 11, 12}
+    assert Every()(rng, view()) == set(range(24))
+
+
+def test_regular_frames_have_a_phase_that_is_redrawn():
+    drawn = [sorted(Regular(2.0)(random.Random(seed), view())) for seed in range(30)]
+    assert all(b - a == 4 for frames in drawn for a, b in pairwise(frames))
+    assert {frames[0] for frames in drawn} == {0, 1, 2, 3}
+
+
+def test_silent_negatives_are_a_share_of_the_quiet_frames_and_at_least_one():
+    quiet = set(range(24)) - {2, 9, 12, 16}
+    drawn = [Silent(0.2)(random.Random(seed), view()) for seed in range(50)]
+    assert all(frames <= quiet and len(frames) == 4 for frames in drawn)
+    assert len({tuple(sorted(frames)) for frames in drawn}) > 30
+    assert len(Silent(0.001)(random.Random(0), view())) == 1
+    assert Silent(0.0)(random.Random(0), view()) == set()
+
+
+def test_key_frames_are_where_the_picture_changes():
+    motion = [0.0] * 24
+    motion[5], motion[20] = 9.0, 7.0
+    assert KeyFrames(2 / 24)(random.Random(0), view(motion)) == {5, 20}
+    assert KeyFrames()(random.Random(0), view()) == set()
+
+
+def test_complexity_prefers_what_moves_and_where_much_happens():
+    motion = [0.0] * 24
+    for frame in range(18, 24):
+        motion[frame] = 5.0
+    counts = np.zeros(24)
+    for seed in range(400):
+        for frame in Complexity(0.25, 0.05)(random.Random(seed), view(motion)):
+            counts[frame] += 1
+    assert counts.sum() == 400 * 6
+    assert counts[18:].mean() > 2 * counts[:18].mean()
+
+
+def test_samplers_add_up_and_are_thinned_out():
+    rng = random.Random(0)
+    both = Together((Transitions(0, 0), Speaking(0, 0)))(rng, view())
+    assert both == {2, 9, 12, 16}
+    balanced = ClassBalanced(Every(), 2.0)(rng, view())
+    assert {2, 9, 12, 16} <= balanced
+    assert len(balanced) == 4 + 8
+    assert len(ClassBalanced(Silent(1.0), 2.0)(rng, view())) == 1
+
+
+def test_motion_is_the_mean_difference_of_neighbours():
+    frames = np.zeros((4, 2, 2, 3), np.uint8)
+    frames[2:] = 250
+    np.testing.assert_allclose(motion_of(frames), [0, 0, 250, 0])
+
+
+def test_a_curriculum_begins_short_and_easy():
+    easy = Episode("a", "v", 2, 0, 100, Task("x", (Step("S1", "a"),)))
+    hard = replace(asked(), id="b")
+    curriculum = Curriculum(start=0.5, until=0.5)
+    assert [curriculum.share(p) for p in (0, 0.25, 0.5, 1)] == [0.5, 0.75, 1, 1]
+    assert curriculum.longest(4, 40, 0) == 20
+    assert curriculum.longest(30, 40, 0) == 30
+    assert difficulty(easy) < difficulty(hard)
+    assert curriculum.admitted([hard, easy], 0.0) == [1]
+    assert curriculum.admitted([hard, easy], 0.5) == [1, 0]
+
+
+def dataset(world, builder, seed=3, **draws):
+    return DSTTrainingDataset(list(world.episodes("train")), builder, pictures, Draws(**draws), seed)
+
+
+def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(world, builder):
+    draws = {"windows": WindowSampler(4, 9, progress_share=0), "frames": Silent(0.3)}
+    one, twin = dataset(world, builder, **draws), dataset(world, builder, **draws)
+    first = [one[k][0] for k in range(len(one))]
+    random.seed(5)
+    assert first == [twin[k][0] for k in range(len(twin))]
+    one.set_epoch(1)
+    assert first != [one[k][0] for k in range(len(one))]
+    one.set_epoch(0)
+    assert first == [one[k][0] for k in range(len(one))]
+
+
+def test_the_pictures_are_those_of_the_windows_own_frames(world, builder):
+    """In the origin every clip but a video's first was trained on pictures from hundreds of frames away."""
+    data = dataset(world, builder, windows=WindowSampler(4, 9))
+    for k in range(len(data)):
+        sequence, media = data[k]
+        window, _ = data.window(k)
+        assert sequence.frames == list(range(window.start, window.end))
+        assert np.array_equal(media, pictures(window.episode, window.start, window.end))
+
+
+def test_dialogues_of_a_video_take_turns(world, builder):
+    data = dataset(world, builder, dialogues_per_video=1)
+    assert len(data) == 2
+    seen = set()
+    for epoch in range(12):
+        data.set_epoch(epoch)
+        videos = [data.window(k)[0].episode for k in range(2)]
+        assert len({e.video for e in videos}) == 2
+        seen |= {e.id for e in videos}
+    assert len(seen) == 6
+    assert len(dataset(world, builder, windows_per_episode=3)) == 18
+
+
+def test_a_curriculum_changes_what_is_drawn_and_accelerate_does_not_undo_it(world, builder):
+    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=WindowSampler(2, 40, progress_share=0))
+    lengths = {}
+    for progress in (0.0, 1.0):
+        data.set_epoch(1, progress)
+        data.set_epoch(1)
+        assert data.progress == progress
+        lengths[progress] = [len(data[k][0].frames) for k in range(len(data))]
+        used = {data.window(k)[0].episode.id for k in range(len(data))}
+        assert len(used) == (1 if progress == 0 else 6)
+    assert max(lengths[0.0]) <= 8 < max(lengths[1.0])
+
+
+def test_label_rates_are_those_of_the_drawn_labels(world, builder):
+    data = dataset(world, builder, windows=WindowSampler(10, 30))
+    labels = [label for k in range(len(data)) for label in data[k][0].speaking if label != IGNORE]
+    assert data.label_rates()["speaking"] == pytest.approx(labels.count(1) / len(labels))
+
+
+def test_no_episode_is_an_error(builder):
+    with pytest.raises(DataError, match="no episode"):
+        DSTTrainingDataset([], builder, pictures, Draws())
