@@ -129,7 +129,8 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
 
     # transformers 5.x renames this option on its way to 6
     known = {f.name for f in fields(TrainingArguments)}
-    checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    renamed = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
+    checkpointing: dict[str, Any] = {renamed: True} if config.train.gradient_checkpointing else {}
     options, every = config.train, config.eval.every
     # transformers loads the best model only where checkpoints and evaluations fall together
     save = every or options.save_every
@@ -139,7 +140,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         output_dir=str(scratch),
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
-        **({checkpointing: True} if options.gradient_checkpointing else {}),
+        **checkpointing,
         optim=options.optimiser,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,

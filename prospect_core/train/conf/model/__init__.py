@@ -1,1 +1,0 @@
-"""Model sizes of the Hydra configuration."""
