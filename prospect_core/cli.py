@@ -111,6 +111,47 @@ def stats(root: Path) -> None:
     Console().print(table)
 
 
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--split", default="train", show_default=True)
+@click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
+@click.option("--epoch", default=0, show_default=True)
+@click.option(
+    "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
+)
+@click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
+def preview(
+    root: Path,
+    overrides: tuple[str, ...],
+    split: str,
+    index: int,
+    epoch: int,
+    ckpt: str,
+    everything: bool,
+    html: Path | None,
+) -> None:
+    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`)."""
+    from rich.console import Console
+
+    from prospect_core.jsonio import write_atomic
+    from prospect_core.terminal import quiet_transformers
+    from prospect_core.train.preview import preview as look
+    from prospect_core.train.preview import to_html, to_terminal
+    from prospect_core.train.run import preview_dataset
+
+    quiet_transformers()
+    dataset = preview_dataset(root, split, ckpt, overrides)
+    dataset.set_epoch(epoch)
+    shown = look(dataset, index)
+    if html is None:
+        to_terminal(shown, Console(highlight=False), everything)
+    else:
+        write_atomic(html, to_html(shown))
+        click.echo(str(html.resolve()))
+
+
 @data.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")

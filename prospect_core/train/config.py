@@ -283,7 +283,7 @@ def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
             continue
         yield prefix + name
         for part in (hint, *get_args(hint)):
-            if is_dataclass(part):
+            if isinstance(part, type) and is_dataclass(part):
                 yield from known_keys(part, f"{prefix}{name}.")
 
 

@@ -21,9 +21,9 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, flat, read_json, write_atomic
-from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint
+from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.terminal import progress_bar, quiet_transformers
-from prospect_core.train.config import Config, FrameOptions, SamplingOptions
+from prospect_core.train.config import Config, FrameOptions, SamplingOptions, compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 
 SCRATCH, TRAINING_FILE = ".trainer", "training.json"
@@ -148,6 +148,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         adam_beta2=options.beta2,
         max_grad_norm=options.grad_clip,
         max_steps=options.max_steps if options.minutes is None else 10**9,
+        use_cpu=not torch.accelerator.is_available(),
         bf16=options.precision == "bfloat16",
         fsdp=options.fsdp or "",
         deepspeed=options.deepspeed,
@@ -191,6 +192,21 @@ def make_draws(config: Config, max_context: int) -> Any:
         windows_per_episode=config.data.windows_per_episode,
         curriculum=None if options.curriculum is None else Curriculum(**asdict(options.curriculum)),
     )
+
+
+def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
+    """The dataset that `prospect train` would draw from, with pictures, for a checkpoint's tokenizer."""
+    from prospect_core.data.frames import PictureCache
+    from prospect_core.sequence import SequenceBuilder
+    from prospect_core.train.dataset import DSTTrainingDataset
+
+    config, _ = compose_config(overrides)
+    data = Dataset.open(root)
+    model, tokenizer = load_checkpoint(ckpt)
+    builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
+    media = PictureCache(data, model.config.image_size)
+    draws = make_draws(config, model.config.max_context)
+    return DSTTrainingDataset(list(data.episodes(split)), builder, media, draws, config.train.seed)
 
 
 def make_sampler(options: FrameOptions) -> Any:

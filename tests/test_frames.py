@@ -1,0 +1,108 @@
+"""Pictures in memory, features on disk: what is kept, what makes it stale, and that training may trust it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
+from prospect_core.model.modeling import DSTSmolVLM
+from tests.conftest import small_config
+from tests.training import SMALL, run_cli
+
+
+def test_pictures_are_those_of_the_video_and_within_the_limit(world):
+    episodes = {e.video: e for split in world.splits for e in world.episodes(split)}
+    cache = PictureCache(world, 16, limit_bytes=1)
+    for episode in episodes.values():
+        expected = np.stack(list(world.frame_source(episode, 16).frames(0, episode.end_frame)))
+        assert np.array_equal(cache(episode, 3, 9), expected[3:9])
+        assert np.array_equal(cache(episode, 0, episode.end_frame), expected)
+    assert len(cache._videos) == 1
+    roomy = PictureCache(world, 16)
+    for episode in episodes.values():
+        roomy(episode, 0, 4)
+    assert len(roomy._videos) == len(episodes)
+
+
+def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tmp_path, monkeypatch):
+    episodes = list(world.episodes("train"))
+    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    assert cache.prepare(model, episodes) == 2
+    monkeypatch.setattr(DSTSmolVLM, "encode_frames", None)
+    again = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    assert again.prepare(model, episodes) == 0
+    monkeypatch.undo()
+    episode = episodes[0]
+    expected = encode_video(model, world.frame_source(episode, 32), 0, episode.end_frame).numpy()
+    assert again(episode, 5, 12).dtype == np.float32
+    np.testing.assert_array_equal(again(episode, 5, 12), expected[5:12])
+    assert isinstance(np.load(again.path(episode), mmap_mode="r"), np.memmap)
+
+
+@pytest.mark.parametrize("part", ["vision_model", "connector"])
+def test_changed_vision_weights_never_meet_old_features(model, part):
+    before = vision_digest(model)
+    with torch.no_grad():
+        next(getattr(model.model, part).parameters()).flatten()[0] += 1e-3
+    assert vision_digest(model) != before
+
+
+def test_text_weights_do_not_matter_but_pooling_does(model, tokenizer):
+    before = vision_digest(model)
+    with torch.no_grad():
+        model.speaking_head.weight += 1
+        next(model.model.text_model.parameters()).add_(1)
+    assert vision_digest(model) == before
+    torch.manual_seed(0)
+    assert vision_digest(DSTSmolVLM(small_config(tokenizer, tokens_per_frame=1))) != before
+
+
+def test_another_video_of_the_same_name_has_other_features(world, model, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(world.root, root)
+    episode = next(world.episodes("train"))
+    info = json.loads((root / "dataset.json").read_text())
+    info["videos"][episode.video] = "0" * 64
+    (root / "dataset.json").write_text(json.dumps(info))
+    paths = {FeatureCache(data, tmp_path, "x", 32).path(episode) for data in (world, Dataset.open(root))}
+    assert len(paths) == 2
+
+
+def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypatch):
+    cache = FeatureCache(world, tmp_path, "x", 32)
+    monkeypatch.setattr(np, "save", lambda file, array, allow_pickle: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        cache.prepare(model, list(world.episodes("train")))
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):
+    """And with a trained tower stored features would be stale: they are not read, and asking for them warns."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    losses = {}
+    for stored in ("true", "false"):
+        out = tmp_path / stored
+        options = [
+            f"data={world.root}",
+            f"output={out}",
+            "train.max_steps=3",
+            "sampling.frames.key_frames=null",
+            *SMALL,
+        ]
+        assert run_cli("train", *options, "model.vision_tower=frozen", f"data.features={stored}") == 0
+        losses[stored] = [json.loads(line)["state"] for line in (out / "train_log.jsonl").read_text().splitlines()]
+    assert "features of 2 videos" in capsys.readouterr().err
+    assert losses["true"] == pytest.approx(losses["false"], abs=2e-5)
+    files = list((tmp_path / "cache").rglob("*.npy"))
+    assert len(files) == 2
+    shutil.rmtree(tmp_path / "cache")
+    assert run_cli("train", f"data={world.root}", f"output={tmp_path / 'trained'}", "train.max_steps=1", *SMALL,
+                   "data.features=true") == 0  # fmt: skip
+    assert "warning: data.features has no effect: the vision tower is trained" in capsys.readouterr().err
+    assert not list((tmp_path / "cache").rglob("*.npy"))
