@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow lint clean
+.PHONY: setup eval test test-slow bench-training lint clean
 
 setup: $(READY)
 
@@ -20,9 +20,13 @@ eval: $(READY)
 	-$(BIN)/prospect-eval doctor --fix
 	$(BIN)/prospect-eval run --ckpt workbench-tiny --suite workbench
 
+# prefix sharing, overhead, memory and resume of training (and, with a GPU, the real shapes); last line: one JSON object
+bench-training: $(READY)
+	$(BIN)/python benchmarks/training.py --output reports/training/training.json
+
 lint: $(READY)
-	$(BIN)/ruff check prospect_core prospect_eval tests
-	$(BIN)/ruff format --check prospect_core prospect_eval tests
+	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks
+	$(BIN)/ruff format --check prospect_core prospect_eval tests benchmarks
 	$(BIN)/mypy
 
 test: lint

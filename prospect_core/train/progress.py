@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 
 from prospect_core.jsonio import write_atomic
 from prospect_core.train.losses import OBJECTIVES
+from prospect_core.train.memory import memory_bytes, peak_bytes
 
 
 class TrainingLog(TrainerCallback):
@@ -85,7 +86,7 @@ class TrainingLog(TrainerCallback):
         row["tokens_per_s"] = round(tokens / max(seconds, 1e-9))
         row["frames_per_s"] = round(frames / max(seconds, 1e-9))
         row["steps_per_s"] = round(steps / max(seconds, 1e-9), 3)
-        row["memory_mb"] = round(memory_bytes() / 2**20)
+        row["memory_mb"], row["peak_memory_mb"] = round(memory_bytes() / 2**20), round(peak_bytes() / 2**20)
         return row
 
     @staticmethod
@@ -107,13 +108,3 @@ class TrainingLog(TrainerCallback):
                 out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
                 out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
         return out
-
-
-def memory_bytes() -> int:
-    """Memory of the current GPU that is allocated, or else the resident size of this process, in bytes."""
-    import psutil
-    import torch
-
-    if torch.cuda.is_available():
-        return int(torch.cuda.memory_allocated())
-    return int(psutil.Process().memory_info().rss)

@@ -23,6 +23,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
+from prospect_core.train.memory import EVERY_STEPS, give_back
 from prospect_core.train.weighting import Weighting
 
 STATE_FILE = "prospect.json"
@@ -205,7 +206,7 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 class _Steps(TrainerCallback):
-    """Runs the clock, has windows redrawn each epoch, and tells the weighting about each step."""
+    """Runs the clock, has windows redrawn each epoch, tells the weighting about each step, keeps memory steady."""
 
     def __init__(self, trainer: DSTTrainer) -> None:
         self.trainer = trainer
@@ -221,5 +222,7 @@ class _Steps(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.end_step()
+        if state.global_step % EVERY_STEPS == 0:
+            give_back()
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
             control.should_training_stop = True
