@@ -42,14 +42,14 @@ def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
     if cfg:
         click.echo(text, nl=False)
         return
-    for line in idle_options(config, overrides):
-        click.echo(f"warning: {line}", err=True)
     from prospect_core.train.run import train as run_training
 
-    result = run_training(config, text, lambda line: click.echo(line, err=True), sys.stderr.isatty())
+    warnings = idle_options(config, overrides)
+    result = run_training(config, text, lambda line: click.echo(line, err=True), sys.stderr.isatty(), warnings)
     for name, first in result.get("first", {}).items():
         click.echo(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
-    click.echo(f"checkpoint: {config.output}")
+    if result:
+        click.echo(f"checkpoint: {config.output}")
 
 
 def _train_all(overrides: list[str], cfg: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from prospect_core.errors import UserError
 from prospect_core.model.checkpoint import load_checkpoint
@@ -288,3 +290,29 @@ def test_blank_windows_are_in_the_data(world, tokenizer):
     window = next(world.episodes("train")).window(40, 44)
     blank = builder.window(window, Context())
     assert len(blank.ids) < len(builder.window(window).ids)
+
+
+def test_worker_processes_change_no_loss(world, tmp_path):
+    losses = []
+    for workers in (0, 2):
+        out = tmp_path / str(workers)
+        options = [f"data={world.root}", f"output={out}", "train.max_steps=5", f"data.workers={workers}", *SMALL]
+        assert run_cli("train", *options) == 0
+        losses.append(losses_by_step(out))
+    assert losses[0] == losses[1]
+
+
+def test_one_command_trains_with_two_processes(world, tmp_path):
+    """As torchrun starts it: one log, one checkpoint; sharding, which needs accelerators, says that it did not happen."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "--no-python", sys.executable, "-m", "prospect_core.cli", "train", f"data={world.root}", f"output={out}",
+               "train.max_steps=4", "train.save_every=2", "train.fsdp=full_shard", *SMALL]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("checkpoint: ") == 1
+    assert done.stderr.count("warning: train.fsdp has no effect") == (0 if torch.accelerator.is_available() else 1)
+    assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]
+    assert load_checkpoint(str(out))[0].config.trained_steps == 4

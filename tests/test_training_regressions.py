@@ -207,6 +207,22 @@ def test_a_warning_is_printed_by_the_command(world, tmp_path, capsys):
     assert "warning: eval.metric has no effect: eval.every is null" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.fsdp=full_shard", "Using fsdp only works in distributed training"),
+        ("train.optimiser=adamx", "adamx is not a valid OptimizerNames"),
+    ],
+)
+def test_what_the_library_objects_to_is_one_line(override, message, world, tmp_path, capsys):
+    code = run_cli("train", f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *SMALL, override)
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert len(error) == 1
+    assert message in error[0]
+    assert not (tmp_path / "x" / "config.json").exists()
+
+
 def test_padding_is_not_eos_and_lengths_make_the_mask(builder):
     """There the mask was `ids != pad` with pad = eos: every eos vanished from attention and from the loss."""
     special = builder.special

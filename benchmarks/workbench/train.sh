@@ -10,8 +10,11 @@ prospect data workbench --output "$world" --seed 0
 prospect data workbench --output "$more" --seed 0 --train 1000 --test 0
 prospect data practice --output "$practice" --seed 0 --count 3000
 
+# windows supervised on every frame; only the last stage's thresholds matter, and those are chosen at the very end
+all=(sampling=all eval.thresholds=false sampling.summary_share=0 sampling.progress_share=0)
+
 # read: answers copied from the prompt; nothing is to be seen, so decisions carry no loss
-read=(data="$practice" sampling.blank_share=0 sampling.recent_share=0 sampling.event_share=1
+read=("${all[@]}" data="$practice" sampling.blank_share=0 sampling.recent_share=0 sampling.event_share=1
   loss.speaking.weight=0 loss.update.weight=0 loss.state.weight=0.5 train.learning_rate=1.2e-3)
 prospect train "${read[@]}" output="$out/1-read" sampling.min_frames=4 sampling.max_frames=8 \
   train.batch_size=16 train.minutes=9
@@ -19,7 +22,7 @@ prospect train "${read[@]}" output="$out/2-read" init="$out/1-read" sampling.min
   train.batch_size=14 train.minutes=7
 
 # see: short windows of real videos, then ever longer ones, up to whole episodes
-see=(data="$world" sampling.missed_share=0)
+see=("${all[@]}" data="$world" sampling.missed_share=0)
 prospect train "${see[@]}" output="$out/3-see" init="$out/2-read" sampling.min_frames=2 sampling.max_frames=8 \
   train.batch_size=16 train.learning_rate=1.2e-3 train.minutes=13
 prospect train "${see[@]}" output="$out/4-long" init="$out/3-see" sampling.min_frames=12 sampling.max_frames=272 \
@@ -29,7 +32,7 @@ prospect train "${see[@]}" output="$out/4-long" init="$out/3-see" sampling.min_f
 track=(sampling.min_frames=8 sampling.max_frames=180 loss.state.weight=4 train.batch_size=6)
 prospect train "${see[@]}" "${track[@]}" output="$out/5-state" init="$out/4-long" \
   train.learning_rate=1e-3 train.minutes=21
-prospect train "${track[@]}" data="$more" output="$out/6-missed" init="$out/5-state" sampling.missed_share=0.2 \
+prospect train "${all[@]}" "${track[@]}" data="$more" output="$out/6-missed" init="$out/5-state" sampling.missed_share=0.2 \
   train.learning_rate=9e-4 train.minutes=13
 
 prospect-eval calibrate --ckpt "$out/6-missed" --data "$world"

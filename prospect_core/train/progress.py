@@ -30,6 +30,8 @@ class TrainingLog(TrainerCallback):
         self._line: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         if self.path.exists():
             rows = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
             self.rows = [row for row in rows if row["step"] <= state.global_step]
@@ -80,7 +82,7 @@ class TrainingLog(TrainerCallback):
         weights = {n: round(logs[f"weight_{n}"], 5) for n in OBJECTIVES if f"weight_{n}" in logs}
         if weights:
             row["weights"] = weights
-        now = (time.monotonic(), self.trainer.tokens_seen, self.trainer.frames_seen, state.global_step)
+        now = (time.monotonic(), *self.trainer.seen(), state.global_step)
         seconds, tokens, frames, steps = (a - b for a, b in zip(now, self._mark, strict=True))
         self._mark = now
         row["tokens_per_s"] = round(tokens / max(seconds, 1e-9))

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,17 @@ from prospect_core.train.losses import OBJECTIVES, FocalOptions
 SCRATCH, TRAINING_FILE = ".trainer", "training.json"
 
 
-def train(config: Config, text: str, tell: Callable[[str], None] = print, live: bool = False) -> dict[str, Any]:
-    """Train and write the checkpoint; ``text`` is the configuration as YAML. Returns first and last reported losses."""
+def train(
+    config: Config,
+    text: str,
+    tell: Callable[[str], None] = print,
+    live: bool = False,
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train and write the checkpoint; ``text`` is the configuration as YAML.
+
+    Of several processes the first alone tells anything, writes, and returns the first and last reported losses.
+    """
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
@@ -43,6 +53,11 @@ def train(config: Config, text: str, tell: Callable[[str], None] = print, live: 
     from prospect_core.train.weighting import make_weighting
 
     quiet_transformers()
+    main_process = os.environ.get("RANK", "0") == "0"
+    if not main_process:
+        tell, live = (lambda line: None), False
+    for warning in warnings:
+        tell(f"warning: {warning}")
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
     if (output / "config.json").exists():
         raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
@@ -62,7 +77,8 @@ def train(config: Config, text: str, tell: Callable[[str], None] = print, live: 
         refuse_another(scratch, training)
     model, tokenizer = make_model(config.model, config.init, episodes)
     set_backbone(model, config.model)
-    arguments = training_arguments(config, scratch, output)
+    with one_line("train"):
+        arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
     with arguments.main_process_first(desc="features"):
         media = open_media(config, data, model, episodes, tell)
@@ -82,34 +98,38 @@ def train(config: Config, text: str, tell: Callable[[str], None] = print, live: 
     if config.eval.patience is not None:
         callbacks.append(EarlyStoppingCallback(config.eval.patience))
     start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
-    trainer = DSTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=dataset,
-        eval_dataset=[] if config.eval.every else None,
-        data_collator=DSTDataCollator(model.config.pad_token_id),
-        weighting=make_weighting(config.loss.weighting, start),
-        speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
-        update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
-        dynamic_focal=config.loss.dynamic,
-        minutes=minutes,
-        warmup=config.train.warmup,
-        validate=validation.evaluate if validation and config.eval.every else None,
-        callbacks=callbacks,
-    )
+    with one_line("train"):
+        trainer = DSTTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            eval_dataset=[] if config.eval.every else None,
+            data_collator=DSTDataCollator(model.config.pad_token_id),
+            weighting=make_weighting(config.loss.weighting, start),
+            speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
+            update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
+            dynamic_focal=config.loss.dynamic,
+            minutes=minutes,
+            warmup=config.train.warmup,
+            validate=validation.evaluate if validation and config.eval.every else None,
+            callbacks=callbacks,
+        )
     log.trainer = trainer
     # it would print every log once more
     trainer.remove_callback(PrinterCallback)
     scratch.mkdir(parents=True, exist_ok=True)
-    write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
+    if main_process:
+        write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
+    if config.train.fsdp and trainer.accelerator.distributed_type.value != "FSDP":
+        tell("warning: train.fsdp has no effect: it needs several processes, each with an accelerator of its own")
     if checkpoint is not None:
         tell(f"going on from step {checkpoint.name.rsplit('-', 1)[1]} ({checkpoint})")
     try:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         log.close()
-    if not trainer.accelerator.is_main_process:
-        return log.summary()
+    if not main_process:
+        return {}
     model = trainer.accelerator.unwrap_model(trainer.model)
     merge_lora(model)
     model.eval()
@@ -120,6 +140,15 @@ def train(config: Config, text: str, tell: Callable[[str], None] = print, live: 
         validation.calibrate(model, tell)
     finish(output, model, tokenizer, text)
     return log.summary()
+
+
+@contextmanager
+def one_line(what: str) -> Iterator[None]:
+    """transformers' own objections (an unknown optimiser, sharding on one process, a missing package) as a `UserError`."""
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{what}: {' '.join(str(error).split())}") from None
 
 
 def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
@@ -136,7 +165,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
     save = every or options.save_every
     if options.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
@@ -171,6 +200,10 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         ddp_find_unused_parameters=False,
         seed=options.seed,
     )
+    if arguments.n_gpu > 1:
+        # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them
+        arguments._n_gpu = 1
+    return arguments
 
 
 def make_draws(config: Config, max_context: int) -> Any:

@@ -64,7 +64,8 @@ class DSTTrainer(Trainer):
         # per objective: sum of losses, items; since the last report and in this step (there also squared norms)
         self._report = torch.zeros(2, len(OBJECTIVES), dtype=torch.float64)
         self._step = torch.zeros(3, len(OBJECTIVES), dtype=torch.float64)
-        self.tokens_seen = self.frames_seen = 0
+        # tokens without padding, and frames, that this process has read
+        self._seen = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> Any:
@@ -93,8 +94,8 @@ class DSTTrainer(Trainer):
         means = sums / counts.clamp(min=1)
         weights = torch.as_tensor(self.weighting.weights(), dtype=means.dtype, device=means.device)
         self._note(sums.detach(), mine, output.hidden_BTD, means)
-        self.tokens_seen += inputs["input_ids"].numel()
-        self.frames_seen += int((inputs["frame_index"] >= 0).sum())
+        read = torch.stack([inputs["attention_mask"].sum(), (inputs["frame_index"] >= 0).sum()])
+        self._seen = self._seen.to(read.device) + read
         # gradients are averaged over processes, and ours are already parts of one global mean
         total = (weights * means).sum() * self.accelerator.num_processes
         return (total, output) if return_outputs else total
@@ -119,6 +120,11 @@ class DSTTrainer(Trainer):
         if self.dynamic_focal:
             rates = dataset.label_rates()
             self.focal_options = (FocalOptions.of_rate(rates["speaking"]), FocalOptions.of_rate(rates["update"]))
+
+    def seen(self) -> tuple[int, int]:
+        """(tokens without padding, frames) that this process has read so far; waits for the device."""
+        tokens, frames = self._seen.tolist()
+        return tokens, frames
 
     def end_step(self) -> None:
         """Tell the weighting about the optimiser step that has just been made."""
