@@ -316,3 +316,16 @@ def test_one_command_trains_with_two_processes(world, tmp_path):
     assert done.stderr.count("warning: train.fsdp has no effect") == (0 if torch.accelerator.is_available() else 1)
     assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]
     assert load_checkpoint(str(out))[0].config.trained_steps == 4
+
+
+@pytest.mark.parametrize("backbone", ["full", "lora", "frozen"])
+def test_mixed_precision_checkpointing_and_accumulation_work_together(world, tmp_path, backbone, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    options = [f"data={world.root}", f"output={out}", "train.max_steps=3", *SMALL, "train.accumulation=2",
+               "train.precision=bfloat16", "train.gradient_checkpointing=true", f"model.backbone={backbone}",
+               "loss=gradnorm", "sampling.frames.complexity={rate: 0.2, floor: 0.1}"]  # fmt: skip
+    assert run_cli("train", *options) == 0
+    model, _ = load_checkpoint(str(out))
+    assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in model.parameters())
+    assert all(np.isfinite(value) for row in losses_by_step(out).values() for value in row if value is not None)

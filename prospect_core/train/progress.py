@@ -74,7 +74,14 @@ class TrainingLog(TrainerCallback):
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         words = "  ".join(f"{k} {v:.3f}" for k, v in scores.items()) if scores else self._words(row)
-        self.tell(f"step {row['step']:>6} of {self.goal}  {row['seconds']:>6.0f} s  {words}")
+        self._say(f"step {row['step']:>6} of {self.goal}  {row['seconds']:>6.0f} s  {words}")
+
+    def _say(self, text: str) -> None:
+        """A line above the live one, where there is one."""
+        if self._line is None:
+            self.tell(text)
+        else:
+            self._line.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _report(self, state: Any, logs: dict[str, float]) -> dict[str, Any]:
         row: dict[str, Any] = {"learning_rate": logs.get("learning_rate")}

@@ -1,0 +1,66 @@
+"""The benchmarks' own arithmetic, and that they end with one JSON object."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.train.losses import next_tokens
+from prospect_core.train.trainer import MODEL_INPUTS
+from tests.conftest import small_config
+from tests.training import losses_of
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_counted_flops_are_those_that_torch_counts(tokenizer):
+    """The formula of the utilisation figure against torch's own counter, forward and backward."""
+    throughput = load("throughput")
+    config = small_config(tokenizer)
+    config._attn_implementation = "eager"
+    model = DSTSmolVLM(config).train()
+    batch = throughput.batch_of(model, 2, 512, "cpu")
+    speaks, _ = next_tokens(batch["labels"])
+    with FlopCounterMode(display=False) as counter:
+        losses_of(model, {k: batch[k] for k in (*MODEL_INPUTS, *batch) if k in batch})[0].sum().backward()
+    counted = throughput.flops(model, 2, 512, int(speaks.sum()))
+    heads = 0.12  # the decision heads, which the formula leaves out, weigh something beside a model this small
+    assert counted < counter.get_total_flops() < counted * (1 + heads)
+
+
+def test_throughput_ends_with_one_json_object(tmp_path):
+    out = tmp_path / "gpu.json"
+    command = [sys.executable, ROOT / "benchmarks" / "throughput.py", "--models", "tiny", "--rows", "1", "--length", "300",
+               "--steps", "1", "--output", out]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout.splitlines()[-1])["models"]["tiny"]
+    assert figures["tokens_per_s"] > 0
+    assert (figures["mfu"] is None) == (not torch.cuda.is_available())
+    stored = json.loads(out.read_text())
+    assert {"device", "models", "command", "environment"} <= set(stored)
+
+
+def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised():
+    figures = json.loads((ROOT / "reports" / "training" / "training.json").read_text())
+    assert {"command", "environment", "threads", "details"} <= set(figures)
+    assert figures["prefix_sharing_speedup"] >= 10
+    assert figures["trainer_overhead"] <= 0.15
+    assert abs(figures["memory_growth"]) <= 0.02
+    assert figures["resume_bitwise"] is True
+    assert min(figures["details"]["prefix_sharing_features"]["supervised_frames"]) >= 32
+    assert figures["details"]["prefix_sharing_features"]["largest_gradient_difference"] == pytest.approx(0, abs=1e-5)
