@@ -56,18 +56,18 @@ def _train_all(overrides: list[str], cfg: bool) -> None:
     """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
     from prospect_core.train.config import compose_config, sweep
 
+    base = Path(compose_config([o for o in overrides if o.startswith("output=")])[0].output)
     lines = sweep([o for o in overrides if not o.startswith("output=")])
-    outputs = [o for o in overrides if o.startswith("output=")]
-    base = Path(compose_config(outputs)[0].output)
     commands = [[*line, f"output={base / str(number)}"] for number, line in enumerate(lines)]
     # all of them are checked before the first one costs time
     texts = [compose_config(command)[1] for command in commands]
     for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
+        folder = base / str(number)
         click.echo(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
         if cfg:
             click.echo(text, nl=False)
-        elif (base / str(number) / "config.json").exists():
-            click.echo(f"checkpoint: {base / str(number)} (there already)")
+        elif (folder / "config.json").exists() and (folder / "train_config.yaml").read_text() == text:
+            click.echo(f"checkpoint: {folder} (there already)")
         else:
             done = subprocess.run([sys.executable, "-m", "prospect_core.cli", "train", *command])
             if done.returncode:
@@ -116,7 +116,8 @@ def stats(root: Path) -> None:
 @click.argument("overrides", nargs=-1)
 @click.option("--split", default="train", show_default=True)
 @click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
-@click.option("--epoch", default=0, show_default=True)
+@click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--progress", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="For a curriculum.")
 @click.option(
     "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
 )
@@ -128,6 +129,7 @@ def preview(
     split: str,
     index: int,
     epoch: int,
+    progress: float,
     ckpt: str,
     everything: bool,
     html: Path | None,
@@ -142,8 +144,10 @@ def preview(
     from prospect_core.train.run import preview_dataset
 
     quiet_transformers()
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"--html {html}: give a file in a folder that exists")
     dataset = preview_dataset(root, split, ckpt, overrides)
-    dataset.set_epoch(epoch)
+    dataset.set_epoch(epoch, progress)
     shown = look(dataset, index)
     if html is None:
         to_terminal(shown, Console(highlight=False), everything)

@@ -22,6 +22,8 @@ from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
 IGNORE = -100
 #: pieces of text whose tokens a builder remembers
 KNOWN_TEXTS = 100_000
+#: tokens that the last utterances may take in a prompt; the oldest go first
+RECENT_QUOTA = 64
 ROLE = "You watch a person's video and help with the task, unasked."
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 21: "21st", 22: "22nd", 23: "23rd"}
 
@@ -175,7 +177,9 @@ class SequenceBuilder:
                 ]
             )
             if frame in changes and frame not in missed:
-                self._add(out, self.update(changes[frame]))
+                # canonical: in the order of the steps, as a stream writes what it has accepted
+                canonical = sorted(changes[frame], key=lambda change: episode.task.step_ids.index(change[0]))
+                self._add(out, self.update(canonical))
             if frame in replies:
                 self._add(out, self.reply(replies[frame]), learn=counts and answerable)
             if frame in users:
@@ -204,6 +208,18 @@ class SequenceBuilder:
             if done == step:
                 return f" (completed {_ORDINALS.get(order, f'{order}th')}, {time:.0f} s)"
         return " (completed)"
+
+
+def fitting(builder: SequenceBuilder, said: SequenceOf[tuple[str, str]], count: int) -> tuple[tuple[str, str], ...]:
+    """The newest of what was said (who, text), at most ``count`` and as many as fit into the quota together."""
+    kept: list[tuple[str, str]] = []
+    room = RECENT_QUOTA
+    for who, text in reversed(said[-count:] if count else ()):
+        room -= len(builder.text(f"{who}: {text}\n"))
+        if room < 0:
+            break
+        kept.insert(0, (who, text))
+    return tuple(kept)
 
 
 def update_text(changes: SequenceOf[tuple[str, str]]) -> str:

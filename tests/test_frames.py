@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
+from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from tests.conftest import small_config
 from tests.training import SMALL, run_cli
@@ -61,6 +63,53 @@ def test_text_weights_do_not_matter_but_pooling_does(model, tokenizer):
     assert vision_digest(model) == before
     torch.manual_seed(0)
     assert vision_digest(DSTSmolVLM(small_config(tokenizer, tokens_per_frame=1))) != before
+
+
+def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(tokenizer):
+    digests = set()
+    for heads in (2, 4):
+        torch.manual_seed(0)
+        config = small_config(tokenizer)
+        config.vision_config.num_attention_heads = heads
+        digests.add(vision_digest(DSTSmolVLM(config)))
+    assert len(digests) == 2
+
+
+def test_damaged_features_are_encoded_again_and_short_videos_refused(world, model, tmp_path):
+    episodes = list(world.episodes("train"))
+    cache = FeatureCache(world, tmp_path, "x", 32)
+    cache.prepare(model, episodes)
+    file = cache.path(episodes[0])
+    file.write_bytes(file.read_bytes()[:40])
+    assert FeatureCache(world, tmp_path, "x", 32).prepare(model, episodes) == 1
+    longer = replace(episodes[0], end_frame=episodes[0].end_frame + 500)
+    with pytest.raises(DataError, match=r"has \d+ frames at 2 fps, episode"):
+        cache.prepare(model, [longer])
+
+
+def test_a_replaced_video_shows_by_its_size(world, model, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(world.root, root)
+    data = Dataset.open(root)
+    episode = next(data.episodes("train"))
+    cache = FeatureCache(data, tmp_path, "x", 32)
+    before = cache.path(episode)
+    (root / episode.video).write_bytes((root / episode.video).read_bytes() + b"more")
+    assert cache.path(episode) != before
+    (root / episode.video).unlink()
+    with pytest.raises(DataError, match="no such file"):
+        cache.path(episode)
+
+
+def test_the_rate_of_an_episode_counts(world):
+    """Two rates of one video are two sets of pictures."""
+    episode = next(world.episodes("train"))
+    slow = replace(episode, fps=1.0, end_frame=episode.end_frame // 2)
+    cache = PictureCache(world, 16)
+    fast = cache(episode, 0, 20)
+    expected = np.stack(list(world.frame_source(slow, 16).frames(0, 10)))
+    assert np.array_equal(cache(slow, 0, 10), expected)
+    assert np.array_equal(expected, fast[::2])
 
 
 def test_another_video_of_the_same_name_has_other_features(world, model, tmp_path):

@@ -162,13 +162,30 @@ def test_learned_weights_are_logged_and_survive_a_checkpoint(world, builder, tok
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
-def test_a_checkpoint_that_a_crash_cut_short_is_passed_over(tmp_path):
-    for step, whole in ((10, True), (20, True), (100, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        if whole:
-            (folder / STATE_FILE).write_text("{}")
-    assert last_whole_checkpoint(tmp_path).name == "checkpoint-20"
+@pytest.mark.parametrize(
+    "damage", ["cut weights", "no optimiser", "cut state", "state is a list", "no state", "cut rng"]
+)
+def test_a_damaged_checkpoint_is_passed_over(world, builder, model, tmp_path, damage):
+    """The one before it is taken; a folder of another name never is."""
+    trainer = make_trainer(
+        model, make_dataset(world, builder), tmp_path, max_steps=4, save_strategy="steps", save_steps=2
+    )
+    trainer.train()
+    (tmp_path / "checkpoint-old").mkdir()
+    (tmp_path / "checkpoint-old" / STATE_FILE).write_text('{"files": {}, "over": false}')
+    assert last_whole_checkpoint(tmp_path) == (tmp_path / "checkpoint-4", True)
+    last = tmp_path / "checkpoint-4"
+    name = {"cut weights": "model.safetensors", "no optimiser": "optimizer.pt", "cut rng": "rng_state.pth"}.get(
+        damage, STATE_FILE
+    )
+    file = last / name
+    if damage.startswith("cut"):
+        file.write_bytes(file.read_bytes()[:-3])
+    elif damage == "state is a list":
+        file.write_text("[]")
+    else:
+        file.unlink()
+    assert last_whole_checkpoint(tmp_path) == (tmp_path / "checkpoint-2", False)
     assert last_whole_checkpoint(tmp_path / "nowhere") is None
 
 

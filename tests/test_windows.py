@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.sequence import IGNORE, Context, SequenceBuilder
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder, fitting
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_core.train.curriculum import Curriculum, difficulty
 from prospect_core.train.dataset import Draws, DSTTrainingDataset
@@ -77,16 +77,24 @@ def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world
     assert (whole.states, whole.update, whole.speaking) == (without.states, without.update, without.speaking)
 
 
-def test_recent_utterances_are_those_before_the_window():
+def test_recent_utterances_are_what_a_stream_has_heard_and_said(builder):
+    """Turns on one frame are one; a user turn right before the window reaches the stream only with its first frame."""
     events = (
         Event("a", 1.0, "assistant", "one"),
+        Event("b", 1.0, "assistant", "and more"),
         Event("u", 2.0, "user", "two"),
-        Event("b", 4.0, "assistant", "three"),
+        Event("v", 2.0, "user", "again"),
+        Event("c", 4.0, "assistant", "three"),
     )
-    episode = Episode("e", "v", 2, 0, 20, Task("x"), events)
-    assert said_before(episode, 8, 2) == (("Assistant", "one"), ("User", "two"))
-    assert said_before(episode, 9, 1) == (("Assistant", "three"),)
-    assert said_before(episode, 9, 0) == ()
+    episode = Episode("e", "v", 2, 0, 20, Task("x"), events, file_order=True).validate()
+    one = ("Assistant", "one and more")
+    assert said_before(episode, 5) == (one,)
+    assert said_before(episode, 6)[:2] == (one, ("User", "two"))
+    said = said_before(episode, 9)
+    assert said[-1] == ("Assistant", "three")
+    assert fitting(builder, said, 1) == said[-1:]
+    assert fitting(builder, said, 0) == ()
+    assert fitting(builder, (("Assistant", "word " * 200), ("User", "Hm.")), 2) == (("User", "Hm."),)
 
 
 def draw(sampler, episode, builder, seed=0, max_tokens=4000, longest=None):
@@ -112,30 +120,35 @@ def test_the_sampler_keeps_its_shares(world, builder):
     assert any(w.summary for w in drawn)
 
 
-def test_a_stream_that_begins_has_nothing_to_forget_or_to_sum_up():
-    context, known = Opening(states=False, summary=True, recent=2).context(asked(), 0)
+def test_a_stream_that_begins_has_nothing_to_forget_or_to_sum_up(builder):
+    context, known = Opening(states=False, summary=True, recent=2).context(builder, asked(), 0)
     assert context == Context(asked().initial_state)
     assert known == {"S1", "S2"}
 
 
-def test_a_summary_tells_only_what_has_not_changed_since():
-    context, known = Opening(states=False, summary=True, recent=1).context(asked(), 15)
+def test_a_summary_tells_only_what_has_not_changed_since(builder):
+    context, known = Opening(states=False, summary=True, recent=1).context(builder, asked(), 15)
     assert context == Context(None, "6 s. Boiled.", (("Assistant", "Now pour."),))
     assert known == {"S1", "S2"}
-    context, known = Opening(states=False, summary=True, recent=0).context(asked(), 12)
-    assert context.summary == "1 s. Nothing is done."
-    assert known == {"S1", "S2"}
-    context, known = Opening(states=False, summary=True, recent=0).context(asked(), 20)
+    context, known = Opening(states=False, summary=True).context(builder, asked(), 20)
     assert (context.summary, known) == ("6 s. Boiled.", {"S1"})
-    assert Opening(states=True, summary=True).context(asked(), 20)[1] == {"S1", "S2"}
+    assert Opening(states=True, summary=True).context(builder, asked(), 20)[1] == {"S1", "S2"}
     assert last_progress(asked(), 2) is None
-    assert last_progress(asked(), 3) == (2, "1 s. Nothing is done.")
+    assert last_progress(asked(), 3) == ("1 s. Nothing is done.", set())
+    assert last_progress(asked(), 20) == ("6 s. Boiled.", {"S2"})
+
+
+def test_a_summary_does_not_tell_which_open_step_is_in_progress(builder):
+    context, known = Opening(states=False, summary=True).context(builder, asked(), 12)
+    assert context.summary == "1 s. Nothing is done."
+    assert asked().state_at(11)["S1"] == "in_progress"
+    assert known == {"S2"}
 
 
 def test_what_the_prompt_does_not_tell_carries_no_loss(builder):
     """Answers whose evidence lies before the window and not in its prompt cannot be learnt, only guessed."""
     episode = asked()
-    context, known = Opening(states=False, summary=True).context(episode, 20)
+    context, known = Opening(states=False, summary=True).context(builder, episode, 20)
     window = Window(episode, 20, 24, context, known)
     sequence = window.tokens(builder)
     assert sequence.states == [[2, IGNORE]] * 4
@@ -166,6 +179,8 @@ def test_an_episodes_own_summary_stands_at_its_end(builder):
 
 def test_a_question_is_never_cut_from_its_reply(builder):
     episode = asked()
+    late = tuple(replace(e, time=5.9, labels="responsive|other") if e.id == "a2" else e for e in episode.events)
+    assert exchanges(replace(episode, events=late)) == [(6, 11)]
     assert exchanges(episode) == [(6, 9)]
     assert [before_question(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 6, 6, 10]
     assert [after_reply(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 10, 10, 10]
@@ -212,6 +227,40 @@ def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed,
             assert step in builder.tokenizer.decode(sequence.ids)
     for user, reply in exchanges(episode):
         assert not user < window.start <= reply
+
+
+def test_a_summary_is_asked_for_where_it_was_said_or_not_at_all(world, builder):
+    """A window cut to its tokens once kept asking for a summary whose evidence it had cut away."""
+    summaries = 0
+    for episode in world.episodes("train"):
+        ends = {(u.frame + 1, e.progress) for u in episode.utterances() for e in u.events}
+        for seed in range(60):
+            window = draw(WindowSampler(8, 60, progress_share=1.0), episode, builder, seed, max_tokens=300)
+            assert len(window.tokens(builder).ids) <= 300
+            if window.summary:
+                assert (window.end, window.summary) in ends
+                summaries += 1
+    assert summaries > 50
+
+
+def test_windows_keep_their_longest_length(world, builder):
+    for episode in world.episodes("train"):
+        sampler = WindowSampler(2, 6, progress_share=0)
+        exchange = max((reply - user + 1 for user, reply in exchanges(episode)), default=0)
+        for seed in range(80):
+            window = draw(sampler, episode, builder, seed)
+            assert window.end - window.start <= max(6, exchange)
+
+
+def test_updates_are_written_in_the_order_of_the_steps(builder):
+    """As a stream writes them, in whatever order the annotation has them."""
+    events = (
+        Event("a", 1.0, "transition", step="S2", change="start"),
+        Event("b", 2.0, "transition", step="S2", change="complete"),
+        Event("c", 2.0, "transition", step="S1", change="start"),
+    )
+    sequence = builder.window(Episode("e", "v", 2, 0, 10, TASK, events).validate())
+    assert "[DST]S1->start; S2->complete<eos>" in builder.tokenizer.decode(sequence.ids)
 
 
 def test_the_shortest_window_that_cannot_fit_says_what_it_needs(builder):
@@ -318,8 +367,8 @@ def test_a_curriculum_begins_short_and_easy():
     assert curriculum.longest(4, 40, 0) == 20
     assert curriculum.longest(30, 40, 0) == 30
     assert difficulty(easy) < difficulty(hard)
-    assert curriculum.admitted([hard, easy], 0.0) == [1]
-    assert curriculum.admitted([hard, easy], 0.5) == [1, 0]
+    assert curriculum.ranked([hard, easy]) == [1, 0]
+    assert [curriculum.admitted(10, p) for p in (0, 0.25, 0.5)] == [5, 8, 10]
 
 
 def dataset(world, builder, seed=3, **draws):
@@ -361,23 +410,35 @@ def test_dialogues_of_a_video_take_turns(world, builder):
     assert len(dataset(world, builder, windows_per_episode=3)) == 18
 
 
-def test_a_curriculum_changes_what_is_drawn_and_accelerate_does_not_undo_it(world, builder):
-    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=WindowSampler(2, 40, progress_share=0))
-    lengths = {}
-    for progress in (0.0, 1.0):
-        data.set_epoch(1, progress)
-        data.set_epoch(1)
-        assert data.progress == progress
-        lengths[progress] = [len(data[k][0].frames) for k in range(len(data))]
-        used = {data.window(k)[0].episode.id for k in range(len(data))}
-        assert len(used) == (1 if progress == 0 else 6)
-    assert max(lengths[0.0]) <= 8 < max(lengths[1.0])
+def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it(world, builder):
+    """With long epochs, one share an epoch would leave most of the data unused for the whole training."""
+    windows = WindowSampler(2, 40, progress_share=0)
+    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=10)
+    data.set_epoch(0, 0.0, 1.0)
+    data.set_epoch(0)
+    assert (data.progress, data.span) == (0.0, 1.0)
+    drawn = [data.window(k)[0] for k in range(len(data))]
+    first, last = drawn[:12], drawn[-12:]
+    assert len({w.episode.id for w in first}) <= 2
+    assert len({w.episode.id for w in drawn}) == 6
+    assert max(w.end - w.start for w in first) < 24 < max(w.end - w.start for w in last)
 
 
 def test_label_rates_are_those_of_the_drawn_labels(world, builder):
     data = dataset(world, builder, windows=WindowSampler(10, 30))
     labels = [label for k in range(len(data)) for label in data[k][0].speaking if label != IGNORE]
     assert data.label_rates()["speaking"] == pytest.approx(labels.count(1) / len(labels))
+
+
+def test_without_labels_there_is_no_label_rate(world, builder):
+    """No label seen is not a rate of zero: the focal losses then keep the options that they have."""
+    data = dataset(world, builder, frames=lambda rng, view: set())
+    assert data.label_rates() == {"speaking": None, "update": None}
+
+
+def test_label_rates_see_the_pictures_that_samplers_look_at(world, builder):
+    data = dataset(world, builder, frames=KeyFrames(0.3), windows=WindowSampler(20, 30))
+    assert data.label_rates()["speaking"] is not None
 
 
 def test_no_episode_is_an_error(builder):

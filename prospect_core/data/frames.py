@@ -21,6 +21,7 @@ from torch import Tensor
 
 from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.video import FrameSource
+from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.timeline import Episode
@@ -38,18 +39,18 @@ class PictureCache:
 
     def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30) -> None:
         self.data, self.size, self.limit_bytes = data, size, limit_bytes
-        self._videos: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
-        have = self._videos.get(episode.video)
+        key = (episode.video, episode.fps)
+        have = self._videos.get(key)
         if have is None or len(have) < end:
             source = self.data.frame_source(episode, self.size)
             have = np.stack(list(source.frames(0, max(end, episode.end_frame))))
-            self._videos[episode.video] = have
+            self._videos[key] = have
             while len(self._videos) > 1 and sum(v.nbytes for v in self._videos.values()) > self.limit_bytes:
                 self._videos.popitem(last=False)
-        if episode.video in self._videos:
-            self._videos.move_to_end(episode.video)
+        self._videos.move_to_end(key)
         return have[start:end]
 
 
@@ -71,9 +72,12 @@ class FeatureCache:
         episodes: Iterable[Episode],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> int:
-        """Encode the videos that have no file yet; returns how many. Each file appears whole or not at all."""
-        needed = {self.path(episode): episode for episode in episodes}
-        missing = {path: episode for path, episode in needed.items() if not path.is_file()}
+        """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
+
+        A video that is shorter than an episode needs is a `DataError`.
+        """
+        needed = {self.path(episode): episode for episode in sorted(episodes, key=lambda e: e.end_frame)}
+        missing = {path: episode for path, episode in needed.items() if _frames_in(path) < episode.end_frame}
         self.folder.mkdir(parents=True, exist_ok=True)
         for done, (path, episode) in enumerate(missing.items(), 1):
             source = self.data.frame_source(episode, self.size)
@@ -84,8 +88,12 @@ class FeatureCache:
 
     def path(self, episode: Episode) -> Path:
         """The file of an episode's video at its rate."""
-        video = self.data.info.videos.get(episode.video) or sha256_file(self.data.inside(episode.video))
-        return self.folder / f"{video[:32]}-{episode.fps:g}fps.npy"
+        file = self.data.inside(episode.video)
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
+        # the digest that the dataset states, and the size that the file has: a replaced video shows
+        video = self.data.info.videos.get(episode.video) or sha256_file(file)
+        return self.folder / f"{video[:32]}-{file.stat().st_size}-{episode.fps:g}fps.npy"
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
         path = self.path(episode)
@@ -98,9 +106,10 @@ class FeatureCache:
 def vision_digest(model: DSTSmolVLM) -> str:
     """sha256 over all that turns a frame into features: vision weights, connector, pooling and picture size."""
     config = model.config
-    digest = hashlib.sha256(
-        f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.image_size}/{config.scale_factor}".encode()
-    )
+    told = config.vision_config.to_dict().items()
+    shape = {k: v for k, v in told if isinstance(v, int | float | str) and k != "transformers_version"}
+    text = f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.scale_factor}/{sorted(shape.items())}"
+    digest = hashlib.sha256(text.encode())
     parts = {"vision": model.model.vision_model, "connector": model.model.connector}
     for part, module in parts.items():
         for name, tensor in sorted(module.state_dict().items()):
@@ -128,6 +137,14 @@ def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarra
             batch = []
     if batch:
         yield batch
+
+
+def _frames_in(path: Path) -> int:
+    """How many frames a file of features holds; 0 for a missing or damaged one."""
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError):
+        return 0
 
 
 def _save_whole(path: Path, array: np.ndarray) -> None:

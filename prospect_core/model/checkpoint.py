@@ -19,15 +19,15 @@ def shipped_checkpoints() -> list[str]:
     return sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()) if SHIPPED.is_dir() else []
 
 
-def find_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint, by path or by shipped name."""
+def find_checkpoint(name: str, option: str = "--ckpt") -> Path:
+    """The folder of a checkpoint, by path or by shipped name; ``option`` is what the user gave it as."""
     if Path(name).is_dir():
         return Path(name)
     if name in shipped_checkpoints():
         return SHIPPED / name
     names = shipped_checkpoints()
     raise UserError(
-        f"--ckpt {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
+        f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
     )
 
 
@@ -40,7 +40,7 @@ def checkpoint_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(name: str, device: str = "cpu") -> tuple[Any, Any]:
+def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
     """(model in float32 and eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`."""
     import torch
     from transformers import AutoConfig, AutoTokenizer
@@ -49,7 +49,7 @@ def load_checkpoint(name: str, device: str = "cpu") -> tuple[Any, Any]:
     from prospect_core.model.modeling import CheckpointError, DSTSmolVLM
     from prospect_core.model.processing import SpecialIds
 
-    folder = find_checkpoint(name)
+    folder = find_checkpoint(name, option)
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
     try:

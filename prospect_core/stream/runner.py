@@ -22,9 +22,9 @@ from prospect_core.errors import UserError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal
-from prospect_core.sequence import Context, Prompt, SequenceBuilder
+from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder
 from prospect_core.stream.cache import StreamCache
-from prospect_core.stream.strategies import RECENT_QUOTA, StreamMemory, strategy
+from prospect_core.stream.strategies import StreamMemory, strategy
 from prospect_core.timeline import STEP_STATES, DialogState, Task
 
 

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from prospect_core.errors import UserError, choose
-from prospect_core.sequence import Context, SequenceBuilder
+from prospect_core.sequence import Context, SequenceBuilder, fitting
 from prospect_core.timeline import DialogState, Task
-
-#: tokens that the last utterances may take in a rebuilt prompt; the oldest go first
-RECENT_QUOTA = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class DSTRefresh:
     name, keeps, limited = "dst_refresh", "the steps with the tracked states, and the last utterances", True
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        return Context(memory.state, "", fitting(memory.builder, memory.said[-memory.recent_utterances :]))
+        return Context(memory.state, "", fitting(memory.builder, memory.said, memory.recent_utterances))
 
 
 STRATEGIES: dict[str, TextStrategy] = {s.name: s for s in (KeepAll(), DropAll(), DSTRefresh())}
@@ -79,15 +76,3 @@ def strategy(name: str, budget: int | None) -> TextStrategy:
     if not chosen.limited and budget is not None:
         raise UserError(f"strategy {name!r} is unlimited and would ignore a budget of {budget}: leave --budget out")
     return chosen
-
-
-def fitting(builder: SequenceBuilder, said: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The newest utterances that fit into the quota together."""
-    kept: list[tuple[str, str]] = []
-    room = RECENT_QUOTA
-    for who, text in reversed(said):
-        room -= len(builder.text(f"{who}: {text}\n"))
-        if room < 0:
-            break
-        kept.insert(0, (who, text))
-    return tuple(kept)

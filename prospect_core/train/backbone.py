@@ -27,7 +27,7 @@ LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episode]) -> tuple[DSTSmolVLM, Any]:
     """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer."""
     if init:
-        model, tokenizer = load_checkpoint(init)
+        model, tokenizer = load_checkpoint(init, option="init")
         model.set_attn_implementation(options.attention)
     elif options.weights:
         model, tokenizer = load_published(
@@ -47,6 +47,13 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
     """The shape of a model with random weights, for a tokenizer."""
     ids = SpecialIds.of(tokenizer)
     vision, text = options.vision, options.text
+    for part, shape in (("vision", vision), ("text", text)):
+        if shape.hidden_size % shape.heads:
+            raise UserError(
+                f"model.{part}.heads={shape.heads} does not divide model.{part}.hidden_size={shape.hidden_size}"
+            )
+    if text.heads % text.kv_heads:
+        raise UserError(f"model.text.kv_heads={text.kv_heads} does not divide model.text.heads={text.heads}")
     rows = text.vocab_size or len(tokenizer)
     if rows < len(tokenizer):
         raise UserError(f"model.text.vocab_size={rows}: the tokenizer has {len(tokenizer)} entries; give at least that")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from prospect_core.errors import UserError, did_you_mean
 
@@ -22,7 +22,10 @@ Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(1)]
+Below1 = Annotated[float, Ge(0), Lt(1)]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
+#: keys whose value is a path or a name, taken as it is
+PATHS = ("data.path", "output", "init", "model.weights", "train.deepspeed")
 GROUPS = ("model", "data", "sampling", "loss", "optimiser", "run")
 
 
@@ -190,9 +193,9 @@ class TrainOptions:
     optimiser: str
     learning_rate: Positive
     weight_decay: NotNegative
-    beta1: Share
-    beta2: Share
-    warmup: Share
+    beta1: Below1
+    beta2: Below1
+    warmup: Below1
     grad_clip: NotNegative
     batch_size: Count
     accumulation: Count
@@ -205,7 +208,7 @@ class TrainOptions:
     tensorboard: bool
     fsdp: str | None
     deepspeed: str | None
-    seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0), Lt(2**32)]
 
 
 @dataclass(frozen=True)
@@ -243,19 +246,21 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
     from omegaconf.errors import OmegaConfBaseException
     from pydantic import TypeAdapter, ValidationError
 
+    rewritten = [_path(given) for given in overrides]
     try:
         with initialize_config_module("prospect_core.train.conf", version_base="1.3"):
-            tree = compose("train", [_data_path(o) for o in overrides])
+            tree = compose("train", rewritten)
         plain = OmegaConf.to_container(tree, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_reason(error, overrides)) from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(_reason(error, rewritten)) from None
     try:
         config = TypeAdapter(Config).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{key}={first['input']}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from None
+        what = key if isinstance(first["input"], dict | list) else f"{key}={first['input']}"
+        raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from None
     _check(config)
     return config, OmegaConf.to_yaml(tree, resolve=True)
 
@@ -265,14 +270,16 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    # a comma separates the values of a sweep, also those of a path
+    rewritten = [given if "," in given else _path(given) for given in overrides]
     try:
-        parsed = OverridesParser.create().parse_overrides([_data_path(o) for o in overrides])
-    except HydraException as error:
-        raise UserError(_reason(error, overrides)) from None
-    choices = [
-        [f"{p.key_or_group}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [given]
-        for p, given in zip(parsed, overrides, strict=True)
-    ]
+        parsed = OverridesParser.create().parse_overrides(rewritten)
+        choices = [
+            [f"{p.key_or_group}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [given]
+            for p, given in zip(parsed, overrides, strict=True)
+        ]
+    except (HydraException, ValueError) as error:
+        raise UserError(_reason(error, rewritten)) from None
     return [list(line) for line in product(*choices)]
 
 
@@ -287,29 +294,33 @@ def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
                 yield from known_keys(part, f"{prefix}{name}.")
 
 
-def _data_path(override: str) -> str:
-    """``data=PATH`` is short for ``data.path=PATH``, quoted so that any path passes."""
-    key, _, value = override.partition("=")
-    if key != "data" or value == "workbench":
-        return override
+def _path(override: str) -> str:
+    """Paths are quoted, so that any may be given; ``data=PATH`` is short for ``data.path=PATH``."""
+    if override[:1] in ("+", "~") or override.startswith("hydra"):
+        raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
+    key, sign, value = override.partition("=")
+    if not sign:
+        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` shows the keys")
+    if key == "data" and value not in group_options("data"):
+        key = "data.path"
+    if key not in PATHS or value == "null" or value[:1] in ('"', "'"):
+        return f"{key}={value}"
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'data.path="{quoted}"'
+    return f'{key}="{quoted}"'
 
 
 def _reason(error: Exception, overrides: Sequence[str]) -> str:
     """One line: which override is wrong, and the nearest key or the options of a group."""
     text = " ".join(str(error.__cause__ or error).split())
+    keys = [*GROUPS, *known_keys()]
     for given in overrides:
-        key, sign, value = given.lstrip("+~").partition("=")
-        if not sign:
-            return f"{given!r} is not KEY=VALUE; `prospect train --cfg` shows the keys"
-        keys = [*GROUPS, *known_keys()]
+        key, _, value = given.partition("=")
         if key not in keys:
             return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg shows them all"
         if key in GROUPS and value not in group_options(key):
             names = group_options(key)
             return f"{key}={value}: use one of {', '.join(names)}{did_you_mean(value, names)}"
-    return f"{text} (`prospect train --cfg` shows the keys)"
+    return f"{text[:300]} (`prospect train --cfg` shows the keys)"
 
 
 def group_options(group: str) -> list[str]:
@@ -330,9 +341,12 @@ def _check(config: Config) -> None:
     if sampling.blank_share + sampling.summary_share > 1:
         raise UserError("sampling.blank_share and sampling.summary_share add up to more than 1; lower one of them")
     frames = sampling.frames
-    if not frames.every and not any(
-        (frames.transitions, frames.speaking, frames.key_frames, frames.regular, frames.silent, frames.complexity)
-    ):
+    shares = (
+        frames.key_frames and frames.key_frames.share,
+        frames.silent and frames.silent.rate,
+        frames.complexity and frames.complexity.rate,
+    )
+    if not any((frames.every, frames.transitions, frames.speaking, frames.regular, *shares)):
         raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
     if config.eval.patience is not None and config.eval.every is None:
         raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
@@ -360,6 +374,9 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
          "silent", "complexity")), "sampling.frames.every takes all frames already"),
         (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
         (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
+        (config.eval.every is not None, ("train.save_every",), "with eval.every, checkpoints are written as it says"),
+        (not config.train.optimiser.startswith("adamw"), ("train.beta1", "train.beta2"),
+         f"{config.train.optimiser} has no betas"),
         (config.eval.every is None and not config.eval.thresholds, ("eval.split", "eval.episodes", "eval.evaluator"),
          "eval.every is null and eval.thresholds is off"),
     ]  # fmt: skip

@@ -32,10 +32,14 @@ class Curriculum:
         """Frames that a window may have."""
         return max(min_frames, round(self.share(progress) * max_frames))
 
-    def admitted(self, episodes: Sequence[Episode], progress: float) -> list[int]:
-        """Indices of the episodes in use, easiest first; at least one."""
-        order = sorted(range(len(episodes)), key=lambda k: (difficulty(episodes[k]), k))
-        return order[: max(1, round(self.share(progress) * len(order)))]
+    def admitted(self, count: int, progress: float) -> int:
+        """How many of ``count`` episodes, the easiest first, are in use; at least one."""
+        return max(1, round(self.share(progress) * count))
+
+    @staticmethod
+    def ranked(episodes: Sequence[Episode]) -> list[int]:
+        """Indices of the episodes, easiest first."""
+        return sorted(range(len(episodes)), key=lambda k: (difficulty(episodes[k]), k))
 
 
 def difficulty(episode: Episode) -> float:

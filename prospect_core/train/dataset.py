@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
 from prospect_core.errors import DataError
-from prospect_core.sequence import IGNORE, SequenceBuilder, TokenSequence, only
+from prospect_core.sequence import IGNORE, SequenceBuilder, TokenSequence
 from prospect_core.timeline import Episode
 from prospect_core.train.curriculum import Curriculum
 from prospect_core.train.samplers import Every, FrameSampler, View
@@ -25,7 +25,7 @@ from prospect_core.train.windows import Window, WindowSampler
 #: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
 Media = Callable[[Episode, int, int], np.ndarray]
 #: windows that are looked at to tell the share of positive labels
-RATE_WINDOWS = 200
+RATE_WINDOWS = 100
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,28 @@ class DSTTrainingDataset(TorchDataset):
             raise DataError("there is no episode to train on")
         self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
         self.episodes = list(episodes)
-        self.progress = 0.0
+        self._easiest = Curriculum.ranked(self.episodes)
+        self.progress, self.span = 0.0, 0.0
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int, progress: float | None = None) -> None:
-        """Other windows from now on.
+    def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
+        """Other windows, in another order, from now on.
 
-        ``progress`` (0..1) is how much of the training is over, for the curriculum; accelerate's loaders call this too
-        and do not know it: None leaves it as it is.
+        ``progress`` (0..1) is how much of the training is over when the epoch begins and ``span`` how much of it the
+        epoch is, for the curriculum; accelerate's loaders call this too and do not know it: None leaves both.
         """
         self.epoch = epoch
-        self.progress = self.progress if progress is None else progress
-        rng = random.Random(f"{self.seed}/{epoch}/dialogues")
+        if progress is not None:
+            self.progress, self.span = progress, span
+        rng = random.Random(f"{self.seed}/{epoch}/order")
         by_video: dict[str, list[int]] = {}
         for k, episode in enumerate(self.episodes):
             by_video.setdefault(episode.video, []).append(k)
         limit = self.draws.dialogues_per_video
         chosen = [k if limit is None else rng.sample(k, min(limit, len(k))) for k in by_video.values()]
-        self._order = sorted(k for group in chosen for k in group) * self.draws.windows_per_episode
-        if self.draws.curriculum is not None:
-            admitted = self.draws.curriculum.admitted(self.episodes, self.progress)
-            use = set(admitted)
-            self._order = [k if k in use else rng.choice(admitted) for k in self._order]
+        # shuffled here, and read in this order: an index is a moment of the training
+        self._order = [k for group in chosen for k in group] * self.draws.windows_per_episode
+        rng.shuffle(self._order)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -93,29 +93,29 @@ class DSTTrainingDataset(TorchDataset):
         """The window of an index in this epoch, and the generator that goes on to choose its frames."""
         draws = self.draws
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
-        longest = None
+        chosen, longest = self._order[index], None
         if draws.curriculum is not None:
-            bounds = draws.windows.min_frames, draws.windows.max_frames
-            longest = draws.curriculum.longest(*bounds, self.progress)
-        episode = self.episodes[self._order[index]]
-        return draws.windows.draw(rng, episode, self.builder, draws.max_tokens, longest), rng
+            progress = min(1.0, self.progress + self.span * index / len(self))
+            admitted = self._easiest[: draws.curriculum.admitted(len(self.episodes), progress)]
+            chosen = chosen if chosen in admitted else rng.choice(admitted)
+            longest = draws.curriculum.longest(draws.windows.min_frames, draws.windows.max_frames, progress)
+        return draws.windows.draw(rng, self.episodes[chosen], self.builder, draws.max_tokens, longest), rng
 
-    def label_rates(self) -> dict[str, float]:
-        """Share of positives among this epoch's speaking and update labels, from its first windows; no picture is read."""
+    def label_rates(self) -> dict[str, float | None]:
+        """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""
         counts = {"speaking": [0, 0], "update": [0, 0]}
         for index in range(min(len(self), RATE_WINDOWS)):
-            window, rng = self.window(index)
-            sequence = window.tokens(self.builder, self.draws.frames(rng, View(window.clip)))
+            sequence, _ = self[index]
             for name, labels in (("speaking", sequence.speaking), ("update", sequence.update)):
                 counts[name][0] += labels.count(1)
                 counts[name][1] += labels.count(0) + labels.count(1)
-        return {name: positive / total if total else 0.0 for name, (positive, total) in counts.items()}
+        return {name: positive / total if total else None for name, (positive, total) in counts.items()}
 
 
 def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:
     """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
     out = []
-    for k, frame in enumerate(sequence.frames):
+    for k in range(len(sequence.frames)):
         begin = sequence.frame_last[k] + 1
         # what belongs to a frame reaches to the first slot of the next one
         end = sequence.frame_last[k + 1] + 1 if k + 1 < len(sequence.frames) else len(sequence.ids)
@@ -124,18 +124,16 @@ def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequ
         if not learns and all(label == IGNORE for label in labels):
             continue
         stop = learns[-1] + 1 if learns else begin
-        alone = {frame}
-        frames = sequence.frames[: k + 1]
         words = [IGNORE] * begin + sequence.lm_labels[begin:stop]
         steps = [IGNORE] * len(sequence.markers)
         sample = replace(
             sequence,
             ids=sequence.ids[:stop],
             lm_labels=words,
-            frames=frames,
+            frames=sequence.frames[: k + 1],
             frame_last=sequence.frame_last[: k + 1],
-            speaking=only(alone, frames, sequence.speaking[: k + 1]),
-            update=only(alone, frames, sequence.update[: k + 1]),
+            speaking=[IGNORE] * k + [sequence.speaking[k]],
+            update=[IGNORE] * k + [sequence.update[k]],
             states=[steps] * k + [sequence.states[k]],
         )
         out.append((sample, media[: k + 1]))

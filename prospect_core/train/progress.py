@@ -33,7 +33,7 @@ class TrainingLog(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if self.path.exists():
-            rows = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+            rows = filter(None, map(_row, self.path.read_bytes().splitlines()))
             self.rows = [row for row in rows if row["step"] <= state.global_step]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._mark = (time.monotonic(), 0, 0, state.global_step)
@@ -61,7 +61,11 @@ class TrainingLog(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs:
             return
-        scores = {k.removeprefix("eval_"): round(v, 5) for k, v in logs.items() if k.startswith("eval_")}
+        scores = {
+            k.removeprefix("eval_"): None if v is None else round(v, 5)
+            for k, v in logs.items()
+            if k.startswith("eval_")
+        }
         if "loss" not in logs and not scores:
             return
         row: dict[str, Any] = {
@@ -73,7 +77,8 @@ class TrainingLog(TrainerCallback):
         self.rows.append(row)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        words = "  ".join(f"{k} {v:.3f}" for k, v in scores.items()) if scores else self._words(row)
+        shown = (f"{k} {'undefined' if v is None else format(v, '.3f')}" for k, v in scores.items())
+        words = "  ".join(shown) if scores else self._words(row)
         self._say(f"step {row['step']:>6} of {self.goal}  {row['seconds']:>6.0f} s  {words}")
 
     def _say(self, text: str) -> None:
@@ -117,3 +122,12 @@ class TrainingLog(TrainerCallback):
                 out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
                 out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
         return out
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A row of the log; None for a line that a crash cut."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -10,9 +10,8 @@ from when the same command is given again.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,12 @@ from prospect_core import __version__
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import dump, flat, read_json, write_atomic
+from prospect_core.jsonio import dump, write_atomic
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.terminal import progress_bar, quiet_transformers
 from prospect_core.train.config import Config, FrameOptions, SamplingOptions, compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
-
-SCRATCH, TRAINING_FILE = ".trainer", "training.json"
+from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, locked, refuse_another, refuse_finished
 
 
 def train(
@@ -45,7 +43,7 @@ def train(
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
     from prospect_core.sequence import SequenceBuilder
-    from prospect_core.train.backbone import make_model, merge_lora, set_backbone
+    from prospect_core.train.backbone import make_model, set_backbone
     from prospect_core.train.collator import DSTDataCollator
     from prospect_core.train.dataset import DSTTrainingDataset
     from prospect_core.train.progress import TrainingLog
@@ -59,8 +57,7 @@ def train(
     for warning in warnings:
         tell(f"warning: {warning}")
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
-    if (output / "config.json").exists():
-        raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
+    refuse_finished(output)
     set_seed(config.train.seed)
     data = open_data(config.data.path, config.data.split, tell)
     episodes = list(data.episodes(config.data.split))
@@ -69,14 +66,18 @@ def train(
     training = {
         "version": __version__,
         "data": data.digest,
-        "init": checkpoint_digest(find_checkpoint(config.init)) if config.init else None,
+        "init": checkpoint_digest(find_checkpoint(config.init, "init")) if config.init else None,
         "config": asdict(config),
     }
-    checkpoint = last_whole_checkpoint(scratch)
-    if checkpoint is not None:
+    found = last_whole_checkpoint(scratch)
+    if found is not None:
         refuse_another(scratch, training)
-    model, tokenizer = make_model(config.model, config.init, episodes)
+    with one_line("model"):
+        model, tokenizer = make_model(config.model, config.init, episodes)
     set_backbone(model, config.model)
+    # a rebuilt prompt shows as many utterances as training has shown
+    if config.sampling.recent_share:
+        model.config.recent_utterances = config.sampling.recent_utterances
     with one_line("train"):
         arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
@@ -111,35 +112,72 @@ def train(
             dynamic_focal=config.loss.dynamic,
             minutes=minutes,
             warmup=config.train.warmup,
-            validate=validation.evaluate if validation and config.eval.every else None,
+            validation=validation if config.eval.every else None,
             callbacks=callbacks,
         )
     log.trainer = trainer
     # it would print every log once more
     trainer.remove_callback(PrinterCallback)
-    scratch.mkdir(parents=True, exist_ok=True)
-    if main_process:
-        write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
     if config.train.fsdp and trainer.accelerator.distributed_type.value != "FSDP":
         tell("warning: train.fsdp has no effect: it needs several processes, each with an accelerator of its own")
-    if checkpoint is not None:
-        tell(f"going on from step {checkpoint.name.rsplit('-', 1)[1]} ({checkpoint})")
-    try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    finally:
+    with ExitStack() as stack:
+        stack.callback(log.close)
+        if main_process:
+            stack.enter_context(locked(scratch))
+            refuse_finished(output)
+            write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
+        go(trainer, found, tell)
+        if not main_process:
+            return {}
         log.close()
-    if not main_process:
-        return {}
-    model = trainer.accelerator.unwrap_model(trainer.model)
+        finish(output, wind_up(trainer, config, episodes, validation, tell), tokenizer, text)
+    return log.summary()
+
+
+def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None]) -> None:
+    """Train from the beginning or on from a checkpoint; of a training that was over, only its end is read."""
+    from transformers import TrainerState
+    from transformers.trainer import TRAINER_STATE_NAME
+
+    if found is not None:
+        tell(f"going on from step {found[0].name.rsplit('-', 1)[1]} ({found[0]})")
+    if found is not None and found[1]:
+        trainer.state = TrainerState.load_from_json(str(found[0] / TRAINER_STATE_NAME))
+        best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+        trainer._load_from_checkpoint(best or str(found[0]))
+        return
+    try:
+        trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
+    except ImportError as error:
+        raise UserError(f"train: {' '.join(str(error).split())}") from None
+    except UserError as error:
+        # out of a worker process it comes with that process's traceback, whose last line is the error
+        last = str(error).strip().splitlines()[-1]
+        raise type(error)(last.rpartition(f"{type(error).__name__}: ")[2]) from None
+
+
+def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: Any, tell: Callable[[str], None]) -> Any:
+    """The trained model, whole, merged and finite, with its thresholds."""
+    import torch
+
+    from prospect_core.train.backbone import make_model, merge_lora, set_backbone
+
+    if trainer.whole_state is None:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+    else:
+        model, _ = make_model(config.model, config.init, episodes)
+        set_backbone(model, config.model)
+        model.load_state_dict(trainer.whole_state, strict=True)
     merge_lora(model)
     model.eval()
-    best = trainer.state.best_global_step if arguments.load_best_model_at_end else None
+    if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+        raise DataError(f"output={config.output}: training diverged, weights are not finite; lower train.learning_rate")
+    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
     model.config.trained_steps += best or trainer.state.global_step
     model.config.thresholds_data = ""
     if validation and config.eval.thresholds:
         validation.calibrate(model, tell)
-    finish(output, model, tokenizer, text)
-    return log.summary()
+    return model
 
 
 @contextmanager
@@ -147,7 +185,7 @@ def one_line(what: str) -> Iterator[None]:
     """transformers' own objections (an unknown optimiser, sharding on one process, a missing package) as a `UserError`."""
     try:
         yield
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, TypeError) as error:
         raise UserError(f"{what}: {' '.join(str(error).split())}") from None
 
 
@@ -233,13 +271,22 @@ def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str])
     from prospect_core.sequence import SequenceBuilder
     from prospect_core.train.dataset import DSTTrainingDataset
 
+    for given in overrides:
+        if not given.startswith(("sampling", "data.dialogues_per_video=", "data.windows_per_episode=", "train.seed=")):
+            raise UserError(
+                f"{given!r} does not change what a window shows: give sampling..., data.dialogues_per_video,"
+                " data.windows_per_episode or train.seed"
+            )
     config, _ = compose_config(overrides)
     data = Dataset.open(root)
+    episodes = list(data.episodes(split))
+    if not episodes:
+        raise DataError(f"{data.root}: split {split!r} has no episode to show")
     model, tokenizer = load_checkpoint(ckpt)
     builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
     media = PictureCache(data, model.config.image_size)
     draws = make_draws(config, model.config.max_context)
-    return DSTTrainingDataset(list(data.episodes(split)), builder, media, draws, config.train.seed)
+    return DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
 
 
 def make_sampler(options: FrameOptions) -> Any:
@@ -307,35 +354,6 @@ def open_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bo
         raise UserError(f"split={split}: the workbench has {', '.join(SPLITS)}")
     tell(f"workbench split {split!r} (made on first use)")
     return cached(split)
-
-
-def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
-    """An output folder with checkpoints of another training is refused with what differs."""
-    file = scratch / TRAINING_FILE
-    if not file.exists():
-        return
-    before, now = flat(read_json(file)), flat(training)
-    different = [key for key in now if before.get(key) != now[key]]
-    if different:
-        shown = "; ".join(
-            f"{key.removeprefix('config.')}: {before.get(key)} there, {now[key]} now" for key in different
-        )
-        raise UserError(
-            f"output={scratch.parent}: holds another training, unfinished ({shown}); choose another folder or delete {scratch}"
-        )
-
-
-def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:
-    """Write the checkpoint so that ``config.json``, which marks it whole, appears last; then drop the scratch folder."""
-    staging = output / SCRATCH / "final"
-    shutil.rmtree(staging, ignore_errors=True)
-    model.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
-    (staging / "train_config.yaml").write_text(text)
-    for file in sorted(staging.iterdir(), key=lambda f: f.name == "config.json"):
-        file.chmod(0o644)
-        os.replace(file, output / file.name)
-    shutil.rmtree(output / SCRATCH, ignore_errors=True)
 
 
 def _windows(options: SamplingOptions, kind: Any) -> Any:

@@ -3,24 +3,29 @@
     prospect train data=data/workbench output=runs/tiny train.minutes=3
 
 Everything that a continued training needs beyond what transformers saves (sums since the last report, loss weights,
-seconds used) lies in ``prospect.json`` of each checkpoint; it is written last, so its presence marks a whole one.
+seconds used, thresholds, patience) lies in ``prospect.json`` of each checkpoint. It is written last and names the size of
+every other file, so that a checkpoint which a crash or a full disk cut short is not taken for a whole one.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import Trainer, TrainerCallback
+from torch.utils.data import SequentialSampler
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
 from prospect_core.train.memory import EVERY_STEPS, give_back
@@ -31,14 +36,24 @@ STATE_FILE = "prospect.json"
 MODEL_INPUTS = ("input_ids", "pixel_values", "frame_embeds", "frame_index", "marker_index")
 
 
+class Evaluates(Protocol):
+    """What `DSTTrainer.evaluate` asks: the streaming metrics of a model (None: undefined), and thresholds to keep."""
+
+    thresholds: tuple[float, float]
+
+    def evaluate(self, model: Any) -> dict[str, float | None]:
+        """{name: value} of a closed-loop replay."""
+        ...
+
+
 class DSTTrainer(Trainer):
     """Trains `DSTSmolVLM`. Each objective's loss is its sum over the step's global number of supervised items.
 
     "Global" is over all micro-batches of an optimiser step and over all processes. ``train_dataset`` is a
-    `DSTTrainingDataset`, redrawn at every epoch; with ``dynamic_focal`` both focal losses follow its label rates.
+    `DSTTrainingDataset`, redrawn at every epoch and read in its own order; with ``dynamic_focal`` both focal losses follow its label rates.
     ``minutes`` ends training by the clock; the learning rate then follows the share of time used, else the share of
-    steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero. ``validate`` gives the
-    streaming metrics for `evaluate`.
+    steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero. A loss that is not finite ends
+    it with a `DataError`.
     """
 
     def __init__(
@@ -50,15 +65,17 @@ class DSTTrainer(Trainer):
         dynamic_focal: bool = False,
         minutes: float | None = None,
         warmup: float = 0.05,
-        validate: Callable[[Any], dict[str, float]] | None = None,
+        validation: Evaluates | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
-        self.minutes, self.warmup, self.validate = minutes, warmup, validate
+        self.minutes, self.warmup, self.validation = minutes, warmup, validation
         # our loss is already divided by the counts of the whole accumulated step
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
+        #: after training, the whole model's tensors where each process holds but a part of it
+        self.whole_state: dict[str, Tensor] | None = None
         self.seconds_before = 0.0
         self._started: float | None = None
         # per objective: sum of losses, items; since the last report and in this step (there also squared norms)
@@ -67,6 +84,9 @@ class DSTTrainer(Trainer):
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[arg-type]
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> Any:
         """As in transformers, with one count for each objective over all micro-batches and processes of the step."""
@@ -113,13 +133,27 @@ class DSTTrainer(Trainer):
         step = torch.stack([sums.double(), counts.double(), squares.double()])
         self._step = self._step.to(sums.device) + step
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers; a sharded model is put together afterwards, in which every process takes part."""
+        output = super().train(*args, **kwargs)
+        if self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
+            self.whole_state = self.accelerator.get_state_dict(self.model)
+        return output
+
     def begin_epoch(self, epoch: int, step: int) -> None:
         """Have the windows of an epoch that begins at ``step`` drawn, and let the focal losses follow its labels."""
         dataset: Any = self.train_dataset
-        dataset.set_epoch(epoch, self.progress(step))
+        now = self.progress(step)
+        windows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        # by the clock, an epoch is expected to take as long as those before it did
+        by_clock = now / epoch if epoch else 0.0
+        steps = math.ceil(len(dataset) / windows)
+        dataset.set_epoch(epoch, now, by_clock if self.minutes is not None else steps / max(1, self.args.max_steps))
         if self.dynamic_focal:
             rates = dataset.label_rates()
-            self.focal_options = (FocalOptions.of_rate(rates["speaking"]), FocalOptions.of_rate(rates["update"]))
+            before = dict(zip(rates, self.focal_options, strict=True))
+            speaking, update = (before[n] if r is None else FocalOptions.of_rate(r) for n, r in rates.items())
+            self.focal_options = (speaking, update)
 
     def seen(self) -> tuple[int, int]:
         """(tokens without padding, frames) that this process has read so far; waits for the device."""
@@ -137,7 +171,7 @@ class DSTTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Adds the mean of each objective that had something to learn since the last report, and learned weights."""
         if "loss" in logs:
-            sums, counts = self.accelerator.reduce(self._report, "sum").cpu().tolist()
+            sums, counts = self._reported()
             for name, value, count in zip(OBJECTIVES, sums, counts, strict=True):
                 # nothing supervised since the last report is no loss, not a loss of zero
                 if count:
@@ -147,19 +181,34 @@ class DSTTrainer(Trainer):
             self._report = torch.zeros_like(self._report)
         super().log(logs, *args, **kwargs)
 
+    def _reported(self) -> list[list[float]]:
+        """[sums, counts] since the last report over all processes; a sum that is not finite is a `DataError`."""
+        report = self.accelerator.reduce(self._report, "sum").cpu()
+        for name, value in zip(OBJECTIVES, report[0].tolist(), strict=True):
+            if not math.isfinite(value):
+                raise DataError(
+                    f"training diverged by step {self.state.global_step}: the {name} loss is {value};"
+                    " lower train.learning_rate, or raise train.warmup"
+                )
+        return report.tolist()
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The streaming metrics of a short closed-loop replay, as ``eval_NAME``; every process gets the same."""
-        assert self.validate is not None
+        """The streaming metrics of a short closed-loop replay, as ``eval_NAME``; every process gets the same.
+
+        A metric that is undefined, as of a model that does not speak yet, counts as the worst value.
+        """
+        assert self.validation is not None
         model = self.accelerator.unwrap_model(self.model)
         model.eval()
-        found = self.validate(model) if self.accelerator.is_main_process else {}
+        found = self.validation.evaluate(model) if self.accelerator.is_main_process else {}
         model.train()
         if self.accelerator.num_processes > 1:
             from accelerate.utils import broadcast_object_list
 
             found = broadcast_object_list([found])[0]
-        metrics = {f"eval_{name}": value for name, value in found.items()}
-        self.log(dict(metrics))
+        worst = -math.inf if self.args.greater_is_better else math.inf
+        metrics = {f"eval_{name}": worst if value is None else value for name, value in found.items()}
+        self.log({f"eval_{name}": value for name, value in found.items()})  # type: ignore[misc]
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -188,11 +237,19 @@ class DSTTrainer(Trainer):
         return self.lr_scheduler
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        report = self._reported()
         super()._save_checkpoint(model, trial)
-        report = self.accelerator.reduce(self._report, "sum").cpu().tolist()
         if self.args.should_save:
-            state = {"report": report, "weighting": self.weighting.state(), "seconds": self.seconds()}
             folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            state = {
+                "report": report,
+                "weighting": self.weighting.state(),
+                "seconds": self.seconds(),
+                "over": self.control.should_training_stop or self.progress(self.state.global_step) >= 1,
+                "thresholds": self.validation.thresholds if self.validation else None,
+                "patience": [callback.early_stopping_patience_counter for callback in self._stoppers()],
+                "files": {f.relative_to(folder).as_posix(): f.stat().st_size for f in folder.rglob("*") if f.is_file()},
+            }
             write_atomic(folder / STATE_FILE, dump(state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -203,12 +260,28 @@ class DSTTrainer(Trainer):
             self._report = torch.tensor(state["report"], dtype=torch.float64)
         self.weighting.load(state["weighting"])
         self.seconds_before = state["seconds"]
+        if self.validation and state["thresholds"]:
+            self.validation.thresholds = tuple(state["thresholds"])
+        for callback, counter in zip(self._stoppers(), state["patience"], strict=True):
+            callback.early_stopping_patience_counter = counter
+
+    def _stoppers(self) -> list[EarlyStoppingCallback]:
+        return [c for c in self.callback_handler.callbacks if isinstance(c, EarlyStoppingCallback)]
 
 
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; halves that a crash left are passed over."""
-    whole = [file.parent for file in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")]
-    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+def last_whole_checkpoint(folder: Path) -> tuple[Path, bool] | None:
+    """The newest checkpoint all of whose files are whole, and whether its training was over; None without any."""
+    found = []
+    for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        number = re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)", path.name)
+        try:
+            state = json.loads((path / STATE_FILE).read_bytes())
+            whole = all((path / name).stat().st_size == size for name, size in state["files"].items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if number and whole:
+            found.append((int(number[1]), path, bool(state["over"])))
+    return max(found)[1:] if found else None
 
 
 class _Steps(TrainerCallback):

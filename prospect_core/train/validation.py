@@ -31,6 +31,8 @@ from prospect_core.timeline import Episode
 GROUP = "prospect.evaluators"
 #: thresholds have settled when they move by less; after so many rounds they are taken as they are
 SETTLED, ROUNDS = 0.02, 3
+#: features (frames, I, D) by video and rate
+Features = dict[tuple[str, float], Tensor]
 
 
 def find_evaluator(name: str) -> Any:
@@ -57,18 +59,12 @@ class Validation:
     metrics: tuple[str, ...]
     thresholds: tuple[float, float] = (0.5, 0.5)
 
-    def evaluate(self, model: DSTSmolVLM) -> dict[str, float]:
-        """Metrics of a replay whose thresholds were chosen from the probabilities of the replay before it."""
+    def evaluate(self, model: DSTSmolVLM) -> dict[str, float | None]:
+        """Metrics (None: undefined) of a replay whose thresholds were chosen from the replay before it."""
         frames = self._encode(model)
         chosen = self.evaluator.choose_thresholds(self._replay(model, self.thresholds, frames))
         self.thresholds = (chosen.speaking, chosen.update)
         values = self.evaluator.metric_values(self._replay(model, self.thresholds, frames), self.metrics)
-        for name, value in values.items():
-            if value is None:
-                raise UserError(
-                    f"eval.metric={name}: undefined on the {len(self.episodes)} episodes of split {self.split!r};"
-                    " choose another metric or a split that has what it counts"
-                )
         return values | {"speaking_threshold": self.thresholds[0], "update_threshold": self.thresholds[1]}
 
     def calibrate(self, model: DSTSmolVLM, tell: Callable[[str], None] = print) -> None:
@@ -80,24 +76,22 @@ class Validation:
         for key, value in stored_thresholds(chosen, self.data, self.split).items():
             setattr(model.config, key, value)
 
-    def _encode(self, model: DSTSmolVLM) -> dict[str, Tensor]:
-        """Features of every video, encoded once for all replays of one state of the model."""
-        ends: dict[str, Episode] = {}
-        for episode in self.episodes:
-            if episode.video not in ends or ends[episode.video].end_frame < episode.end_frame:
-                ends[episode.video] = episode
+    def _encode(self, model: DSTSmolVLM) -> Features:
+        """Features of every video at its rate, encoded once for all replays of one state of the model."""
+        longest: dict[tuple[str, float], Episode] = {}
+        for episode in sorted(self.episodes, key=lambda e: e.end_frame):
+            longest[episode.video, episode.fps] = episode
         return {
-            video: encode_video(model, self.data.frame_source(e, model.config.image_size), 0, e.end_frame)
-            for video, e in ends.items()
+            key: encode_video(model, self.data.frame_source(e, model.config.image_size), 0, e.end_frame)
+            for key, e in longest.items()
         }
 
-    def _replay(
-        self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: dict[str, Tensor]
-    ) -> list[EpisodeRecord]:
+    def _replay(self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: Features) -> list[EpisodeRecord]:
         knobs = Knobs("none", None, *thresholds)
         runner = VLMStreamRunner(model, self.tokenizer, knobs)
         return [
-            replay(runner, e, frames[e.video][e.start_frame : e.end_frame], knobs, "training")[0] for e in self.episodes
+            replay(runner, e, frames[e.video, e.fps][e.start_frame : e.end_frame], knobs, "training")[0]
+            for e in self.episodes
         ]
 
 

@@ -9,13 +9,12 @@ summary, with the last utterances. What its prompt does not tell carries no loss
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
 from prospect_core.errors import UserError
-from prospect_core.sequence import Context, SequenceBuilder, TokenSequence
+from prospect_core.sequence import Context, SequenceBuilder, TokenSequence, fitting
 from prospect_core.timeline import Episode
 
 
@@ -61,26 +60,25 @@ class Opening:
     summary: bool = False
     recent: int = 0
 
-    def context(self, episode: Episode, start: int) -> tuple[Context, frozenset[str]]:
+    def context(self, builder: SequenceBuilder, episode: Episode, start: int) -> tuple[Context, frozenset[str]]:
         """What the prompt shows at ``start``, and the steps whose state it tells.
 
         A stream's beginning has nothing to forget or to sum up. A summary is the last one said before ``start``; it
-        tells the steps that have not changed since.
+        tells the steps that have not changed since, but not which of the open ones are in progress.
         """
         state = episode.state_at(start - 1)
         every = frozenset(episode.task.step_ids)
         if start == episode.start_frame:
             return Context(state), every
-        recent = said_before(episode, start, self.recent)
+        recent = fitting(builder, said_before(episode, start), self.recent)
         told = last_progress(episode, start) if self.summary else None
         if self.states:
-            return Context(state, told[1] if told else "", recent), every
+            return Context(state, told[0] if told else "", recent), every
         if told is None:
             unchanged = every if all(s == "not_started" for s in state.states) else frozenset()
             return Context(None, "", recent), unchanged
-        since, text = told
-        changed = {step for frame, step, _ in episode.transitions() if since < frame < start}
-        return Context(None, text, recent), every - changed
+        text, changed = told
+        return Context(None, text, recent), frozenset(s for s in every - changed if state[s] != "in_progress")
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class WindowSampler:
         max_tokens: int,
         longest: int | None = None,
     ) -> Window:
-        """A window of at most ``max_tokens`` tokens (and ``longest`` frames); never too short for one frame's events.
+        """A window of at most ``max_tokens`` tokens, and of ``longest`` frames unless an exchange reaches further back.
 
         No event is cut from its label: a window neither begins between a question and its reply, nor is it cut
         elsewhere than between two frames.
@@ -139,6 +137,8 @@ class WindowSampler:
         if rng.random() < self.progress_share:
             end, progress = ending(episode, anchor, end)
         start = before_question(episode, start)
+        if not progress:
+            end = min(end, max(anchor + 1, start + longest))
         window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens)
         return replace(window, missed=frozenset(f for f in missed if window.start <= f < window.end))
 
@@ -155,33 +155,30 @@ def fit(
 ) -> Window:
     """The longest window around ``anchor``, inside ``start .. end - 1``, that fits; one that cannot is a `UserError`.
 
-    Frames go from the side that reaches further from the anchor; the end stays where a summary is asked for there.
+    Frames go from the side that reaches further from the anchor. A progress summary keeps the end where it is; where
+    there is no room for that, it is not asked for.
     """
-    costs = frame_costs(builder, episode)
-    before = [0, *accumulate(costs)]
+    before = [0, *accumulate(frame_costs(builder, episode))]
     first = episode.start_frame
-    asked = len(builder.summary(progress)) if progress else 0
     while True:
-        context, known = opening.context(episode, start)
-        room = max_tokens - len(builder.prompt(episode.task, context).ids) - asked
-        if before[end - first] - before[start - first] <= room:
-            known_all = len(known) == len(episode.task.steps)
-            return Window(episode, start, end, context, known, summary=progress if known_all else "")
-        while before[end - first] - before[start - first] > room and end - start > 1:
-            later = after_reply(episode, start + 1)
-            if later <= anchor and (progress or anchor - start >= end - 1 - anchor):
-                start = later
-            elif end - 1 > anchor:
-                end -= 1
-            elif later < end:
-                start = later
-            else:
-                break
-        if before[end - first] - before[start - first] > room:
-            least = max_tokens - room + before[end - first] - before[start - first]
+        context, known = opening.context(builder, episode, start)
+        if len(known) < len(episode.task.steps):
+            progress = ""
+        needed = len(builder.prompt(episode.task, context).ids) + before[end - first] - before[start - first]
+        needed += len(builder.summary(progress)) if progress else 0
+        if needed <= max_tokens:
+            return Window(episode, start, end, context, known, summary=progress)
+        later = after_reply(episode, start + 1)
+        if later <= anchor and (progress or anchor - start >= end - 1 - anchor):
+            start = later
+        elif progress:
+            progress = ""
+        elif end - 1 > anchor:
+            end -= 1
+        else:
             raise UserError(
                 f"sampling.max_tokens={max_tokens}: frame {anchor} of {episode.id} with its events and prompt needs"
-                f" {least}; give at least that many"
+                f" {needed}; give at least that many"
             )
 
 
@@ -202,12 +199,17 @@ def frame_costs(builder: SequenceBuilder, episode: Episode) -> list[int]:
 
 
 def exchanges(episode: Episode) -> list[tuple[int, int]]:
-    """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user."""
+    """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user.
+
+    A reply is what comes within five seconds, or what the data labels as responsive, however long it took.
+    """
     users = [frame for frame, _ in episode.user_turns()]
     out, previous = [], episode.start_frame
     for utterance in episode.utterances():
-        if utterance.responsive:
-            out.append((min(user for user in users if previous <= user < utterance.frame), utterance.frame))
+        asked = [user for user in users if previous <= user < utterance.frame]
+        labelled = any(event.labels.startswith("responsive") for event in utterance.events)
+        if asked and (utterance.responsive or labelled):
+            out.append((asked[0], utterance.frame))
         previous = utterance.frame
     return out
 
@@ -240,17 +242,28 @@ def ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
     return told[-1] if told else (end, "")
 
 
-def last_progress(episode: Episode, frame: int) -> tuple[int, str] | None:
-    """The last progress summary known before a frame: (frame of its utterance, text)."""
-    told = [(u.frame, u.events[-1].progress) for u in episode.utterances() if u.frame < frame]
-    return next(((at, text) for at, text in reversed(told) if text), None)
+def last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
+    """The last progress summary known before a frame, and the steps that have changed since it was said."""
+    told: str | None = None
+    changed: set[str] = set()
+    for decision in episode.decisions():
+        if decision.frame >= frame:
+            break
+        if decision.event.progress:
+            told, changed = decision.event.progress, set()
+        elif decision.event.step:
+            changed.add(decision.event.step)
+    return None if told is None else (told, changed)
 
 
-def said_before(episode: Episode, frame: int, count: int) -> tuple[tuple[str, str], ...]:
-    """The last ``count`` turns, of user or assistant, before a frame: (who, text)."""
-    turns: Sequence[tuple[str, str]] = [
-        ("User" if d.event.kind == "user" else "Assistant", d.event.text)
-        for d in episode.decisions()
-        if d.event.kind != "transition" and d.frame < frame
-    ]
-    return tuple(turns[-count:]) if count else ()
+def said_before(episode: Episode, frame: int) -> tuple[tuple[str, str], ...]:
+    """What a stream has heard and said before it reads a frame, oldest first: (who, text).
+
+    A user turn reaches the stream with the frame after it: one right before ``frame`` has not been heard yet.
+    """
+    users: dict[int, list[str]] = {}
+    for user, event in episode.user_turns():
+        users.setdefault(user + 1, []).append(event.text)
+    turns = [(at, 0, "User", " ".join(texts)) for at, texts in users.items()]
+    turns += [(u.frame, 1, "Assistant", u.text) for u in episode.utterances()]
+    return tuple((who, text) for at, _, who, text in sorted(turns) if at < frame)

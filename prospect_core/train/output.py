@@ -1,0 +1,69 @@
+"""The output folder of a training: whose it is, what may go on in it, and how the checkpoint appears in it.
+
+python -c "from prospect_core.train.output import refuse_finished; from pathlib import Path; refuse_finished(Path('runs/new'))"
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import flat, read_json
+
+SCRATCH, TRAINING_FILE = ".trainer", "training.json"
+
+
+def refuse_finished(output: Path) -> None:
+    """An output that is no folder, or that holds a checkpoint already, is refused."""
+    if output == Path():
+        raise UserError("output= is empty; give a folder")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output={output}: is a file; give a folder")
+    if (output / "config.json").exists():
+        raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
+
+
+def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
+    """A folder with checkpoints of another training is refused with what differs."""
+    file = scratch / TRAINING_FILE
+    before = read_json(file)
+    if not isinstance(before, dict):
+        raise DataError(f"{file}: is damaged; delete {scratch} to begin anew")
+    then, now = flat(before), flat(training)
+    different = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    if different:
+        shown = "; ".join(f"{k.removeprefix('config.')}: {then.get(k)} there, {now.get(k)} now" for k in different)
+        raise UserError(
+            f"output={scratch.parent}: holds another training, unfinished ({shown}); choose another folder or delete {scratch}"
+        )
+
+
+@contextmanager
+def locked(scratch: Path) -> Iterator[None]:
+    """The folder for this process alone; a second training in it is refused. The system lets go of it in any crash."""
+    from filelock import FileLock, Timeout
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(scratch / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise DataError(f"output={scratch.parent}: another process is training there; choose another folder") from None
+
+
+def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:
+    """Write the checkpoint so that ``config.json``, which marks it whole, appears last; then drop the scratch folder."""
+    staging = output / SCRATCH / "final"
+    shutil.rmtree(staging, ignore_errors=True)
+    model.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    (staging / "train_config.yaml").write_text(text)
+    for file in sorted(staging.iterdir(), key=lambda f: f.name == "config.json"):
+        file.chmod(0o644)
+        os.replace(file, output / file.name)
+    shutil.rmtree(output / SCRATCH, ignore_errors=True)
