@@ -271,7 +271,7 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
     from hydra.errors import HydraException
 
     # a comma separates the values of a sweep, also those of a path
-    rewritten = [given if "," in given else _path(given) for given in overrides]
+    rewritten = [_key_value(given) if "," in given else _path(given) for given in overrides]
     try:
         parsed = OverridesParser.create().parse_overrides(rewritten)
         choices = [
@@ -296,17 +296,22 @@ def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
 
 def _path(override: str) -> str:
     """Paths are quoted, so that any may be given; ``data=PATH`` is short for ``data.path=PATH``."""
-    if override[:1] in ("+", "~") or override.startswith("hydra"):
-        raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
-    key, sign, value = override.partition("=")
-    if not sign:
-        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` shows the keys")
+    key, _, value = _key_value(override).partition("=")
     if key == "data" and value not in group_options("data"):
         key = "data.path"
     if key not in PATHS or value == "null" or value[:1] in ('"', "'"):
         return f"{key}={value}"
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{quoted}"'
+
+
+def _key_value(override: str) -> str:
+    """The override itself, if it is of the one form that is taken."""
+    if override[:1] in ("+", "~") or override.startswith("hydra"):
+        raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
+    if "=" not in override:
+        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` shows the keys")
+    return override
 
 
 def _reason(error: Exception, overrides: Sequence[str]) -> str:
