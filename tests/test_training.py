@@ -329,3 +329,26 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(world, tmp
     model, _ = load_checkpoint(str(out))
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in model.parameters())
     assert all(np.isfinite(value) for row in losses_by_step(out).values() for value in row if value is not None)
+
+
+def test_choosing_thresholds_begins_silent(world, model, tokenizer):
+    """Begun at one half, a model that would yet talk on every frame made the choice take longer than the training."""
+    from prospect_core.train.validation import SILENT, Validation
+
+    with torch.no_grad():
+        model.speaking_head.bias.fill_(60.0)
+    replays = []
+
+    class Evaluator:
+        @staticmethod
+        def choose_thresholds(records):
+            replays.append(records)
+            return type("Choice", (), {"speaking": 1.01, "update": 0.5})()
+
+    episodes = list(world.episodes("val"))[:1]
+    validation = Validation(world, "val", episodes, tokenizer, Evaluator, ())
+    assert validation.thresholds == SILENT
+    validation.calibrate(model, lambda line: None)
+    assert max(replays[0][0].speaking_prob) == 1.0
+    assert replays[0][0].utterances == ()
+    assert len(replays) == 1

@@ -31,6 +31,8 @@ from prospect_core.timeline import Episode
 GROUP = "prospect.evaluators"
 #: thresholds have settled when they move by less; after so many rounds they are taken as they are
 SETTLED, ROUNDS = 0.02, 3
+#: where choosing begins: a probability that none reaches keeps a model silent that would yet talk on every frame
+SILENT = (1.01, 0.5)
 #: features (frames, I, D) by video and rate
 Features = dict[tuple[str, float], Tensor]
 
@@ -46,7 +48,7 @@ def find_evaluator(name: str) -> Any:
 
 @dataclass
 class Validation:
-    """Some val episodes and the way to replay a model over them; ``every_metric`` are the names that it reports.
+    """Some val episodes and the way to replay a model over them; ``metrics`` are the names that it reports.
 
     ``thresholds`` are those of the last `evaluate`, from which the next one starts.
     """
@@ -57,7 +59,7 @@ class Validation:
     tokenizer: Any
     evaluator: Any
     metrics: tuple[str, ...]
-    thresholds: tuple[float, float] = (0.5, 0.5)
+    thresholds: tuple[float, float] = SILENT
 
     def evaluate(self, model: DSTSmolVLM) -> dict[str, float | None]:
         """Metrics (None: undefined) of a replay whose thresholds were chosen from the replay before it."""
