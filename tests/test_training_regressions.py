@@ -18,11 +18,12 @@ import torch
 from prospect_core.data.origin_formats import read_origin
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder
 from prospect_core.timeline import frame_ceil, frame_floor
+from prospect_core.train.collator import DSTDataCollator
 from prospect_core.train.config import compose_config, idle_options, known_keys
 from prospect_core.train.losses import focal
 from prospect_core.train.run import make_draws, make_sampler, training_arguments
 from prospect_core.train.windows import Window, WindowSampler
-from tests.training import SMALL, run_cli
+from tests.training import SMALL, pictures, run_cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,7 +111,6 @@ def test_the_focal_loss_takes_logits():
 def test_sampling_does_not_touch_or_follow_the_global_generators(world, builder):
     """There negatives were drawn with the global generator and nothing was seeded."""
     from prospect_core.train.dataset import DSTTrainingDataset
-    from tests.training import pictures
 
     config, _ = compose_config(["sampling=balanced"])
     data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, make_draws(config, 2048))
@@ -126,7 +126,6 @@ def test_sampling_does_not_touch_or_follow_the_global_generators(world, builder)
 def test_long_windows_are_shortened_by_frames_never_by_tokens(world, builder):
     """There a collator cut the sequence wherever the limit fell, through an answer or an image's tokens."""
     from prospect_core.train.dataset import Draws, DSTTrainingDataset
-    from tests.training import pictures
 
     draws = Draws(WindowSampler(60, 60), max_tokens=300)
     data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, draws)
@@ -223,12 +222,16 @@ def test_what_the_library_objects_to_is_one_line(override, message, world, tmp_p
     assert not (tmp_path / "x" / "config.json").exists()
 
 
-def test_padding_is_not_eos_and_lengths_make_the_mask(builder):
+def test_padding_is_not_eos_and_lengths_make_the_mask(world, builder):
     """There the mask was `ids != pad` with pad = eos: every eos vanished from attention and from the loss."""
-    special = builder.special
-    assert special.pad != special.eos
-    ids = builder.reply("one") + builder.reply("two")
-    assert ids.count(special.eos) == 2
+    episode = next(world.episodes("train"))
+    items = [(builder.window(e), pictures(e, 0, e.num_frames)) for e in (episode.window(0, 12), episode.window(0, 5))]
+    batch = DSTDataCollator(builder.special.pad)(items)
+    eos = batch["input_ids"] == builder.special.eos
+    assert builder.special.pad != builder.special.eos
+    assert int(eos.sum()) == sum(item.ids.count(builder.special.eos) for item, _ in items) > 0
+    assert bool(batch["attention_mask"][eos].all())
+    assert batch["attention_mask"].sum(1).tolist() == [len(item.ids) for item, _ in items]
 
 
 def test_a_blank_context_is_not_answered_from_what_it_cannot_know(world, builder):

@@ -50,7 +50,8 @@ class DSTTrainer(Trainer):
     """Trains `DSTSmolVLM`. Each objective's loss is its sum over the step's global number of supervised items.
 
     "Global" is over all micro-batches of an optimiser step and over all processes. ``train_dataset`` is a
-    `DSTTrainingDataset`, redrawn at every epoch and read in its own order; with ``dynamic_focal`` both focal losses follow its label rates.
+    `DSTTrainingDataset`, redrawn at every epoch and read in its own order; with ``dynamic_focal`` both focal losses
+    follow its label rates.
     ``minutes`` ends training by the clock; the learning rate then follows the share of time used, else the share of
     steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero. A loss that is not finite ends
     it with a `DataError`.

@@ -9,7 +9,7 @@ summary, with the last utterances. What its prompt does not tell carries no loss
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -31,7 +31,7 @@ class Window:
     end: int
     context: Context
     known: frozenset[str] | None = None
-    missed: frozenset[int] = field(default=frozenset())
+    missed: frozenset[int] = frozenset()
     summary: str = ""
 
     @cached_property
