@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow bench-training lint clean
+.PHONY: setup eval test test-slow bench-training bench-world lint clean
 
 setup: $(READY)
 
@@ -23,6 +23,10 @@ eval: $(READY)
 # prefix sharing, overhead, memory and resume of training (and, with a GPU, the real shapes); last line: one JSON object
 bench-training: $(READY)
 	$(BIN)/python benchmarks/training.py --output reports/training/training.json
+
+# how hard the built-in test videos are for those who see little; writes the dataset card; last line: one JSON object
+bench-world: $(READY)
+	$(BIN)/python benchmarks/world.py --output reports/workbench
 
 lint: $(READY)
 	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks

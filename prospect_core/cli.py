@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from prospect_core import __version__
-from prospect_core.errors import DataError, UserError
+from prospect_core.errors import DataError, UserError, choose
 from prospect_core.terminal import Commands, progress_bar
 
 
@@ -123,6 +123,9 @@ def stats(root: Path) -> None:
 )
 @click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
+@click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead.")
+@click.option("--every", default=1.5, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between stills.")
+@click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
 def preview(
     root: Path,
     overrides: tuple[str, ...],
@@ -133,19 +136,27 @@ def preview(
     ckpt: str,
     everything: bool,
     html: Path | None,
+    episode: str | None,
+    every: float,
+    hide_events: bool,
 ) -> None:
-    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`)."""
+    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
+    episode with its events, as a filmstrip."""
     from rich.console import Console
 
     from prospect_core.jsonio import write_atomic
     from prospect_core.terminal import quiet_transformers
+
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"--html {html}: give a file in a folder that exists")
+    if episode is not None:
+        _film(root, split, episode, every, hide_events, html)
+        return
     from prospect_core.train.preview import preview as look
     from prospect_core.train.preview import to_html, to_terminal
     from prospect_core.train.run import preview_dataset
 
     quiet_transformers()
-    if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        raise UserError(f"--html {html}: give a file in a folder that exists")
     dataset = preview_dataset(root, split, ckpt, overrides)
     dataset.set_epoch(epoch, progress)
     shown = look(dataset, index)
@@ -156,28 +167,82 @@ def preview(
         click.echo(str(html.resolve()))
 
 
+def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
+    from rich.console import Console
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.filmstrip import filmstrip, find_episode, to_html, to_terminal
+    from prospect_core.jsonio import write_atomic
+
+    if hidden and html is None:
+        raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
+    dataset = Dataset.open(root)
+    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden)
+    if html is None:
+        to_terminal(film, Console(highlight=False))
+    else:
+        write_atomic(html, to_html(film))
+        click.echo(str(html.resolve()))
+
+
+@data.command("export")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
+@click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
+def export(root: Path, output: Path, format_: str) -> None:
+    """Write every split as ProAssist prepared rows, which `prospect data import` reads back equal, or as DST clips."""
+    import json
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.origin_formats import to_dst_clip, to_prepared
+    from prospect_core.jsonio import write_atomic
+
+    choose("format", format_, ("proassist", "dst"))
+    dataset = Dataset.open(root)
+    if output.exists():
+        raise UserError(f"{output} exists already; choose another folder or delete it first")
+    output.mkdir(parents=True)
+    for split in dataset.splits:
+        if format_ == "dst":
+            clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
+            write_atomic(output / f"{split}.json", json.dumps(clips, ensure_ascii=False) + "\n")
+        else:
+            rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
+            write_atomic(output / f"{split}.jsonl", "".join(row + "\n" for row in rows))
+    click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    click.echo(f"the rows name videos by their paths under {root}")
+
+
 @data.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--split", default="test", show_default=True)
+@click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
 @click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
 def import_(source: Path, output: Path, split: str, name: str | None) -> None:
-    """Import ProAssist prepared rows (.jsonl) or DST clips (.json). Frames go to OUTPUT at the paths the rows name."""
+    """Import ProAssist prepared rows (.jsonl) or DST clips (.json), one file or a folder of them, one a split. Frames go
+    to OUTPUT at the paths the rows name."""
     from prospect_core.data.dataset import write_dataset
     from prospect_core.data.origin_formats import read_origin
 
     if (output / "dataset.json").exists():
         raise UserError(f"{output}: is a dataset already; choose another folder")
-    episodes = read_origin(source)
+    files = {split: source}
+    if source.is_dir():
+        files = {path.stem: path for path in sorted(source.iterdir()) if path.suffix in (".jsonl", ".json")}
+        if not files:
+            raise DataError(f"{source}: holds no .jsonl or .json file")
+    splits = {split: read_origin(path) for split, path in files.items()}
+    episodes = [episode for rows in splits.values() for episode in rows]
     rates = {episode.fps for episode in episodes}
     if len(rates) > 1:
         raise UserError(
             f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart"
         )
     title = name or episodes[0].dataset or source.stem
-    dataset = write_dataset(output, title, "1", rates.pop(), {split: episodes}, f"imported from {source.name}")
+    dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
-    click.echo(f"{output}: {len(episodes)} episodes in split {split!r}")
+    for split, rows in splits.items():
+        click.echo(f"{output}: {len(rows)} episodes in split {split!r}")
     if missing:
         click.echo(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
@@ -185,18 +250,22 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
 @data.command()
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
-@click.option("--train", "train_", default=240, show_default=True, help="Number of training videos.")
+@click.option("--train", default=240, show_default=True, help="Number of training videos.")
 @click.option("--val", default=20, show_default=True, help="Number of validation videos.")
 @click.option("--test", default=60, show_default=True, help="Number of test videos.")
-def workbench(output: Path, seed: int, train_: int, val: int, test: int) -> None:
+@click.option("--test-hard", default=0, show_default=True, help="Number of test videos at the hard level.")
+@click.option("--test-ood", default=0, show_default=True, help="... of unseen combinations and longer tasks.")
+@click.option("--test-long", default=0, show_default=True, help="... of 10 to 60 minutes.")
+@click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
+def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None:
     """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
     from prospect_core.workbench.generate import generate
 
-    splits = {name: count for name, count in (("train", train_), ("val", val), ("test", test)) if count}
+    splits = {name: count for name, count in counts.items() if count}
     if not splits or min(splits.values()) < 0:
-        raise UserError("give at least one of --train, --val, --test a number above 0")
+        raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
-        dataset = generate(output, seed, splits, progress=advance)
+        dataset = generate(output, seed, splits, level, progress=advance)
     click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
 
 
@@ -204,11 +273,14 @@ def workbench(output: Path, seed: int, train_: int, val: int, test: int) -> None
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-def practice(output: Path, seed: int, count: int) -> None:
+@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
+def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> None:
     """Generate reading practice: dense dialogue over a blank video (train it without decisions and states)."""
     from prospect_core.workbench.practice import make_practice
 
-    make_practice(output, seed, count)
+    if steps[0] > steps[1]:
+        raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
+    make_practice(output, seed, count, steps)
     click.echo(f"{output}: train {count} episodes")
 
 

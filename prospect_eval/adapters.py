@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.errors import UserError
+from prospect_core.errors import UserError, choose
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
-from prospect_eval.baselines import baseline
+from prospect_eval.baselines import BASELINES, baseline
+from prospect_eval.keyholes import KEYHOLES, keyhole
 
 Predict = Callable[[Episode], tuple[EpisodeRecord, EpisodeTiming]]
 
@@ -42,7 +43,8 @@ def open_predictor(
     if ckpt.startswith("baseline:"):
         if strategy != "none" or budget is not None or (speaking_threshold, update_threshold) != (None, None):
             raise UserError(f"--ckpt {ckpt}: a baseline has no context, strategy, budget or threshold; leave those out")
-        make = baseline(ckpt.removeprefix("baseline:"), episodes)
+        name = choose("baseline", ckpt.removeprefix("baseline:"), (*BASELINES, *KEYHOLES))
+        make = keyhole(name) if name in KEYHOLES else baseline(name, episodes)
 
         def predict(episode: Episode) -> tuple[EpisodeRecord, EpisodeTiming]:
             begin = time.perf_counter()

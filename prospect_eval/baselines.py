@@ -3,7 +3,8 @@
     prospect-eval run --ckpt baseline:oracle --suite workbench
 
 Speakers: ``silent``, ``always_talk``, ``periodic`` (at its best rate), ``rate_matched_random``, ``reply_to_user``;
-trackers: ``never_update``, ``linear_schedule``; ``oracle`` repeats the reference.
+trackers: ``never_update``, ``linear_schedule``; ``oracle`` repeats the reference. These stand in every table; the
+workbench's observers (`prospect_eval.keyholes`) are run by name only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from prospect_core.errors import choose
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
-from prospect_core.timeline import STEP_STATES, DialogState, Episode
+from prospect_core.timeline import STEP_STATES, Episode, StepState
 from prospect_eval.matching import match_events
 
 TEXT = "Go on with the next step."
@@ -122,9 +123,14 @@ def baseline(name: str, episodes: Sequence[Episode]) -> Callable[[Episode], Epis
 
 
 def make_record(
-    model: str, episode: Episode, speech: list[tuple[int, str]], transitions: list[tuple[int, str, str]]
+    model: str,
+    episode: Episode,
+    speech: list[tuple[int, str]],
+    transitions: list[tuple[int, str, str]],
+    believed: Sequence[Sequence[StepState]] | None = None,
 ) -> EpisodeRecord:
-    """A record of certain decisions: probabilities are 0 or 1, the state head says what is tracked."""
+    """A record of certain decisions: probabilities are 0 or 1. The state head says what is tracked, or, where given,
+    what is ``believed`` after each frame."""
     spoken, changed = {f for f, _ in speech}, {f for f, _, _ in transitions}
     record = EpisodeRecord(
         schema=SCHEMA,
@@ -136,14 +142,12 @@ def make_record(
         utterances=tuple(PredictedUtterance(frame, text) for frame, text in speech),
         transitions=tuple(PredictedTransition(f, s, c) for f, s, c in transitions),  # type: ignore[arg-type]
     )
-    states = dict(record.tracked_states())
-    now = states[episode.start_frame - 1]
-    probs = []
-    for frame in range(episode.start_frame, episode.end_frame):
-        now = states.get(frame, now)
-        probs.append(_one_hot(now))
-    return replace(record, state_probs=tuple(probs))
+    if believed is None:
+        states = dict(record.tracked_states())
+        now = states[episode.start_frame - 1]
+        believed = [(now := states.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
+    return replace(record, state_probs=tuple(map(_one_hot, believed)))
 
 
-def _one_hot(state: DialogState) -> tuple[tuple[float, float, float], ...]:
-    return tuple(tuple(float(s == name) for name in STEP_STATES) for s in state.states)  # type: ignore[misc]
+def _one_hot(states: Sequence[StepState]) -> tuple[tuple[float, float, float], ...]:
+    return tuple(tuple(float(s == name) for name in STEP_STATES) for s in states)  # type: ignore[misc]

@@ -93,13 +93,59 @@ def test_dst_clips_round_trip_and_the_time_wins_where_the_anchor_contradicts_it(
 
 
 def test_an_episode_of_ours_survives_both_formats(world):
+    for episode in world.episodes("test"):
+        assert from_prepared(json.loads(json.dumps(to_prepared(episode)))).validate() == episode
+        clip = from_dst_clip(json.loads(dump(to_dst_clip(episode)))).validate()
+        assert clip.transitions() == episode.transitions()
+        assert clip.task.steps == episode.task.steps
+
+
+def test_a_clip_of_ours_with_its_frames_and_state_survives_too(world):
     episode = max(world.episodes("test"), key=lambda e: len(e.events))
-    prepared = from_prepared(json.loads(dump(to_prepared(episode)))).validate()
-    assert [(u.frame, u.text) for u in prepared.utterances()] == [(u.frame, u.text) for u in episode.utterances()]
-    assert [(f, e.text) for f, e in prepared.user_turns()] == [(f, e.text) for f, e in episode.user_turns()]
-    clip = from_dst_clip(json.loads(dump(to_dst_clip(episode)))).validate()
-    assert clip.transitions() == episode.transitions()
-    assert clip.task.steps == episode.task.steps
+    clip = episode.window(30, 120)
+    assert clip.initial is not None
+    assert from_prepared(json.loads(json.dumps(to_prepared(clip)))) == clip
+
+
+def test_what_others_see_of_our_rows_is_all_there(world):
+    """Without our extras the row gives the same turns on the same frames, as ProAssist's own reader takes them."""
+    episode = max(world.episodes("test"), key=lambda e: len(e.events))
+    row = to_prepared(episode)
+    del row["metadata"]["prospect"]
+    plain = from_prepared(row).validate()
+    assert [(u.frame, u.text) for u in plain.utterances()] == [(u.frame, u.text) for u in episode.utterances()]
+    assert [(f, e.text) for f, e in plain.user_turns()] == [(f, e.text) for f, e in episode.user_turns()]
+    assert [e.progress for e in plain.events] == [e.progress for e in episode.events if e.kind != "transition"]
+
+
+def test_a_row_that_contradicts_its_extras_is_refused(world):
+    row = to_prepared(next(world.episodes("test")))
+    turns = [t for t in row["conversation"] if t["role"] != "frames"]
+    for conversation in (turns, row["conversation"][:-4], [*row["conversation"], turns[-1]]):
+        with pytest.raises(UserError, match=r"metadata\.prospect"):
+            from_prepared({**row, "conversation": conversation})
+
+
+def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, capsys):
+    from prospect_core.cli import main
+    from prospect_core.data.dataset import Dataset
+
+    for args in (["export", world.root, "--output", tmp_path / "rows"],
+                 ["import", tmp_path / "rows", "--output", tmp_path / "back"],
+                 ["export", world.root, "--output", tmp_path / "clips", "--format", "dst"]):  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main(["data", *map(str, args)])
+        assert stop.value.code == 0
+    back = Dataset.open(tmp_path / "back")
+    assert set(back.splits) == set(world.splits)
+    assert all(list(back.episodes(s)) == list(world.episodes(s)) for s in world.splits)
+    assert len(json.loads((tmp_path / "clips" / "test.json").read_text())) == 6
+    for args, text in ((["export", world.root, "--output", tmp_path / "rows"], "exists already"),
+                       (["export", world.root, "--output", tmp_path / "x", "--format", "csv"], "dst, proassist")):  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            main(["data", *map(str, args)])
+        assert stop.value.code == 2
+        assert text in capsys.readouterr().err
 
 
 def test_an_initial_state_comes_in_and_goes_out():

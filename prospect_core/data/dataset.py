@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -201,13 +201,19 @@ def find_problems(dataset: Dataset, progress: Callable[[str], None] = lambda _: 
 
 
 def statistics(dataset: Dataset, split: str) -> dict[str, Any]:
-    """Counts and rates of one split: episodes, videos, hours, turns, speaking share of frames, steps, transitions."""
-    episodes = list(dataset.episodes(split))
+    """`describe` of one split."""
+    return describe(list(dataset.episodes(split)))
+
+
+def describe(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Counts and rates: episodes, videos, hours, turns, words, speaking share of frames, steps, transitions."""
     if not episodes:
         return {"episodes": 0}
     utterances = [e.utterances() for e in episodes]
     frames = [e.num_frames for e in episodes]
     words = [len(u.text.split()) for us in utterances for u in us]
+    asked = [len(e.text.split()) for episode in episodes for _, e in episode.user_turns()]
+    told = [len(e.progress.split()) for episode in episodes for e in episode.events if e.progress]
     length = {e.video: e.num_frames / e.fps for e in episodes}
     return {
         "episodes": len(episodes),
@@ -219,6 +225,8 @@ def statistics(dataset: Dataset, split: str) -> dict[str, Any]:
         "assistant turns an episode (mean)": round(mean(len(us) for us in utterances), 2),
         "user turns an episode (mean)": round(mean(len(e.user_turns()) for e in episodes), 2),
         "words an assistant turn (mean)": round(mean(words), 2) if words else None,
+        "words a user turn (mean)": round(mean(asked), 2) if asked else None,
+        "words a progress summary (mean)": round(mean(told), 2) if told else None,
         "speaking frames (%)": round(100 * sum(len(us) for us in utterances) / sum(frames), 2),
         "responsive turns (%)": round(100 * sum(u.responsive for us in utterances for u in us) / max(1, len(words)), 1),
         "user types": dict(sorted(Counter(e.user_type or "-" for e in episodes).items())),

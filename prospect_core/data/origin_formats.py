@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prospect_core.data.origin_extras import KEY, extras, restore
 from prospect_core.errors import DataError, UserError
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError, frame_floor
 
@@ -96,7 +97,7 @@ def from_prepared(row: dict[str, Any]) -> Episode:
             raise UserError(f"turn {position} has role {role!r}; known: system, frames, user, assistant")
     user = meta.get("user_id") or meta.get("user_type") or "user"
     kept = {key: value for key, value in row.items() if key not in ("conversation",)}
-    return Episode(
+    episode = Episode(
         id=f"{row['video_uid']}.{user}.{row.get('clip_idx', 0)}",
         video=row["frames_file"],
         fps=row["fps"],
@@ -110,10 +111,11 @@ def from_prepared(row: dict[str, Any]) -> Episode:
         summary=meta.get("progress") or "",
         meta={"origin": json.dumps({"row": kept, "systems": systems})},
     )
+    return restore(episode, meta[KEY]) if KEY in meta else episode
 
 
 def to_prepared(episode: Episode) -> dict[str, Any]:
-    """The Episode as a prepared row (transitions have no place in that format and are left out)."""
+    """The Episode as a prepared row; what that format has no place for stands in its metadata (`origin_extras`)."""
     origin = _origin(episode)
     systems = dict(origin.get("systems", [[0, "You are a proactive assistant: watch the user and help unasked."]]))
     turns: list[dict[str, Any]] = []
@@ -165,6 +167,7 @@ def to_prepared(episode: Episode) -> dict[str, Any]:
             "has_summary": bool(episode.summary),
             "summary_only": False,
             "quality": 0.0,
+            KEY: extras(episode),
         },
     }
 

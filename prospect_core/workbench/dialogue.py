@@ -1,152 +1,186 @@
-"""What is said: reference events of one video for one type of user, with slots and accepted answers.
+"""What is said: the reference events of one video for one type of user, with slots and accepted answers.
 
-    python -c "import random; from prospect_core.workbench.dialogue import write_events; help(write_events)"
+    python -c "from prospect_core.workbench.generate import make_video; [print(e.time, e.label) for e in make_video(0, 'train', 0)[0][2].events]"
 
-Three types of user: ``no_talk`` only states the goal, ``talk_some`` asks about one question, ``talk_more`` about three.
+Three types of user: ``no_talk`` only states the goal; ``talk_some`` asks one question; ``talk_more`` one on the
+present, one on the past and one on the remainder, and makes a remark.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from prospect_core.timeline import DialogState, Event, sort_events
-from prospect_core.workbench.physics import Plan
-from prospect_core.workbench.tasks import Thing
+from prospect_core.workbench.phrases import number_word, phrase
+from prospect_core.workbench.physics import Happening, Plan
+from prospect_core.workbench.questions import Ask, ask_plan
+from prospect_core.workbench.tasks import Assignment
 
 USER_TYPES = ("no_talk", "talk_some", "talk_more")
-QUESTIONS = {"no_talk": 0, "talk_some": 1, "talk_more": 3}
-NUMBERS = ("none", "one", "two", "three", "four", "five", "six")
-
-GOALS = ("I want to tidy up the table.", "Help me to tidy up the table.", "Let us tidy up the table.")
-FIRST = ("Start with the {name}, put it in the {place}.", "First, put the {name} in the {place}.")
-NEXT = ("Good, next put the {name} in the {place}.", "Well done, now put the {name} in the {place}.")
-DONE = ("Great, everything is put away.", "Well done, that was the last one.")
-WRONG = ("Stop, leave the {name} on the table.", "The {name} stays on the table.")
-REOPENED = (
-    "You took the {name} out, put it back in the {place}.",
-    "The {name} belongs in the {place}, put it back.",
-)
-ASK = {
-    "present": ("What should I do now?", "What comes next?"),
-    "past": ("Did I already put the {name} away?", "Is the {name} put away already?"),
-    "remainder": ("How many are left?", "How many things are left to do?"),
+REMINDER_S = 8.0
+_MISHAPS = {
+    "wrong_thing": ("wrong_thing", "initiative|correction"),
+    "wrong_place": ("wrong_place", "initiative|correction"),
+    "reopen": ("reopened", "initiative|correction"),
+    "aside": ("aside", "initiative|info_sharing"),
 }
-ANSWER_NEXT = ("Put the {name} in the {place}.", "Now the {name}, it goes in the {place}.")
-ANSWER_YES = ("Yes, the {name} is put away.", "Yes, you did.")
-ANSWER_NO = ("No, the {name} is still on the table.", "No, not yet.")
-ANSWER_LEFT = ("{count} left.", "There are {count} left.")
 
 
-def write_events(rng: random.Random, plan: Plan, user_type: str) -> tuple[Event, ...]:
-    """Transitions of the plan, what the user says, and what a good assistant says, in canonical order."""
-    task = plan.task.as_task()
-    events: list[Event] = []
-    state = DialogState.initial(task)
-    asked = _ask_times(rng, plan, QUESTIONS[user_type])
+def write_events(rng: random.Random, plan: Plan, user_type: str, number: int, unseen: bool) -> tuple[Event, ...]:
+    """Transitions of the plan, what the user says, and what a good assistant says, in canonical order.
 
-    def say(time: float, options: Sequence[str], labels: str, thing: Thing | None = None, **slots: str) -> None:
-        text = rng.choice(options)
-        words = dict(slots)
-        if thing is not None:
-            slots = {"object": thing.name, **slots}
-            words |= {"name": thing.name, "place": thing.place}
-        text = text.format(**words)
-        text = text[0].upper() + text[1:]
-        events.append(Event(f"a{len(events)}", time, "assistant", text, labels=labels, slots=slots,
-                            progress=_progress(plan, state, time)))  # fmt: skip
+    ``number`` is the video's: kinds of questions and their answers take turns over videos. With ``unseen``, paraphrases
+    that are held out occur too.
+    """
+    return _Writer(rng, plan, unseen).write(user_type, number)
 
-    def move(step: int, change: str, time: float) -> None:
-        nonlocal state
-        event = Event(f"d{len(events)}", time, "transition", step=f"S{step + 1}", change=change)  # type: ignore[arg-type]
-        events.append(event)
-        state = state.apply(event.step, change, time)  # type: ignore[arg-type]
 
-    def instruct(time: float, options: Sequence[str], labels: str) -> None:
-        following = next_step(state)
+@dataclass
+class _Writer:
+    rng: random.Random
+    plan: Plan
+    unseen: bool
+
+    def __post_init__(self) -> None:
+        self.task = self.plan.assignment
+        self.events: list[Event] = []
+        self.state = DialogState.initial(self.task.as_task())
+
+    def write(self, user_type: str, number: int) -> tuple[Event, ...]:
+        """All events of one episode."""
+        hello = round(self.rng.uniform(0.6, 2.4), 1)
+        self._user(hello, phrase(self.rng, "goal", self.unseen, goal=self.task.goal))
+        self._instruct(round(hello + 0.5, 1), "first", "responsive|instruction")
+        asks = ask_plan(self.rng, self.plan, user_type, number)
+        moments = [(h.time, partial(self._notice, h)) for h in self.plan.happenings]
+        moments += [(a.time, partial(self._answer, a)) for a in asks]
+        moments += [(time, partial(self._remind, time)) for time in reminders(self.plan, [a.time for a in asks])]
+        for _, tell in sorted(moments, key=lambda moment: moment[0]):
+            tell()
+        return sort_events(self.events)
+
+    def _notice(self, happening: Happening) -> None:
+        kind, time = happening.kind, happening.time
+        if kind in ("start", "complete", "reopen"):
+            step = f"S{happening.job + 1}"
+            self.events.append(Event(self._id("d"), time, "transition", step=step, change=kind))
+            self.state = self.state.apply(step, kind, time)
+        if kind == "complete":
+            self._instruct(time, "next", "initiative|instruction,feedback")
+        elif kind != "start":
+            intent, labels = _MISHAPS[kind]
+            if happening.job < 0:
+                name = self.task.looks[happening.thing].name
+                self._say(time, intent, labels, {"object": name}, name=name)
+            else:
+                words = {"wrong": happening.place} if happening.place else {}
+                self._say(time, intent, labels, self._slots(happening.job), todo=self._todo(happening.job), **words)
+
+    def _instruct(self, time: float, intent: str, labels: str) -> None:
+        following = next_step(self.state)
         if following is None:
-            say(time, DONE, "initiative|feedback")
+            self._say(time, "finished", "initiative|feedback", {})
         else:
-            thing = plan.task.things[following]
-            say(time, options, labels, thing, step=f"S{following + 1}", place=thing.place)
+            self._say(time, intent, labels, self._slots(following), todo=self._todo(following))
 
-    hello = round(rng.uniform(0.6, 2.4), 1)
-    events.append(Event("u0", hello, "user", rng.choice(GOALS)))
-    instruct(round(hello + 0.5, 1), FIRST, "responsive|instruction")
-    for act in plan.acts:
-        while asked and asked[0] < act.grasp:
-            _question(rng, events, plan, task, state, asked.pop(0), say, instruct)
-        if act.kind == "wrong":
-            say(act.grasp, WRONG, "initiative|correction", plan.task.others[act.thing - len(plan.task.things)])
-        elif act.kind == "put":
-            move(act.thing, "start", act.grasp)
-            move(act.thing, "complete", act.release)
-            instruct(act.release, NEXT, "initiative|instruction,feedback")
-        elif act.kind == "take_out":
-            thing = plan.task.things[act.thing]
-            move(act.thing, "reopen", act.grasp)
-            say(
-                act.grasp,
-                REOPENED,
-                "initiative|correction",
-                thing,
-                step=f"S{act.thing + 1}",
-                place=thing.place,
-            )
-            move(act.thing, "complete", act.release)
-            instruct(act.release, NEXT, "initiative|instruction,feedback")
-    return sort_events(events)
+    def _remind(self, time: float) -> None:
+        if next_step(self.state) is not None:
+            self._instruct(time, "remind", "initiative|instruction")
 
+    def _answer(self, ask: Ask) -> None:
+        reply = round(ask.time + 0.5, 1)
+        words = {key: self.task.phrase(job) for key, job in zip(("one", "two"), ask.jobs, strict=False)}
+        if ask.intent == "ask_first":
+            words = {key: f"the {self._name(job)}" for key, job in zip(("one", "two"), ask.jobs, strict=True)}
+        if ask.intent == "ask_done":
+            words = {"todo": self._todo(ask.jobs[0])}
+        about = {"steps": " ".join(f"S{job + 1}" for job in ask.jobs)} if ask.jobs else {}
+        accepted, question = self._accepted(ask), ask.kind
+        text = phrase(self.rng, ask.intent, self.unseen, **words)
+        self._user(ask.time, text, question, accepted, about)
+        if ask.intent == "ask_present":
+            self._instruct(reply, "answer_next", "responsive|instruction")
+        elif ask.intent == "ask_done":
+            yes = accepted[0] == "yes"
+            slots = {**self._slots(ask.jobs[0]), "answer": accepted[0]}
+            self._say(reply, "answer_yes" if yes else "answer_no", "responsive|info_sharing", slots)
+        elif ask.intent == "ask_first":
+            self._say(reply, "answer_first", "responsive|info_sharing", {"object": accepted[0]}, name=accepted[0])
+        elif ask.intent == "ask_left":
+            self._say(reply, "answer_left", "responsive|info_sharing", {"count": accepted[0]}, count=accepted[0])
+        elif ask.intent == "thanks":
+            self._say(reply, "welcome", "responsive|other", {})
+        else:
+            count = number_word(sum(s == "completed" for s in self.state.states))
+            self._say(reply, "praise", "responsive|feedback,info_sharing", {"count": count}, count=count)
 
-def _question(rng, events, plan, task, state, time, say, instruct) -> None:
-    """Append one user question and its answer, with the values that answer it."""
-    kind = rng.choice(("present", "past", "past", "remainder"))
-    done = [k for k in range(len(task.steps)) if state.states[k] == "completed"]
-    open_ = [k for k in range(len(task.steps)) if state.states[k] == "not_started"]
-    if not open_ or (kind == "past" and not done):
-        kind = "remainder"
-    reply = round(time + 0.5, 1)
-    number = len(events)
-    if kind == "past":
-        yes = rng.random() < 0.5
-        thing = plan.task.things[rng.choice(done if yes else open_)]
-        events.append(_user(number, time, rng.choice(ASK[kind]).format(name=thing.name), kind, "yes" if yes else "no"))
-        say(
-            reply,
-            ANSWER_YES if yes else ANSWER_NO,
-            "responsive|info_sharing",
-            thing,
-            answer="yes" if yes else "no",
+    def _accepted(self, ask: Ask) -> tuple[str, ...]:
+        """The values that answer a question; a remark has none."""
+        if ask.intent == "ask_present":
+            following = next_step(self.state)
+            return (self.task.phrase(following),) if following is not None else ("done",)
+        if ask.intent == "ask_done":
+            return ("yes" if self.state.states[ask.jobs[0]] == "completed" else "no",)
+        if ask.intent == "ask_first":
+            order = [step for step, _ in self.state.completions]
+            return (self._name(min(ask.jobs, key=lambda job: order.index(f"S{job + 1}"))),)
+        if ask.intent == "ask_left":
+            left = sum(s != "completed" for s in self.state.states)
+            return number_word(left), str(left)
+        return ()
+
+    def _slots(self, job: int | None) -> dict[str, str]:
+        assert job is not None
+        todo = self.task.jobs[job]
+        slots = {"step": f"S{job + 1}", "verb": todo.verb, "object": self._name(job)}
+        return slots | ({"place": todo.place} if todo.place else {})
+
+    def _todo(self, job: int | None) -> str:
+        assert job is not None
+        return self.task.phrase(job)
+
+    def _name(self, job: int) -> str:
+        return self.task.things[self.task.jobs[job].thing].name
+
+    def _say(self, time: float, intent: str, labels: str, slots: dict[str, str], **words: str) -> None:
+        text = phrase(self.rng, intent, self.unseen, **words)
+        progress = progress_summary(self.task, self.state)
+        self.events.append(Event(self._id("a"), time, "assistant", text, labels=labels, slots=slots, progress=progress))
+
+    def _user(self, time: float, text: str, question: str = "", accepted: Sequence[str] = (), slots=None) -> None:
+        self.events.append(
+            Event(self._id("u"), time, "user", text, question=question, accepted=tuple(accepted), slots=slots or {})
         )
-    elif kind == "present":
-        following = next_step(state)
-        assert following is not None
-        events.append(_user(number, time, rng.choice(ASK[kind]), kind, plan.task.things[following].name))
-        instruct(reply, ANSWER_NEXT, "responsive|instruction")
-    else:
-        left = sum(s != "completed" for s in state.states)
-        events.append(_user(number, time, rng.choice(ASK[kind]), kind, NUMBERS[left], str(left)))
-        say(reply, ANSWER_LEFT, "responsive|info_sharing", None, count=NUMBERS[left])
+
+    def _id(self, tag: str) -> str:
+        return f"{tag}{len(self.events)}"
 
 
-def _user(number: int, time: float, text: str, kind: str, *accepted: str) -> Event:
-    return Event(f"u{number}", time, "user", text, question=kind, accepted=accepted)
-
-
-def _ask_times(rng: random.Random, plan: Plan, count: int) -> list[float]:
-    """Moments in quiet gaps after the first act, far enough from what comes before and after."""
-    gaps = [(a + 1.2, b - 1.0) for a, b in plan.gaps()[1:] if b - a > 2.6]
-    chosen = rng.sample(gaps, min(count, len(gaps)))
-    return sorted(round(rng.uniform(a, b), 1) for a, b in chosen)
+def reminders(plan: Plan, asked: Sequence[float]) -> list[float]:
+    """Moments at which, in a pause, nothing has been done and nothing said for `REMINDER_S` seconds: one a pause at most."""
+    out = []
+    for begin, end in plan.quiet[1:]:
+        since = max([begin, *(time + 0.5 for time in asked if begin <= time <= end)])
+        if since + REMINDER_S <= end - 0.6:
+            out.append(round(since + REMINDER_S, 1))
+    return out
 
 
 def next_step(state: DialogState) -> int | None:
-    """The first step in the listed order that is not completed."""
+    """The first step in the listed order that is not completed: what the assistant names."""
     return next((k for k, s in enumerate(state.states) if s != "completed"), None)
 
 
-def _progress(plan: Plan, state: DialogState, time: float) -> str:
-    names = [thing.name for thing in plan.task.things]
-    done = ", ".join(n for n, s in zip(names, state.states, strict=True) if s == "completed") or "nothing"
-    left = ", ".join(n for n, s in zip(names, state.states, strict=True) if s != "completed") or "nothing"
-    return f"{time:g} s. Done: {done}. Left: {left}."
+def progress_summary(task: Assignment, state: DialogState) -> str:
+    """What has been done, in its order, what is under way, and how much is left; nothing that a stream could not know."""
+    phrases = [task.phrase(k) for k in range(len(task.jobs))]
+    done = "; ".join(phrases[state.step_ids.index(step)] for step, _ in state.completions)
+    begun = "; ".join(p for p, s in zip(phrases, state.states, strict=True) if s == "in_progress")
+    left = sum(s != "completed" for s in state.states)
+    parts = [f"The goal is to {task.goal}.", f"Done in this order: {done}." if done else "Nothing is done yet."]
+    if begun:
+        parts.append(f"Begun: {begun}.")
+    return " ".join([*parts, f"{number_word(left)} left.".capitalize()])

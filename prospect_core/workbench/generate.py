@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,41 +18,55 @@ from pathlib import Path
 from prospect_core import __version__
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.errors import UserError
+from prospect_core.errors import UserError, choose
 from prospect_core.timeline import Episode, frame_ceil
 from prospect_core.workbench.dialogue import USER_TYPES, write_events
-from prospect_core.workbench.physics import plan
+from prospect_core.workbench.levels import LEVELS, SPLITS
+from prospect_core.workbench.person import act_out
+from prospect_core.workbench.physics import Plan
 from prospect_core.workbench.tasks import sample_task
 
 #: a change of what is generated from the same seed must change this
-WORLD_VERSION = "1"
-SPLITS: dict[str, int] = {"train": 240, "val": 20, "test": 60}
+WORLD_VERSION = "2"
 FPS = 2
+_NAME = re.compile(r"videos/(?P<split>[a-z_]+)-(?P<seed>-?\d+)-(?P<number>\d+)(-(?P<level>[a-z]+))?\.mp4")
 
 
 def generate(
     root: Path,
     seed: int = 0,
     splits: Mapping[str, int] | None = None,
+    level: str | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """Write videos and annotation under ``root``, which must not exist yet; appears whole or not at all."""
-    counts = dict(SPLITS if splits is None else splits)
+    """Write videos and annotation under ``root``, which must not exist yet; appears whole or not at all.
+
+    ``splits`` gives videos a split (default: train, val and test as `levels.SPLITS` has them), ``level`` another
+    difficulty for all of them.
+    """
+    counts = dict({name: SPLITS[name].videos for name in ("train", "val", "test")} if splits is None else splits)
+    for split in counts:
+        choose("split", split, SPLITS)
+    if level is not None:
+        choose("level", level, LEVELS)
     if root.exists():
         raise UserError(f"{root} exists already; choose another folder or delete it first")
     root.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
     try:
         (scratch / "videos").mkdir()
-        jobs = [(scratch, seed, split, k) for split, count in counts.items() for k in range(count)]
-        rows: dict[str, list[Episode]] = {split: [] for split in counts}
+        jobs = [(scratch, seed, split, k, level) for split, count in counts.items() for k in range(count)]
+        # the longest first, so that no process is left with a long one at the end
+        jobs.sort(key=lambda job: -minutes_of(job[2], job[3]))
+        made: dict[tuple[str, int], list[Episode]] = {}
         context = get_context("spawn")
         with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-            for done, (split, episodes) in enumerate(pool.map(_make_video, jobs), 1):
-                rows[split] += episodes
-                progress(done, len(jobs))
-        meta = {"seed": str(seed), "world": WORLD_VERSION}
+            for job, episodes in zip(jobs, pool.map(_make_video, jobs), strict=True):
+                made[job[2], job[3]] = episodes
+                progress(len(made), len(jobs))
+        rows = {split: [e for k in range(count) for e in made[split, k]] for split, count in counts.items()}
+        meta = {"seed": str(seed), "world": WORLD_VERSION} | ({"level": level} if level else {})
         write_dataset(scratch, "workbench", f"{WORLD_VERSION}.{seed}", FPS, rows, f"prospect {__version__}", meta)
         scratch.chmod(0o755)
         scratch.rename(root)
@@ -64,35 +79,65 @@ def generate(
 def cached(split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
     """The built-in set of one split from the cache folder, generated on first use."""
     root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}"
-    return Dataset.open(root) if root.exists() else generate(root, seed, {split: SPLITS[split]}, progress=progress)
+    if root.exists():
+        return Dataset.open(root)
+    return generate(root, seed, {split: SPLITS[split].videos}, progress=progress)
 
 
-def make_episodes(seed: int, split: str, number: int) -> tuple[list[Episode], object]:
-    """The episodes of one video (one a user type) and its plan; nothing is written."""
+def minutes_of(split: str, number: int) -> float:
+    """How long a video of a split is meant to be; 0 where the task alone decides."""
+    minutes = SPLITS[split].minutes
+    return minutes[number % len(minutes)] if minutes else 0
+
+
+def steps_in_task(rng: random.Random, span: tuple[int, int]) -> int:
+    """A number of steps; short tasks are more frequent than long ones."""
+    low, high = span
+    return round(rng.triangular(low, high, low + (high - low) / 5))
+
+
+def make_video(seed: int, split: str, number: int, level: str | None = None) -> tuple[list[Episode], Plan]:
+    """The episodes of one video (one a user type) and what it shows; nothing is written."""
+    spec = SPLITS[split]
+    difficulty = LEVELS[level or spec.level]
     rng = random.Random(f"workbench/{WORLD_VERSION}/{seed}/{split}/{number}")
-    video_plan = plan(rng, sample_task(rng))
-    name = f"{split}-{seed}-{number:04d}"
+    assignment = sample_task(rng, steps_in_task(rng, spec.steps), rng.randint(*difficulty.clutter), spec.unseen_tasks)
+    plan = act_out(rng, assignment, difficulty, minutes_of(split, number))
+    name = f"{split}-{seed}-{number:04d}" + (f"-{level}" if level else "")
     episodes = [
         Episode(
             id=f"{name}.{user_type}",
             video=f"videos/{name}.mp4",
             fps=FPS,
             start_frame=0,
-            end_frame=frame_ceil(video_plan.duration, FPS),
-            task=video_plan.task.as_task(),
-            events=write_events(rng, video_plan, user_type),
+            end_frame=frame_ceil(plan.duration, FPS),
+            task=assignment.as_task(),
+            events=write_events(rng, plan, user_type, number, spec.unseen_phrases),
             user_type=user_type,
             dataset="workbench",
         ).validate()
         for user_type in USER_TYPES
     ]
-    return episodes, video_plan
+    return episodes, plan
 
 
-def _make_video(job: tuple[Path, int, str, int]) -> tuple[str, list[Episode]]:
+def plan_of(episode: Episode) -> Plan:
+    """What the video of a workbench episode shows, made again from its name; other episodes are a `UserError`."""
+    match = _NAME.fullmatch(episode.video)
+    if episode.dataset == "workbench" and match and match["split"] in SPLITS:
+        level = match["level"]
+        episodes, plan = make_video(int(match["seed"]), match["split"], int(match["number"]), level)
+        if episode in episodes:
+            return plan
+    raise UserError(
+        f"{episode.id}: not an episode of this version's workbench; what a video shows is known for those only"
+    )
+
+
+def _make_video(job: tuple[Path, int, str, int, str | None]) -> list[Episode]:
     from prospect_core.workbench.render import write_video
 
-    root, seed, split, number = job
-    episodes, video_plan = make_episodes(seed, split, number)
-    write_video(video_plan, root / episodes[0].video)  # type: ignore[arg-type]
-    return split, episodes
+    root, seed, split, number, level = job
+    episodes, plan = make_video(seed, split, number, level)
+    write_video(plan, root / episodes[0].video)
+    return episodes

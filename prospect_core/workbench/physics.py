@@ -1,152 +1,221 @@
-"""What happens when: the acts of one video, and the scene at any moment as a pure function of time.
+"""What a video shows: a plan of hand, gaze and effects, and the scene at any moment as a pure function of time.
 
-    python -c "import random; from prospect_core.workbench.physics import *; from prospect_core.workbench.tasks import sample_task; \
-r = random.Random(0); p = plan(r, sample_task(r)); print(p.duration, [a.kind for a in p.acts])"
+    python -c "from prospect_core.workbench.generate import make_video; from prospect_core.workbench.physics import scene_at; \
+print(scene_at(make_video(0, 'train', 0)[1], 20.0))"
 
-A step starts at the grasp of its thing and is complete at its release in the right place, where the thing disappears
-from view: what is done cannot be read off a later picture.
+The bench is wider than the view. A thing stands in its slot, lies in the drawer, is held, is put away in a place, or
+stands under a bowl; tools lie in slots of their own. Coordinates are pixels of the bench, x to the right, y down.
 """
 
 from __future__ import annotations
 
 import math
-import random
+from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from typing import Literal
 
-from prospect_core.workbench.tasks import PLACES, TablewareTask
+from prospect_core.workbench.tasks import PLACES, Assignment
 
-SIZE = 160
-PLACE_XY = {place: (32.0 + 48.0 * k, 34.0) for k, place in enumerate(PLACES)}
-SLOT_XY = [(28.0 + 35.0 * (k % 4), 86.0 + 38.0 * (k // 4)) for k in range(8)]
-REST_XY = (80.0, 205.0)
-
-ActKind = Literal["put", "wrong", "take_out", "wander"]
 Point = tuple[float, float]
+Item = int | str
+EffectKind = Literal["take", "lay", "away", "cut", "cover", "uncover", "open", "close"]
+HappeningKind = Literal["start", "complete", "reopen", "wrong_thing", "wrong_place", "aside"]
+
+VIEW = 160
+COLUMN, ROWS, BACK = 40.0, (88.0, 128.0), 34.0
+TOOL_ITEMS = ("cloth", "knife", "bowl")
+REST_Y = 225.0
 
 
 @dataclass(frozen=True)
-class Act:
-    """One thing the hands do: reach until ``grasp``, hold until ``release``, withdraw until ``end`` (seconds).
+class Key:
+    """Where the hand (or the gaze) is at a moment, and how high (0 down on the bench, 1 up); smooth in between."""
 
-    ``put``: a thing goes to its place. ``wrong``: one that does not belong is lifted and set down again.
-    ``take_out``: one that was put away is taken out and put back. ``wander``: an empty hand moves about.
-    """
+    time: float
+    x: float
+    y: float
+    z: float
 
-    kind: ActKind
-    thing: int
-    begin: float
-    grasp: float
-    release: float
-    end: float
-    way: tuple[Point, ...] = ()
+
+@dataclass(frozen=True)
+class Effect:
+    """A change of the world: an item (a thing's index or a tool) is taken, laid on the bench, put ``away`` in a place,
+    cut, covered, uncovered; the drawer opens or closes."""
+
+    time: float
+    kind: EffectKind
+    item: Item = ""
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What a good assistant notices: a change of a job, a wrong thing or place, or a job that was set aside."""
+
+    time: float
+    kind: HappeningKind
+    job: int = -1
+    thing: int = -1
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that happens in one video; ``slots`` are where the things stand at first, by index into things + others."""
+    """Everything that one video shows. ``slots[i]`` is the slot of thing ``i``, then of cloth, knife and bowls."""
 
-    task: TablewareTask
-    acts: tuple[Act, ...]
+    assignment: Assignment
     slots: tuple[int, ...]
+    in_drawer: tuple[int, ...]
+    hand: tuple[Key, ...]
+    gaze: tuple[Key, ...]
+    effects: tuple[Effect, ...]
+    happenings: tuple[Happening, ...]
+    quiet: tuple[tuple[float, float], ...]
     duration: float
-    sway: tuple[float, ...]
-    light: tuple[float, ...]
+    look: Look
 
-    def gaps(self) -> list[tuple[float, float]]:
-        """Times between acts in which nothing happens to any step: (begin, end) in seconds."""
-        begins = [0.0, *(act.end for act in self.acts if act.kind != "wander")]
-        ends = [*(act.begin for act in self.acts if act.kind != "wander"), self.duration]
-        return list(zip(begins, ends, strict=True))
+    @property
+    def columns(self) -> int:
+        return columns_for(self.assignment)
+
+    @property
+    def width(self) -> float:
+        """Width of the bench in pixels."""
+        return COLUMN * self.columns
+
+    def slot_xy(self, item: Item) -> Point:
+        """Where an item has its slot."""
+        things = len(self.assignment.looks)
+        slot = self.slots[item if isinstance(item, int) else things + TOOL_ITEMS.index(item)]
+        return slot_point(slot, self.columns)
+
+    def place_xy(self, place: str) -> Point:
+        """Where a container or the drawer stands, in the back of the bench."""
+        k = ("drawer", *PLACES).index(place)
+        return self.width * (k + 0.5) / (len(PLACES) + 1), BACK
+
+    @cached_property
+    def times(self) -> tuple[list[float], list[float], list[float]]:
+        """Times of the hand's keys, the gaze's keys and the effects, for bisection."""
+        return [k.time for k in self.hand], [k.time for k in self.gaze], [e.time for e in self.effects]
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The stage before any effect, and after each."""
+        things = range(len(self.assignment.looks))
+        where: dict[Item, str] = {k: "drawer" if k in self.in_drawer else "slot" for k in things}
+        where |= {"cloth": "slot", "knife": "slot"}
+        out = [Stage(dict(where), frozenset(), frozenset(), None, False)]
+        for effect in self.effects:
+            out.append(out[-1].after(effect))
+        return out
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where every item is (``slot``, ``drawer``, ``hand`` or a place), what is cut and covered, what the hand holds."""
+
+    where: dict[Item, str]
+    cut: frozenset[int]
+    covered: frozenset[int]
+    held: Item | None
+    drawer_open: bool
+
+    def after(self, effect: Effect) -> Stage:
+        """The stage once an effect has happened."""
+        where, cut, covered, held, drawer = dict(self.where), self.cut, self.covered, self.held, self.drawer_open
+        item = effect.item
+        things = {item} if isinstance(item, int) else set()
+        if effect.kind == "take":
+            held = item
+            if item != "bowl":
+                where[item] = "hand"
+        elif effect.kind in ("lay", "away"):
+            held = None
+            if item != "bowl":
+                where[item] = effect.where or "slot"
+        elif effect.kind == "cut":
+            cut = cut | things
+        elif effect.kind == "cover":
+            covered, held = covered | things, None
+        elif effect.kind == "uncover":
+            covered, held = covered - things, "bowl"
+        else:
+            drawer = effect.kind == "open"
+        return Stage(where, cut, covered, held, drawer)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a video looks: phases of the swaying head, light, lamps (time, factor), patches and jugs on the bench."""
+
+    sway: float
+    roll: float
+    zoom: float
+    phases: tuple[float, ...]
+    light: float
+    drift: float
+    tint: tuple[float, float, float]
+    lamps: tuple[tuple[float, float], ...]
+    patches: tuple[tuple[float, float, float, float, int], ...]
+    jugs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the view is: its centre on the bench, its zoom and its roll in radians."""
+
+    x: float
+    y: float
+    zoom: float
+    roll: float
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to see at one moment: things on view (index, position), the hand, and what it holds."""
+    """All there is at one moment; what of it can be seen is the renderer's matter."""
 
-    things: tuple[tuple[int, Point], ...]
-    hand: Point | None
-    held: int | None
-    shift: Point
-    light: float
-
-
-def plan(rng: random.Random, task: TablewareTask) -> Plan:
-    """Draw the acts of one video: usually in the listed order, with pauses, mistakes and now and then an undo."""
-    count = len(task.things)
-    slots = tuple(rng.sample(range(len(SLOT_XY)), count + len(task.others)))
-    order = list(range(count))
-    if rng.random() < 0.5:
-        first, second = sorted(rng.sample(range(count), 2))
-        order.insert(first, order.pop(second))
-    todo: list[tuple[ActKind, int]] = [("put", thing) for thing in order]
-    if rng.random() < 0.4:
-        todo.insert(rng.randint(1, count - 1), ("wrong", count + rng.randrange(len(task.others))))
-    if rng.random() < 0.25:
-        at = rng.randint(2, len(todo))
-        done = [thing for kind, thing in todo[:at] if kind == "put"]
-        todo.insert(at, ("take_out", rng.choice(done)))
-    acts: list[Act] = []
-    now = _tenth(rng.uniform(5.0, 8.0))
-    for kind, thing in todo:
-        if rng.random() < 0.3:
-            acts.append(_wander(rng, now))
-            now = _tenth(acts[-1].end + rng.uniform(1.0, 3.0))
-        grasp = _tenth(now + rng.uniform(1.0, 2.0))
-        release = _tenth(grasp + (rng.uniform(2.0, 3.5) if kind == "wrong" else rng.uniform(3.0, 7.0)))
-        way = ((rng.uniform(40, 120), rng.uniform(60, 110)),) if kind != "wrong" else ()
-        acts.append(Act(kind, thing, now, grasp, release, _tenth(release + rng.uniform(0.8, 1.2)), way))
-        now = _tenth(acts[-1].end + rng.uniform(3.0, 9.0))
-    sway = tuple(rng.uniform(0, 2 * math.pi) for _ in range(3))
-    light = (rng.uniform(0.8, 1.1), rng.uniform(0.0, 0.12), rng.uniform(0, 2 * math.pi))
-    return Plan(task, tuple(acts), slots, _tenth(acts[-1].end + rng.uniform(2.5, 4.0)), sway, light)
+    stage: Stage
+    hand: tuple[float, float, float] | None
+    camera: Camera
+    light: tuple[float, float, float]
 
 
 def scene_at(plan: Plan, time_s: float) -> Scene:
     """The scene at ``time_s`` seconds."""
-    where: dict[int, Point | None] = {k: SLOT_XY[slot] for k, slot in enumerate(plan.slots)}
-    hand, held = None, None
-    for act in plan.acts:
-        if act.begin <= time_s < act.end:
-            hand = _hand_at(plan, act, time_s)
-        if act.kind == "wander" or time_s < act.grasp:
-            continue
-        if time_s < act.release:
-            held, where[act.thing] = act.thing, hand
-        elif act.kind != "wrong":
-            where[act.thing] = None
-    a, b, c = plan.sway
-    shift = (4 * math.sin(0.7 * time_s + a) + 2 * math.sin(2.1 * time_s + b), 3 * math.sin(0.5 * time_s + c))
-    level, depth, phase = plan.light
-    things = tuple((k, xy) for k, xy in where.items() if xy is not None)
-    return Scene(things, hand, held, shift, level + depth * math.sin(0.2 * time_s + phase))
+    hand_times, gaze_times, effect_times = plan.times
+    stage = plan.stages[bisect_right(effect_times, time_s)]
+    hand = _between(plan.hand, hand_times, time_s)
+    gx, gy, _ = _between(plan.gaze, gaze_times, time_s)
+    look, p = plan.look, plan.look.phases
+    camera = Camera(
+        gx + look.sway * (math.sin(0.7 * time_s + p[0]) + 0.4 * math.sin(2.1 * time_s + p[1])),
+        gy + 0.6 * look.sway * math.sin(0.5 * time_s + p[2]),
+        1 + look.zoom * math.sin(0.31 * time_s + p[3]),
+        math.radians(look.roll) * math.sin(0.43 * time_s + p[4]),
+    )
+    level = look.light + look.drift * math.sin(0.2 * time_s + p[5])
+    for moment, factor in look.lamps:
+        if time_s >= moment:
+            level *= 1 + (factor - 1) * min(1.0, (time_s - moment) / 0.4)
+    light = tuple(level * channel for channel in look.tint)
+    return Scene(stage, hand if hand[1] < REST_Y - 1 else None, camera, light)  # type: ignore[arg-type]
 
 
-def _hand_at(plan: Plan, act: Act, time_s: float) -> Point:
-    if act.kind == "wander":
-        stops = [(act.begin, REST_XY), (act.grasp, act.way[0]), (act.release, act.way[1]), (act.end, REST_XY)]
-    else:
-        slot = SLOT_XY[plan.slots[act.thing]]
-        place = slot if act.kind == "wrong" else PLACE_XY[plan.task.things[act.thing].place]
-        source = place if act.kind == "take_out" else slot
-        lifted = [(source[0], source[1] - 14)] if act.kind == "wrong" else list(act.way)
-        middle = (act.grasp + act.release) / 2
-        stops = [(act.begin, REST_XY), (act.grasp, source), (act.grasp + 0.3, source)]
-        stops += [(middle, lifted[0]), (act.release, place), (act.end, REST_XY)]
-    for (t0, p0), (t1, p1) in pairwise(stops):
-        if t0 <= time_s <= t1:
-            u = (time_s - t0) / (t1 - t0)
-            u = u * u * (3 - 2 * u)
-            return (p0[0] + u * (p1[0] - p0[0]), p0[1] + u * (p1[1] - p0[1]))
-    return REST_XY
+def slot_point(slot: int, columns: int) -> Point:
+    """The middle of a slot: two rows of ``columns``."""
+    return COLUMN * (slot % columns + 0.5), ROWS[slot // columns]
 
 
-def _wander(rng: random.Random, now: float) -> Act:
-    middle, last = _tenth(now + rng.uniform(1.0, 1.6)), _tenth(now + rng.uniform(2.2, 4.0))
-    way = tuple((rng.uniform(30, 130), rng.uniform(40, 125)) for _ in range(2))
-    return Act("wander", -1, now, middle, last, _tenth(last + 1.0), way)
+def columns_for(assignment: Assignment) -> int:
+    """How many columns the bench needs: a slot for every thing and tool, never fewer than seven."""
+    return max(7, math.ceil((len(assignment.looks) + len(TOOL_ITEMS)) / 2))
 
 
-def _tenth(time_s: float) -> float:
-    return round(time_s, 1)
+def _between(keys: tuple[Key, ...], times: list[float], time_s: float) -> tuple[float, float, float]:
+    after = min(max(bisect_right(times, time_s), 1), len(keys) - 1)
+    a, b = keys[after - 1], keys[after]
+    u = min(1.0, max(0.0, (time_s - a.time) / (b.time - a.time)))
+    u = u * u * (3 - 2 * u)
+    return a.x + u * (b.x - a.x), a.y + u * (b.y - a.y), a.z + u * (b.z - a.z)

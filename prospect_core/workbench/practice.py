@@ -16,16 +16,18 @@ from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.errors import UserError
 from prospect_core.timeline import Change, DialogState, Episode, Event
-from prospect_core.workbench import dialogue as words
-from prospect_core.workbench.generate import FPS, WORLD_VERSION
-from prospect_core.workbench.tasks import TablewareTask, sample_task
+from prospect_core.workbench.dialogue import next_step, progress_summary
+from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
+from prospect_core.workbench.levels import SPLITS
+from prospect_core.workbench.phrases import number_word, phrase
+from prospect_core.workbench.tasks import Assignment, sample_task
 
 FRAMES = 20
 VIDEO = "videos/blank.mp4"
 
 
-def make_practice(root: Path, seed: int, count: int) -> Dataset:
-    """Write ``count`` practice episodes over one blank video into a new folder."""
+def make_practice(root: Path, seed: int, count: int, steps: tuple[int, int] = SPLITS["train"].steps) -> Dataset:
+    """Write ``count`` practice episodes of so many ``steps`` a task over one blank video into a new folder."""
     from prospect_core.workbench.render import write_blank
 
     if root.exists():
@@ -33,7 +35,7 @@ def make_practice(root: Path, seed: int, count: int) -> Dataset:
     (root / "videos").mkdir(parents=True)
     write_blank(root / VIDEO, FRAMES / FPS)
     rows = [
-        practice_episode(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}")
+        practice_episode(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}", steps)
         for k in range(count)
     ]
     return write_dataset(
@@ -41,9 +43,9 @@ def make_practice(root: Path, seed: int, count: int) -> Dataset:
     )
 
 
-def practice_episode(rng: random.Random, name: str) -> Episode:
+def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
     """Questions and step changes in turn, each answered at once as the workbench's assistant would."""
-    world = sample_task(rng)
+    world = sample_task(rng, steps_in_task(rng, steps_in))
     task = world.as_task()
     state = start = _some_state(rng, task.step_ids)
     events: list[Event] = []
@@ -62,7 +64,8 @@ def practice_episode(rng: random.Random, name: str) -> Episode:
             events.append(Event(f"u{frame}", frame / FPS, "user", question, frame=frame))
             frame += 1
         if text:
-            events.append(Event(f"a{frame}", frame / FPS, "assistant", text[0].upper() + text[1:], frame=frame))
+            progress = progress_summary(world, state)
+            events.append(Event(f"a{frame}", frame / FPS, "assistant", text, progress=progress, frame=frame))
         frame += 1
     return Episode(
         name,
@@ -87,35 +90,45 @@ def _some_state(rng: random.Random, ids: tuple[str, ...]) -> DialogState:
     return DialogState(ids, states, tuple(zip(done, times, strict=True)))  # type: ignore[arg-type]
 
 
-def _comment(rng: random.Random, world: TablewareTask, state: DialogState, step: str, change: Change) -> str:
+def _comment(rng: random.Random, world: Assignment, state: DialogState, step: str, change: Change) -> str:
     if change == "start":
         return ""
     if change == "reopen":
-        return _say(rng, words.REOPENED, world, int(step[1:]) - 1)
-    following = words.next_step(state)
-    return rng.choice(words.DONE) if following is None else _say(rng, words.NEXT, world, following)
+        return phrase(rng, "reopened", False, todo=world.phrase(int(step[1:]) - 1))
+    following = next_step(state)
+    return phrase(rng, "finished", False) if following is None else _todo(rng, "next", world, following)
 
 
-def _exchange(rng: random.Random, world: TablewareTask, state: DialogState) -> tuple[str, str]:
-    """A question and its answer. Reciting comes first: words copied in order are what copying is learnt from."""
-    kind = rng.choice(("recite", "recite", "step", "step", "step", "present", "past", "remainder"))
-    following = words.next_step(state)
+def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tuple[str, str]:
+    """A question and its answer. Reading comes first: words copied in order are what copying is learnt from."""
+    kind = rng.choice(("read", "read", "step", "step", "step", "present", "done", "first", "left"))
+    following = next_step(state)
     steps = world.as_task().steps
-    if kind == "recite":
-        return "Read me the list.", "; ".join(f"{step.id}: {step.name}" for step in steps)
-    if kind == "step":
-        step = rng.choice(steps)
-        return f"What is {step.id}?", f"{step.id}: {step.name}"
+    if kind == "read":
+        begin = rng.randrange(len(steps) - 1)
+        chosen = steps[begin : begin + 2]
+        return f"Read {chosen[0].id} and {chosen[1].id}.", "; ".join(f"{step.id}: {step.name}" for step in chosen)
     if kind == "present" and following is not None:
-        return rng.choice(words.ASK[kind]), _say(rng, words.ANSWER_NEXT, world, following)
-    if kind == "past":
-        k = rng.randrange(len(world.things))
-        answer = words.ANSWER_YES if state.states[k] == "completed" else words.ANSWER_NO
-        return rng.choice(words.ASK[kind]).format(name=world.things[k].name), _say(rng, answer, world, k)
-    left = sum(s != "completed" for s in state.states)
-    return rng.choice(words.ASK["remainder"]), rng.choice(words.ANSWER_LEFT).format(count=words.NUMBERS[left])
+        return phrase(rng, "ask_present", False), _todo(rng, "answer_next", world, following)
+    if kind == "done":
+        k = rng.randrange(len(steps))
+        answer = "answer_yes" if state.states[k] == "completed" else "answer_no"
+        return _todo(rng, "ask_done", world, k), phrase(rng, answer, False)
+    done = [int(step[1:]) - 1 for step, _ in state.completions]
+    if kind == "first" and len({world.jobs[k].thing for k in done}) > 1:
+        one, two = sorted(rng.sample(range(len(done)), 2))
+        earlier, later = (world.things[world.jobs[done[k]].thing].name for k in (one, two))
+        if earlier != later:
+            names = [f"the {earlier}", f"the {later}"]
+            rng.shuffle(names)
+            asked = phrase(rng, "ask_first", False, one=names[0], two=names[1])
+            return asked, phrase(rng, "answer_first", False, name=earlier)
+    if kind == "left":
+        left = sum(s != "completed" for s in state.states)
+        return phrase(rng, "ask_left", False), phrase(rng, "answer_left", False, count=number_word(left))
+    step = rng.choice(steps)
+    return f"What is {step.id}?", f"{step.id}: {step.name}"
 
 
-def _say(rng: random.Random, options: tuple[str, ...], world: TablewareTask, k: int) -> str:
-    thing = world.things[k]
-    return rng.choice(options).format(name=thing.name, place=thing.place)
+def _todo(rng: random.Random, intent: str, world: Assignment, k: int) -> str:
+    return phrase(rng, intent, False, todo=world.phrase(k))

@@ -1,0 +1,68 @@
+"""Symbolic observers as predictions: what one frame, ten seconds or everything tells of a workbench episode.
+
+    prospect-eval run --ckpt baseline:keyhole_all --suite workbench
+
+They know what the pixels mean (`prospect_core.workbench.observers`), so they exist for the workbench only. ``dst_head_jga``
+scores what the keyhole tells by itself, ``dst_jga`` the same with the suite's tracker as a notebook. They answer the
+user's questions from what they take for true, and say nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import Episode, Event
+from prospect_core.workbench.generate import plan_of
+from prospect_core.workbench.observers import Belief, beliefs
+from prospect_core.workbench.phrases import number_word
+from prospect_core.workbench.tasks import Assignment
+from prospect_eval.baselines import make_record
+
+#: observer -> seconds that it sees (0: the current frame, None: everything)
+KEYHOLES: dict[str, float | None] = {"keyhole_frame": 0, "keyhole_10s": 10, "keyhole_all": None}
+
+
+def keyhole(name: str) -> Callable[[Episode], EpisodeRecord]:
+    """The observer of that name as a function of an episode; an episode of another dataset is a `UserError`."""
+    watched: dict[str, list[Belief]] = {}
+
+    def observe(episode: Episode) -> EpisodeRecord:
+        plan = plan_of(episode)
+        if episode.video not in watched:
+            watched.clear()  # episodes of one video follow each other
+            watched[episode.video] = beliefs(plan, episode.end_frame, episode.fps, KEYHOLES[name])
+        believed, task = watched[episode.video], plan.assignment
+        speech = [
+            (frame + 1, answer(event, believed[frame], task)) for frame, event in episode.user_turns() if event.question
+        ]
+        return make_record(
+            f"baseline:{name}", episode, speech, notebook(episode, believed), [b.states for b in believed]
+        )
+
+    return observe
+
+
+def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, str]]:
+    """Transitions of a tracker that takes every legal change towards what is believed."""
+    state, out = episode.initial_state, []
+    for frame, belief in enumerate(believed):
+        for step, _, changes in state.changes_to(belief.states):
+            for change in changes:
+                state = state.apply(step, change, frame / episode.fps)
+                out.append((frame, step, str(change)))
+    return out
+
+
+def answer(event: Event, belief: Belief, task: Assignment) -> str:
+    """What one who believes so replies to a question."""
+    asked = [int(step[1:]) - 1 for step in event.slots.get("steps", "").split()]
+    if event.question == "past" and len(asked) == 1:
+        return "Yes." if belief.states[asked[0]] == "completed" else "No."
+    if event.question == "past":
+        first = min(asked, key=lambda job: belief.order.index(job) if job in belief.order else len(belief.order))
+        return f"The {task.things[task.jobs[first].thing].name}."
+    if event.question == "present":
+        following = next((k for k, s in enumerate(belief.states) if s != "completed"), None)
+        return "Nothing." if following is None else f"Now {task.phrase(following)}."
+    return f"{number_word(sum(s != 'completed' for s in belief.states))} left."
