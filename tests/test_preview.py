@@ -67,7 +67,7 @@ def test_hostile_text_stays_text(dataset):
     )
     evil = replace(episode, id="<img src=x onerror=alert(1)>", events=events)
     assert isinstance(events[0], Event)
-    shown = preview(DSTTrainingDataset([evil], dataset.builder, pictures, Draws(WindowSampler(90, 90))), 0)
+    shown = preview(DSTTrainingDataset([evil], dataset.builder, pictures, Draws(WindowSampler(900, 900))), 0)
     page = to_html(shown)
     assert "<script>" not in page
     assert "<img src=x" not in page

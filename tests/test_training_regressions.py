@@ -127,11 +127,11 @@ def test_long_windows_are_shortened_by_frames_never_by_tokens(world, builder):
     """There a collator cut the sequence wherever the limit fell, through an answer or an image's tokens."""
     from prospect_core.train.dataset import Draws, DSTTrainingDataset
 
-    draws = Draws(WindowSampler(60, 60), max_tokens=300)
+    draws = Draws(WindowSampler(90, 90), max_tokens=480)
     data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, draws)
     for k in range(len(data)):
         sequence, media = data[k]
-        assert len(sequence.ids) <= 300
+        assert len(sequence.ids) <= 480
         assert sequence.ids.count(builder.special.image) == 4 * len(media) == 4 * len(sequence.frames)
         starts = sum(
             sequence.ids.count(mark) for mark in (builder.special.asst, builder.special.dst, builder.special.sum)

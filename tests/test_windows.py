@@ -235,8 +235,8 @@ def test_a_summary_is_asked_for_where_it_was_said_or_not_at_all(world, builder):
     for episode in world.episodes("train"):
         ends = {(u.frame + 1, e.progress) for u in episode.utterances() for e in u.events}
         for seed in range(60):
-            window = draw(WindowSampler(8, 60, progress_share=1.0), episode, builder, seed, max_tokens=300)
-            assert len(window.tokens(builder).ids) <= 300
+            window = draw(WindowSampler(8, 90, progress_share=1.0), episode, builder, seed, max_tokens=480)
+            assert len(window.tokens(builder).ids) <= 480
             if window.summary:
                 assert (window.end, window.summary) in ends
                 summaries += 1
@@ -413,7 +413,7 @@ def test_dialogues_of_a_video_take_turns(world, builder):
 def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it(world, builder):
     """With long epochs, one share an epoch would leave most of the data unused for the whole training."""
     windows = WindowSampler(2, 40, progress_share=0)
-    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=10)
+    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=20)
     data.set_epoch(0, 0.0, 1.0)
     data.set_epoch(0)
     assert (data.progress, data.span) == (0.0, 1.0)

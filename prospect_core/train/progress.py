@@ -97,8 +97,8 @@ class TrainingLog(TrainerCallback):
         now = (time.monotonic(), *self.trainer.seen(), state.global_step)
         seconds, tokens, frames, steps = (a - b for a, b in zip(now, self._mark, strict=True))
         self._mark = now
-        row["tokens_per_s"] = round(tokens / max(seconds, 1e-9))
-        row["frames_per_s"] = round(frames / max(seconds, 1e-9))
+        row["tokens_per_s"] = round(tokens / max(seconds, 1e-9), 1)
+        row["frames_per_s"] = round(frames / max(seconds, 1e-9), 1)
         row["steps_per_s"] = round(steps / max(seconds, 1e-9), 3)
         row["memory_mb"], row["peak_memory_mb"] = round(memory_bytes() / 2**20), round(peak_bytes() / 2**20)
         return row
@@ -110,7 +110,7 @@ class TrainingLog(TrainerCallback):
         )
         if "tokens_per_s" not in row:
             return losses
-        return f"{losses}  {row['tokens_per_s']:,} tokens/s  {row['memory_mb']:,} MB"
+        return f"{losses}  {row['tokens_per_s']:,.0f} tokens/s  {row['memory_mb']:,} MB"
 
     def summary(self) -> dict[str, Any]:
         """Means of the first and of the last five reports, by objective; empty when nothing was reported."""

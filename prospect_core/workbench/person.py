@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from prospect_core.workbench.hands import Hands, tenth
 from prospect_core.workbench.levels import Level
@@ -32,12 +34,11 @@ def act_out(rng: random.Random, assignment: Assignment, level: Level, minutes: f
 class _Person:
     def __init__(self, rng: random.Random, assignment: Assignment, level: Level, target_s: float) -> None:
         self.rng, self.task, self.level, self.target_s = rng, assignment, level, target_s
-        self.columns = columns_for(assignment)
-        count = len(assignment.looks) + len(TOOL_ITEMS)
-        self.slots = tuple(rng.sample(range(2 * self.columns), count))
-        fetched = [job.thing for job in assignment.jobs if job.verb == "fetch"]
-        self.in_drawer = tuple(sorted(fetched))
-        self.draft = Plan(assignment, self.slots, self.in_drawer, (), (), (), (), (), 0.0, self._draw_look())
+        columns = columns_for(assignment)
+        slots = tuple(rng.sample(range(2 * columns), len(assignment.looks) + len(TOOL_ITEMS)))
+        in_drawer = tuple(sorted(job.thing for job in assignment.jobs if job.verb == "fetch"))
+        look = _draw_look(rng, assignment, level, slots, columns)
+        self.draft = Plan(assignment, slots, in_drawer, (), (), (), (), (), 0.0, look)
         self.hands = Hands(rng, self.draft, now=tenth(rng.uniform(6.0, 9.0)))
         jobs = len(assignment.jobs)
         self.state = ["not_started"] * jobs
@@ -56,20 +57,27 @@ class _Person:
                 if self.task.clutter and self.rng.random() < WRONG_THING:
                     self._act(self._take_wrong_thing)
                 job = self._choose(ready)
-                self._act(lambda job=job: self._do(job))  # type: ignore[misc]
+                self._act(partial(self._do, job))
                 if self.rng.random() < UNDOES:
                     self._undo()
         self.quiet.append((self.hands.now, tenth(self.hands.now + self.rng.uniform(*self._ending()))))
 
     def plan(self) -> Plan:
         """What has been done, as a plan."""
-        end = self.quiet[-1][1]
-        quiet = tuple(self.quiet)
+        end, quiet = self.quiet[-1][1], tuple(self.quiet)
         hand, gaze, effects, happenings = self.hands.finish(end, self.level.glances, quiet)
-        look = self.draft.look
-        lamps = tuple((tenth(self.rng.uniform(5, end)), f) for f in _lamp_factors(self.rng, self.level.light))
-        look = Look(**{**vars(look), "lamps": tuple(sorted(lamps))})
-        return Plan(self.task, self.slots, self.in_drawer, hand, gaze, effects, happenings, quiet, end, look)
+        lamps = sorted((tenth(self.rng.uniform(5, end)), f) for f in _lamp_factors(self.rng, self.level.light))
+        look = replace(self.draft.look, lamps=tuple(lamps))
+        return replace(
+            self.draft,
+            hand=hand,
+            gaze=gaze,
+            effects=effects,
+            happenings=happenings,
+            quiet=quiet,
+            duration=end,
+            look=look,
+        )
 
     def _act(self, act: Callable[[], None]) -> None:
         """A pause, then the act."""
@@ -206,7 +214,7 @@ class _Person:
         if not done:
             return
         job = self.rng.choice(done)
-        self._act(lambda: self._reopen(job))
+        self._act(partial(self._reopen, job))
 
     def _reopen(self, job: int) -> None:
         hands, todo, at_once = self.hands, self.task.jobs[job], self.rng.random() < 0.5
@@ -229,30 +237,30 @@ class _Person:
         hands.withdraw()
         self.state[job] = "completed" if at_once else "in_progress"
 
-    def _draw_look(self) -> Look:
-        rng, level = self.rng, self.level
-        width = COLUMN * self.columns
-        patches = tuple(
-            (rng.uniform(0, width), rng.uniform(70, 150), rng.uniform(14, 34), rng.uniform(10, 22), rng.randrange(3))
-            for _ in range(level.patches)
-        )
-        # a jug may hide what is only ever held, never what must be seen where it stands
-        shown = {job.thing for job in self.task.jobs if job.verb in TOOLS}
-        front = [self.slots[k] for k in range(len(self.task.looks)) if k not in shown and self.slots[k] >= self.columns]
-        taken = rng.sample(front, min(level.occluders, len(front)))
-        jugs = tuple(COLUMN * (slot % self.columns + 0.5) + rng.uniform(-9, 9) for slot in taken)
-        return Look(
-            sway=level.sway,
-            roll=level.roll,
-            zoom=level.zoom,
-            phases=tuple(rng.uniform(0, 2 * math.pi) for _ in range(6)),
-            light=1.1 - rng.uniform(0, 2 * level.light),
-            drift=rng.uniform(0, level.light),
-            tint=tuple(1 + rng.uniform(-0.4, 0.4) * level.light for _ in range(3)),  # type: ignore[arg-type]
-            lamps=(),
-            patches=patches,
-            jugs=jugs,
-        )
+
+def _draw_look(rng: random.Random, task: Assignment, level: Level, slots: tuple[int, ...], columns: int) -> Look:
+    width = COLUMN * columns
+    patches = tuple(
+        (rng.uniform(0, width), rng.uniform(70, 150), rng.uniform(14, 34), rng.uniform(10, 22), rng.randrange(3))
+        for _ in range(level.patches)
+    )
+    # a jug may hide what is only ever held, never what must be seen where it stands
+    shown = {job.thing for job in task.jobs if job.verb in TOOLS}
+    front = [slots[k] for k in range(len(task.looks)) if k not in shown and slots[k] >= columns]
+    taken = rng.sample(front, min(level.occluders, len(front)))
+    jugs = tuple(COLUMN * (slot % columns + 0.5) + rng.uniform(-9, 9) for slot in taken)
+    return Look(
+        sway=level.sway,
+        roll=level.roll,
+        zoom=level.zoom,
+        phases=tuple(rng.uniform(0, 2 * math.pi) for _ in range(6)),
+        light=1.1 - rng.uniform(0, 2 * level.light),
+        drift=rng.uniform(0, level.light),
+        tint=tuple(1 + rng.uniform(-0.4, 0.4) * level.light for _ in range(3)),  # type: ignore[arg-type]
+        lamps=(),
+        patches=patches,
+        jugs=jugs,
+    )
 
 
 def _lamp_factors(rng: random.Random, light: float) -> list[float]:
