@@ -16,6 +16,8 @@ from prospect_core import __version__
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.terminal import Commands, progress_bar
 
+COUNT = click.IntRange(min=0)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
@@ -149,6 +151,12 @@ def preview(
 
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html {html}: give a file in a folder that exists")
+    if episode is None and hide_events:
+        raise UserError("--hide-events belongs to a filmstrip; add --episode ID")
+    if episode is not None and overrides:
+        raise UserError(
+            f"{overrides[0]}: options of training change windows, not a filmstrip; leave out --episode or them"
+        )
     if episode is not None:
         _film(root, split, episode, every, hide_events, html)
         return
@@ -177,7 +185,7 @@ def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: P
     if hidden and html is None:
         raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
     dataset = Dataset.open(root)
-    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden)
+    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden, pictures=html is not None)
     if html is None:
         to_terminal(film, Console(highlight=False))
     else:
@@ -231,6 +239,9 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
         files = {path.stem: path for path in sorted(source.iterdir()) if path.suffix in (".jsonl", ".json")}
         if not files:
             raise DataError(f"{source}: holds no .jsonl or .json file")
+        twice = [path.name for path in source.glob("*.json") if path.with_suffix(".jsonl").exists()]
+        if twice:
+            raise UserError(f"{source}: {twice[0]} and {twice[0]}l would be one split; import them apart")
     splits = {split: read_origin(path) for split, path in files.items()}
     episodes = [episode for rows in splits.values() for episode in rows]
     rates = {episode.fps for episode in episodes}
@@ -250,19 +261,21 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
 @data.command()
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
-@click.option("--train", default=240, show_default=True, help="Number of training videos.")
-@click.option("--val", default=20, show_default=True, help="Number of validation videos.")
-@click.option("--test", default=60, show_default=True, help="Number of test videos.")
-@click.option("--test-hard", default=0, show_default=True, help="Number of test videos at the hard level.")
-@click.option("--test-ood", default=0, show_default=True, help="... of unseen combinations and longer tasks.")
-@click.option("--test-long", default=0, show_default=True, help="... of 10 to 60 minutes.")
+@click.option("--train", type=COUNT, default=240, show_default=True, help="Number of training videos.")
+@click.option("--val", type=COUNT, default=20, show_default=True, help="Number of validation videos.")
+@click.option("--test", type=COUNT, default=60, show_default=True, help="Number of test videos.")
+@click.option("--test-hard", type=COUNT, default=0, show_default=True, help="Number of test videos at the hard level.")
+@click.option(
+    "--test-ood", type=COUNT, default=0, show_default=True, help="... of unseen combinations and longer tasks."
+)
+@click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
 @click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
 def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None:
     """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
     from prospect_core.workbench.generate import generate
 
     splits = {name: count for name, count in counts.items() if count}
-    if not splits or min(splits.values()) < 0:
+    if not splits:
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
         dataset = generate(output, seed, splits, level, progress=advance)

@@ -64,5 +64,5 @@ def answer(event: Event, belief: Belief, task: Assignment) -> str:
         return f"The {task.things[task.jobs[first].thing].name}."
     if event.question == "present":
         following = next((k for k, s in enumerate(belief.states) if s != "completed"), None)
-        return "Nothing." if following is None else f"Now {task.phrase(following)}."
+        return "Everything is done." if following is None else f"Now {task.phrase(following)}."
     return f"{number_word(sum(s != 'completed' for s in belief.states))} left."

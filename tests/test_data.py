@@ -118,6 +118,44 @@ def test_what_others_see_of_our_rows_is_all_there(world):
     assert [e.progress for e in plain.events] == [e.progress for e in episode.events if e.kind != "transition"]
 
 
+def test_everything_that_an_event_may_hold_comes_back(world):
+    """A user's progress and a transition's text were lost; a line separator inside a text broke the row in two."""
+    events = (
+        Event("u", 1.0, "user", "Hi\u2028there\n", progress="p", slots={"a": "ü"}),
+        Event("d", 2.0, "transition", "because", step="S1", change="start", labels="x", slots={"a": "b"}, progress="q"),
+        Event("a", 3.0, "assistant", "Yes\x85", labels="initiative|other", accepted=("v",)),
+    )
+    episode = replace(next(world.episodes("test")), events=events, meta={"note": "\u2028"}).validate()
+    assert from_prepared(json.loads(json.dumps(to_prepared(episode)))) == episode
+
+
+def test_rows_with_odd_line_breaks_are_read_from_files(world, tmp_path):
+    episode = next(world.episodes("test"))
+    odd = replace(episode, events=(replace(episode.events[0], text="a\u2028b\x85c"), *episode.events[1:]))
+    (tmp_path / "x.jsonl").write_text(json.dumps(to_prepared(odd), ensure_ascii=False) + "\n")
+    assert read_origin(tmp_path / "x.jsonl") == [odd]
+
+
+@pytest.mark.parametrize("source", [PREPARED, CLIP])
+def test_imported_episodes_are_exported_in_either_format_and_changed_ones_as_they_are(source):
+    """There an export named turns of the one format in the other's rows, and a changed episode lost its changes."""
+    episode = (from_dst_clip if "dst" in source else from_prepared)(source)
+    assert from_prepared(to_prepared(episode)) == episode
+    assert from_dst_clip(to_dst_clip(episode)).transitions() == episode.transitions()
+    clip = episode.window(episode.start_frame, 25)
+    assert from_prepared(to_prepared(clip)) == clip
+    changed = replace(episode, user_type="talk_more", task=replace(episode.task, goal="other"))
+    assert from_prepared(to_prepared(changed)) == changed
+
+
+def test_extras_of_the_wrong_kind_are_refused(world):
+    row = to_prepared(next(world.episodes("test")))
+    for key, value in (("meta", 5), ("file_order", "x"), ("id", 7)):
+        extra = {**row["metadata"]["prospect"], key: value}
+        with pytest.raises((UserError, DataError)):
+            from_prepared({**row, "metadata": {**row["metadata"], "prospect": extra}})
+
+
 def test_a_row_that_contradicts_its_extras_is_refused(world):
     row = to_prepared(next(world.episodes("test")))
     turns = [t for t in row["conversation"] if t["role"] != "frames"]
@@ -140,6 +178,10 @@ def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, caps
     assert set(back.splits) == set(world.splits)
     assert all(list(back.episodes(s)) == list(world.episodes(s)) for s in world.splits)
     assert len(json.loads((tmp_path / "clips" / "test.json").read_text())) == 6
+    (tmp_path / "rows" / "test.json").write_text("[]")
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "import", str(tmp_path / "rows"), "--output", str(tmp_path / "twice")])
+    assert (stop.value.code, "one split" in capsys.readouterr().err) == (2, True)
     for args, text in ((["export", world.root, "--output", tmp_path / "rows"], "exists already"),
                        (["export", world.root, "--output", tmp_path / "x", "--format", "csv"], "dst, proassist")):  # fmt: skip
         with pytest.raises(SystemExit) as stop:

@@ -82,8 +82,10 @@ def test_the_command_writes_a_page_and_refuses_what_cannot_be(world, tmp_path, c
     assert page.read_text().count("<figure>") > 20
     code, text = run("--split", "val", "--episode", 0, "--hide-events")
     assert (code, "add --html" in text, text.count("\n")) == (2, True, 1)
-    code, text = run("--split", "val", "--episode", "nobody")
-    assert (code, text.count("\n")) == (2, 1)
+    for args in (["--episode", "nobody"], ["--episode", "²"], ["--episode", "9" * 5000], ["--hide-events"],
+                 ["--episode", 0, "--every", "inf"], ["--episode", 0, "sampling.blank_share=1"]):  # fmt: skip
+        code, text = run("--split", "val", *args)
+        assert (code, text.count("\n")) == (2, 1), args
 
 
 def test_an_empty_split_says_so(world, tmp_path):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -48,8 +50,9 @@ def find_episode(dataset: Dataset, split: str, name: str) -> Episode:
     ids = [episode.id for episode in episodes]
     if not ids:
         raise UserError(f"--split {split}: has no episode to show")
-    if name.isdigit() and int(name) < len(episodes):
-        return episodes[int(name)]
+    numbers = list(map(str, range(len(ids))))
+    if name in numbers and name not in ids:
+        return episodes[numbers.index(name)]
     if name not in ids:
         raise UserError(
             f"--episode {name}: split {split!r} has {ids[0]} ... {ids[-1]}, or 0 to {len(ids) - 1}{did_you_mean(name, ids)}"
@@ -57,8 +60,13 @@ def find_episode(dataset: Dataset, split: str, name: str) -> Episode:
     return episodes[ids.index(name)]
 
 
-def filmstrip(dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: bool = False) -> Filmstrip:
-    """Stills every ``every_s`` seconds and (unless ``hidden``) on every decision frame."""
+def filmstrip(
+    dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: bool = False, pictures: bool = True
+) -> Filmstrip:
+    """Stills every ``every_s`` seconds and (unless ``hidden``) on every decision frame; without ``pictures`` the video is
+    not opened and the stills are empty."""
+    if not math.isfinite(every_s) or every_s <= 0:
+        raise UserError(f"--every {every_s:g}: give seconds above 0")
     step = max(1, round(every_s * episode.fps))
     frames = set(range(episode.start_frame, episode.end_frame, step))
     events: dict[int, list[Event]] = {}
@@ -66,11 +74,11 @@ def filmstrip(dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: 
         events.setdefault(decision.frame, []).append(decision.event)
     if not hidden:
         frames |= set(events)
-    source = dataset.frame_source(episode, SIZE)
-    pictures = enumerate(source.frames(episode.start_frame, episode.end_frame), episode.start_frame)
+    span = (episode.start_frame, episode.end_frame)
+    source = dataset.frame_source(episode, SIZE).frames(*span) if pictures else repeat(np.empty((0, 0, 3), np.uint8))
     changes = dict(episode.states_by_change())
     state, stills = changes[episode.start_frame - 1], []
-    for frame, picture in pictures:
+    for frame, picture in zip(range(*span), source, strict=False):
         state = changes.get(frame, state)
         if frame in frames:
             shown = () if hidden else tuple(events.get(frame, ()))

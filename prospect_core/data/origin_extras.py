@@ -39,7 +39,7 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
     events = []
     for item in extra["events"]:
         if "change" in item:
-            events.append(Event(kind="transition", **item))
+            events.append(Event(kind="transition", **{**item, "accepted": tuple(item.get("accepted", ()))}))
             continue
         if not turns:
             raise UserError("the row has fewer turns than metadata.prospect describes")
@@ -57,6 +57,7 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
         file_order=extra["file_order"],
         meta=extra["meta"],
     )
+    restored = load(Episode, dump(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
     if said != [event.frame for event in episode.events]:
         raise UserError("the frames of the row's turns are not those that metadata.prospect gives")
@@ -64,12 +65,8 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
 
 
 def _extra(event: Event) -> dict[str, Any]:
-    out: dict[str, Any] = {"id": event.id}
-    if event.kind == "transition":
-        return out | {"time": event.time, "step": event.step, "change": event.change} | _given(frame=event.frame)
-    return out | _given(frame=event.frame, slots=event.slots, question=event.question, accepted=list(event.accepted))
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    """The fields that say something."""
-    return {key: value for key, value in fields.items() if value not in (None, "", {}, [])}
+    """What the row's turn does not say of an event; of a transition, which has no turn, everything."""
+    fields = json.loads(dump(event))
+    in_row = {"assistant": ("time", "kind", "text", "labels", "progress"), "user": ("time", "kind", "text", "labels")}
+    left_out = in_row.get(event.kind, ("kind",))
+    return {k: v for k, v in fields.items() if k not in left_out and v not in (None, "", {}, [])}

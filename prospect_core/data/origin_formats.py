@@ -29,6 +29,7 @@ WINDOWS_S: dict[str, tuple[float, float]] = {
     "wtag": (3.0, 6.0),
 }
 OTHER_WINDOW_S = (2.5, 2.5)
+SYSTEM = "You are a proactive assistant: watch the user and help unasked."
 _PREPARED_KEYS = (
     "dataset",
     "video_uid",
@@ -116,8 +117,41 @@ def from_prepared(row: dict[str, Any]) -> Episode:
 
 def to_prepared(episode: Episode) -> dict[str, Any]:
     """The Episode as a prepared row; what that format has no place for stands in its metadata (`origin_extras`)."""
-    origin = _origin(episode)
-    systems = dict(origin.get("systems", [[0, "You are a proactive assistant: watch the user and help unasked."]]))
+    origin = _origin(episode, dst=False)
+    if origin:
+        read = _prepared_turns(episode, dict(origin["systems"]))
+        row = {key: read if key == "conversation" else origin["row"][key] for key in _row_order(origin["row"])}
+        if from_prepared(row) == episode:  # not so once it has been changed
+            return row
+    return {
+        "dataset": episode.dataset,
+        "video_uid": Path(episode.video).stem,
+        "clip_idx": 0,
+        "frames_file": episode.video,
+        "max_seq_len": 0,
+        "seq_len": 0,
+        "num_tokens_per_img": 1,
+        "use_img_sep_token": False,
+        "start_frame_idx": episode.start_frame,
+        "end_frame_idx": episode.end_frame,
+        "conversation": _prepared_turns(episode, {0: SYSTEM}),
+        "fps": episode.fps,
+        "metadata": {
+            "user_type": episode.user_type,
+            "user_id": f"{episode.user_type}_0",
+            "task_goal": episode.task.goal,
+            "knowledge": _knowledge(episode.task),
+            "progress": episode.summary or None,
+            "add_knowledge": False,
+            "has_summary": bool(episode.summary),
+            "summary_only": False,
+            "quality": 0.0,
+            KEY: extras(episode),
+        },
+    }
+
+
+def _prepared_turns(episode: Episode, systems: dict[int, str]) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     cursor = episode.start_frame
 
@@ -142,34 +176,7 @@ def to_prepared(episode: Episode) -> dict[str, Any]:
     if cursor < episode.end_frame:
         turns.append({"role": "frames", "start": cursor, "end": episode.end_frame})
         flush()
-    if "row" in origin:
-        return {key: turns if key == "conversation" else origin["row"][key] for key in _row_order(origin["row"])}
-    return {
-        "dataset": episode.dataset,
-        "video_uid": Path(episode.video).stem,
-        "clip_idx": 0,
-        "frames_file": episode.video,
-        "max_seq_len": 0,
-        "seq_len": 0,
-        "num_tokens_per_img": 1,
-        "use_img_sep_token": False,
-        "start_frame_idx": episode.start_frame,
-        "end_frame_idx": episode.end_frame,
-        "conversation": turns,
-        "fps": episode.fps,
-        "metadata": {
-            "user_type": episode.user_type,
-            "user_id": f"{episode.user_type}_0",
-            "task_goal": episode.task.goal,
-            "knowledge": _knowledge(episode.task),
-            "progress": episode.summary or None,
-            "add_knowledge": False,
-            "has_summary": bool(episode.summary),
-            "summary_only": False,
-            "quality": 0.0,
-            KEY: extras(episode),
-        },
-    }
+    return turns
 
 
 def from_dst_clip(row: dict[str, Any]) -> Episode:
@@ -226,8 +233,8 @@ def from_dst_clip(row: dict[str, Any]) -> Episode:
 
 def to_dst_clip(episode: Episode) -> dict[str, Any]:
     """The Episode as a DST clip: one turn an event, each with the state before it (steps seen so far only)."""
-    origin = _origin(episode)
-    systems, extras = dict(origin.get("systems", [])), dict(origin.get("turns", []))
+    origin = _origin(episode, dst=True)
+    systems, fields = dict(origin.get("systems", [])), dict(origin.get("turns", []))
     turns: list[dict[str, Any]] = []
     state, seen = episode.initial_state, []
 
@@ -238,7 +245,7 @@ def to_dst_clip(episode: Episode) -> dict[str, Any]:
     flush()
     for decision in episode.decisions():
         event = decision.event
-        extra = extras.get(len(turns), {"start_frame": decision.frame, "end_frame": decision.frame + 2, "labels": ""})
+        extra = fields.get(len(turns), {"start_frame": decision.frame, "end_frame": decision.frame + 2, "labels": ""})
         turn: dict[str, Any] = {"role": event.kind, "content": event.text, "time": event.time}
         if event.kind == "transition" and event.change:
             if event.step not in seen:
@@ -291,7 +298,7 @@ def steps_in(knowledge: str) -> tuple[Step, ...]:
 
 def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if path.suffix == ".jsonl":
-        numbered = [(f"{path}: row {n}", line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+        numbered = [(f"{path}: row {n}", line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
         numbered = [(str(path), text)]
     for where, piece in numbered:
@@ -315,8 +322,12 @@ def _row_order(row: dict[str, Any]) -> list[str]:
     return keys
 
 
-def _origin(episode: Episode) -> dict[str, Any]:
-    return json.loads(episode.meta["origin"]) if "origin" in episode.meta else {}
+def _origin(episode: Episode, dst: bool) -> dict[str, Any]:
+    """What was kept of the row or clip that this very span was read from; empty where it was another format's."""
+    origin = json.loads(episode.meta.get("origin", "{}"))
+    row = origin.get("row", {})
+    same = (row.get("start_frame_idx"), row.get("end_frame_idx")) == (episode.start_frame, episode.end_frame)
+    return origin if same and ("dst" in row) == dst else {}
 
 
 def _knowledge(task: Task) -> str:

@@ -2,8 +2,9 @@
 
     python -c "from prospect_core.workbench.generate import make_video; [print(e.time, e.label) for e in make_video(0, 'train', 0)[0][2].events]"
 
-Three types of user: ``no_talk`` only states the goal; ``talk_some`` asks one question; ``talk_more`` one on the
-present, one on the past and one on the remainder, and makes a remark.
+Three types of user: ``no_talk`` only states the goal; ``talk_some`` asks one question in every four minutes or part of
+them; ``talk_more`` one on the present, one on the past and one on the remainder, and makes a remark. What finds no pause
+is left out.
 """
 
 from __future__ import annotations
@@ -93,8 +94,6 @@ class _Writer:
     def _answer(self, ask: Ask) -> None:
         reply = round(ask.time + 0.5, 1)
         words = {key: self.task.phrase(job) for key, job in zip(("one", "two"), ask.jobs, strict=False)}
-        if ask.intent == "ask_first":
-            words = {key: f"the {self._name(job)}" for key, job in zip(("one", "two"), ask.jobs, strict=True)}
         if ask.intent == "ask_done":
             words = {"todo": self._todo(ask.jobs[0])}
         about = {"steps": " ".join(f"S{job + 1}" for job in ask.jobs)} if ask.jobs else {}
@@ -132,14 +131,12 @@ class _Writer:
             return number_word(left), str(left)
         return ()
 
-    def _slots(self, job: int | None) -> dict[str, str]:
-        assert job is not None
+    def _slots(self, job: int) -> dict[str, str]:
         todo = self.task.jobs[job]
         slots = {"step": f"S{job + 1}", "verb": todo.verb, "object": self._name(job)}
         return slots | ({"place": todo.place} if todo.place else {})
 
-    def _todo(self, job: int | None) -> str:
-        assert job is not None
+    def _todo(self, job: int) -> str:
         return self.task.phrase(job)
 
     def _name(self, job: int) -> str:

@@ -124,8 +124,8 @@ def make_video(seed: int, split: str, number: int, level: str | None = None) -> 
 def plan_of(episode: Episode) -> Plan:
     """What the video of a workbench episode shows, made again from its name; other episodes are a `UserError`."""
     match = _NAME.fullmatch(episode.video)
-    if episode.dataset == "workbench" and match and match["split"] in SPLITS:
-        level = match["level"]
+    level = match["level"] if match else None
+    if episode.dataset == "workbench" and match and match["split"] in SPLITS and level in (None, *LEVELS):
         episodes, plan = make_video(int(match["seed"]), match["split"], int(match["number"]), level)
         if episode in episodes:
             return plan

@@ -2,7 +2,7 @@
 
     python -c "import random; from prospect_core.workbench.phrases import phrase; print(phrase(random.Random(0), 'next', False, todo='wipe the red cone'))"
 
-``todo`` is a step's phrase (`Job.phrase`), ``name`` a thing, ``done`` a step as something done.
+``todo`` (``one``, ``two``) is a step's phrase (`Job.phrase`), ``name`` a thing, ``count`` a number in words.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("I forgot, did I {todo}?", "Tell me, was this done: {todo}?"),
     ),
     "ask_first": (
-        ("Which did I do first, {one} or {two}?", "What came first, {one} or {two}?"),
-        ("Which of these was earlier, {one} or {two}?",),
+        ("Which did I do first: {one}, or {two}?", "What came first: {one}, or {two}?"),
+        ("Which of these was earlier: {one}, or {two}?",),
     ),
     "ask_left": (
         ("How many steps are left?", "How much is left to do?", "How many are left?"),
@@ -72,7 +72,7 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "answer_yes": (("Yes, that is done.", "Yes, you did."), ("Yes, it is done.",)),
     "answer_no": (("No, not yet.", "No, that is still to do."), ("No, that comes later.",)),
     "answer_first": (("First the {name}.", "The {name} came first."), ("The {name} was earlier.",)),
-    "answer_left": (("There are {count} left.", "{count} left.", "Still {count} to do."), ("You have {count} left.",)),
+    "answer_left": (("{count} left.", "{count} more to do.", "Still {count} to do."), ("You have {count} left.",)),
     "welcome": (("You are welcome.", "With pleasure."), ("Any time.",)),
     "praise": (("You are doing well, {count} done.", "Good work, {count} done so far."), ("Nice, {count} are done.",)),
 }
@@ -90,4 +90,4 @@ def number_word(count: int) -> str:
     if count < len(_UNITS):
         return _UNITS[count]
     tens = _TENS[count // 10]
-    return f"{tens} {_UNITS[count % 10]}" if count % 10 else tens
+    return f"{tens}-{_UNITS[count % 10]}" if count % 10 else tens

@@ -10,6 +10,7 @@ from the updates written into the context.
 from __future__ import annotations
 
 import random
+from itertools import combinations
 from pathlib import Path
 
 from prospect_core import __version__
@@ -115,14 +116,12 @@ def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tupl
         answer = "answer_yes" if state.states[k] == "completed" else "answer_no"
         return _todo(rng, "ask_done", world, k), phrase(rng, answer, False)
     done = [int(step[1:]) - 1 for step, _ in state.completions]
-    if kind == "first" and len({world.jobs[k].thing for k in done}) > 1:
-        one, two = sorted(rng.sample(range(len(done)), 2))
-        earlier, later = (world.things[world.jobs[done[k]].thing].name for k in (one, two))
-        if earlier != later:
-            names = [f"the {earlier}", f"the {later}"]
-            rng.shuffle(names)
-            asked = phrase(rng, "ask_first", False, one=names[0], two=names[1])
-            return asked, phrase(rng, "answer_first", False, name=earlier)
+    pairs = [(a, b) for a, b in combinations(done, 2) if world.jobs[a].verb == world.jobs[b].verb]
+    if kind == "first" and pairs:
+        earlier, later = rng.choice(pairs)
+        one, two = rng.sample([world.phrase(earlier), world.phrase(later)], 2)
+        name = world.things[world.jobs[earlier].thing].name
+        return phrase(rng, "ask_first", False, one=one, two=two), phrase(rng, "answer_first", False, name=name)
     if kind == "left":
         left = sum(s != "completed" for s in state.states)
         return phrase(rng, "ask_left", False), phrase(rng, "answer_left", False, count=number_word(left))

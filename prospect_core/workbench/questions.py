@@ -40,7 +40,8 @@ def ask_plan(rng: random.Random, plan: Plan, user_type: str, number: int) -> lis
     """The user's questions and remarks in one video, each in a pause of its own."""
     if user_type == "no_talk":
         return []
-    pauses = [(begin + 1.0, end - 1.2) for begin, end in plan.quiet[1:] if end - begin > 2.4]
+    # before a reminder would be due: whether one is given must not depend on what is asked later
+    pauses = [(begin + 1.0, min(end - 1.2, begin + 7.0)) for begin, end in plan.quiet[1:] if end - begin > 2.4]
     rng.shuffle(pauses)
     rounds = max(1, round(plan.duration / ROUND_S))
     out: list[Ask] = []
@@ -53,7 +54,9 @@ def ask_plan(rng: random.Random, plan: Plan, user_type: str, number: int) -> lis
                 out.append(ask)
                 pauses = [p for p in pauses if not p[0] - 0.1 < ask.time < p[1] + 0.1]
     if user_type == "talk_more" and pauses:
-        out.append(Ask(_moment(rng, pauses[0]), _REMARKS[number % 2]))
+        time = _moment(rng, pauses[0])
+        anything_done = "completed" in _states(plan, time)[0]
+        out.append(Ask(time, _REMARKS[number % 2] if anything_done else _REMARKS[0]))
     return out
 
 
@@ -61,6 +64,7 @@ def _asks(rng: random.Random, plan: Plan, kind: str, pauses: list[tuple[float, f
     """Questions of a kind that can be asked, the wanted one first."""
     open_pauses = [p for p in pauses if any(h.time > p[1] for h in plan.happenings if h.kind == "complete")]
     if kind == "present":
+        open_pauses = [pause for pause in open_pauses if _left(plan, pause[0])]
         yield from (Ask(_moment(rng, pause), "ask_present", kind) for pause in open_pauses)
         return
     if kind == "remainder":
@@ -88,11 +92,13 @@ def _done(plan: Plan, time: float, answer: bool, expected: bool) -> list[tuple[i
 
 
 def _first(plan: Plan, time: float, answer: bool, expected: bool) -> list[tuple[int, ...]]:
-    """Pairs of done jobs of one verb, in the order of mention: the first (or the second) was done earlier, as the list
-    suggests or against it."""
+    """Pairs of jobs of one verb, done once, in the order of mention: the first (or the second) was done earlier, as the
+    list suggests or against it."""
     _, order = _states(plan, time)
     jobs = plan.assignment.jobs
-    pairs = [(a, b) for a, b in permutations(order, 2) if jobs[a].verb == jobs[b].verb]
+    undone = {h.job for h in plan.happenings if h.kind == "reopen"}
+    once = [k for k in order if k not in undone]
+    pairs = [(a, b) for a, b in permutations(once, 2) if jobs[a].verb == jobs[b].verb]
     return [(a, b) for a, b in pairs if (order[a] < order[b]) == answer and (a < b) == (answer == expected)]
 
 
@@ -103,13 +109,15 @@ def _due(plan: Plan, job: int) -> float:
 
 
 def _hidden(plan: Plan, time: float) -> list[int]:
-    """Jobs whose state the picture does not show: a wipe leaves no trace, anything else shows by its thing."""
+    """Jobs whose state the picture does not show: a wipe leaves no trace, anything else shows by its thing or the bowl
+    that stands over it."""
     from prospect_core.workbench.render import pixels_seen
     from prospect_core.workbench.shapes import item_number
 
-    seen = pixels_seen(plan, scene_at(plan, time))
-    jobs = enumerate(plan.assignment.jobs)
-    return [k for k, job in jobs if job.verb == "wipe" or not seen[item_number(plan, job.thing)]]
+    scene = scene_at(plan, time)
+    seen = pixels_seen(plan, scene)
+    shows = {k for k in range(len(plan.assignment.looks)) if seen[item_number(plan, k)]} | scene.stage.covered
+    return [k for k, job in enumerate(plan.assignment.jobs) if job.verb == "wipe" or job.thing not in shows]
 
 
 def _left(plan: Plan, time: float) -> int:

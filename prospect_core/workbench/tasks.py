@@ -74,7 +74,7 @@ class Job:
     place: str = ""
 
     def phrase(self, name: str) -> str:
-        """What is to be done, as short as it can be told apart: ``wipe the red cone``, ``put it in the box`` in full."""
+        """What is to be done, as short as it can be told apart: ``wipe the red cone``."""
         return f"put the {name} in the {self.place}" if self.verb == "put" else f"{self.verb} the {name}"
 
     def sentence(self, name: str) -> str:
@@ -116,7 +116,8 @@ class Assignment:
 
 
 def sample_task(rng: random.Random, steps: int, clutter: int = 1, unseen: bool = False) -> Assignment:
-    """A task of ``steps`` steps. With ``unseen``, half of the things have looks and verbs that other tasks never have."""
+    """A task of ``steps`` steps. With ``unseen``, every other thing has a look that other tasks never have, and verbs may
+    meet kinds that they never meet elsewhere."""
     looks = [Thing(color, kind) for color in COLORS for kind in KINDS]
     rng.shuffle(looks)
     ordinary, rare = [x for x in looks if not x.unseen], [x for x in looks if x.unseen]

@@ -46,7 +46,10 @@ def answered(kind: str) -> Callable[[Scored], np.ndarray | str]:
         for frame, event in questions:
             limit = frame + ANSWER_WITHIN_S * episode.fps
             reply = next((text for f, text in scored.predictions if frame < f <= limit), "")
-            right += any(re.search(rf"\b{re.escape(a)}\b", reply, re.IGNORECASE) is not None for a in event.accepted)
+            right += any(
+                re.search(rf"(?<![\w-]){re.escape(a)}(?![\w-])", reply, re.IGNORECASE) is not None
+                for a in event.accepted
+            )
         return np.array([right, len(questions)])
 
     return counts
