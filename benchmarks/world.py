@@ -98,10 +98,11 @@ def keyholes(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def questions(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Share of each kind, yes among yes and no, and what always giving the most frequent answer is worth over chance."""
-    asked = [(episode, event) for episode in episodes for _, event in episode.user_turns() if event.question]
-    kinds = Counter(event.question for _, event in asked)
-    yes = Counter(event.accepted[0] for _, event in asked if event.accepted[0] in ("yes", "no"))
+    """Share of each kind, yes among yes and no, and what always giving the most frequent answer is worth over chance: one
+    over the number of answers (for "which was first": mentioned first or second)."""
+    asked = [event for episode in episodes for _, event in episode.user_turns() if event.question]
+    kinds = Counter(event.question for event in asked)
+    yes = Counter(event.accepted[0] for event in asked if event.accepted[0] in ("yes", "no"))
     out: dict[str, Any] = {
         "questions": len(asked),
         "share": {kind: count / len(asked) for kind, count in sorted(kinds.items())},
@@ -109,13 +110,13 @@ def questions(episodes: Sequence[Episode]) -> dict[str, Any]:
         "majority": {},
     }
     for kind in sorted(kinds):
-        mine = [(episode, event) for episode, event in asked if event.question == kind]
+        mine = [event for event in asked if event.question == kind]
         classes: dict[str, Counter[str]] = {}
-        for _, event in mine:
+        for event in mine:
             form, answer = _answer_class(event)
             classes.setdefault(form, Counter())[answer] += 1
         majority = sum(max(counts.values()) for counts in classes.values()) / len(mine)
-        chance = sum(0.5 if kind == "past" else 1 / len(episode.task.steps) for episode, _ in mine) / len(mine)
+        chance = sum(sum(counts.values()) / len(counts) for counts in classes.values()) / len(mine)
         out["majority"][kind] = {"accuracy": majority, "chance": chance, "over_chance": majority - chance}
     return out
 

@@ -58,7 +58,6 @@ def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, be
 def _card(body: dict[str, Any], episodes: list[Episode]) -> str:
     details, stats = body["details"], body["details"]["statistics"]
     questions = details["questions"]
-    git = body["environment"]["git"]
     return f"""# The workbench, world {WORLD_VERSION}
 
 Procedural first-person videos with dialogue and exact step states: real H.264 files ({_size()} px, 8 fps, sampled at
@@ -75,7 +74,7 @@ switch. What is put away, covered or in the drawer is out of sight, and a wipe l
 
 ## How hard it is
 
-Measured on test by `make bench-world` (commit {git["commit"][:10] if git else "unknown"}, {body["environment"]["processor"]}), intervals over {stats["videos"]} videos.
+Measured on test by `make bench-world` ({body["environment"]["git"]}, {body["environment"]["processor"]}), intervals over {stats["videos"]} videos.
 The observers read the simulator's truth: they know what the pixels mean, but not what they have not seen.
 
 | what | measure | value |
@@ -90,7 +89,8 @@ notebook, and for the order in which things were done.
 ## Questions
 
 {questions["questions"]} questions: {", ".join(f"{kind} {100 * share:.1f} %" for kind, share in questions["share"].items())}; yes among yes and no: {100 * questions["yes_share"]:.1f} %.
-Whether an answer about the past is yes or no, and whether it is what the list suggests, goes by turns; what is asked has left no trace in the picture.
+Whether an answer about the past is yes or no, and whether it is what the list suggests, goes by turns; what is asked has
+left no trace in the picture. Chance is one over the number of answers given; of two things, one is mentioned first.
 
 | kind | always the most frequent answer | chance | one frame | ten seconds | everything |
 |---|---|---|---|---|---|
