@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -98,6 +99,23 @@ def test_a_failed_generation_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="disk full"):
         generate(tmp_path / "set", 1, {"val": 1}, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, monkeypatch):
+    import prospect_core.workbench.generate as module
+
+    real = module.write_dataset
+
+    def while_another_finishes(scratch, *args, **kwargs):
+        written = real(scratch, *args, **kwargs)
+        shutil.copytree(scratch, module.cache_dir() / f"workbench-{WORLD_VERSION}-5-val")
+        return written
+
+    monkeypatch.setattr(module, "cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(module, "write_dataset", while_another_finishes)
+    monkeypatch.setitem(module.SPLITS, "val", replace(SPLITS["val"], videos=1))
+    assert len(list(module.cached("val", seed=5).episodes("val"))) == 3
+    assert [path.name for path in tmp_path.iterdir()] == [f"workbench-{WORLD_VERSION}-5-val"]
 
 
 def test_an_episode_tells_its_plan(many):

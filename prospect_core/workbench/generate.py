@@ -79,9 +79,13 @@ def generate(
 def cached(split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
     """The built-in set of one split from the cache folder, generated on first use."""
     root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}"
-    if root.exists():
-        return Dataset.open(root)
-    return generate(root, seed, {split: SPLITS[split].videos}, progress=progress)
+    if not root.exists():
+        try:
+            return generate(root, seed, {split: SPLITS[split].videos}, progress=progress)
+        except (OSError, UserError):
+            if not root.exists():  # where another process made it in the meantime, its set is the same
+                raise
+    return Dataset.open(root)
 
 
 def minutes_of(split: str, number: int) -> float:
