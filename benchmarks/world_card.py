@@ -134,7 +134,7 @@ videos shared with another seed: {details["repeated"]["videos_shared_with_other_
 * Drawn, not filmed: flat shapes from above, one hand, one bench, no sound. A model that is good here has shown that it can watch, remember,
   time and speak; not that it can see the real world.
 * The person never reacts to the assistant: replay is open loop, as with recorded videos.
-* Sentences are short and come from some seventy templates; a question names its step in the words of the list.
+* Sentences are short and come from some eighty templates; a question names its step in the words of the list.
 * The assistant always names the first open step of the list, even where the person has reasons for another order.
 * In `test_long` undoing and idling fill the time; its tasks have 20 to 32 steps.
 * A reminder comes after eight quiet seconds: a rule that a model can learn by counting.

@@ -23,6 +23,7 @@ from prospect_core.workbench.levels import LEVELS, SPLITS
 from prospect_core.workbench.person import act_out
 from prospect_core.workbench.phrases import PHRASES, number_word
 from prospect_core.workbench.physics import REST_Y, Key, Plan, scene_at
+from prospect_core.workbench.questions import _due
 from prospect_core.workbench.render import VIDEO_FPS, picture, pixels_seen, write_video
 from prospect_core.workbench.shapes import item_number
 from prospect_core.workbench.tasks import CHAINS, KINDS, UNSEEN_PAIRS, sample_task
@@ -225,6 +226,19 @@ def test_questions_are_balanced(test_videos):
     assert 0.2 < mentioned_first / len(first) < 0.8
     left = Counter(x.accepted[0] for x in events if x.question == "remainder")
     assert max(left.values()) / sum(left.values()) <= 0.25
+
+
+def test_the_place_in_the_list_does_not_answer_questions_on_the_past(many, test_videos):
+    """People mostly work from top to bottom: left to itself, "early in the list" answers far more than half."""
+    agrees = []
+    for episodes, plan in many + test_videos:
+        for episode in episodes:
+            for _, event in episode.user_turns():
+                if event.question == "past" and event.accepted[0] in ("yes", "no"):
+                    likely = _due(plan, int(event.slots["steps"][1:]) - 1) < 0.5
+                    agrees.append(likely == (event.accepted[0] == "yes"))
+    assert len(agrees) > 80
+    assert abs(sum(agrees) / len(agrees) - 0.5) <= 0.1
 
 
 def test_every_question_has_a_pause_of_its_own(test_videos):
