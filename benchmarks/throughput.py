@@ -166,7 +166,7 @@ def main() -> None:
         )
         print(f"{name}: {json.dumps(result['models'][name])}", flush=True)
     if options.output:
-        from prospect_eval.run import environment
+        from prospect_eval.provenance import environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {**result, "command": f"python benchmarks/throughput.py --models {' '.join(options.models)}",

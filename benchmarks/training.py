@@ -287,7 +287,7 @@ def main() -> None:
         )
         result["gpu"] = json.loads(done.stdout.splitlines()[-1])
     if options.output:
-        from prospect_eval.run import environment
+        from prospect_eval.provenance import environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {**result, "details": found, "command": "make bench-training", "threads": torch.get_num_threads(),

@@ -45,8 +45,8 @@ from prospect_eval.baselines import (
 from prospect_eval.keyholes import KEYHOLES, keyhole
 from prospect_eval.metrics import all_metrics
 from prospect_eval.metrics.base import Scored
-from prospect_eval.run import environment
-from prospect_eval.tools import default_tools
+from prospect_eval.provenance import environment
+from prospect_eval.tools import make_tools
 
 SEED, OTHER_SEED = 0, 1
 ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder")
@@ -54,7 +54,7 @@ ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@r
 
 def measure(names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]) -> dict:
     """{metric: {value, ci95}} of a predictor over episodes, intervals over videos."""
-    tools = default_tools()
+    tools = make_tools()
     scored = [Scored(predict(episode), tools) for episode in episodes]
     wanted = [metric for metric in all_metrics(tools) if metric.name in names]
     tables = {metric.name: metric.compute(scored) for metric in wanted}

@@ -73,7 +73,8 @@ def run(
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
     from prospect_eval.adapters import open_predictor
-    from prospect_eval.run import RunConfig, code_digest, infer, select
+    from prospect_eval.provenance import code_digest
+    from prospect_eval.run import RunConfig, infer, select
 
     split = split or "test"
     source, dataset = _open(data, suite, split)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from prospect_core.cachedir import cache_dir
-from prospect_eval.run import VERSIONED
+from prospect_eval.provenance import VERSIONED
 from prospect_eval.wordnet import fetch_wordnet, find_wordnet
 
 
@@ -60,9 +60,9 @@ def _video() -> Check:
 
 
 def _similarity() -> Check:
-    from prospect_eval.tools import default_tools
+    from prospect_eval.tools import make_tools
 
-    tools = default_tools()
+    tools = make_tools()
     equal = float(tools.similarity(["put it away"], ["put it away"])[0, 0])
     return Check("semantic similarity", abs(equal - 1) < 1e-9, tools.similarity_signature)
 

@@ -11,20 +11,20 @@ from prospect_core.errors import choose
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Scored, all_metrics
 from prospect_eval.thresholds import choose_thresholds
-from prospect_eval.tools import default_tools
+from prospect_eval.tools import make_tools
 
 __all__ = ["check_metric", "choose_thresholds", "metric_values"]
 
 
 def check_metric(name: str) -> str:
     """Whether higher or lower is better (``"higher"``, ``"lower"``); an unknown or directionless metric is a `UserError`."""
-    directed = {metric.name: metric.better for metric in all_metrics(default_tools()) if metric.better}
+    directed = {metric.name: metric.better for metric in all_metrics(make_tools()) if metric.better}
     return directed[choose("eval.metric", name, directed)]
 
 
 def metric_values(records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
     """The values of the named metrics over these records, None where undefined; intervals are not computed."""
-    tools = default_tools()
+    tools = make_tools()
     scored = [Scored(record, tools) for record in records]
     chosen = [metric for metric in all_metrics(tools) if metric.name in names]
     return {metric.name: metric.compute(scored, intervals=False)["value"] for metric in chosen}

@@ -166,7 +166,7 @@ def test_published_matching_cases(shared_data):
 
 
 def test_published_recordings_of_real_dialogues(shared_data):
-    from prospect_eval.tools import default_tools
+    from prospect_eval.tools import make_tools
 
     rows = [json.loads(line) for line in (shared_data / "origin" / "proassist_prepared.jsonl").read_text().splitlines()]
     done = 0
@@ -179,7 +179,7 @@ def test_published_recordings_of_real_dialogues(shared_data):
             episode = from_prepared(rows[given_[key]])
             sides.append([(u.frame - episode.start_frame, u.text) for u in episode.utterances()])
         got = match_utterances(
-            *sides, default_tools().similarity, tuple(given_["window_seconds"]), given_["fps"],
+            *sides, make_tools().similarity, tuple(given_["window_seconds"]), given_["fps"],
             num_frames=given_["num_frames"],
         )  # fmt: skip
         pairs = sorted([sides[0][p][0], sides[1][r][0]] for p, r in got.pairs)

@@ -194,9 +194,9 @@ def test_bleu_refuses_lists_that_do_not_belong_together():
 def test_meteor_is_nltks_and_named_by_what_it_has():
     from nltk.translate.meteor_score import single_meteor_score
 
-    from prospect_eval.tools import _NoSynonyms, default_tools
+    from prospect_eval.tools import _NoSynonyms, make_tools
 
-    tools = default_tools()
+    tools = make_tools()
     expected = single_meteor_score(["put", "the", "cup", "away"], ["put", "cup", "away"], wordnet=_NoSynonyms())
     if not tools.wordnet:
         assert tools.meteor("put cup away", "Put the cup away") == pytest.approx(expected)
@@ -209,12 +209,12 @@ def test_meteor_is_nltks_and_named_by_what_it_has():
 
 
 def test_equal_texts_have_a_similarity_of_one():
-    from prospect_eval.tools import default_tools
+    from prospect_eval.tools import make_tools
 
     texts = ["Put the red cube in the box.", "Two left.", "☕"]
-    matrix = default_tools().similarity(texts, texts)
+    matrix = make_tools().similarity(texts, texts)
     np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-12)
-    assert "53aa51172d14" in default_tools().similarity_signature
+    assert "53aa51172d14" in make_tools().similarity_signature
 
 
 def test_bca_intervals_are_those_of_scipy():

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from prospect_eval.metrics import context, dialogue, dst, speaking, text
+from collections.abc import Iterable
+
+from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
 from prospect_eval.metrics.base import Metric, Scored, Tools
 
 __all__ = ["Metric", "Scored", "Tools", "all_metrics"]
 
 
-def all_metrics(tools: Tools) -> list[Metric]:
-    """Every metric, in the order of the report."""
+def all_metrics(tools: Tools, references: Iterable[str] = ()) -> list[Metric]:
+    """Every metric, in the order of the report. ``references`` are all reference texts: CIDEr's idf counts them."""
     return [
         *speaking.METRICS,
+        *timing.metrics(tools.similarity_signature),
         *dialogue.metrics(tools.similarity_signature),
-        *text.metrics(tools),
+        *text.metrics(tools, references),
+        *answers.metrics(tools.similarity_signature),
         *dst.METRICS,
+        *changes.METRICS,
+        *retention.METRICS,
         *context.METRICS,
     ]

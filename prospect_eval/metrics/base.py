@@ -1,87 +1,32 @@
 """What a metric is: sufficient counts of an episode, and a value of summed counts. Intervals follow from that.
 
-python -c "from prospect_eval.metrics import METRICS; print(*METRICS, sep='\\n')"
+python -c "from prospect_eval.metrics.speaking import METRICS; print(METRICS[0].signature_text)"
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from prospect_core.data.origin_formats import window_for
-from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import DialogState
-from prospect_eval.matching import Matching, Similarity, match_utterances
-from prospect_eval.statistics import RESAMPLES, SEED, bootstrap_ci
+from prospect_eval.metrics.scored import GOOD_SIMILARITY, Scored, Tools
+from prospect_eval.statistics import RESAMPLES, SEED, SMOOTH_COUNTS, bootstrap_ci
 
-#: a matched pair counts as correct when its cosine is above this
-GOOD_SIMILARITY = 0.5
+__all__ = ["GOOD_SIMILARITY", "Metric", "Scored", "Tools", "VideoCounts", "f1", "precision", "ratio", "recall"]
+
+SHARE, UNBOUNDED, POSITIVE = (0.0, 1.0), (-np.inf, np.inf), (0.0, np.inf)
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What metrics borrow: cosine similarity of texts with its signature, and a METEOR of one pair, if available."""
+class VideoCounts:
+    """A metric's counts: one row a video, (V, C), with the numbers of episodes scored and why others were not."""
 
-    similarity: Similarity
-    similarity_signature: str
-    meteor: Callable[[str, str], float]
-    meteor_signature: str
-    wordnet: bool
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One record with what several metrics need of it, worked out once."""
-
-    record: EpisodeRecord
-    tools: Tools
-
-    @cached_property
-    def references(self) -> list[tuple[int, str]]:
-        return [(u.frame, u.text) for u in self.record.episode.utterances()]
-
-    @cached_property
-    def predictions(self) -> list[tuple[int, str]]:
-        return [(u.frame, u.text) for u in self.record.utterances]
-
-    @cached_property
-    def matching(self) -> Matching:
-        """ProAssist's matching in the window of the episode's dataset."""
-        episode = self.record.episode
-        return match_utterances(
-            self.predictions, self.references, self.tools.similarity, window_for(episode.dataset), episode.fps
-        )
-
-    @cached_property
-    def good_pairs(self) -> list[tuple[str, str]]:
-        """(predicted, reference) texts of matched pairs that are similar enough."""
-        return [
-            (self.predictions[p][1], self.references[r][1])
-            for (p, r), cosine in zip(self.matching.pairs, self.matching.similarities, strict=True)
-            if cosine > GOOD_SIMILARITY
-        ]
-
-    @cached_property
-    def reference_states(self) -> np.ndarray:
-        """(frames, K) indices of the reference states."""
-        return self._by_frame(self.record.episode.states_by_change())
-
-    @cached_property
-    def tracked_states(self) -> np.ndarray:
-        """(frames, K) indices of the tracked states."""
-        return self._by_frame(self.record.tracked_states())
-
-    def _by_frame(self, changes: list[tuple[int, DialogState]]) -> np.ndarray:
-        episode = self.record.episode
-        order = ("not_started", "in_progress", "completed")
-        out = np.zeros((episode.num_frames, len(episode.task.steps)), dtype=np.int8)
-        for frame, state in changes:
-            out[max(0, frame - episode.start_frame) :] = [order.index(s) for s in state.states]
-        return out
+    videos: tuple[str, ...]
+    table: np.ndarray
+    n_scored: int
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +34,10 @@ class Metric:
     """A named number. ``counts(scored)`` gives an episode's count vector, or a reason (text) why it has none;
     ``value`` maps summed counts (..., C) to values (...), NaN where undefined.
 
-    Episodes of one video are summed (``pool="sum"``) or averaged (``pool="mean"``) before videos are.
+    Episodes of one video are summed (``pool="sum"``) or averaged (``pool="mean"``) before videos are. ``turns`` tells
+    whether it can be taken of one kind of turn: ``all`` of any kind of proactive and responsive ones, ``pairs`` of
+    every kind since it looks at references and their partners only, empty when it is not about turns.
+    ``caveat`` is a known failure mode, printed beside the value.
     """
 
     name: str
@@ -97,12 +45,17 @@ class Metric:
     value: Callable[[np.ndarray], np.ndarray]
     signature: Mapping[str, str] = field(default_factory=dict)
     pool: Literal["sum", "mean"] = "sum"
-    better: Literal["higher", "lower", ""] = "higher"
+    better: Literal["higher", "lower", "zero", ""] = "higher"
     unit: str = ""
     help: str = ""
+    turns: Literal["", "pairs", "all"] = ""
+    bounds: tuple[float, float] = SHARE
+    caveat: str = ""
+    #: point estimate from the episodes themselves, where it is finer than the counts
+    exact: Callable[[Sequence[Scored]], float] | None = None
 
-    def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
-        """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
+    def of_videos(self, scored: Sequence[Scored]) -> VideoCounts:
+        """Counts summed (or averaged) by video, videos in order of their first episode."""
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
         for item in scored:
@@ -111,33 +64,49 @@ class Metric:
                 reasons.append(counts)
             else:
                 videos.setdefault(item.record.episode.video, []).append(np.asarray(counts, dtype=float))
-        n_scored = sum(map(len, videos.values()))
+        merge = np.sum if self.pool == "sum" else np.mean
+        rows = [merge(np.stack(each), axis=0) for each in videos.values()]
+        table = np.stack(rows) if rows else np.zeros((0, 0))
+        return VideoCounts(tuple(videos), table, sum(map(len, videos.values())), tuple(reasons))
+
+    def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
+        """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
+        return self.entry(self.of_videos(scored), scored, intervals)
+
+    def entry(self, of: VideoCounts, scored: Sequence[Scored] = (), intervals: bool = True) -> dict[str, Any]:
+        """The entry of counts by video (of these very episodes, where the metric has an exact point estimate)."""
         out = {
             "value": None,
             "ci95": None,
-            "n_videos": len(videos),
-            "n_scored": n_scored,
-            "n_undefined": len(reasons),
+            "n_videos": len(of.videos),
+            "n_scored": of.n_scored,
+            "n_undefined": len(of.reasons),
             "status": "undefined",
-            "reason": reasons[0] if reasons else "no episode",
+            "reason": of.reasons[0] if of.reasons else "no episode",
             "signature": self.signature_text,
         }
-        if not videos:
+        if not of.videos:
             return out
-        merge = np.sum if self.pool == "sum" else np.mean
-        table = np.stack([merge(np.stack(each), axis=0) for each in videos.values()])
         with np.errstate(divide="ignore", invalid="ignore"):
-            point = float(self.value(table.sum(0)))
-            if not np.isfinite(point):
-                return {**out, "reason": "nothing to divide by"}
-            ci = bootstrap_ci(table, self.value) if intervals else None
+            point = float(self.value(of.table.sum(0)))
+        if not np.isfinite(point):
+            return {**out, "reason": "nothing to divide by"}
+        ci = bootstrap_ci(of.table, self.value, bounds=self.bounds) if intervals else None
+        if self.exact is not None and scored:
+            shift = self.exact(scored) - point
+            point += shift
+            ci = (
+                (float(np.clip(ci[0] + shift, *self.bounds)), float(np.clip(ci[1] + shift, *self.bounds)))
+                if ci
+                else None
+            )
         return {**out, "value": point, "ci95": list(ci) if ci else None, "status": "ok", "reason": ""}
 
     @property
     def signature_text(self) -> str:
         """sacreBLEU-style: what must be equal for two numbers to be comparable."""
         parts = {"metric": self.name, **self.signature, "cluster": "video", "pool": self.pool}
-        parts |= {"ci": "bca", "bs": str(RESAMPLES), "seed": str(SEED)}
+        parts |= {"ci": f"studentised<={SMOOTH_COUNTS},bca", "bs": str(RESAMPLES), "seed": str(SEED)}
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
@@ -149,3 +118,13 @@ def ratio(counts: np.ndarray) -> np.ndarray:
 def f1(counts: np.ndarray) -> np.ndarray:
     """F1 of counts (true positives, predicted, reference): 2 TP / (predicted + reference)."""
     return np.asarray(2 * counts[..., 0] / (counts[..., 1] + counts[..., 2]))
+
+
+def precision(counts: np.ndarray) -> np.ndarray:
+    """TP / predicted of the same counts."""
+    return np.asarray(counts[..., 0] / counts[..., 1])
+
+
+def recall(counts: np.ndarray) -> np.ndarray:
+    """TP / reference of the same counts."""
+    return np.asarray(counts[..., 0] / counts[..., 2])

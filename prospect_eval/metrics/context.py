@@ -1,20 +1,28 @@
-"""What the context costs: tokens and bytes of the KV cache, compressions. Exact counts, no estimates.
+"""What the context costs, and what compressing it does: tokens and bytes of the KV cache, quality around compressions.
 
     python -c "from prospect_eval.metrics.context import METRICS; print([m.name for m in METRICS])"
 
-Peaks are each episode's largest value, averaged over the episodes of a video and then over videos
-
+Peaks are each episode's largest value, averaged over the episodes of a video and then over videos; exact counts, no
+estimates. The compression ratio is the tokens that the same stream would hold at its end without compression (what it
+holds plus all that its compressions took away) over the most it ever held: 1 for ``none``.
+Quality before and after compressions is that of the frames at most a minute before (the compressed frame included) and
+after one: joint goal accuracy of the tracked state and of the state head, and event F1 of speaking within 2 s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
+from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
 
 NO_CACHE = "the model reports no cache"
+NO_COMPRESSION = "nothing was compressed"
+AROUND_S = 60
+Side = Literal["before", "after"]
 
 
 def of_cache(field: str, reduce: Callable[[np.ndarray], np.ndarray]) -> Callable[[Scored], np.ndarray | str]:
@@ -32,16 +40,82 @@ def compressions(scored: Scored) -> np.ndarray | str:
     return np.array([float(len(scored.record.compressions)), 1.0]) if scored.record.cache_tokens else NO_CACHE
 
 
+def compression_ratio(scored: Scored) -> np.ndarray | str:
+    """(tokens without compression over the peak, 1)."""
+    held = scored.record.cache_tokens
+    if not held:
+        return NO_CACHE
+    taken = sum(c.tokens_before - c.tokens_after for c in scored.record.compressions)
+    peak = max([*held, *(c.tokens_before for c in scored.record.compressions)])
+    return np.array([(held[-1] + taken) / peak, 1.0])
+
+
+def around(scored: Scored, side: Side) -> np.ndarray | None:
+    """(frames,) whether a frame lies within a minute before or after a compression; None without one."""
+    episode = scored.record.episode
+    if not scored.record.compressions:
+        return None
+    reach = int(AROUND_S * episode.fps)
+    out = np.zeros(episode.num_frames, bool)
+    for event in scored.record.compressions:
+        at = event.frame - episode.start_frame + 1
+        out[slice(max(0, at - reach), at) if side == "before" else slice(at, at + reach)] = True
+    return out
+
+
+def goal_around(side: Side, head: bool) -> Callable[[Scored], np.ndarray | str]:
+    """(frames with every state right, frames) on one side of the compressions."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        near = around(scored, side)
+        if near is None:
+            return NO_COMPRESSION
+        if not scored.record.episode.task.steps:
+            return NO_STEPS
+        states = scored.head_states if head else scored.tracked_states
+        if states is None:
+            return NO_HEAD
+        return np.array([((states == scored.reference_states).all(1) & near).sum(), near.sum()])
+
+    return counts
+
+
+def speech_around(side: Side) -> Callable[[Scored], np.ndarray | str]:
+    """Event counts within 2 s on one side of the compressions: a pair by its reference."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        near = around(scored, side)
+        if near is None:
+            return NO_COMPRESSION
+        start = scored.record.episode.start_frame
+        pairs = scored.event_pairs(2)
+        paired = {p for p, _ in pairs}
+        hits = sum(near[scored.references[r][0] - start] for _, r in pairs)
+        alone = sum(near[f - start] for k, (f, _) in enumerate(scored.predictions) if k not in paired)
+        return np.array([hits, hits + alone, sum(near[f - start] for f, _ in scored.references)])
+
+    return counts
+
+
 METRICS = [
-    Metric(
-        "cache_peak_tokens",
-        of_cache("cache_tokens", np.max),
-        ratio,
-        pool="mean",
-        better="lower",
-        unit="tokens",
+    Metric("cache_peak_tokens", of_cache("cache_tokens", np.max), ratio, pool="mean", better="lower", unit="tokens",
+           bounds=POSITIVE),
+    Metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes",
+           bounds=POSITIVE),
+    Metric("cache_mean_tokens", of_cache("cache_tokens", np.mean), ratio, pool="mean", better="lower", unit="tokens",
+           bounds=POSITIVE),
+    Metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes",
+           bounds=POSITIVE),
+    Metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode", bounds=POSITIVE),
+    Metric("compression_ratio", compression_ratio, ratio, pool="mean", better="", bounds=POSITIVE),
+    *(
+        metric
+        for side in ("before", "after")
+        for metric in (
+            Metric(f"dst_jga_{side}_compression", goal_around(side, False), ratio, {"around": f"{AROUND_S}s"}),
+            Metric(f"dst_head_jga_{side}_compression", goal_around(side, True), ratio, {"around": f"{AROUND_S}s"}),
+            Metric(f"speaking_event_f1@2s_{side}_compression", speech_around(side), f1,
+                   {"match": "one-to-one", "tol": "2s", "around": f"{AROUND_S}s"}),
+        )
     ),
-    Metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes"),
-    Metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes"),
-    Metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode"),
-]
+]  # fmt: skip

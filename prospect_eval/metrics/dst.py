@@ -1,22 +1,74 @@
-"""How well the task is tracked: frame joint goal accuracy, step accuracy, final state, transition F1.
+"""How well the task is tracked, frame by frame: joint goal accuracy, step accuracy, macro-F1, final state, updates.
 
-    python -c "from prospect_eval.metrics.dst import METRICS; print([m.name for m in METRICS])"
+    python -c "from prospect_eval.metrics.dst import state_scores; print(state_scores([[0, 1]], [[0, 2]]))"
 
-Joint goal accuracy: share of frames on which every step's state is right (Henderson et al. 2014), mean per episode,
-then per video, then over videos; 0..1, undefined for a task without steps. Transition F1 at T seconds pairs equal
-(step, change) at most T seconds apart, one to one.
+States are indices into (not_started, in_progress, completed); arrays are (frames, K steps).
+*Joint goal accuracy*: share of frames on which every step's state is right (Henderson et al. 2014); of the tracked state
+(``dst_jga``) and of the state head alone (``dst_head_jga``). *Step accuracy*: share of (frame, step) pairs that are
+right. *Relative step accuracy* (Kim et al. 2022): the same over steps that are begun on either side; frames on which
+none is are left out (the original counts them 0, so that no oracle is perfect). All are means per episode, then per
+video, then over videos; 0..1, undefined for a task without steps.
+*Macro-F1* is the mean F1 of the three states over all (frame, step) pairs, states that never occur left out.
+*Updates* are the frames on which any step changes: event F1 within 1 s and average precision of the update probability.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from prospect_core.timeline import STEP_STATES
 from prospect_eval.matching import match_events
-from prospect_eval.metrics.base import Metric, Scored, f1, ratio
+from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
+from prospect_eval.metrics.histogram import average_precision, histogram_average_precision, probability_histogram
 
 NO_STEPS = "the task has no steps"
+NO_HEAD = "the record holds no state probabilities"
+States = Sequence[Sequence[int]] | np.ndarray
+
+
+def state_scores(predicted: States, reference: States) -> dict[str, float | None]:
+    """``jga``, ``step_accuracy``, ``relative_step_accuracy`` and ``macro_f1`` of states (frames, K); None where undefined."""
+    ours, theirs = np.asarray(predicted), np.asarray(reference)
+    if ours.shape != theirs.shape or ours.ndim != 2:
+        raise ValueError(f"predicted states of shape {ours.shape}, reference states {theirs.shape}; both (frames, K)")
+    if not ours.size:
+        return dict.fromkeys(("jga", "step_accuracy", "relative_step_accuracy", "macro_f1"))
+    relative = _relative(ours, theirs)
+    return {
+        "jga": float((ours == theirs).all(1).mean()),
+        "step_accuracy": float((ours == theirs).mean()),
+        "relative_step_accuracy": None if relative is None else relative,
+        "macro_f1": float(macro_f1(confusion_of(ours, theirs).reshape(-1).astype(float))),
+    }
+
+
+def confusion_of(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(3, 3) numbers of (frame, step) pairs by (reference state, predicted state)."""
+    size = len(STEP_STATES)
+    flat = reference.astype(int).reshape(-1) * size + predicted.astype(int).reshape(-1)
+    return np.bincount(flat, minlength=size * size).reshape(size, size)
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 over the states that occur, of flattened confusion counts (..., 9)."""
+    table = counts.reshape(*counts.shape[:-1], 3, 3)
+    hits = np.diagonal(table, axis1=-2, axis2=-1)
+    present = table.sum(-1) + table.sum(-2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = np.where(present > 0, 2 * hits / present, 0.0)
+        return np.asarray(each.sum(-1) / (present > 0).sum(-1))
+
+
+def _relative(ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    begun = (ours != 0) | (theirs != 0)
+    frames = begun.any(1)
+    if not frames.any():
+        return None
+    right = (begun & (ours == theirs)).sum(1)[frames]
+    return float((right / begun.sum(1)[frames]).mean())
 
 
 def joint_goal(scored: Scored) -> np.ndarray | str:
@@ -30,10 +82,9 @@ def head_joint_goal(scored: Scored) -> np.ndarray | str:
     """(share of frames on which the state head alone is right on every step, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
-    if not scored.record.state_probs:
-        return "the record holds no state probabilities"
-    head = np.asarray(scored.record.state_probs).argmax(-1)
-    return np.array([(head == scored.reference_states).all(1).mean(), 1.0])
+    if scored.head_states is None:
+        return NO_HEAD
+    return np.array([(scored.head_states == scored.reference_states).all(1).mean(), 1.0])
 
 
 def step_accuracy(scored: Scored) -> np.ndarray | str:
@@ -43,6 +94,21 @@ def step_accuracy(scored: Scored) -> np.ndarray | str:
     return np.array([(scored.tracked_states == scored.reference_states).mean(), 1.0])
 
 
+def relative_step_accuracy(scored: Scored) -> np.ndarray | str:
+    """(mean share of right states among the steps begun on either side, 1)."""
+    if not scored.record.episode.task.steps:
+        return NO_STEPS
+    share = _relative(scored.tracked_states, scored.reference_states)
+    return "no step is ever begun" if share is None else np.array([share, 1.0])
+
+
+def confusion(scored: Scored) -> np.ndarray | str:
+    """The flattened confusion counts of the tracked states."""
+    if not scored.record.episode.task.steps:
+        return NO_STEPS
+    return confusion_of(scored.tracked_states, scored.reference_states).reshape(-1)
+
+
 def final_state(scored: Scored) -> np.ndarray | str:
     """(1 when every step's state is right at the end, 1)."""
     if not scored.record.episode.task.steps:
@@ -50,49 +116,85 @@ def final_state(scored: Scored) -> np.ndarray | str:
     return np.array([float((scored.tracked_states[-1] == scored.reference_states[-1]).all()), 1.0])
 
 
-def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
-    """Counts (pairs, predicted, reference) of equal transitions within ``seconds``."""
+def update_counts(scored: Scored) -> np.ndarray | str:
+    """Counts (pairs, predicted, reference) of frames with an update, within 1 s."""
+    episode = scored.record.episode
+    if not episode.task.steps:
+        return NO_STEPS
+    predicted = sorted({t.frame for t in scored.record.transitions})
+    reference = sorted({frame for frame, _, _ in episode.transitions()})
+    return np.array([len(match_events(predicted, reference, episode.fps)), len(predicted), len(reference)])
 
-    def counts(scored: Scored) -> np.ndarray | str:
-        episode = scored.record.episode
-        if not episode.task.steps:
-            return NO_STEPS
-        predicted: dict[tuple[str, str], list[int]] = {}
-        reference: dict[tuple[str, str], list[int]] = {}
-        for item in scored.record.transitions:
-            predicted.setdefault((item.step, item.change), []).append(item.frame)
-        for frame, step, change in episode.transitions():
-            reference.setdefault((step, change), []).append(frame)
-        pairs = sum(
-            len(match_events(frames, reference.get(key, []), seconds * episode.fps))
-            for key, frames in predicted.items()
-        )
-        return np.array([pairs, sum(map(len, predicted.values())), sum(map(len, reference.values()))])
 
-    return counts
+def ranked_updates(scored: Scored) -> np.ndarray | str:
+    """Histogram of the update probabilities of frames with and without an update."""
+    if not scored.record.episode.task.steps:
+        return NO_STEPS
+    probs = scored.record.update_prob
+    return probability_histogram(scored.update_labels, probs) if probs else "the record holds no probabilities"
+
+
+def pooled_update_ap(scored: Sequence[Scored]) -> float:
+    """Average precision over the frames of all episodes with steps."""
+    rows = [s for s in scored if s.record.update_prob and s.record.episode.task.steps]
+    return average_precision(
+        np.concatenate([s.update_labels for s in rows]), np.concatenate([s.record.update_prob for s in rows])
+    )
 
 
 def refusals(scored: Scored) -> np.ndarray | str:
-    """(refused state changes, minutes)."""
-    episode = scored.record.episode
-    return np.array([len(scored.record.refusals), episode.num_frames / episode.fps / 60])
+    """(state changes that the state machine refused, minutes)."""
+    return np.array([len(scored.record.refusals), scored.minutes])
 
 
+def confusion_table(scored: Sequence[Scored]) -> list[list[int]]:
+    """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
+    total = np.zeros(9)
+    for item in scored:
+        counts: Any = confusion(item)
+        total += 0 if isinstance(counts, str) else counts
+    return [[int(n) for n in row] for row in total.reshape(3, 3)]
+
+
+def compat_content_accuracy(
+    predicted_updates: Sequence[str], reference_updates: Sequence[str | Sequence[str]]
+) -> dict[str, float]:
+    """The origin's index-aligned accuracy: ``dst_step_accuracy``, ``dst_transition_accuracy``, ``dst_exact_match``.
+
+    The i-th predicted update is held against the i-th reference update (the first item of a list), up to the shorter
+    list; 0 where nothing is compared. For comparison with its publications only: misses and extra updates are free (one
+    of three updates found scores 1.0), and one early miss shifts all that follow.
+    """
+    references = [item if isinstance(item, str) else next(iter(item), "") for item in reference_updates]
+    pairs = [
+        (_parse_update(mine), _parse_update(theirs))
+        for mine, theirs in zip((text for text in predicted_updates if text), references, strict=False)
+    ]
+    read = [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
+    hits = {
+        "dst_step_accuracy": sum(mine[0] == theirs[0] for mine, theirs in read),
+        "dst_transition_accuracy": sum(mine[1] == theirs[1] for mine, theirs in read),
+        "dst_exact_match": sum(mine == theirs for mine, theirs in read),
+    }
+    return {name: count / len(pairs) if pairs else 0.0 for name, count in hits.items()}
+
+
+def _parse_update(text: str) -> tuple[str, str] | None:
+    parts = [part.strip() for part in text.split("->")]
+    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
+
+
+_FRAME = {"unit": "frame"}
 METRICS = [
+    Metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", help="all tracked states right, by frame"),
+    Metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", help="all states of the head right, by frame"),
+    Metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean"),
     Metric(
-        "dst_jga",
-        joint_goal,
-        ratio,
-        {"unit": "frame"},
-        pool="mean",
-        help="all tracked states right, by frame",
+        "dst_relative_step_accuracy", relative_step_accuracy, ratio, {**_FRAME, "none begun": "left out"}, pool="mean"
     ),
-    Metric("dst_head_jga", head_joint_goal, ratio, {"unit": "frame"}, pool="mean"),
-    Metric("dst_step_accuracy", step_accuracy, ratio, {"unit": "frame"}, pool="mean"),
+    Metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"}),
     Metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
-    *(
-        Metric(f"transition_f1@{t}s", transition_counts(t), f1, {"match": "one-to-one", "tol": f"{t}s"})
-        for t in (1, 2, 5)
-    ),
-    Metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min"),
-]
+    Metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
+    Metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, exact=pooled_update_ap),
+    Metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", bounds=POSITIVE),
+]  # fmt: skip

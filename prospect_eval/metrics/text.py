@@ -1,32 +1,73 @@
-"""Words of correctly matched pairs: sacreBLEU, METEOR, semantic similarity; and each weighted by Jaccard (``_w``).
+"""Words of correctly matched pairs: sacreBLEU, chrF, METEOR, CIDEr-D, semantic similarity; and each weighted by Jaccard.
 
     python -c "from prospect_eval.metrics.text import bleu; print(bleu(['put the red cube away'], ['put the red cube back']))"
 
-BLEU is sacreBLEU's corpus BLEU (13a, exponential smoothing, 0..100); METEOR is nltk's mean over pairs (0..1; it tops
-out below 1 for short sentences: the oracle's value stands beside it); similarity is the mean cosine of the pairs.
+BLEU (13a, exponential smoothing) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
+is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: the oracle's value stands beside it).
+CIDEr-D (0..10) takes its idf from all reference utterances of the episodes scored, so that it does not depend on which
+pairs happened to match. Similarity is the mean cosine of the pairs.
+``_w`` is the score times the Jaccard index of the matching, so that saying little is not rewarded; 0 without a pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import sacrebleu
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics import BLEU, CHRF
 
 from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
+from prospect_eval.metrics.cider import CiderIdf, cider
 from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_counts
+
+__all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
+
+CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
+Counts = Callable[[Scored], np.ndarray]
+Value = Callable[[np.ndarray], np.ndarray]
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """sacreBLEU's corpus BLEU (0..100) of one reference each; lists of different lengths or empty ones: ValueError."""
-    return float(bleu_value(bleu_stats(hypotheses, references)))
+    _same_length(hypotheses, references)
+    return float(BLEU().corpus_score(list(hypotheses), [list(references)]).score)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """sacreBLEU's corpus chrF2 (0..100) of one reference each; lists of different lengths or empty ones: ValueError."""
+    _same_length(hypotheses, references)
+    return float(CHRF().corpus_score(list(hypotheses), [list(references)]).score)
+
+
+def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Mean METEOR (0..1) over pairs by nltk with WordNet; a `DataError` where WordNet is not on this machine."""
+    from prospect_eval.tools import meteor_of_pair
+
+    _same_length(hypotheses, references)
+    score = meteor_of_pair(wordnet=True)
+    return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
+
+
+def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """nltk's METEOR without synonyms: exact and stem matches only, no data needed. Not comparable with `meteor`."""
+    from prospect_eval.tools import meteor_of_pair
+
+    _same_length(hypotheses, references)
+    score = meteor_of_pair(wordnet=False)
+    return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
+
+
+def _same_length(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise ValueError("give lists of texts, not one text")
+    if len(hypotheses) != len(references) or not len(hypotheses):
+        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
 
 
 def bleu_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """(matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length), summed over segments."""
-    if len(hypotheses) != len(references) or not hypotheses:
-        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
+    _same_length(hypotheses, references)
     score = BLEU().corpus_score(list(hypotheses), [list(references)])
     return np.array([*score.counts, *score.totals, score.sys_len, score.ref_len], dtype=float)
 
@@ -35,68 +76,102 @@ def bleu_value(stats: np.ndarray) -> np.ndarray:
     """BLEU (0..100) of summed `bleu_stats` (..., 10), with sacreBLEU's exponential smoothing; vectorised."""
     matches, totals = stats[..., :4], stats[..., 4:8]
     length, reference = stats[..., 8], stats[..., 9]
-    zero = (matches == 0) & (totals > 0)
+    zero = (matches <= 0) & (totals > 0)
     smooth = 2.0 ** np.cumsum(zero, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(zero, 1 / (smooth * totals), matches / totals)
         logs = np.where(totals > 0, np.log(precision), -np.inf)
         brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
         value = 100 * brevity * np.exp(logs.mean(-1))
-    nothing = (matches.sum(-1) == 0) & (reference > 0)
+    nothing = (matches.sum(-1) <= 0) & (reference > 0)
     return np.where(reference == 0, np.nan, np.where(nothing, 0.0, value))
 
 
-def _pairs(statistic: Callable[[Scored], np.ndarray]) -> Callable[[Scored], np.ndarray | str]:
+def chrf_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """(hypothesis, reference and common character n-grams) of order 1..6, one after the other: 18 counts."""
+    from sacrebleu.metrics.helpers import extract_all_char_ngrams
+
+    _same_length(hypotheses, references)
+    out = np.zeros((CHRF_ORDER, 3))
+    for texts in zip(hypotheses, references, strict=True):
+        mine, theirs = (extract_all_char_ngrams(text, CHRF_ORDER, False) for text in texts)
+        for k, (left, right) in enumerate(zip(mine, theirs, strict=True)):
+            # sacreBLEU counts a hypothesis' n-grams only where the reference has any of that order
+            out[k] += (sum(left.values()) if right else 0, sum(right.values()), sum((left & right).values()))
+    return out.reshape(-1)
+
+
+def chrf_value(stats: np.ndarray) -> np.ndarray:
+    """chrF (0..100) of summed `chrf_stats` (..., 18), over the orders that both sides have; vectorised."""
+    mine, theirs, common = np.moveaxis(stats.reshape(*stats.shape[:-1], CHRF_ORDER, 3), -1, 0)
+    used = (mine > 0) & (theirs > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        orders = used.sum(-1)
+        precision = np.where(used, common / mine, 0.0).sum(-1) / orders
+        recall = np.where(used, common / theirs, 0.0).sum(-1) / orders
+        value = 100 * (1 + CHRF_BETA**2) * precision * recall / (CHRF_BETA**2 * precision + recall)
+    return np.where((orders == 0) | (precision + recall == 0), 0.0, value)
+
+
+def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
     def counts(scored: Scored) -> np.ndarray | str:
         return statistic(scored) if scored.good_pairs else "no correctly matched pair"
 
     return counts
 
 
-def _weighted(statistic: Callable[[Scored], np.ndarray], size: int) -> Callable[[Scored], np.ndarray]:
+def weighted(statistic: Callable[[Scored], np.ndarray | str], size: int) -> Callable[[Scored], np.ndarray | str]:
     """The statistic followed by the matching counts; zeros where nothing matched."""
 
-    def counts(scored: Scored) -> np.ndarray:
-        return np.concatenate([statistic(scored) if scored.good_pairs else np.zeros(size), match_counts(scored)])
+    def counts(scored: Scored) -> np.ndarray | str:
+        found = statistic(scored) if scored.good_pairs else np.zeros(size)
+        return found if isinstance(found, str) else np.concatenate([found, match_counts(scored)])
 
     return counts
 
 
-def _times_jaccard(value: Callable[[np.ndarray], np.ndarray], size: int) -> Callable[[np.ndarray], np.ndarray]:
-    def weighted(counts: np.ndarray) -> np.ndarray:
+def weighted_value(value: Value, size: int) -> Value:
+    """A value times Jaccard; where nothing matched there are no words to judge, and the weight is 0."""
+
+    def of(counts: np.ndarray) -> np.ndarray:
         jaccard = FORMULAS["jaccard"](counts[..., size:])
-        # nothing matched: there are no words to judge, and the weight is 0
-        return np.where(counts[..., size] == 0, 0.0 * jaccard, value(counts[..., :size]) * jaccard)
+        return np.where(counts[..., size] <= 0, 0.0 * jaccard, value(counts[..., :size]) * jaccard)
 
-    return weighted
+    return of
 
 
-def metrics(tools: Tools) -> list[Metric]:
-    """The family's metrics with the similarity and METEOR in use."""
+def metrics(tools: Tools, references: Iterable[str]) -> list[Metric]:
+    """The family's metrics with the similarity and METEOR in use; ``references`` are the texts that CIDEr's idf counts."""
+    idf = CiderIdf(references)
 
-    def bleu_counts(scored: Scored) -> np.ndarray:
-        return bleu_stats([p for p, _ in scored.good_pairs], [r for _, r in scored.good_pairs])
+    def sides(scored: Scored) -> tuple[list[str], list[str]]:
+        return [p for p, _ in scored.good_pairs], [r for _, r in scored.good_pairs]
 
-    def meteor_counts(scored: Scored) -> np.ndarray:
-        return np.array([sum(tools.meteor(p, r) for p, r in scored.good_pairs), len(scored.good_pairs)])
+    def mean_of(score: Callable[[str, str], float]) -> Counts:
+        return lambda scored: np.array([sum(score(p, r) for p, r in scored.good_pairs), len(scored.good_pairs)])
 
     def similarity_counts(scored: Scored) -> np.ndarray:
-        good = [c for c in scored.matching.similarities if c > 0.5]
+        good = [cosine for _, _, cosine in scored.pairs if cosine > 0.5]
         return np.array([sum(good), len(good)])
 
     base = {**MATCHED_SIGNATURE, "sim": tools.similarity_signature}
+    version = sacrebleu.__version__
     meteor_name = "meteor" if tools.wordnet else "meteor_exact_stem"
-    families: list[
-        tuple[str, Callable[[Scored], np.ndarray], Callable[[np.ndarray], np.ndarray], int, dict[str, str]]
-    ] = [
-        ("bleu", bleu_counts, bleu_value, 10, {**base, "bleu": f"13a,exp,sacrebleu {sacrebleu.__version__}"}),
-        (meteor_name, meteor_counts, ratio, 2, {**base, "meteor": tools.meteor_signature}),
-        ("similarity", similarity_counts, ratio, 2, base),
-    ]
+    families: list[tuple[str, Counts, Value, int, dict[str, str], float]] = [
+        ("bleu", lambda s: bleu_stats(*sides(s)), bleu_value, 10,
+         {**base, "bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"}, 100.0),
+        ("chrf", lambda s: chrf_stats(*sides(s)), chrf_value, 3 * CHRF_ORDER,
+         {**base, "chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"}, 100.0),
+        (meteor_name, mean_of(tools.meteor), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
+        ("cider", mean_of(idf.score), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
+        ("similarity", similarity_counts, ratio, 2, base, 1.0),
+    ]  # fmt: skip
     out = []
-    for name, statistic, value, size, signature in families:
-        out.append(Metric(name, _pairs(statistic), value, signature))
-        out.append(Metric(f"{name}_w", _weighted(statistic, size), _times_jaccard(value, size), signature))
+    for name, statistic, value, size, signature, top in families:
+        bounds = (0.0, top)
+        out.append(Metric(name, _pairs(statistic), value, signature, bounds=bounds, turns="pairs"))
+        both = weighted(statistic, size), weighted_value(value, size)
+        out.append(Metric(f"{name}_w", *both, signature, bounds=bounds, turns="all"))
     if not tools.wordnet:
         missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"
         out += [Metric(name, lambda _: missing, ratio, base) for name in ("meteor", "meteor_w")]

@@ -17,7 +17,7 @@ from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
 from prospect_eval.report.timeline import draw_timeline
 from prospect_eval.run import RunConfig
 from prospect_eval.suites import open_data
-from prospect_eval.tools import default_tools
+from prospect_eval.tools import make_tools
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Speaking": ("speaking", "proactive", "responsive", "false_alarms"),
@@ -48,7 +48,7 @@ def write_report(folder: Path, config: RunConfig, records: Sequence[EpisodeRecor
     )  # fmt: skip
     environment.filters |= {"number": number, "interval": interval}
     good = [record for record in records if record.status == "ok"]
-    tools = default_tools()
+    tools = make_tools()
     scored = [Scored(record, tools) for record in good]
     shown = _spread(scored, MAX_TIMELINES)
     html = environment.get_template("report.html.j2").render(

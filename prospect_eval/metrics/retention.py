@@ -1,0 +1,72 @@
+"""Whether a state that was known stays known: joint goal accuracy by what has passed since the last true change.
+
+    python -c "from prospect_eval.metrics.retention import METRICS; print([m.name for m in METRICS])"
+
+Frames are grouped by the seconds since the reference state last changed (since the episode's start before any change),
+and by the number of compressions since then. Of the tracked state, which lives outside the cache, and of the state head,
+which knows what the context still holds: a strategy that forgets shows in the head. Frames of a group are pooled over
+episodes and videos; 0..1, undefined where a group is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
+
+AGES_S = ((0, 5), (5, 15), (15, 30), (30, 60), (60, np.inf))
+COMPRESSIONS = ((0, 1), (1, 2), (2, np.inf))
+
+
+def since_change(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
+    """(frames,) seconds since the last true change, and compressions since then."""
+    episode = scored.record.episode
+    frames = np.arange(episode.start_frame, episode.end_frame)
+    changes = np.array([episode.start_frame, *sorted({f for f, _, _ in episode.transitions()})])
+    last = changes[np.searchsorted(changes, frames, "right") - 1]
+    # a compression comes after its frame: it has happened for the frames behind it
+    compressed = np.sort([c.frame for c in scored.record.compressions])
+    count = np.searchsorted(compressed, frames, "left") - np.searchsorted(compressed, last, "left")
+    return (frames - last) / episode.fps, count
+
+
+def retained(head: bool, what: int, low: float, high: float) -> Callable[[Scored], np.ndarray | str]:
+    """(frames with every state right, frames) of one group."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        if not scored.record.episode.task.steps:
+            return NO_STEPS
+        states = scored.head_states if head else scored.tracked_states
+        if states is None:
+            return NO_HEAD
+        passed = scored.once("since change", lambda: since_change(scored))[what]
+        group = (passed >= low) & (passed < high)
+        key = "head right" if head else "tracked right"
+        right = scored.once(key, lambda: (states == scored.reference_states).all(1))
+        return np.array([(right & group).sum(), group.sum()])
+
+    return counts
+
+
+def _name(low: float, high: float, unit: str) -> str:
+    if high == np.inf:
+        return f"{low:g}{unit}+"
+    return f"{low:g}{unit}" if unit == "c" else f"{low:g}-{high:g}{unit}"
+
+
+METRICS = [
+    Metric(
+        f"{'dst_head_jga' if head else 'dst_jga'}@{_name(low, high, unit)}",
+        retained(head, what, low, high),
+        ratio,
+        {"since": "last true change", "unit": "frame"},
+        help=f"joint goal accuracy {'of the head ' if head else ''}by {'seconds' if unit == 's' else 'compressions'}"
+        " since the last true change",
+    )
+    for head in (False, True)
+    for what, unit, groups in ((0, "s", AGES_S), (1, "c", COMPRESSIONS))
+    for low, high in groups
+]

