@@ -99,6 +99,10 @@ def match_events(predicted: Sequence[int], reference: Sequence[int], tolerance: 
     """One-to-one pairs (index, index) of frames at most ``tolerance`` frames apart: most pairs, then least |dt|."""
     if not len(predicted) or not len(reference):
         return []
+    if len(predicted) == 1 or len(reference) == 1:
+        gaps = [(abs(p - r), i, j) for i, p in enumerate(predicted) for j, r in enumerate(reference)]
+        nearest = min(gaps)
+        return [nearest[1:]] if nearest[0] <= tolerance else []
     ours, theirs = np.asarray(predicted, dtype=float), np.asarray(reference, dtype=float)
     order = np.argsort(ours, kind="stable")
     low = np.searchsorted(ours[order], theirs - tolerance, "left")
@@ -167,5 +171,7 @@ def _assign(rows: np.ndarray, columns: np.ndarray, costs: np.ndarray) -> np.ndar
     column_names, column = np.unique(columns, return_inverse=True)
     # + 1: a sparse matrix has no edge of cost 0
     edges = csr_matrix((costs + 1.0, (row, column)), shape=(len(row_names), len(column_names)))
-    chosen = dict(zip(*map(np.ndarray.tolist, min_weight_full_bipartite_matching(edges)), strict=True))
-    return np.flatnonzero([chosen[r] == c for r, c in zip(row.tolist(), column.tolist(), strict=True)])
+    chosen = np.empty(len(row_names), dtype=np.int64)
+    at, to = min_weight_full_bipartite_matching(edges)
+    chosen[at] = to
+    return np.flatnonzero(chosen[row] == column)

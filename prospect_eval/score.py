@@ -25,6 +25,7 @@ from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, TEXT, baseline
 from prospect_eval.metrics import Metric, Scored, Tools, all_metrics, timing
 from prospect_eval.metrics.answers import KINDS, chance
+from prospect_eval.metrics.base import count_videos
 from prospect_eval.metrics.dst import confusion_table
 from prospect_eval.provenance import code_digest
 from prospect_eval.splits import splits
@@ -53,7 +54,7 @@ def score_records(
     _encode_texts(scored, tools)
     episodes = [record.episode for record in good]
     metrics = all_metrics(tools, (text for item in scored for _, text in item.references))
-    counts = {metric.name: metric.of_videos(scored) for metric in metrics}
+    counts = count_videos(metrics, scored)
     table = {metric.name: metric.entry(counts[metric.name], scored) for metric in metrics}
     for kind in KINDS:
         table[f"answer_accuracy@{kind}"]["chance"] = chance(scored, kind)
@@ -62,7 +63,7 @@ def score_records(
     progress(2, 3)
     parts: dict[str, dict[str, Table]] = {}
     for by, part, chosen, some in splits(scored, metrics):
-        parts.setdefault(by, {})[part] = {metric.name: metric.compute(some) for metric in chosen}
+        parts.setdefault(by, {})[part] = compute(chosen, some)
     progress(3, 3)
     return {
         "schema": SCHEMA,
@@ -126,7 +127,8 @@ def _baselines(episodes: Sequence[Episode], tools: Tools, metrics: Sequence[Metr
 
 def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> Table:
     """{name: entry} of every metric over these episodes."""
-    return {metric.name: metric.compute(scored) for metric in metrics}
+    counts = count_videos(metrics, scored)
+    return {metric.name: metric.entry(counts[metric.name], scored) for metric in metrics}
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:

@@ -14,7 +14,18 @@ import numpy as np
 from prospect_eval.metrics.scored import GOOD_SIMILARITY, Scored, Tools
 from prospect_eval.statistics import RESAMPLES, SEED, SMOOTH_COUNTS, bootstrap_ci
 
-__all__ = ["GOOD_SIMILARITY", "Metric", "Scored", "Tools", "VideoCounts", "f1", "precision", "ratio", "recall"]
+__all__ = [
+    "GOOD_SIMILARITY",
+    "Metric",
+    "Scored",
+    "Tools",
+    "VideoCounts",
+    "count_videos",
+    "f1",
+    "precision",
+    "ratio",
+    "recall",
+]
 
 SHARE, UNBOUNDED, POSITIVE = (0.0, 1.0), (-np.inf, np.inf), (0.0, np.inf)
 
@@ -108,6 +119,16 @@ class Metric:
         parts = {"metric": self.name, **self.signature, "cluster": "video", "pool": self.pool}
         parts |= {"ci": f"studentised<={SMOOTH_COUNTS},bca", "bs": str(RESAMPLES), "seed": str(SEED)}
         return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def count_videos(metrics: Sequence[Metric], scored: Sequence[Scored]) -> dict[str, VideoCounts]:
+    """{name: counts by video}; metrics that share their counts (precision and recall) have them taken once."""
+    taken: dict[tuple[int, str], VideoCounts] = {}
+    for metric in metrics:
+        key = id(metric.counts), metric.pool
+        if key not in taken:
+            taken[key] = metric.of_videos(scored)
+    return {metric.name: taken[id(metric.counts), metric.pool] for metric in metrics}
 
 
 def ratio(counts: np.ndarray) -> np.ndarray:

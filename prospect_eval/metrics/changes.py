@@ -18,7 +18,7 @@ Damerau-Levenshtein distance of the orders of completion (insertion, deletion an
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -142,6 +142,14 @@ def _sides(scored: Scored) -> tuple[list[Transition], list[Transition]]:
     return predicted, [*scored.record.episode.transitions()]
 
 
+def _pairs(scored: Scored, seconds: float) -> list[tuple[int, int]]:
+    pairs: list[tuple[int, int]] = scored.once(
+        ("transitions", seconds), lambda: match_transitions(*_sides(scored), seconds * scored.fps)
+    )
+    return pairs
+
+
+@cache
 def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
     """Counts (pairs, predicted, reference) of equal transitions within ``seconds``."""
 
@@ -149,8 +157,7 @@ def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
         if not scored.record.episode.task.steps:
             return NO_STEPS
         predicted, reference = _sides(scored)
-        pairs = match_transitions(predicted, reference, seconds * scored.fps)
-        return np.array([len(pairs), len(predicted), len(reference)])
+        return np.array([len(_pairs(scored, seconds)), len(predicted), len(reference)])
 
     return counts
 
@@ -158,7 +165,7 @@ def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
 def transition_delays(scored: Scored) -> np.ndarray | str:
     """Histogram of the signed delays of equal transitions within 5 s."""
     predicted, reference = _sides(scored)
-    pairs = match_transitions(predicted, reference, PAIRED_WITHIN_S * scored.fps)
+    pairs = _pairs(scored, PAIRED_WITHIN_S)
     if not pairs:
         return "no right transition within 5 s"
     return seconds_histogram([(predicted[p][0] - reference[r][0]) / scored.fps for p, r in pairs], PAIRED_WITHIN_S)

@@ -18,7 +18,7 @@ without a partner within 5 s; a duplicate is a redundant utterance within 5 s of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -90,6 +90,7 @@ def frame_counts(scored: Scored) -> np.ndarray:
     return _frame_counts(predicted, reference, scored.record.episode.num_frames)
 
 
+@cache
 def event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarray]:
     """Counts (pairs, predicted, reference) within ``seconds``, of all turns or of one kind."""
 

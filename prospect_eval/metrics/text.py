@@ -11,11 +11,16 @@ pairs happened to match. Similarity is the mean cosine of the pairs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.helpers import extract_all_char_ngrams
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
 from prospect_eval.metrics.cider import CiderIdf, cider
@@ -24,6 +29,7 @@ from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_co
 __all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
+_TOKENS = Tokenizer13a()
 Counts = Callable[[Scored], np.ndarray]
 Value = Callable[[np.ndarray], np.ndarray]
 
@@ -65,11 +71,43 @@ def _same_length(hypotheses: Sequence[str], references: Sequence[str]) -> None:
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
 
 
+@lru_cache(maxsize=1 << 16)
+def _words(text: str) -> tuple[Counter[tuple[str, ...]], ...]:
+    """Word n-grams of order 1..4 of sacreBLEU's 13a tokens."""
+    tokens = _TOKENS(text.rstrip()).split()
+    return tuple(Counter(zip(*(tokens[k:] for k in range(n)), strict=False)) for n in range(1, 5))
+
+
+@lru_cache(maxsize=1 << 16)
+def _characters(text: str) -> tuple[Counter[str], ...]:
+    """Character n-grams of order 1..6, spaces left out."""
+    return tuple(extract_all_char_ngrams(text, CHRF_ORDER, False))
+
+
+@lru_cache(maxsize=1 << 17)
+def _pair_stats(hypothesis: str, reference: str) -> tuple[np.ndarray, np.ndarray]:
+    """`bleu_stats` and `chrf_stats` of one pair."""
+    mine, theirs = _words(hypothesis), _words(reference)
+    sizes = [sum(order.values()) for order in mine]
+    hits = [_common(left, right) for left, right in zip(mine, theirs, strict=True)]
+    words = np.array([*hits, *sizes, sizes[0], sum(theirs[0].values())], dtype=float)
+    characters = [
+        # sacreBLEU counts a hypothesis' n-grams only where the reference has any of that order
+        (sum(left.values()) if right else 0, sum(right.values()), _common(left, right))
+        for left, right in zip(_characters(hypothesis), _characters(reference), strict=True)
+    ]
+    return words, np.array(characters, dtype=float).reshape(-1)
+
+
+def _common(left: Counter[Any], right: Counter[Any]) -> int:
+    """How many n-grams two counters share."""
+    return sum(min(count, right[gram]) for gram, count in left.items() if gram in right)
+
+
 def bleu_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """(matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length), summed over segments."""
     _same_length(hypotheses, references)
-    score = BLEU().corpus_score(list(hypotheses), [list(references)])
-    return np.array([*score.counts, *score.totals, score.sys_len, score.ref_len], dtype=float)
+    return np.sum([_pair_stats(h, r)[0] for h, r in zip(hypotheses, references, strict=True)], axis=0)
 
 
 def bleu_value(stats: np.ndarray) -> np.ndarray:
@@ -89,16 +127,8 @@ def bleu_value(stats: np.ndarray) -> np.ndarray:
 
 def chrf_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """(hypothesis, reference and common character n-grams) of order 1..6, one after the other: 18 counts."""
-    from sacrebleu.metrics.helpers import extract_all_char_ngrams
-
     _same_length(hypotheses, references)
-    out = np.zeros((CHRF_ORDER, 3))
-    for texts in zip(hypotheses, references, strict=True):
-        mine, theirs = (extract_all_char_ngrams(text, CHRF_ORDER, False) for text in texts)
-        for k, (left, right) in enumerate(zip(mine, theirs, strict=True)):
-            # sacreBLEU counts a hypothesis' n-grams only where the reference has any of that order
-            out[k] += (sum(left.values()) if right else 0, sum(right.values()), sum((left & right).values()))
-    return out.reshape(-1)
+    return np.sum([_pair_stats(h, r)[1] for h, r in zip(hypotheses, references, strict=True)], axis=0)
 
 
 def chrf_value(stats: np.ndarray) -> np.ndarray:
@@ -118,6 +148,11 @@ def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
         return statistic(scored) if scored.good_pairs else "no correctly matched pair"
 
     return counts
+
+
+def _once(name: str, statistic: Counts) -> Counts:
+    """The statistic, worked out once a view for the score and its weighted twin."""
+    return lambda scored: scored.once((name, scored.only), lambda: statistic(scored))
 
 
 def weighted(statistic: Callable[[Scored], np.ndarray | str], size: int) -> Callable[[Scored], np.ndarray | str]:
@@ -167,8 +202,9 @@ def metrics(tools: Tools, references: Iterable[str]) -> list[Metric]:
         ("similarity", similarity_counts, ratio, 2, base, 1.0),
     ]  # fmt: skip
     out = []
-    for name, statistic, value, size, signature, top in families:
+    for name, once, value, size, signature, top in families:
         bounds = (0.0, top)
+        statistic = _once(name, once)
         out.append(Metric(name, _pairs(statistic), value, signature, bounds=bounds, turns="pairs"))
         both = weighted(statistic, size), weighted_value(value, size)
         out.append(Metric(f"{name}_w", *both, signature, bounds=bounds, turns="all"))

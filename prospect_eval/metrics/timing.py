@@ -148,7 +148,10 @@ def pauc_counts(scored: Scored) -> np.ndarray | str:
 
 
 def _similar(scored: Scored, text: str, reference: str) -> float:
-    return float(np.clip(scored.tools.similarity([text], [reference])[0, 0], 0, 1))
+    value: float = scored.once(
+        ("cosine", text, reference), lambda: float(np.clip(scored.tools.similarity([text], [reference])[0, 0], 0, 1))
+    )
+    return value
 
 
 def metrics(similarity_signature: str) -> list[Metric]:
