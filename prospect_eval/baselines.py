@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -146,8 +147,9 @@ def make_record(
         states = dict(record.tracked_states())
         now = states[episode.start_frame - 1]
         believed = [(now := states.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
-    return replace(record, state_probs=tuple(map(_one_hot, believed)))
+    return replace(record, state_probs=tuple(_one_hot(tuple(states)) for states in believed))
 
 
-def _one_hot(states: Sequence[StepState]) -> tuple[tuple[float, float, float], ...]:
+@lru_cache(maxsize=1 << 12)
+def _one_hot(states: tuple[StepState, ...]) -> tuple[tuple[float, float, float], ...]:
     return tuple(tuple(float(s == name) for name in STEP_STATES) for s in states)  # type: ignore[misc]

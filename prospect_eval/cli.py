@@ -96,10 +96,57 @@ def run(
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-def score(folder: Path) -> None:
-    """Score the records of a run folder again and rewrite metrics.json and report.html; no model is loaded."""
-    _score_and_report(folder)
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="The dataset folder that the predictions are about.")
+@click.option("--suite", help="A built-in suite instead: workbench.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
+@click.option("--similarity", help="A sentence-transformers folder or cached name [default: all-MiniLM-L6-v2].")
+def score(
+    predictions: Path, data: Path | None, suite: str | None, split: str, output: Path | None, similarity: str | None
+) -> None:
+    """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
+
+    No model is loaded. Rewrites metrics.json, counts.json and report.html.
+    """
+    if (predictions / "run.json").is_file():
+        if data or suite or output:
+            raise UserError(f"{predictions}: a run folder knows its data; leave --data, --suite and --output out")
+        _score_and_report(predictions, similarity)
+        return
+    from prospect_eval.predictions import store_predictions
+    from prospect_eval.run import select
+
+    source, digest, episodes = "", "", []
+    if data or suite:
+        source, dataset = _open(data, suite, split)
+        digest, episodes = dataset.digest, select(dataset, split, None)
+    folder = output or Path("runs") / f"scored-{predictions.stem}"
+    store_predictions(predictions, folder, episodes, source, digest, split)
+    _score_and_report(folder, similarity)
+
+
+@main.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Paired differences of two scored runs over the videos they share."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.compare import compare_runs
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.report.build import interval, number
+    from prospect_eval.tools import make_tools
+
+    table = Table(title=f"{second.name} - {first.name}")
+    for column in ("metric", first.name, second.name, "95 % of the difference", "p (Holm)", "detectable", "verdict"):
+        table.add_column(column, no_wrap=column == "metric")
+    for d in compare_runs(first, second, all_metrics(make_tools())):
+        p = "–" if d.p is None else f"{d.p:.3f}"
+        cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
+        table.add_row(d.name, *cells)
+    Console(width=None if Console().is_terminal else 150).print(table)
 
 
 @main.command()
@@ -171,17 +218,19 @@ def doctor(fix: bool) -> None:
         raise SystemExit(EXIT_INCOMPLETE)
 
 
-def _score_and_report(folder: Path) -> None:
+def _score_and_report(folder: Path, similarity: str | None = None) -> None:
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
     from prospect_eval.score import score_records, write_metrics
+    from prospect_eval.tools import make_tools
 
     config, records = read_records(folder)
+    tools = make_tools(similarity)
     with progress_bar("score") as advance:
-        metrics = score_records(records, progress=advance)
+        metrics = score_records(records, tools, advance)
     write_metrics(folder, metrics)
-    path = write_report(folder, config, records, metrics)
+    path = write_report(folder, config, records, metrics, tools)
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
     write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
     _print_table(config.model, metrics)

@@ -77,7 +77,7 @@ def infer(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
     """Predict every episode that has no record yet. Each record is on disk before the next episode begins."""
-    _open_folder(folder, config)
+    open_folder(folder, config)
     (folder / "DONE.json").unlink(missing_ok=True)
     timings = _read_timings(folder)
     new = reused = failed = 0
@@ -118,7 +118,7 @@ def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     return config, records
 
 
-def _open_folder(folder: Path, config: RunConfig) -> None:
+def open_folder(folder: Path, config: RunConfig) -> None:
     """Begin a run folder, or go on with one of the same configuration; another one is refused with what differs."""
     file = folder / "run.json"
     if not file.exists():

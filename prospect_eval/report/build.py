@@ -12,7 +12,7 @@ from typing import Any
 from prospect_core.errors import DataError
 from prospect_core.jsonio import read_json, write_atomic
 from prospect_core.records import EpisodeRecord
-from prospect_eval.metrics import Scored, dst, speaking
+from prospect_eval.metrics import Scored, Tools, dst, speaking
 from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
 from prospect_eval.report.timeline import draw_timeline
 from prospect_eval.run import RunConfig
@@ -38,7 +38,13 @@ HEADLINE = (
 MAX_TIMELINES = 12
 
 
-def write_report(folder: Path, config: RunConfig, records: Sequence[EpisodeRecord], metrics: dict[str, Any]) -> Path:
+def write_report(
+    folder: Path,
+    config: RunConfig,
+    records: Sequence[EpisodeRecord],
+    metrics: dict[str, Any],
+    tools: Tools | None = None,
+) -> Path:
     """Render the report beside the records; returns its path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -48,7 +54,7 @@ def write_report(folder: Path, config: RunConfig, records: Sequence[EpisodeRecor
     )  # fmt: skip
     environment.filters |= {"number": number, "interval": interval}
     good = [record for record in records if record.status == "ok"]
-    tools = make_tools()
+    tools = tools or make_tools()
     scored = [Scored(record, tools) for record in good]
     shown = _spread(scored, MAX_TIMELINES)
     html = environment.get_template("report.html.j2").render(

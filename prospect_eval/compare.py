@@ -1,0 +1,93 @@
+"""Two scored runs side by side: paired differences over the videos they share, from their stored counts.
+
+    prospect-eval compare runs/a runs/b
+
+Numbers with different metric signatures are never set side by side: what differs is named instead. Below ten videos the
+verdict is inconclusive, whatever the means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import read_json
+from prospect_eval.metrics import Metric
+from prospect_eval.statistics import detectable_difference, holm, paired_ci, sign_flip_p
+
+MIN_VIDEOS = 10
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second run minus first run of one metric over the same videos; ``p`` is Holm-adjusted."""
+
+    name: str
+    first: float
+    second: float
+    ci95: tuple[float, float] | None
+    p: float | None
+    detectable: float | None
+    videos: int
+    verdict: str
+
+
+def differing_keys(first: str, second: str) -> list[str]:
+    """``key: a there, b here`` for every key of two signatures that is not equal in both."""
+    a, b = (dict(part.partition(":")[::2] for part in text.split("|")) for text in (first, second))
+    return [f"{key}: {a.get(key, 'absent')} / {b.get(key, 'absent')}" for key in {**a, **b} if a.get(key) != b.get(key)]
+
+
+def require_comparable(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Refuse two ``metrics.json`` whose metric signatures differ, with the differing keys: a `UserError`."""
+    wrong: dict[str, list[str]] = {}
+    for name in first["metrics"].keys() & second["metrics"].keys():
+        for key in differing_keys(first["metrics"][name]["signature"], second["metrics"][name]["signature"]):
+            wrong.setdefault(key, []).append(name)
+    if wrong:
+        shown = "; ".join(f"{key} (in {min(names)} and {len(names) - 1} more)" for key, names in sorted(wrong.items()))
+        raise UserError(f"these runs were measured differently and are not set side by side: {shown}; score both anew")
+
+
+def compare_runs(first: Path, second: Path, metrics: list[Metric]) -> list[Difference]:
+    """Differences of all metrics that both runs have, over the videos that both have counts of."""
+    tables = [read_json(folder / "metrics.json") for folder in (first, second)]
+    require_comparable(*tables)
+    counts = [read_json(folder / "counts.json")["counts"] for folder in (first, second)]
+    out = []
+    for metric in metrics:
+        sides = [side.get(metric.name, {}) for side in counts]
+        shared = [video for video in sides[0] if video in sides[1]]
+        if not shared:
+            continue
+        a, b = (np.array([side[video] for video in shared], dtype=float) for side in sides)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = float(metric.value(a.sum(0))), float(metric.value(b.sum(0)))
+        if not np.isfinite(values).all():
+            continue
+        ci = paired_ci(a, b, metric.value)
+        p = sign_flip_p(a, b, metric.value)
+        out.append(Difference(metric.name, *values, ci, p, detectable_difference(a, b, metric.value), len(shared), ""))
+    if not out:
+        raise DataError(f"{first} and {second}: no metric has counts of a common video")
+    adjusted = iter(holm([d.p for d in out if d.p is not None]))
+    better = {metric.name: metric.better for metric in metrics}
+    return [
+        Difference(d.name, d.first, d.second, d.ci95, q := None if d.p is None else next(adjusted), d.detectable,
+                   d.videos, _verdict(d, q, better[d.name]))
+        for d in out
+    ]  # fmt: skip
+
+
+def _verdict(d: Difference, p: float | None, better: str) -> str:
+    if d.videos < MIN_VIDEOS:
+        return f"inconclusive: {d.videos} videos"
+    if p is None or p > 0.05:
+        return "no difference shown"
+    if better not in ("higher", "lower"):
+        return "differs"
+    return "better" if (d.second > d.first) == (better == "higher") else "worse"

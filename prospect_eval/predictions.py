@@ -1,0 +1,160 @@
+"""Predictions that others made, as a run folder: prediction records, and ProAssist's prediction files. No model needed.
+
+    prospect-eval score predictions.jsonl --output runs/theirs
+    prospect-eval score proassist/eval/results --data data/assembly --output runs/proassist
+
+Read are a file of records (JSON, a list of them, or one a line) as `prospect_core.records` describes them, a folder of
+such files, and ProAssist's ``results/*.json``, one stream each with ``gen`` and ``ref`` by frame. A ProAssist stream
+is held against the episode of ``--data`` with its references on its frames (steps, questions and slots then count
+too), or, without ``--data``, against the references that the file carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import dump, load
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
+from prospect_core.timeline import Episode, Event, Task, TimelineError
+
+#: ProAssist samples its videos at this rate
+PROASSIST_FPS = 2
+
+
+def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list[EpisodeRecord], str]:
+    """Records of a file or a folder, by episode id, and the digest of what was read."""
+    files = sorted(path.glob("*.json*")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path}: holds no .json or .jsonl file")
+    digest = hashlib.sha256()
+    records: dict[str, EpisodeRecord] = {}
+    for file in files:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{file}: {error.strerror or error}") from None
+        digest.update(data)
+        for where, item in _items(file, data):
+            record = from_proassist(item, where, episodes) if "predictions" in item else _record(item, where, episodes)
+            if record.episode.id in records:
+                raise DataError(f"{where}: episode {record.episode.id} was predicted before; each may stand once")
+            problems = record.problems() if record.status == "ok" else []
+            if problems:
+                raise DataError(f"{where}: {problems[0]}")
+            records[record.episode.id] = record
+    if not records:
+        raise DataError(f"{path}: holds no prediction")
+    return [records[key] for key in sorted(records)], digest.hexdigest()
+
+
+def _items(file: Path, data: bytes) -> list[tuple[str, dict[str, Any]]]:
+    try:
+        if file.suffix == ".jsonl":
+            lines = data.decode("utf-8").split("\n")
+            found = [(f"{file}:{n}", json.loads(line)) for n, line in enumerate(lines, 1) if line.strip()]
+        else:
+            value = json.loads(data)
+            found = (
+                [(f"{file}: item {n}", v) for n, v in enumerate(value)]
+                if isinstance(value, list)
+                else [(str(file), value)]
+            )
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON ({error})") from None
+    for where, item in found:
+        if not isinstance(item, dict):
+            raise DataError(f"{where}: {type(item).__name__} is neither a prediction record nor a ProAssist stream")
+    return found
+
+
+def _record(item: dict[str, Any], where: str, episodes: Sequence[Episode]) -> EpisodeRecord:
+    record = load(EpisodeRecord, dump(item), where)
+    given = next((e for e in episodes if e.id == record.episode.id), None)
+    if episodes and given != record.episode:
+        what = "is not in the data" if given is None else "is not the one in the data"
+        raise DataError(f"{where}: episode {record.episode.id} {what}; leave --data out to score it as it stands")
+    return record
+
+
+def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode] = ()) -> EpisodeRecord:
+    """A ProAssist stream as a record. Frames are those of the stream, moved to the episode's first frame."""
+    frames, meta = item["predictions"], item.get("metadata") or {}
+    try:
+        said = [(int(f["frame_idx_in_stream"]), str(f["gen"] or "").strip()) for f in frames]
+        due = [(int(f["frame_idx_in_stream"]), str(f["ref"] or "").strip()) for f in frames]
+        asked = [
+            (int(f["frame_idx_in_stream"]), str(text))
+            for f in frames
+            for role, text in f.get("text_inputs") or ()
+            if role == "user"
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from None
+    if not said:
+        raise DataError(f"{where}: holds no frame")
+    references = [(frame, text) for frame, text in due if text]
+    if episodes:
+        episode = _episode_with(references, [text for _, text in asked], episodes, where)
+    else:
+        episode = _episode_of(meta, references, asked, max(frame for frame, _ in said) + 1, where)
+    start = episode.start_frame
+    utterances = tuple(PredictedUtterance(start + frame, text) for frame, text in sorted(said) if text)
+    return EpisodeRecord(SCHEMA, str(meta.get("model") or "proassist"), Knobs(), episode, utterances=utterances)
+
+
+def _episode_with(
+    references: list[tuple[int, str]], asked: list[str], episodes: Sequence[Episode], where: str
+) -> Episode:
+    fitting = [e for e in episodes if [(u.frame - e.start_frame, u.text) for u in e.utterances()] == references]
+    if len(fitting) > 1:
+        fitting = [e for e in fitting if [event.text for _, event in e.user_turns()] == asked] or fitting
+    if len(fitting) != 1:
+        raise DataError(
+            f"{where}: {len(fitting) or 'no'} episode(s) of the data have its {len(references)} references on its frames;"
+            " leave --data out to score against the references in the file"
+        )
+    return fitting[0]
+
+
+def _episode_of(
+    meta: dict[str, Any], references: list[tuple[int, str]], asked: list[tuple[int, str]], length: int, where: str
+) -> Episode:
+    fps = float(meta.get("fps") or PROASSIST_FPS)
+    video = str(meta.get("video_uid") or where)
+    # what the user says is given with a frame: it came right after the one before
+    turns = [(max(0, frame - 1), 0, "user", text) for frame, text in asked]
+    turns += [(frame, 1, "assistant", text) for frame, text in references]
+    events = tuple(
+        Event(f"t{k}", frame / fps, kind, text, frame=frame)  # type: ignore[arg-type]
+        for k, (frame, _, kind, text) in enumerate(sorted(turns))
+    )
+    name = ".".join(str(meta[key]) for key in ("video_uid", "user_type", "sample_idx") if meta.get(key) is not None)
+    try:
+        return Episode(
+            name or where, video, fps, 0, length, Task(str(meta.get("task_goal") or "")), events,
+            user_type=str(meta.get("user_type") or ""), dataset=str(meta.get("dataset") or ""), file_order=True,
+        ).validate()  # fmt: skip
+    except TimelineError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def store_predictions(
+    path: Path, folder: Path, episodes: Sequence[Episode], data: str, data_digest: str, split: str
+) -> None:
+    """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused."""
+    from prospect_core.jsonio import write_atomic
+    from prospect_eval.provenance import code_digest
+    from prospect_eval.run import RunConfig, open_folder, record_path
+
+    records, digest = read_predictions(path, episodes)
+    if folder.resolve() == path.resolve():
+        raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
+    config = RunConfig(records[0].model, digest, data, data_digest, split, None, records[0].knobs, code_digest())
+    open_folder(folder, config)
+    for record in records:
+        write_atomic(record_path(folder, record.episode.id), dump(record))
