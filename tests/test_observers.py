@@ -17,8 +17,8 @@ from prospect_core.workbench.tasks import Assignment, Job, Thing
 from prospect_eval.baselines import baseline
 from prospect_eval.cli import main
 from prospect_eval.keyholes import KEYHOLES, keyhole
-from prospect_eval.metrics.base import Scored
 from prospect_eval.metrics.answers import answered
+from prospect_eval.metrics.base import Scored
 from prospect_eval.metrics.dst import head_joint_goal, joint_goal
 from tests.test_metrics import TOOLS
 

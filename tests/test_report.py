@@ -13,7 +13,7 @@ import pytest
 from prospect_core.records import PredictedUtterance
 from prospect_eval.baselines import baseline
 from prospect_eval.report.build import interval, number, write_report
-from prospect_eval.run import RunConfig, _open_folder
+from prospect_eval.run import RunConfig, open_folder
 from prospect_eval.score import score_records
 from tests.test_metrics import predict
 
@@ -33,7 +33,7 @@ def page(world, tmp_path) -> Path:
     failed = replace(predict(references[1]), status="failed", error=EVIL)
     records = [worse, failed, *records[2:]]
     config = RunConfig("m", "d" * 64, str(world.root), world.digest, "test", None, Knobs(), "0+x")
-    _open_folder(tmp_path / "run", config)
+    open_folder(tmp_path / "run", config)
     return write_report(tmp_path / "run", config, records, score_records(records))
 
 

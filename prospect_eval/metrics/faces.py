@@ -41,7 +41,7 @@ def face(name: str, tools: Tools | None = None) -> evaluate.Metric:
 class _Face(evaluate.Metric):
     """Held in memory: no file, no lock, no network."""
 
-    features: dict[str, Any]
+    columns: dict[str, Any]
     about: str
 
     def __init__(self, name: str) -> None:
@@ -53,12 +53,12 @@ class _Face(evaluate.Metric):
             description=self.about,
             citation="",
             inputs_description=self.about,
-            features=datasets.Features(self.features),
+            features=datasets.Features(self.columns),
         )
 
 
 class _TextFace(_Face):
-    features = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}  # noqa: RUF012
+    columns = {"predictions": datasets.Value("string"), "references": datasets.Value("string")}  # noqa: RUF012
     about = "One score of predicted texts held against one reference text each."
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class _TextFace(_Face):
 
 
 class _RecordFace(_Face):
-    features = {"predictions": datasets.Value("string")}  # noqa: RUF012
+    columns = {"predictions": datasets.Value("string")}  # noqa: RUF012
     about = "One score of prediction records, given as JSON text."
 
     def __init__(self, name: str, tools: Tools) -> None:

@@ -50,9 +50,7 @@ def event_scores(
     """``precision``, ``recall`` and ``f1`` of frames paired one to one within a tolerance; None where undefined."""
     pairs = match_events(predicted, reference, tolerance_s * fps)
     table = np.array([len(pairs), len(predicted), len(reference)], dtype=float)
-    return {
-        name: _or_none(formula(table)) for name, formula in (("precision", precision), ("recall", recall), ("f1", f1))
-    }
+    return {name: _or_none(FRAME_FORMULAS[name](table)) for name in ("precision", "recall", "f1")}
 
 
 def _or_none(value: np.ndarray) -> float | None:
