@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow bench-training bench-world lint clean
+.PHONY: setup eval test test-slow bench-training bench-world bench-metrics lint clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ bench-training: $(READY)
 # how hard the built-in test videos are for those who see little; writes the dataset card; last line: one JSON object
 bench-world: $(READY)
 	$(BIN)/python benchmarks/world.py --output reports/workbench
+
+# how fast metrics are, and how often their intervals cover the truth; last line: one JSON object
+bench-metrics: $(READY)
+	$(BIN)/python benchmarks/metrics.py --output reports/metrics/metrics.json
 
 lint: $(READY)
 	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks

@@ -1,0 +1,190 @@
+"""How fast the metrics are, and how often their intervals cover the truth.
+
+    make bench-metrics
+
+One hour at 2 fps with 500 utterances is matched (milliseconds, median of five; memory over the embeddings, by the
+process' peak in a process of its own), and 100 such episodes are scored anew from disk with embeddings and baselines
+cached, in a process of its own with a cache folder of its own. Coverage is simulated for five kinds of counts and 10 to
+90 videos. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FPS, FRAMES, STEPS, SAID, EPISODES = 2, 7200, 8, 500, 100
+VERBS = ("put", "wipe", "cut", "cover", "fetch")
+THINGS = ("red mug", "blue bowl", "green plate", "old lamp", "white jug", "box", "pan", "knife")
+PLACES = ("away", "on the tray", "near the sink", "carefully")
+
+
+def sentence(rng: np.random.Generator) -> str:
+    """One of some 640 instructions."""
+    opening = rng.choice(("Now", "Next", "Please", "Then"))
+    return f"{opening} {rng.choice(VERBS)} the {rng.choice(THINGS)} {rng.choice(PLACES)}."
+
+
+def make_record(number: int) -> Any:
+    """An hour of dialogue with eight steps, and a model that is a little off in all of it."""
+    from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
+    from prospect_core.timeline import Episode, Event, Step, Task
+
+    rng = np.random.default_rng(number)
+    due = np.sort(rng.choice(FRAMES, SAID, replace=False)).tolist()
+    events = [
+        Event(
+            f"a{f}",
+            f / FPS,
+            "assistant",
+            sentence(rng),
+            labels=("initiative|instruction", "responsive|feedback")[k % 2],
+        )
+        for k, f in enumerate(due)
+    ]
+    moments = np.sort(rng.choice(FRAMES, 2 * STEPS, replace=False)).tolist()
+    for k, frame in enumerate(moments):
+        step, change = f"S{k // 2 + 1}", ("start", "complete")[k % 2]
+        events.append(Event(f"d{k}", frame / FPS, "transition", step=step, change=change))  # type: ignore[arg-type]
+    events.sort(key=lambda e: (e.time, e.kind != "transition"))
+    task = Task("tidy up", tuple(Step(f"S{k + 1}", f"{VERBS[k % 5]} the {THINGS[k]}") for k in range(STEPS)))
+    user = ("no_talk", "talk_some", "talk_more")[number % 3]
+    episode = Episode(
+        f"e{number}", f"v{number}", FPS, 0, FRAMES, task, tuple(events), user_type=user, dataset="hours"
+    ).validate()
+    frames = sorted(
+        {int(np.clip(f + d, 0, FRAMES - 1)) for f, d in zip(due, rng.normal(0, 3, SAID).round(), strict=True)}
+    )
+    probs = rng.dirichlet((1, 1, 1), (FRAMES, STEPS)).round(6).tolist()
+    return EpisodeRecord(
+        SCHEMA, "hours", Knobs(), episode, tuple(rng.random(FRAMES).round(6).tolist()),
+        tuple(rng.random(FRAMES).round(6).tolist()), tuple(tuple(map(tuple, row)) for row in probs),  # type: ignore[misc]
+        tuple(range(FRAMES)), tuple(range(FRAMES)), tuple(PredictedUtterance(f, sentence(rng)) for f in frames),
+        tuple(PredictedTransition(min(FRAMES - 1, f + 2), s, c) for f, s, c in episode.transitions()),
+    )  # fmt: skip
+
+
+def match_hour() -> dict[str, float]:
+    """Milliseconds and megabytes of matching one hour, embeddings given."""
+    from prospect_eval.matching import match_utterances
+
+    record = make_record(0)
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2, SAID, 384))
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    predictions = [(u.frame, u.text + str(k)) for k, u in enumerate(record.utterances)]
+    references = [(u.frame, u.text) for u in record.episode.utterances()]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        match_utterances(
+            predictions, references, lambda a, b: vectors[0, : len(a)] @ vectors[1, : len(b)].T, (2, 4), FPS
+        )
+        seconds.append(time.perf_counter() - begin)
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"match_hour_ms": round(1000 * sorted(seconds)[2], 2), "match_hour_mb": round(peak, 2)}
+
+
+def rescore(folder: str) -> dict[str, float]:
+    """Seconds from the records on disk to metrics.json on disk."""
+    from prospect_core.jsonio import load
+    from prospect_core.records import EpisodeRecord
+    from prospect_eval.score import score_records, write_metrics
+
+    begin = time.perf_counter()
+    files = sorted((Path(folder) / "episodes").glob("*.json"))
+    records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
+    loaded = time.perf_counter() - begin
+    write_metrics(Path(folder), score_records(records))
+    return {"rescore_100_hours_s": round(time.perf_counter() - begin, 2), "of_it_reading_s": round(loaded, 2)}
+
+
+def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
+    """{kind of counts: {videos: share of intervals that hold the truth}}."""
+    from prospect_eval.metrics.base import f1, ratio
+    from prospect_eval.statistics import bootstrap_ci
+
+    def events(hard: tuple[float, float], extra: tuple[float, float]) -> Any:
+        def draw(rng: np.random.Generator, n: int) -> np.ndarray:
+            due = rng.poisson(rng.gamma(2, 7, n)) + 1
+            hits = rng.binomial(due, rng.beta(*hard, n))
+            return np.stack([hits, hits + rng.poisson(due * rng.gamma(*extra, n)), due], -1).astype(float)
+
+        return draw
+
+    def goal(rng: np.random.Generator, n: int) -> np.ndarray:
+        return np.stack([rng.beta(0.5, 2.0, n), np.ones(n)], -1)
+
+    def alarms(rng: np.random.Generator, n: int) -> np.ndarray:
+        minutes = rng.gamma(3, 1, n) + 0.5
+        return np.stack([rng.poisson(minutes * rng.gamma(0.7, 1, n)), minutes], -1).astype(float)
+
+    kinds = {
+        "F1 near .6": (events((3, 2), (1, 0.4)), f1, (0.0, 1.0)),
+        "F1 near .9": (events((18, 2), (0.5, 0.1)), f1, (0.0, 1.0)),
+        "F1 near .15": (events((0.6, 5), (1, 0.4)), f1, (0.0, 1.0)),
+        "mean of skewed shares": (goal, ratio, (0.0, 1.0)),
+        "overdispersed rate": (alarms, ratio, (0.0, np.inf)),
+    }
+    out: dict[str, dict[str, float]] = {}
+    for name, (draw, value, bounds) in kinds.items():
+        rng = np.random.default_rng(7)
+        truth = float(value(draw(rng, 500_000).sum(0)))
+        out[name] = {}
+        for videos in (10, 20, 30, 60, 90):
+            ends = [bootstrap_ci(draw(rng, videos), value, bounds=bounds) for _ in range(simulations)]
+            out[name][str(videos)] = round(sum(e is not None and e[0] <= truth <= e[1] for e in ends) / simulations, 4)
+        print(f"coverage, {name}: {out[name]}", flush=True)
+    return out
+
+
+def _apart(task: str, *arguments: str, **environment: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--task", task, *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--task", choices=("match", "rescore"))
+    parser.add_argument("folder", nargs="?")
+    options = parser.parse_args()
+    if options.task:
+        print(json.dumps(match_hour() if options.task == "match" else rescore(options.folder)))
+        return
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.provenance import environment
+
+    result: dict[str, Any] = _apart("match")
+    print(result, flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        episodes = Path(folder) / "run" / "episodes"
+        episodes.mkdir(parents=True)
+        for number in range(EPISODES):
+            (episodes / f"{number}.json").write_text(dump(make_record(number)))
+        cache = str(Path(folder) / "cache")
+        first = _apart("rescore", str(episodes.parent), XDG_CACHE_HOME=cache)
+        result |= _apart("rescore", str(episodes.parent), XDG_CACHE_HOME=cache)
+        result["first_scoring_s"] = first["rescore_100_hours_s"]
+    result["coverage"] = coverage()
+    whole = {"command": "make bench-metrics", **result, "environment": environment()}
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(options.output, dump(whole, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Others' predictions, scored without a model; two runs set side by side, or refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.timeline import Event
+from prospect_eval.cli import main
+from prospect_eval.compare import compare_runs, differing_keys, require_comparable
+from prospect_eval.metrics import all_metrics
+from prospect_eval.predictions import read_predictions
+from prospect_eval.score import score_records, write_metrics
+from tests.test_metrics import TOOLS, episode, predict, say
+
+
+def proassist_stream(reference, said, **meta):
+    """The frames of an episode as ProAssist's evaluator writes them."""
+    due = {u.frame: u.text for u in reference.utterances()}
+    asked = {frame + 1: event.text for frame, event in reference.user_turns()}
+    frames = [
+        {"gen": said.get(f, ""), "ref": due.get(f, ""), "frame_idx_in_stream": f, "timestamp_in_stream": (f + 1) / 2,
+         "frame_idx_in_original_video": f, "text_inputs": [["user", asked[f]]] if f in asked else []}
+        for f in range(reference.num_frames)
+    ]  # fmt: skip
+    return {"metadata": {"video_uid": "v", "fps": 2, "dataset": "wtag/dialog", **meta}, "predictions": frames}
+
+
+REFERENCE = episode(say(5.0, "Boil it."), Event("u", 8.0, "user", "What now?"), say(9.0, "Pour it."))
+
+
+def test_a_proassist_file_is_the_record_it_stands_for(tmp_path):
+    file = tmp_path / "0.json"
+    file.write_text(json.dumps(proassist_stream(REFERENCE, {10: "Boil it.", 30: "Well done."})))
+    (alone,), _ = read_predictions(file)
+    assert [(u.frame, u.text) for u in alone.utterances] == [(10, "Boil it."), (30, "Well done.")]
+    assert [(u.frame, u.text) for u in alone.episode.utterances()] == [(10, "Boil it."), (18, "Pour it.")]
+    assert [frame for frame, _ in alone.episode.user_turns()] == [16]
+    assert (alone.episode.dataset, alone.episode.fps) == ("wtag/dialog", 2)
+    (held,), _ = read_predictions(file, [REFERENCE, episode(say(5.0, "Other."), id_="other")])
+    assert held.episode == REFERENCE
+    with pytest.raises(DataError, match="no episode"):
+        read_predictions(file, [episode(say(5.0, "Other."), id_="other")])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1]", "neither a prediction record"),
+        ("{", "not JSON"),
+        ('{"predictions": [{"gen": "x"}]}', "not a ProAssist prediction file"),
+        ('{"predictions": []}', "holds no frame"),
+        ('{"schema": 1}', "model"),
+    ],
+)
+def test_what_is_no_prediction_is_one_line(tmp_path, text, message):
+    file = tmp_path / "p.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_predictions(file)
+
+
+def test_records_of_any_model_are_scored_by_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = predict(REFERENCE, [(10, "Boil it."), (18, "Pour it.")])
+    (tmp_path / "theirs.jsonl").write_text(dump(record) + "\n")
+    result = CliRunner().invoke(main, ["score", "theirs.jsonl", "--output", "out"])
+    assert result.exit_code == 0, result.output
+    assert read_json(tmp_path / "out" / "metrics.json")["metrics"]["matched_f1"]["value"] == pytest.approx(1.0)
+    assert read_json(tmp_path / "out" / "counts.json")["counts"]["matched_f1"] == {"v": [2, 0, 0, 0]}
+    twice = dump(record) + "\n" + dump(record) + "\n"
+    (tmp_path / "theirs.jsonl").write_text(twice)
+    result = CliRunner().invoke(main, ["score", "theirs.jsonl", "--output", "again"])
+    assert result.exit_code == 3
+    assert "was predicted before" in result.output
+
+
+def runs(tmp_path, *shifts, videos=12):
+    """Scored run folders whose predictions come so many frames late."""
+    folders = []
+    for shift in shifts:
+        records = []
+        for k in range(videos):
+            reference = episode(say(5.0 + k % 3), say(12.0), video=f"v{k}", id_=f"e{k}")
+            records.append(predict(reference, [(u.frame + shift, u.text) for u in reference.utterances()]))
+        folder = tmp_path / f"late-{shift}-{videos}"
+        folder.mkdir()
+        write_metrics(folder, score_records(records, TOOLS))
+        folders.append(folder)
+    return folders
+
+
+def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path):
+    first, second, small, late = *runs(tmp_path, 0, 3), *runs(tmp_path, 0, 3, videos=5)
+    found = {d.name: d for d in compare_runs(first, second, all_metrics(TOOLS))}
+    assert found["speaking_event_f1@1s"].verdict == "worse"
+    assert found["speaking_event_f1@5s"].verdict == "no difference shown"
+    same = compare_runs(first, first, all_metrics(TOOLS))
+    assert {d.verdict for d in same} == {"no difference shown"}
+    few = compare_runs(small, late, all_metrics(TOOLS))
+    assert {d.verdict for d in few} == {"inconclusive: 5 videos"}
+
+
+def test_differently_measured_runs_are_refused_with_the_keys(tmp_path):
+    first, second = runs(tmp_path, 0, 3)
+    table = read_json(second / "metrics.json")
+    for entry in table["metrics"].values():
+        entry["signature"] = entry["signature"].replace("sim:words", "sim:other")
+    write_atomic(second / "metrics.json", dump(table))
+    with pytest.raises(UserError, match="sim: words / other"):
+        compare_runs(first, second, all_metrics(TOOLS))
+    require_comparable(read_json(first / "metrics.json"), read_json(first / "metrics.json"))
+    assert differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
