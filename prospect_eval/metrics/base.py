@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ class Metric:
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
         for item in scored:
-            counts = self.counts(item)
+            counts = item.once((self.counts, item.only), partial(self.counts, item))
             if isinstance(counts, str):
                 reasons.append(counts)
             else:

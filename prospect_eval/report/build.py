@@ -20,13 +20,16 @@ from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
 
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "Context": ("cache", "compression", "dst_jga_before", "dst_jga_after", "dst_head_jga_before", "dst_head_jga_after",
+                "speaking_event_f1@2s_"),
     "Speaking": ("speaking", "proactive", "responsive", "false_alarms"),
+    "Timing as others measure it": ("chunk", "sw_f1", "estp", "pauc"),
     "Matched dialogue": ("matched",),
-    "Text of matched pairs": ("bleu", "meteor", "similarity"),
-    "Answers": ("answer_accuracy",),
-    "Dialog state": ("dst", "transition"),
-    "Context": ("cache", "compressions"),
-}
+    "Text of matched pairs": ("bleu", "chrf", "meteor", "cider", "similarity"),
+    "Answers and content": ("answer_accuracy", "content_accuracy"),
+    "Retention": ("dst_jga@", "dst_head_jga@"),
+    "Dialog state": ("dst", "transition", "update"),
+}  # fmt: skip
 HEADLINE = (
     "speaking_event_f1@2s",
     "matched_f1",
