@@ -18,7 +18,9 @@ __all__ = ["check_metric", "choose_thresholds", "metric_values"]
 
 def check_metric(name: str) -> str:
     """Whether higher or lower is better (``"higher"``, ``"lower"``); an unknown or directionless metric is a `UserError`."""
-    directed = {metric.name: metric.better for metric in all_metrics(make_tools()) if metric.better}
+    directed = {
+        metric.name: metric.better for metric in all_metrics(make_tools()) if metric.better in ("higher", "lower")
+    }
     return directed[choose("eval.metric", name, directed)]
 
 
@@ -26,5 +28,6 @@ def metric_values(records: Sequence[EpisodeRecord], names: Sequence[str]) -> dic
     """The values of the named metrics over these records, None where undefined; intervals are not computed."""
     tools = make_tools()
     scored = [Scored(record, tools) for record in records]
-    chosen = [metric for metric in all_metrics(tools) if metric.name in names]
+    references = (text for item in scored for _, text in item.references)
+    chosen = [metric for metric in all_metrics(tools, references) if metric.name in names]
     return {metric.name: metric.compute(scored, intervals=False)["value"] for metric in chosen}

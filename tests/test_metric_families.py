@@ -233,3 +233,20 @@ def test_parts_count_the_turns_of_their_kind():
     assert parts["turn"]["responsive"]["speaking_event_f1@1s"]["value"] == 1.0
     assert parts["turn"]["proactive"]["speaking_event_f1@1s"]["value"] == pytest.approx(2 / 3)
     assert "user_type" not in parts
+
+
+def test_validation_sees_the_scores_that_evaluation_gives():
+    """CIDEr's idf was counted over no reference at all, and a delay was taken for something to raise or lower."""
+    from prospect_core.errors import UserError
+    from prospect_eval.evaluator import check_metric, metric_values
+    from prospect_eval.score import score_records
+    from prospect_eval.tools import make_tools
+
+    reference = episode(say(5.0, "Put the red cup away now."), say(10.0, "Wipe the blue bowl with care."))
+    record = predict(reference, [(u.frame, u.text) for u in reference.utterances()])
+    expected = score_records([record], make_tools())["metrics"]["cider"]["value"]
+    assert metric_values([record], ["cider"])["cider"] == pytest.approx(expected)
+    assert expected > 5
+    assert check_metric("cider") == "higher"
+    with pytest.raises(UserError):
+        check_metric("speaking_delay_median_s")
