@@ -74,6 +74,17 @@ def make_record(number: int) -> Any:
     )  # fmt: skip
 
 
+def make_run(folder: Path) -> None:
+    """A run folder of such episodes."""
+    from prospect_core.jsonio import dump
+    from prospect_core.records import Knobs
+    from prospect_eval.run import RunConfig, open_folder
+
+    open_folder(folder, RunConfig("hours", "", "", "", "test", None, Knobs(), ""))
+    for number in range(EPISODES):
+        (folder / "episodes" / f"{number}.json").write_text(dump(make_record(number)))
+
+
 def match_hour() -> dict[str, float]:
     """Milliseconds and megabytes of matching one hour, embeddings given."""
     from prospect_eval.matching import match_utterances
@@ -98,16 +109,14 @@ def match_hour() -> dict[str, float]:
 
 def rescore(folder: str) -> dict[str, float]:
     """Seconds from the records on disk to metrics.json on disk."""
-    from prospect_core.jsonio import load
-    from prospect_core.records import EpisodeRecord
-    from prospect_eval.score import score_records, write_metrics
-
     begin = time.perf_counter()
-    files = sorted((Path(folder) / "episodes").glob("*.json"))
-    records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
-    loaded = time.perf_counter() - begin
-    write_metrics(Path(folder), score_records(records))
-    return {"rescore_100_hours_s": round(time.perf_counter() - begin, 2), "of_it_reading_s": round(loaded, 2)}
+    from prospect_eval.workers import score_folder
+
+    metrics = score_folder(Path(folder))
+    from prospect_eval.score import write_metrics
+
+    write_metrics(Path(folder), metrics)
+    return {"rescore_100_hours_s": round(time.perf_counter() - begin, 2)}
 
 
 def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
@@ -170,13 +179,10 @@ def main() -> None:
     result: dict[str, Any] = _apart("match")
     print(result, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        episodes = Path(folder) / "run" / "episodes"
-        episodes.mkdir(parents=True)
-        for number in range(EPISODES):
-            (episodes / f"{number}.json").write_text(dump(make_record(number)))
-        cache = str(Path(folder) / "cache")
-        first = _apart("rescore", str(episodes.parent), XDG_CACHE_HOME=cache)
-        result |= _apart("rescore", str(episodes.parent), XDG_CACHE_HOME=cache)
+        run, cache = Path(folder) / "run", str(Path(folder) / "cache")
+        make_run(run)
+        first = _apart("rescore", str(run), XDG_CACHE_HOME=cache)
+        result |= _apart("rescore", str(run), XDG_CACHE_HOME=cache)
         result["first_scoring_s"] = first["rescore_100_hours_s"]
     result["coverage"] = coverage()
     whole = {"command": "make bench-metrics", **result, "environment": environment()}

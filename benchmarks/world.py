@@ -55,7 +55,7 @@ ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@r
 def measure(names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]) -> dict:
     """{metric: {value, ci95}} of a predictor over episodes, intervals over videos."""
     tools = make_tools()
-    scored = [Scored(predict(episode), tools) for episode in episodes]
+    scored = Scored.over(map(predict, episodes), tools)
     wanted = [metric for metric in all_metrics(tools) if metric.name in names]
     tables = {metric.name: metric.compute(scored) for metric in wanted}
     return {name: {"value": t["value"], "ci95": t["ci95"]} for name, t in tables.items()}

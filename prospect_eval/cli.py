@@ -220,17 +220,18 @@ def doctor(fix: bool) -> None:
 
 def _score_and_report(folder: Path, similarity: str | None = None) -> None:
     from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.workers import score_folder
+
+    with progress_bar("score") as advance:
+        metrics = score_folder(folder, similarity, advance)
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
-    from prospect_eval.score import score_records, write_metrics
+    from prospect_eval.score import write_metrics
     from prospect_eval.tools import make_tools
 
-    config, records = read_records(folder)
-    tools = make_tools(similarity)
-    with progress_bar("score") as advance:
-        metrics = score_records(records, tools, advance)
     write_metrics(folder, metrics)
-    path = write_report(folder, config, records, metrics, tools)
+    config, records = read_records(folder)
+    path = write_report(folder, config, records, metrics, make_tools(similarity))
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
     write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
     _print_table(config.model, metrics)

@@ -27,7 +27,6 @@ def check_metric(name: str) -> str:
 def metric_values(records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
     """The values of the named metrics over these records, None where undefined; intervals are not computed."""
     tools = make_tools()
-    scored = [Scored(record, tools) for record in records]
-    references = (text for item in scored for _, text in item.references)
-    chosen = [metric for metric in all_metrics(tools, references) if metric.name in names]
+    scored = Scored.over(records, tools)
+    chosen = [metric for metric in all_metrics(tools) if metric.name in names]
     return {metric.name: metric.compute(scored, intervals=False)["value"] for metric in chosen}

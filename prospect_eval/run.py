@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from prospect_core.data.dataset import Dataset
@@ -24,8 +24,10 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, flat, load, read_json, write_atomic
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
-from prospect_eval.adapters import Predictor
 from prospect_eval.provenance import environment
+
+if TYPE_CHECKING:
+    from prospect_eval.adapters import Predictor
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,16 @@ def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     if not file.is_file():
         raise DataError(f"{folder}: not a run folder (no run.json)")
     config = load(RunConfig, dump(read_json(file)["config"]), str(file))
-    paths = sorted((folder / "episodes").glob("*.json"))
-    records = sorted((load(EpisodeRecord, p.read_bytes(), str(p)) for p in paths), key=lambda r: r.episode.id)
-    if not records:
+    records = (load(EpisodeRecord, path.read_bytes(), str(path)) for path in record_files(folder))
+    return config, sorted(records, key=lambda r: r.episode.id)
+
+
+def record_files(folder: Path) -> list[Path]:
+    """A run folder's record files; none is a `DataError`."""
+    files = sorted((folder / "episodes").glob("*.json"))
+    if not files:
         raise DataError(f"{folder}: holds no episode; start the run again to go on")
-    return config, records
+    return files
 
 
 def open_folder(folder: Path, config: RunConfig) -> None:

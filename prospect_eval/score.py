@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,15 @@ import numpy as np
 from prospect_core.cachedir import cache_dir
 from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, write_atomic
-from prospect_core.records import EpisodeRecord, predictions_digest
+from prospect_core.records import EpisodeRecord, digest_of_parts
 from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, TEXT, baseline
-from prospect_eval.metrics import Metric, Scored, Tools, all_metrics, timing
+from prospect_eval.counts import EpisodeCounts, Table, compute, jobs
+from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
-from prospect_eval.metrics.base import count_videos
-from prospect_eval.metrics.dst import confusion_table
+from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.provenance import code_digest
-from prospect_eval.splits import splits
+from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
 from prospect_eval.statistics import kendall_agreement
 from prospect_eval.tools import make_tools
 
@@ -36,7 +37,6 @@ SCHEMA = 1
 #: the metrics whose order of systems is held against one another
 TIMING = ("speaking_event_f1@1s", "speaking_event_f1@2s", "speaking_event_f1@5s", "speaking_event_area", "matched_f1",
           "chunk_macro_f1@8s", "chunk_g_mean@8s", "sw_f1", "estp_f1_surrogate", "pauc_surrogate")  # fmt: skip
-Table = dict[str, dict[str, Any]]
 
 
 def score_records(
@@ -47,38 +47,79 @@ def score_records(
     """The contents of ``metrics.json``, with ``counts`` by video beside. Failed episodes are counted and not scored;
     none left is a `DataError`."""
     tools = tools or make_tools()
-    good = [record for record in records if record.status == "ok"]
-    if not good:
-        raise DataError(f"none of {len(records)} episodes could be predicted: {records[0].error}")
-    scored = [Scored(record, tools) for record in good]
-    _encode_texts(scored, tools)
-    episodes = [record.episode for record in good]
-    metrics = all_metrics(tools, (text for item in scored for _, text in item.references))
-    counts = count_videos(metrics, scored)
-    table = {metric.name: metric.entry(counts[metric.name], scored) for metric in metrics}
-    for kind in KINDS:
-        table[f"answer_accuracy@{kind}"]["chance"] = chance(scored, kind)
+    return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress)
+
+
+def score_shares(
+    shares: Shares,
+    tools: Tools,
+    records: Callable[[], Sequence[EpisodeRecord]],
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache."""
+    with single_threaded():
+        return _score(shares, tools, records, progress)
+
+
+def _score(
+    shares: Shares,
+    tools: Tools,
+    records: Callable[[], Sequence[EpisodeRecord]],
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    outlines: list[Outline] = shares.ask("outline")
+    references: Counter[str] = sum((outline.references for outline in outlines), Counter())
+    labels = sorted(set().union(*(outline.labels for outline in outlines)))
+    failed = sum(outline.failed for outline in outlines)
+    found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
+    if not found:
+        error = next(outline.error for outline in outlines if outline.error)
+        raise DataError(f"none of {failed} episodes could be predicted: {error}")
+    encode = getattr(tools.similarity, "encode", None)
+    if encode is not None:
+        encode(sorted(set().union({TEXT}, *(outline.texts for outline in outlines))))
+    by_episode: dict[str, EpisodeCounts] = {}
+    for some in shares.ask("count", references, labels):
+        by_episode |= some
     progress(1, 3)
-    beside = _baselines(episodes, tools, metrics)
-    progress(2, 3)
+    counted = [by_episode[episode] for episode in sorted(by_episode)]
+    metrics = all_metrics(tools)
+    todo = list(jobs(metrics, counted, labels))
+    own: Table = {}
     parts: dict[str, dict[str, Table]] = {}
-    for by, part, chosen, some in splits(scored, metrics):
-        parts.setdefault(by, {})[part] = compute(chosen, some)
+    for job, entry in zip(todo, shares.deal("entries", todo), strict=True):
+        table = parts.setdefault(job.place[0], {}).setdefault(job.place[1], {}) if job.place else own
+        table[job.metric] = entry
+    progress(2, 3)
+    for kind in KINDS:
+        own[f"answer_accuracy@{kind}"]["chance"] = chance((q for item in counted for q in item.questions), kind)
+
+    def episodes() -> list[Episode]:
+        return sorted((r.episode for r in records() if r.status == "ok"), key=lambda episode: episode.id)
+
+    beside = _baselines([found[episode] for episode in sorted(found)], episodes, tools, metrics)
     progress(3, 3)
+    counts = {job.metric: job.counts for job in todo if not job.place}
     return {
         "schema": SCHEMA,
-        "predictions_digest": predictions_digest(records),
-        "episodes": {"scored": len(good), "failed": len(records) - len(good)},
-        "metrics": table,
+        "predictions_digest": digest_of_parts({k: v for outline in outlines for k, v in outline.parts.items()}),
+        "episodes": {"scored": len(counted), "failed": failed},
+        "metrics": own,
         "baselines": beside,
         "splits": parts,
-        "timing_agreement": timing_agreement({"this run": table, **beside}),
-        "confusion": confusion_table(scored),
+        "timing_agreement": timing_agreement({"this run": own, **beside}),
+        "confusion": confusion_table(counts["dst_macro_f1"]),
         "counts": {
             name: {video: _plain(row) for video, row in zip(of.videos, of.table, strict=True)}
             for name, of in counts.items()
         },
     }
+
+
+def confusion_table(counts: VideoCounts) -> list[list[int]]:
+    """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
+    total = counts.table.sum(0) if counts.videos else np.zeros(9)
+    return [[int(n) for n in row] for row in total.reshape(3, 3)]
 
 
 def _plain(row: np.ndarray) -> list[float]:
@@ -101,21 +142,20 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _baselines(episodes: Sequence[Episode], tools: Tools, metrics: Sequence[Metric]) -> dict[str, Table]:
+def _baselines(
+    digests: Sequence[str], episodes: Callable[[], list[Episode]], tools: Tools, metrics: Sequence[Metric]
+) -> dict[str, Table]:
     """Every baseline's table, from the cache where the same episodes were scored by the same code and tools."""
-    digest = hashlib.sha256(f"{code_digest()}\n".encode())
-    for metric in metrics:
-        digest.update(f"{metric.signature_text}\n".encode())
-    for episode in episodes:
-        digest.update(dump(episode).encode())
+    digest = hashlib.sha256("\n".join([code_digest(), *(m.signature_text for m in metrics), *digests]).encode())
     file = cache_dir() / "baselines" / f"{digest.hexdigest()[:32]}.json"
     try:
         return dict(json.loads(file.read_bytes()))
     except (OSError, ValueError):
         pass
-    tables = {}
+    tables, references = {}, episodes()
     for name in BASELINES:
-        rows = [Scored(record, tools) for record in map(baseline(name, episodes), episodes)]
+        rows = Scored.over(map(baseline(name, references), references), tools)
+        prepare(rows, tools)
         tables[name] = compute(metrics, rows)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -125,25 +165,8 @@ def _baselines(episodes: Sequence[Episode], tools: Tools, metrics: Sequence[Metr
     return tables
 
 
-def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> Table:
-    """{name: entry} of every metric over these episodes."""
-    counts = count_videos(metrics, scored)
-    return {metric.name: metric.entry(counts[metric.name], scored) for metric in metrics}
-
-
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write ``metrics.json`` and ``counts.json``; the same records give the same bytes."""
     counts = {"schema": SCHEMA, "counts": metrics["counts"]}
     write_atomic(folder / "counts.json", dump(counts) + "\n")
     write_atomic(folder / "metrics.json", dump({k: v for k, v in metrics.items() if k != "counts"}, indent=1) + "\n")
-
-
-def _encode_texts(scored: Sequence[Scored], tools: Tools) -> None:
-    """Embed every text that any metric compares at once."""
-    encode = getattr(tools.similarity, "encode", None)
-    if encode is None:
-        return
-    texts = {TEXT} | {text for item in scored for side in (item.predictions, item.references) for _, text in side}
-    for item in scored:
-        texts |= {text for replies in timing.said_in_spans(item) for _, text in replies}
-    encode(sorted(texts))

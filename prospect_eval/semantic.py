@@ -13,18 +13,16 @@ vector does not depend, to the last bit, on what else was encoded with it, and a
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import sha256_file
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import quiet_transformers
+from prospect_eval.store import Store
 
 DEFAULT = "all-MiniLM-L6-v2"
 #: sha256 of the packaged model's published weights
@@ -45,31 +43,34 @@ class SentenceSimilarity:
         self.digest = sha256_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
         self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
         self._model: Any = None
-        self._vectors: dict[str, np.ndarray] = {}
+        #: which row of ``_vectors`` is a text's
+        self._rows: dict[str, int] = {}
+        self._vectors = np.zeros((0, 0))
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
         """(len(left), len(right)) cosines."""
         self.encode([*left, *right])
-        vectors = self._vectors
         if not left or not right:
             return np.zeros((len(left), len(right)))
-        return np.stack([vectors[t] for t in left]) @ np.stack([vectors[t] for t in right]).T
+        ours, theirs = ([self._rows[text] for text in side] for side in (left, right))
+        return np.asarray(self._vectors[ours] @ self._vectors[theirs].T)
 
     def encode(self, texts: Iterable[str]) -> None:
         """Have the vectors of these texts at hand: from memory, from disk, or encoded now."""
-        new = sorted({text for text in texts if text not in self._vectors})
+        new = sorted({text for text in texts if text not in self._rows})
         if not new:
             return
-        store = _Store(cache_dir() / "embeddings" / f"{self.digest[:32]}.sqlite")
-        found = store.read(new)
+        store = Store(f"embeddings/{self.digest[:32]}")
+        found = {text: np.frombuffer(kept, dtype="<f4") for text, kept in store.read(new).items()}
         missing = [text for text in new if text not in found]
         if missing:
             made = self._embed(missing)
-            store.write(made)
+            store.write({text: vector.astype("<f4").tobytes() for text, vector in made.items()})
             found |= made
-        for text, raw in found.items():
-            vector = raw.astype(np.float64)
-            self._vectors[text] = vector / (np.linalg.norm(vector) or 1.0)
+        raw = np.stack([found[text] for text in new]).astype(np.float64)
+        raw /= np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), np.finfo(float).tiny)
+        self._rows |= {text: len(self._rows) + k for k, text in enumerate(new)}
+        self._vectors = np.concatenate([self._vectors.reshape(-1, raw.shape[1]), raw])
 
     def _embed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         import torch
@@ -102,47 +103,6 @@ class SentenceSimilarity:
                 str(self.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
             ).eval()
         return self._model
-
-
-class _Store:
-    """Vectors by text in one SQLite file; a folder that cannot be written to is a store that is always empty."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def read(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        if not self.file.is_file():
-            return {}
-        keys = {_key(text): text for text in texts}
-        out = {}
-        try:
-            with closing(sqlite3.connect(self.file, timeout=30)) as base:
-                for key, blob in _chunks(base, list(keys)):
-                    out[keys[key]] = np.frombuffer(blob, dtype="<f4")
-        except sqlite3.DatabaseError:
-            return {}
-        return out
-
-    def write(self, vectors: dict[str, np.ndarray]) -> None:
-        rows = [(_key(text), vector.astype("<f4").tobytes()) for text, vector in vectors.items()]
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.file, timeout=30)) as base, base:
-                base.execute("create table if not exists vectors (text blob primary key, vector blob) without rowid")
-                base.executemany("insert or ignore into vectors values (?, ?)", rows)
-        except (OSError, sqlite3.DatabaseError):
-            return
-
-
-def _chunks(base: sqlite3.Connection, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
-    for begin in range(0, len(keys), 500):
-        some = keys[begin : begin + 500]
-        marks = ",".join("?" * len(some))
-        yield from base.execute(f"select text, vector from vectors where text in ({marks})", some)
-
-
-def _key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def open_similarity(model: str | None = None) -> SentenceSimilarity:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 RESAMPLES, SEED = 2000, 20261
 #: longer count vectors are histograms (medians, average precision): no smooth function of their counts
@@ -104,12 +104,12 @@ def _bca_levels(draws: np.ndarray, point: float, leave_one_out: np.ndarray, alph
     below = (np.sum(draws < point) + 0.5 * np.sum(draws == point)) / len(draws)
     if not np.isfinite(leave_one_out).all() or not 0 < below < 1:
         return alphas
-    bias = norm.ppf(below)
+    bias = ndtri(below)
     deviation = leave_one_out.mean() - leave_one_out
     spread = float((deviation**2).sum()) ** 1.5
     acceleration = float((deviation**3).sum()) / (6 * spread) if spread > 0 else 0.0
-    z = bias + norm.ppf(alphas)
-    return np.asarray(norm.cdf(bias + z / (1 - acceleration * z)))
+    z = bias + ndtri(alphas)
+    return np.asarray(ndtr(bias + z / (1 - acceleration * z)))
 
 
 def jackknife_error(leave_one_out: np.ndarray) -> float:
@@ -186,7 +186,7 @@ def detectable_difference(
     both = np.hstack([first, second])
     with np.errstate(divide="ignore", invalid="ignore"):
         error = jackknife_error(_difference(value, first.shape[1])(both.sum(0) - both))
-    return float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * error) if np.isfinite(error) else None
+    return float((ndtri(1 - alpha / 2) + ndtri(power)) * error) if np.isfinite(error) else None
 
 
 def noise_floor(values: Sequence[float]) -> float:

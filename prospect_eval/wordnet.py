@@ -2,16 +2,18 @@
 
     prospect-eval doctor --fix
 
-Looked for in NLTK's data path, in our cache, and in the folders of system packages. Those hold the database without
+Looked for in our cache, in the folders of system packages, and in NLTK's data path. Those hold the database without
 two small files that NLTK's reader wants, and NLTK reads nothing outside its data path, so they are copied once.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +76,61 @@ LEXNAMES = [
 _POS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 
 
-def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> Any | None:
-    """An NLTK WordNet reader, or None when the database is nowhere on this machine. Never uses the network."""
-    import nltk
+@dataclass(frozen=True)
+class WordNet:
+    """A database on this machine: its version by its own header, and what NLTK calls its place."""
 
-    ours = cache_dir() / "nltk_data"
-    if str(ours) not in nltk.data.path:
-        nltk.data.path.append(str(ours))
-    for name in ("corpora/wordnet", "corpora/wordnet.zip/wordnet/"):
+    version: str
+    place: Any
+
+    def reader(self) -> Any:
+        """NLTK's reader of it; takes seconds."""
+        from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+        with warnings.catch_warnings():
+            # it warns that other languages are not there; METEOR here is English
+            warnings.simplefilter("ignore")
+            reader = WordNetCorpusReader(_know_our_folder().find(self.place), None)
+        reader.synsets("put")
+        return reader
+
+
+def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> WordNet | None:
+    """The database in our cache, a system package's (copied there), or one in NLTK's data path; None where there is
+    none. Never uses the network."""
+    ours = _ours() / "corpora" / "wordnet"
+    source = next((Path(f) for f in folders if (Path(f) / "data.noun").is_file()), None)
+    if source is not None and not ours.is_dir():
+        copy_system_wordnet(source, ours)
+    if (ours / "data.noun").is_file():
+        with (ours / "data.noun").open("rb") as file:
+            return WordNet(_version(file), "corpora/wordnet")
+    data = _know_our_folder()
+    for place in ("corpora/wordnet", "corpora/wordnet.zip/wordnet/"):
         try:
-            return _reader(nltk.data.find(name))
+            with data.find(f"{place.rstrip('/')}/data.noun").open() as file:
+                return WordNet(_version(file), place)
         except (LookupError, OSError):
             continue
-    source = next((Path(f) for f in folders if (Path(f) / "data.noun").is_file()), None)
-    if source is None:
-        return None
-    copy_system_wordnet(source, ours / "corpora" / "wordnet")
-    return _reader(nltk.data.find("corpora/wordnet"))
+    return None
+
+
+def _ours() -> Path:
+    return cache_dir() / "nltk_data"
+
+
+def _know_our_folder() -> Any:
+    """NLTK's data module, reading from our folder first."""
+    import nltk
+
+    if str(_ours()) not in nltk.data.path:
+        nltk.data.path.insert(0, str(_ours()))
+    return nltk.data
+
+
+def _version(file: Any) -> str:
+    found = re.search(rb"WordNet (\d+\.\d+)", file.read(4096))
+    return found[1].decode() if found else "unknown"
 
 
 def copy_system_wordnet(source: Path, target: Path) -> None:
@@ -124,7 +164,7 @@ def fetch_wordnet() -> str:
     """Download WordNet with NLTK into our cache; returns what came of it, in words."""
     import nltk
 
-    target = cache_dir() / "nltk_data"
+    target = _ours()
     target.mkdir(parents=True, exist_ok=True)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
@@ -135,14 +175,3 @@ def fetch_wordnet() -> str:
     finally:
         socket.setdefaulttimeout(before)
     return f"downloaded to {target}" if done else "could not be downloaded (no connection to NLTK's server)"
-
-
-def _reader(root: Any) -> Any:
-    from nltk.corpus.reader.wordnet import WordNetCorpusReader
-
-    with warnings.catch_warnings():
-        # it warns that other languages are not there; METEOR here is English
-        warnings.simplefilter("ignore")
-        reader = WordNetCorpusReader(root, None)
-    reader.synsets("put")
-    return reader

@@ -262,7 +262,9 @@ def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypa
         pytest.skip("no system package with WordNet's database is installed")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(nltk.data, "path", [])
-    reader = wordnet.find_wordnet()
+    found = wordnet.find_wordnet()
+    assert found.version == "3.0"
+    reader = found.reader()
     assert {s.name() for s in reader.synsets("car")} & {"car.n.01"}
     assert reader.synset("car.n.01").lexname() == "noun.artifact"
     monkeypatch.setattr(nltk.data, "path", [])

@@ -53,16 +53,20 @@ def answered(kind: str) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
-def chance(scored: Iterable[Scored], kind: str) -> float | None:
+def accepted(scored: Scored) -> list[tuple[str, frozenset[str]]]:
+    """(kind, accepted values in lower case) of each question."""
+    return [
+        (event.question, frozenset(value.lower() for value in event.accepted))
+        for _, event in scored.record.episode.user_turns()
+        if event.question
+    ]
+
+
+def chance(questions: Iterable[tuple[str, frozenset[str]]], kind: str) -> float | None:
     """Share of the questions of a kind that the best constant answer gets right; None without questions."""
-    values: Counter[str] = Counter()
-    questions = 0
-    for item in scored:
-        for _, event in item.record.episode.user_turns():
-            if event.question == kind:
-                questions += 1
-                values.update({value.lower() for value in event.accepted})
-    return max(values.values(), default=0) / questions if questions else None
+    mine = [values for which, values in questions if which == kind]
+    best = Counter(value for values in mine for value in values)
+    return max(best.values(), default=0) / len(mine) if mine else None
 
 
 def _slots(scored: Scored) -> tuple[list[list[tuple[str, str]]], dict[str, tuple[str, ...]]]:
@@ -85,8 +89,9 @@ def content_counts(scored: Scored) -> np.ndarray | str:
     if not values:
         return "the data carries no slots"
     right = asked = 0
+    predictions, references = scored.predictions, scored.references
     for p, r, _ in scored.pairs:
-        predicted, reference = scored.predictions[p][1], scored.references[r][1]
+        predicted, reference = predictions[p][1], references[r][1]
         for key in {key for key, value in turns[r] if says(reference, value)}:
             asked += 1
             right += _found(predicted, values[key]) == _found(reference, values[key])

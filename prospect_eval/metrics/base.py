@@ -5,9 +5,8 @@ python -c "from prospect_eval.metrics.speaking import METRICS; print(METRICS[0].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,6 @@ __all__ = [
     "Scored",
     "Tools",
     "VideoCounts",
-    "count_videos",
     "f1",
     "precision",
     "ratio",
@@ -63,30 +61,38 @@ class Metric:
     turns: Literal["", "pairs", "all"] = ""
     bounds: tuple[float, float] = SHARE
     caveat: str = ""
-    #: point estimate from the episodes themselves, where it is finer than the counts
-    exact: Callable[[Sequence[Scored]], float] | None = None
+    #: point estimate, where it is finer than the counts: what it needs of an episode (None: has none), and its value of
+    #: all episodes
+    sample: Callable[[Scored], np.ndarray | None] | None = None
+    exact: Callable[[Sequence[np.ndarray]], float] | None = None
 
-    def of_videos(self, scored: Sequence[Scored]) -> VideoCounts:
-        """Counts summed (or averaged) by video, videos in order of their first episode."""
+    def pooled(self, rows: Iterable[tuple[str, np.ndarray | str]]) -> VideoCounts:
+        """(video, counts or the reason why there are none) of episodes, summed (or averaged) by video, videos in order
+        of their first episode."""
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
-        for item in scored:
-            counts = item.once((self.counts, item.only), partial(self.counts, item))
+        for video, counts in rows:
             if isinstance(counts, str):
                 reasons.append(counts)
             else:
-                videos.setdefault(item.record.episode.video, []).append(np.asarray(counts, dtype=float))
+                videos.setdefault(video, []).append(np.asarray(counts, dtype=float))
         merge = np.sum if self.pool == "sum" else np.mean
-        rows = [merge(np.stack(each), axis=0) for each in videos.values()]
-        table = np.stack(rows) if rows else np.zeros((0, 0))
+        merged = [merge(np.stack(each), axis=0) for each in videos.values()]
+        table = np.stack(merged) if merged else np.zeros((0, 0))
         return VideoCounts(tuple(videos), table, sum(map(len, videos.values())), tuple(reasons))
 
     def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
         """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
-        return self.entry(self.of_videos(scored), scored, intervals)
+        of = self.pooled((item.record.episode.video, self.counts(item)) for item in scored)
+        return self.entry(of, self.samples(scored), intervals)
 
-    def entry(self, of: VideoCounts, scored: Sequence[Scored] = (), intervals: bool = True) -> dict[str, Any]:
-        """The entry of counts by video (of these very episodes, where the metric has an exact point estimate)."""
+    def samples(self, scored: Iterable[Scored]) -> list[np.ndarray]:
+        """What the exact point estimate needs of each episode that has it."""
+        found = [self.sample(item) for item in scored] if self.sample else []
+        return [sample for sample in found if sample is not None]
+
+    def entry(self, of: VideoCounts, samples: Sequence[np.ndarray] = (), intervals: bool = True) -> dict[str, Any]:
+        """The entry of counts by video, and of the same episodes' samples where the metric has an exact estimate."""
         out = {
             "value": None,
             "ci95": None,
@@ -104,8 +110,8 @@ class Metric:
         if not np.isfinite(point):
             return {**out, "reason": "nothing to divide by"}
         ci = bootstrap_ci(of.table, self.value, bounds=self.bounds) if intervals else None
-        if self.exact is not None and scored:
-            shift = self.exact(scored) - point
+        if self.exact is not None and samples:
+            shift = self.exact(samples) - point
             point += shift
             ci = (
                 (float(np.clip(ci[0] + shift, *self.bounds)), float(np.clip(ci[1] + shift, *self.bounds)))
@@ -120,16 +126,6 @@ class Metric:
         parts = {"metric": self.name, **self.signature, "cluster": "video", "pool": self.pool}
         parts |= {"ci": f"studentised<={SMOOTH_COUNTS},bca", "bs": str(RESAMPLES), "seed": str(SEED)}
         return "|".join(f"{key}:{value}" for key, value in parts.items())
-
-
-def count_videos(metrics: Sequence[Metric], scored: Sequence[Scored]) -> dict[str, VideoCounts]:
-    """{name: counts by video}; metrics that share their counts (precision and recall) have them taken once."""
-    taken: dict[tuple[int, str], VideoCounts] = {}
-    for metric in metrics:
-        key = id(metric.counts), metric.pool
-        if key not in taken:
-            taken[key] = metric.of_videos(scored)
-    return {metric.name: taken[id(metric.counts), metric.pool] for metric in metrics}
 
 
 def ratio(counts: np.ndarray) -> np.ndarray:

@@ -58,14 +58,16 @@ def ngrams(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
 
 
 class CiderIdf:
-    """Document frequencies of n-grams over reference texts: one text is one document."""
+    """Document frequencies of n-grams over reference texts (each as often as it occurs): one text is one document."""
 
     def __init__(self, references: Iterable[str]) -> None:
-        self.documents = 0
+        texts = Counter(references)
+        self.documents = texts.total()
         self.frequency: Counter[tuple[str, ...]] = Counter()
-        for text in references:
-            self.documents += 1
-            self.frequency.update({gram for order in ngrams(treebank_tokens(text)) for gram in order})
+        for text, times in texts.items():
+            for order in ngrams(treebank_tokens(text)):
+                for gram in order:
+                    self.frequency[gram] += times
         self._vectors: dict[str, tuple[list[dict[tuple[str, ...], float]], list[float], int]] = {}
 
     def score(self, hypothesis: str, reference: str) -> float:

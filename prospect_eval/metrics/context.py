@@ -88,11 +88,11 @@ def speech_around(side: Side) -> Callable[[Scored], np.ndarray | str]:
         if near is None:
             return NO_COMPRESSION
         start = scored.record.episode.start_frame
-        pairs = scored.event_pairs(2)
+        pairs, references = scored.event_pairs(2), scored.references
         paired = {p for p, _ in pairs}
-        hits = sum(near[scored.references[r][0] - start] for _, r in pairs)
+        hits = sum(near[references[r][0] - start] for _, r in pairs)
         alone = sum(near[f - start] for k, (f, _) in enumerate(scored.predictions) if k not in paired)
-        return np.array([hits, hits + alone, sum(near[f - start] for f, _ in scored.references)])
+        return np.array([hits, hits + alone, sum(near[f - start] for f, _ in references)])
 
     return counts
 

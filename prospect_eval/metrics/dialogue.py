@@ -26,8 +26,9 @@ def match_counts(scored: Scored) -> np.ndarray:
 
 def time_differences(scored: Scored) -> np.ndarray:
     """(sum of |dt| in seconds, count) of the correct pairs."""
+    predictions, references = scored.predictions, scored.references
     gaps = [
-        abs(scored.predictions[p][0] - scored.references[r][0]) / scored.fps
+        abs(predictions[p][0] - references[r][0]) / scored.fps
         for p, r, cosine in scored.pairs
         if cosine > GOOD_SIMILARITY
     ]

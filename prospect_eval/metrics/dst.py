@@ -15,14 +15,17 @@ video, then over videos; 0..1, undefined for a task without steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from prospect_core.timeline import STEP_STATES
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
-from prospect_eval.metrics.histogram import average_precision, histogram_average_precision, probability_histogram
+from prospect_eval.metrics.histogram import (
+    histogram_average_precision,
+    pooled_average_precision,
+    probability_histogram,
+)
 
 NO_STEPS = "the task has no steps"
 NO_HEAD = "the record holds no state probabilities"
@@ -134,26 +137,15 @@ def ranked_updates(scored: Scored) -> np.ndarray | str:
     return probability_histogram(scored.update_labels, probs) if probs else "the record holds no probabilities"
 
 
-def pooled_update_ap(scored: Sequence[Scored]) -> float:
-    """Average precision over the frames of all episodes with steps."""
-    rows = [s for s in scored if s.record.update_prob and s.record.episode.task.steps]
-    return average_precision(
-        np.concatenate([s.update_labels for s in rows]), np.concatenate([s.record.update_prob for s in rows])
-    )
+def labelled_updates(scored: Scored) -> np.ndarray | None:
+    """(2, frames): whether the reference state changes, and the update probability; None without steps."""
+    probs = scored.record.update_prob
+    return np.stack([scored.update_labels, probs]) if probs and scored.record.episode.task.steps else None
 
 
 def refusals(scored: Scored) -> np.ndarray | str:
     """(state changes that the state machine refused, minutes)."""
     return np.array([len(scored.record.refusals), scored.minutes])
-
-
-def confusion_table(scored: Sequence[Scored]) -> list[list[int]]:
-    """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
-    total = np.zeros(9)
-    for item in scored:
-        counts: Any = confusion(item)
-        total += 0 if isinstance(counts, str) else counts
-    return [[int(n) for n in row] for row in total.reshape(3, 3)]
 
 
 def compat_content_accuracy(
@@ -195,6 +187,7 @@ METRICS = [
     Metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"}),
     Metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
     Metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
-    Metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, exact=pooled_update_ap),
+    Metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
+           exact=pooled_average_precision),
     Metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", bounds=POSITIVE),
 ]  # fmt: skip

@@ -74,9 +74,7 @@ class _RecordFace(_Face):
         super().__init__(name)
 
     def _compute(self, predictions: list[str]) -> dict[str, Any]:
-        scored = [
-            Scored(load(EpisodeRecord, text, f"prediction {k}"), self.tools) for k, text in enumerate(predictions)
-        ]
-        metrics = all_metrics(self.tools, (text for item in scored for _, text in item.references))
-        entry = next(metric for metric in metrics if metric.name == self.metric_name).compute(scored)
+        records = [load(EpisodeRecord, text, f"prediction {k}") for k, text in enumerate(predictions)]
+        metric = next(metric for metric in all_metrics(self.tools) if metric.name == self.metric_name)
+        entry = metric.compute(Scored.over(records, self.tools))
         return {self.metric_name: entry.pop("value"), **entry}

@@ -54,6 +54,11 @@ def average_precision(labels: Sequence[float] | np.ndarray, probabilities: Seque
     return float(np.sum(np.diff(np.concatenate([[0.0], recall])) * precision))
 
 
+def pooled_average_precision(samples: Sequence[np.ndarray]) -> float:
+    """Average precision over the frames of all (2, frames) labels and probabilities."""
+    return average_precision(*np.concatenate(samples, axis=1))
+
+
 def probability_histogram(labels: np.ndarray, probabilities: Sequence[float]) -> np.ndarray:
     """(positives by bin, highest first; negatives by bin): a vector of 2 x `BINS`."""
     bins = BINS - 1 - np.searchsorted(_EDGES, np.asarray(probabilities, dtype=float))

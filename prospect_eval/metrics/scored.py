@@ -9,9 +9,10 @@ over all turns, then counted by the kind of their reference; an utterance withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from prospect_core.data.origin_formats import window_for
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, DialogState, Utterance
 from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
+from prospect_eval.metrics.cider import CiderIdf
 
 #: a matched pair counts as correct when its cosine is above this
 GOOD_SIMILARITY = 0.5
@@ -38,23 +40,39 @@ class Tools:
 
 @dataclass(frozen=True)
 class Scored:
-    """One record with what several metrics need of it."""
+    """One record with what several metrics need of it. ``Scored.over`` sees several that are scored together."""
 
     record: EpisodeRecord
     tools: Tools
+    #: idf over the references of all episodes scored together; None: over its own
+    corpus: CiderIdf | None = None
     only: str = ""
     #: what does not depend on ``only``, shared by all views
     _shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @classmethod
+    def over(cls, records: Iterable[EpisodeRecord], tools: Tools) -> list[Scored]:
+        """Records that are scored together: their references are one corpus."""
+        alone = [cls(record, tools) for record in records]
+        corpus = CiderIdf(text for item in alone for _, text in item.references)
+        return [replace(item, corpus=corpus) for item in alone]
+
     def view(self, only: str) -> Scored:
         """The same record, counting turns of one kind."""
-        return replace(self, only=only)
+        seen: Scored = self.once(("view", only), lambda: replace(self, only=only))
+        return seen
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """A value made on first use and shared by all views."""
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]
+
+    @property
+    def idf(self) -> CiderIdf:
+        """Document frequencies for CIDEr."""
+        idf: CiderIdf = self.corpus or self.once("idf", lambda: CiderIdf(text for _, text in self.references))
+        return idf
 
     @property
     def fps(self) -> float:
@@ -64,18 +82,18 @@ class Scored:
     def minutes(self) -> float:
         return self.record.episode.num_frames / self.fps / 60
 
-    @cached_property
+    @property
     def turns(self) -> list[Utterance]:
         """The reference utterances."""
-        return self.record.episode.utterances()
+        return self.once("turns", self.record.episode.utterances)
 
-    @cached_property
+    @property
     def references(self) -> list[tuple[int, str]]:
-        return [(u.frame, u.text) for u in self.turns]
+        return self.once("references", lambda: [(u.frame, u.text) for u in self.turns])
 
-    @cached_property
+    @property
     def predictions(self) -> list[tuple[int, str]]:
-        return [(u.frame, u.text) for u in self.record.utterances]
+        return self.once("predictions", lambda: [(u.frame, u.text) for u in self.record.utterances])
 
     @property
     def matching(self) -> Matching:
@@ -114,9 +132,10 @@ class Scored:
 
     def tally(self, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
         """(pairs, predicted, reference) that count in this view."""
-        hits = int(sum(self.counts_reference[r] for _, r in pairs))
+        ours, theirs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+        hits = int(self.counts_reference[theirs].sum())
         alone = self.counts_alone.copy()
-        alone[[p for p, _ in pairs]] = False
+        alone[ours] = False
         return np.array([hits, hits + int(alone.sum()), int(self.counts_reference.sum())])
 
     @cached_property
@@ -132,9 +151,8 @@ class Scored:
     @cached_property
     def good_pairs(self) -> list[tuple[str, str]]:
         """(predicted, reference) texts of matched pairs that are similar enough."""
-        return [
-            (self.predictions[p][1], self.references[r][1]) for p, r, cosine in self.pairs if cosine > GOOD_SIMILARITY
-        ]
+        predictions, references = self.predictions, self.references
+        return [(predictions[p][1], references[r][1]) for p, r, cosine in self.pairs if cosine > GOOD_SIMILARITY]
 
     @property
     def reference_states(self) -> np.ndarray:
@@ -150,7 +168,13 @@ class Scored:
     def head_states(self) -> np.ndarray | None:
         """(frames, K) indices of the state head's most likely states; None where the record has none."""
         probs = self.record.state_probs
-        return self.once("head states", lambda: np.asarray(probs).argmax(-1) if probs else None)
+
+        def most_likely() -> np.ndarray:
+            # one flat list: NumPy is slow on nested tuples
+            flat = list(chain.from_iterable(chain.from_iterable(probs)))
+            return np.array(flat).reshape(len(probs), -1, 3).argmax(-1)
+
+        return self.once("head states", most_likely) if probs else None
 
     @property
     def speaking_labels(self) -> np.ndarray:

@@ -25,9 +25,9 @@ import numpy as np
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.histogram import (
-    average_precision,
     histogram_average_precision,
     histogram_quantile,
+    pooled_average_precision,
     probability_histogram,
     seconds_histogram,
 )
@@ -113,11 +113,9 @@ def curve_area(counts: np.ndarray) -> np.ndarray:
 
 def delays(scored: Scored) -> list[float]:
     """Signed seconds (predicted - reference) of the pairs within 5 s that count."""
-    return [
-        (scored.predictions[p][0] - scored.references[r][0]) / scored.fps
-        for p, r in scored.event_pairs(PAIRED_WITHIN_S)
-        if scored.counts_reference[r]
-    ]
+    predictions, references, counts = scored.predictions, scored.references, scored.counts_reference
+    pairs = scored.event_pairs(PAIRED_WITHIN_S)
+    return [(predictions[p][0] - references[r][0]) / scored.fps for p, r in pairs if counts[r]]
 
 
 def delay_histogram(scored: Scored) -> np.ndarray | str:
@@ -134,8 +132,8 @@ def sides(scored: Scored) -> np.ndarray:
 
 def duplicates(scored: Scored) -> np.ndarray:
     """(unpaired utterances near a reference that has its partner, utterances)."""
-    pairs = scored.event_pairs(PAIRED_WITHIN_S)
-    served = np.array(sorted(scored.references[r][0] for _, r in pairs))
+    pairs, references = scored.event_pairs(PAIRED_WITHIN_S), scored.references
+    served = np.array(sorted(references[r][0] for _, r in pairs))
     paired = {p for p, _ in pairs}
     again = 0
     for k, (frame, _) in enumerate(scored.predictions):
@@ -162,12 +160,10 @@ def ranked(scored: Scored) -> np.ndarray | str:
     return probability_histogram(scored.speaking_labels, probs) if probs else NO_PROBABILITY
 
 
-def pooled_ap(scored: Sequence[Scored]) -> float:
-    """Average precision over the frames of all episodes."""
-    rows = [s for s in scored if s.record.speaking_prob]
-    return average_precision(
-        np.concatenate([s.speaking_labels for s in rows]), np.concatenate([s.record.speaking_prob for s in rows])
-    )
+def labelled(scored: Scored) -> np.ndarray | None:
+    """(2, frames): whether the reference speaks, and the speaking probability."""
+    probs = scored.record.speaking_prob
+    return np.stack([scored.speaking_labels, probs]) if probs else None
 
 
 _ONE_TO_ONE = {"match": "one-to-one"}
@@ -192,8 +188,8 @@ METRICS = [
         for t in (1, 2)
     ),
     Metric(
-        "speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, exact=pooled_ap,
-        help="average precision of the speaking probability",
+        "speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
+        exact=pooled_average_precision, help="average precision of the speaking probability",
     ),
     *(
         Metric(

@@ -12,7 +12,7 @@ pairs happened to match. Similarity is the mean cosine of the pairs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,7 @@ from sacrebleu.metrics.helpers import extract_all_char_ngrams
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
-from prospect_eval.metrics.cider import CiderIdf, cider
+from prospect_eval.metrics.cider import cider
 from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_counts
 
 __all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
@@ -101,7 +101,7 @@ def _pair_stats(hypothesis: str, reference: str) -> tuple[np.ndarray, np.ndarray
 
 def _common(left: Counter[Any], right: Counter[Any]) -> int:
     """How many n-grams two counters share."""
-    return sum(min(count, right[gram]) for gram, count in left.items() if gram in right)
+    return sum(min(left[gram], right[gram]) for gram in left.keys() & right.keys())
 
 
 def bleu_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
@@ -175,15 +175,18 @@ def weighted_value(value: Value, size: int) -> Value:
     return of
 
 
-def metrics(tools: Tools, references: Iterable[str]) -> list[Metric]:
-    """The family's metrics with the similarity and METEOR in use; ``references`` are the texts that CIDEr's idf counts."""
-    idf = CiderIdf(references)
+def metrics(tools: Tools) -> list[Metric]:
+    """The family's metrics with the similarity and METEOR in use."""
 
     def sides(scored: Scored) -> tuple[list[str], list[str]]:
         return [p for p, _ in scored.good_pairs], [r for _, r in scored.good_pairs]
 
-    def mean_of(score: Callable[[str, str], float]) -> Counts:
-        return lambda scored: np.array([sum(score(p, r) for p, r in scored.good_pairs), len(scored.good_pairs)])
+    def mean_of(score_in: Callable[[Scored], Callable[[str, str], float]]) -> Counts:
+        def counts(scored: Scored) -> np.ndarray:
+            score = score_in(scored)
+            return np.array([sum(score(p, r) for p, r in scored.good_pairs), len(scored.good_pairs)])
+
+        return counts
 
     def similarity_counts(scored: Scored) -> np.ndarray:
         good = [cosine for _, _, cosine in scored.pairs if cosine > 0.5]
@@ -197,8 +200,8 @@ def metrics(tools: Tools, references: Iterable[str]) -> list[Metric]:
          {**base, "bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"}, 100.0),
         ("chrf", lambda s: chrf_stats(*sides(s)), chrf_value, 3 * CHRF_ORDER,
          {**base, "chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"}, 100.0),
-        (meteor_name, mean_of(tools.meteor), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
-        ("cider", mean_of(idf.score), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
+        (meteor_name, mean_of(lambda s: s.tools.meteor), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
+        ("cider", mean_of(lambda s: s.idf.score), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
         ("similarity", similarity_counts, ratio, 2, base, 1.0),
     ]  # fmt: skip
     out = []

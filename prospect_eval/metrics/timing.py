@@ -97,10 +97,11 @@ def estp_counts(scored: Scored) -> np.ndarray:
     late, early = _span(scored)
     pairs = _pairs_within(scored, late + 2 * scored.fps, early + scored.fps)
     scale = max(1.0, (late + early) / scored.fps + 3)
-    total = 0.0
+    total, similar = 0.0, _similarities(scored)
+    predictions, references = scored.predictions, scored.references
     for p, r in pairs:
-        (frame, text), (due, reference) = scored.predictions[p], scored.references[r]
-        answer = 1 + 4 * _similar(scored, text, reference)
+        (frame, text), (due, reference) = predictions[p], references[r]
+        answer = 1 + 4 * similar(text, reference)
         total += (answer + 5 - 5 * min(1.0, abs(frame - due) / scored.fps / scale)) / 10
     return np.array([total, len(scored.predictions) - len(pairs), len(scored.references) - len(pairs)])
 
@@ -137,21 +138,27 @@ def pauc_counts(scored: Scored) -> np.ndarray | str:
         return "no reference turn"
     late, early = _span(scored)
     spans = said_in_spans(scored)
-    total = 0.0
+    total, similar = 0.0, _similarities(scored)
     for replies, (due, reference) in zip(spans, scored.references, strict=True):
         begin, end = due - early, due + late
         edges = [begin, *(begin + (1 - OMEGA) * (frame - begin) for frame, _ in replies), end]
-        quality = [0.5, *(2 * _similar(scored, said, reference) for _, said in replies)]
+        quality = [0.5, *(2 * similar(said, reference) for _, said in replies)]
         area = sum((b - a) * q for a, b, q in zip(edges[:-1], edges[1:], quality, strict=True))
         total += area / ((end - begin) * 2)
     return np.array([total, len(spans)])
 
 
-def _similar(scored: Scored, text: str, reference: str) -> float:
-    value: float = scored.once(
-        ("cosine", text, reference), lambda: float(np.clip(scored.tools.similarity([text], [reference])[0, 0], 0, 1))
-    )
-    return value
+def _similarities(scored: Scored) -> Callable[[str, str], float]:
+    """The cosine (0..1) of anything said, alone or with what was said before it in a span, and a reference."""
+    said = {text for replies in said_in_spans(scored) for _, text in replies} | {t for _, t in scored.predictions}
+    rows = {text: k for k, text in enumerate(sorted(said))}
+    columns = {text: k for k, text in enumerate(sorted({text for _, text in scored.references}))}
+
+    def cosines() -> np.ndarray:
+        return np.clip(scored.tools.similarity(list(rows), list(columns)), 0, 1)
+
+    table = scored.once("cosines", cosines) if rows and columns else np.zeros((0, 0))
+    return lambda text, reference: float(table[rows[text], columns[reference]])
 
 
 def metrics(similarity_signature: str) -> list[Metric]:

@@ -58,7 +58,7 @@ def write_report(
     environment.filters |= {"number": number, "interval": interval}
     good = [record for record in records if record.status == "ok"]
     tools = tools or make_tools()
-    scored = [Scored(record, tools) for record in good]
+    scored = Scored.over(good, tools)
     shown = _spread(scored, MAX_TIMELINES)
     html = environment.get_template("report.html.j2").render(
         config=config,

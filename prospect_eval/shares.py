@@ -1,0 +1,113 @@
+"""A share of a run's records, and what scoring asks of it; all shares may lie in one process or in several.
+
+    python -c "from prospect_eval.shares import Share; help(Share)"
+
+First what it holds (texts to embed, references, labels), then, when these are known of all shares, the counts of its
+episodes, and at last some of the intervals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from prospect_core.jsonio import digest
+from prospect_core.records import EpisodeRecord, digest_part
+from prospect_eval.counts import EpisodeCounts, Job, count_episode, labels_among
+from prospect_eval.metrics import Scored, Tools, all_metrics, timing
+from prospect_eval.metrics.cider import CiderIdf
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a share holds. ``episodes`` are digests of the references by episode id, of scored episodes only."""
+
+    references: Counter[str]
+    texts: set[str]
+    labels: set[str]
+    episodes: dict[str, str]
+    parts: dict[str, bytes]
+    failed: int
+    error: str
+
+
+class Share:
+    """Some of the records of a run."""
+
+    def __init__(self, records: Sequence[EpisodeRecord], tools: Tools) -> None:
+        self.records, self.tools = records, tools
+        self.scored = [Scored(record, tools) for record in records if record.status == "ok"]
+
+    def outline(self) -> Outline:
+        """What there is to know before anything can be counted."""
+        failed = [record.error for record in self.records if record.status != "ok"]
+        texts = {text for item in self.scored for side in (item.predictions, item.references) for _, text in side}
+        for item in self.scored:
+            texts |= {text for replies in timing.said_in_spans(item) for _, text in replies}
+        return Outline(
+            Counter(text for item in self.scored for _, text in item.references),
+            texts,
+            set(labels_among(self.scored)),
+            {item.record.episode.id: digest(item.record.episode) for item in self.scored},
+            {record.episode.id: digest_part(record) for record in self.records},
+            len(failed),
+            next(iter(failed), ""),
+        )
+
+    def count(self, references: Counter[str], labels: Sequence[str]) -> dict[str, EpisodeCounts]:
+        """The counts of every episode by its id, given the references and labels of all shares."""
+        corpus = CiderIdf(references.elements())
+        seen = [replace(item, corpus=corpus) for item in self.scored]
+        prepare(seen, self.tools)
+        metrics = all_metrics(self.tools)
+        return {item.record.episode.id: count_episode(item, metrics, labels) for item in seen}
+
+    def entries(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+        """The entries of ``metrics.json`` of these jobs."""
+        by_name = {metric.name: metric for metric in all_metrics(self.tools)}
+        return [by_name[job.metric].entry(job.counts, job.samples) for job in jobs]
+
+
+def prepare(scored: Sequence[Scored], tools: Tools) -> None:
+    """Have the METEOR of all matched pairs at hand at once."""
+    ready = getattr(tools.meteor, "prepare", None)
+    if ready is not None:
+        ready(pair for item in scored for pair in item.good_pairs)
+
+
+class Shares(Protocol):
+    """All shares of a run, wherever they lie."""
+
+    def ask(self, what: str, *arguments: Any) -> list[Any]:
+        """What each share answers to the same question."""
+        ...
+
+    def deal(self, what: str, items: list[Any]) -> list[Any]:
+        """The answer to each item, whichever share gives it."""
+        ...
+
+
+class Alone:
+    """One share, in this process."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+
+    def ask(self, what: str, *arguments: Any) -> list[Any]:
+        """The only share's answer."""
+        return [getattr(self._share, what)(*arguments)]
+
+    def deal(self, what: str, items: list[Any]) -> list[Any]:
+        """The answers of the only share."""
+        answers: list[Any] = getattr(self._share, what)(items)
+        return answers
+
+
+def single_threaded() -> Any:
+    """A context in which NumPy's products take one thread: they are small, and their last bits then do not hang on how
+    many there are."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")

@@ -1,0 +1,132 @@
+"""Run folders scored by several processes, each reading and counting a share: hours of probabilities are slow to read.
+
+    python -c "from prospect_eval.workers import score_folder; help(score_folder)"
+
+The processes are started before anything heavy is imported here, so that they import at the same time.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.errors import DataError, UserError
+from prospect_eval.run import read_records, record_files
+
+if TYPE_CHECKING:
+    from prospect_eval.shares import Share
+
+#: below so many bytes of records one process is quicker than starting others
+WORTH_SHARING = 64 << 20
+
+
+def score_folder(
+    folder: Path,
+    similarity: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """`score.score_records` of a run folder, by several processes where its records are large."""
+    files = record_files(folder)
+    if sum(file.stat().st_size for file in files) < WORTH_SHARING:
+        from prospect_eval.score import score_records
+        from prospect_eval.tools import make_tools
+
+        return score_records(read_records(folder)[1], make_tools(similarity), progress)
+    with workers(files, similarity) as shares:
+        from prospect_eval.score import score_shares
+        from prospect_eval.tools import make_tools
+
+        return score_shares(shares, make_tools(similarity), lambda: read_records(folder)[1], progress)
+
+
+class Workers:
+    """Shares in processes of their own, each reading its record files first."""
+
+    def __init__(self, ends: Sequence[Connection]) -> None:
+        self._ends = ends
+
+    def ask(self, what: str, *arguments: Any) -> list[Any]:
+        """What each share answers to the same question."""
+        for end in self._ends:
+            _send(end, what, *arguments)
+        return [_answer(end) for end in self._ends]
+
+    def deal(self, what: str, items: list[Any]) -> list[Any]:
+        """The answer to each item, whichever share gives it."""
+        number = len(self._ends)
+        for k, end in enumerate(self._ends):
+            _send(end, what, items[k::number])
+        out: list[Any] = [None] * len(items)
+        for k, end in enumerate(self._ends):
+            out[k::number] = _answer(end)
+        return out
+
+
+@contextmanager
+def workers(files: Sequence[Path], similarity: str | None) -> Iterator[Workers]:
+    """As many processes as there are cores, each with its share of the record files."""
+    number = min(os.cpu_count() or 1, len(files))
+    context = multiprocessing.get_context("spawn")
+    ends, processes = [], []
+    try:
+        for k in range(number):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, files[k::number], similarity), daemon=True)
+            process.start()
+            there.close()
+            ends.append(here)
+            processes.append(process)
+        yield Workers(ends)
+    finally:
+        for process in processes:
+            # it holds nothing that wants an orderly end
+            process.terminate()
+
+
+def _send(end: Connection, what: str, *arguments: Any) -> None:
+    # one that is gone is told of where its answer is awaited
+    with suppress(OSError):
+        end.send((what, arguments))
+
+
+def _answer(end: Connection) -> Any:
+    try:
+        answer = end.recv()
+    except (EOFError, OSError):
+        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from None
+    if isinstance(answer, UserError):
+        raise answer
+    return answer
+
+
+def _serve(end: Connection, files: Sequence[Path], similarity: str | None) -> None:
+    """A worker: reads its records, then answers until it is ended."""
+    from prospect_core.jsonio import load
+    from prospect_core.records import EpisodeRecord
+    from prospect_eval.shares import Share, single_threaded
+    from prospect_eval.tools import make_tools
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # millions of floats in tuples, and not one circle among them
+    gc.disable()
+    single_threaded()
+    share: Share | None = None
+    while True:
+        try:
+            if share is None:
+                records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
+                share = Share(records, make_tools(similarity))
+            what, arguments = end.recv()
+            end.send(getattr(share, what)(*arguments))
+        except EOFError:
+            return
+        except UserError as error:
+            end.send(error)
+            return
