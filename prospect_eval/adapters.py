@@ -21,12 +21,14 @@ Predict = Callable[[Episode], tuple[EpisodeRecord, EpisodeTiming]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model ready to predict; ``digest`` tells what exactly it is, ``knobs`` with what it replays."""
+    """A model ready to predict; ``digest`` tells what exactly it is, ``knobs`` with what it replays, and
+    ``thresholds_from`` where its thresholds come from."""
 
     name: str
     digest: str
     knobs: Knobs
     predict: Predict
+    thresholds_from: str = ""
 
 
 def open_predictor(
@@ -96,4 +98,6 @@ def _open_checkpoint(
         stages = {"decode and vision": vision, **timing.stages}
         return record, replace(timing, seconds=time.perf_counter() - begin, stages=stages)
 
-    return Predictor(ckpt, checkpoint_digest(find_checkpoint(ckpt)), knobs, predict)
+    given = (speaking_threshold, update_threshold) != (None, None)
+    source = "the command line" if given else config.thresholds_data or "never chosen"
+    return Predictor(ckpt, checkpoint_digest(find_checkpoint(ckpt)), knobs, predict, source)

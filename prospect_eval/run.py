@@ -43,6 +43,8 @@ class RunConfig:
     limit: int | None
     knobs: Knobs
     code: str
+    #: where the thresholds come from: the data that they were chosen on, as the checkpoint tells
+    thresholds_from: str = ""
 
 
 @dataclass(frozen=True)

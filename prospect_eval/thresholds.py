@@ -1,22 +1,30 @@
-"""The two thresholds of a checkpoint, chosen on validation data and stored in it.
+"""Curves over the two thresholds, and their choice on validation data.
 
-    prospect-eval calibrate --ckpt runs/train --suite workbench
+    prospect-eval sweep runs/first                                  # open loop: from the stored probabilities
+    prospect-eval sweep --closed-loop --ckpt C --suite workbench    # replays at every threshold
+    prospect-eval calibrate --ckpt runs/train --suite workbench     # chooses, and stores the choice in the checkpoint
 
-Each threshold is chosen from the stored probabilities of a replay under ``none`` (event F1 within 1 s);
-`prospect_core.train.validation.settle` replays and chooses again until both have settled.
+*Open loop* asks what the stored probabilities would have decided: quick, but not what would have happened, for at another
+threshold the model would have said other things and read them in its context. *Closed loop* replays. A threshold is
+chosen by event F1 within 1 s; `prospect_core.train.validation.settle` replays and chooses again until both have settled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
 from prospect_eval.matching import match_events
+from prospect_eval.metrics.base import SHARE, f1, precision, recall
+from prospect_eval.statistics import bootstrap_ci
 
 GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
+TOLERANCE_S = 1
+KNOBS = ("speaking", "update")
 
 
 @dataclass(frozen=True)
@@ -32,24 +40,66 @@ class Choice:
         return f"speaking {self.speaking:.2f} (F1 {self.speaking_f1:.3f}), update {self.update:.2f} (F1 {self.update_f1:.3f})"
 
 
-def choose_thresholds(records: Sequence[EpisodeRecord]) -> Choice:
-    """The best of a grid for each probability; among equals the middle one."""
-    speaking, update = [], []
+@dataclass(frozen=True)
+class Point:
+    """Event scores within 1 s at one threshold, None where undefined; the interval is over videos."""
+
+    threshold: float
+    f1: float | None
+    ci95: tuple[float, float] | None
+    precision: float | None
+    recall: float | None
+
+
+def event_table(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID) -> np.ndarray:
+    """(thresholds, videos, 3): pairs within 1 s, frames at or above the threshold, reference events. ``knob`` is
+    ``speaking`` or ``update``; records without probabilities have no part in it."""
+    videos: dict[str, np.ndarray] = {}
     for record in records:
         episode = record.episode
-        speaking.append((record.speaking_prob, [u.frame for u in episode.utterances()], episode))
-        update.append((record.update_prob, sorted({f for f, _, _ in episode.transitions()}), episode))
-    curves = []
-    for rows in (speaking, update):
-        curve = []
-        for threshold in GRID:
-            hits = total = 0
-            for probs, reference, episode in rows:
-                predicted = (np.flatnonzero(np.asarray(probs) >= threshold) + episode.start_frame).tolist()
-                hits += len(match_events(predicted, reference, episode.fps))
-                total += len(predicted) + len(reference)
-            curve.append(2 * hits / total if total else 0.0)
-        curves.append(curve)
-    best = [np.flatnonzero(np.asarray(curve) >= max(curve) - 1e-12) for curve in curves]
-    chosen = [GRID[int(indices[len(indices) // 2])] for indices in best]
-    return Choice(chosen[0], chosen[1], max(curves[0]), max(curves[1]))
+        probs = np.asarray(record.speaking_prob if knob == "speaking" else record.update_prob)
+        if len(probs):
+            reference = (
+                [u.frame for u in episode.utterances()]
+                if knob == "speaking"
+                else sorted({frame for frame, _, _ in episode.transitions()})
+            )
+            rows = []
+            for threshold in grid:
+                predicted = (np.flatnonzero(probs >= threshold) + episode.start_frame).tolist()
+                pairs = match_events(predicted, reference, TOLERANCE_S * episode.fps)
+                rows.append([len(pairs), len(predicted), len(reference)])
+            videos[episode.video] = videos.get(episode.video, 0) + np.array(rows, dtype=float)
+    return np.stack(list(videos.values()), 1) if videos else np.zeros((len(grid), 0, 3))
+
+
+def curve(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID) -> list[Point]:
+    """The open-loop curve of a knob, with intervals; empty without probabilities."""
+    table = event_table(records, knob, grid)
+    points = []
+    for threshold, counts in zip(grid, table, strict=True):
+        if len(counts):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = [float(of(counts.sum(0))) for of in (f1, precision, recall)]
+            shown = [value if np.isfinite(value) else None for value in values]
+            points.append(Point(threshold, shown[0], bootstrap_ci(counts, f1, bounds=SHARE), *shown[1:]))
+    return points
+
+
+def choose_thresholds(records: Sequence[EpisodeRecord]) -> Choice:
+    """The best of a grid for each probability; among equals the middle one."""
+    chosen, reached = [], []
+    for knob in KNOBS:
+        totals = event_table(records, knob).sum(1)
+        values = 2 * totals[:, 0] / np.maximum(totals[:, 1] + totals[:, 2], 1)
+        best = np.flatnonzero(values >= values.max() - 1e-12)
+        chosen.append(GRID[int(best[len(best) // 2])])
+        reached.append(float(values.max()))
+    return Choice(*chosen, *reached)
+
+
+def open_loop(records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID) -> dict[str, Any]:
+    """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop."""
+    good = [record for record in records if record.status == "ok"]
+    curves = {knob: [asdict(point) for point in curve(good, knob, grid)] for knob in KNOBS}
+    return {"schema": 1, "loop": "open", "tolerance_s": TOLERANCE_S, "curves": curves}

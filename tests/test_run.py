@@ -221,30 +221,6 @@ def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, world, tmp
     assert evaluate("score", tmp_path / "nowhere") == 3
 
 
-def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, world, capsys):
-    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--limit", 1) == 0
-    config = json.loads((checkpoint / "config.json").read_text())
-    assert config["thresholds_data"].startswith("workbench/val/")
-    assert 0 < config["speaking_threshold"] < 1
-    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--split", "test") == 2
-    assert "never on test data" in capsys.readouterr().err
-
-
-def test_the_best_threshold_is_found():
-    from prospect_core.records import SCHEMA, Knobs
-    from prospect_core.timeline import Episode, Event, Step, Task
-    from prospect_eval.thresholds import choose_thresholds
-
-    events = (Event("a", 2.0, "assistant", "x"), Event("d", 6.0, "transition", step="S1", change="start"))
-    episode = Episode("e", "v", 2, 0, 20, Task("t", (Step("S1", "s"),)), events).validate()
-    speaking, update = [0.3] * 20, [0.1] * 20
-    speaking[4], update[12] = 0.6, 0.2
-    choice = choose_thresholds([EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update))])
-    assert 0.3 < choice.speaking <= 0.6
-    assert 0.1 < choice.update <= 0.2
-    assert (choice.speaking_f1, choice.update_f1) == (1.0, 1.0)
-
-
 def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
     assert evaluate("doctor") == 0
     out = capsys.readouterr().out

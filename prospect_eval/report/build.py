@@ -12,6 +12,7 @@ from typing import Any
 from prospect_core.errors import DataError
 from prospect_core.jsonio import read_json, write_atomic
 from prospect_core.records import EpisodeRecord
+from prospect_core.train.validation import FORCED
 from prospect_eval.metrics import Scored, Tools, dst, speaking
 from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
 from prospect_eval.report.timeline import draw_timeline
@@ -74,10 +75,17 @@ def write_report(
         timelines=[draw_timeline(item, _thumbnails(config, item.record)) for item in shown],
         cut=sum(u.cut for r in good for u in r.utterances),
         wordnet=tools.wordnet,
+        peeked=_thresholds_peeked(config),
     )
     path = folder / "report.html"
     write_atomic(path, html)
     return path
+
+
+def _thresholds_peeked(config: RunConfig) -> bool:
+    """Whether the thresholds were chosen on the data that they are tested on, or on test data at all."""
+    source, _, mark = config.thresholds_from.partition(" ")
+    return f" {mark}" == FORCED or source.endswith(f"/{config.split}/{config.data_digest[:16]}")
 
 
 def number(value: float | None, unit: str = "") -> str:

@@ -1,0 +1,24 @@
+"""`prospect-eval`: replay, score, compare, report.
+
+prospect-eval --help
+"""
+
+from __future__ import annotations
+
+import click
+
+from prospect_core import __version__
+from prospect_core.terminal import Commands
+from prospect_eval.cli.replays import calibrate, run, sweep
+from prospect_eval.cli.scores import compare, doctor, report, score
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Measure proactive streaming video assistants: replay, score, compare, report."""
+
+
+for command in (run, score, compare, report, sweep, calibrate, doctor):
+    main.add_command(command)

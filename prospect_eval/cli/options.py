@@ -1,0 +1,64 @@
+"""What the commands share: options for data, lists of thresholds, and opening what was asked for.
+
+python -c "from prospect_eval.cli.options import data_options; help(data_options)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prospect_core.errors import UserError
+from prospect_core.terminal import progress_bar
+
+if TYPE_CHECKING:
+    from prospect_core.data.dataset import Dataset
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--data or --suite, --split, --limit, --device: the same for every command that replays."""
+    for option in reversed(
+        (
+            click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
+            click.option("--suite", help="A built-in suite: workbench."),
+            click.option("--split", default=None, help="Split to replay [default: test; calibrate: val]."),
+            click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
+            click.option("--device", default="cpu", show_default=True, help="Torch device."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class Thresholds(click.ParamType):
+    """Numbers in 0..1 with commas between."""
+
+    name = "0..1,0..1,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[float]:
+        """The numbers; anything else is a usage error that says what was given."""
+        try:
+            found = [round(float(part), 4) for part in str(value).split(",")]
+        except ValueError:
+            found = []
+        if not found or not all(0 <= number <= 1 for number in found):
+            self.fail(f"{value!r}: give numbers in 0..1 with commas between, as in 0.3,0.5", param, ctx)
+        return found
+
+
+def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
+    """The source as a run remembers it, and its dataset."""
+    from prospect_core.terminal import quiet_transformers
+    from prospect_eval.suites import PREFIX, open_data
+
+    quiet_transformers()
+    if (data is None) == (suite is None):
+        raise UserError("give either --data FOLDER or --suite NAME")
+    if data is not None:
+        return str(data.resolve()), open_data(str(data), split)
+    source = f"{PREFIX}{suite}"
+    with progress_bar("videos") as advance:
+        return source, open_data(source, split, advance)

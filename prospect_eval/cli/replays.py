@@ -1,0 +1,195 @@
+"""Commands that replay a model: run, sweep, calibrate.
+
+prospect-eval run --ckpt workbench-tiny --suite workbench
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import progress_bar
+from prospect_eval.cli.options import Thresholds, data_options, open_source
+from prospect_eval.cli.scores import score_and_report
+from prospect_eval.cli.tables import print_curves
+
+
+@click.command()
+@click.option("--ckpt", required=True, help="A checkpoint folder, a shipped name, or baseline:NAME.")
+@data_options
+@click.option("--strategy", default="none", show_default=True, help="What to do when the context reaches its budget.")
+@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
+@click.option("--speaking-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
+@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+def run(
+    ckpt: str,
+    data: Path | None,
+    suite: str | None,
+    split: str | None,
+    limit: int | None,
+    device: str,
+    strategy: str,
+    budget: int | None,
+    speaking_threshold: float | None,
+    update_threshold: float | None,
+    output: Path | None,
+    on_error: str,
+) -> None:
+    """Replay a test split through a model, score it and write the report. Starting it again goes on."""
+    from prospect_eval.adapters import open_predictor
+    from prospect_eval.provenance import code_digest
+    from prospect_eval.run import RunConfig, infer, select
+
+    split = split or "test"
+    source, dataset = open_source(data, suite, split)
+    episodes = select(dataset, split, limit)
+    predictor = open_predictor(ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device)
+    knobs = predictor.knobs
+    config = RunConfig(
+        ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest(),
+        predictor.thresholds_from,
+    )  # fmt: skip
+    folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs.strategy, knobs.budget)
+    begin = time.monotonic()
+    with progress_bar("replay") as advance:
+        outcome = infer(folder, config, predictor, episodes, on_error, advance)
+    click.echo(
+        f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
+        f" {outcome.failed} failed"
+    )
+    score_and_report(folder)
+
+
+def _run_name(ckpt: str, data: str, strategy: str, budget: int | None) -> str:
+    base = ckpt.replace("baseline:", "baseline-") if ckpt.startswith("baseline:") else Path(ckpt).name
+    return "-".join([base, data, strategy, *([str(budget)] if budget else [])])
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
+@click.option("--closed-loop", is_flag=True, help="Replay --ckpt at every threshold, instead of RUN's probabilities.")
+@click.option("--ckpt", help="A checkpoint folder or a shipped name.")
+@data_options
+@click.option("--speaking", type=Thresholds(), help="Speaking thresholds [closed loop: 0.1,0.3,0.5,0.7,0.9].")
+@click.option("--update", type=Thresholds(), help="Update thresholds [closed loop: none].")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the replays [default: runs/sweep-CKPT].")
+def sweep(
+    folder: Path | None,
+    closed_loop: bool,
+    ckpt: str | None,
+    data: Path | None,
+    suite: str | None,
+    split: str | None,
+    limit: int | None,
+    device: str,
+    speaking: list[float] | None,
+    update: list[float] | None,
+    output: Path | None,
+) -> None:
+    """Scores over thresholds, with intervals: thresholds.json in RUN (open loop) or --output (closed loop).
+
+    Open loop asks what RUN's stored probabilities would have decided; closed loop replays, for a model that speaks
+    at other times also reads other things.
+    """
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.thresholds import GRID, open_loop
+
+    if closed_loop:
+        if folder is not None or not ckpt:
+            raise UserError("sweep --closed-loop replays a model: give --ckpt with --data or --suite, and no RUN")
+        grids = {"speaking": speaking or ([] if update else [0.1, 0.3, 0.5, 0.7, 0.9]), "update": update or []}
+        folder = output or Path("runs") / f"sweep-{Path(ckpt).name}"
+        result = _closed_loop(folder, grids, ckpt, data, suite, split or "val", limit, device)
+    else:
+        if folder is None or ckpt or data or suite or split or limit or output:
+            raise UserError("sweep without --closed-loop reads the probabilities of a RUN: give its folder alone")
+        from prospect_eval.run import read_records
+
+        result = open_loop(read_records(folder)[1], sorted({*(speaking or ()), *(update or ())}) or GRID)
+        if not any(result["curves"].values()):
+            raise DataError(f"{folder}: its records hold no probabilities; sweep --closed-loop replays instead")
+    if str(result.get("split", "")).startswith("test"):
+        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+    write_atomic(folder / "thresholds.json", dump(result, indent=1) + "\n")
+    print_curves(result)
+    click.echo(str((folder / "thresholds.json").resolve()))
+
+
+def _closed_loop(
+    folder: Path,
+    grids: dict[str, list[float]],
+    ckpt: str,
+    data: Path | None,
+    suite: str | None,
+    split: str,
+    limit: int | None,
+    device: str,
+) -> dict[str, Any]:
+    from prospect_eval.adapters import Predictor, open_predictor
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.provenance import code_digest
+    from prospect_eval.run import RunConfig, select
+    from prospect_eval.sweep import closed_loop
+    from prospect_eval.tools import make_tools
+
+    source, dataset = open_source(data, suite, split)
+    episodes, tools = select(dataset, split, limit), make_tools()
+
+    def open_at(knob: str, threshold: float) -> tuple[Predictor, RunConfig]:
+        speaking, update = (threshold, None) if knob == "speaking" else (None, threshold)
+        predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
+        config = RunConfig(ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest())
+        return predictor, config
+
+    with progress_bar("replay") as advance:
+        result = closed_loop(folder, grids, open_at, episodes, all_metrics(tools), tools, advance)
+    return {**result, "split": split, "model": ckpt}
+
+
+@click.command()
+@click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
+@data_options
+@click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
+def calibrate(
+    ckpt: str, data: Path | None, suite: str | None, split: str | None, limit: int | None, device: str, force: bool
+) -> None:
+    """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
+    from prospect_core.jsonio import dump, read_json, write_atomic
+    from prospect_core.model.checkpoint import find_checkpoint
+    from prospect_core.train.validation import settle, stored_thresholds
+    from prospect_eval import thresholds
+    from prospect_eval.adapters import open_predictor
+    from prospect_eval.run import select
+
+    split = split or "val"
+    if split.startswith("test") and not force:
+        raise UserError(
+            f"--split {split}: thresholds are chosen on validation data, never on test data (--force does it and marks"
+            " the checkpoint)"
+        )
+    _, dataset = open_source(data, suite, split)
+    episodes = select(dataset, split, limit)
+
+    def replay_all(speaking: float, update: float) -> list[Any]:
+        predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
+        records = []
+        with progress_bar("replay") as advance:
+            for done, episode in enumerate(episodes, 1):
+                records.append(predictor.predict(episode)[0])
+                advance(done, len(episodes))
+        return records
+
+    first = open_predictor(ckpt, dataset, episodes, "none", None).knobs
+    speaking, update = settle(
+        lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
+    )
+    file = find_checkpoint(ckpt) / "config.json"
+    stored = stored_thresholds((speaking, update), dataset, split)
+    write_atomic(file, dump(read_json(file) | stored, indent=2) + "\n")
+    click.echo(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")

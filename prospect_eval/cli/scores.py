@@ -1,0 +1,109 @@
+"""Commands that need no model: score, compare, report, doctor.
+
+prospect-eval score runs/first
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prospect_core.errors import EXIT_INCOMPLETE, UserError
+from prospect_core.terminal import progress_bar
+from prospect_eval.cli.options import open_source
+from prospect_eval.cli.tables import print_differences, print_scores
+
+
+@click.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="The dataset folder that the predictions are about.")
+@click.option("--suite", help="A built-in suite instead: workbench.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
+@click.option("--similarity", help="A sentence-transformers folder or cached name [default: all-MiniLM-L6-v2].")
+def score(
+    predictions: Path, data: Path | None, suite: str | None, split: str, output: Path | None, similarity: str | None
+) -> None:
+    """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
+
+    No model is loaded. Rewrites metrics.json, counts.json and report.html.
+    """
+    if (predictions / "run.json").is_file():
+        if data or suite or output:
+            raise UserError(f"{predictions}: a run folder knows its data; leave --data, --suite and --output out")
+        score_and_report(predictions, similarity)
+        return
+    from prospect_eval.predictions import store_predictions
+    from prospect_eval.run import select
+
+    source, digest, episodes = "", "", []
+    if data or suite:
+        source, dataset = open_source(data, suite, split)
+        digest, episodes = dataset.digest, select(dataset, split, None)
+    folder = output or Path("runs") / f"scored-{predictions.stem}"
+    store_predictions(predictions, folder, episodes, source, digest, split)
+    score_and_report(folder, similarity)
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Paired differences of two scored runs over the videos they share."""
+    from prospect_eval.compare import compare_runs
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.tools import make_tools
+
+    print_differences(first.name, second.name, compare_runs(first, second, all_metrics(make_tools())))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def report(folder: Path) -> None:
+    """Write report.html of a scored run folder again."""
+    from prospect_core.jsonio import read_json
+    from prospect_eval.report.build import write_report
+    from prospect_eval.run import read_records
+
+    config, records = read_records(folder)
+    click.echo(str(write_report(folder, config, records, read_json(folder / "metrics.json")).resolve()))
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
+def doctor(fix: bool) -> None:
+    """Print what this machine has and lacks."""
+    from rich.console import Console
+
+    from prospect_eval.doctor import examine
+
+    console = Console(highlight=False)
+    checks = examine(fix)
+    for check in checks:
+        mark = "[green]ok[/]     " if check.ok else "[red]missing[/]" if check.needed else "[yellow]lacking[/]"
+        console.print(f"{mark} {check.name}: ", end="")
+        console.print(check.found + (f" – {check.advice}" if check.advice else ""), markup=False)
+    if not all(check.ok for check in checks if check.needed):
+        raise SystemExit(EXIT_INCOMPLETE)
+
+
+def score_and_report(folder: Path, similarity: str | None = None) -> None:
+    """Everything that is derived from a run folder's records, DONE.json last."""
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.workers import score_folder
+
+    with progress_bar("score") as advance:
+        metrics = score_folder(folder, similarity, advance)
+    from prospect_eval.report.build import write_report
+    from prospect_eval.run import read_records
+    from prospect_eval.score import write_metrics
+    from prospect_eval.tools import make_tools
+
+    write_metrics(folder, metrics)
+    config, records = read_records(folder)
+    path = write_report(folder, config, records, metrics, make_tools(similarity))
+    done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
+    write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
+    print_scores(config.model, metrics)
+    click.echo(str(path.resolve()))

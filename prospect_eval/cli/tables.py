@@ -1,0 +1,86 @@
+"""Scores, differences and curves as tables in the terminal.
+
+python -c "from prospect_eval.cli.tables import print_scores; help(print_scores)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prospect_eval.compare import Difference
+
+HEADLINE = (
+    "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
+    "meteor_exact_stem", "similarity", "answer_accuracy@past", "dst_jga", "dst_head_jga", "transition_f1@2s",
+    "cache_peak_tokens", "cache_peak_bytes", "compressions",
+)  # fmt: skip
+
+
+def print_scores(model: str, metrics: dict[str, Any]) -> None:
+    """The headline metrics beside some baselines."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    shown = ("oracle", "silent", "always_talk", "reply_to_user", "linear_schedule")
+    table = Table(title=f"{model}: {metrics['episodes']['scored']} episodes, {metrics['episodes']['failed']} failed")
+    table.add_column("metric", no_wrap=True)
+    for name in (model, "95 % interval", *shown):
+        table.add_column(name, justify="right")
+    for name in HEADLINE:
+        entry = metrics["metrics"].get(name)
+        if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
+            cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
+            table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
+    Console(width=None if Console().is_terminal else 130).print(table)
+
+
+def print_differences(first: str, second: str, differences: Sequence[Difference]) -> None:
+    """Paired differences of two runs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    table = Table(title=f"{second} - {first}")
+    for column in ("metric", first, second, "95 % of the difference", "p (Holm)", "detectable", "verdict"):
+        table.add_column(column, no_wrap=column == "metric")
+    for d in differences:
+        p = "–" if d.p is None else f"{d.p:.3f}"
+        cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
+        table.add_row(d.name, *cells)
+    Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def print_curves(result: dict[str, Any], rows: int = 12) -> None:
+    """The curves of ``thresholds.json``, at most so many points of each: the best one is always among them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    for knob, points in result["curves"].items():
+        if not points:
+            continue
+        table = Table(title=f"{knob} threshold, {result['loop']} loop")
+        closed = result["loop"] == "closed"
+        names = list(points[0]["metrics"]) if closed else ["f1", "precision", "recall"]
+        for column in ("threshold", *names):
+            table.add_column(column if closed else {"f1": "event F1@1s"}.get(column, column), justify="right")
+        best = max(range(len(points)), key=lambda k: -1.0 if closed else points[k]["f1"] or 0.0)
+        step = -(-len(points) // rows)
+        for k, point in enumerate(points):
+            if k % step and k != best:
+                continue
+            if closed:
+                cells = [f"{number(e['value'])} {interval(e['ci95'])}" for e in point["metrics"].values()]
+            else:
+                cells = [
+                    f"{number(point['f1'])} {interval(point['ci95'])}",
+                    *map(number, (point["precision"], point["recall"])),
+                ]
+            table.add_row(f"{point['threshold']:.2f}", *cells)
+        Console(width=None if Console().is_terminal else 190).print(table)

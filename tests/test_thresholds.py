@@ -1,0 +1,130 @@
+"""Threshold curves, open and closed loop, and their choice on validation data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prospect_core.jsonio import dump
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
+from prospect_core.timeline import Episode, Event, Step, Task
+from prospect_eval.matching import match_events
+from prospect_eval.run import RunConfig, open_folder, read_records, record_path
+from prospect_eval.score import score_records, write_metrics
+from prospect_eval.thresholds import choose_thresholds, curve, open_loop
+from tests.test_run import evaluate
+
+
+def record(number=0, video="v", seed=0):
+    """An utterance at frame 4 and a start at frame 12, with random probabilities that peak there."""
+    events = (Event("a", 2.0, "assistant", "x"), Event("d", 6.0, "transition", step="S1", change="start"))
+    episode = Episode(f"e{number}", video, 2, 0, 20, Task("t", (Step("S1", "s"),)), events).validate()
+    rng = np.random.default_rng(seed)
+    speaking, update = rng.uniform(0, 0.9, 20).round(3).tolist(), [0.1] * 20
+    speaking[4], update[12] = 0.95, 0.2
+    return EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update))
+
+
+def test_the_best_threshold_is_found():
+    one = record()
+    choice = choose_thresholds([one])
+    assert max(p for k, p in enumerate(one.speaking_prob) if k != 4) < choice.speaking <= 0.95
+    assert 0.1 < choice.update <= 0.2
+    assert (choice.speaking_f1, choice.update_f1) == (1.0, 1.0)
+
+
+def test_an_open_loop_curve_is_what_counting_gives():
+    records = [record(n, f"v{n // 2}", seed=n) for n in range(24)]
+    points = curve(records, "speaking", (0.2, 0.5, 0.99))
+    for point in points:
+        hits = predicted = 0
+        for r in records:
+            frames = [k for k, p in enumerate(r.speaking_prob) if p >= point.threshold]
+            hits += len(match_events(frames, [4], 2))
+            predicted += len(frames)
+        assert point.f1 == pytest.approx(2 * hits / (predicted + len(records)))
+        assert point.recall == pytest.approx(hits / len(records))
+        assert point.precision == (pytest.approx(hits / predicted) if predicted else None)
+    low, high = points[0].ci95
+    assert low <= points[0].f1 <= high
+    assert low < high
+    # the silent end: nothing is said, and that is an F1 of 0, not undefined
+    assert points[2].f1 == 0.0
+    assert curve([replace(records[0], speaking_prob=())], "speaking") == []
+
+
+def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
+    folder = tmp_path / "run"
+    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    for n in range(3):
+        record_path(folder, f"e{n}").write_text(dump(record(n, f"v{n}", seed=n)))
+    assert evaluate("sweep", folder) == 0
+    assert "open loop" in capsys.readouterr().out
+    stored = json.loads((folder / "thresholds.json").read_text())
+    assert stored["loop"] == "open"
+    assert stored == json.loads(dump(open_loop(read_records(folder)[1])))
+    assert evaluate("sweep", folder, "--speaking", "0.5,x") == 2
+    assert "0.3,0.5" in capsys.readouterr().err
+    assert evaluate("sweep", folder, "--ckpt", "x") == 2
+    assert evaluate("sweep", "--closed-loop", folder) == 2
+    blind = replace(record(), speaking_prob=(), update_prob=())
+    for n in range(3):
+        record_path(folder, f"e{n}").write_text(dump(replace(blind, episode=record(n).episode)))
+    capsys.readouterr()
+    assert evaluate("sweep", folder) == 3
+    assert "no probabilities" in capsys.readouterr().err
+
+
+def test_a_closed_loop_sweep_replays_at_every_threshold_and_goes_on(checkpoint, world, tmp_path, capsys):
+    out = tmp_path / "sweep"
+    given = ("sweep", "--closed-loop", "--ckpt", checkpoint, "--data", world.root, "--limit", 1, "--output", out)
+    assert evaluate(*given, "--speaking", "0,1", "--update", "1") == 0
+    stored = json.loads((out / "thresholds.json").read_text())
+    assert (stored["loop"], stored["split"]) == ("closed", "val")
+    assert [point["threshold"] for point in stored["curves"]["speaking"]] == [0.0, 1.0]
+    # at 0 it talks on every frame, at 1 never: the replay itself has changed, not only the decision
+    chatty, silent = (read_records(out / f"speaking-{t}")[1][0] for t in ("0.00", "1.00"))
+    assert len(chatty.utterances) > 0.9 * chatty.episode.num_frames
+    assert silent.utterances == ()
+    assert chatty.speaking_prob != silent.speaking_prob
+    record_file = next((out / "speaking-1.00" / "episodes").iterdir())
+    before = record_file.stat().st_mtime_ns
+    assert evaluate(*given, "--speaking", "0,1", "--update", "1") == 0
+    assert record_file.stat().st_mtime_ns == before
+    assert json.loads((out / "thresholds.json").read_text()) == stored
+
+
+def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, world, capsys):
+    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--limit", 1) == 0
+    config = json.loads((checkpoint / "config.json").read_text())
+    assert config["thresholds_data"] == f"workbench/val/{world.digest[:16]}"
+    assert 0 < config["speaking_threshold"] < 1
+    before = (checkpoint / "config.json").read_bytes()
+    assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--split", "test") == 2
+    assert "never on test data" in capsys.readouterr().err
+    assert (checkpoint / "config.json").read_bytes() == before
+
+
+def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, world, tmp_path):
+    data = ("--ckpt", checkpoint, "--data", world.root, "--limit", 1)
+    assert evaluate("calibrate", *data, "--split", "test", "--force") == 0
+    assert json.loads((checkpoint / "config.json").read_text())["thresholds_data"].endswith(" forced")
+    assert evaluate("run", *data, "--output", tmp_path / "run") == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["thresholds_from"].endswith(" forced")
+    assert "chosen on test data" in (tmp_path / "run" / "report.html").read_text()
+    assert evaluate("run", *data, "--speaking-threshold", 0.4, "--output", tmp_path / "given") == 0
+    assert "chosen on test data" not in (tmp_path / "given" / "report.html").read_text()
+
+
+def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
+    folder = tmp_path / "run"
+    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    record_path(folder, "e0").write_text(dump(record()))
+    write_metrics(folder, score_records(read_records(folder)[1]))
+    before = (folder / "metrics.json").read_bytes()
+    assert evaluate("sweep", folder, "--speaking", "0.5") == 0
+    assert evaluate("score", folder) == 0
+    assert (folder / "metrics.json").read_bytes() == before
