@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, choose
@@ -15,6 +16,10 @@ from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, baseline
 from prospect_eval.keyholes import KEYHOLES, keyhole
+
+if TYPE_CHECKING:
+    from prospect_core.stream.latency import EpisodeLatency
+    from prospect_core.stream.teacher import ForcedTurn
 
 Predict = Callable[[Episode], tuple[EpisodeRecord, EpisodeTiming]]
 
@@ -29,6 +34,9 @@ class Predictor:
     knobs: Knobs
     predict: Predict
     thresholds_from: str = ""
+    #: what only models of ours can do
+    forced: Callable[[Episode], list[ForcedTurn]] | None = None
+    latency: Callable[[Episode], EpisodeLatency] | None = None
 
 
 def open_predictor(
@@ -57,6 +65,56 @@ def open_predictor(
     return _open_checkpoint(ckpt, data, strategy, budget, speaking_threshold, update_threshold, device)
 
 
+class CheckpointModel:
+    """A checkpoint of ours on some data: its replay, its teacher-forced pass, and its plain pass."""
+
+    def __init__(self, ckpt: str, data: Dataset, knobs: Callable[[Any], Knobs], device: str) -> None:
+        from prospect_core.model.checkpoint import load_checkpoint
+        from prospect_core.stream.runner import VLMStreamRunner
+
+        self.name, self.data = ckpt, data
+        self.model, self.tokenizer = load_checkpoint(ckpt, device)
+        self.knobs = knobs(self.model.config)
+        self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
+        self._encoded: dict[tuple[str, int, int], Any] = {}
+
+    def predict(self, episode: Episode) -> tuple[EpisodeRecord, EpisodeTiming]:
+        """The record of an episode; its frames are encoded in batches before the stream begins."""
+        from prospect_core.stream.replay import replay
+
+        begin = time.perf_counter()
+        features = self._features(episode)
+        vision = time.perf_counter() - begin
+        record, timing = replay(self.runner, episode, features, self.knobs, self.name)
+        stages = {"decode and vision": vision, **timing.stages}
+        return record, replace(timing, seconds=time.perf_counter() - begin, stages=stages)
+
+    def forced(self, episode: Episode) -> list[ForcedTurn]:
+        """The episode's turns under teacher forcing."""
+        from prospect_core.stream.teacher import teacher_forced
+
+        threshold = self.knobs.speaking_threshold
+        return teacher_forced(self.model, self.tokenizer, episode, self._features(episode), threshold)
+
+    def latency(self, episode: Episode) -> EpisodeLatency:
+        """The seconds of every step, as if live."""
+        from prospect_core.stream.latency import plain_pass
+
+        source = self.data.frame_source(episode, self.model.config.image_size)
+        return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
+
+    def _features(self, episode: Episode) -> Any:
+        from prospect_core.data.frames import encode_video
+
+        key = (episode.video, episode.start_frame, episode.end_frame)
+        if key not in self._encoded:
+            # episodes of one video follow each other: the last video is all that is worth keeping
+            self._encoded.clear()
+            source = self.data.frame_source(episode, self.model.config.image_size)
+            self._encoded[key] = encode_video(self.model, source, episode.start_frame, episode.end_frame)
+        return self._encoded[key]
+
+
 def _open_checkpoint(
     ckpt: str,
     data: Dataset,
@@ -69,35 +127,16 @@ def _open_checkpoint(
     from prospect_core.stream.strategies import strategy as check_strategy
 
     check_strategy(strategy, budget)
-    from prospect_core.data.frames import encode_video
-    from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
-    from prospect_core.stream.replay import replay
-    from prospect_core.stream.runner import VLMStreamRunner
+    from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint
 
-    model, tokenizer = load_checkpoint(ckpt, device)
-    config = model.config
-    knobs = Knobs(
-        strategy,
-        budget,
-        config.speaking_threshold if speaking_threshold is None else speaking_threshold,
-        config.update_threshold if update_threshold is None else update_threshold,
-    )
-    runner = VLMStreamRunner(model, tokenizer, knobs)
-    encoded: dict[tuple[str, int, int], object] = {}
+    def knobs(config: Any) -> Knobs:
+        speaking = config.speaking_threshold if speaking_threshold is None else speaking_threshold
+        return Knobs(
+            strategy, budget, speaking, config.update_threshold if update_threshold is None else update_threshold
+        )
 
-    def predict(episode: Episode) -> tuple[EpisodeRecord, EpisodeTiming]:
-        begin = time.perf_counter()
-        key = (episode.video, episode.start_frame, episode.end_frame)
-        if key not in encoded:
-            # episodes of one video follow each other: the last video is all that is worth keeping
-            encoded.clear()
-            source = data.frame_source(episode, config.image_size)
-            encoded[key] = encode_video(model, source, episode.start_frame, episode.end_frame)
-        vision = time.perf_counter() - begin
-        record, timing = replay(runner, episode, encoded[key], knobs, ckpt)  # type: ignore[arg-type]
-        stages = {"decode and vision": vision, **timing.stages}
-        return record, replace(timing, seconds=time.perf_counter() - begin, stages=stages)
-
+    model = CheckpointModel(ckpt, data, knobs, device)
     given = (speaking_threshold, update_threshold) != (None, None)
-    source = "the command line" if given else config.thresholds_data or "never chosen"
-    return Predictor(ckpt, checkpoint_digest(find_checkpoint(ckpt)), knobs, predict, source)
+    source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
+    digest = checkpoint_digest(find_checkpoint(ckpt))
+    return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency)

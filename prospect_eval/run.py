@@ -84,6 +84,7 @@ def infer(
     open_folder(folder, config)
     (folder / "DONE.json").unlink(missing_ok=True)
     timings = _read_timings(folder)
+    seconds = timings.setdefault("episodes", {})
     new = reused = failed = 0
     for done, episode in enumerate(episodes, 1):
         path = record_path(folder, episode.id)
@@ -101,8 +102,8 @@ def infer(
             if problems:
                 raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
             write_atomic(path, dump(record))
-            timings[episode.id] = asdict(timing)
-            write_atomic(folder / "timings.json", dump({"schema": 1, "episodes": timings}))
+            seconds[episode.id] = asdict(timing)
+            write_atomic(folder / "timings.json", dump({"schema": 1, **timings}))
             new += 1
             failed += record.status == "failed"
         progress(done, len(episodes))
@@ -158,6 +159,6 @@ def _read_timings(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_bytes())["episodes"])
-    except (ValueError, KeyError, TypeError):
+        return dict(json.loads(file.read_bytes()))
+    except (ValueError, TypeError):
         return {}

@@ -115,7 +115,7 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer):
     said = iter(["Good.", "Next, the blue ball."])
     eos = runner.builder.special.eos
 
-    def speak_a_known_text(hidden, cache, limit, banned):
+    def speak_a_known_text(hidden, cache, limit, banned, heard):
         tokens = runner.builder.text(next(said))
         for token in [*tokens, eos]:
             model._append(token, cache)

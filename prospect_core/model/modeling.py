@@ -10,6 +10,7 @@ V vocabulary, H W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,12 +179,18 @@ class DSTSmolVLM(PreTrainedModel):
 
     @torch.no_grad()
     def fast_greedy_generate(
-        self, hidden_1D: Tensor, cache: Cache, limit: int, banned: tuple[int, ...] = ()
+        self,
+        hidden_1D: Tensor,
+        cache: Cache,
+        limit: int,
+        banned: tuple[int, ...] = (),
+        heard: Callable[[int], None] = lambda token: None,
     ) -> tuple[list[int], bool]:
         """Decode greedily after the token whose hidden state is given, through the cache, up to and including eos.
 
         Returns the tokens without eos, and whether the limit cut them. The cache then holds everything returned
         and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never said.
+        ``heard`` is told of each token as soon as it is known.
         """
         eos = self.config.eos_token_id
         tokens: list[int] = []
@@ -194,6 +201,7 @@ class DSTSmolVLM(PreTrainedModel):
             if token == eos:
                 break
             tokens.append(token)
+            heard(token)
             hidden_1D = self._append(token, cache)
         else:
             self._append(eos, cache)

@@ -1,4 +1,4 @@
-"""The KV cache of one stream: transformers' dynamic cache with its length and exact size.
+"""The KV cache of one stream: transformers' dynamic cache with its length, its exact size, and a way back.
 
 python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache().length)"
 """
@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicCache
 
 
 class StreamCache(DynamicCache):
-    """Grows by what is read. Our own code asks it only for these two numbers."""
+    """Grows by what is read, and can be cut back to what it held before."""
 
     @property
     def length(self) -> int:
@@ -24,3 +24,10 @@ class StreamCache(DynamicCache):
         layers: Any = self.layers
         tensors = [t for layer in layers if layer.is_initialized for t in (layer.keys, layer.values)]
         return sum(t.numel() * t.element_size() for t in tensors)
+
+    def truncate(self, length: int) -> None:
+        """Forget everything after the first ``length`` tokens."""
+        layers: Any = self.layers
+        for layer in layers:
+            if layer.is_initialized:
+                layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]

@@ -6,13 +6,13 @@ python -c "from prospect_core.stream.replay import replay; help(replay)"
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
-from prospect_core.stream.runner import StepOutput, StreamModel
+from prospect_core.stream.runner import StreamModel
 from prospect_core.timeline import Episode
 
 
@@ -24,14 +24,8 @@ def replay(
     ``frames`` are the episode's, in order, in any form that the model's ``step`` takes.
     """
     begin = time.perf_counter()
-    users: dict[int, list[str]] = {}
-    for frame, event in episode.user_turns():
-        users.setdefault(frame + 1, []).append(event.text)
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    steps: list[StepOutput] = []
-    for number, frame in zip(range(episode.start_frame, episode.end_frame), frames, strict=True):
-        said = " ".join(users.get(number, ()))
-        steps.append(model.step(frame, said or None))
+    steps = [model.step(frame, said) for frame, said in with_users(episode, frames)]
     seconds = time.perf_counter() - begin
     record = EpisodeRecord(
         schema=SCHEMA,
@@ -55,6 +49,15 @@ def replay(
         tuple(s.compression_seconds for s in steps if s.compression),
     )
     return record, timing
+
+
+def with_users(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:
+    """Each of the episode's frames with what the user has said since the frame before."""
+    users: dict[int, list[str]] = {}
+    for frame, event in episode.user_turns():
+        users.setdefault(frame + 1, []).append(event.text)
+    for number, picture in zip(range(episode.start_frame, episode.end_frame), frames, strict=True):
+        yield picture, " ".join(users.get(number, ())) or None
 
 
 def _rows(probs: np.ndarray) -> tuple[tuple[float, float, float], ...]:

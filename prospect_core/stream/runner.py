@@ -44,6 +44,8 @@ class StepOutput:
     seconds: float = 0.0
     compression: CompressionEvent | None = None
     compression_seconds: float = 0.0
+    #: from the frame's arrival to the first token of the reply; None in silence
+    first_token_seconds: float | None = None
 
     @property
     def text(self) -> str:
@@ -103,6 +105,7 @@ class VLMStreamRunner:
         if self.task is None:
             raise UserError("call reset(task) before the first step")
         begin = time.perf_counter()
+        self._first_token_at: float | None = None
         number = self.frame
         self.frame += 1
         hidden_1D = self._read_frame(frame, user_text)
@@ -125,6 +128,7 @@ class VLMStreamRunner:
             time.perf_counter() - begin,
             compression,
             compression_seconds,
+            None if self._first_token_at is None else self._first_token_at - begin,
         )
 
     def _read_frame(self, frame: np.ndarray | Tensor, user_text: str | None) -> Tensor:
@@ -162,13 +166,17 @@ class VLMStreamRunner:
         hidden_1D = self._read([self.builder.special.asst])[:, -1]
         limit = self.model.config.max_reply_tokens
         special = self.builder.special
-        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable)
+        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable, self._heard)
         self.context_ids += [*tokens, special.eos]
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         if not text:
             return None
         self.said.append(("Assistant", text))
         return PredictedUtterance(frame, text, len(tokens), cut)
+
+    def _heard(self, token: int) -> None:
+        if self._first_token_at is None:
+            self._first_token_at = time.perf_counter()
 
     def _compress(self, frame: int) -> tuple[CompressionEvent | None, float]:
         budget = self.knobs.budget

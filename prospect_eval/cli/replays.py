@@ -27,6 +27,8 @@ from prospect_eval.cli.tables import print_curves
 @click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
+@click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 def run(
     ckpt: str,
     data: Path | None,
@@ -40,16 +42,23 @@ def run(
     update_threshold: float | None,
     output: Path | None,
     on_error: str,
+    teacher_forced: bool,
+    latency: int | None,
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
     from prospect_eval.adapters import open_predictor
+    from prospect_eval.latency import read_latency, store_latency
+    from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, infer, select
+    from prospect_eval.run import RunConfig, infer, read_records, select
 
     split = split or "test"
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
     predictor = open_predictor(ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device)
+    for option, asked in (("--teacher-forced", teacher_forced), ("--latency", latency)):
+        if asked:
+            require_own_model(predictor, option)
     knobs = predictor.knobs
     config = RunConfig(
         ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest(),
@@ -63,6 +72,16 @@ def run(
         f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
         f" {outcome.failed} failed"
     )
+    if teacher_forced or latency:
+        good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
+        if teacher_forced:
+            with progress_bar("teacher-forced") as advance:
+                forced_pass(folder, predictor, good, advance)
+        if latency:
+            with progress_bar("plain pass") as advance:
+                latency_pass(folder, predictor, good, latency, advance)
+    if not read_latency(folder):
+        store_latency(folder, [])
     score_and_report(folder)
 
 

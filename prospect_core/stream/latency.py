@@ -1,0 +1,89 @@
+"""How long a stream takes for each frame as if live: decoded, encoded and decided one by one. Never from a fast replay.
+
+prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --latency 2
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from prospect_core.stream.replay import with_users
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.timeline import Episode
+
+#: frames that are run and thrown away first: libraries set themselves up on their first call
+WARM_UP = 4
+
+
+@dataclass(frozen=True)
+class EpisodeLatency:
+    """Seconds of every step (vision, decisions, reply, compression), from a frame to the first token of its reply, and
+    of decoding; bytes at their highest. ``device_peak_bytes`` is None on a CPU."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
+    episode: str
+    steps: tuple[float, ...]
+    first_tokens: tuple[float, ...]
+    decoding: float
+    video_seconds: float
+    weights_bytes: int
+    cache_bytes: int
+    process_peak_bytes: int
+    device_peak_bytes: int | None
+
+
+def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:
+    """Step through an episode picture by picture; ``pictures`` decodes them as it is asked."""
+    device = runner.model.device
+    black = np.zeros((runner.model.config.image_size,) * 2 + (3,), dtype=np.uint8)
+    runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
+    for _ in range(WARM_UP):
+        runner.step(black)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
+    decoding = _Watch(pictures)
+    steps = [runner.step(picture, said) for picture, said in with_users(episode, decoding)]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.parameters())
+    return EpisodeLatency(
+        episode.id,
+        tuple(step.seconds for step in steps),
+        tuple(step.first_token_seconds for step in steps if step.first_token_seconds is not None),
+        decoding.seconds,
+        episode.num_frames / episode.fps,
+        weights,
+        max(step.cache_bytes for step in steps),
+        process_peak_bytes(),
+        torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+    )
+
+
+def process_peak_bytes() -> int:
+    """The most memory that this process has held since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _Watch:
+    """Passes items on and adds up the seconds spent on getting them."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items, self.seconds = iter(items), 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        begin = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.perf_counter() - begin

@@ -1,0 +1,112 @@
+"""Latency and memory of a plain pass: the metrics of ``timings.json``, in the form of those of ``metrics.json``.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --latency 2
+
+* ``ms_per_frame_p50``, ``_p95``, ``_p99``: milliseconds of a step (vision, decisions, reply, compression) over all frames.
+* ``time_to_first_token_ms``: median milliseconds from a frame to the first token of the reply to it.
+* ``real_time_factor``: seconds of steps and decoding per second of video; above 1 a live stream falls behind.
+* ``process_peak_bytes``, ``device_peak_bytes`` (undefined on a CPU), ``weights_bytes``, ``cache_peak_bytes``: the most of
+  any episode; what is left of the peak beside weights and cache is libraries and activations.
+
+Intervals of the quantiles come from histograms (bins of .5 %), the values themselves from the times. Undefined after a
+replay: its frames are encoded in batches and tell nothing of a stream's latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.jsonio import dump, load, read_json, write_atomic
+from prospect_core.stream.latency import EpisodeLatency
+from prospect_eval.metrics import Metric
+from prospect_eval.metrics.base import POSITIVE, ratio
+
+Measured = tuple[str, EpisodeLatency]
+_EDGES_MS = 0.001 * np.exp(0.005 * np.arange(5001))
+UNMEASURED = "not measured: `prospect-eval run --latency N` measures it in a plain pass over N episodes"
+
+
+def _histogram(ms: Sequence[float]) -> np.ndarray:
+    return np.bincount(np.searchsorted(_EDGES_MS, ms), minlength=len(_EDGES_MS) + 1).astype(float)
+
+
+def _quantile(counts: np.ndarray, q: float) -> np.ndarray:
+    """The upper edge of the bin that holds the quantile; NaN where nothing was counted."""
+    cumulated = np.cumsum(counts, axis=-1)
+    total = cumulated[..., -1]
+    place = (cumulated < (q * total)[..., None]).sum(-1).clip(max=len(_EDGES_MS) - 1)
+    return np.asarray(np.where(total > 0, _EDGES_MS[place], np.nan))
+
+
+def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name: str) -> Metric:
+    def counts(measured: Any) -> np.ndarray | str:
+        times = take(measured)
+        return _histogram([1000 * t for t in times]) if times else "the model never spoke"
+
+    return Metric(
+        name,
+        counts,
+        partial(_quantile, q=q),
+        {"pass": "plain"},
+        better="lower",
+        unit="ms",
+        bounds=POSITIVE,
+        sample=lambda measured: np.array([1000 * t for t in take(measured)]) if take(measured) else None,  # type: ignore[arg-type]
+        exact=lambda samples: float(np.quantile(np.concatenate(samples), q)),
+    )
+
+
+def _real_time(measured: Any) -> np.ndarray:
+    return np.array([sum(measured.steps) + measured.decoding, measured.video_seconds])
+
+
+METRICS = [
+    *(_of_times(lambda m: m.steps, p / 100, f"ms_per_frame_p{p}") for p in (50, 95, 99)),
+    _of_times(lambda m: m.first_tokens, 0.5, "time_to_first_token_ms"),
+    Metric("real_time_factor", _real_time, ratio, {"pass": "plain"}, better="lower", bounds=POSITIVE),
+]
+PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_peak_bytes")
+
+
+def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    """{name: entry} of (video, latency) pairs; all undefined without any."""
+    out: dict[str, dict[str, Any]] = {}
+    for metric in METRICS:
+        counts: Callable[[Any], np.ndarray | str] = metric.counts
+        taken: Callable[[Any], np.ndarray | None] | None = metric.sample
+        samples = [s for s in (taken(m) for _, m in measured) if s is not None] if taken else []
+        out[metric.name] = metric.entry(metric.pooled((video, counts(m)) for video, m in measured), samples)
+    for name in PEAKS:
+        field = "cache_bytes" if name == "cache_peak_bytes" else name
+        values = [value for _, m in measured if (value := getattr(m, field)) is not None]
+        out[name] = {
+            "value": max(values, default=None), "ci95": None, "n_videos": len({video for video, _ in measured}),
+            "n_scored": len(values), "n_undefined": len(measured) - len(values),
+            "status": "ok" if values else "undefined", "reason": "" if values else "the model ran on a CPU",
+            "signature": f"metric:{name}|pass:plain|pool:max",
+        }  # fmt: skip
+    if not measured:
+        out = {name: {**entry, "reason": UNMEASURED} for name, entry in out.items()}
+    return out
+
+
+def store_latency(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+    """Put the plain pass and its metrics into a run folder's ``timings.json``; returns the metrics."""
+    file = folder / "timings.json"
+    whole = read_json(file)
+    table = timing_metrics(measured)
+    rows = [{"video": video, **asdict(m)} for video, m in measured]
+    write_atomic(file, dump({**whole, "metrics": table, "plain_pass": rows}))
+    return table
+
+
+def read_latency(folder: Path) -> list[Measured]:
+    """The plain pass that a run folder holds; empty where there was none."""
+    rows = read_json(folder / "timings.json").get("plain_pass", [])
+    return [(row.pop("video"), load(EpisodeLatency, dump(row), f"{folder}/timings.json")) for row in rows]

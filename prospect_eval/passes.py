@@ -1,0 +1,64 @@
+"""What a run can take beside its replay: a teacher-forced pass, and a plain pass that is timed.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced --latency 2
+
+Both leave the records alone: ``teacher_forced.json`` and the plain pass in ``timings.json`` are diagnostics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prospect_core.errors import UserError
+from prospect_core.jsonio import dump, load, read_json, write_atomic
+from prospect_core.stream.teacher import ForcedTurn
+from prospect_core.timeline import Episode
+from prospect_eval.adapters import Predictor
+from prospect_eval.forced import score_forced
+from prospect_eval.latency import store_latency
+
+Progress = Callable[[int, int], None]
+
+
+def require_own_model(predictor: Predictor, option: str) -> None:
+    """Refuse passes that only a checkpoint of ours can take."""
+    if predictor.forced is None or predictor.latency is None:
+        raise UserError(f"{option}: {predictor.name} is no checkpoint; leave it out")
+
+
+def forced_pass(folder: Path, predictor: Predictor, episodes: Sequence[Episode], progress: Progress) -> dict[str, Any]:
+    """Every episode under teacher forcing, into ``teacher_forced.json``; goes on where it stopped."""
+    assert predictor.forced is not None
+    file = folder / "teacher_forced.json"
+    turns: dict[str, list[ForcedTurn]] = {}
+    if file.is_file():
+        for episode_id, rows in read_json(file)["episodes"].items():
+            turns[episode_id] = [load(ForcedTurn, dump(row), str(file)) for row in rows]
+    threshold = predictor.knobs.speaking_threshold
+    for done, episode in enumerate(episodes, 1):
+        if episode.id not in turns:
+            turns[episode.id] = predictor.forced(episode)
+            plain = {key: [asdict(turn) for turn in of] for key, of in turns.items()}
+            write_atomic(file, dump({"schema": 1, "speaking_threshold": threshold, "episodes": plain}))
+        progress(done, len(episodes))
+    result = score_forced(episodes, turns, threshold)
+    write_atomic(file, dump(result, indent=1) + "\n")
+    return result
+
+
+def latency_pass(
+    folder: Path, predictor: Predictor, episodes: Sequence[Episode], number: int, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """A plain pass over ``number`` episodes, spread evenly, of different videos where there are as many."""
+    assert predictor.latency is not None
+    one_each = list({episode.video: episode for episode in episodes}.values())
+    pool = one_each if len(one_each) >= number else list(episodes)
+    chosen = [pool[k * len(pool) // number] for k in range(number)] if len(pool) > number else pool
+    measured = []
+    for done, episode in enumerate(chosen, 1):
+        measured.append((episode.video, predictor.latency(episode)))
+        progress(done, len(chosen))
+    return store_latency(folder, measured)
