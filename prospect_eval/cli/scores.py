@@ -12,7 +12,7 @@ import click
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import open_source
-from prospect_eval.cli.tables import print_differences, print_scores
+from prospect_eval.cli.tables import print_differences, print_judge, print_scores
 
 
 @click.command()
@@ -56,6 +56,44 @@ def compare(first: Path, second: Path) -> None:
     from prospect_eval.tools import make_tools
 
     print_differences(first.name, second.name, compare_runs(first, second, all_metrics(make_tools())))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--endpoint", required=True, metavar="URL", help="An OpenAI-compatible API, as in http://127.0.0.1:8000/v1."
+)
+@click.option("--model", required=True, help="The judge's name there.")
+@click.option("--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Judgements of a dialogue.")
+@click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions open at once.")
+@click.option("--timeout", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds for a reply.")
+@click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
+@click.option("--key-variable", default="OPENAI_API_KEY", show_default=True, help="Environment variable of the key.")
+def judge(
+    folder: Path,
+    endpoint: str,
+    model: str,
+    repeats: int,
+    workers: int,
+    timeout: float,
+    max_tokens: int,
+    key_variable: str,
+) -> None:
+    """Have a language model judge the dialogues of a run: judge.json beside its scores.
+
+    Sends the dialogues to the endpoint. No other command touches a network.
+    """
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.endpoint import Endpoint
+    from prospect_eval.judge import judge_records
+    from prospect_eval.run import read_records
+
+    records = read_records(folder)[1]
+    chat = Endpoint(endpoint, model, key_variable, timeout)
+    with progress_bar("judge") as advance:
+        result = judge_records(records, chat, repeats, workers, max_tokens, advance)
+    write_atomic(folder / "judge.json", dump(result, indent=1) + "\n")
+    print_judge(result)
 
 
 @click.command()

@@ -84,3 +84,24 @@ def print_curves(result: dict[str, Any], rows: int = 12) -> None:
                 ]
             table.add_row(f"{point['threshold']:.2f}", *cells)
         Console(width=None if Console().is_terminal else 190).print(table)
+
+
+def print_judge(result: dict[str, Any]) -> None:
+    """A judge's scores, its agreement with itself, and what could not be read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    table = Table(title=f"judge {result['judge']}")
+    for column in ("criterion", "1..5", "95 % interval", "repeats equal", "alpha"):
+        table.add_column(column, justify="left" if column == "criterion" else "right")
+    for name, entry in result["metrics"].items():
+        agreed = result["agreement"][name]
+        cells = (number(entry["value"]), interval(entry["ci95"]), number(agreed["equal"]), number(agreed["alpha"]))
+        table.add_row(name, *cells)
+    console = Console()
+    console.print(table)
+    wrong, asked = result["replies"]["unreadable"], result["replies"]["asked"]
+    told = "; ".join(f"{reason}: {count}" for reason, count in wrong.items())
+    console.print(f"{sum(wrong.values())} of {asked} replies could not be read{f' ({told})' if told else ''}")
