@@ -74,7 +74,6 @@ def score_forced(
     table = {}
     for metric in METRICS:
         counts: Callable[[Any], np.ndarray | str] = metric.counts
-        entry = metric.entry(metric.pooled((video, counts(forced)) for video, forced in rows))
-        table[metric.name] = {**entry, "caveat": metric.caveat}
+        table[metric.name] = metric.entry(metric.pooled((video, counts(forced)) for video, forced in rows))
     found = {episode: [asdict(turn) for turn in of] for episode, of in turns.items()}
     return {"schema": 1, "speaking_threshold": threshold, "metrics": table, "episodes": found}

@@ -103,6 +103,8 @@ class Metric:
             "reason": of.reasons[0] if of.reasons else "no episode",
             "signature": self.signature_text,
         }
+        if self.caveat:
+            out["caveat"] = self.caveat
         if not of.videos:
             return out
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -12,6 +12,7 @@ from typing import Any
 from prospect_core.errors import DataError
 from prospect_core.jsonio import read_json, write_atomic
 from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import STEP_STATES
 from prospect_core.train.validation import FORCED
 from prospect_eval.metrics import Scored, Tools, dst, speaking
 from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
@@ -39,6 +40,13 @@ HEADLINE = (
     "similarity",
     "cache_peak_bytes",
 )
+#: metrics whose parts are shown
+IN_PARTS = (
+    "speaking_event_f1@1s", "speaking_event_f1@2s", "speaking_event_recall@2s", "speaking_delay_median_s",
+    "speaking_missed_rate", "false_alarms_per_minute", "matched_f1", "matched_recall", "similarity", "content_accuracy",
+    "answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder",
+    "dst_jga", "dst_head_jga", "transition_f1@2s", "dst_final_accuracy", "cache_peak_tokens",
+)  # fmt: skip
 MAX_TIMELINES = 12
 
 
@@ -75,11 +83,39 @@ def write_report(
         timelines=[draw_timeline(item, _thumbnails(config, item.record)) for item in shown],
         cut=sum(u.cut for r in good for u in r.utterances),
         wordnet=tools.wordnet,
+        splits=metrics["splits"],
+        shown_in_parts=IN_PARTS,
+        states=[state.replace("_", " ") for state in STEP_STATES],
+        confusion=metrics["confusion"],
+        agreement=metrics["timing_agreement"],
+        passes=_passes(folder),
         peeked=_thresholds_peeked(config),
     )
     path = folder / "report.html"
     write_atomic(path, html)
     return path
+
+
+def _passes(folder: Path) -> list[dict[str, Any]]:
+    """What was taken beside the replay and lies in the run folder, with what it is and is not."""
+    out = []
+    for file, title, text in (
+        ("timings.json", "Latency and memory of a plain pass", "Frame by frame as if live, on the hardware named below."),
+        ("teacher_forced.json", "Teacher-forced pass",
+         "Over the reference's own context, so that errors never compound: a diagnostic, not a score of the stream."),
+        ("judge.json", "A language model's opinion",
+         "1 to 5; beside it how far repeats of a judgement agree (share of equal pairs, Krippendorff's alpha)."),
+    ):  # fmt: skip
+        found = read_json(folder / file) if (folder / file).is_file() else {}
+        # a replay alone has no latency: no table of dashes
+        if any(entry["value"] is not None for entry in found.get("metrics", {}).values()):
+            beside = found.get("agreement", {})
+            more = ["equal", "alpha"] if beside else []
+            if file == "judge.json":
+                wrong = sum(found["replies"]["unreadable"].values())
+                text += f" {wrong} of {found['replies']['asked']} replies of {found['judge']} could not be read."
+            out.append({"title": title, "text": text, "metrics": found["metrics"], "beside": beside, "more": more})
+    return out
 
 
 def _thresholds_peeked(config: RunConfig) -> bool:
