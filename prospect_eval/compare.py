@@ -8,6 +8,7 @@ verdict is inconclusive, whatever the means.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import read_json
+from prospect_core.jsonio import flat, read_json
 from prospect_eval.metrics import Metric
-from prospect_eval.statistics import detectable_difference, holm, paired_ci, sign_flip_p
+from prospect_eval.statistics import detectable_difference, holm, noise_floor, paired_ci, sign_flip_p
 
 MIN_VIDEOS = 10
 
@@ -81,6 +82,25 @@ def compare_runs(first: Path, second: Path, metrics: list[Metric]) -> list[Diffe
                    d.videos, _verdict(d, q, better[d.name]))
         for d in out
     ]  # fmt: skip
+
+
+def noise_floors(runs: Sequence[Path], metrics: list[Metric]) -> dict[str, float]:
+    """{metric: largest difference} between runs of the same thing (A/A): no smaller difference of two runs means
+    anything. Runs of different models, data, knobs or signatures are refused."""
+    if len(runs) < 2:
+        raise UserError("a noise floor needs two runs of the same thing or more")
+    tables = [read_json(folder / "metrics.json") for folder in runs]
+    configs = [flat(read_json(folder / "run.json")["config"]) for folder in runs]
+    for folder, table, config in zip(runs, tables, configs, strict=True):
+        if wrong := [key for key in config if config[key] != configs[0].get(key)]:
+            raise UserError(f"{folder}: not the same thing as {runs[0]} ({', '.join(wrong)} differ)")
+        require_comparable(tables[0], table)
+    out = {}
+    for metric in metrics:
+        values = [table["metrics"].get(metric.name, {}).get("value") for table in tables]
+        if None not in values:
+            out[metric.name] = noise_floor(values)
+    return out
 
 
 def _verdict(d: Difference, p: float | None, better: str) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.records import Knobs
 from prospect_core.timeline import Event
 from prospect_eval.cli import main
-from prospect_eval.compare import compare_runs, differing_keys, require_comparable
+from prospect_eval.compare import compare_runs, differing_keys, noise_floors, require_comparable
+from prospect_eval.front import front
 from prospect_eval.metrics import all_metrics
 from prospect_eval.predictions import read_predictions
+from prospect_eval.run import RunConfig, open_folder
 from prospect_eval.score import score_records, write_metrics
 from tests.test_metrics import TOOLS, episode, predict, say
 
@@ -115,3 +119,58 @@ def test_differently_measured_runs_are_refused_with_the_keys(tmp_path):
         compare_runs(first, second, all_metrics(TOOLS))
     require_comparable(read_json(first / "metrics.json"), read_json(first / "metrics.json"))
     assert differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
+
+
+def placed(folder, strategy, budget, peak, quality, digest="d"):
+    """A scored run folder of which only what a front needs is there."""
+    config = RunConfig("m", "w", "data", digest, "test", None, Knobs(strategy, budget), "c")
+    open_folder(folder, config)
+    entries = {
+        "dst_head_jga": {"value": quality, "ci95": [0.0, 1.0], "reason": "", "signature": "metric:dst_head_jga"},
+        "cache_peak_bytes": {"value": peak, "ci95": None, "reason": "no cache", "signature": "metric:cache_peak_bytes"},
+    }
+    write_atomic(folder / "metrics.json", dump({"metrics": entries}))
+    return folder
+
+
+def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
+    runs = [
+        placed(tmp_path / "none", "none", None, 1000, 0.9),
+        placed(tmp_path / "a", "dst_refresh", 100, 500, 0.8),
+        placed(tmp_path / "b", "drop_middle", 100, 500, 0.7),
+        placed(tmp_path / "c", "drop_all", 50, 250, 0.8),
+        placed(tmp_path / "d", "uniform", 50, 250, 0.8),
+        placed(tmp_path / "e", "drop_middle", 25, 100, 0.1),
+    ]
+    found = front(runs)
+    # equal in both: neither beats the other
+    assert [p.strategy for p in found["points"] if p.on_front] == ["drop_middle", "drop_all", "uniform", "none"]
+    assert [p.share for p in found["points"]] == [0.1, 0.25, 0.25, 0.5, 0.5, 1.0]
+    assert found["lines"] == {"none": [[1000, 0.9]], "drop_middle": [[100, 0.1], [500, 0.7]]}
+    assert front(runs[1:])["points"][0].share is None
+    with pytest.raises(UserError, match="did you mean 'dst_head_jga'"):
+        front(runs, "dst_head_jgo")
+    with pytest.raises(UserError, match="other data"):
+        front([*runs, placed(tmp_path / "other", "none", None, 1, 1, digest="x")])
+    with pytest.raises(DataError, match="no cache"):
+        front([placed(tmp_path / "blind", "none", None, None, 1)])
+    result = CliRunner().invoke(main, ["front", *map(str, runs), "--output", str(tmp_path / "front.json")])
+    assert result.exit_code == 0, result.output
+    assert len(read_json(tmp_path / "front.json")["points"]) == 6
+
+
+def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
+    same = RunConfig("m", "w", "data", "d", "test", None, Knobs(), "c")
+    folders = runs(tmp_path, 0, 1, 2)
+    for folder in folders:
+        config = {"schema": 1, "config": asdict(same), "environment": {}}
+        write_atomic(folder / "run.json", dump(config))
+    floors = noise_floors(folders, all_metrics(TOOLS))
+    assert floors["speaking_event_f1@2s"] == 0.0
+    assert floors["speaking_f1"] == 1.0
+    assert "dst_illegal_per_minute" in floors
+    other = placed(tmp_path / "other", "none", None, 1, 1, digest="x")
+    with pytest.raises(UserError, match="data_digest"):
+        noise_floors([folders[0], other], all_metrics(TOOLS))
+    with pytest.raises(UserError, match="two runs"):
+        noise_floors(folders[:1], all_metrics(TOOLS))

@@ -12,7 +12,7 @@ import click
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import open_source
-from prospect_eval.cli.tables import print_differences, print_judge, print_scores
+from prospect_eval.cli.tables import print_differences, print_front, print_judge, print_scores
 
 
 @click.command()
@@ -56,6 +56,36 @@ def compare(first: Path, second: Path) -> None:
     from prospect_eval.tools import make_tools
 
     print_differences(first.name, second.name, compare_runs(first, second, all_metrics(make_tools())))
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
+def noise(runs: tuple[Path, ...]) -> None:
+    """The largest differences between runs of the same thing (A/A): what is smaller between two models is noise."""
+    from prospect_eval.compare import noise_floors
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.tools import make_tools
+
+    for name, floor in noise_floors(runs, all_metrics(make_tools())).items():
+        click.echo(f"{name} {floor:.6g}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
+@click.option("--output", type=click.Path(path_type=Path), help="JSON file of the points and reference lines.")
+def front(runs: tuple[Path, ...], quality: str, output: Path | None) -> None:
+    """Quality against bytes of cache over runs of strategies and budgets, and which are worth their bytes."""
+    from dataclasses import asdict
+
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.front import front as quality_memory
+
+    result = quality_memory(runs, quality)
+    print_front(result)
+    if output:
+        plain = {**result, "points": [asdict(point) for point in result["points"]]}
+        write_atomic(output, dump(plain, indent=1) + "\n")
 
 
 @click.command()

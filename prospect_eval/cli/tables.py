@@ -105,3 +105,21 @@ def print_judge(result: dict[str, Any]) -> None:
     wrong, asked = result["replies"]["unreadable"], result["replies"]["asked"]
     told = "; ".join(f"{reason}: {count}" for reason, count in wrong.items())
     console.print(f"{sum(wrong.values())} of {asked} replies could not be read{f' ({told})' if told else ''}")
+
+
+def print_front(result: dict[str, Any]) -> None:
+    """Runs by bytes; those on the front are marked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.report.build import interval, number
+
+    table = Table(title=f"{result['quality']} against {result['memory']}")
+    for column in ("front", "strategy", "budget", "bytes", "of none", result["quality"], "95 % interval", "run"):
+        table.add_column(column, justify="left" if column in ("strategy", "run") else "right")
+    for point in result["points"]:
+        budget = "–" if point.budget is None else str(point.budget)
+        share = "–" if point.share is None else f"{point.share:.0%}"
+        cells = (number(point.bytes), share, number(point.quality), interval(point.ci95), point.run)
+        table.add_row("*" if point.on_front else "", point.strategy, budget, *cells)
+    Console(width=None if Console().is_terminal else 150).print(table)
