@@ -1,4 +1,4 @@
-"""`prospect`: data and training.
+"""`prospect`: data, training, context strategies.
 
 prospect --help
 """
@@ -52,6 +52,24 @@ def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
         click.echo(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
     if result:
         click.echo(f"checkpoint: {config.output}")
+
+
+@main.command()
+def strategies() -> None:
+    """List the context strategies with what each keeps, those of installed packages among them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_core.stream.strategies import Rebuilds, Selects
+    from prospect_core.stream.strategies import strategies as registered
+
+    table = Table()
+    for column in ("strategy", "kind", "keeps"):
+        table.add_column(column, no_wrap=column != "keeps")
+    for name, found in registered().items():
+        kind = "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else ""
+        table.add_row(name, kind, found.keeps)
+    Console(width=None if Console().is_terminal else 120).print(table)
 
 
 def _train_all(overrides: list[str], cfg: bool) -> None:

@@ -222,6 +222,13 @@ def fitting(builder: SequenceBuilder, said: SequenceOf[tuple[str, str]], count: 
     return tuple(kept)
 
 
+def shortened(builder: SequenceBuilder, text: str, tokens: int) -> str:
+    """The beginning of a text that takes at most so many tokens."""
+    while len(builder.text(text)) > tokens:
+        text = text[: -max(1, len(text) // 20)].rstrip()
+    return text
+
+
 def update_text(changes: SequenceOf[tuple[str, str]]) -> str:
     """``S1->complete; S2->start``."""
     return "; ".join(f"{step}->{change}" for step, change in changes)

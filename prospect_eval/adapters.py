@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, choose
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
@@ -18,6 +19,8 @@ from prospect_eval.baselines import BASELINES, baseline
 from prospect_eval.keyholes import KEYHOLES, keyhole
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from prospect_core.stream.latency import EpisodeLatency
     from prospect_core.stream.teacher import ForcedTurn
 
@@ -69,6 +72,7 @@ class CheckpointModel:
     """A checkpoint of ours on some data: its replay, its teacher-forced pass, and its plain pass."""
 
     def __init__(self, ckpt: str, data: Dataset, knobs: Callable[[Any], Knobs], device: str) -> None:
+        from prospect_core.data.frames import FeatureCache, vision_digest
         from prospect_core.model.checkpoint import load_checkpoint
         from prospect_core.stream.runner import VLMStreamRunner
 
@@ -76,7 +80,8 @@ class CheckpointModel:
         self.model, self.tokenizer = load_checkpoint(ckpt, device)
         self.knobs = knobs(self.model.config)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
-        self._encoded: dict[tuple[str, int, int], Any] = {}
+        digest = vision_digest(self.model)
+        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size)
 
     def predict(self, episode: Episode) -> tuple[EpisodeRecord, EpisodeTiming]:
         """The record of an episode; its frames are encoded in batches before the stream begins."""
@@ -103,16 +108,20 @@ class CheckpointModel:
         source = self.data.frame_source(episode, self.model.config.image_size)
         return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
-    def _features(self, episode: Episode) -> Any:
+    def _features(self, episode: Episode) -> Tensor:
+        """Embeddings of the episode's frames: each video is decoded and encoded once, for all runs of these weights."""
+        import torch
+
         from prospect_core.data.frames import encode_video
 
-        key = (episode.video, episode.start_frame, episode.end_frame)
-        if key not in self._encoded:
-            # episodes of one video follow each other: the last video is all that is worth keeping
-            self._encoded.clear()
+        try:
+            self._cache.prepare(self.model, [episode])
+            kept = self._cache(episode, episode.start_frame, episode.end_frame)
+        except OSError:
+            # no room or no right to keep them: encoded for this once
             source = self.data.frame_source(episode, self.model.config.image_size)
-            self._encoded[key] = encode_video(self.model, source, episode.start_frame, episode.end_frame)
-        return self._encoded[key]
+            return encode_video(self.model, source, episode.start_frame, episode.end_frame)
+        return torch.from_numpy(kept).to(self.model.device)
 
 
 def _open_checkpoint(

@@ -3,7 +3,7 @@
     python -c "import numpy as np; from prospect_eval.statistics import *; print(bootstrap_ci(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
 
 ``counts`` are (videos, C) sufficient counts and ``value`` maps summed counts (..., C) to (...), NaN where undefined.
-Everything is seeded by a generator of its own. How often the intervals cover the truth: ``make bench-metrics``.
+Everything is seeded by a generator of its own. How often the intervals cover the truth: ``reports/metrics``.
 """
 
 from __future__ import annotations

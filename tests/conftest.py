@@ -89,8 +89,15 @@ def model(tokenizer):
     return DSTSmolVLM(small_config(tokenizer)).eval()
 
 
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def checkpoint(model, tokenizer, tmp_path) -> Path:
+def checkpoint(model, tokenizer, tmp_path, cache_folder, monkeypatch) -> Path:
+    # what is replayed leaves features of its videos in the cache
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     folder = tmp_path / "ckpt"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

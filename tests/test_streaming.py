@@ -16,41 +16,9 @@ from prospect_core.records import Knobs
 from prospect_core.sequence import SequenceBuilder
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.timeline import DialogState, Episode, Event, Step, Task
+from prospect_core.timeline import DialogState, Episode, Event, Task
 from tests.conftest import small_config
-
-TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "put the blue ball in the bin")))
-
-
-def pictures(count, size=32):
-    return np.random.default_rng(0).integers(0, 255, (count, size, size, 3), dtype=np.uint8)
-
-
-class Scripted(VLMStreamRunner):
-    """The real runner on a random model, with decisions scripted where a test wants them.
-
-    ``wanted`` maps frames to step states; ``speaks`` lists speaking frames. Everything else is the runner's own.
-    """
-
-    def __init__(self, model, tokenizer, knobs, wanted=(), speaks=()):
-        super().__init__(model, tokenizer, knobs)
-        self.wanted, self.speaks = dict(wanted), set(speaks)
-        decide = model.decide
-
-        def scripted(frame_BFD, marker_BKD):
-            speaking, update, state = decide(frame_BFD, marker_BKD)
-            self.raw.append((speaking, update, state))
-            now = self.frame - 1
-            speaking = torch.full_like(speaking, 9.0 if now in self.speaks else -9.0)
-            update = torch.full_like(update, 9.0 if now in self.wanted else -9.0)
-            if now in self.wanted:
-                order = ("not_started", "in_progress", "completed")
-                state = torch.nn.functional.one_hot(torch.tensor([order.index(s) for s in self.wanted[now]]), 3) * 9.0
-                state = state[None, None]
-            return speaking, update, state
-
-        model.decide = scripted
-        self.raw: list = []
+from tests.streams import TASK, Scripted, pictures
 
 
 @pytest.mark.parametrize("size", [{}, {"text_config": None}, {"tokens_per_frame": 1}, {"tie_word_embeddings": False}])
@@ -86,7 +54,6 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length
 
     model.read = read
-    del model.decide
     ids = torch.tensor([runner.context_ids])
     image = ids[0] == runner.builder.special.image
     per_frame = model.config.tokens_per_frame
@@ -103,9 +70,9 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
             model.lm_logits(streamed_TD), model.lm_logits(whole.hidden_BTD[0]), atol=1e-4, rtol=0
         )
     for k, (speaking, update, state) in enumerate(runner.raw):
-        torch.testing.assert_close(speaking[0, 0], whole.speaking_BF[0, k], atol=1e-4, rtol=0)
-        torch.testing.assert_close(update[0, 0], whole.update_BF[0, k], atol=1e-4, rtol=0)
-        torch.testing.assert_close(state[0, 0], whole.state_BFK3[0, k], atol=1e-4, rtol=0)
+        torch.testing.assert_close(speaking, whole.speaking_BF[0, k], atol=1e-4, rtol=0)
+        torch.testing.assert_close(update, whole.update_BF[0, k], atol=1e-4, rtol=0)
+        torch.testing.assert_close(state, whole.state_BFK3[0, k], atol=1e-4, rtol=0)
 
 
 def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer):

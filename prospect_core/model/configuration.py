@@ -40,6 +40,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         thresholds_data: str = "",
         max_user_tokens: int = 64,
         max_reply_tokens: int = 48,
+        max_summary_tokens: int = 160,
         recent_utterances: int = 2,
         update_rest_frames: int = 2,
         max_context: int = 2048,
@@ -62,6 +63,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.thresholds_data = thresholds_data
         self.max_user_tokens = max_user_tokens
         self.max_reply_tokens = max_reply_tokens
+        self.max_summary_tokens = max_summary_tokens
         self.recent_utterances = recent_utterances
         self.update_rest_frames = update_rest_frames
         self.max_context = max_context

@@ -6,26 +6,35 @@ python -c "from prospect_core.stream.replay import replay; help(replay)"
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
-from prospect_core.stream.runner import StreamModel
+from prospect_core.stream.runner import StepOutput, StreamModel
 from prospect_core.timeline import Episode
+
+#: frames that are read at once where nothing is known yet
+FIRST_SPAN = 4
 
 
 def replay(
-    model: StreamModel, episode: Episode, frames: Iterable[Any], knobs: Knobs, name: str
+    model: StreamModel, episode: Episode, frames: Iterable[Any], knobs: Knobs, name: str, longest_span: int = 64
 ) -> tuple[EpisodeRecord, EpisodeTiming]:
     """Reset, then one step a frame. A user turn that comes right after a frame is given with the next one.
 
-    ``frames`` are the episode's, in order, in any form that the model's ``step`` takes.
+    ``frames`` are the episode's, in order, in any form that the model's ``step`` takes. A model that can `advance` over
+    several frames at once is given up to ``longest_span`` of them (1: the plain loop): *speculative silence*, with the same
+    decisions.
     """
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    steps = [model.step(frame, said) for frame, said in with_users(episode, frames)]
+    advance = getattr(model, "advance", None)
+    seen = with_users(episode, frames)
+    steps = list(speculate(advance, seen, longest_span)) if advance else [model.step(*item) for item in seen]
     seconds = time.perf_counter() - begin
     record = EpisodeRecord(
         schema=SCHEMA,
@@ -49,6 +58,28 @@ def replay(
         tuple(s.compression_seconds for s in steps if s.compression),
     )
     return record, timing
+
+
+def speculate(
+    advance: Callable[[list[Any]], list[StepOutput]], seen: Iterator[Any], longest: int
+) -> Iterator[StepOutput]:
+    """Every step's output, taken in spans: twice as long after one on which nothing happened, half as long after one of
+    which less than half was of use. At most ``longest`` frames are held ahead."""
+    ahead: deque[Any] = deque()
+    span = min(FIRST_SPAN, longest)
+    while True:
+        ahead.extend(islice(seen, max(0, span - len(ahead))))
+        if not ahead:
+            return
+        tried = list(islice(ahead, span))
+        outputs = advance(tried)
+        for _ in outputs:
+            ahead.popleft()
+        yield from outputs
+        if len(outputs) == len(tried):
+            span = min(2 * span, longest)
+        elif 2 * len(outputs) < len(tried):
+            span = max(min(FIRST_SPAN, longest), span // 2)
 
 
 def with_users(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:

@@ -6,12 +6,16 @@
 
 At each step: the user's text and the frame are read; an update is decided and the accepted transitions written into
 the context; speaking is decided and the reply decoded; the context is compressed when it has outgrown its budget.
+
+`advance` is the same for several frames that are known already: read in one forward as if nothing happened on them, then
+rolled back behind the first on which something does. `step` is `advance` of one frame, so live and replay share every line.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,9 +26,11 @@ from prospect_core.errors import UserError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal
-from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder
+from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
 from prospect_core.stream.cache import StreamCache
-from prospect_core.stream.strategies import StreamMemory, strategy
+from prospect_core.stream.strategies import Rebuilds, Selects, strategy
+from prospect_core.stream.text_strategies import StreamMemory
+from prospect_core.stream.tokens import Kind, TokenMeta
 from prospect_core.timeline import STEP_STATES, DialogState, Task
 
 
@@ -65,6 +71,10 @@ class StreamModel(Protocol):
         ...
 
 
+#: a frame, (size, size, 3) uint8 or its embeddings (I, D), and what the user said since the one before
+Seen = tuple[np.ndarray | Tensor, str | None]
+
+
 class VLMStreamRunner:
     """A `DSTSmolVLM` on one stream, under a context strategy and a budget in tokens."""
 
@@ -83,13 +93,15 @@ class VLMStreamRunner:
         self.state = state if state is not None else DialogState.initial(task)
         self.said: list[tuple[str, str]] = []
         self.rest_until = start_frame
+        #: the most tokens that were ever held at once, speculation included
+        self.peak_tokens = 0
         self.reserve = self._reserve(task)
         least = self.least_budget(task)
         if self.knobs.budget is not None and self.knobs.budget < least:
             raise UserError(
                 f"--budget {self.knobs.budget}: too small for the task {task.goal!r}, at least {least} tokens are needed"
             )
-        self.prompt = self._read_prompt(Context(self.state))
+        self._read_prompt(Context(self.state))
 
     def least_budget(self, task: Task) -> int:
         """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
@@ -97,55 +109,110 @@ class VLMStreamRunner:
             task.step_ids, (STEP_STATES[2],) * len(task.steps), tuple((s, 99999.0) for s in task.step_ids)
         )
         longest = len(self.builder.prompt(task, Context(state)).ids) + RECENT_QUOTA
+        if self.strategy.writes:
+            longest += self.model.config.max_summary_tokens + len(self.builder.text("Summary: \n"))
         return max(longest + self._reserve(task), 2 * longest)
 
-    @torch.no_grad()
     def step(self, frame: np.ndarray | Tensor, user_text: str | None = None) -> StepOutput:
         """One frame: (size, size, 3) uint8, or its embeddings (I, D) from `DSTSmolVLM.encode_frames`."""
+        return self.advance([(frame, user_text)])[0]
+
+    @torch.no_grad()
+    def advance(self, span: Sequence[Seen]) -> list[StepOutput]:
+        """As many frames of the span as nothing happens on, and the one after them: one output each, at least one.
+
+        What the user says comes before its frame. The seconds of the span are shared out evenly.
+        """
         if self.task is None:
             raise UserError("call reset(task) before the first step")
         begin = time.perf_counter()
         self._first_token_at: float | None = None
-        number = self.frame
-        self.frame += 1
-        hidden_1D = self._read_frame(frame, user_text)
-        speaking_B1, update_B1, state_B1K3 = self.model.decide(hidden_1D[:, None], self.markers)
-        speaking, update = float(speaking_B1.sigmoid()), float(update_B1.sigmoid())
-        state_probs = state_B1K3[0, 0].softmax(-1).cpu().numpy()
-        transitions, refusals = self._update(number, update, state_probs)
-        utterance = self._speak(number) if speaking >= self.knobs.speaking_threshold else None
+        ends, hidden_1FD = self._read_span(span)
+        self.peak_tokens = max(self.peak_tokens, self.cache.length)
+        speaking_F, update_F, states_FK3 = self._decide(hidden_1FD)
+        last = next(
+            (k for k in range(len(ends)) if self._happens(k, ends[k], speaking_F[k], update_F[k])), len(ends) - 1
+        )
+        if last + 1 < len(ends):
+            self._forget(ends[last])
+        token_bytes = self.cache.nbytes // max(1, self.cache.length)
+        for said in (text for _, text in span[: last + 1] if text):
+            self.said.append(("User", said))
+        number = self.frame + last
+        self.frame = number + 1
+        transitions, refusals = self._update(number, update_F[last], states_FK3[last])
+        utterance = self._speak(number) if speaking_F[last] >= self.knobs.speaking_threshold else None
         compression, compression_seconds = self._compress(number)
-        return StepOutput(
-            number,
-            speaking,
-            update,
-            state_probs,
-            transitions,
-            refusals,
-            utterance,
-            self.cache.length,
-            self.cache.nbytes,
-            time.perf_counter() - begin,
-            compression,
-            compression_seconds,
+        self.peak_tokens = max(self.peak_tokens, self.cache.length)
+        seconds = (time.perf_counter() - begin) / (last + 1)
+        silent = [
+            StepOutput(
+                number - last + k, speaking_F[k], update_F[k], states_FK3[k],
+                cache_tokens=ends[k], cache_bytes=ends[k] * token_bytes, seconds=seconds,
+            )
+            for k in range(last)
+        ]  # fmt: skip
+        event = StepOutput(
+            number, speaking_F[last], update_F[last], states_FK3[last], transitions, refusals, utterance,
+            self.cache.length, self.cache.nbytes, seconds, compression, compression_seconds,
             None if self._first_token_at is None else self._first_token_at - begin,
+        )  # fmt: skip
+        return [*silent, event]
+
+    def _read_span(self, span: Sequence[Seen]) -> tuple[list[int], Tensor]:
+        """Cache lengths after each frame that was read, and the hidden states (1, F, D) at their last tokens.
+
+        Frames beyond the first that triggers a compression are left unread.
+        """
+        ids: list[int] = []
+        ends: list[int] = []
+        base = self.cache.length
+        for number, (_, user_text) in enumerate(span, self.frame):
+            if user_text:
+                said = self.builder.user(user_text)
+                ids += said
+                self.meta.add(Kind.USER, number, len(said))
+            ids += self.builder.frame()
+            self.meta.add(Kind.FRAME, number, self.builder.tokens_per_frame)
+            ends.append(base + len(ids))
+            if self._full(ends[-1]):
+                break
+        frames_NID = self._embeddings([frame for frame, _ in span[: len(ends)]])
+        hidden_1TD = self._read(ids, frames_NID)
+        return ends, hidden_1TD[:, [end - base - 1 for end in ends]]
+
+    def _embeddings(self, frames: Sequence[np.ndarray | Tensor]) -> Tensor:
+        """(F, I, D) of frames of either form."""
+        pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
+        if len(pictures) == len(frames):
+            return self.model.encode_frames(to_pixels(np.stack(pictures)).to(self.model.device))
+        return torch.stack([frame for frame in frames if isinstance(frame, Tensor)])
+
+    def _decide(self, hidden_1FD: Tensor) -> tuple[list[float], list[float], np.ndarray]:
+        """Probabilities of speaking and of an update, and of the states (F, K, 3)."""
+        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.markers)
+        return (
+            speaking_1F[0].sigmoid().tolist(),
+            update_1F[0].sigmoid().tolist(),
+            state_1FK3[0].softmax(-1).cpu().numpy(),
         )
 
-    def _read_frame(self, frame: np.ndarray | Tensor, user_text: str | None) -> Tensor:
-        ids = []
-        if user_text:
-            ids += self.builder.user(user_text)
-            self.said.append(("User", user_text))
-        ids += self.builder.frame()
-        if isinstance(frame, np.ndarray):
-            frame = self.model.encode_frames(to_pixels(frame[None]).to(self.model.device))[0]
-        return self._read(ids, frame[None])[:, -1]
+    def _happens(self, k: int, length: int, speaking: float, update: float) -> bool:
+        """Whether the k-th frame from here is more than a silent one."""
+        return speaking >= self.knobs.speaking_threshold or self._updates(self.frame + k, update) or self._full(length)
+
+    def _updates(self, frame: int, update: float) -> bool:
+        assert self.task is not None
+        return update >= self.knobs.update_threshold and frame >= self.rest_until and bool(self.task.steps)
+
+    def _full(self, length: int) -> bool:
+        return self.knobs.budget is not None and length > self.knobs.budget - self.reserve
 
     def _update(
         self, frame: int, probability: float, state_probs: np.ndarray
     ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
         """Accept the legal part of what the state head sees, write it into the context, refuse the rest."""
-        if probability < self.knobs.update_threshold or frame < self.rest_until or not len(state_probs):
+        if not self._updates(frame, probability):
             return (), ()
         wanted = [STEP_STATES[k] for k in state_probs.argmax(-1)]
         accepted: list[PredictedTransition] = []
@@ -157,57 +224,100 @@ class VLMStreamRunner:
                 self.state = self.state.apply(step, change, frame / self.fps)
                 accepted.append(PredictedTransition(frame, step, change))
         if accepted:
-            self._read(self.builder.update([(t.step, t.change) for t in accepted]))
+            written = self.builder.update([(t.step, t.change) for t in accepted])
+            self.meta.add(Kind.UPDATE, frame, len(written))
+            self._read(written)
         else:
             self.rest_until = frame + 1 + self.model.config.update_rest_frames
         return tuple(accepted), tuple(refused)
 
     def _speak(self, frame: int) -> PredictedUtterance | None:
-        hidden_1D = self._read([self.builder.special.asst])[:, -1]
-        limit = self.model.config.max_reply_tokens
-        special = self.builder.special
-        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable, self._heard)
-        self.context_ids += [*tokens, special.eos]
+        tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)
+        self.meta.add(Kind.REPLY, frame, len(tokens) + 2)
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         if not text:
             return None
         self.said.append(("Assistant", text))
         return PredictedUtterance(frame, text, len(tokens), cut)
 
+    def _write(self, mark: int, limit: int) -> tuple[list[int], bool]:
+        """What the model says after a mark, into the cache up to its end token; whether the limit cut it."""
+        hidden_1D = self._read([mark])[:, -1]
+        special = self.builder.special
+        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable, self._heard)
+        self.context_ids += [*tokens, special.eos]
+        return tokens, cut
+
     def _heard(self, token: int) -> None:
         if self._first_token_at is None:
             self._first_token_at = time.perf_counter()
 
     def _compress(self, frame: int) -> tuple[CompressionEvent | None, float]:
-        budget = self.knobs.budget
-        if budget is None or self.cache.length <= budget - self.reserve:
+        if not self._full(self.cache.length):
             return None, 0.0
         begin = time.perf_counter()
-        before = self.cache.length, self.cache.nbytes
-        assert self.task is not None
-        recent = self.model.config.recent_utterances
-        memory = StreamMemory(self.task, self.state, tuple(self.said), self.builder, recent)
-        self.prompt = self._read_prompt(self.strategy.rebuild(memory))
+        tokens, size = self.cache.length, self.cache.nbytes
+        assert self.knobs.budget is not None
+        if isinstance(self.strategy, Rebuilds):
+            assert self.task is not None
+            recent = self.model.config.recent_utterances
+            memory = StreamMemory(self.task, self.state, tuple(self.said), self.builder, recent, self._summarize)
+            text = self._read_prompt(self.strategy.rebuild(memory)).text
+        else:
+            assert isinstance(self.strategy, Selects)
+            keys, values = zip(*self.cache.tensors(), strict=True)
+            kept = self.strategy.select(keys, values, self.meta, self.knobs.budget // 2)
+            self._keep(kept)
+            text = ""
         event = CompressionEvent(
-            frame,
-            self.strategy.name,
-            before[0],
-            self.cache.length,
-            before[1],
-            self.cache.nbytes,
-            self.prompt.text,
-        )
+            frame, self.strategy.name, tokens, self.cache.length, size, self.cache.nbytes, text
+        )  # fmt: skip
         return event, time.perf_counter() - begin
 
+    def _summarize(self, context: Context | None = None) -> str:
+        """A progress summary over the cache as it is, or over a prompt that shows this context."""
+        if context is not None:
+            self._read_prompt(context)
+        tokens, _ = self._write(self.builder.special.sum, self.model.config.max_summary_tokens)
+        return " ".join(self.builder.tokenizer.decode(tokens, skip_special_tokens=True).split())
+
+    def _keep(self, indices: Sequence[int]) -> None:
+        """Forget all but these tokens; what a strategy must not do is an error."""
+        assert self.knobs.budget is not None
+        prompt = len(self.prompt.ids)
+        whole = sorted(set(indices))
+        if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= self.cache.length:
+            raise UserError(
+                f"strategy {self.strategy.name!r}: keeps tokens out of order, twice, or not all of the prompt"
+            )
+        if len(whole) > self.knobs.budget // 2:
+            raise UserError(
+                f"strategy {self.strategy.name!r}: keeps {len(whole)} tokens, at most {self.knobs.budget // 2} may stay"
+            )
+        self.cache.keep(whole, self.model.model.text_model.rotary_emb.inv_freq)
+        self.meta.keep(whole)
+        self.context_ids[:] = [self.context_ids[index] for index in whole]
+
+    def _forget(self, length: int) -> None:
+        """Go back to where the cache held so many tokens."""
+        self.cache.truncate(length)
+        self.meta.truncate(length)
+        del self.context_ids[length:]
+
     def _read_prompt(self, context: Context) -> Prompt:
-        """Start the cache anew with a prompt, and keep the hidden states at its step markers."""
+        """Start the cache anew with a prompt, and keep the hidden states at its step markers. A summary is cut to its
+        limit: words decoded and read again may be more tokens than were written."""
         assert self.task is not None
-        prompt = self.builder.prompt(self.task, context)
-        self.cache = StreamCache()
+        context = replace(
+            context, summary=shortened(self.builder, context.summary, self.model.config.max_summary_tokens)
+        )
+        self.prompt = self.builder.prompt(self.task, context)
+        self.cache, self.meta = StreamCache(), TokenMeta()
         self.context_ids: list[int] = []
-        hidden_1TD = self._read(list(prompt.ids))
-        self.markers = hidden_1TD[:, list(prompt.markers)]
-        return prompt
+        self.meta.add(Kind.PROMPT, -1, len(self.prompt.ids))
+        hidden_1TD = self._read(list(self.prompt.ids))
+        self.markers = hidden_1TD[:, list(self.prompt.markers)]
+        return self.prompt
 
     def _read(self, ids: list[int], frames_NID: Tensor | None = None) -> Tensor:
         ids_1T = torch.tensor([ids], device=self.model.device)
@@ -215,7 +325,9 @@ class VLMStreamRunner:
         return self.model.read(self.model.joint_embed(ids_1T, frames_NID), past_key_values=self.cache)
 
     def _reserve(self, task: Task) -> int:
-        """Tokens that one step may add at most: user text, frame, update, and a reply with its two marks."""
+        """Tokens that one step may add at most: user text, frame, update, a reply with its two marks, and, where the
+        model writes one, a summary with its two."""
         config = self.model.config
-        frame = config.tokens_per_frame
-        return config.max_user_tokens + frame + self.builder.longest_update(task) + config.max_reply_tokens + 2
+        summary = config.max_summary_tokens + 2 if self.strategy.writes else 0
+        speech = config.max_reply_tokens + 2 + summary
+        return config.max_user_tokens + config.tokens_per_frame + self.builder.longest_update(task) + speech

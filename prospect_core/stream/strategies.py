@@ -1,76 +1,102 @@
-"""Context strategies: what a stream remembers when its cache reaches the budget.
+"""Context strategies by name: what a stream remembers when its cache reaches the budget.
 
-    python -c "from prospect_core.stream.strategies import STRATEGIES; print({n: s.keeps for n, s in STRATEGIES.items()})"
+    prospect strategies
 
-A text strategy says what the rebuilt prompt shows; the runner drops the cache and reads that prompt.
+Two families behind one small interface: *text* strategies (`text_strategies`) rebuild the context, *token* strategies
+(`token_strategies`) choose what stays of the cache. One of your own is an object in the entry point group
+``prospect.strategies``: with ``name``, ``keeps`` (a line for people), ``limited`` (whether it takes a budget), ``writes``
+(whether the model writes a summary, which the budget reserves room for), and either ``rebuild(memory) -> Context`` or
+``select(keys, values, meta, most) -> indices``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
 
 from prospect_core.errors import UserError, choose
-from prospect_core.sequence import Context, SequenceBuilder, fitting
-from prospect_core.timeline import DialogState, Task
+from prospect_core.sequence import Context
+from prospect_core.stream.text_strategies import DropAll, DSTRefresh, StreamMemory, SummarizeAndDrop, SummarizeWithDST
+from prospect_core.stream.token_strategies import TOKEN_STRATEGIES, Layers
+from prospect_core.stream.tokens import TokenMeta
+
+GROUP = "prospect.strategies"
 
 
-@dataclass(frozen=True)
-class StreamMemory:
-    """What the runner knows outside its cache: the tracked state and what was said, oldest first (who, text)."""
+class Strategy(Protocol):
+    """What both families tell."""
 
-    task: Task
-    state: DialogState
-    said: tuple[tuple[str, str], ...]
-    builder: SequenceBuilder
-    recent_utterances: int
+    @property
+    def name(self) -> str:
+        """As in ``--strategy``."""
+        ...
+
+    @property
+    def keeps(self) -> str:
+        """What it keeps, in a line."""
+        ...
+
+    @property
+    def limited(self) -> bool:
+        """Whether it takes a budget; only ``none`` does not."""
+        ...
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes a summary."""
+        ...
 
 
-class TextStrategy(Protocol):
-    """Rebuilds the context from text. ``limited`` is False for the one that never compresses."""
-
-    name: str
-    keeps: str
-    limited: bool
+@runtime_checkable
+class Rebuilds(Protocol):
+    """A text strategy."""
 
     def rebuild(self, memory: StreamMemory) -> Context:
         """What the new prompt shows."""
         ...
 
 
+@runtime_checkable
+class Selects(Protocol):
+    """A token strategy."""
+
+    def select(self, keys: Layers, values: Layers, meta: TokenMeta, most: int) -> list[int]:
+        """Indices to keep, ascending, at most ``most``, the prompt's among them."""
+        ...
+
+
 class KeepAll:
     """``none``: the unlimited reference."""
 
-    name, keeps, limited = "none", "everything; there is no budget", False
-
-    def rebuild(self, memory: StreamMemory) -> Context:
-        raise AssertionError("`none` never compresses")
+    name, keeps, limited, writes = "none", "everything; there is no budget", False, False
 
 
-class DropAll:
-    """``drop_all``: the system prompt, states blank."""
-
-    name, keeps, limited = "drop_all", "the system prompt with blank states", True
-
-    def rebuild(self, memory: StreamMemory) -> Context:
-        return Context()
+BUILT_IN: tuple[Strategy, ...] = (
+    KeepAll(), DropAll(), *TOKEN_STRATEGIES, SummarizeAndDrop(), SummarizeWithDST(), DSTRefresh(),
+)  # fmt: skip
 
 
-class DSTRefresh:
-    """``dst_refresh``: the steps with their tracked states, order and times, and the last utterances."""
+@cache
+def strategies() -> dict[str, Strategy]:
+    """All strategies by name: ours, and those of installed packages. A name that is taken, or an object that is neither
+    of both families, is a `UserError`."""
+    found: dict[str, Strategy] = {strategy.name: strategy for strategy in BUILT_IN}
+    for point in entry_points(group=GROUP):
+        theirs: Any = point.load()
+        if missing := [part for part in ("name", "keeps", "limited", "writes") if not hasattr(theirs, part)]:
+            raise UserError(f"strategy {point.value}: has no {', '.join(missing)}")
+        if not any(isinstance(theirs, family) for family in (Rebuilds, Selects)):
+            raise UserError(f"strategy {point.value}: has neither rebuild(memory) nor select(keys, values, meta, most)")
+        if theirs.name in found:
+            raise UserError(f"strategy {point.value}: the name {theirs.name!r} is taken; give it another one")
+        found[theirs.name] = theirs
+    return found
 
-    name, keeps, limited = "dst_refresh", "the steps with the tracked states, and the last utterances", True
 
-    def rebuild(self, memory: StreamMemory) -> Context:
-        return Context(memory.state, "", fitting(memory.builder, memory.said, memory.recent_utterances))
-
-
-STRATEGIES: dict[str, TextStrategy] = {s.name: s for s in (KeepAll(), DropAll(), DSTRefresh())}
-
-
-def strategy(name: str, budget: int | None) -> TextStrategy:
+def strategy(name: str, budget: int | None) -> Strategy:
     """The strategy of that name; ``none`` takes no budget and every other one needs it."""
-    chosen = STRATEGIES[choose("strategy", name, STRATEGIES)]
+    chosen = strategies()[choose("strategy", name, strategies())]
     if chosen.limited and budget is None:
         raise UserError(f"strategy {name!r} needs a budget in tokens: give --budget N")
     if not chosen.limited and budget is not None:

@@ -1,0 +1,42 @@
+"""A real runner on a random model, with decisions scripted where a test wants them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.timeline import Step, Task
+
+TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "put the blue ball in the bin")))
+
+
+def pictures(count, size=32):
+    return np.random.default_rng(0).integers(0, 255, (count, size, size, 3), dtype=np.uint8)
+
+
+class Scripted(VLMStreamRunner):
+    """``wanted`` maps frames to step states; ``speaks`` lists speaking frames. Everything else is the runner's own.
+
+    ``raw`` holds the model's own logits of every frame that was read, ``spans`` how many frames were read at once.
+    """
+
+    def __init__(self, model, tokenizer, knobs, wanted=(), speaks=()):
+        super().__init__(model, tokenizer, knobs)
+        self.wanted, self.speaks = dict(wanted), set(speaks)
+        self.raw: list = []
+        self.spans: list[int] = []
+
+    def _decide(self, hidden_1FD):
+        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.markers)
+        self.raw += zip(speaking_1F[0], update_1F[0], state_1FK3[0], strict=True)
+        speaking, update, states = super()._decide(hidden_1FD)
+        self.spans.append(len(speaking))
+        order = ("not_started", "in_progress", "completed")
+        for k in range(len(speaking)):
+            now = self.frame + k
+            # beside the model's own, so that a probability still tells what the context was
+            speaking[k] = 0.999 if now in self.speaks else speaking[k] * 1e-3
+            update[k] = 0.999 if now in self.wanted else update[k] * 1e-3
+            if now in self.wanted:
+                states[k] = np.eye(3)[[order.index(s) for s in self.wanted[now]]]
+        return speaking, update, states
