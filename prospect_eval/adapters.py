@@ -14,6 +14,7 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, choose
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.stopwatch import Stopwatch
 from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, baseline
 from prospect_eval.keyholes import KEYHOLES, keyhole
@@ -87,11 +88,10 @@ class CheckpointModel:
         """The record of an episode; its frames are encoded in batches before the stream begins."""
         from prospect_core.stream.replay import replay
 
-        begin = time.perf_counter()
-        features = self._features(episode)
-        vision = time.perf_counter() - begin
+        begin, watch = time.perf_counter(), Stopwatch()
+        features = self._features(episode, watch)
         record, timing = replay(self.runner, episode, features, self.knobs, self.name)
-        stages = {"decode and vision": vision, **timing.stages}
+        stages = {**watch.seconds, **timing.stages}
         return record, replace(timing, seconds=time.perf_counter() - begin, stages=stages)
 
     def forced(self, episode: Episode) -> list[ForcedTurn]:
@@ -108,19 +108,19 @@ class CheckpointModel:
         source = self.data.frame_source(episode, self.model.config.image_size)
         return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
-    def _features(self, episode: Episode) -> Tensor:
+    def _features(self, episode: Episode, watch: Stopwatch | None = None) -> Tensor:
         """Embeddings of the episode's frames: each video is decoded and encoded once, for all runs of these weights."""
         import torch
 
         from prospect_core.data.frames import encode_video
 
         try:
-            self._cache.prepare(self.model, [episode])
+            self._cache.prepare(self.model, [episode], watch=watch)
             kept = self._cache(episode, episode.start_frame, episode.end_frame)
         except OSError:
             # no room or no right to keep them: encoded for this once
             source = self.data.frame_source(episode, self.model.config.image_size)
-            return encode_video(self.model, source, episode.start_frame, episode.end_frame)
+            return encode_video(self.model, source, episode.start_frame, episode.end_frame, watch)
         return torch.from_numpy(kept).to(self.model.device)
 
 

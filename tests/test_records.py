@@ -109,3 +109,28 @@ def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch):
+    from prospect_core import stopwatch
+
+    now = iter([0.0, 1.0, 3.0, 7.0, 10.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(now))
+    watch = stopwatch.Stopwatch()
+    with watch("outer"):
+        with watch("inner"):
+            pass
+        with watch("inner"):
+            pass
+    assert watch.seconds == {"outer": 1.0 + 4.0 + 0.0, "inner": 2.0 + 3.0}
+    with pytest.raises(ValueError, match="no"), watch("fails"):
+        raise ValueError("no")
+    assert watch.seconds["fails"] == 8.0
+
+
+def test_what_getting_an_item_takes_is_its_stages():
+    from prospect_core.stopwatch import Stopwatch
+
+    watch = Stopwatch()
+    assert list(watch.over("get", iter([1, 2]))) == [1, 2]
+    assert watch.seconds["get"] >= 0

@@ -24,6 +24,7 @@ from prospect_core.data.video import FrameSource
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
+from prospect_core.stopwatch import Stopwatch
 from prospect_core.timeline import Episode
 
 ENCODE_BATCH = 64
@@ -71,6 +72,7 @@ class FeatureCache:
         model: DSTSmolVLM,
         episodes: Iterable[Episode],
         progress: Callable[[int, int], None] = lambda done, total: None,
+        watch: Stopwatch | None = None,
     ) -> int:
         """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
 
@@ -81,7 +83,7 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         for done, (path, episode) in enumerate(missing.items(), 1):
             source = self.data.frame_source(episode, self.size)
-            features = encode_video(model, source, 0, source.num_frames).float().cpu().numpy()
+            features = encode_video(model, source, 0, source.num_frames, watch).float().cpu().numpy()
             _save_whole(path, features)
             progress(done, len(missing))
         return len(missing)
@@ -119,12 +121,16 @@ def vision_digest(model: DSTSmolVLM) -> str:
 
 
 @torch.no_grad()
-def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
-    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
-    parts = [
-        model.encode_frames(to_pixels(np.stack(batch)).to(model.device))
-        for batch in _batches(source.frames(start, end), ENCODE_BATCH)
-    ]
+def encode_video(
+    model: DSTSmolVLM, source: FrameSource, start: int, end: int, watch: Stopwatch | None = None
+) -> Tensor:
+    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches. ``watch`` is told
+    the seconds of ``decode`` and ``vision``."""
+    watch = watch or Stopwatch()
+    parts = []
+    for batch in _batches(watch.over("decode", source.frames(start, end)), ENCODE_BATCH):
+        with watch("vision"):
+            parts.append(model.encode_frames(to_pixels(np.stack(batch)).to(model.device)))
     return torch.cat(parts)
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.replay import with_users
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode
@@ -50,14 +50,15 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    decoding = _Watch(pictures)
-    steps = [runner.step(picture, said) for picture, said in with_users(episode, decoding)]
+    watch = Stopwatch()
+    decoded = watch.over("decode", pictures)
+    steps = [runner.step(picture, said) for picture, said in with_users(episode, decoded)]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.parameters())
     return EpisodeLatency(
         episode.id,
         tuple(step.seconds for step in steps),
         tuple(step.first_token_seconds for step in steps if step.first_token_seconds is not None),
-        decoding.seconds,
+        watch.seconds["decode"],
         episode.num_frames / episode.fps,
         weights,
         max(step.cache_bytes for step in steps),
@@ -70,20 +71,3 @@ def process_peak_bytes() -> int:
     """The most memory that this process has held since it began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-class _Watch:
-    """Passes items on and adds up the seconds spent on getting them."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items, self.seconds = iter(items), 0.0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        begin = time.perf_counter()
-        try:
-            return next(self._items)
-        finally:
-            self.seconds += time.perf_counter() - begin

@@ -51,10 +51,12 @@ def replay(
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),
     )
+    watch = getattr(model, "watch", None)
+    stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(
         episode.id,
         seconds,
-        {"stream": seconds},
+        {**stages, "rest": max(0.0, seconds - sum(stages.values()))},
         tuple(s.compression_seconds for s in steps if s.compression),
     )
     return record, timing

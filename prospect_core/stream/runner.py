@@ -27,6 +27,7 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal
 from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
+from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.strategies import Rebuilds, Selects, strategy
 from prospect_core.stream.text_strategies import StreamMemory
@@ -84,12 +85,15 @@ class VLMStreamRunner:
         self.strategy = strategy(knobs.strategy, knobs.budget)
         self.builder = SequenceBuilder(tokenizer, config.tokens_per_frame, config.max_user_tokens)
         self.task: Task | None = None
+        #: seconds by stage since the stream began: language model, generation, compression
+        self.watch = Stopwatch()
 
     @torch.no_grad()
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
         """Begin a stream: ``state`` is what is known to be done already, ``start_frame`` the video's frame number
         of the first step. A budget that could not be kept for this task is refused with the least possible one."""
         self.task, self.fps, self.frame = task, fps, start_frame
+        self.watch = Stopwatch()
         self.state = state if state is not None else DialogState.initial(task)
         self.said: list[tuple[str, str]] = []
         self.rest_until = start_frame
@@ -177,8 +181,10 @@ class VLMStreamRunner:
             ends.append(base + len(ids))
             if self._full(ends[-1]):
                 break
-        frames_NID = self._embeddings([frame for frame, _ in span[: len(ends)]])
-        hidden_1TD = self._read(ids, frames_NID)
+        with self.watch("vision"):
+            frames_NID = self._embeddings([frame for frame, _ in span[: len(ends)]])
+        with self.watch("language model"):
+            hidden_1TD = self._read(ids, frames_NID)
         return ends, hidden_1TD[:, [end - base - 1 for end in ends]]
 
     def _embeddings(self, frames: Sequence[np.ndarray | Tensor]) -> Tensor:
@@ -242,9 +248,11 @@ class VLMStreamRunner:
 
     def _write(self, mark: int, limit: int) -> tuple[list[int], bool]:
         """What the model says after a mark, into the cache up to its end token; whether the limit cut it."""
-        hidden_1D = self._read([mark])[:, -1]
+        with self.watch("generation"):
+            hidden_1D = self._read([mark])[:, -1]
+            unsayable = self.builder.special.unsayable
+            tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, unsayable, self._heard)
         special = self.builder.special
-        tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, special.unsayable, self._heard)
         self.context_ids += [*tokens, special.eos]
         return tokens, cut
 
@@ -255,6 +263,10 @@ class VLMStreamRunner:
     def _compress(self, frame: int) -> tuple[CompressionEvent | None, float]:
         if not self._full(self.cache.length):
             return None, 0.0
+        with self.watch("compression"):
+            return self._compressed(frame)
+
+    def _compressed(self, frame: int) -> tuple[CompressionEvent, float]:
         begin = time.perf_counter()
         tokens, size = self.cache.length, self.cache.nbytes
         assert self.knobs.budget is not None

@@ -89,6 +89,7 @@ def write_report(
         confusion=metrics["confusion"],
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
+        profile=_profile(folder),
         peeked=_thresholds_peeked(config),
     )
     path = folder / "report.html"
@@ -116,6 +117,18 @@ def _passes(folder: Path) -> list[dict[str, Any]]:
                 text += f" {wrong} of {found['replies']['asked']} replies of {found['judge']} could not be read."
             out.append({"title": title, "text": text, "metrics": found["metrics"], "beside": beside, "more": more})
     return out
+
+
+def _profile(folder: Path) -> list[tuple[str, float, float]]:
+    """(stage, seconds, share) of all episodes together, the largest first; empty where nothing was timed."""
+    file = folder / "timings.json"
+    rows = read_json(file).get("episodes", {}).values() if file.is_file() else ()
+    total: dict[str, float] = {}
+    for row in rows:
+        for stage, seconds in row["stages"].items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    whole = sum(total.values())
+    return [(s, t, t / whole) for s, t in sorted(total.items(), key=lambda item: -item[1])] if whole else []
 
 
 def _thresholds_peeked(config: RunConfig) -> bool:

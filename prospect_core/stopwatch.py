@@ -1,0 +1,51 @@
+"""Where time goes: seconds by stage, each moment counted once, for the innermost stage that is running.
+
+python -c "from prospect_core.stopwatch import Stopwatch; w = Stopwatch(); exec('with w(\\"a\\"): pass'); print(w.seconds)"
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """``with watch("stage"):`` adds to ``watch.seconds["stage"]``; stages may lie within one another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._running: list[str] = []
+        self._since = 0.0
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """The stage runs until the block ends."""
+        self._count()
+        self._running.append(stage)
+        try:
+            yield
+        finally:
+            self._count()
+            self._running.pop()
+
+    def over(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """The items, the time that getting them takes counted for the stage."""
+        source = iter(items)
+        while True:
+            with self(stage):
+                try:
+                    item = next(source)
+                except StopIteration:
+                    return
+            yield item
+
+    def _count(self) -> None:
+        now = time.perf_counter()
+        if self._running:
+            stage = self._running[-1]
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
