@@ -289,11 +289,11 @@ def writes(monkeypatch, runner, text):
     """Have the model write this, through the cache as its own words would go."""
     seen = []
 
-    def write(hidden, cache, limit, banned, heard):
+    def write(hidden, cache, limit, banned, heard, context):
         seen.append(list(runner.context_ids))
         tokens = runner.builder.text(text)
         for token in [*tokens, runner.builder.special.eos]:
-            runner.model._append(token, cache)
+            runner.model._append([token], cache)
         return tokens, False
 
     monkeypatch.setattr(runner.model, "fast_greedy_generate", write)
@@ -416,3 +416,70 @@ def test_the_command_lists_them_all(capsys):
     out = capsys.readouterr().out
     for strategy in BUILT_IN:
         assert f" {strategy.name} " in out
+
+
+def one_token_at_a_time(model, hidden, cache, limit, banned, eos):
+    """Greedy decoding as it is written in books."""
+    out = []
+    with torch.no_grad():
+        while len(out) < limit:
+            logits = model.lm_logits(hidden)[0]
+            logits[list(banned)] = -torch.inf
+            token = int(logits.argmax())
+            if token == eos:
+                break
+            out.append(token)
+            hidden = model.read(model.joint_embed(torch.tensor([[token]])), past_key_values=cache)[:, -1]
+        model.read(model.joint_embed(torch.tensor([[eos]])), past_key_values=cache)
+    return out
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9, 40])
+def test_looking_up_the_prompt_changes_no_word(model, limit):
+    """Random models repeat themselves; what they repeat is drafted, and what was drafted wrongly is taken back."""
+    forwards, drafted = [], 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        ids = [*rng.integers(10, 200, 12).tolist()] * 3
+        eos = int(rng.integers(10, 200))
+        model.config.eos_token_id = eos
+        banned = (3, 4, int(rng.integers(10, 200)))
+        plain, fast = StreamCache(), StreamCache()
+        with torch.no_grad():
+            hidden = model.read(model.joint_embed(torch.tensor([ids])), past_key_values=plain)[:, -1]
+            model.read(model.joint_embed(torch.tensor([ids])), past_key_values=fast)
+        expected = one_token_at_a_time(model, hidden, plain, limit, banned, eos)
+        reads = []
+        append = model._append
+        model._append = lambda tokens, cache, append=append, reads=reads: (
+            reads.append(len(tokens)),
+            append(tokens, cache),
+        )[1]
+        heard = []
+        tokens, cut = model.fast_greedy_generate(hidden, fast, limit, banned, heard.append, ids)
+        del model._append
+        assert tokens == heard == expected
+        assert cut == (len(expected) == limit)
+        assert fast.length == plain.length == len(ids) + len(expected) + 1
+        for (a, b), (c, d) in zip(fast.tensors(), plain.tensors(), strict=True):
+            torch.testing.assert_close(a, c, atol=1e-5, rtol=0)
+            torch.testing.assert_close(b, d, atol=1e-5, rtol=0)
+        forwards.append((len(reads), len(expected) + 1))
+        drafted += sum(n > 1 for n in reads)
+    assert all(few <= many for few, many in forwards)
+    if limit == 40:
+        assert drafted
+        assert sum(few for few, _ in forwards) < sum(many for _, many in forwards)
+
+
+def test_a_draft_is_what_followed_last_time():
+    from prospect_core.model.modeling import Lookup
+
+    lookup = Lookup([1, 2, 3, 4, 1, 2, 5, 6, 9, 7])
+    assert lookup.draft(8, set()) == []
+    for token in (1, 2):
+        lookup.add(token)
+    assert lookup.draft(8, set()) == [5, 6, 9, 7, 1, 2]
+    assert lookup.draft(3, set()) == [5, 6, 9]
+    assert lookup.draft(8, {9}) == [5, 6]
+    assert Lookup([]).draft(4, set()) == []

@@ -30,12 +30,14 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
                                   "num_key_value_heads": 4, "hidden_size": 64}  # fmt: skip
     torch.manual_seed(1)
     model = DSTSmolVLM(small_config(tokenizer, **options)).eval()
-    hidden: list[torch.Tensor] = []
+    hidden: dict[int, torch.Tensor] = {}
     read = model.read
 
     def recording(*args, **kwargs):
+        begin = kwargs["past_key_values"].get_seq_length()
         out = read(*args, **kwargs)
-        hidden.append(out)
+        # what was drafted and taken back is written over
+        hidden.update({begin + k: out[0, k] for k in range(out.shape[1])})
         return out
 
     model.read = recording
@@ -50,7 +52,7 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     outputs = [runner.step(f, {1: "What now?", 11: "How many are left?"}.get(k)) for k, f in enumerate(frames)]
     assert [o.frame for o in outputs if o.transitions] == [4, 9, 13]
     assert runner.context_ids.count(runner.builder.special.asst) == 3
-    streamed_TD = torch.cat(hidden, dim=1)[0]
+    streamed_TD = torch.stack([hidden[k] for k in range(runner.cache.length)])
     assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length
 
     model.read = read
@@ -82,10 +84,10 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer):
     said = iter(["Good.", "Next, the blue ball."])
     eos = runner.builder.special.eos
 
-    def speak_a_known_text(hidden, cache, limit, banned, heard):
+    def speak_a_known_text(hidden, cache, limit, banned, heard, context):
         tokens = runner.builder.text(next(said))
         for token in [*tokens, eos]:
-            model._append(token, cache)
+            model._append([token], cache)
         return tokens, False
 
     model.fast_greedy_generate = speak_a_known_text

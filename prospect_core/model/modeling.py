@@ -10,7 +10,7 @@ V vocabulary, H W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,9 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
 from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
+
+#: tokens that are looked up, and the most that are read ahead of what is certain
+KEY, DRAFT = 2, 8
 
 
 class CheckpointError(ValueError):
@@ -181,37 +184,81 @@ class DSTSmolVLM(PreTrainedModel):
     def fast_greedy_generate(
         self,
         hidden_1D: Tensor,
-        cache: Cache,
+        cache: Any,
         limit: int,
         banned: tuple[int, ...] = (),
         heard: Callable[[int], None] = lambda token: None,
+        context: Sequence[int] = (),
     ) -> tuple[list[int], bool]:
         """Decode greedily after the token whose hidden state is given, through the cache, up to and including eos.
 
-        Returns the tokens without eos, and whether the limit cut them. The cache then holds everything returned
-        and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never said.
-        ``heard`` is told of each token as soon as it is known.
+        Returns the tokens without eos, and whether the limit cut them. The cache (a `StreamCache`) then holds everything
+        returned and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never
+        said. ``heard`` is told of each token as soon as it is known.
+
+        ``context`` are the token ids that the cache holds: what followed on the last tokens there is read along as a
+        draft (prompt look-up), and kept as far as it is what would have been said. So the words are those of one token
+        at a time, in fewer forwards where a reply repeats what stands in the prompt.
         """
         eos = self.config.eos_token_id
+        stops = {eos, *banned}
+        lookup = Lookup(context)
         tokens: list[int] = []
-        for _ in range(limit):
-            logits_V = self.lm_logits(hidden_1D)[0]
-            logits_V[list(banned)] = -torch.inf
-            token = int(logits_V.argmax())
-            if token == eos:
-                break
-            tokens.append(token)
-            heard(token)
-            hidden_1D = self._append(token, cache)
-        else:
-            self._append(eos, cache)
-            return tokens, True
-        self._append(eos, cache)
-        return tokens, False
+        said = self._greedy(hidden_1D, banned)[0]
+        while said != eos and len(tokens) < limit:
+            tokens.append(said)
+            heard(said)
+            lookup.add(said)
+            draft = lookup.draft(min(DRAFT, limit - len(tokens)), stops)
+            before = cache.get_seq_length()
+            following = self._greedy(self._append([said, *draft], cache)[0], banned)
+            right = next((k for k, token in enumerate(draft) if token != following[k]), len(draft))
+            if right < len(draft):
+                cache.truncate(before + 1 + right)
+            for token in draft[:right]:
+                tokens.append(token)
+                heard(token)
+                lookup.add(token)
+            said = following[right]
+        self._append([eos], cache)
+        return tokens, len(tokens) == limit
 
-    def _append(self, token: int, cache: Cache) -> Tensor:
-        ids = torch.tensor([[token]], device=self.device)
-        return self.read(self.joint_embed(ids), past_key_values=cache)[:, -1]
+    def _greedy(self, hidden_TD: Tensor, banned: tuple[int, ...]) -> list[int]:
+        """The likeliest token after each of these hidden states, never a banned one."""
+        logits_TV = self.lm_logits(hidden_TD)
+        logits_TV[:, list(banned)] = -torch.inf
+        found: list[int] = logits_TV.argmax(-1).tolist()
+        return found
+
+    def _append(self, tokens: list[int], cache: Cache) -> Tensor:
+        ids = torch.tensor([tokens], device=self.device)
+        return self.read(self.joint_embed(ids), past_key_values=cache)
+
+
+class Lookup:
+    """What followed on the last `KEY` tokens when they stood in the context before: the newest such place."""
+
+    def __init__(self, context: Sequence[int]) -> None:
+        self._tokens: list[int] = []
+        self._after: dict[tuple[int, ...], int] = {}
+        for token in context:
+            self.add(token)
+
+    def add(self, token: int) -> None:
+        """One token more."""
+        if len(self._tokens) >= KEY:
+            self._after[tuple(self._tokens[-KEY:])] = len(self._tokens)
+        self._tokens.append(token)
+
+    def draft(self, most: int, stops: set[int]) -> list[int]:
+        """At most so many tokens that may come next, up to the first that ends or cannot be said."""
+        at = self._after.get(tuple(self._tokens[-KEY:]))
+        out: list[int] = []
+        for token in () if at is None else self._tokens[at : at + most]:
+            if token in stops:
+                break
+            out.append(token)
+        return out
 
 
 def pick(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:

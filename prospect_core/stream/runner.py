@@ -250,8 +250,9 @@ class VLMStreamRunner:
         """What the model says after a mark, into the cache up to its end token; whether the limit cut it."""
         with self.watch("generation"):
             hidden_1D = self._read([mark])[:, -1]
-            unsayable = self.builder.special.unsayable
-            tokens, cut = self.model.fast_greedy_generate(hidden_1D, self.cache, limit, unsayable, self._heard)
+            tokens, cut = self.model.fast_greedy_generate(
+                hidden_1D, self.cache, limit, self.builder.special.unsayable, self._heard, self.context_ids
+            )
         special = self.builder.special
         self.context_ids += [*tokens, special.eos]
         return tokens, cut
