@@ -14,11 +14,53 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+#: tokens that a buffer has room for at least
+FIRST_ROOM = 256
+
+
+class StreamLayer(DynamicLayer):
+    """Keys and values of one layer at the beginning of buffers that are larger: growing copies nothing but what is new,
+    and going back is a shorter length."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Append (1, H, T, D) keys and values; returns all that are held."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self._buffers = [
+                states.new_empty(*states.shape[:-2], 0, states.shape[-1]) for states in (key_states, value_states)
+            ]
+        held = self.get_seq_length()
+        whole = held + key_states.shape[-2]
+        for number, states in enumerate((key_states, value_states)):
+            before = self._buffers[number]
+            if whole > before.shape[-2]:
+                room = max(FIRST_ROOM, whole + whole // 4)
+                self._buffers[number] = states.new_empty(*states.shape[:-2], room, states.shape[-1])
+                self._buffers[number][..., :held, :] = before[..., :held, :]
+            self._buffers[number][..., held:whole, :] = states
+        return self.hold(whole)
+
+    def hold(self, length: int) -> tuple[Tensor, Tensor]:
+        """Hold the first ``length`` tokens of the buffers; returns them."""
+        keys, values = (buffer[..., :length, :] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def replace(self, keys: Tensor, values: Tensor) -> None:
+        """Hold these instead, which are not more."""
+        for buffer, states in zip(self._buffers, (keys, values), strict=True):
+            buffer[..., : states.shape[-2], :] = states
+        self.hold(keys.shape[-2])
 
 
 class StreamCache(DynamicCache):
     """Grows by what is read, forgets what it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_class_to_replicate = StreamLayer
 
     @property
     def length(self) -> int:
@@ -27,11 +69,12 @@ class StreamCache(DynamicCache):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys and values over all layers."""
+        """Bytes of keys and values over all layers, of the tokens that are held."""
         return sum(t.numel() * t.element_size() for pair in self.tensors() for t in pair)
 
     def tensors(self) -> list[tuple[Tensor, Tensor]]:
-        """(keys, values) of every layer, each (1, H, T, D); keys are turned by their positions."""
+        """(keys, values) of every layer, each (1, H, T, D), good until the cache changes; keys are turned by their
+        positions."""
         layers: Any = self.layers
         return [(layer.keys, layer.values) for layer in layers if layer.is_initialized]
 
@@ -39,8 +82,7 @@ class StreamCache(DynamicCache):
         """Forget everything after the first ``length`` tokens."""
         layers: Any = self.layers
         for layer in layers:
-            if layer.is_initialized:
-                layer.keys, layer.values = layer.keys[..., :length, :], layer.values[..., :length, :]
+            layer.hold(min(length, layer.get_seq_length()))
 
     def keep(self, indices: Sequence[int], inv_freq: Tensor) -> None:
         """Forget all but these tokens (ascending), and move them up to positions 0 .. n-1.
@@ -53,11 +95,11 @@ class StreamCache(DynamicCache):
         kept_N = torch.as_tensor(indices, device=layers[0].keys.device)
         moved_N = torch.arange(len(kept_N), device=kept_N.device) - kept_N
         for layer in layers:
-            layer.keys = turn(layer.keys.index_select(-2, kept_N), moved_N, inv_freq)
-            layer.values = layer.values.index_select(-2, kept_N)
+            keys = turn(layer.keys.index_select(-2, kept_N), moved_N, inv_freq)
+            layer.replace(keys, layer.values.index_select(-2, kept_N))
 
     def fork(self) -> StreamCache:
-        """The same cache, to go on from here another way: what either reads later, the other does not hold."""
+        """A copy, to go on from here another way."""
         other = StreamCache()
         for number, (keys, values) in enumerate(self.tensors()):
             other.update(keys, values, number)
