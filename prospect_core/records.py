@@ -141,13 +141,15 @@ class EpisodeRecord:
 
 @dataclass(frozen=True)
 class EpisodeTiming:
-    """What varies from run to run: seconds by stage, and of each compression."""
+    """What varies from run to run: seconds by stage, and of each compression; and the most tokens that the cache held at
+    once, those that were read ahead and taken back among them (None: not known)."""
 
     __pydantic_config__: ClassVar = _STRICT
     episode: str
     seconds: float
     stages: dict[str, float]
     compression_seconds: tuple[float, ...] = ()
+    physical_peak_tokens: int | None = None
 
 
 def predictions_digest(records: Iterable[EpisodeRecord]) -> str:

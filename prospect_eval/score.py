@@ -73,7 +73,7 @@ def _score(
     failed = sum(outline.failed for outline in outlines)
     found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
     if not found:
-        error = next(outline.error for outline in outlines if outline.error)
+        error = next((outline.error for outline in outlines if outline.error), "no reason is given")
         raise DataError(f"none of {failed} episodes could be predicted: {error}")
     encode = getattr(tools.similarity, "encode", None)
     if encode is not None:

@@ -133,6 +133,7 @@ def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
         assert runner.context_ids == plain_runner.context_ids
         assert runner.cache.length == len(runner.meta) == len(runner.context_ids)
         assert len(timing.compression_seconds) == len(plain.compressions)
+        assert max(plain.cache_tokens) <= timing.physical_peak_tokens <= (budget or 10**6)
     assert (len(plain.compressions) >= 2) == (name is not None)
     assert len(plain.refusals) >= 1
     assert len(plain.transitions) >= 5

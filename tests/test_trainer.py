@@ -115,7 +115,7 @@ def run_workers(world, output, processes, batch_size, weighting):
     return np.load(output)
 
 
-@pytest.mark.parametrize("weighting", ["fixed", "gradnorm"])
+@pytest.mark.parametrize("weighting", ["fixed", pytest.param("gradnorm", marks=pytest.mark.slow)])
 def test_two_gloo_processes_give_the_gradients_of_one(world, tmp_path, weighting):
     """Windows of different lengths, so that each process counts differently: only global counts give one result."""
     one = run_workers(world, tmp_path / "one.npz", 1, 4, weighting)

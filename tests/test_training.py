@@ -126,6 +126,7 @@ def test_every_preset_composes(group):
         compose_config([f"{group}={name}"])
 
 
+@pytest.mark.slow
 def test_multirun_trains_every_combination(world, tmp_path, capfd):
     base = tmp_path / "sweep"
     command = [

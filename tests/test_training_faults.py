@@ -120,6 +120,7 @@ def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(world, tmp_pa
     assert not (out / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_used_output_is_not_passed_over(world, tmp_path, capfd):
     base = [f"data={world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", "-m", *base, "loss=focal,plain") == 0

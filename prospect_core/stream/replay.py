@@ -58,6 +58,7 @@ def replay(
         seconds,
         {**stages, "rest": max(0.0, seconds - sum(stages.values()))},
         tuple(s.compression_seconds for s in steps if s.compression),
+        getattr(model, "peak_tokens", None),
     )
     return record, timing
 
