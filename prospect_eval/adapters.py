@@ -6,6 +6,7 @@ python -c "from prospect_eval.adapters import open_predictor; help(open_predicto
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,10 @@ class CheckpointModel:
         begin, watch = time.perf_counter(), Stopwatch()
         features = self._features(episode, watch)
         record, timing = replay(self.runner, episode, features, self.knobs, self.name)
-        stages = {**watch.seconds, **timing.stages}
-        return record, replace(timing, seconds=time.perf_counter() - begin, stages=stages)
+        stages: dict[str, float] = dict(Counter(watch.seconds) + Counter(timing.stages))
+        seconds = time.perf_counter() - begin
+        stages["rest"] = seconds - sum(spent for stage, spent in stages.items() if stage != "rest")
+        return record, replace(timing, seconds=seconds, stages=stages)
 
     def forced(self, episode: Episode) -> list[ForcedTurn]:
         """The episode's turns under teacher forcing."""

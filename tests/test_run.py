@@ -59,7 +59,12 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_pat
     config = json.loads((out / "run.json").read_text())
     assert config["config"]["data_digest"] == world.digest
     assert config["environment"]["versions"]["torch"]
-    assert set(json.loads((out / "timings.json").read_text())["episodes"]) == {r.episode.id for r in records}
+    timings = json.loads((out / "timings.json").read_text())["episodes"]
+    assert set(timings) == {r.episode.id for r in records}
+    # every second is some stage's: the vision of the batches was once lost to that of the stream
+    for timing in timings.values():
+        assert sum(timing["stages"].values()) == pytest.approx(timing["seconds"], rel=1e-6)
+    assert {"decode", "vision", "language model", "rest"} <= {stage for t in timings.values() for stage in t["stages"]}
     assert (out / "DONE.json").is_file()
 
 
