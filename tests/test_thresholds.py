@@ -62,10 +62,13 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     for n in range(3):
         record_path(folder, f"e{n}").write_text(dump(record(n, f"v{n}", seed=n)))
     assert evaluate("sweep", folder) == 0
-    assert "open loop" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "open loop" in shown.out
+    assert "not to choose a threshold from" in shown.err
     stored = json.loads((folder / "thresholds.json").read_text())
     assert stored["loop"] == "open"
-    assert stored == json.loads(dump(open_loop(read_records(folder)[1])))
+    told = {"split": "test", "model": "m"}
+    assert stored == json.loads(dump(open_loop(read_records(folder)[1]))) | told
     assert evaluate("sweep", folder, "--speaking", "0.5,x") == 2
     assert "0.3,0.5" in capsys.readouterr().err
     assert evaluate("sweep", folder, "--ckpt", "x") == 2

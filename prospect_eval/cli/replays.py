@@ -130,7 +130,9 @@ def sweep(
             raise UserError("sweep without --closed-loop reads the probabilities of a RUN: give its folder alone")
         from prospect_eval.run import read_records
 
-        result = open_loop(read_records(folder)[1], sorted({*(speaking or ()), *(update or ())}) or GRID)
+        config, records = read_records(folder)
+        result = open_loop(records, sorted({*(speaking or ()), *(update or ())}) or GRID)
+        result |= {"split": config.split, "model": config.model}
         if not any(result["curves"].values()):
             raise DataError(f"{folder}: its records hold no probabilities; sweep --closed-loop replays instead")
     if str(result.get("split", "")).startswith("test"):
