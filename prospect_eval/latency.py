@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.jsonio import dump, load, read_json, write_atomic
+from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.stream.latency import EpisodeLatency
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
+from prospect_eval.run import read_timings
 
 Measured = tuple[str, EpisodeLatency]
 _EDGES_MS = 0.001 * np.exp(0.005 * np.arange(5001))
@@ -98,15 +99,14 @@ def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
 
 def store_latency(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     """Put the plain pass and its metrics into a run folder's ``timings.json``; returns the metrics."""
-    file = folder / "timings.json"
-    whole = read_json(file)
     table = timing_metrics(measured)
     rows = [{"video": video, **asdict(m)} for video, m in measured]
-    write_atomic(file, dump({**whole, "metrics": table, "plain_pass": rows}))
+    whole = {"schema": 1, "episodes": {}, **read_timings(folder), "metrics": table, "plain_pass": rows}
+    write_atomic(folder / "timings.json", dump(whole))
     return table
 
 
 def read_latency(folder: Path) -> list[Measured]:
     """The plain pass that a run folder holds; empty where there was none."""
-    rows = read_json(folder / "timings.json").get("plain_pass", [])
+    rows = read_timings(folder).get("plain_pass", [])
     return [(row.pop("video"), load(EpisodeLatency, dump(row), f"{folder}/timings.json")) for row in rows]

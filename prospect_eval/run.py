@@ -83,7 +83,7 @@ def infer(
     """Predict every episode that has no record yet. Each record is on disk before the next episode begins."""
     open_folder(folder, config)
     (folder / "DONE.json").unlink(missing_ok=True)
-    timings = _read_timings(folder)
+    timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
     new = reused = failed = 0
     for done, episode in enumerate(episodes, 1):
@@ -154,7 +154,8 @@ def _reusable(path: Path, episode: Episode) -> bool:
     return record.episode == episode and record.status == "ok"
 
 
-def _read_timings(folder: Path) -> dict[str, Any]:
+def read_timings(folder: Path) -> dict[str, Any]:
+    """What a run folder's ``timings.json`` holds; nothing where it is lost or broken, for no score hangs on it."""
     file = folder / "timings.json"
     if not file.is_file():
         return {}

@@ -215,6 +215,17 @@ def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, world
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("left", [None, "broken"])
+def test_a_finished_run_whose_timings_are_lost_goes_on(world, tmp_path, left):
+    """No score hangs on them; the latency that is not there was once looked for in a file that is not there."""
+    args = ("run", "--ckpt", "baseline:silent", "--data", world.root, "--output", tmp_path / "run")
+    assert evaluate(*args) == 0
+    timings = tmp_path / "run" / "timings.json"
+    timings.unlink() if left is None else timings.write_text(left)
+    assert evaluate(*args) == 0
+    assert json.loads(timings.read_text())["metrics"]["ms_per_frame_p50"]["status"] == "undefined"
+
+
 def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, world, tmp_path, capsys):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0

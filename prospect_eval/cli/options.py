@@ -24,7 +24,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
             click.option("--suite", help="A built-in suite: workbench."),
-            click.option("--split", default=None, help="Split to replay [default: test; calibrate: val]."),
+            click.option("--split", default=None, help="Split to replay [default: test; calibrate and sweep: val]."),
             click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
             click.option("--device", default="cpu", show_default=True, help="Torch device."),
         )

@@ -165,7 +165,10 @@ def _closed_loop(
     def open_at(knob: str, threshold: float) -> tuple[Predictor, RunConfig]:
         speaking, update = (threshold, None) if knob == "speaking" else (None, threshold)
         predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
-        config = RunConfig(ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest())
+        config = RunConfig(
+            ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
+            predictor.thresholds_from,
+        )  # fmt: skip
         return predictor, config
 
     with progress_bar("replay") as advance:
