@@ -47,7 +47,8 @@ def score_records(
     """The contents of ``metrics.json``, with ``counts`` by video beside. Failed episodes are counted and not scored;
     none left is a `DataError`."""
     tools = tools or make_tools()
-    return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress)
+    with single_threaded():
+        return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress)
 
 
 def score_shares(
@@ -56,17 +57,8 @@ def score_shares(
     records: Callable[[], Sequence[EpisodeRecord]],
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache."""
-    with single_threaded():
-        return _score(shares, tools, records, progress)
-
-
-def _score(
-    shares: Shares,
-    tools: Tools,
-    records: Callable[[], Sequence[EpisodeRecord]],
-    progress: Callable[[int, int], None],
-) -> dict[str, Any]:
+    """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache.
+    To be called within `shares.single_threaded`."""
     outlines: list[Outline] = shares.ask("outline")
     references: Counter[str] = sum((outline.references for outline in outlines), Counter())
     labels = sorted(set().union(*(outline.labels for outline in outlines)))

@@ -41,9 +41,11 @@ def score_folder(
         return score_records(read_records(folder)[1], make_tools(similarity), progress)
     with workers(files, similarity) as shares:
         from prospect_eval.score import score_shares
+        from prospect_eval.shares import single_threaded
         from prospect_eval.tools import make_tools
 
-        return score_shares(shares, make_tools(similarity), lambda: read_records(folder)[1], progress)
+        with single_threaded():
+            return score_shares(shares, make_tools(similarity), lambda: read_records(folder)[1], progress)
 
 
 class Workers:

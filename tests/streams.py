@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from prospect_core.records import Knobs
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.timeline import Step, Task
+from prospect_core.timeline import Episode, Event, Step, Task
 
 TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "put the blue ball in the bin")))
 
@@ -40,3 +41,20 @@ class Scripted(VLMStreamRunner):
             if now in self.wanted:
                 states[k] = np.eye(3)[[order.index(s) for s in self.wanted[now]]]
         return speaking, update, states
+
+
+def least(model, tokenizer, name):
+    return VLMStreamRunner(model, tokenizer, Knobs(name, 10**6)).least_budget(TASK)
+
+
+def busy_episode(frames=120):
+    """User turns all along; a video of that many frames."""
+    users = tuple(Event(f"u{k}", k / 2, "user", f"what about number {k}", frame=k) for k in range(3, frames - 2, 11))
+    return Episode("e", "v", 2, 0, frames, TASK, users, file_order=True)
+
+
+def busy_runner(model, tokenizer, name, budget):
+    """Updates, refusals and replies all along."""
+    wanted = {6: ("in_progress", "not_started"), 30: ("completed", "not_started"), 31: ("not_started", "not_started"),
+              60: ("completed", "in_progress"), 61: ("in_progress", "in_progress"), 90: ("completed", "completed")}  # fmt: skip
+    return Scripted(model, tokenizer, Knobs(name, budget), wanted, speaks={*range(4, 120, 9), 30, 61, 62, 63})
