@@ -34,7 +34,9 @@ def one_line(capsys):
     return lines[0]
 
 
-def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_path, capsys):
+def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_path, monkeypatch, capsys):
+    # no features from other tests: this one asks where the time of decoding went
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0
     assert capsys.readouterr().out.rstrip().endswith(str(out / "report.html"))
