@@ -78,10 +78,12 @@ _POS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 
 @dataclass(frozen=True)
 class WordNet:
-    """A database on this machine: its version by its own header, and what NLTK calls its place."""
+    """A database on this machine: its version by its own header, our folder when it was found, and NLTK's name of its
+    place."""
 
     version: str
-    place: Any
+    ours: Path
+    place: str
 
     def reader(self) -> Any:
         """NLTK's reader of it; takes seconds."""
@@ -90,7 +92,7 @@ class WordNet:
         with warnings.catch_warnings():
             # it warns that other languages are not there; METEOR here is English
             warnings.simplefilter("ignore")
-            reader = WordNetCorpusReader(_know_our_folder().find(self.place), None)
+            reader = WordNetCorpusReader(_know(self.ours).find(self.place), None)
         reader.synsets("put")
         return reader
 
@@ -98,18 +100,19 @@ class WordNet:
 def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> WordNet | None:
     """The database in our cache, a system package's (copied there), or one in NLTK's data path; None where there is
     none. Never uses the network."""
-    ours = _ours() / "corpora" / "wordnet"
+    home = _ours()
+    ours = home / "corpora" / "wordnet"
     source = next((Path(f) for f in folders if (Path(f) / "data.noun").is_file()), None)
     if source is not None and not ours.is_dir():
         copy_system_wordnet(source, ours)
     if (ours / "data.noun").is_file():
         with (ours / "data.noun").open("rb") as file:
-            return WordNet(_version(file), "corpora/wordnet")
-    data = _know_our_folder()
+            return WordNet(_version(file), home, "corpora/wordnet")
+    data = _know(home)
     for place in ("corpora/wordnet", "corpora/wordnet.zip/wordnet/"):
         try:
             with data.find(f"{place.rstrip('/')}/data.noun").open() as file:
-                return WordNet(_version(file), place)
+                return WordNet(_version(file), home, place)
         except (LookupError, OSError):
             continue
     return None
@@ -119,12 +122,12 @@ def _ours() -> Path:
     return cache_dir() / "nltk_data"
 
 
-def _know_our_folder() -> Any:
+def _know(ours: Path) -> Any:
     """NLTK's data module, reading from our folder first."""
     import nltk
 
-    if str(_ours()) not in nltk.data.path:
-        nltk.data.path.insert(0, str(_ours()))
+    if str(ours) not in nltk.data.path:
+        nltk.data.path.insert(0, str(ours))
     return nltk.data
 
 

@@ -258,9 +258,12 @@ def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypa
     monkeypatch.setattr(nltk.data, "path", [])
     found = wordnet.find_wordnet()
     assert found.version == "3.0"
+    # what was found stays found: a reader opened later looked in the cache of that moment and saw none
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     reader = found.reader()
     assert {s.name() for s in reader.synsets("car")} & {"car.n.01"}
     assert reader.synset("car.n.01").lexname() == "noun.artifact"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(nltk.data, "path", [])
     assert wordnet.find_wordnet(folders=()) is not None
 
