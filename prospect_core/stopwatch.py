@@ -18,6 +18,8 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        #: seconds that went to others while a stage ran here
+        self.waited = 0.0
         self._running: list[str] = []
         self._since = 0.0
 
@@ -42,6 +44,17 @@ class Stopwatch:
                 except StopIteration:
                     return
             yield item
+
+    @contextmanager
+    def shared(self) -> Iterator[list[float]]:
+        """The block is work for several: of its time, the seconds that it puts into the list are this watch's, the rest
+        are waited for."""
+        self._count()
+        mine: list[float] = []
+        yield mine
+        now = time.perf_counter()
+        self.waited += now - self._since - sum(mine)
+        self._since = now - sum(mine)
 
     def _count(self) -> None:
         now = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prospect_core.records import Knobs
+from prospect_core.stream import runner as runner_module
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode, Event, Step, Task
 
@@ -21,8 +22,8 @@ class Scripted(VLMStreamRunner):
     ``raw`` holds the model's own logits of every frame that was read, ``spans`` how many frames were read at once.
     """
 
-    def __init__(self, model, tokenizer, knobs, wanted=(), speaks=()):
-        super().__init__(model, tokenizer, knobs)
+    def __init__(self, model, tokenizer, knobs, wanted=(), speaks=(), **options):
+        super().__init__(model, tokenizer, knobs, **options)
         self.wanted, self.speaks = dict(wanted), set(speaks)
         self.raw: list = []
         self.spans: list[int] = []
@@ -53,8 +54,25 @@ def busy_episode(frames=120):
     return Episode("e", "v", 2, 0, frames, TASK, users, file_order=True)
 
 
-def busy_runner(model, tokenizer, name, budget):
+def busy_runner(model, tokenizer, name, budget, **options):
     """Updates, refusals and replies all along."""
     wanted = {6: ("in_progress", "not_started"), 30: ("completed", "not_started"), 31: ("not_started", "not_started"),
               60: ("completed", "in_progress"), 61: ("in_progress", "in_progress"), 90: ("completed", "completed")}  # fmt: skip
-    return Scripted(model, tokenizer, Knobs(name, budget), wanted, speaks={*range(4, 120, 9), 30, 61, 62, 63})
+    speaks = {*range(4, 120, 9), 30, 61, 62, 63}
+    return Scripted(model, tokenizer, Knobs(name, budget), wanted, speaks, **options)
+
+
+def says(monkeypatch, runner, texts):
+    """Have the model write these, one after the other, through the cache as its own words would go; the contexts that it
+    wrote them over."""
+    texts, seen = iter(texts), []
+
+    def decode(said, following, *_):
+        seen.append(list(runner.context_ids))
+        tokens = runner.builder.text(next(texts))
+        for token in tokens:
+            following([token])
+        return tokens, False
+
+    monkeypatch.setattr(runner_module, "decode", decode)
+    return seen

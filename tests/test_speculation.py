@@ -36,7 +36,7 @@ def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
         blank = {"speaking_prob": (), "update_prob": (), "state_probs": ()}
         assert replace(fast, **blank) == replace(plain, **blank)
         assert runner.context_ids == plain_runner.context_ids
-        assert runner.cache.length == len(runner.meta) == len(runner.context_ids)
+        assert runner.length == len(runner.meta) == len(runner.context_ids)
         assert len(timing.compression_seconds) == len(plain.compressions)
         assert max(plain.cache_tokens) <= timing.physical_peak_tokens <= (budget or 10**6)
     assert (len(plain.compressions) >= 2) == (name is not None)
@@ -111,7 +111,7 @@ def test_looking_up_the_prompt_changes_no_word(model, limit):
 
 
 def test_a_draft_is_what_followed_last_time():
-    from prospect_core.model.modeling import Lookup
+    from prospect_core.model.generation import Lookup
 
     lookup = Lookup([1, 2, 3, 4, 1, 2, 5, 6, 9, 7])
     assert lookup.draft(8, set()) == []

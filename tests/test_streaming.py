@@ -18,7 +18,7 @@ from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import DialogState, Episode, Event, Task
 from tests.conftest import small_config
-from tests.streams import TASK, Scripted, pictures
+from tests.streams import TASK, Scripted, pictures, says
 
 
 @pytest.mark.parametrize("size", [{}, {"text_config": None}, {"tokens_per_frame": 1}, {"tie_word_embeddings": False}])
@@ -34,10 +34,10 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     read = model.read
 
     def recording(*args, **kwargs):
-        begin = kwargs["past_key_values"].get_seq_length()
         out = read(*args, **kwargs)
-        # what was drafted and taken back is written over
-        hidden.update({begin + k: out[0, k] for k in range(out.shape[1])})
+        # what was drafted and taken back is written over, and what fills up the row is left out
+        count = sum(kwargs["past_key_values"].counts)
+        hidden.update({int(kwargs["position_ids"][0, k]): out[0, k] for k in range(count)})
         return out
 
     model.read = recording
@@ -53,7 +53,7 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     assert [o.frame for o in outputs if o.transitions] == [4, 9, 13]
     assert runner.context_ids.count(runner.builder.special.asst) == 3
     streamed_TD = torch.stack([hidden[k] for k in range(runner.cache.length)])
-    assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length
+    assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length == runner.length
 
     model.read = read
     ids = torch.tensor([runner.context_ids])
@@ -77,20 +77,12 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
         torch.testing.assert_close(state, whole.state_BFK3[0, k], atol=1e-4, rtol=0)
 
 
-def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer):
+def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, monkeypatch):
     """What was predicted, written down as an episode, gives the same tokens in the training builder."""
     wanted = {3: ("in_progress", "not_started"), 8: ("completed", "in_progress")}
     runner = Scripted(model, tokenizer, Knobs(), wanted, speaks={5, 8})
     said = iter(["Good.", "Next, the blue ball."])
-    eos = runner.builder.special.eos
-
-    def speak_a_known_text(hidden, cache, limit, banned, heard, context):
-        tokens = runner.builder.text(next(said))
-        for token in [*tokens, eos]:
-            model._append([token], cache)
-        return tokens, False
-
-    model.fast_greedy_generate = speak_a_known_text
+    says(monkeypatch, runner, said)
     events = [Event("u", 1.0, "user", "What now?", frame=4)]
     asked = Episode("e", "v", 2, 0, 12, TASK, tuple(events))
     record, _ = replay(runner, asked, pictures(12), Knobs(), "x")
@@ -130,7 +122,7 @@ def test_cache_bytes_are_exact(model, tokenizer):
     per_token = (
         2 * text.num_hidden_layers * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * 4
     )
-    assert runner.step(pictures(1)[0]).cache_bytes == runner.cache.length * per_token
+    assert runner.step(pictures(1)[0]).cache_bytes == runner.length * per_token
 
 
 def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_context(model, tokenizer):
@@ -229,7 +221,7 @@ def test_an_utterance_cut_by_the_limit_is_marked_and_the_context_closed(model, t
         assert output.utterance.cut
         assert output.utterance.tokens == model.config.max_reply_tokens
     assert runner.context_ids[-1] == len(tokenizer) - 1
-    assert runner.cache.length == len(runner.context_ids)
+    assert runner.cache.length == len(runner.context_ids) - 1  # the end token is read with what comes next
 
 
 def test_a_reply_never_holds_a_special_token(model, tokenizer):

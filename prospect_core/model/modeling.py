@@ -23,9 +23,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
 from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
-
-#: tokens that are looked up, and the most that are read ahead of what is certain
-KEY, DRAFT = 2, 8
+from prospect_core.model.generation import decode
 
 
 class CheckpointError(ValueError):
@@ -194,36 +192,23 @@ class DSTSmolVLM(PreTrainedModel):
 
         Returns the tokens without eos, and whether the limit cut them. The cache (a `StreamCache`) then holds everything
         returned and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never
-        said. ``heard`` is told of each token as soon as it is known.
-
-        ``context`` are the token ids that the cache holds: what followed on the last tokens there is read along as a
-        draft (prompt look-up), and kept as far as it is what would have been said. So the words are those of one token
-        at a time, in fewer forwards where a reply repeats what stands in the prompt.
+        said; ``heard`` and ``context``, the token ids that the cache holds, are as in `generation.decode`.
         """
         eos = self.config.eos_token_id
-        stops = {eos, *banned}
-        lookup = Lookup(context)
-        tokens: list[int] = []
-        said = self._greedy(hidden_1D, banned)[0]
-        while said != eos and len(tokens) < limit:
-            tokens.append(said)
-            heard(said)
-            lookup.add(said)
-            draft = lookup.draft(min(DRAFT, limit - len(tokens)), stops)
-            before = cache.get_seq_length()
-            following = self._greedy(self._append([said, *draft], cache)[0], banned)
-            right = next((k for k, token in enumerate(draft) if token != following[k]), len(draft))
-            if right < len(draft):
-                cache.truncate(before + 1 + right)
-            for token in draft[:right]:
-                tokens.append(token)
-                heard(token)
-                lookup.add(token)
-            said = following[right]
-        self._append([eos], cache)
-        return tokens, len(tokens) == limit
 
-    def _greedy(self, hidden_TD: Tensor, banned: tuple[int, ...]) -> list[int]:
+        def following(tokens: list[int]) -> list[int]:
+            return self.likeliest(self._append(tokens, cache)[0], banned)
+
+        tokens, cut = decode(
+            self.likeliest(hidden_1D, banned)[0],
+            following,
+            lambda count: cache.truncate(cache.get_seq_length() - count),
+            eos, limit, banned, heard, context,
+        )  # fmt: skip
+        self._append([eos], cache)
+        return tokens, cut
+
+    def likeliest(self, hidden_TD: Tensor, banned: Sequence[int] = ()) -> list[int]:
         """The likeliest token after each of these hidden states, never a banned one."""
         logits_TV = self.lm_logits(hidden_TD)
         logits_TV[:, list(banned)] = -torch.inf
@@ -233,32 +218,6 @@ class DSTSmolVLM(PreTrainedModel):
     def _append(self, tokens: list[int], cache: Cache) -> Tensor:
         ids = torch.tensor([tokens], device=self.device)
         return self.read(self.joint_embed(ids), past_key_values=cache)
-
-
-class Lookup:
-    """What followed on the last `KEY` tokens when they stood in the context before: the newest such place."""
-
-    def __init__(self, context: Sequence[int]) -> None:
-        self._tokens: list[int] = []
-        self._after: dict[tuple[int, ...], int] = {}
-        for token in context:
-            self.add(token)
-
-    def add(self, token: int) -> None:
-        """One token more."""
-        if len(self._tokens) >= KEY:
-            self._after[tuple(self._tokens[-KEY:])] = len(self._tokens)
-        self._tokens.append(token)
-
-    def draft(self, most: int, stops: set[int]) -> list[int]:
-        """At most so many tokens that may come next, up to the first that ends or cannot be said."""
-        at = self._after.get(tuple(self._tokens[-KEY:]))
-        out: list[int] = []
-        for token in () if at is None else self._tokens[at : at + most]:
-            if token in stops:
-                break
-            out.append(token)
-        return out
 
 
 def pick(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:

@@ -35,7 +35,9 @@ def replay(
     advance = getattr(model, "advance", None)
     seen = with_users(episode, frames)
     steps = list(speculate(advance, seen, longest_span)) if advance else [model.step(*item) for item in seen]
-    seconds = time.perf_counter() - begin
+    watch = getattr(model, "watch", None)
+    # what others did meanwhile is theirs
+    seconds = time.perf_counter() - begin - (watch.waited if watch else 0.0)
     record = EpisodeRecord(
         schema=SCHEMA,
         model=name,
@@ -51,7 +53,6 @@ def replay(
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),
     )
-    watch = getattr(model, "watch", None)
     stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(
         episode.id,

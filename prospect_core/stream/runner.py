@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 
 from prospect_core.errors import UserError
+from prospect_core.model.generation import DRAFT, decode
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal
 from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
+from prospect_core.stream.reading import Alone, Reader, Request
 from prospect_core.stream.strategies import Rebuilds, Selects, strategy
 from prospect_core.stream.text_strategies import StreamMemory
 from prospect_core.stream.tokens import Kind, TokenMeta
@@ -77,11 +79,18 @@ Seen = tuple[np.ndarray | Tensor, str | None]
 
 
 class VLMStreamRunner:
-    """A `DSTSmolVLM` on one stream, under a context strategy and a budget in tokens."""
+    """A `DSTSmolVLM` on one stream, under a context strategy and a budget in tokens.
 
-    def __init__(self, model: DSTSmolVLM, tokenizer: Any, knobs: Knobs) -> None:
+    ``reader`` reads for it, alone by default or together with other streams; ``draft`` is how many tokens of a reply are
+    read ahead at most (0: one at a time, with the same words).
+    """
+
+    def __init__(
+        self, model: DSTSmolVLM, tokenizer: Any, knobs: Knobs, reader: Reader | None = None, draft: int = DRAFT
+    ) -> None:
         config = model.config
-        self.model, self.knobs = model, knobs
+        self.model, self.knobs, self.draft = model, knobs, draft
+        self.reader: Reader = reader or Alone(model)
         self.strategy = strategy(knobs.strategy, knobs.budget)
         self.builder = SequenceBuilder(tokenizer, config.tokens_per_frame, config.max_user_tokens)
         self.task: Task | None = None
@@ -132,14 +141,13 @@ class VLMStreamRunner:
         begin = time.perf_counter()
         self._first_token_at: float | None = None
         ends, hidden_1FD = self._read_span(span)
-        self.peak_tokens = max(self.peak_tokens, self.cache.length)
+        self.peak_tokens = max(self.peak_tokens, self.length)
         speaking_F, update_F, states_FK3 = self._decide(hidden_1FD)
         last = next(
             (k for k in range(len(ends)) if self._happens(k, ends[k], speaking_F[k], update_F[k])), len(ends) - 1
         )
         if last + 1 < len(ends):
             self._forget(ends[last])
-        token_bytes = self.cache.nbytes // max(1, self.cache.length)
         for said in (text for _, text in span[: last + 1] if text):
             self.said.append(("User", said))
         number = self.frame + last
@@ -147,21 +155,31 @@ class VLMStreamRunner:
         transitions, refusals = self._update(number, update_F[last], states_FK3[last])
         utterance = self._speak(number) if speaking_F[last] >= self.knobs.speaking_threshold else None
         compression, compression_seconds = self._compress(number)
-        self.peak_tokens = max(self.peak_tokens, self.cache.length)
+        self.peak_tokens = max(self.peak_tokens, self.length)
         seconds = (time.perf_counter() - begin) / (last + 1)
         silent = [
             StepOutput(
                 number - last + k, speaking_F[k], update_F[k], states_FK3[k],
-                cache_tokens=ends[k], cache_bytes=ends[k] * token_bytes, seconds=seconds,
+                cache_tokens=ends[k], cache_bytes=ends[k] * self.token_bytes, seconds=seconds,
             )
             for k in range(last)
         ]  # fmt: skip
         event = StepOutput(
             number, speaking_F[last], update_F[last], states_FK3[last], transitions, refusals, utterance,
-            self.cache.length, self.cache.nbytes, seconds, compression, compression_seconds,
+            self.length, self.length * self.token_bytes, seconds, compression, compression_seconds,
             None if self._first_token_at is None else self._first_token_at - begin,
         )  # fmt: skip
         return [*silent, event]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the context: those in the cache, and those that are read with the next ones."""
+        return len(self.context_ids)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token's keys and values."""
+        return self.cache.nbytes // max(1, self.cache.length)
 
     def _read_span(self, span: Sequence[Seen]) -> tuple[list[int], Tensor]:
         """Cache lengths after each frame that was read, and the hidden states (1, F, D) at their last tokens.
@@ -170,7 +188,7 @@ class VLMStreamRunner:
         """
         ids: list[int] = []
         ends: list[int] = []
-        base = self.cache.length
+        base = self.length
         for number, (_, user_text) in enumerate(span, self.frame):
             if user_text:
                 said = self.builder.user(user_text)
@@ -232,7 +250,7 @@ class VLMStreamRunner:
         if accepted:
             written = self.builder.update([(t.step, t.change) for t in accepted])
             self.meta.add(Kind.UPDATE, frame, len(written))
-            self._read(written)
+            self._note(written)
         else:
             self.rest_until = frame + 1 + self.model.config.update_rest_frames
         return tuple(accepted), tuple(refused)
@@ -247,29 +265,38 @@ class VLMStreamRunner:
         return PredictedUtterance(frame, text, len(tokens), cut)
 
     def _write(self, mark: int, limit: int) -> tuple[list[int], bool]:
-        """What the model says after a mark, into the cache up to its end token; whether the limit cut it."""
-        with self.watch("generation"):
-            hidden_1D = self._read([mark])[:, -1]
-            tokens, cut = self.model.fast_greedy_generate(
-                hidden_1D, self.cache, limit, self.builder.special.unsayable, self._heard, self.context_ids
-            )
+        """What the model says after a mark, into the context up to its end token; whether the limit cut it."""
         special = self.builder.special
-        self.context_ids += [*tokens, special.eos]
+        with self.watch("generation"):
+            (said,) = self._following([mark])
+            tokens, cut = decode(
+                said,
+                self._following,
+                lambda count: self._forget(self.length - count),
+                special.eos, limit, special.unsayable, self._heard, self.context_ids, self.draft,
+            )  # fmt: skip
+        self._note([special.eos])
         return tokens, cut
+
+    def _following(self, tokens: list[int]) -> list[int]:
+        """Read tokens; the likeliest one after each that may be said."""
+        following: list[int] = self._ask(tokens, banned=self.builder.special.unsayable)[-len(tokens) :]
+        return following
 
     def _heard(self, token: int) -> None:
         if self._first_token_at is None:
             self._first_token_at = time.perf_counter()
 
     def _compress(self, frame: int) -> tuple[CompressionEvent | None, float]:
-        if not self._full(self.cache.length):
+        if not self._full(self.length):
             return None, 0.0
+        begin = time.perf_counter() - self.watch.waited
         with self.watch("compression"):
-            return self._compressed(frame)
+            event = self._compressed(frame)
+        return event, time.perf_counter() - self.watch.waited - begin
 
-    def _compressed(self, frame: int) -> tuple[CompressionEvent, float]:
-        begin = time.perf_counter()
-        tokens, size = self.cache.length, self.cache.nbytes
+    def _compressed(self, frame: int) -> CompressionEvent:
+        tokens, token_bytes = self.length, self.token_bytes
         assert self.knobs.budget is not None
         if isinstance(self.strategy, Rebuilds):
             assert self.task is not None
@@ -278,14 +305,15 @@ class VLMStreamRunner:
             text = self._read_prompt(self.strategy.rebuild(memory)).text
         else:
             assert isinstance(self.strategy, Selects)
+            if self._unread:
+                self._read([])
             keys, values = zip(*self.cache.tensors(), strict=True)
             kept = self.strategy.select(keys, values, self.meta, self.knobs.budget // 2)
             self._keep(kept)
             text = ""
-        event = CompressionEvent(
-            frame, self.strategy.name, tokens, self.cache.length, size, self.cache.nbytes, text
-        )  # fmt: skip
-        return event, time.perf_counter() - begin
+        return CompressionEvent(
+            frame, self.strategy.name, tokens, self.length, tokens * token_bytes, self.length * token_bytes, text
+        )
 
     def _summarize(self, context: Context | None = None) -> str:
         """A progress summary over the cache as it is, or over a prompt that shows this context."""
@@ -299,7 +327,7 @@ class VLMStreamRunner:
         assert self.knobs.budget is not None
         prompt = len(self.prompt.ids)
         whole = sorted(set(indices))
-        if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= self.cache.length:
+        if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= self.length:
             raise UserError(
                 f"strategy {self.strategy.name!r}: keeps tokens out of order, twice, or not all of the prompt"
             )
@@ -312,7 +340,7 @@ class VLMStreamRunner:
         self.context_ids[:] = [self.context_ids[index] for index in whole]
 
     def _forget(self, length: int) -> None:
-        """Go back to where the cache held so many tokens."""
+        """Go back to where the context held so many tokens, all of them read."""
         self.cache.truncate(length)
         self.meta.truncate(length)
         del self.context_ids[length:]
@@ -327,15 +355,31 @@ class VLMStreamRunner:
         self.prompt = self.builder.prompt(self.task, context)
         self.cache, self.meta = StreamCache(), TokenMeta()
         self.context_ids: list[int] = []
+        self._unread = 0
         self.meta.add(Kind.PROMPT, -1, len(self.prompt.ids))
         hidden_1TD = self._read(list(self.prompt.ids))
         self.markers = hidden_1TD[:, list(self.prompt.markers)]
         return self.prompt
 
     def _read(self, ids: list[int], frames_NID: Tensor | None = None) -> Tensor:
-        ids_1T = torch.tensor([ids], device=self.model.device)
+        """Read tokens; their hidden states (1, T, D)."""
+        hidden_1TD: Tensor = self._ask(ids, frames_NID)
+        return hidden_1TD[:, hidden_1TD.shape[1] - len(ids) :]
+
+    def _ask(self, ids: list[int], frames_NID: Tensor | None = None, banned: tuple[int, ...] | None = None) -> Any:
+        """Read what was noted and these tokens; the reader's answer for all of them."""
+        asked = [*self.context_ids[self.length - self._unread :], *ids]
+        with self.watch.shared() as mine:
+            answer, seconds = self.reader(Request(asked, self.cache, frames_NID, banned))
+            mine.append(seconds)
         self.context_ids += ids
-        return self.model.read(self.model.joint_embed(ids_1T, frames_NID), past_key_values=self.cache)
+        self._unread = 0
+        return answer
+
+    def _note(self, ids: list[int]) -> None:
+        """Write text into the context whose hidden states nobody asks for: it is read with what comes next."""
+        self.context_ids += ids
+        self._unread += len(ids)
 
     def _reserve(self, task: Task) -> int:
         """Tokens that one step may add at most: user text, frame, update, a reply with its two marks, and, where the
