@@ -34,6 +34,12 @@ class Stopwatch:
             self._count()
             self._running.pop()
 
+    def take(self) -> dict[str, float]:
+        """The seconds by stage since they were last taken."""
+        self._count()
+        taken, self.seconds = self.seconds, {}
+        return taken
+
     def over(self, stage: str, items: Iterable[T]) -> Iterator[T]:
         """The items, the time that getting them takes counted for the stage."""
         source = iter(items)

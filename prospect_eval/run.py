@@ -80,34 +80,32 @@ def infer(
     on_error: str = "fail",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
-    """Predict every episode that has no record yet. Each record is on disk before the next episode begins."""
+    """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends."""
     open_folder(folder, config)
     (folder / "DONE.json").unlink(missing_ok=True)
     timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
-    new = reused = failed = 0
-    for done, episode in enumerate(episodes, 1):
-        path = record_path(folder, episode.id)
-        if path.is_file() and _reusable(path, episode):
-            reused += 1
+    todo = [e for e in episodes if not _reusable(record_path(folder, e.id), e)]
+    reused = len(episodes) - len(todo)
+    failed = 0
+    progress(reused, len(episodes))
+    for done, (episode, result) in enumerate(predictor.predict(todo), reused + 1):
+        if isinstance(result, DataError):
+            if on_error == "fail":
+                raise result
+            record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
+            timing = EpisodeTiming(episode.id, 0.0, {})
         else:
-            try:
-                record, timing = predictor.predict(episode)
-            except DataError as error:
-                if on_error == "fail":
-                    raise
-                record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(error))
-                timing = EpisodeTiming(episode.id, 0.0, {})
-            problems = record.problems() if record.status == "ok" else []
-            if problems:
-                raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
-            write_atomic(path, dump(record))
-            seconds[episode.id] = asdict(timing)
-            write_atomic(folder / "timings.json", dump({"schema": 1, **timings}))
-            new += 1
-            failed += record.status == "failed"
+            record, timing = result
+        problems = record.problems() if record.status == "ok" else []
+        if problems:
+            raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
+        write_atomic(record_path(folder, episode.id), dump(record))
+        seconds[episode.id] = asdict(timing)
+        write_atomic(folder / "timings.json", dump({"schema": 1, **timings}))
+        failed += record.status == "failed"
         progress(done, len(episodes))
-    return Outcome(new, reused, failed)
+    return Outcome(len(todo), reused, failed)
 
 
 def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
@@ -146,7 +144,9 @@ def open_folder(folder: Path, config: RunConfig) -> None:
 
 
 def _reusable(path: Path, episode: Episode) -> bool:
-    """Whether a record file is whole and of this very episode; a broken one is done again."""
+    """Whether a record file is there, whole and of this very episode; a broken one is done again."""
+    if not path.is_file():
+        return False
     try:
         record = load(EpisodeRecord, path.read_bytes(), str(path))
     except DataError:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.stopwatch import Stopwatch
 from tests.conftest import small_config
 from tests.training import SMALL, run_cli
 
@@ -85,6 +89,60 @@ def test_damaged_features_are_encoded_again_and_short_videos_refused(world, mode
     longer = replace(episodes[0], end_frame=episodes[0].end_frame + 500)
     with pytest.raises(DataError, match=r"has \d+ frames at 2 fps, episode"):
         cache.prepare(model, [longer])
+
+
+def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model, tmp_path, monkeypatch):
+    """Two episodes of one video, one that no video has, and one that is longer than its video."""
+    first, second = list(world.episodes("train"))[:2]
+    part = replace(first, start_frame=7, end_frame=30)
+    lost, longer = replace(first, video="videos/none.mp4"), replace(second, end_frame=second.end_frame + 500)
+    decoded = []
+    source = Dataset.frame_source
+    monkeypatch.setattr(Dataset, "frame_source", lambda d, e, size: (decoded.append(e.video), source(d, e, size))[1])
+    for folder in (tmp_path / "a", tmp_path / "file"):
+        (tmp_path / "file").write_text("no folder can be here")
+        decoded.clear()
+        watch = Stopwatch()
+        cache = FeatureCache(world, folder, "x", 32)
+        found = list(cache.feed(model, [first, part, lost, second, first], watch))
+        assert decoded == [first.video, second.video]
+        assert {"decode", "vision"} == set(watch.take())
+        assert [len(f) for f in (found[0], found[1], found[3])] == [first.num_frames, 23, second.num_frames]
+        np.testing.assert_array_equal(found[0][7:30], found[1])
+        np.testing.assert_array_equal(found[0], found[4])
+        assert isinstance(found[2], DataError)
+        whole = encode_video(model, source(world, second, 32), 0, second.end_frame)
+        np.testing.assert_array_equal(found[3], whole.numpy())
+    assert len(list((tmp_path / "a").rglob("*.npy"))) == 2
+    again = list(FeatureCache(world, tmp_path / "a", "x", 32).feed(model, [second, longer]))
+    np.testing.assert_array_equal(again[0], found[3])
+    assert "frames at 2 fps" in str(again[1])
+
+
+def test_what_is_fetched_ahead_is_bounded_and_its_thread_ends():
+    asked = []
+
+    def numbers(count, error=None):
+        for n in range(count):
+            asked.append(n)
+            yield n
+        if error:
+            raise error
+
+    assert list(ahead(numbers(50), 2)) == list(range(50))
+    assert list(ahead(iter(()), 2)) == []
+    asked.clear()
+    some = ahead(numbers(50), 3)
+    assert [next(some), next(some)] == [0, 1]
+    time.sleep(0.3)
+    # two taken, three waiting, one in hand
+    assert len(asked) <= 6
+    some.close()
+    broken = ahead(numbers(2, DataError("breaks off")), 9)
+    assert [next(broken), next(broken)] == [0, 1]
+    with pytest.raises(DataError, match="breaks off"):
+        next(broken)
+    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
 def test_a_replaced_video_shows_by_its_size(world, model, tmp_path):

@@ -48,7 +48,7 @@ def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
             assert torch.equal(a[1], b[1])
     with torch.no_grad():
         for turns, mine in zip(plan, apart, strict=True):
-            whole = model.read(model.joint_embed(torch.tensor([sum(turns, [])])))
+            whole = model.read(model.joint_embed(torch.tensor([[token for ids in turns for token in ids]])))
             torch.testing.assert_close(torch.cat(mine, 1), whole, atol=1e-5, rtol=0)
         words = read(model, [Request([11, 12], caches[0]), Request([13], caches[1], banned=(5, 6))])
         assert words[1] == model.likeliest(read(model, [Request([13], alone[1])])[0][0], (5, 6))

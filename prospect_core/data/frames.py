@@ -12,13 +12,15 @@ import hashlib
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.video import FrameSource
 from prospect_core.errors import DataError
@@ -28,6 +30,8 @@ from prospect_core.stopwatch import Stopwatch
 from prospect_core.timeline import Episode
 
 ENCODE_BATCH = 64
+#: batches that may be decoded before they are asked for
+BATCHES_AHEAD = 4
 #: a change of how frames become features must change this
 FEATURES_VERSION = 1
 
@@ -78,15 +82,96 @@ class FeatureCache:
 
         A video that is shorter than an episode needs is a `DataError`.
         """
-        needed = {self.path(episode): episode for episode in sorted(episodes, key=lambda e: e.end_frame)}
-        missing = {path: episode for path, episode in needed.items() if _frames_in(path) < episode.end_frame}
+        missing = self._missing(self._longest(episodes))
         self.folder.mkdir(parents=True, exist_ok=True)
-        for done, (path, episode) in enumerate(missing.items(), 1):
-            source = self.data.frame_source(episode, self.size)
-            features = encode_video(model, source, 0, source.num_frames, watch).float().cpu().numpy()
+        for done, (path, features) in enumerate(self._encoded(model, missing, watch or Stopwatch()), 1):
+            if isinstance(features, DataError):
+                raise features
             _save_whole(path, features)
             progress(done, len(missing))
         return len(missing)
+
+    def feed(
+        self, model: DSTSmolVLM, episodes: Sequence[Episode], watch: Stopwatch | None = None
+    ) -> Iterator[np.ndarray | DataError]:
+        """The features (F, I, D) of each episode in order, or why there are none.
+
+        Videos are decoded ahead in a thread of its own, encoded once for all episodes and kept for later; where they
+        cannot be kept (no room, no right), they are held in memory as long as they are needed.
+        """
+        places = [self._place(episode) for episode in episodes]
+        last = {path: number for number, path in enumerate(places)}
+        missing = self._missing(
+            self._longest(e for e, path in zip(episodes, places, strict=True) if isinstance(path, Path))
+        )
+        encoded = self._encoded(model, missing, watch or Stopwatch())
+        fresh: dict[Path, np.ndarray | DataError] = {}
+        for number, (episode, path) in enumerate(zip(episodes, places, strict=True)):
+            if isinstance(path, DataError):
+                yield path
+                continue
+            if path in missing and path not in fresh:
+                # files are encoded in the order of the episodes, so the next one is this one's
+                _, fresh[path] = next(encoded)
+                self._keep(path, fresh[path])
+            found = fresh.get(path)
+            if last[path] == number:
+                fresh.pop(path, None)
+            if isinstance(found, DataError):
+                yield found
+            elif found is None:
+                yield self(episode, episode.start_frame, episode.end_frame)
+            else:
+                yield found[episode.start_frame : episode.end_frame]
+
+    def _keep(self, path: Path, features: np.ndarray | DataError) -> None:
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(features, np.ndarray):
+                _save_whole(path, features)
+
+    def _place(self, episode: Episode) -> Path | DataError:
+        try:
+            return self.path(episode)
+        except DataError as error:
+            return error
+
+    def _longest(self, episodes: Iterable[Episode]) -> dict[Path, Episode]:
+        """By file, in order, the episode that needs most of it."""
+        longest: dict[Path, Episode] = {}
+        for episode in episodes:
+            path = self.path(episode)
+            if path not in longest or longest[path].end_frame < episode.end_frame:
+                longest[path] = episode
+        return longest
+
+    @staticmethod
+    def _missing(needed: dict[Path, Episode]) -> dict[Path, Episode]:
+        return {path: episode for path, episode in needed.items() if _frames_in(path) < episode.end_frame}
+
+    def _encoded(
+        self, model: DSTSmolVLM, missing: dict[Path, Episode], watch: Stopwatch
+    ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
+        """Features of whole videos, decoded ahead by a thread."""
+
+        def pictures() -> Iterator[tuple[Path, np.ndarray | DataError | None]]:
+            for path, episode in missing.items():
+                try:
+                    source = self.data.frame_source(episode, self.size)
+                    for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
+                        yield path, np.stack(batch)
+                    yield path, None
+                except DataError as error:
+                    yield path, error
+
+        parts: list[np.ndarray] = []
+        for path, batch in watch.over("decode", ahead(pictures(), BATCHES_AHEAD)):
+            if isinstance(batch, np.ndarray):
+                with watch("vision"), torch.no_grad():
+                    parts.append(model.encode_frames(to_pixels(batch).to(model.device)).float().cpu().numpy())
+                continue
+            yield path, np.concatenate(parts) if batch is None else batch
+            parts = []
 
     def path(self, episode: Episode) -> Path:
         """The file of an episode's video at its rate."""

@@ -128,7 +128,7 @@ class DSTSmolVLM(PreTrainedModel):
         self,
         embeds_BTD: Tensor,
         attention_mask: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        past_key_values: Any = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (B, T, D) of the text model; with a cache, its keys and values are appended to it."""

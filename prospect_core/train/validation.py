@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -24,8 +25,10 @@ from prospect_core.data.frames import encode_video
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.stream import SPAN, STREAMS
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.together import Together
 from prospect_core.timeline import Episode
 
 GROUP = "prospect.evaluators"
@@ -89,12 +92,17 @@ class Validation:
         }
 
     def _replay(self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: Features) -> list[EpisodeRecord]:
-        knobs = Knobs("none", None, *thresholds)
-        runner = VLMStreamRunner(model, self.tokenizer, knobs)
-        return [
-            replay(runner, e, frames[e.video, e.fps][e.start_frame : e.end_frame], knobs, "training")[0]
-            for e in self.episodes
-        ]
+        knobs, together = Knobs("none", None, *thresholds), Together(model)
+
+        def one(episode: Episode) -> EpisodeRecord:
+            runner = VLMStreamRunner(model, self.tokenizer, knobs, together)
+            seen = frames[episode.video, episode.fps][episode.start_frame : episode.end_frame]
+            return replay(runner, episode, seen, knobs, "training", SPAN)[0]
+
+        found = {
+            record.episode.id: record for record in together.run((partial(one, e) for e in self.episodes), STREAMS)
+        }
+        return [found[episode.id] for episode in self.episodes]
 
 
 def settle(

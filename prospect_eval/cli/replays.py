@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from prospect_core.errors import DataError, UserError
+from prospect_core.stream import STREAMS
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import Thresholds, data_options, open_source
 from prospect_eval.cli.scores import score_and_report
@@ -27,6 +28,13 @@ from prospect_eval.cli.tables import print_curves
 @click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=1),
+    default=STREAMS,
+    show_default=True,
+    help="Episodes replayed at once; changes no number.",
+)
 @click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 def run(
@@ -42,6 +50,7 @@ def run(
     update_threshold: float | None,
     output: Path | None,
     on_error: str,
+    streams: int,
     teacher_forced: bool,
     latency: int | None,
 ) -> None:
@@ -55,7 +64,9 @@ def run(
     split = split or "test"
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
-    predictor = open_predictor(ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device)
+    predictor = open_predictor(
+        ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device, streams
+    )
     for option, asked in (("--teacher-forced", teacher_forced), ("--latency", latency)):
         if asked:
             require_own_model(predictor, option)
@@ -204,8 +215,10 @@ def calibrate(
         predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
         records = []
         with progress_bar("replay") as advance:
-            for done, episode in enumerate(episodes, 1):
-                records.append(predictor.predict(episode)[0])
+            for done, (_, result) in enumerate(predictor.predict(episodes), 1):
+                if isinstance(result, DataError):
+                    raise result
+                records.append(result[0])
                 advance(done, len(episodes))
         return records
 

@@ -1,0 +1,80 @@
+"""A checkpoint of ours on some data: its replay, its teacher-forced pass, and its plain pass.
+
+python -c "from prospect_eval.adapters.checkpoint import CheckpointModel; help(CheckpointModel)"
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frames import FeatureCache, vision_digest
+from prospect_core.errors import DataError
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.records import Knobs
+from prospect_core.stopwatch import Stopwatch
+from prospect_core.stream import SPAN
+from prospect_core.stream.latency import EpisodeLatency, plain_pass
+from prospect_core.stream.replay import replay
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.teacher import ForcedTurn, teacher_forced
+from prospect_core.stream.together import Together
+from prospect_core.timeline import Episode
+from prospect_eval.adapters import Prediction
+
+
+class CheckpointModel:
+    """Weights, tokenizer and knobs on a data set; ``streams`` episodes are replayed at once."""
+
+    def __init__(self, ckpt: str, data: Dataset, knobs: Callable[[Any], Knobs], device: str, streams: int) -> None:
+        self.name, self.data, self.streams = ckpt, data, streams
+        self.model, self.tokenizer = load_checkpoint(ckpt, device)
+        self.knobs = knobs(self.model.config)
+        self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
+        digest = vision_digest(self.model)
+        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size)
+
+    def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        """Replay many episodes at once; their videos are decoded ahead and encoded in batches before they begin."""
+        together, watch = Together(self.model), Stopwatch()
+
+        def one(episode: Episode, frames: np.ndarray | DataError, before: dict[str, float]) -> Prediction:
+            if isinstance(frames, DataError):
+                return episode, frames
+            runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs, together)
+            features = torch.from_numpy(frames).to(self.model.device)
+            record, timing = replay(runner, episode, features, self.knobs, self.name, SPAN)
+            stages: dict[str, float] = dict(Counter(before) + Counter(timing.stages))
+            return episode, (record, replace(timing, seconds=sum(stages.values()), stages=stages))
+
+        def jobs() -> Iterator[Callable[[], Prediction]]:
+            for episode, frames in zip(episodes, self._cache.feed(self.model, episodes, watch), strict=True):
+                yield partial(one, episode, frames, watch.take())
+
+        yield from together.run(jobs(), self.streams)
+
+    def forced(self, episode: Episode) -> list[ForcedTurn]:
+        """The episode's turns under teacher forcing."""
+        threshold = self.knobs.speaking_threshold
+        return teacher_forced(self.model, self.tokenizer, episode, self._features(episode), threshold)
+
+    def latency(self, episode: Episode) -> EpisodeLatency:
+        """The seconds of every step, as if live."""
+        source = self.data.frame_source(episode, self.model.config.image_size)
+        return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
+
+    def _features(self, episode: Episode) -> Tensor:
+        """Embeddings of the episode's frames."""
+        (found,) = self._cache.feed(self.model, [episode])
+        if isinstance(found, DataError):
+            raise found
+        return torch.from_numpy(found).to(self.model.device)
