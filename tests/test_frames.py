@@ -15,6 +15,7 @@ import torch
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
+from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stopwatch import Stopwatch
@@ -97,21 +98,21 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
     part = replace(first, start_frame=7, end_frame=30)
     lost, longer = replace(first, video="videos/none.mp4"), replace(second, end_frame=second.end_frame + 500)
     decoded = []
-    source = Dataset.frame_source
-    monkeypatch.setattr(Dataset, "frame_source", lambda d, e, size: (decoded.append(e.video), source(d, e, size))[1])
+    decode = VideoFile.frames
+    monkeypatch.setattr(VideoFile, "frames", lambda v, *span: (decoded.append(v.path), decode(v, *span))[1])
     for folder in (tmp_path / "a", tmp_path / "file"):
         (tmp_path / "file").write_text("no folder can be here")
         decoded.clear()
         watch = Stopwatch()
         cache = FeatureCache(world, folder, "x", 32)
         found = list(cache.feed(model, [first, part, lost, second, first], watch))
-        assert decoded == [first.video, second.video]
+        assert decoded == [world.inside(first.video), world.inside(second.video)]
         assert {"decode", "vision"} == set(watch.take())
         assert [len(f) for f in (found[0], found[1], found[3])] == [first.num_frames, 23, second.num_frames]
         np.testing.assert_array_equal(found[0][7:30], found[1])
         np.testing.assert_array_equal(found[0], found[4])
         assert isinstance(found[2], DataError)
-        whole = encode_video(model, source(world, second, 32), 0, second.end_frame)
+        whole = encode_video(model, world.frame_source(second, 32), 0, second.end_frame)
         np.testing.assert_array_equal(found[3], whole.numpy())
     assert len(list((tmp_path / "a").rglob("*.npy"))) == 2
     again = list(FeatureCache(world, tmp_path / "a", "x", 32).feed(model, [second, longer]))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
-from prospect_core.data.video import FrameSource
+from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
@@ -82,13 +82,16 @@ class FeatureCache:
 
         A video that is shorter than an episode needs is a `DataError`.
         """
-        missing = self._missing(self._longest(episodes))
+        wanted = list(episodes)
+        missing = _missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
         self.folder.mkdir(parents=True, exist_ok=True)
         for done, (path, features) in enumerate(self._encoded(model, missing, watch or Stopwatch()), 1):
             if isinstance(features, DataError):
                 raise features
             _save_whole(path, features)
             progress(done, len(missing))
+        for episode in wanted:
+            self(episode, episode.start_frame, episode.start_frame)
         return len(missing)
 
     def feed(
@@ -101,9 +104,7 @@ class FeatureCache:
         """
         places = [self._place(episode) for episode in episodes]
         last = {path: number for number, path in enumerate(places)}
-        missing = self._missing(
-            self._longest(e for e, path in zip(episodes, places, strict=True) if isinstance(path, Path))
-        )
+        missing = _missing({p: e for p, e in zip(places, episodes, strict=True) if isinstance(p, Path)})
         encoded = self._encoded(model, missing, watch or Stopwatch())
         fresh: dict[Path, np.ndarray | DataError] = {}
         for number, (episode, path) in enumerate(zip(episodes, places, strict=True)):
@@ -117,12 +118,10 @@ class FeatureCache:
             found = fresh.get(path)
             if last[path] == number:
                 fresh.pop(path, None)
-            if isinstance(found, DataError):
-                yield found
-            elif found is None:
-                yield self(episode, episode.start_frame, episode.end_frame)
-            else:
-                yield found[episode.start_frame : episode.end_frame]
+            try:
+                yield self._cut(episode, path, found, episode.start_frame, episode.end_frame)
+            except DataError as error:
+                yield error
 
     def _keep(self, path: Path, features: np.ndarray | DataError) -> None:
         with suppress(OSError):
@@ -136,19 +135,6 @@ class FeatureCache:
         except DataError as error:
             return error
 
-    def _longest(self, episodes: Iterable[Episode]) -> dict[Path, Episode]:
-        """By file, in order, the episode that needs most of it."""
-        longest: dict[Path, Episode] = {}
-        for episode in episodes:
-            path = self.path(episode)
-            if path not in longest or longest[path].end_frame < episode.end_frame:
-                longest[path] = episode
-        return longest
-
-    @staticmethod
-    def _missing(needed: dict[Path, Episode]) -> dict[Path, Episode]:
-        return {path: episode for path, episode in needed.items() if _frames_in(path) < episode.end_frame}
-
     def _encoded(
         self, model: DSTSmolVLM, missing: dict[Path, Episode], watch: Stopwatch
     ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
@@ -157,7 +143,7 @@ class FeatureCache:
         def pictures() -> Iterator[tuple[Path, np.ndarray | DataError | None]]:
             for path, episode in missing.items():
                 try:
-                    source = self.data.frame_source(episode, self.size)
+                    source = open_frames(self.data.inside(episode.video), episode.fps, self.size)
                     for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
                         yield path, np.stack(batch)
                     yield path, None
@@ -183,10 +169,23 @@ class FeatureCache:
         return self.folder / f"{video[:32]}-{file.stat().st_size}-{episode.fps:g}fps.npy"
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
-        path = self.path(episode)
-        have = self._open.get(path)
+        """Frames ``start .. end - 1`` of the video, whose file must be there."""
+        return self._cut(episode, self.path(episode), None, start, end)
+
+    def _cut(
+        self, episode: Episode, path: Path, found: np.ndarray | DataError | None, start: int, end: int
+    ) -> np.ndarray:
+        """Frames ``start .. end - 1`` of what was found, or of the file; an episode that needs more than its video has is
+        a `DataError`."""
+        if isinstance(found, DataError):
+            raise found
+        have = self._open.get(path) if found is None else found
         if have is None:
             have = self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(have) < episode.end_frame:
+            # says what is wrong with the two of them
+            self.data.frame_source(episode, self.size)
+            raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
         return np.array(have[start:end])
 
 
@@ -228,6 +227,11 @@ def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarra
             batch = []
     if batch:
         yield batch
+
+
+def _missing(needed: dict[Path, Episode]) -> dict[Path, Episode]:
+    """The files that are not there whole, and an episode of each."""
+    return {path: episode for path, episode in needed.items() if not _frames_in(path)}
 
 
 def _frames_in(path: Path) -> int:
