@@ -61,7 +61,7 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
         watch.seconds["decode"],
         episode.num_frames / episode.fps,
         weights,
-        max(step.cache_bytes for step in steps),
+        max(step.cache_bytes or 0 for step in steps),
         process_peak_bytes(),
         torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )

@@ -9,13 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream.runner import StepOutput, StreamModel
 from prospect_core.timeline import Episode
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 #: frames that are read at once where nothing is known yet
 FIRST_SPAN = 4
@@ -43,11 +46,11 @@ def replay(
         model=name,
         knobs=knobs,
         episode=episode,
-        speaking_prob=tuple(round(s.speaking_prob, 6) for s in steps),
-        update_prob=tuple(round(s.update_prob, 6) for s in steps),
-        state_probs=tuple(_rows(s.state_probs) for s in steps),
-        cache_tokens=tuple(s.cache_tokens for s in steps),
-        cache_bytes=tuple(s.cache_bytes for s in steps),
+        speaking_prob=_known((s.speaking_prob for s in steps), _rounded),
+        update_prob=_known((s.update_prob for s in steps), _rounded),
+        state_probs=_known((s.state_probs for s in steps), _rows),
+        cache_tokens=_known((s.cache_tokens for s in steps), int),
+        cache_bytes=_known((s.cache_bytes for s in steps), int),
         utterances=tuple(s.utterance for s in steps if s.utterance),
         transitions=tuple(t for s in steps for t in s.transitions),
         refusals=tuple(r for s in steps for r in s.refusals),
@@ -93,6 +96,15 @@ def with_users(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, s
         users.setdefault(frame + 1, []).append(event.text)
     for number, picture in zip(range(episode.start_frame, episode.end_frame), frames, strict=True):
         yield picture, " ".join(users.get(number, ())) or None
+
+
+def _known(values: Iterable[S | None], written: Callable[[S], T]) -> tuple[T, ...]:
+    """One entry a frame, none at all where the model cannot tell."""
+    return tuple(written(value) for value in values if value is not None)
+
+
+def _rounded(probability: float) -> float:
+    return round(probability, 6)
 
 
 def _rows(probs: np.ndarray) -> tuple[tuple[float, float, float], ...]:

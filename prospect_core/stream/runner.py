@@ -39,17 +39,18 @@ from prospect_core.timeline import STEP_STATES, DialogState, Task
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What one step decided. Probabilities are in 0..1; ``state_probs`` has shape (K, 3)."""
+    """What one step decided. Probabilities are in 0..1; ``state_probs`` has shape (K, 3). What a model cannot tell is None,
+    then on every frame."""
 
     frame: int
-    speaking_prob: float
-    update_prob: float
-    state_probs: np.ndarray
+    speaking_prob: float | None
+    update_prob: float | None
+    state_probs: np.ndarray | None
     transitions: tuple[PredictedTransition, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     utterance: PredictedUtterance | None = None
-    cache_tokens: int = 0
-    cache_bytes: int = 0
+    cache_tokens: int | None = 0
+    cache_bytes: int | None = 0
     seconds: float = 0.0
     compression: CompressionEvent | None = None
     compression_seconds: float = 0.0
@@ -63,7 +64,11 @@ class StepOutput:
 
 
 class StreamModel(Protocol):
-    """Any streaming model that can be replayed."""
+    """Any streaming model that can be replayed.
+
+    Optional: ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one
+    of them, as `VLMStreamRunner.advance`; ``watch``, a `Stopwatch` with the seconds by stage; ``peak_tokens``.
+    """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
         """Begin a stream."""

@@ -1,6 +1,12 @@
 """Anything that can be evaluated, behind one call: episodes in, records and their timings out.
 
-python -c "from prospect_eval.adapters import open_predictor; help(open_predictor)"
+    prospect-eval run --ckpt baseline:oracle --suite workbench
+    prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos
+    prospect-eval run --ckpt endpoint:my-model --endpoint http://127.0.0.1:8000/v1 --data my-videos
+
+A checkpoint of ours (`checkpoint`), a plain Hugging Face image-text model (`hugging_face`), a model behind an
+OpenAI-compatible endpoint (`chat_endpoint`), or a baseline. A model of your own: anything with ``reset`` and ``step``
+(`prospect_core.stream.runner.StreamModel`) goes through `streams.predictor`.
 """
 
 from __future__ import annotations
@@ -8,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError, choose
@@ -43,59 +49,65 @@ class Predictor:
     latency: Callable[[Episode], EpisodeLatency] | None = None
 
 
-def open_predictor(
-    ckpt: str,
-    data: Dataset,
-    episodes: Sequence[Episode],
-    strategy: str,
-    budget: int | None,
-    speaking_threshold: float | None = None,
-    update_threshold: float | None = None,
-    device: str = "cpu",
-    streams: int = STREAMS,
-) -> Predictor:
-    """A checkpoint by path or name, or ``baseline:NAME``. Thresholds default to the checkpoint's own; ``streams`` are
-    replayed at once."""
-    if ckpt.startswith("baseline:"):
-        if strategy != "none" or budget is not None or (speaking_threshold, update_threshold) != (None, None):
-            raise UserError(f"--ckpt {ckpt}: a baseline has no context, strategy, budget or threshold; leave those out")
-        name = choose("baseline", ckpt.removeprefix("baseline:"), (*BASELINES, *KEYHOLES))
-        make = keyhole(name) if name in KEYHOLES else baseline(name, episodes)
+@dataclass(frozen=True)
+class Asked:
+    """How a model is to be replayed; thresholds that are None are the model's own. ``streams`` are replayed at once."""
 
-        def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
-            for episode in episodes:
-                begin = time.perf_counter()
-                record = make(episode)
-                yield episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
+    strategy: str = "none"
+    budget: int | None = None
+    speaking_threshold: float | None = None
+    update_threshold: float | None = None
+    device: str = "cpu"
+    streams: int = STREAMS
+    #: of a model behind one: its address, the seconds that it has for a reply, and where its key stands
+    endpoint: str | None = None
+    timeout_s: float = 120
+    key_variable: str = "OPENAI_API_KEY"
 
-        return Predictor(ckpt, ckpt, Knobs(), predict)
-    return _open_checkpoint(ckpt, data, strategy, budget, speaking_threshold, update_threshold, device, streams)
+    def refuse(self, ckpt: str, what: str, *, contexts: bool = False, thresholds: bool = False) -> None:
+        """Refuse knobs that the model would ignore: ``contexts`` and ``thresholds`` are those that it has."""
+        given = [
+            *([] if contexts else [("--strategy", self.strategy != "none"), ("--budget", self.budget is not None)]),
+            *([] if thresholds else [("--speaking-threshold", self.speaking_threshold is not None)]),
+            ("--update-threshold", self.update_threshold is not None),
+        ]
+        if found := [option for option, used in given if used]:
+            raise UserError(f"--ckpt {ckpt}: {what} and would ignore {', '.join(found)}; leave that out")
 
 
-def _open_checkpoint(
-    ckpt: str,
-    data: Dataset,
-    strategy: str,
-    budget: int | None,
-    speaking_threshold: float | None,
-    update_threshold: float | None,
-    device: str,
-    streams: int,
-) -> Predictor:
+def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked: Asked) -> Predictor:
+    """A checkpoint by path or name, ``baseline:NAME``, ``hf:NAME`` or ``endpoint:MODEL``; what does not fit it is a
+    `UserError`."""
+    kind, _, name = ckpt.partition(":")
+    if (asked.endpoint is not None) != (kind == "endpoint"):
+        raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
+    if kind == "baseline":
+        return _open_baseline(ckpt, name, episodes, asked)
+    if kind == "hf":
+        from prospect_eval.adapters.hugging_face import open_hugging_face
+
+        return open_hugging_face(ckpt, name, data, asked)
+    if kind == "endpoint":
+        from prospect_eval.adapters.chat_endpoint import open_chat_endpoint
+
+        return open_chat_endpoint(ckpt, name, data, asked)
     from prospect_core.stream.strategies import strategy as check_strategy
 
-    check_strategy(strategy, budget)
-    from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint
-    from prospect_eval.adapters.checkpoint import CheckpointModel
+    check_strategy(asked.strategy, asked.budget)
+    from prospect_eval.adapters.checkpoint import open_checkpoint
 
-    def knobs(config: Any) -> Knobs:
-        speaking = config.speaking_threshold if speaking_threshold is None else speaking_threshold
-        return Knobs(
-            strategy, budget, speaking, config.update_threshold if update_threshold is None else update_threshold
-        )
+    return open_checkpoint(ckpt, data, asked)
 
-    model = CheckpointModel(ckpt, data, knobs, device, streams)
-    given = (speaking_threshold, update_threshold) != (None, None)
-    source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
-    digest = checkpoint_digest(find_checkpoint(ckpt))
-    return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency)
+
+def _open_baseline(ckpt: str, name: str, episodes: Sequence[Episode], asked: Asked) -> Predictor:
+    asked.refuse(ckpt, "a baseline has no context and no thresholds")
+    choose("baseline", name, (*BASELINES, *KEYHOLES))
+    make = keyhole(name) if name in KEYHOLES else baseline(name, episodes)
+
+    def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        for episode in episodes:
+            begin = time.perf_counter()
+            record = make(episode)
+            yield episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
+
+    return Predictor(ckpt, ckpt, Knobs(), predict)

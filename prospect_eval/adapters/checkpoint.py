@@ -19,7 +19,7 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, vision_digest
 from prospect_core.errors import DataError
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.records import Knobs
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream import SPAN
@@ -29,7 +29,7 @@ from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.teacher import ForcedTurn, teacher_forced
 from prospect_core.stream.together import Together
 from prospect_core.timeline import Episode
-from prospect_eval.adapters import Prediction
+from prospect_eval.adapters import Asked, Prediction, Predictor
 
 
 class CheckpointModel:
@@ -78,3 +78,22 @@ class CheckpointModel:
         if isinstance(found, DataError):
             raise found
         return torch.from_numpy(found).to(self.model.device)
+
+
+def open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
+    """A checkpoint folder or a shipped name. Thresholds default to the checkpoint's own."""
+
+    def knobs(config: Any) -> Knobs:
+        speaking, update = asked.speaking_threshold, asked.update_threshold
+        return Knobs(
+            asked.strategy,
+            asked.budget,
+            config.speaking_threshold if speaking is None else speaking,
+            config.update_threshold if update is None else update,
+        )
+
+    model = CheckpointModel(ckpt, data, knobs, asked.device, asked.streams)
+    given = (asked.speaking_threshold, asked.update_threshold) != (None, None)
+    source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
+    digest = checkpoint_digest(find_checkpoint(ckpt))
+    return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency)

@@ -33,6 +33,23 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--timeout and --key-variable: the same for every command that asks an endpoint."""
+    for option in reversed(
+        (
+            click.option(
+                "--timeout", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds for a reply."
+            ),
+            click.option(
+                "--key-variable", default="OPENAI_API_KEY", show_default=True,
+                help="Environment variable of the endpoint's key.",
+            ),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 class Thresholds(click.ParamType):
     """Numbers in 0..1 with commas between."""
 

@@ -14,13 +14,15 @@ import click
 from prospect_core.errors import DataError, UserError
 from prospect_core.stream import STREAMS
 from prospect_core.terminal import progress_bar
-from prospect_eval.cli.options import Thresholds, data_options, open_source
+from prospect_eval.cli.options import Thresholds, data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 from prospect_eval.cli.tables import print_curves
 
 
 @click.command()
-@click.option("--ckpt", required=True, help="A checkpoint folder, a shipped name, or baseline:NAME.")
+@click.option(
+    "--ckpt", required=True, help="A checkpoint folder, a shipped name, baseline:NAME, hf:NAME or endpoint:MODEL."
+)
 @data_options
 @click.option("--strategy", default="none", show_default=True, help="What to do when the context reaches its budget.")
 @click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
@@ -35,6 +37,8 @@ from prospect_eval.cli.tables import print_curves
     show_default=True,
     help="Episodes replayed at once; changes no number.",
 )
+@click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
+@endpoint_options
 @click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 def run(
@@ -51,11 +55,14 @@ def run(
     output: Path | None,
     on_error: str,
     streams: int,
+    endpoint: str | None,
+    timeout: float,
+    key_variable: str,
     teacher_forced: bool,
     latency: int | None,
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
-    from prospect_eval.adapters import open_predictor
+    from prospect_eval.adapters import Asked, open_predictor
     from prospect_eval.latency import read_latency, store_latency
     from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
@@ -64,11 +71,12 @@ def run(
     split = split or "test"
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
-    predictor = open_predictor(
-        ckpt, dataset, episodes, strategy, budget, speaking_threshold, update_threshold, device, streams
+    asked = Asked(
+        strategy, budget, speaking_threshold, update_threshold, device, streams, endpoint, timeout, key_variable
     )
-    for option, asked in (("--teacher-forced", teacher_forced), ("--latency", latency)):
-        if asked:
+    predictor = open_predictor(ckpt, dataset, episodes, asked)
+    for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
+        if wanted:
             require_own_model(predictor, option)
     knobs = predictor.knobs
     config = RunConfig(
@@ -97,7 +105,7 @@ def run(
 
 
 def _run_name(ckpt: str, data: str, strategy: str, budget: int | None) -> str:
-    base = ckpt.replace("baseline:", "baseline-") if ckpt.startswith("baseline:") else Path(ckpt).name
+    base = Path(ckpt.replace(":", "-")).name
     return "-".join([base, data, strategy, *([str(budget)] if budget else [])])
 
 
@@ -163,7 +171,7 @@ def _closed_loop(
     limit: int | None,
     device: str,
 ) -> dict[str, Any]:
-    from prospect_eval.adapters import Predictor, open_predictor
+    from prospect_eval.adapters import Asked, Predictor, open_predictor
     from prospect_eval.metrics import all_metrics
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, select
@@ -175,7 +183,7 @@ def _closed_loop(
 
     def open_at(knob: str, threshold: float) -> tuple[Predictor, RunConfig]:
         speaking, update = (threshold, None) if knob == "speaking" else (None, threshold)
-        predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
+        predictor = open_predictor(ckpt, dataset, episodes, Asked("none", None, speaking, update, device))
         config = RunConfig(
             ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
             predictor.thresholds_from,
@@ -199,7 +207,7 @@ def calibrate(
     from prospect_core.model.checkpoint import find_checkpoint
     from prospect_core.train.validation import settle, stored_thresholds
     from prospect_eval import thresholds
-    from prospect_eval.adapters import open_predictor
+    from prospect_eval.adapters import Asked, open_predictor
     from prospect_eval.run import select
 
     split = split or "val"
@@ -212,7 +220,7 @@ def calibrate(
     episodes = select(dataset, split, limit)
 
     def replay_all(speaking: float, update: float) -> list[Any]:
-        predictor = open_predictor(ckpt, dataset, episodes, "none", None, speaking, update, device)
+        predictor = open_predictor(ckpt, dataset, episodes, Asked("none", None, speaking, update, device))
         records = []
         with progress_bar("replay") as advance:
             for done, (_, result) in enumerate(predictor.predict(episodes), 1):
@@ -222,7 +230,7 @@ def calibrate(
                 advance(done, len(episodes))
         return records
 
-    first = open_predictor(ckpt, dataset, episodes, "none", None).knobs
+    first = open_predictor(ckpt, dataset, episodes, Asked(device=device)).knobs
     speaking, update = settle(
         lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
     )

@@ -11,7 +11,7 @@ import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import progress_bar
-from prospect_eval.cli.options import open_source
+from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import print_differences, print_front, print_judge, print_scores
 
 
@@ -96,9 +96,8 @@ def front(runs: tuple[Path, ...], quality: str, output: Path | None) -> None:
 @click.option("--model", required=True, help="The judge's name there.")
 @click.option("--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Judgements of a dialogue.")
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions open at once.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds for a reply.")
+@endpoint_options
 @click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
-@click.option("--key-variable", default="OPENAI_API_KEY", show_default=True, help="Environment variable of the key.")
 def judge(
     folder: Path,
     endpoint: str,
@@ -111,7 +110,7 @@ def judge(
 ) -> None:
     """Have a language model judge the dialogues of a run: judge.json beside its scores.
 
-    Sends the dialogues to the endpoint. No other command touches a network.
+    Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
     """
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.endpoint import Endpoint

@@ -1,0 +1,60 @@
+"""A vision chat model behind an OpenAI-compatible endpoint, as a stream.
+
+    prospect-eval run --ckpt endpoint:my-model --endpoint http://127.0.0.1:8000/v1 --data my-videos --streams 4
+
+Each frame is one request with the last `FRAMES_SHOWN` pictures and all that was said; ``--streams`` bounds how many are
+under way at once. Needs the extra ``endpoint``. Sends pictures and dialogue to that address, and nothing elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.records import Knobs
+from prospect_eval.adapters import Asked, Predictor
+from prospect_eval.adapters.chat import Answer, ChatStream
+from prospect_eval.adapters.streams import predictor
+from prospect_eval.endpoint import Endpoint
+
+#: pictures that a request shows; their side in pixels; and the longest reply in tokens
+FRAMES_SHOWN, PICTURE_SIZE, REPLY_TOKENS = 16, 384, 128
+
+
+class EndpointStream(ChatStream):
+    """One stream to an endpoint; streams may share it."""
+
+    def __init__(self, endpoint: Endpoint, frames_shown: int | None = FRAMES_SHOWN) -> None:
+        super().__init__(frames_shown)
+        self.endpoint = endpoint
+
+    def answer(self, messages: list[dict[str, Any]]) -> Answer:
+        """Greedy, as far as the server allows that."""
+        told = [{**message, "content": [_told(part) for part in message["content"]]} for message in messages]
+        return Answer(self.endpoint.complete(told, 0.0, 1.0, REPLY_TOKENS).strip())
+
+
+def _told(part: dict[str, Any]) -> dict[str, Any]:
+    return part if part["type"] == "text" else {"type": "image_url", "image_url": {"url": data_url(part["image"])}}
+
+
+def data_url(picture: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 as a JPEG data URL."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def open_chat_endpoint(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
+    """The model of that name at ``--endpoint``."""
+    asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
+    assert asked.endpoint is not None
+    endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s)
+    digest = f"{asked.endpoint} {name}"
+    return predictor(ckpt, digest, lambda: EndpointStream(endpoint), data, PICTURE_SIZE, Knobs(), at_once=asked.streams)

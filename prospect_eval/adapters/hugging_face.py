@@ -1,0 +1,113 @@
+"""A plain Hugging Face image-text model as a stream: it re-reads its whole history at every decision.
+
+    prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos --limit 1
+
+Any model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load, with a chat template; what its processor needs
+must be installed (the extra ``hf`` holds what SmolVLM2's does). Nothing is kept between frames, so an hour costs far more
+than an hour: it is the slow reference that streaming is measured against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import torch
+from PIL import Image
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.errors import DataError, UserError
+from prospect_core.records import Knobs
+from prospect_eval.adapters import Asked, Predictor
+from prospect_eval.adapters.chat import SILENT, Answer, ChatStream
+from prospect_eval.adapters.streams import predictor
+
+#: the longest reply in tokens; the side of pictures where the model names none
+REPLY_TOKENS, PICTURE_SIZE = 128, 384
+
+
+class RereadingStream(ChatStream):
+    """Speaks when the first token of its answer is, with ``threshold`` or more, another than that of silence."""
+
+    def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
+        super().__init__(frames_shown)
+        self.model, self.processor, self.threshold = model, processor, threshold
+        tokenizer = processor.tokenizer
+        # with and without a blank before it, as the template leaves it
+        words = [tokenizer(word, add_special_tokens=False).input_ids for word in (SILENT, f" {SILENT}")]
+        self._silence = sorted({ids[0] for ids in words})
+
+    @torch.no_grad()
+    def answer(self, messages: list[dict[str, Any]]) -> Answer:
+        """One forward over everything, and, when it speaks, greedy decoding."""
+        inputs = self._inputs(messages)
+        context = inputs["input_ids"].shape[1]
+        probs = self.model(**inputs, logits_to_keep=1).logits[0, -1].float().softmax(-1)
+        speaking = 1.0 - float(probs[self._silence].sum())
+        if speaking < self.threshold:
+            return Answer(SILENT, speaking, context)
+        written = self.model.generate(
+            **inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, begin_suppress_tokens=self._silence
+        )[0, context:]
+        said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
+        cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self._ends()
+        return Answer(said.strip(), speaking, context, len(written), cut)
+
+    def _ends(self) -> list[int]:
+        ends = self.model.generation_config.eos_token_id
+        return ends if isinstance(ends, list) else [ends]
+
+    def _inputs(self, messages: list[dict[str, Any]]) -> Any:
+        chat = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        images = [
+            Image.fromarray(part["image"])
+            for message in messages
+            for part in message["content"]
+            if part["type"] == "image"
+        ]
+        inputs = self.processor(text=[chat], images=[images], return_tensors="pt", add_special_tokens=False)
+        return inputs.to(self.model.device)
+
+
+def load_plain(name: str, device: str) -> tuple[Any, Any]:
+    """(model, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(name)
+        model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
+    except ImportError as error:
+        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect[hf]'`") from None
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from None
+    if not getattr(processor, "chat_template", None):
+        raise DataError(f"--ckpt hf:{name}: its processor has no chat template; an instruction-tuned model is needed")
+    model.eval()
+    return model.to(torch.device(device)), processor
+
+
+def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
+    """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
+    asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True)
+    model, processor = load_plain(name, asked.device)
+    threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
+    vision = getattr(model.config, "vision_config", None)
+    size = getattr(vision, "image_size", None) or PICTURE_SIZE
+    return predictor(
+        ckpt, weights_digest(model), partial(RereadingStream, model, processor, threshold), data, size,
+        Knobs(speaking_threshold=threshold),
+    )  # fmt: skip
+
+
+def weights_digest(model: Any) -> str:
+    """sha256 over all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
