@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def world(tmp_path_factory):
     from prospect_core.workbench.generate import generate
 
     return generate(tmp_path_factory.mktemp("world") / "set", 7, {"train": 2, "val": 1, "test": 2})
+
+
+@pytest.fixture(scope="session")
+def short_world(world, tmp_path_factory):
+    """The same videos, of each test episode the first half minute."""
+    from prospect_core.data.dataset import write_dataset
+
+    root = tmp_path_factory.mktemp("short") / "set"
+    shutil.copytree(world.root, root)
+    splits = {
+        split: [e.window(e.start_frame, e.start_frame + 60) for e in world.episodes(split)] for split in world.splits
+    }
+    return write_dataset(root, "short", "1", 2, splits)
 
 
 @pytest.fixture(scope="session")

@@ -140,8 +140,8 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     assert first.text == read_answer(words.strip())[0]
 
 
-def test_a_plain_model_runs_by_its_name(plain, world, tmp_path, capsys):
-    given = ("run", "--ckpt", f"hf:{plain}", "--data", world.root, "--limit", 1, "--speaking-threshold", 1)
+def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", f"hf:{plain}", "--data", short_world.root, "--limit", 1, "--speaking-threshold", 1)
     # a short video: every frame costs a forward over all before it
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
@@ -152,13 +152,13 @@ def test_a_plain_model_runs_by_its_name(plain, world, tmp_path, capsys):
     capsys.readouterr()
     assert evaluate(*given, "--output", tmp_path / "b", "--strategy", "drop_all", "--budget", 900) == 2
     assert "would ignore --strategy, --budget" in one_line(capsys)
-    assert evaluate("run", "--ckpt", f"hf:{tmp_path}", "--data", world.root, "--output", tmp_path / "c") == 3
+    assert evaluate("run", "--ckpt", f"hf:{tmp_path}", "--data", short_world.root, "--output", tmp_path / "c") == 3
     assert "cannot be loaded" in one_line(capsys)
-    assert evaluate("run", "--ckpt", "hf:x", "--endpoint", "http://127.0.0.1:1", "--data", world.root) == 2
+    assert evaluate("run", "--ckpt", "hf:x", "--endpoint", "http://127.0.0.1:1", "--data", short_world.root) == 2
     assert "go together" in one_line(capsys)
 
 
-def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(world, tmp_path, capsys, monkeypatch):
+def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     under_way, most, lock = [], [], threading.Lock()
@@ -176,7 +176,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(world, tmp_path
 
     out = tmp_path / "run"
     with server(answer) as (url, asked):
-        given = ("run", "--ckpt", "endpoint:tiny", "--data", world.root, "--limit", 3, "--output", out)
+        given = ("run", "--ckpt", "endpoint:tiny", "--data", short_world.root, "--limit", 3, "--output", out)
         assert evaluate(*given, "--endpoint", url, "--streams", 2) == 0
         assert max(most) == 2
         frames = [json.loads(p.read_text())["episode"] for p in (out / "episodes").iterdir()]
@@ -196,11 +196,11 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(world, tmp_path
     metrics = json.loads((out / "metrics.json").read_text())["metrics"]
     assert metrics["speaking_ap"]["status"] == "undefined"
     capsys.readouterr()
-    assert evaluate("run", "--ckpt", "endpoint:tiny", "--data", world.root, "--output", tmp_path / "b") == 2
+    assert evaluate("run", "--ckpt", "endpoint:tiny", "--data", short_world.root, "--output", tmp_path / "b") == 2
     assert "go together" in one_line(capsys)
 
 
-def test_a_server_that_breaks_fails_its_episode_alone(world, tmp_path, capsys, monkeypatch):
+def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     broken = []
 
@@ -219,7 +219,7 @@ def test_a_server_that_breaks_fails_its_episode_alone(world, tmp_path, capsys, m
             "--endpoint",
             url,
             "--data",
-            world.root,
+            short_world.root,
             "--limit",
             2,
             "--output",

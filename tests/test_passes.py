@@ -170,9 +170,9 @@ def test_nothing_is_known_of_latency_after_a_replay():
     assert timing_metrics([("v", latency([0.1]))])["time_to_first_token_ms"]["reason"] == "the model never spoke"
 
 
-def test_a_run_takes_both_passes_beside_its_replay_and_keeps_them(checkpoint, world, tmp_path, capsys):
+def test_a_run_takes_both_passes_beside_its_replay_and_keeps_them(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
-    given = ("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out)
+    given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out)
     assert evaluate(*given) == 0
     before = (out / "metrics.json").read_bytes()
     timings = json.loads((out / "timings.json").read_text())
@@ -193,6 +193,6 @@ def test_a_run_takes_both_passes_beside_its_replay_and_keeps_them(checkpoint, wo
     assert (out / "teacher_forced.json").stat().st_size == stamp
     assert json.loads((out / "timings.json").read_text())["metrics"] == timings["metrics"]
     capsys.readouterr()
-    args = ("run", "--ckpt", "baseline:oracle", "--data", world.root, "--output", tmp_path / "b", "--latency", 1)
+    args = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "b", "--latency", 1)
     assert evaluate(*args) == 2
     assert "no checkpoint" in one_line(capsys)

@@ -34,11 +34,11 @@ def one_line(capsys):
     return lines[0]
 
 
-def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, tmp_path, monkeypatch, capsys):
     # no features from other tests: this one asks where the time of decoding went
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
-    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
     assert capsys.readouterr().out.rstrip().endswith(str(out / "report.html"))
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["schema"] == 1
@@ -59,7 +59,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, world, tmp_pat
     assert len(records) == 2
     assert all(len(r.speaking_prob) == r.episode.num_frames for r in records)
     config = json.loads((out / "run.json").read_text())
-    assert config["config"]["data_digest"] == world.digest
+    assert config["config"]["data_digest"] == short_world.digest
     assert config["environment"]["versions"]["torch"]
     timings = json.loads((out / "timings.json").read_text())["episodes"]
     assert set(timings) == {r.episode.id for r in records}
@@ -81,9 +81,9 @@ def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     assert record.compressions
 
 
-def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, world, tmp_path, capsys):
+def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, short_world, tmp_path, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    args = ["run", "--ckpt", checkpoint, "--data", world.root, "--limit", 3, "--output"]
+    args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 3, "--output"]
     assert evaluate(*args, whole) == 0
     shutil.copytree(whole, cut)
     files = sorted((cut / "episodes").iterdir())
@@ -101,9 +101,11 @@ def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, worl
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(checkpoint, world, tmp_path, capsys):
+def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(
+    checkpoint, short_world, tmp_path, capsys
+):
     out = tmp_path / "run"
-    args = ["run", "--data", world.root, "--limit", 1, "--output", out]
+    args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
     assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
     capsys.readouterr()
     assert evaluate(*args, "--ckpt", "baseline:silent") == 2
@@ -112,17 +114,17 @@ def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(c
     assert (out / "metrics.json").is_file()
 
 
-def test_a_refused_run_leaves_the_finished_one_finished(world, tmp_path, capsys):
+def test_a_refused_run_leaves_the_finished_one_finished(short_world, tmp_path, capsys):
     out = tmp_path / "run"
-    args = ["run", "--data", world.root, "--limit", 1, "--output", out]
+    args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
     assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
     assert evaluate(*args, "--ckpt", "baseline:silent") == 2
     assert (out / "DONE.json").is_file()
 
 
-def test_a_folder_that_is_no_run_is_left_alone(world, tmp_path, capsys):
+def test_a_folder_that_is_no_run_is_left_alone(short_world, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("x")
-    assert evaluate("run", "--ckpt", "baseline:silent", "--data", world.root, "--output", tmp_path) == 2
+    assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path) == 2
     assert "is not a run folder" in one_line(capsys)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
@@ -146,10 +148,10 @@ def test_a_real_row_of_the_origin_without_its_frames(checkpoint, shared_data, tm
     assert "_mono10bit.arrow: no such file" in one_line(capsys)
 
 
-def test_skipped_episodes_are_counted_and_shown(checkpoint, world, tmp_path, capsys):
+def test_skipped_episodes_are_counted_and_shown(checkpoint, short_world, tmp_path, capsys):
     data = tmp_path / "data"
-    shutil.copytree(world.root, data)
-    videos = sorted({e.video for e in world.episodes("test")})
+    shutil.copytree(short_world.root, data)
+    videos = sorted({e.video for e in short_world.episodes("test")})
     (data / videos[0]).write_bytes(b"broken")
     out = tmp_path / "run"
     args = ["run", "--ckpt", checkpoint, "--data", data, "--output", out]
@@ -164,10 +166,10 @@ def test_skipped_episodes_are_counted_and_shown(checkpoint, world, tmp_path, cap
     assert "not a readable video" in page
 
 
-def test_when_everything_failed_the_run_has_failed(checkpoint, world, tmp_path, capsys):
+def test_when_everything_failed_the_run_has_failed(checkpoint, short_world, tmp_path, capsys):
     data = tmp_path / "data"
-    shutil.copytree(world.root, data)
-    for video in {e.video for e in world.episodes("test")}:
+    shutil.copytree(short_world.root, data)
+    for video in {e.video for e in short_world.episodes("test")}:
         (data / video).unlink()
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", data, "--output", out, "--on-error", "skip") == 3
@@ -192,9 +194,9 @@ def test_when_everything_failed_the_run_has_failed(checkpoint, world, tmp_path, 
         (["--ckpt", "CKPT", "--strategy", "drop_all", "--budget", "99"], 2, "tokens are needed"),
     ],
 )
-def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, world, tmp_path, capsys):
+def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, short_world, tmp_path, capsys):
     args = [str(checkpoint) if a == "CKPT" else a for a in args]
-    assert evaluate("run", "--data", world.root, "--output", tmp_path / "run", *args) == code
+    assert evaluate("run", "--data", short_world.root, "--output", tmp_path / "run", *args) == code
     line = one_line(capsys)
     assert message in line
 
@@ -206,9 +208,9 @@ def test_data_or_suite_must_be_given_and_be_known(capsys):
     assert "did you mean 'workbench'" in one_line(capsys)
 
 
-def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, world, tmp_path, capsys):
+def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, short_world, tmp_path, capsys):
     edit_json(checkpoint / "config.json", trained_steps=0)
-    args = ["run", "--ckpt", checkpoint, "--data", world.root, "--output", tmp_path / "run"]
+    args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
     assert evaluate(*args) == 3
     assert "was never trained" in one_line(capsys)
     edit_json(checkpoint / "config.json", trained_steps=5, state_head_size=32)
@@ -218,9 +220,9 @@ def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, world
 
 
 @pytest.mark.parametrize("left", [None, "broken"])
-def test_a_finished_run_whose_timings_are_lost_goes_on(world, tmp_path, left):
+def test_a_finished_run_whose_timings_are_lost_goes_on(short_world, tmp_path, left):
     """No score hangs on them; the latency that is not there was once looked for in a file that is not there."""
-    args = ("run", "--ckpt", "baseline:silent", "--data", world.root, "--output", tmp_path / "run")
+    args = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "run")
     assert evaluate(*args) == 0
     timings = tmp_path / "run" / "timings.json"
     timings.unlink() if left is None else timings.write_text(left)
@@ -228,9 +230,9 @@ def test_a_finished_run_whose_timings_are_lost_goes_on(world, tmp_path, left):
     assert json.loads(timings.read_text())["metrics"]["ms_per_frame_p50"]["status"] == "undefined"
 
 
-def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, world, tmp_path, capsys):
+def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
-    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, "--limit", 2, "--output", out) == 0
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
     before = (out / "metrics.json").read_bytes()
     shutil.rmtree(checkpoint)
     assert evaluate("score", out) == 0

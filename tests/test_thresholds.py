@@ -81,9 +81,9 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     assert "no probabilities" in capsys.readouterr().err
 
 
-def test_a_closed_loop_sweep_replays_at_every_threshold_and_goes_on(checkpoint, world, tmp_path, capsys):
+def test_a_closed_loop_sweep_replays_at_every_threshold_and_goes_on(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "sweep"
-    given = ("sweep", "--closed-loop", "--ckpt", checkpoint, "--data", world.root, "--limit", 1, "--output", out)
+    given = ("sweep", "--closed-loop", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--output", out)
     assert evaluate(*given, "--speaking", "0,1", "--update", "1") == 0
     stored = json.loads((out / "thresholds.json").read_text())
     assert (stored["loop"], stored["split"]) == ("closed", "val")
@@ -111,8 +111,8 @@ def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, wor
     assert (checkpoint / "config.json").read_bytes() == before
 
 
-def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, world, tmp_path):
-    data = ("--ckpt", checkpoint, "--data", world.root, "--limit", 1)
+def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, short_world, tmp_path):
+    data = ("--ckpt", checkpoint, "--data", short_world.root, "--limit", 1)
     assert evaluate("calibrate", *data, "--split", "test", "--force") == 0
     assert json.loads((checkpoint / "config.json").read_text())["thresholds_data"].endswith(" forced")
     assert evaluate("run", *data, "--output", tmp_path / "run") == 0
