@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow bench-training bench-world bench-metrics lint clean
+.PHONY: setup eval test test-slow bench-training bench-world bench-metrics bench-streaming lint clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ bench-world: $(READY)
 # how fast metrics are, and how often their intervals cover the truth; last line: one JSON object
 bench-metrics: $(READY)
 	$(BIN)/python benchmarks/metrics.py --output reports/metrics/metrics.json
+
+# how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
+bench-streaming: $(READY)
+	$(BIN)/python -m benchmarks.streaming --output reports/streaming/streaming.json
 
 lint: $(READY)
 	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks

@@ -24,6 +24,7 @@ from prospect_core.timeline import exact
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
 
 #: pictures larger than this on either side are refused before they are scaled
 MAX_SIDE = 16384
@@ -67,25 +68,36 @@ class VideoFile:
         import av
 
         container, stream = self._open()
-        end = Fraction(0)
         with container:
             base = stream.time_base
-            usual = 1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)
-            pictures = 0
+            # in ticks of the time base
+            usual = (1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)) / base
+            pictures, last = 0, Fraction(0)
             try:
                 for packet in container.demux(stream):
                     if packet.pts is not None:
-                        shown = Fraction(packet.duration) * base if packet.duration else usual
-                        end = max(end, Fraction(packet.pts) * base + shown)
+                        last = max(last, packet.pts + (packet.duration or usual))
                         pictures += 1
             except (av.error.FFmpegError, OSError) as error:
-                raise DataError(f"{self.path}: breaks off at {float(end):.2f} s ({_reason(error)})") from None
+                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from None
         if not pictures:
             raise DataError(f"{self.path}: holds no picture with a timestamp")
-        return end
+        return last * base
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
         """Frames ``start .. end - 1``; asking beyond the video's end is a `DataError`."""
+        import av
+
+        # one for all pictures: a picture's own sets itself up anew for each
+        reformatter = av.video.reformatter.VideoReformatter()
+        for number, picture in enumerate(self.pictures(start, end), start):
+            try:
+                yield self._scale(picture, reformatter)
+            except (av.error.FFmpegError, ValueError) as error:
+                raise DataError(f"{self.path}: frame {number} cannot be scaled ({_reason(error)})") from None
+
+    def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
+        """The decoded pictures that are frames ``start .. end - 1``, as the file holds them."""
         import av
 
         if end > self.num_frames:
@@ -95,15 +107,17 @@ class VideoFile:
             )
         container, stream = self._open()
         wanted, shown = start, None
+        # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
+        above, below = (stream.time_base * self.fps).as_integer_ratio()
         with container:
             try:
                 for picture in container.decode(stream):
                     if picture.pts is None:
                         continue
-                    time = Fraction(picture.pts) * stream.time_base
+                    due = picture.pts * above
                     # everything due before this picture shows the one before it
-                    while wanted < end and shown is not None and Fraction(wanted) / self.fps < time:
-                        yield self._scale(shown)
+                    while wanted < end and shown is not None and wanted * below < due:
+                        yield shown
                         wanted += 1
                     if wanted >= end:
                         return
@@ -115,13 +129,15 @@ class VideoFile:
             if shown is None:
                 raise DataError(f"{self.path}: no picture could be decoded")
             for _ in range(wanted, end):
-                yield self._scale(shown)
+                yield shown
 
-    def _scale(self, picture: VideoFrame) -> np.ndarray:
+    def _scale(self, picture: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
         if max(picture.width, picture.height) > MAX_SIDE:
             raise DataError(f"{self.path}: {picture.width} x {picture.height} pictures; at most {MAX_SIDE} a side")
         width, height = _cover(picture.width, picture.height, self.size)
-        array = picture.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
+        # threads for a picture this small cost more than they save
+        scaled = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1)
+        array = scaled.to_ndarray()
         turns = round((picture.rotation or 0) / 90) % 4
         return _middle(np.rot90(array, turns) if turns else array, self.size)
 

@@ -1,0 +1,337 @@
+"""How fast recorded episodes are replayed with the plain loop's predictions, and whether the cost of a stream stays flat.
+
+    make bench-streaming
+
+* Replay: in each round the same test videos go through the plain loop (one frame decoded, encoded and read at a time, one
+  token said at a time) and through the fast replay with an empty feature cache, under five strategies; ratios are of wall
+  seconds within a round, medians over the rounds. Videos are decoded on both sides.
+* Lower bound: decoding, vision in batches and one teacher-forced forward an episode, nothing said.
+* Re-reading: the same backbone as a plain Hugging Face model that reads its whole history at every decision. Its threshold
+  keeps it silent, which flatters it.
+* Flatness: one test video's features over and over for an hour of stream, with its user turns; ms/frame over whole
+  compression cycles, the last ten minutes of video against the first ten after the first compression.
+* Decoding: pictures by timestamp against a bare PyAV loop over the same files, which decodes and scales nothing; and
+  beside it, frames as the model gets them, scaled.
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from benchmarks.plain import write_plain
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frames import encode_video
+from prospect_core.data.video import VideoFile
+from prospect_core.errors import DataError
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.sequence import SequenceBuilder
+from prospect_core.stream import SPAN
+from prospect_core.stream.replay import replay, speculate
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.strategies import BUILT_IN
+from prospect_core.timeline import Episode
+from prospect_eval.adapters.checkpoint import CheckpointModel
+from prospect_eval.adapters.hugging_face import RereadingStream, load_plain
+from prospect_eval.suites import PREFIX, open_data
+
+SHIPPED = "workbench-tiny"
+SWEEP = ("none", "drop_middle", "keydiff", "summarize_with_dst", "dst_refresh")
+LONG, FPS = 200, 2
+
+
+def knobs_of(config: Any, name: str, budget: int) -> Knobs:
+    """The checkpoint's thresholds; the budget for all strategies that take one."""
+    return Knobs(name, None if name == "none" else budget, config.speaking_threshold, config.update_threshold)
+
+
+class Bench:
+    """The model, the videos, and one budget that fits every strategy and task."""
+
+    def __init__(self, ckpt: str, data: Dataset, episodes: Sequence[Episode], cache: Path, streams: int) -> None:
+        self.data, self.episodes, self.cache = data, episodes, cache
+        os.environ["XDG_CACHE_HOME"] = str(cache)
+        self.model, self.tokenizer = load_checkpoint(ckpt)
+        needed = []
+        for strategy in BUILT_IN:
+            runner = VLMStreamRunner(
+                self.model, self.tokenizer, Knobs(strategy.name, 10**6 if strategy.limited else None)
+            )
+            needed += [runner.least_budget(episode.task) for episode in episodes if strategy.limited]
+        self.budget = max(needed)
+        self.fast = {
+            name: CheckpointModel(ckpt, data, lambda c, name=name: knobs_of(c, name, self.budget), "cpu", streams)
+            for name in SWEEP
+        }
+
+    def plain_loop(self, name: str) -> tuple[float, dict[str, EpisodeRecord]]:
+        """(seconds, records) of one frame, and one token, at a time."""
+        knobs = knobs_of(self.model.config, name, self.budget)
+        runner = VLMStreamRunner(self.model, self.tokenizer, knobs, draft=0)
+        begin, records = time.perf_counter(), {}
+        for episode in self.episodes:
+            source = self.data.frame_source(episode, self.model.config.image_size)
+            frames = source.frames(episode.start_frame, episode.end_frame)
+            records[episode.id] = replay(runner, episode, frames, knobs, "x", longest_span=1)[0]
+        return time.perf_counter() - begin, records
+
+    def fast_replay(self, name: str, episodes: Sequence[Episode]) -> tuple[float, dict[str, EpisodeRecord]]:
+        """(seconds, records) as `prospect-eval run` replays them, with the features that are on disk."""
+        begin, records = time.perf_counter(), {}
+        for episode, result in self.fast[name].predict(episodes):
+            if isinstance(result, DataError):
+                raise result
+            records[episode.id] = replace(result[0], model="x")
+        return time.perf_counter() - begin, records
+
+    def forget_features(self) -> None:
+        """Have the next replay decode and encode."""
+        shutil.rmtree(self.cache / "prospect" / "features", ignore_errors=True)
+
+    def bound(self) -> float:
+        """Seconds of decoding, batched vision and one forward an episode."""
+        builder = SequenceBuilder(self.tokenizer, self.model.config.tokens_per_frame, self.model.config.max_user_tokens)
+        sequences = [builder.window(episode) for episode in self.episodes]
+        begin = time.perf_counter()
+        with torch.no_grad():
+            for episode, sequence in zip(self.episodes, sequences, strict=True):
+                source = self.data.frame_source(episode, self.model.config.image_size)
+                features = encode_video(self.model, source, episode.start_frame, episode.end_frame)
+                self.model.read(self.model.joint_embed(torch.tensor([sequence.ids]), features))
+        return time.perf_counter() - begin
+
+
+def same(one: dict[str, EpisodeRecord], other: dict[str, EpisodeRecord]) -> bool:
+    """Whether utterances, transitions, refusals, compressions and cache sizes are equal, and probabilities to 1e-4."""
+    blank: dict[str, Any] = {"speaking_prob": (), "update_prob": (), "state_probs": ()}
+    if {k: replace(r, **blank) for k, r in one.items()} != {k: replace(r, **blank) for k, r in other.items()}:
+        return False
+    return all(
+        np.allclose(getattr(record, part), getattr(other[key], part), atol=1e-4, rtol=0)
+        for key, record in one.items()
+        for part in blank
+    )
+
+
+def replays(bench: Bench, rounds: int) -> dict[str, Any]:
+    """Plain and fast, alternating; the figures of replay."""
+    ratios: dict[str, list[float]] = {"speedup_vs_plain": [], "sweep_speedup_vs_plain": [], "ratio_to_bound": []}
+    equal, decoded, seconds = True, [], []
+    frames = VideoFile.frames
+
+    def counted(source: VideoFile, start: int, end: int) -> Iterator[np.ndarray]:
+        decoded.append(source.path)
+        return frames(source, start, end)
+
+    for number in range(rounds):
+        plain = {name: bench.plain_loop(name) for name in SWEEP}
+        bench.forget_features()
+        VideoFile.frames = counted  # type: ignore[method-assign]
+        fast = {name: bench.fast_replay(name, bench.episodes) for name in SWEEP}
+        VideoFile.frames = frames  # type: ignore[method-assign]
+        bound = bench.bound()
+        equal = equal and all(same(plain[name][1], fast[name][1]) for name in SWEEP)
+        ratios["speedup_vs_plain"].append(plain["none"][0] / fast["none"][0])
+        ratios["sweep_speedup_vs_plain"].append(sum(s for s, _ in plain.values()) / sum(s for s, _ in fast.values()))
+        ratios["ratio_to_bound"].append(fast["none"][0] / bound)
+        seconds.append(
+            {
+                "plain": {name: round(s, 2) for name, (s, _) in plain.items()},
+                "fast": {name: round(s, 2) for name, (s, _) in fast.items()},
+                "bound": round(bound, 2),
+            }
+        )
+        print(f"round {number + 1}: {seconds[-1]}, equal: {equal}", flush=True)
+    videos = {episode.video for episode in bench.episodes}
+    compressions = {name: sum(len(r.compressions) for r in fast[name][1].values()) for name in SWEEP}
+    return {
+        **{key: round(statistics.median(values), 2) for key, values in ratios.items()},
+        "same_predictions": equal,
+        "encodes_per_video": round(len(decoded) / rounds / len(videos), 4),
+        "details": {"rounds": seconds, "ratios": ratios, "compressions": compressions, "budget": bench.budget,
+                    "episodes": len(bench.episodes), "videos": len(videos),
+                    "frames": sum(e.num_frames for e in bench.episodes)},
+    }  # fmt: skip
+
+
+def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
+    """One long episode: re-read at every decision, and replayed alone."""
+    episode = min((e for e in bench.episodes if e.num_frames >= LONG), key=lambda e: e.num_frames)
+    write_plain(*load_checkpoint(SHIPPED), folder)
+    stream = RereadingStream(*load_plain(str(folder), "cpu"), threshold=1.01)
+    size = bench.model.config.image_size
+    ratios, seconds = [], []
+    for number in range(rounds):
+        begin = time.perf_counter()
+        frames = bench.data.frame_source(episode, size).frames(episode.start_frame, episode.end_frame)
+        replay(stream, episode, frames, Knobs(), "x")
+        slow = time.perf_counter() - begin
+        bench.forget_features()
+        quick = bench.fast_replay("none", [episode])[0]
+        ratios.append(slow / quick)
+        seconds.append([round(slow, 2), round(quick, 2)])
+        print(f"re-reading, round {number + 1}: {slow:.1f} s against {quick:.1f} s", flush=True)
+    details = {"frames": episode.num_frames, "seconds": seconds, "ratios": ratios}
+    return {"speedup_vs_reread": round(statistics.median(ratios), 1), "reread": details}
+
+
+def flatness(bench: Bench, hours: float) -> dict[str, Any]:
+    """Every budgeted strategy over one video's features, again and again."""
+    episode = bench.episodes[0]
+    source = bench.data.frame_source(episode, bench.model.config.image_size)
+    features = encode_video(bench.model, source, episode.start_frame, episode.end_frame)
+    users = {frame - episode.start_frame + 1: event.text for frame, event in episode.user_turns()}
+    total = int(hours * 3600 * FPS)
+    figures = {}
+    for name in (strategy.name for strategy in BUILT_IN if strategy.limited):
+        runner = VLMStreamRunner(bench.model, bench.tokenizer, knobs_of(bench.model.config, name, bench.budget))
+        runner.reset(episode.task, episode.initial_state, episode.fps)
+        looped = ((features[k % len(features)], users.get(k % len(features))) for k in range(total))
+        figures[name] = _stretch(runner, looped, bench.budget, total)
+        print(f"flatness, {name}: {figures[name]}", flush=True)
+    worst = max((f["late_over_early"] for f in figures.values()), key=lambda ratio: abs(ratio - 1))
+    return {
+        "late_over_early_ms": round(worst, 3),
+        "memory_growth": max(f["memory_growth"] for f in figures.values()),
+        "frames_over_budget": sum(f["frames_over_budget"] for f in figures.values()),
+        "flatness": figures,
+    }
+
+
+def _stretch(runner: VLMStreamRunner, seen: Iterator[Any], budget: int, total: int) -> dict[str, Any]:
+    """An hour's figures: (frames, seconds) of each whole cycle between compressions, memory at both ends."""
+    process = psutil.Process()
+    cycles: list[tuple[int, float]] = []
+    over = begun = 0
+    resident: list[int] = []
+    since = time.perf_counter()
+    for frames, output in enumerate(speculate(runner.advance, seen, SPAN), 1):
+        over += (output.cache_tokens or 0) > budget
+        if output.compression:
+            now = time.perf_counter()
+            cycles.append((frames - begun, now - since))
+            begun, since = frames, now
+            resident.append(process.memory_info().rss)
+    # the first cycle begins with an empty context: it is another thing
+    cycles, resident = cycles[1:], resident[1:]
+    tenth = total / 6
+    early, late = _within(cycles, tenth), _within(cycles[::-1], tenth)
+    part = max(1, len(resident) // 6)
+    before, after = statistics.mean(resident[:part]), statistics.mean(resident[-part:])
+    return {
+        "late_over_early": round(late / early, 4),
+        "ms_per_frame": [round(1000 * early, 3), round(1000 * late, 3)],
+        "memory_growth": round(after / before - 1, 4),
+        "frames_over_budget": over + (runner.peak_tokens > budget),
+        "compressions": len(cycles) + 1,
+        "peak_tokens": runner.peak_tokens,
+    }
+
+
+def _within(cycles: Sequence[tuple[int, float]], frames: float) -> float:
+    """Seconds a frame over the first whole cycles that make up so many frames."""
+    counted = spent = 0.0
+    for length, seconds in cycles:
+        counted, spent = counted + length, spent + seconds
+        if counted >= frames:
+            break
+    return spent / counted
+
+
+def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
+    """Our frames by timestamp against a bare loop over the pictures, the same files."""
+    import av
+
+    files = sorted({bench.data.inside(episode.video) for episode in bench.episodes})[:6]
+
+    def bare() -> None:
+        for file in files:
+            with av.open(str(file)) as container:
+                stream = container.streams.video[0]
+                stream.thread_type = "AUTO"
+                for _ in container.decode(stream):
+                    pass
+
+    def pictures() -> None:
+        for file in files:
+            source = VideoFile(file, FPS, bench.model.config.image_size)
+            for _ in source.pictures(0, source.num_frames):
+                pass
+
+    def scaled() -> None:
+        for file in files:
+            source = VideoFile(file, FPS, bench.model.config.image_size)
+            for _ in source.frames(0, source.num_frames):
+                pass
+
+    ratios = []
+    for _ in range(rounds):
+        alone = _seconds(bare)
+        ratios.append((alone / _seconds(pictures), alone / _seconds(scaled)))
+    decoded, with_scaling = (round(statistics.median(column), 3) for column in zip(*ratios, strict=True))
+    return {"decode_vs_pyav": decoded, "decode_and_scale_vs_pyav": with_scaling}
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--streams", type=int, default=16)
+    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--only", choices=("replay", "reread", "flatness", "decoding"))
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_core.terminal import quiet_transformers
+    from prospect_eval.provenance import environment
+
+    quiet_transformers()
+    data = open_data(f"{PREFIX}workbench", "test")
+    long = sorted((e for e in data.episodes("test") if e.num_frames >= LONG), key=lambda e: (e.video, e.id))
+    parts: dict[str, Callable[[], dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(SHIPPED, data, long[: options.episodes], Path(folder) / "cache", options.streams)
+        parts["replay"] = lambda: replays(bench, options.rounds)
+        parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.rounds)
+        parts["flatness"] = lambda: flatness(bench, options.hours)
+        parts["decoding"] = lambda: decoding(bench, options.rounds)
+        result: dict[str, Any] = {}
+        for name, work in parts.items():
+            if options.only in (None, name):
+                result |= work()
+    whole = {
+        "command": "make bench-streaming",
+        "threads": torch.get_num_threads(),
+        **result,
+        "environment": environment(),
+    }
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(options.output, dump(whole, indent=1) + "\n")
+    print(json.dumps({key: value for key, value in result.items() if not isinstance(value, dict)}))
+
+
+if __name__ == "__main__":
+    main()
