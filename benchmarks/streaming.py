@@ -9,7 +9,7 @@
 * Re-reading: the same backbone as a plain Hugging Face model that reads its whole history at every decision. Its threshold
   keeps it silent, which flatters it.
 * Flatness: one test video's features over and over for an hour of stream, with its user turns; ms/frame over whole
-  compression cycles, the last ten minutes of video against the first ten after the first compression.
+  compression cycles in its last ten minutes, in turn with those of a stream that has compressed twice.
 * Decoding: pictures by timestamp against a bare PyAV loop over the same files, which decodes and scales nothing; and
   beside it, frames as the model gets them, scaled.
 
@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -192,18 +193,20 @@ def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def flatness(bench: Bench, hours: float) -> dict[str, Any]:
-    """Every budgeted strategy over one video's features, again and again."""
+    """Every budgeted strategy over one video's features, again and again: an old stream against a young one."""
     episode = bench.episodes[0]
     source = bench.data.frame_source(episode, bench.model.config.image_size)
     features = encode_video(bench.model, source, episode.start_frame, episode.end_frame)
     users = {frame - episode.start_frame + 1: event.text for frame, event in episode.user_turns()}
-    total = int(hours * 3600 * FPS)
-    figures = {}
-    for name in (strategy.name for strategy in BUILT_IN if strategy.limited):
+
+    def stream(name: str) -> Looped:
         runner = VLMStreamRunner(bench.model, bench.tokenizer, knobs_of(bench.model.config, name, bench.budget))
         runner.reset(episode.task, episode.initial_state, episode.fps)
-        looped = ((features[k % len(features)], users.get(k % len(features))) for k in range(total))
-        figures[name] = _stretch(runner, looped, bench.budget, total)
+        return Looped(runner, features, users, bench.budget)
+
+    figures = {}
+    for name in (strategy.name for strategy in BUILT_IN if strategy.limited):
+        figures[name] = _old_and_young(lambda name=name: stream(name), int(hours * 3600 * FPS))  # type: ignore[misc]
         print(f"flatness, {name}: {figures[name]}", flush=True)
     worst = max((f["late_over_early"] for f in figures.values()), key=lambda ratio: abs(ratio - 1))
     return {
@@ -214,44 +217,53 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
     }
 
 
-def _stretch(runner: VLMStreamRunner, seen: Iterator[Any], budget: int, total: int) -> dict[str, Any]:
-    """An hour's figures: (frames, seconds) of each whole cycle between compressions, memory at both ends."""
-    process = psutil.Process()
-    cycles: list[tuple[int, float]] = []
-    over = begun = 0
-    resident: list[int] = []
-    since = time.perf_counter()
-    for frames, output in enumerate(speculate(runner.advance, seen, SPAN), 1):
-        over += (output.cache_tokens or 0) > budget
-        if output.compression:
-            now = time.perf_counter()
-            cycles.append((frames - begun, now - since))
-            begun, since = frames, now
-            resident.append(process.memory_info().rss)
-    # the first cycle begins with an empty context: it is another thing
-    cycles, resident = cycles[1:], resident[1:]
-    tenth = total / 6
-    early, late = _within(cycles, tenth), _within(cycles[::-1], tenth)
-    part = max(1, len(resident) // 6)
-    before, after = statistics.mean(resident[:part]), statistics.mean(resident[-part:])
+class Looped:
+    """A stream that shows the same video for ever, taken cycle by cycle: from one compression to the next."""
+
+    def __init__(self, runner: VLMStreamRunner, features: Any, users: dict[int, str], budget: int) -> None:
+        self.runner, self.budget = runner, budget
+        self.frames = self.compressions = self.over_budget = 0
+        places = (k % len(features) for k in count())
+        self._outputs = speculate(runner.advance, ((features[k], users.get(k)) for k in places), SPAN)
+
+    def cycle(self) -> tuple[int, float]:
+        """(frames, seconds) up to and with the next frame that compresses."""
+        begin, first = time.perf_counter(), self.frames
+        for output in self._outputs:
+            self.frames += 1
+            self.over_budget += (output.cache_tokens or 0) > self.budget
+            if output.compression:
+                self.compressions += 1
+                break
+        return self.frames - first, time.perf_counter() - begin
+
+
+def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
+    """An hour's figures. The old stream's last sixth goes cycle by cycle in turn with a young one that has compressed
+    twice, so that both meet the same moods of the machine."""
+    process, old, young = psutil.Process(), stream(), stream()
+    while old.compressions < 2:
+        old.cycle()
+    begun = process.memory_info().rss
+    while old.frames < total * 5 // 6:
+        old.cycle()
+    grown = process.memory_info().rss / begun - 1
+    while young.compressions < 2:
+        young.cycle()
+    late: list[tuple[int, float]] = []
+    early: list[tuple[int, float]] = []
+    while old.frames < total:
+        late.append(old.cycle())
+        early.append(young.cycle())
+    ms = [1000 * sum(s for _, s in cycles) / sum(n for n, _ in cycles) for cycles in (early, late)]
     return {
-        "late_over_early": round(late / early, 4),
-        "ms_per_frame": [round(1000 * early, 3), round(1000 * late, 3)],
-        "memory_growth": round(after / before - 1, 4),
-        "frames_over_budget": over + (runner.peak_tokens > budget),
-        "compressions": len(cycles) + 1,
-        "peak_tokens": runner.peak_tokens,
+        "late_over_early": round(ms[1] / ms[0], 4),
+        "ms_per_frame": [round(value, 3) for value in ms],
+        "memory_growth": round(grown, 4),
+        "frames_over_budget": old.over_budget + (old.runner.peak_tokens > old.budget),
+        "compressions": old.compressions,
+        "peak_tokens": old.runner.peak_tokens,
     }
-
-
-def _within(cycles: Sequence[tuple[int, float]], frames: float) -> float:
-    """Seconds a frame over the first whole cycles that make up so many frames."""
-    counted = spent = 0.0
-    for length, seconds in cycles:
-        counted, spent = counted + length, spent + seconds
-        if counted >= frames:
-            break
-    return spent / counted
 
 
 def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
@@ -296,8 +308,9 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=16)
+    parser.add_argument("--episodes", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--reread-rounds", type=int, default=3, help="Three minutes each.")
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--only", choices=("replay", "reread", "flatness", "decoding"))
@@ -314,7 +327,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(SHIPPED, data, long[: options.episodes], Path(folder) / "cache", options.streams)
         parts["replay"] = lambda: replays(bench, options.rounds)
-        parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.rounds)
+        parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.reread_rounds)
         parts["flatness"] = lambda: flatness(bench, options.hours)
         parts["decoding"] = lambda: decoding(bench, options.rounds)
         result: dict[str, Any] = {}

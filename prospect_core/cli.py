@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from prospect_core import __version__
-from prospect_core.errors import DataError, UserError, choose
+from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError, choose
 from prospect_core.terminal import Commands, progress_bar
 
 COUNT = click.IntRange(min=0)
@@ -70,6 +70,49 @@ def strategies() -> None:
         kind = "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else ""
         table.add_row(name, kind, found.keeps)
     Console(width=None if Console().is_terminal else 120).print(table)
+
+
+@main.command()
+@click.argument("source")
+@click.option("--ckpt", required=True, help="A checkpoint folder or a shipped name.")
+@click.option("--task", "task_file", type=click.Path(path_type=Path), help="A JSON file: goal, steps, knowledge.")
+@click.option("--goal", help="What is to be done.")
+@click.option("--step", "steps", multiple=True, help="A step of it, in order; once for each.")
+@click.option("--strategy", default="dst_refresh", show_default=True, help="What to do when the context is full.")
+@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens [default: the model's context].")
+@click.option("--fps", type=click.FloatRange(min=0.1, max=60), default=2, show_default=True)
+@click.option("--speed", type=click.FloatRange(min=0.1), default=1, show_default=True, help="Of a file.")
+@click.option(
+    "--stall", type=click.FloatRange(min=0.1), default=15, show_default=True, help="Seconds without a picture."
+)
+@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
+def watch(
+    source: str,
+    ckpt: str,
+    task_file: Path | None,
+    goal: str | None,
+    steps: tuple[str, ...],
+    strategy: str,
+    budget: int | None,
+    fps: float,
+    speed: float,
+    stall: float,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Watch SOURCE live: a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH.
+
+    Lines on standard input are what the user says. Everything said is on disk at once.
+    """
+    from prospect_core.stream.watching import run_watch, task_of
+
+    ending = run_watch(
+        source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, output
+    )
+    click.echo(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
+    if not ending.whole:
+        sys.exit(EXIT_INCOMPLETE)
 
 
 def _train_all(overrides: list[str], cfg: bool) -> None:

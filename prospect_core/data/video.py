@@ -92,9 +92,9 @@ class VideoFile:
         reformatter = av.video.reformatter.VideoReformatter()
         for number, picture in enumerate(self.pictures(start, end), start):
             try:
-                yield self._scale(picture, reformatter)
+                yield scaled(picture, self.size, reformatter)
             except (av.error.FFmpegError, ValueError) as error:
-                raise DataError(f"{self.path}: frame {number} cannot be scaled ({_reason(error)})") from None
+                raise DataError(f"{self.path}: frame {number}: {_reason(error)}") from None
 
     def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
         """The decoded pictures that are frames ``start .. end - 1``, as the file holds them."""
@@ -131,15 +131,16 @@ class VideoFile:
             for _ in range(wanted, end):
                 yield shown
 
-    def _scale(self, picture: VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
-        if max(picture.width, picture.height) > MAX_SIDE:
-            raise DataError(f"{self.path}: {picture.width} x {picture.height} pictures; at most {MAX_SIDE} a side")
-        width, height = _cover(picture.width, picture.height, self.size)
-        # threads for a picture this small cost more than they save
-        scaled = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1)
-        array = scaled.to_ndarray()
-        turns = round((picture.rotation or 0) / 90) % 4
-        return _middle(np.rot90(array, turns) if turns else array, self.size)
+
+def scaled(picture: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
+    """A decoded picture as a frame, (size, size, 3) uint8; one that is too large is a `ValueError`."""
+    if max(picture.width, picture.height) > MAX_SIDE:
+        raise ValueError(f"{picture.width} x {picture.height} pictures; at most {MAX_SIDE} a side")
+    width, height = _cover(picture.width, picture.height, size)
+    # threads for a picture this small cost more than they save
+    array = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1).to_ndarray()
+    turns = round((picture.rotation or 0) / 90) % 4
+    return _middle(np.rot90(array, turns) if turns else array, size)
 
 
 class FramesFile:

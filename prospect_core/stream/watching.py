@@ -1,0 +1,112 @@
+"""`prospect watch`: a checkpoint, a task, a live source, a screen and a log.
+
+prospect watch camera --ckpt workbench-tiny --task task.json
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TextIO
+
+from prospect_core.errors import UserError
+from prospect_core.jsonio import load
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.records import Knobs
+from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
+from prospect_core.stream.runner import StepOutput, VLMStreamRunner
+from prospect_core.stream.screen import Screen
+from prospect_core.stream.strategies import strategy as find_strategy
+from prospect_core.terminal import quiet_transformers
+from prospect_core.timeline import Step, Task
+
+
+def task_of(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
+    """The task of a JSON file, as in a dataset's rows, or of a goal and step names; neither or both is a `UserError`."""
+    if (file is None) == (goal is None) or (file is not None and steps):
+        raise UserError("give either --task FILE or --goal TEXT with --step TEXT for each step")
+    if file is not None:
+        if not file.is_file():
+            raise UserError(f"--task {file}: no such file")
+        return load(Task, file.read_bytes(), str(file))
+    return Task(goal or "", tuple(Step(f"S{number}", name) for number, name in enumerate(steps, 1)))
+
+
+class Typed:
+    """Lines of a file as they come, read by a thread."""
+
+    def __init__(self, lines: TextIO) -> None:
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        threading.Thread(target=self._read, args=(lines,), name="typed", daemon=True).start()
+
+    def _read(self, lines: TextIO) -> None:
+        for line in lines:
+            if said := " ".join(line.split()):
+                self._lines.put(said)
+
+    def __call__(self) -> str | None:
+        """What has come since the last call."""
+        out: list[str] = []
+        while True:
+            try:
+                out.append(self._lines.get_nowait())
+            except Empty:
+                return " ".join(out) or None
+
+
+def run_watch(
+    source: str,
+    ckpt: str,
+    task: Task,
+    strategy: str,
+    budget: int | None,
+    fps: float,
+    speed: float,
+    stall_s: float,
+    device: str,
+    output: Path | None,
+) -> Ending:
+    """Watch until the stream ends; the log tells that too, also after an interruption."""
+    quiet_transformers()
+    model, tokenizer = load_checkpoint(ckpt, device)
+    config = model.config
+    # an open end needs a limit, and the model's own context is one; a strategy without is told nothing
+    limited = strategy != "none"
+    budget = budget or (config.max_context if limited else None)
+    find_strategy(strategy, budget)
+    knobs = Knobs(strategy, budget, config.speaking_threshold, config.update_threshold)
+    runner = VLMStreamRunner(model, tokenizer, knobs)
+    # what cannot be kept or opened is refused before there is a log
+    runner.reset(task, fps=fps)
+    frames = arrivals(source, fps, config.image_size, speed, stall_s)
+    path = output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))
+    log = WatchLog(path)
+    reason = "interrupted"
+    said: list[str | None] = [None]
+    typed = Typed(sys.stdin)
+
+    def heard() -> str | None:
+        said[0] = typed()
+        return said[0]
+
+    screen = Screen(task, f"{source} - {task.goal}", fps, budget)
+
+    def tell(output: StepOutput, dropped: int) -> None:
+        log.step(output, dropped, fps, said[0])
+        screen.step(output, dropped, runner.state, said[0])
+
+    try:
+        log.write(source=source, checkpoint=ckpt, strategy=strategy, budget=budget, fps=fps, goal=task.goal,
+                  steps={step.id: step.name for step in task.steps})  # fmt: skip
+        with screen:
+            ending = watch(runner, task, frames, fps, stall_s, heard, tell)
+        reason = ending.reason
+        return ending
+    finally:
+        states = dict(zip(runner.state.step_ids, runner.state.states, strict=True))
+        log.write(ended=reason, frames=screen.frames, dropped=screen.dropped, states=states)
+        log.close()
