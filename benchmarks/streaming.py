@@ -47,7 +47,7 @@ from prospect_core.stream import SPAN
 from prospect_core.stream.replay import replay, speculate
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import BUILT_IN
-from prospect_core.timeline import Episode
+from prospect_core.timeline import DialogState, Episode, Task
 from prospect_eval.adapters.checkpoint import CheckpointModel
 from prospect_eval.adapters.hugging_face import RereadingStream, load_plain
 from prospect_eval.suites import PREFIX, open_data
@@ -202,7 +202,7 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
     def stream(name: str) -> Looped:
         runner = VLMStreamRunner(bench.model, bench.tokenizer, knobs_of(bench.model.config, name, bench.budget))
         runner.reset(episode.task, episode.initial_state, episode.fps)
-        return Looped(runner, features, users, bench.budget)
+        return Looped(runner, episode.task, features, users, bench.budget)
 
     figures = {}
     for name in (strategy.name for strategy in BUILT_IN if strategy.limited):
@@ -220,8 +220,8 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
 class Looped:
     """A stream that shows the same video for ever, taken cycle by cycle: from one compression to the next."""
 
-    def __init__(self, runner: VLMStreamRunner, features: Any, users: dict[int, str], budget: int) -> None:
-        self.runner, self.budget = runner, budget
+    def __init__(self, runner: VLMStreamRunner, task: Task, features: Any, users: dict[int, str], budget: int) -> None:
+        self.runner, self.task, self.length, self.budget = runner, task, len(features), budget
         self.frames = self.compressions = self.over_budget = 0
         places = (k % len(features) for k in count())
         self._outputs = speculate(runner.advance, ((features[k], users.get(k)) for k in places), SPAN)
@@ -231,6 +231,9 @@ class Looped:
         begin, first = time.perf_counter(), self.frames
         for output in self._outputs:
             self.frames += 1
+            if self.frames % self.length == 0:
+                # the video begins anew, and the task with it
+                self.runner.state = DialogState.initial(self.task)
             self.over_budget += (output.cache_tokens or 0) > self.budget
             if output.compression:
                 self.compressions += 1

@@ -67,13 +67,15 @@ class CompressionEvent:
 
 @dataclass(frozen=True)
 class Knobs:
-    """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited."""
+    """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited; ``cache_dtype``
+    is how keys and values are stored, ``model`` for as the model computes them."""
 
     __pydantic_config__: ClassVar = _STRICT
     strategy: str = "none"
     budget: int | None = None
     speaking_threshold: float = 0.5
     update_threshold: float = 0.5
+    cache_dtype: Literal["model", "int8", "fp8"] = "model"
 
 
 @dataclass(frozen=True)

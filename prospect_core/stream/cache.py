@@ -1,15 +1,19 @@
 """The KV cache of one stream: transformers' dynamic cache with its length, its exact size, and ways to forget.
 
-    python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache().length)"
+    python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache('int8').length)"
 
 Our own code never calls ``Cache.crop``, whose sign and limits have changed from version to version: the layers' tensors are
 sliced here. After `StreamCache.keep` keys are turned back (RoPE) to contiguous positions, as if what is kept had always
 followed on: what is read next stands where it would stand in a shorter text, and never further than the model has seen.
+
+Keys and values are stored as they are, or (``int8``, ``fp8``) in a byte each with a scale for every token and head: a
+quarter of the memory in float32, at errors of some 0.4 % (int8) and 6 % (fp8) of a number at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,89 +24,154 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 FIRST_ROOM = 256
 
 
+class AsIs:
+    """Stores states (1, H, T, D) as they come."""
+
+    def parts(self, states: Tensor) -> tuple[Tensor, ...]:
+        """What is stored of states, each (1, H, T, any)."""
+        return (states,)
+
+    def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        """The states that parts stand for."""
+        return parts[0]
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Stores a byte a number and one scale (float32) a token and head; ``largest`` is the largest number of ``kind``."""
+
+    kind: torch.dtype
+    largest: float
+
+    def parts(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Codes (1, H, T, D) uint8 and scales (1, H, T, 1)."""
+        states = states.float()
+        scale = states.abs().amax(-1, keepdim=True).clamp(min=1e-12) / self.largest
+        codes = states / scale
+        codes = codes if self.kind.is_floating_point else codes.round()
+        return codes.clamp(-self.largest, self.largest).to(self.kind).view(torch.uint8), scale
+
+    def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        """The numbers that codes and scales stand for."""
+        codes, scale = parts
+        return (codes.contiguous().view(self.kind).float() * scale).to(dtype)
+
+
+Store = AsIs | Scaled
+#: ways to store, by the name that ``--cache-dtype`` has for them
+STORES: dict[str, Store] = {
+    "model": AsIs(),
+    "int8": Scaled(torch.int8, 127.0),
+    "fp8": Scaled(torch.float8_e4m3fn, 448.0),
+}
+
+
 class StreamLayer(DynamicLayer):
     """Keys and values of one layer at the beginning of buffers that are larger: growing copies nothing but what is new,
     and going back is a shorter length."""
 
+    def __init__(self, store: Store | None = None, *_: Any, **__: Any) -> None:
+        super().__init__()
+        self.store = store or AsIs()
+        self.length = 0
+        #: of keys and of values: a buffer (1, H, room, any) for each part that is stored
+        self.buffers: list[list[Tensor]] = []
+
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Append (1, H, T, D) keys and values; returns all that are held."""
-        if not self.is_initialized:
+        stored = [self.store.parts(states) for states in (key_states, value_states)]
+        if not self.buffers:
             self.lazy_initialization(key_states, value_states)
-            self._buffers = [
-                states.new_empty(*states.shape[:-2], 0, states.shape[-1]) for states in (key_states, value_states)
-            ]
-        held = self.get_seq_length()
-        whole = held + key_states.shape[-2]
-        for number, states in enumerate((key_states, value_states)):
-            before = self._buffers[number]
-            if whole > before.shape[-2]:
-                room = max(FIRST_ROOM, whole + whole // 4)
-                self._buffers[number] = states.new_empty(*states.shape[:-2], room, states.shape[-1])
-                self._buffers[number][..., :held, :] = before[..., :held, :]
-            self._buffers[number][..., held:whole, :] = states
-        return self.hold(whole)
+            self.dtype = key_states.dtype
+            self.buffers = [[part.new_empty(*part.shape[:-2], 0, part.shape[-1]) for part in parts] for parts in stored]
+        whole = self.length + key_states.shape[-2]
+        for buffers, parts in zip(self.buffers, stored, strict=True):
+            for number, part in enumerate(parts):
+                before = buffers[number]
+                if whole > before.shape[-2]:
+                    room = max(FIRST_ROOM, whole + whole // 4)
+                    buffers[number] = part.new_empty(*part.shape[:-2], room, part.shape[-1])
+                    buffers[number][..., : self.length, :] = before[..., : self.length, :]
+                buffers[number][..., self.length : whole, :] = part
+        self.length = whole
+        return self.held()
 
-    def hold(self, length: int) -> tuple[Tensor, Tensor]:
-        """Hold the first ``length`` tokens of the buffers; returns them."""
-        keys, values = (buffer[..., :length, :] for buffer in self._buffers)
-        self.keys, self.values = keys, values
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of the tokens that are held, good until the layer changes."""
+        keys, values = (self.store.states(parts, self.dtype) for parts in self.parts())
         return keys, values
 
-    def replace(self, keys: Tensor, values: Tensor) -> None:
-        """Hold these instead, which are not more."""
-        for buffer, states in zip(self._buffers, (keys, values), strict=True):
-            buffer[..., : states.shape[-2], :] = states
-        self.hold(keys.shape[-2])
+    def parts(self) -> list[list[Tensor]]:
+        """What is stored of the tokens that are held, of keys and of values."""
+        return [[buffer[..., : self.length, :] for buffer in buffers] for buffers in self.buffers]
+
+    def keep(self, kept_N: Tensor, inv_freq: Tensor) -> None:
+        """Hold these tokens alone (ascending), moved up to positions 0 .. n-1."""
+        moved_N = torch.arange(len(kept_N), device=kept_N.device) - kept_N
+        keys = turn(self.held()[0].index_select(-2, kept_N), moved_N, inv_freq)
+        values = [part.index_select(-2, kept_N) for part in self.parts()[1]]
+        self.length = len(kept_N)
+        for buffers, parts in zip(self.buffers, (self.store.parts(keys), values), strict=True):
+            for buffer, part in zip(buffers, parts, strict=True):
+                buffer[..., : self.length, :] = part
+
+    def get_seq_length(self) -> int:
+        """Tokens held."""
+        return self.length
 
 
 class StreamCache(DynamicCache):
-    """Grows by what is read, forgets what it is told to."""
+    """Grows by what is read, forgets what it is told to; ``store`` is a name of `STORES`."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str = "model") -> None:
         super().__init__()
-        self.layer_class_to_replicate = StreamLayer
+        self.store = store
+        self.layers: Any = []
+
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
+        """Append to a layer; returns all that it holds."""
+        while len(self.layers) <= layer_idx:
+            self.layers.append(StreamLayer(STORES[self.store]))
+        return self.layers[layer_idx].update(key_states, value_states)
 
     @property
     def length(self) -> int:
         """Tokens held."""
-        return int(self.get_seq_length())
+        return int(self.layers[0].length) if self.layers else 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys and values over all layers, of the tokens that are held."""
-        return sum(t.numel() * t.element_size() for pair in self.tensors() for t in pair)
+        """Bytes of what is stored over all layers, of the tokens that are held."""
+        return sum(
+            part.numel() * part.element_size() for layer in self.layers for parts in layer.parts() for part in parts
+        )
 
     def tensors(self) -> list[tuple[Tensor, Tensor]]:
         """(keys, values) of every layer, each (1, H, T, D), good until the cache changes; keys are turned by their
         positions."""
-        layers: Any = self.layers
-        return [(layer.keys, layer.values) for layer in layers if layer.is_initialized]
+        return [layer.held() for layer in self.layers]
 
     def truncate(self, length: int) -> None:
         """Forget everything after the first ``length`` tokens."""
-        layers: Any = self.layers
-        for layer in layers:
-            layer.hold(min(length, layer.get_seq_length()))
+        for layer in self.layers:
+            layer.length = min(length, layer.length)
 
     def keep(self, indices: Sequence[int], inv_freq: Tensor) -> None:
         """Forget all but these tokens (ascending), and move them up to positions 0 .. n-1.
 
         ``inv_freq`` (D / 2,) are the frequencies of the model's rotary embedding.
         """
-        layers: Any = self.layers
-        if not self.length:
-            return
-        kept_N = torch.as_tensor(indices, device=layers[0].keys.device)
-        moved_N = torch.arange(len(kept_N), device=kept_N.device) - kept_N
-        for layer in layers:
-            keys = turn(layer.keys.index_select(-2, kept_N), moved_N, inv_freq)
-            layer.replace(keys, layer.values.index_select(-2, kept_N))
+        for layer in self.layers:
+            layer.keep(torch.as_tensor(indices, dtype=torch.long, device=layer.buffers[0][0].device), inv_freq)
 
     def fork(self) -> StreamCache:
         """A copy, to go on from here another way."""
-        other = StreamCache()
-        for number, (keys, values) in enumerate(self.tensors()):
-            other.update(keys, values, number)
+        other = StreamCache(self.store)
+        for layer in self.layers:
+            copy = StreamLayer(layer.store)
+            copy.dtype, copy.length = layer.dtype, layer.length
+            copy.buffers = [[part.clone() for part in parts] for parts in layer.parts()]
+            other.layers.append(copy)
         return other
 
 

@@ -358,7 +358,7 @@ class VLMStreamRunner:
             context, summary=shortened(self.builder, context.summary, self.model.config.max_summary_tokens)
         )
         self.prompt = self.builder.prompt(self.task, context)
-        self.cache, self.meta = StreamCache(), TokenMeta()
+        self.cache, self.meta = StreamCache(self.knobs.cache_dtype), TokenMeta()
         self.context_ids: list[int] = []
         self._unread = 0
         self.meta.add(Kind.PROMPT, -1, len(self.prompt.ids))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError, choose
@@ -59,15 +59,18 @@ class Asked:
     update_threshold: float | None = None
     device: str = "cpu"
     streams: int = STREAMS
+    cache_dtype: Literal["model", "int8", "fp8"] = "model"
     #: of a model behind one: its address, the seconds that it has for a reply, and where its key stands
     endpoint: str | None = None
     timeout_s: float = 120
     key_variable: str = "OPENAI_API_KEY"
 
-    def refuse(self, ckpt: str, what: str, *, contexts: bool = False, thresholds: bool = False) -> None:
-        """Refuse knobs that the model would ignore: ``contexts`` and ``thresholds`` are those that it has."""
+    def refuse(self, ckpt: str, what: str, thresholds: bool = False) -> None:
+        """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak."""
         given = [
-            *([] if contexts else [("--strategy", self.strategy != "none"), ("--budget", self.budget is not None)]),
+            ("--strategy", self.strategy != "none"),
+            ("--budget", self.budget is not None),
+            ("--cache-dtype", self.cache_dtype != "model"),
             *([] if thresholds else [("--speaking-threshold", self.speaking_threshold is not None)]),
             ("--update-threshold", self.update_threshold is not None),
         ]

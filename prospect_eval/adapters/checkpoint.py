@@ -90,6 +90,7 @@ def open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
             asked.budget,
             config.speaking_threshold if speaking is None else speaking,
             config.update_threshold if update is None else update,
+            asked.cache_dtype,
         )
 
     model = CheckpointModel(ckpt, data, knobs, asked.device, asked.streams)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from prospect_core.errors import DataError, UserError
+from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import Thresholds, data_options, endpoint_options, open_source
@@ -26,6 +27,13 @@ from prospect_eval.cli.tables import print_curves
 @data_options
 @click.option("--strategy", default="none", show_default=True, help="What to do when the context reaches its budget.")
 @click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
+@click.option(
+    "--cache-dtype",
+    type=click.Choice(["model", "int8", "fp8"]),
+    default="model",
+    show_default=True,
+    help="How keys and values are stored.",
+)
 @click.option("--speaking-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
@@ -50,6 +58,7 @@ def run(
     device: str,
     strategy: str,
     budget: int | None,
+    cache_dtype: Literal["model", "int8", "fp8"],
     speaking_threshold: float | None,
     update_threshold: float | None,
     output: Path | None,
@@ -72,7 +81,16 @@ def run(
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
     asked = Asked(
-        strategy, budget, speaking_threshold, update_threshold, device, streams, endpoint, timeout, key_variable
+        strategy,
+        budget,
+        speaking_threshold,
+        update_threshold,
+        device,
+        streams,
+        cache_dtype,
+        endpoint,
+        timeout,
+        key_variable,
     )
     predictor = open_predictor(ckpt, dataset, episodes, asked)
     for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
@@ -83,7 +101,7 @@ def run(
         ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest(),
         predictor.thresholds_from,
     )  # fmt: skip
-    folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs.strategy, knobs.budget)
+    folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs)
     begin = time.monotonic()
     with progress_bar("replay") as advance:
         outcome = infer(folder, config, predictor, episodes, on_error, advance)
@@ -104,9 +122,10 @@ def run(
     score_and_report(folder)
 
 
-def _run_name(ckpt: str, data: str, strategy: str, budget: int | None) -> str:
+def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
     base = Path(ckpt.replace(":", "-")).name
-    return "-".join([base, data, strategy, *([str(budget)] if budget else [])])
+    stored = [] if knobs.cache_dtype == "model" else [knobs.cache_dtype]
+    return "-".join([base, data, knobs.strategy, *([str(knobs.budget)] if knobs.budget else []), *stored])
 
 
 @click.command()
