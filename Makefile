@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow bench-training bench-world bench-metrics bench-streaming lint clean
+.PHONY: setup eval test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming lint clean
 
 setup: $(READY)
 
@@ -46,6 +46,14 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# the model and its streams on the oldest transformers that pyproject.toml admits
+OLDEST := $(VENV)/oldest
+STREAMS := model streaming together cache strategies speculation adapters
+test-oldest: $(READY)
+	test -d $(OLDEST) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(OLDEST) \
+		-c constraints-oldest.txt transformers
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -m "not slow" $(STREAMS:%=tests/test_%.py)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,7 +23,12 @@ TEMPLATE = (
 def write_plain(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the backbone of a `DSTSmolVLM`, with its words, to a folder that ``from_pretrained`` reads."""
     from transformers import GenerationConfig, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
-    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    try:
+        from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil as Images
+    except ImportError:
+        # before it had a name of its own
+        from transformers import Idefics3ImageProcessor as Images
 
     config = model.config
     tokenizer.add_special_tokens({"additional_special_tokens": [AROUND, GLOBAL, END]})
@@ -48,8 +53,6 @@ def write_plain(model: Any, tokenizer: Any, folder: Path) -> None:
     plain.generation_config = GenerationConfig(
         eos_token_id=[end, config.eos_token_id], pad_token_id=config.pad_token_id
     )
-    images = Idefics3ImageProcessorPil(
-        size={"longest_edge": size}, max_image_size={"longest_edge": size}, do_image_splitting=False
-    )
+    images = Images(size={"longest_edge": size}, max_image_size={"longest_edge": size}, do_image_splitting=False)
     plain.save_pretrained(folder)
     Idefics3Processor(images, tokenizer, image_seq_len=tokens, chat_template=TEMPLATE).save_pretrained(folder)

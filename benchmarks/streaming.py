@@ -311,7 +311,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=int, default=8)
+    parser.add_argument("--episodes", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reread-rounds", type=int, default=3, help="Three minutes each.")
     parser.add_argument("--streams", type=int, default=16)
@@ -329,10 +329,10 @@ def main() -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(SHIPPED, data, long[: options.episodes], Path(folder) / "cache", options.streams)
-        parts["replay"] = lambda: replays(bench, options.rounds)
-        parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.reread_rounds)
         parts["flatness"] = lambda: flatness(bench, options.hours)
         parts["decoding"] = lambda: decoding(bench, options.rounds)
+        parts["replay"] = lambda: replays(bench, options.rounds)
+        parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.reread_rounds)
         result: dict[str, Any] = {}
         for name, work in parts.items():
             if options.only in (None, name):
