@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,35 @@ def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised
     assert figures["resume_bitwise"] is True
     assert min(figures["details"]["prefix_sharing_features"]["supervised_frames"]) >= 32
     assert figures["details"]["prefix_sharing_features"]["largest_gradient_difference"] == pytest.approx(0, abs=1e-5)
+
+
+def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenizer):
+    from benchmarks.streaming import same
+    from prospect_core.stream.replay import replay
+    from tests.streams import busy_episode, busy_runner, pictures
+
+    runner = busy_runner(model, tokenizer, "none", None)
+    record, _ = replay(runner, busy_episode(40), pictures(40), runner.knobs, "x")
+    noisy = replace(record, speaking_prob=tuple(p + 5e-5 for p in record.speaking_prob))
+    assert same({"e": record}, {"e": noisy})
+    off = replace(record, speaking_prob=tuple(p + 3e-4 for p in record.speaking_prob))
+    assert not same({"e": record}, {"e": off})
+    assert not same({"e": record}, {"e": replace(record, utterances=record.utterances[1:])})
+    assert not same({"e": record}, {"e": replace(record, transitions=record.transitions[1:])})
+    assert not same({"e": record}, {"e": replace(record, cache_tokens=tuple(n + 1 for n in record.cache_tokens))})
+
+
+def test_the_committed_figures_of_streams_keep_what_was_promised():
+    figures = json.loads((ROOT / "reports" / "streaming" / "streaming.json").read_text())
+    assert {"command", "environment", "threads", "details", "flatness", "reread"} <= set(figures)
+    assert figures["same_predictions"] is True
+    assert figures["speedup_vs_plain"] >= 4
+    assert figures["sweep_speedup_vs_plain"] >= 6
+    assert figures["speedup_vs_reread"] >= 20
+    assert figures["reread"]["frames"] >= 200
+    assert figures["ratio_to_bound"] <= 2.0
+    assert abs(figures["late_over_early_ms"] - 1) <= 0.1
+    assert abs(figures["memory_growth"]) <= 0.03
+    assert figures["frames_over_budget"] == 0
+    assert figures["encodes_per_video"] == 1
+    assert figures["decode_vs_pyav"] >= 0.9

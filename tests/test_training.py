@@ -202,6 +202,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(world, tmp_path,
     assert "going on from step 4" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(world, tmp_path, capsys, monkeypatch):
     """The metric is that of a closed-loop replay by the evaluation's own code, found by entry point."""
     import prospect_eval.evaluator as evaluator
@@ -303,6 +304,7 @@ def test_worker_processes_change_no_loss(world, tmp_path):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
 def test_one_command_trains_with_two_processes(world, tmp_path):
     """As torchrun starts it: one log, one checkpoint; sharding, which needs accelerators, says that it did not happen."""
     out = tmp_path / "run"

@@ -40,6 +40,7 @@ def test_killed_while_winding_up_it_does_not_train_on(world, tmp_path, monkeypat
     assert load_checkpoint(str(out))[0].config.trained_steps in (2, 4)
 
 
+@pytest.mark.slow
 def test_thresholds_and_patience_go_on_too(world, tmp_path, monkeypatch):
     """An evaluation starts from the thresholds of the one before it: after a resume as in one go."""
     options = [f"data={world.root}", *SMALL, "train.max_steps=3", "eval.every=1", "eval.episodes=1", "eval.patience=9"]
