@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.plain import write_plain
@@ -103,8 +104,6 @@ def plain(tmp_path_factory, world, tokenizer):
     """A random small image-text model in the layout that `from_pretrained` reads."""
     import copy
 
-    import torch
-
     from prospect_core.model.modeling import DSTSmolVLM
     from tests.conftest import small_config
 
@@ -126,16 +125,22 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     assert tokens[2] - tokens[1] > 7
     assert all(0 < o.speaking_prob < 1 for o in silent)
     # the probability is that of the words as the model gives them, over the whole chat
-    inputs = stream._inputs(stream._chat)
+    inputs, silence = stream._inputs(stream._chat)
     assert inputs["pixel_values"].shape[1] == 4
-    probs = model(**inputs).logits[0, -1].softmax(-1)
-    assert silent[3].speaking_prob == pytest.approx(1 - float(probs[stream._silence].sum()), abs=1e-5)
+    assert processor.tokenizer.decode(silence) == " SILENT"
+    probability, ids = 1.0, inputs["input_ids"]
+    with torch.no_grad():
+        for token in silence:
+            given = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            probability *= float(model(**given).logits[0, -1].softmax(-1)[token])
+            ids = torch.cat([ids, torch.tensor([[token]])], 1)
+    assert silent[3].speaking_prob == pytest.approx(1 - probability, abs=1e-6)
     talking = RereadingStream(model, processor, threshold=0.0)
     talking.reset(TASK)
     first = talking.step(pictures(1)[0])
     assert first.utterance.tokens <= 128
-    expected = model.generate(**talking._inputs(talking._chat[:2]), max_new_tokens=128, do_sample=False,
-                              begin_suppress_tokens=talking._silence)  # fmt: skip
+    inputs, silence = talking._inputs(talking._chat[:2])
+    expected = model.generate(**inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence])
     words = processor.tokenizer.decode(expected[0, first.cache_tokens :], skip_special_tokens=True)
     assert first.text == read_answer(words.strip())[0]
 
@@ -273,7 +278,7 @@ def test_pictures_reach_the_model_as_they_are(plain):
     for shade in (0, 255):
         stream.reset(TASK)
         probs.append(stream.step(np.full((32, 32, 3), shade, dtype=np.uint8)).speaking_prob)
-        pixels = stream._inputs(stream._chat)["pixel_values"]
+        pixels = stream._inputs(stream._chat)[0]["pixel_values"]
         assert pixels.shape[-2:] == (32, 32)
         assert float(pixels.min()) == float(pixels.max())
     assert probs[0] != probs[1]

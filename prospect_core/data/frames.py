@@ -63,7 +63,7 @@ class FeatureCache:
     """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
 
     `prepare` encodes what is missing; then ``cache(episode, start, end)`` gives (F, I, D) float32 from the
-    memory-mapped file.
+    memory-mapped file. `feed` does both, an episode after the other.
     """
 
     def __init__(self, data: Dataset, folder: Path, digest: str, size: int) -> None:

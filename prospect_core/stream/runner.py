@@ -139,7 +139,8 @@ class VLMStreamRunner:
     def advance(self, span: Sequence[Seen]) -> list[StepOutput]:
         """As many frames of the span as nothing happens on, and the one after them: one output each, at least one.
 
-        What the user says comes before its frame. The seconds of the span are shared out evenly.
+        What the user says comes before its frame. The seconds of the span are shared out evenly; beside other streams the
+        waiting for those is in them.
         """
         if self.task is None:
             raise UserError("call reset(task) before the first step")

@@ -28,37 +28,41 @@ REPLY_TOKENS, PICTURE_SIZE = 128, 384
 
 
 class RereadingStream(ChatStream):
-    """Speaks when the first token of its answer is, with ``threshold`` or more, another than that of silence."""
+    """Speaks when its answer is, with probability ``threshold`` or more, another word than that of silence."""
 
     def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
         super().__init__(frames_shown)
         self.model, self.processor, self.threshold = model, processor, threshold
-        tokenizer = processor.tokenizer
-        # with and without a blank before it, as the template leaves it
-        words = [tokenizer(word, add_special_tokens=False).input_ids for word in (SILENT, f" {SILENT}")]
-        self._silence = sorted({ids[0] for ids in words})
 
     @torch.no_grad()
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
-        """One forward over everything, and, when it speaks, greedy decoding."""
-        inputs = self._inputs(messages)
+        """One forward over everything and the word of silence, and, when it speaks, greedy decoding."""
+        inputs, silence = self._inputs(messages)
         context = inputs["input_ids"].shape[1]
-        probs = self.model(**inputs, logits_to_keep=1).logits[0, -1].float().softmax(-1)
-        speaking = 1.0 - float(probs[self._silence].sum())
+        speaking = 1.0 - self._probability(inputs, silence)
         if speaking < self.threshold:
             return Answer(SILENT, speaking, context)
-        written = self.model.generate(
-            **inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, begin_suppress_tokens=self._silence
-        )[0, context:]
+        written = self.model.generate(**inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, bad_words_ids=[silence])[
+            0, context:
+        ]
         said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
         cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self._ends()
         return Answer(said.strip(), speaking, context, len(written), cut)
+
+    def _probability(self, inputs: Any, word: list[int]) -> float:
+        """Of these tokens coming next."""
+        tail_1T = torch.tensor([word], device=self.model.device)
+        whole = {**inputs, "input_ids": torch.cat([inputs["input_ids"], tail_1T], 1)}
+        whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+        logits_TV = self.model(**whole, logits_to_keep=len(word) + 1).logits[0, :-1].float()
+        return float(logits_TV.log_softmax(-1).gather(1, tail_1T.T).sum().exp())
 
     def _ends(self) -> list[int]:
         ends = self.model.generation_config.eos_token_id
         return ends if isinstance(ends, list) else [ends]
 
-    def _inputs(self, messages: list[dict[str, Any]]) -> Any:
+    def _inputs(self, messages: list[dict[str, Any]]) -> tuple[Any, list[int]]:
+        """What the model reads, and the tokens of silence behind it."""
         chat = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         images = [
             Image.fromarray(part["image"])
@@ -67,7 +71,10 @@ class RereadingStream(ChatStream):
             if part["type"] == "image"
         ]
         inputs = self.processor(text=[chat], images=[images], return_tensors="pt", add_special_tokens=False)
-        return inputs.to(self.model.device)
+        # a template that ends in a mark leaves the blank to the answer
+        word = SILENT if chat[-1:].isspace() else f" {SILENT}"
+        silence: list[int] = self.processor.tokenizer(word, add_special_tokens=False).input_ids
+        return inputs.to(self.model.device), silence
 
 
 def load_plain(name: str, device: str) -> tuple[Any, Any]:
