@@ -249,17 +249,14 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
     """An hour's figures. The old stream's last third goes cycle by cycle in turn with a young one that has compressed
     twice, so that both meet the same parts of the video and the same moods of the machine."""
     process, old, young = psutil.Process(), stream(), stream()
-    while old.compressions < 2:
-        old.cycle()
+    for each in (old, young):
+        while each.compressions < 2:
+            each.cycle()
     begun = process.memory_info().rss
     while old.frames < total * 2 // 3:
         old.cycle()
-    grown = process.memory_info().rss / begun - 1
     # at the same place of the video, as near as whole cycles come
-    while (
-        young.compressions < 2
-        or abs((young.frames - old.frames + young.length // 2) % young.length - young.length // 2) > 40
-    ):
+    while abs((young.frames - old.frames + young.length // 2) % young.length - young.length // 2) > 40:
         young.cycle()
     said = young.said, old.said
     late: list[tuple[int, float]] = []
@@ -267,6 +264,7 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
     while old.frames < total or len(late) < CYCLES:
         late.append(old.cycle())
         early.append(young.cycle())
+    grown = process.memory_info().rss / begun - 1
     ms = [1000 * sum(s for _, s in cycles) / sum(n for n, _ in cycles) for cycles in (early, late)]
     return {
         "late_over_early": round(ms[1] / ms[0], 4),
