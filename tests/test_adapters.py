@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from benchmarks.plain import write_plain
+from prospect_core.data.dataset import write_dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord, Knobs, Refusal
@@ -123,7 +125,7 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     # 16 patches pooled to 4 tokens, two marks around them and one before
     assert tokens[1] - tokens[0] == tokens[3] - tokens[2] == 7
     assert tokens[2] - tokens[1] > 7
-    assert all(0 < o.speaking_prob < 1 for o in silent)
+    assert all(0 < o.speaking_prob <= 1 for o in silent)
     # the probability is that of the words as the model gives them, over the whole chat
     inputs, silence = stream._inputs(stream._chat)
     assert inputs["pixel_values"].shape[1] == 4
@@ -134,6 +136,8 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
             given = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
             probability *= float(model(**given).logits[0, -1].softmax(-1)[token])
             ids = torch.cat([ids, torch.tensor([[token]])], 1)
+    # of a random model it is next to nothing
+    assert stream._probability(*stream._inputs(stream._chat)) == pytest.approx(probability, rel=1e-3)
     assert silent[3].speaking_prob == pytest.approx(1 - probability, abs=1e-6)
     talking = RereadingStream(model, processor, threshold=0.0)
     talking.reset(TASK)
@@ -145,9 +149,14 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     assert first.text == read_answer(words.strip())[0]
 
 
-def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys):
-    given = ("run", "--ckpt", f"hf:{plain}", "--data", short_world.root, "--limit", 1, "--speaking-threshold", 1)
-    # a short video: every frame costs a forward over all before it
+def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, monkeypatch):
+    shutil.copytree(short_world.root, tmp_path / "set")
+    episode = next(short_world.episodes("test"))
+    start = episode.start_frame
+    write_dataset(tmp_path / "set", "few", "1", 2, {"test": [episode.window(start, start + 16)]})
+    given = ("run", "--ckpt", f"hf:{plain}", "--data", tmp_path / "set", "--speaking-threshold", 1)
+    # a random model talks on every frame, and every frame costs a forward over all before it
+    monkeypatch.setattr("prospect_eval.adapters.hugging_face.REPLY_TOKENS", 2)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
     record = load(EpisodeRecord, path.read_bytes(), "x")
@@ -277,8 +286,10 @@ def test_pictures_reach_the_model_as_they_are(plain):
     probs = []
     for shade in (0, 255):
         stream.reset(TASK)
-        probs.append(stream.step(np.full((32, 32, 3), shade, dtype=np.uint8)).speaking_prob)
-        pixels = stream._inputs(stream._chat)[0]["pixel_values"]
+        stream.step(np.full((32, 32, 3), shade, dtype=np.uint8))
+        inputs, silence = stream._inputs(stream._chat)
+        probs.append(stream._probability(inputs, silence))
+        pixels = inputs["pixel_values"]
         assert pixels.shape[-2:] == (32, 32)
         assert float(pixels.min()) == float(pixels.max())
     assert probs[0] != probs[1]

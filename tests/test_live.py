@@ -235,6 +235,8 @@ def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, t
     for sign, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         out = tmp_path / f"{sign.name}.jsonl"
         process = subprocess.Popen([*given, "--output", out], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   # whoever runs the tests in the background has it ignored, and children inherit that
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                    stderr=subprocess.PIPE, text=True)  # fmt: skip
         until = time.monotonic() + 60
         while time.monotonic() < until and not (out.exists() and "assistant" in out.read_text()):
