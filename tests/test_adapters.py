@@ -181,7 +181,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
         with lock:
             under_way.append(number)
             most.append(len(under_way))
-        time.sleep(0.002)
+        time.sleep(0.005)
         with lock:
             under_way.remove(number)
         if number == 5:
@@ -197,10 +197,12 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
         needed = sum(e["end_frame"] - e["start_frame"] for e in frames)
         # one question a frame, and one more for the server that was busy
         assert len(asked) == needed + 1
-        _, _, body = asked[100]
-        assert body["model"] == "tiny"
-        parts = [part for message in body["messages"] for part in message["content"]]
-        images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        assert {body["model"] for _, _, body in asked} == {"tiny"}
+        shown = []
+        for _, _, body in asked:
+            parts = [part for message in body["messages"] for part in message["content"]]
+            shown.append([part["image_url"]["url"] for part in parts if part["type"] == "image_url"])
+        images = max(shown, key=len)
         assert len(images) == 16
         picture = Image.open(io.BytesIO(base64.b64decode(images[-1].removeprefix("data:image/jpeg;base64,"))))
         assert picture.size == (384, 384)
