@@ -121,3 +121,25 @@ def test_a_draft_is_what_followed_last_time():
     assert lookup.draft(3, set()) == [5, 6, 9]
     assert lookup.draft(8, {9}) == [5, 6]
     assert Lookup([]).draft(4, set()) == []
+
+
+def test_a_wrong_draft_is_taken_back():
+    """The words leave the beaten track at the fourth: what was read beyond it is forgotten."""
+    from prospect_core.model.generation import decode
+
+    words, held, taken = [1, 2, 3, 7, 8, 0], [], []
+
+    def following(tokens):
+        out = []
+        for token in tokens:
+            held.append(token)
+            out.append(words[len(held)] if held == words[: len(held)] else 99)
+        return out
+
+    def take_back(count):
+        taken.append(count)
+        del held[len(held) - count :]
+
+    assert decode(1, following, take_back, 0, 40, context=[1, 2, 3, 4, 5]) == ([1, 2, 3, 7, 8], False)
+    assert held == [1, 2, 3, 7, 8]
+    assert taken == [2]
