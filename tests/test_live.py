@@ -164,6 +164,14 @@ def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer,
         next(arrivals("http://127.0.0.1:9/none.ts", 2, 32, 1, 1))
 
 
+def test_pictures_of_a_live_stream_that_are_too_large_end_it_in_a_line(model, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("prospect_core.data.video.MAX_SIDE", 40)
+    ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
+    with dripping(ts.read_bytes(), True) as address:
+        ending = watch(talker(model, tokenizer), TASK, arrivals(address, 20, 32, 1, 2), 20, 2.0)
+    assert ending.reason.endswith("64 x 48 pictures; at most 40 a side")
+
+
 def test_the_log_holds_every_event_at_once_and_no_log_is_written_over(tmp_path):
     path = tmp_path / "log.jsonl"
     log = WatchLog(path)

@@ -76,7 +76,6 @@ class FeatureCache:
         model: DSTSmolVLM,
         episodes: Iterable[Episode],
         progress: Callable[[int, int], None] = lambda done, total: None,
-        watch: Stopwatch | None = None,
     ) -> int:
         """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
 
@@ -85,7 +84,7 @@ class FeatureCache:
         wanted = list(episodes)
         missing = _missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        for done, (path, features) in enumerate(self._encoded(model, missing, watch or Stopwatch()), 1):
+        for done, (path, features) in enumerate(self._encoded(model, missing, Stopwatch()), 1):
             if isinstance(features, DataError):
                 raise features
             _save_whole(path, features)
@@ -205,17 +204,10 @@ def vision_digest(model: DSTSmolVLM) -> str:
 
 
 @torch.no_grad()
-def encode_video(
-    model: DSTSmolVLM, source: FrameSource, start: int, end: int, watch: Stopwatch | None = None
-) -> Tensor:
-    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches. ``watch`` is told
-    the seconds of ``decode`` and ``vision``."""
-    watch = watch or Stopwatch()
-    parts = []
-    for batch in _batches(watch.over("decode", source.frames(start, end)), ENCODE_BATCH):
-        with watch("vision"):
-            parts.append(model.encode_frames(to_pixels(np.stack(batch)).to(model.device)))
-    return torch.cat(parts)
+def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
+    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
+    batches = _batches(source.frames(start, end), ENCODE_BATCH)
+    return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
 
 
 def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

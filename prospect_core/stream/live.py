@@ -79,7 +79,7 @@ def _as_they_come(address: str, fps: float, size: int, stall_s: float, format_: 
                 shown = picture
             if shown is not None:
                 yield wanted, scaled(shown, size, reformatter)
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from None
 
 
