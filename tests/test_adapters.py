@@ -22,7 +22,7 @@ from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord, Knobs, Refusal
 from prospect_core.stream.replay import replay
 from prospect_core.timeline import Task
-from prospect_eval.adapters.chat import Answer, ChatStream, read_answer
+from prospect_eval.adapters.chat import NOT_SHOWN, Answer, ChatStream, read_answer
 from prospect_eval.adapters.hugging_face import RereadingStream, load_plain
 from prospect_eval.adapters.streams import predictor
 from tests.streams import TASK, busy_episode, pictures
@@ -76,7 +76,11 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
     ]
     assert "put the red cube in the box (not started)" in model.asked[0][0][1][0]
     assert model.asked[0][1:] == [("user", ["picture"])]
+    for asked in model.asked:
+        # user and assistant take turns, also when all pictures of a turn are forgotten
+        assert [role for role, _ in asked] == ["system", *["user", "assistant"] * (len(asked) // 2)][: len(asked)]
     assert model.asked[4][1:] == [
+        ("user", [NOT_SHOWN]),
         ("assistant", ["S1->start"]),
         ("user", ['The user says: "Hello?"']),
         ("assistant", ["Go on."]),

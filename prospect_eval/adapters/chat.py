@@ -21,6 +21,8 @@ from prospect_core.stream.runner import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
 SILENT = "SILENT"
+#: stands where pictures were
+NOT_SHOWN = "(frames that are not shown any more)"
 #: a change of a step, in the canonical form of updates
 _CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
 #: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8}
@@ -85,8 +87,8 @@ class ChatStream(ABC):
             return
         images = [(message, part) for message in self._chat for part in message["content"] if part["type"] == "image"]
         for message, part in images[: max(0, len(images) - self.frames_shown)]:
-            message["content"] = [other for other in message["content"] if other is not part]
-        self._chat = [message for message in self._chat if message["content"]]
+            # never left empty: user and assistant take turns, which many chat templates insist on
+            message["content"] = [other for other in message["content"] if other is not part] or [text(NOT_SHOWN)]
 
     def _apply(self, changes: list[tuple[str, Change]]) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
         accepted: list[PredictedTransition] = []
