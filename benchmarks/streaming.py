@@ -110,7 +110,7 @@ class Bench:
 
     def bound(self) -> float:
         """Seconds of decoding, batched vision and one forward an episode."""
-        builder = SequenceBuilder(self.tokenizer, self.model.config.tokens_per_frame, self.model.config.max_user_tokens)
+        builder = SequenceBuilder.of(self.model.config, self.tokenizer)
         sequences = [builder.window(episode) for episode in self.episodes]
         begin = time.perf_counter()
         with torch.no_grad():

@@ -358,6 +358,19 @@ def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> Non
     click.echo(f"{output}: train {count} episodes")
 
 
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
+def captions(output: Path, seed: int, count: int) -> None:
+    """Generate seeing practice: single pictures with captions (train it without decisions and states)."""
+    from prospect_core.workbench.captions import make_captions
+
+    with progress_bar("videos") as advance:
+        make_captions(output, seed, count, advance)
+    click.echo(f"{output}: train {count} episodes")
+
+
 def _cell(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 

@@ -65,13 +65,24 @@ class TokenSequence:
 
 
 class SequenceBuilder:
-    """Turns prompts, frames, user turns, updates and replies into tokens, with one tokenizer."""
+    """Turns prompts, frames, user turns, updates and replies into tokens, with one tokenizer.
 
-    def __init__(self, tokenizer: Any, tokens_per_frame: int, max_user_tokens: int = 64) -> None:
+    ``lacks`` are inputs that the model does without (`configuration.INPUTS`): without ``steps`` a prompt shows their ids
+    alone, without ``state`` neither prompt nor context tells any, without ``past`` the prompt does not.
+    """
+
+    def __init__(
+        self, tokenizer: Any, tokens_per_frame: int, max_user_tokens: int = 64, lacks: Collection[str] = ()
+    ) -> None:
         self.tokenizer, self.special = tokenizer, SpecialIds.of(tokenizer)
-        self.tokens_per_frame, self.max_user_tokens = tokens_per_frame, max_user_tokens
+        self.tokens_per_frame, self.max_user_tokens, self.lacks = tokens_per_frame, max_user_tokens, frozenset(lacks)
         # training meets the same lines in every epoch
         self._known: dict[str, list[int]] = {}
+
+    @classmethod
+    def of(cls, config: Any, tokenizer: Any) -> SequenceBuilder:
+        """The builder of a model with this configuration (`DSTSmolVLMConfig`)."""
+        return cls(tokenizer, config.tokens_per_frame, config.max_user_tokens, config.lacks)
 
     def text(self, text: str) -> list[int]:
         """Plain text; special tokens written out in it are text, not commands."""
@@ -88,8 +99,10 @@ class SequenceBuilder:
         if task.knowledge:
             head += f"{task.knowledge}\n"
         ids, markers, shown = self.text(head), [], head
+        state = None if self.lacks & {"state", "past"} else context.state
         for step in task.steps:
-            line = f"{step.id}: {step.name}{self._state_words(step.id, context.state)}"
+            name = "" if "steps" in self.lacks else step.name
+            line = f"{step.id}: {name}{state_words(step.id, state)}"
             ids += self.text(line)
             markers.append(len(ids))
             ids += [self.special.step, *self.text("\n")]
@@ -107,7 +120,9 @@ class SequenceBuilder:
         return [self.special.user, *self.text(text)][: self.max_user_tokens]
 
     def update(self, changes: SequenceOf[tuple[str, str]]) -> list[int]:
-        """Accepted transitions in canonical form."""
+        """Accepted transitions in canonical form; nothing for a model without states."""
+        if "state" in self.lacks:
+            return []
         return [self.special.dst, *self.text(update_text(changes)), self.special.eos]
 
     def reply(self, text: str) -> list[int]:
@@ -198,16 +213,17 @@ class SequenceBuilder:
         out.ids += ids
         out.lm_labels += [IGNORE, *ids[1:]] if learn else [IGNORE] * len(ids)
 
-    @staticmethod
-    def _state_words(step: str, state: DialogState | None) -> str:
-        if state is None:
-            return ""
-        if state[step] != "completed":
-            return f" ({state[step].replace('_', ' ')})"
-        for order, (done, time) in enumerate(state.completions, 1):
-            if done == step:
-                return f" (completed {_ORDINALS.get(order, f'{order}th')}, {time:.0f} s)"
-        return " (completed)"
+
+def state_words(step: str, state: DialogState | None) -> str:
+    """What a line of the prompt says about its step: `` (not started)``, `` (completed 2nd, 41 s)``, or nothing."""
+    if state is None:
+        return ""
+    if state[step] != "completed":
+        return f" ({state[step].replace('_', ' ')})"
+    for order, (done, time) in enumerate(state.completions, 1):
+        if done == step:
+            return f" (completed {_ORDINALS.get(order, f'{order}th')}, {time:.0f} s)"
+    return " (completed)"
 
 
 def fitting(builder: SequenceBuilder, said: SequenceOf[tuple[str, str]], count: int) -> tuple[tuple[str, str], ...]:

@@ -78,7 +78,7 @@ def test_the_witness_draws_the_conclusions_of_a_hand_made_story():
     on, off = frozenset({0}), frozenset()
 
     def seen(things=on, up=True, held=None, touched=None, over=""):
-        return Sight(things, off, up, held, touched, over)
+        return Sight(things, off, True, up, held, touched, over)
 
     rub = seen(up=False, held="cloth", touched=0)
     story = [

@@ -34,7 +34,7 @@ EPISODE = Episode("e", "v", 2, 0, 30, TASK, EVENTS).validate()
 
 def whole_forward(model, tokenizer, episode, frames):
     """(speaking probability by frame, logits by token, sequence) of one pass over everything."""
-    builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
+    builder = SequenceBuilder.of(model.config, tokenizer)
     sequence = builder.window(episode)
     with torch.no_grad():
         embeds = model.joint_embed(torch.tensor([sequence.ids]), frames)

@@ -93,7 +93,7 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, 
     ]  # fmt: skip
     order = sorted([*events, *predicted], key=lambda e: (e.frame, {"transition": 0, "assistant": 1, "user": 2}[e.kind]))
     written = replace(asked, events=tuple(order), file_order=True).validate()
-    builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
+    builder = SequenceBuilder.of(model.config, tokenizer)
     assert builder.window(written).ids == runner.context_ids
     assert [(u.frame, u.text) for u in record.utterances] == [(5, "Good."), (8, "Next, the blue ball.")]
 

@@ -194,6 +194,8 @@ def vision_digest(model: DSTSmolVLM) -> str:
     told = config.vision_config.to_dict().items()
     shape = {k: v for k, v in told if isinstance(v, int | float | str) and k != "transformers_version"}
     text = f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.scale_factor}/{sorted(shape.items())}"
+    if "pictures" in config.lacks:
+        text += "/black"
     digest = hashlib.sha256(text.encode())
     parts = {"vision": model.model.vision_model, "connector": model.model.connector}
     for part, module in parts.items():

@@ -5,12 +5,17 @@ python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 
 FRAME_TOKENS = (1, 4, 9, 16)
+#: what a model can be made to do without: pictures (all are black), the names of the steps, their tracked state (in prompt
+#: and context), and the past (the context holds the prompt without states, the newest frame and what was said since the
+#: one before)
+INPUTS = ("pictures", "steps", "state", "past")
 
 
 class DSTSmolVLMConfig(PreTrainedConfig):
@@ -18,7 +23,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
 
     ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
-    is 0 for a model that was never trained, which evaluation refuses.
+    is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
+    training nor in a stream (`INPUTS`): a reference for how far one comes without them.
     """
 
     model_type = "dst_smolvlm"
@@ -45,10 +51,13 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         update_rest_frames: int = 2,
         max_context: int = 2048,
         trained_steps: int = 0,
+        lacks: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         if tokens_per_frame not in (0, *FRAME_TOKENS):
             raise ValueError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
+        if unknown := sorted(set(lacks) - set(INPUTS)):
+            raise ValueError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
         self.text_config = _text(text_config)
         self.scale_factor = scale_factor
@@ -68,6 +77,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.update_rest_frames = update_rest_frames
         self.max_context = max_context
         self.trained_steps = trained_steps
+        self.lacks = sorted(lacks)
         shared: dict[str, Any] = {
             "tie_word_embeddings": tie_word_embeddings,
             "pad_token_id": pad_token_id,

@@ -24,6 +24,7 @@ from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.generation import decode
+from prospect_core.model.processing import BLACK
 
 
 class CheckpointError(ValueError):
@@ -100,6 +101,8 @@ class DSTSmolVLM(PreTrainedModel):
 
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
         """Normalised frames (N, 3, H, W) to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
+        if "pictures" in self.config.lacks:
+            pixels_N3HW = torch.full_like(pixels_N3HW, BLACK)
         patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state
         tokens_NGD = self.model.connector(patches)
         frames, count, width = tokens_NGD.shape

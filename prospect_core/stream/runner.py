@@ -97,7 +97,7 @@ class VLMStreamRunner:
         self.model, self.knobs, self.draft = model, knobs, draft
         self.reader: Reader = reader or Alone(model)
         self.strategy = strategy(knobs.strategy, knobs.budget)
-        self.builder = SequenceBuilder(tokenizer, config.tokens_per_frame, config.max_user_tokens)
+        self.builder = SequenceBuilder.of(config, tokenizer)
         self.task: Task | None = None
         #: seconds by stage since the stream began: language model, generation, compression
         self.watch = Stopwatch()
@@ -146,6 +146,12 @@ class VLMStreamRunner:
             raise UserError("call reset(task) before the first step")
         begin = time.perf_counter()
         self._first_token_at: float | None = None
+        if "past" in self.model.config.lacks:
+            span = span[:1]
+            # a question is heard with the frame that it was asked on, as in training
+            if not span[0][1]:
+                self._unread = 0
+                self._forget(len(self.prompt.ids))
         ends, hidden_1FD = self._read_span(span)
         self.peak_tokens = max(self.peak_tokens, self.length)
         speaking_F, update_F, states_FK3 = self._decide(hidden_1FD)

@@ -52,7 +52,7 @@ def teacher_forced(
     """Every reference turn of an episode. ``frames_NID`` are the embeddings of all its frames; ``threshold`` is the
     speaking threshold."""
     config = model.config
-    builder = SequenceBuilder(tokenizer, config.tokens_per_frame, config.max_user_tokens)
+    builder = SequenceBuilder.of(config, tokenizer)
     whole = _Reader(model, builder.window(episode), frames_NID, threshold)
     out: list[ForcedTurn] = []
     turns = episode.utterances()

@@ -17,8 +17,8 @@ from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, train_tokenizer
 from prospect_core.model.published import load_published
-from prospect_core.sequence import ROLE
-from prospect_core.timeline import Episode
+from prospect_core.sequence import ROLE, state_words
+from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.config import Lora, ModelOptions
 
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -40,6 +40,8 @@ def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episo
     else:
         tokenizer = train_tokenizer(_texts(episodes), options.vocab_size)
         model = DSTSmolVLM(model_config(options, tokenizer))
+    if options.lacks is not None:
+        model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer
 
 
@@ -152,9 +154,12 @@ def merge_lora(model: DSTSmolVLM) -> None:
 
 
 def _texts(episodes: Iterable[Episode]) -> Iterable[str]:
-    """What a tokenizer of our own is trained on."""
-    yield from (ROLE, "Goal: not started in progress completed 1st 2nd 3rd 4th", "S1->start; S2->complete; S3->reopen")
-    yield "Summary: User: Assistant:"
+    """What a tokenizer of our own is trained on: all that a prompt, an update, a turn and a summary are made of."""
+    yield from (ROLE, "Goal: ", "Summary: User: Assistant:")
     for episode in episodes:
-        yield from (f"{step.id}: {step.name}" for step in episode.task.steps)
+        for number, step in enumerate(episode.task.steps, 1):
+            done = DialogState((step.id,), ("completed",), ((step.id, float(number)),))
+            for state in (DialogState((step.id,), ("not_started",)), DialogState((step.id,), ("in_progress",)), done):
+                yield f"{step.id}: {step.name}{state_words(step.id, state)}"
+            yield f"{step.id}->start; {step.id}->complete; {step.id}->reopen"
         yield from (text for event in episode.events for text in (event.text, event.progress) if text)

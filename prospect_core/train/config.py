@@ -73,6 +73,7 @@ class ModelOptions:
     vocab_size: Annotated[int, Ge(264)]
     state_head_size: Count
     max_context: Count
+    lacks: tuple[Literal["pictures", "steps", "state", "past"], ...] | None
     attention: str
     backbone: Literal["full", "lora", "frozen"]
     vision_tower: Literal["train", "frozen"]

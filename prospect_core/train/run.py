@@ -80,7 +80,7 @@ def train(
         model.config.recent_utterances = config.sampling.recent_utterances
     with one_line("train"):
         arguments = training_arguments(config, scratch, output)
-    builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
+    builder = SequenceBuilder.of(model.config, tokenizer)
     with arguments.main_process_first(desc="features"):
         media = open_media(config, data, model, episodes, tell)
     draws = make_draws(config, model.config.max_context)
@@ -283,7 +283,7 @@ def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str])
     if not episodes:
         raise DataError(f"{data.root}: split {split!r} has no episode to show")
     model, tokenizer = load_checkpoint(ckpt)
-    builder = SequenceBuilder(tokenizer, model.config.tokens_per_frame, model.config.max_user_tokens)
+    builder = SequenceBuilder.of(model.config, tokenizer)
     media = PictureCache(data, model.config.image_size)
     draws = make_draws(config, model.config.max_context)
     return DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)

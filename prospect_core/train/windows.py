@@ -70,6 +70,9 @@ class Opening:
         every = frozenset(episode.task.step_ids)
         if start == episode.start_frame:
             return Context(state), every
+        if "past" in builder.lacks:
+            # it is to guess what it cannot know
+            return Context(), every
         recent = fitting(builder, said_before(episode, start), self.recent)
         told = last_progress(episode, start) if self.summary else None
         if self.states:
@@ -118,6 +121,8 @@ class WindowSampler:
         elsewhere than between two frames.
         """
         longest = min(self.max_frames if longest is None else longest, episode.num_frames)
+        if "past" in builder.lacks:
+            longest = 1
         length = rng.randint(min(self.min_frames, longest), longest)
         latest = episode.end_frame - length
         start = rng.randint(episode.start_frame, latest)
@@ -129,6 +134,7 @@ class WindowSampler:
         kind = rng.random()
         summary = kind < self.summary_share
         blank = kind < self.summary_share / 2 or self.summary_share <= kind < self.summary_share + self.blank_share
+        blank |= "state" in builder.lacks
         recent = self.recent_utterances if rng.random() < self.recent_share else 0
         opening = Opening(not blank, summary, recent)
         changed = sorted({frame for frame, _, _ in episode.transitions()})

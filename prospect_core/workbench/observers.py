@@ -31,11 +31,12 @@ _VERB_OF: dict[Item, Verb] = {tool: verb for verb, tool in TOOLS.items()}
 
 @dataclass(frozen=True)
 class Sight:
-    """One picture in symbols: things and cut things that show; whether the hand is up (or absent), what it holds, the
-    thing that a held tool is down on, and the place that the hand is at."""
+    """One picture in symbols: things and cut things that show; whether there is a hand, whether it is up (or absent),
+    what it holds, the thing that a held tool is down on, and the place that the hand is at."""
 
     things: frozenset[int]
     cut: frozenset[int]
+    hand: bool
     up: bool
     held: Item | None
     touched: int | None
@@ -49,7 +50,7 @@ def sight(plan: Plan, time_s: float) -> Sight:
     things = frozenset(k for k in range(len(plan.assignment.looks)) if seen[item_number(plan, k)] >= SEEN_PIXELS)
     cut = things & scene.stage.cut
     if scene.hand is None or not seen[HAND_ID]:
-        return Sight(things, cut, True, None, None, "")
+        return Sight(things, cut, False, True, None, None, "")
     x, y, z = scene.hand
     held, touched = scene.stage.held, None
     if held in _VERB_OF and z == 0:
@@ -57,7 +58,7 @@ def sight(plan: Plan, time_s: float) -> Sight:
         near = [k for k, d in far.items() if d <= TOUCH and scene.stage.where[k] == "slot"]
         touched = min(near, key=far.__getitem__, default=None)
     at = {p: max(abs(plan.place_xy(p)[0] - x), abs(plan.place_xy(p)[1] - y)) for p in ("drawer", *PLACES)}
-    return Sight(things, cut, z == 1, held, touched, next((p for p, d in at.items() if d <= NEAR_PLACE), ""))
+    return Sight(things, cut, True, z == 1, held, touched, next((p for p, d in at.items() if d <= NEAR_PLACE), ""))
 
 
 def sights(plan: Plan, frames: int, fps: float) -> list[Sight]:

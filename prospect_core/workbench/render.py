@@ -51,18 +51,23 @@ def write_video(plan: Plan, path: Path) -> None:
     _encode((picture(plan, time) for time in times), path)
 
 
+def write_pictures(plan: Plan, moments: Iterable[float], path: Path, fps: int) -> None:
+    """Encode the pictures of a plan at these moments (seconds) one after the other, ``fps`` of them a second."""
+    _encode((picture(plan, time) for time in moments), path, fps)
+
+
 def write_blank(path: Path, seconds: float) -> None:
     """A black video."""
     _encode((Image.new("RGB", (VIEW, VIEW)) for _ in range(round(seconds * VIDEO_FPS))), path)
 
 
-def _encode(pictures: Iterable[Image.Image], path: Path) -> None:
+def _encode(pictures: Iterable[Image.Image], path: Path, fps: int = VIDEO_FPS) -> None:
     import av
 
     # without mbtree=0, x264's AVX-512 code encodes the same pictures differently from run to run
     options = {"preset": "superfast", "crf": "21", "x264-params": "mbtree=0"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=VIDEO_FPS, options=options)
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = VIEW, VIEW, "yuv420p"
         stream.codec_context.thread_count = 1
         for image in pictures:
