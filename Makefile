@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming lint clean
+.PHONY: setup eval test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint lint clean
 
 setup: $(READY)
 
@@ -35,6 +35,10 @@ bench-metrics: $(READY)
 # how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
 bench-streaming: $(READY)
 	$(BIN)/python -m benchmarks.streaming --output reports/streaming/streaming.json
+
+# what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
+bench-checkpoint: $(READY)
+	$(BIN)/python -m benchmarks.checkpoint --output reports/checkpoint/checkpoint.json
 
 lint: $(READY)
 	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks

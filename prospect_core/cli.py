@@ -349,11 +349,10 @@ def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
 @click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
 def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> None:
-    """Generate reading practice: dense dialogue over a blank video (train it without decisions and states)."""
+    """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
     from prospect_core.workbench.practice import make_practice
 
-    if steps[0] > steps[1]:
-        raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
+    _ascending(steps)
     make_practice(output, seed, count, steps)
     click.echo(f"{output}: train {count} episodes")
 
@@ -362,13 +361,21 @@ def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> Non
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-def captions(output: Path, seed: int, count: int) -> None:
-    """Generate seeing practice: single pictures with captions (train it without decisions and states)."""
+@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
+@click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
+def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level: str) -> None:
+    """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
     from prospect_core.workbench.captions import make_captions
 
+    _ascending(steps)
     with progress_bar("videos") as advance:
-        make_captions(output, seed, count, advance)
+        make_captions(output, seed, count, steps, level, advance)
     click.echo(f"{output}: train {count} episodes")
+
+
+def _ascending(steps: tuple[int, int]) -> None:
+    if steps[0] > steps[1]:
+        raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
 
 
 def _cell(value: Any) -> str:

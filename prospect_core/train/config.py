@@ -381,7 +381,7 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
         (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
         (config.eval.every is not None, ("train.save_every",), "with eval.every, checkpoints are written as it says"),
-        (not config.train.optimiser.startswith("adamw"), ("train.beta1", "train.beta2"),
+        (not config.train.optimiser.startswith(("adamw", "muon")), ("train.beta1", "train.beta2"),
          f"{config.train.optimiser} has no betas"),
         (config.eval.every is None and not config.eval.thresholds, ("eval.split", "eval.episodes", "eval.evaluator"),
          "eval.every is null and eval.thresholds is off"),

@@ -27,6 +27,9 @@ from prospect_core.train.config import Config, FrameOptions, SamplingOptions, co
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, locked, refuse_another, refuse_finished
 
+#: the one optimiser that is not transformers'
+MUON = "muon"
+
 
 def train(
     config: Config,
@@ -113,6 +116,7 @@ def train(
             minutes=minutes,
             warmup=config.train.warmup,
             validation=validation if config.eval.every else None,
+            muon=config.train.optimiser == MUON,
             callbacks=callbacks,
         )
     log.trainer = trainer
@@ -208,7 +212,8 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
         **checkpointing,
-        optim=options.optimiser,
+        # ours is made by the trainer
+        optim="adamw_torch" if options.optimiser == MUON else options.optimiser,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
         adam_beta1=options.beta1,

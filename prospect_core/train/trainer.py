@@ -29,6 +29,7 @@ from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
 from prospect_core.train.memory import EVERY_STEPS, give_back
+from prospect_core.train.muon import Muon, parameter_groups
 from prospect_core.train.weighting import Weighting
 
 STATE_FILE = "prospect.json"
@@ -67,11 +68,12 @@ class DSTTrainer(Trainer):
         minutes: float | None = None,
         warmup: float = 0.05,
         validation: Evaluates | None = None,
+        muon: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
-        self.minutes, self.warmup, self.validation = minutes, warmup, validation
+        self.minutes, self.warmup, self.validation, self.muon = minutes, warmup, validation, muon
         # our loss is already divided by the counts of the whole accumulated step
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
@@ -236,6 +238,16 @@ class DSTTrainer(Trainer):
         used: Any = optimizer or self.optimizer
         self.lr_scheduler = LambdaLR(used, factor)
         return self.lr_scheduler
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, or Muon."""
+        if not self.muon or self.optimizer is not None:
+            return super().create_optimizer(*args, **kwargs)
+        options, model = self.args, self.model
+        assert model is not None
+        groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
+        self.optimizer = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
+        return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         report = self._reported()

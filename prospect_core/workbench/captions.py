@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.errors import UserError
+from prospect_core.errors import UserError, choose
 from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.levels import LEVELS, SPLITS
@@ -34,15 +34,24 @@ NEAR_SHARE, HAND_SHARE = 0.5, 0.7
 
 
 def make_captions(
-    root: Path, seed: int, count: int, progress: Callable[[int, int], None] = lambda done, total: None
+    root: Path,
+    seed: int,
+    count: int,
+    steps: tuple[int, int] = SPLITS["train"].steps,
+    level: str = "normal",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder."""
+    """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder.
+
+    Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
+    """
+    choose("level", level, LEVELS)
     if root.exists():
         raise UserError(f"{root} exists already; choose another folder or delete it first")
     (root / "videos").mkdir(parents=True)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         rows = []
-        for episode in pool.map(_make, [(root, seed, k) for k in range(count)], chunksize=8):
+        for episode in pool.map(_make, [(root, seed, k, steps, level) for k in range(count)], chunksize=8):
             rows.append(episode)
             progress(len(rows), count)
     return write_dataset(
@@ -50,12 +59,13 @@ def make_captions(
     )
 
 
-def captioned(seed: int, number: int) -> tuple[Episode, Plan, list[float]]:
+def captioned(
+    seed: int, number: int, steps: tuple[int, int] = SPLITS["train"].steps, level: str = "normal"
+) -> tuple[Episode, Plan, list[float]]:
     """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
     rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
-    level, spec = LEVELS["normal"], SPLITS["train"]
-    world = sample_task(rng, steps_in_task(rng, spec.steps), rng.randint(*level.clutter))
-    plan = act_out(rng, world, level)
+    world = sample_task(rng, steps_in_task(rng, steps), rng.randint(*LEVELS[level].clutter))
+    plan = act_out(rng, world, LEVELS[level])
     moments = [_moment(rng, plan) for _ in range(FRAMES)]
     seen = [sight(plan, time) for time in moments]
     name = f"captions-{seed}-{number:05d}"
@@ -123,10 +133,10 @@ def _moment(rng: random.Random, plan: Plan) -> float:
     return time
 
 
-def _make(job: tuple[Path, int, int]) -> Episode:
+def _make(job: tuple[Path, int, int, tuple[int, int], str]) -> Episode:
     from prospect_core.workbench.render import write_pictures
 
-    root, seed, number = job
-    episode, plan, moments = captioned(seed, number)
+    root, *asked = job
+    episode, plan, moments = captioned(*asked)
     write_pictures(plan, moments, root / episode.video, FPS)
     return episode

@@ -36,6 +36,9 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("How many steps are left?", "How much is left to do?", "How many are left?"),
         ("How many steps do I still have to do?",),
     ),
+    "tell_start": (("I start to {todo}.", "Now I {todo}."), ()),
+    "tell_complete": (("I have done it: {todo}.", "Done: {todo}."), ()),
+    "tell_reopen": (("I undo it: {todo}.", "Not done after all: {todo}."), ()),
     "thanks": (("Thank you.", "Thanks for the help."), ("That was kind of you.",)),
     "sigh": (("This takes long.", "Am I doing well?"), ("This is tiring.",)),
     # the assistant

@@ -1,10 +1,11 @@
 """Reading practice: dense dialogue over a blank video, so that words are learnt to be copied from the right step.
 
     prospect data practice --output data/practice --count 2000
-    prospect train data=data/practice loss.speaking.weight=0 loss.update.weight=0 loss.state.weight=0
+    prospect train data=data/practice sampling.missed_share=0.5 loss.speaking.weight=0 loss.update.weight=0
 
-Nothing can be seen here, so decisions and states must carry no loss; what remains is to answer from the prompt and
-from the updates written into the context.
+Nothing can be seen here: the user says what happens to which step, in the words of the prompt. So states are learnt from
+text, which binds each line of the prompt to its marker, and answers from the prompt and from what has been told. When to
+speak or to update means nothing here and must carry no loss.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = 
         ]
         if rng.random() < 0.4:
             step, change = rng.choice(legal)
+            told = phrase(rng, f"tell_{change}", False, todo=world.phrase(int(step[1:]) - 1))
+            events.append(Event(f"u{frame}", frame / FPS, "user", told, frame=frame))
+            frame += 1
             state = state.apply(step, change, frame / FPS)
             events.append(Event(f"d{frame}", frame / FPS, "transition", step=step, change=change, frame=frame))
             text = _comment(rng, world, state, step, change)
@@ -102,7 +106,7 @@ def _comment(rng: random.Random, world: Assignment, state: DialogState, step: st
 
 def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tuple[str, str]:
     """A question and its answer. Reading comes first: words copied in order are what copying is learnt from."""
-    kind = rng.choice(("read", "read", "step", "step", "step", "present", "done", "first", "left"))
+    kind = rng.choice(("read", "step", "step", "present", "done", "done", "first", "first", "left", "left"))
     following = next_step(state)
     steps = world.as_task().steps
     if kind == "read":
