@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from prospect_core.sequence import SequenceBuilder
+from prospect_core.train.dataset import Draws, DSTTrainingDataset
 from prospect_core.train.muon import Muon, orthogonalized, parameter_groups
+from prospect_core.train.windows import WindowSampler
+from tests.training import SMALL, make_trainer, pictures, run_cli
 
 
 def pair(shape):
@@ -84,4 +88,25 @@ def test_its_state_is_carried_on(model):
     second = Muon(parameter_groups(model, 0.05, []), 1e-3)
     second.load_state_dict(kept)
     step(second, 1)
+    assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+
+
+def test_the_command_line_trains_with_it(world, tmp_path):
+    options = [f"data={world.root}", *SMALL, "optimiser=muon", "train.max_steps=2", f"output={tmp_path / 'out'}"]
+    assert run_cli("train", *options) == 0
+    assert "optimiser: muon" in (tmp_path / "out" / "train_config.yaml").read_text()
+
+
+def test_a_trainer_with_muon_saves_and_reads_its_state(model, world, tokenizer, tmp_path):
+    dataset = DSTTrainingDataset(
+        list(world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, Draws(WindowSampler(2, 6))
+    )
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    whole = make_trainer(model, dataset, tmp_path / "a", muon=True, max_steps=3, save_strategy="steps", save_steps=2)
+    whole.train()
+    assert isinstance(whole.optimizer.optimizer, Muon)
+    expected = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(weights)
+    again = make_trainer(model, dataset, tmp_path / "b", muon=True, max_steps=3)
+    again.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-2"))
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
