@@ -11,7 +11,6 @@ from prospect_core.errors import UserError
 from prospect_core.workbench.captions import FRAMES, caption, captioned, make_captions
 from prospect_core.workbench.generate import make_video
 from prospect_core.workbench.observers import Sight, sight
-from prospect_core.workbench.physics import scene_at
 from prospect_core.workbench.render import picture
 
 
@@ -47,7 +46,7 @@ def test_a_tool_on_a_thing_names_the_step():
                 verb = {"cloth": "wipe", "knife": "cut", "bowl": "cover"}[str(now.held)]
                 job = plan.assignment.find(now.touched, verb)
                 assert caption(plan, now).endswith(f": S{job + 1}" if job is not None else "")
-            assert sum(word in caption(plan, now) for word in ("up", "down")) == (scene_at(plan, time).hand is not None)
+            assert sum(word in caption(plan, now) for word in ("up", "down")) == now.hand
 
 
 def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
