@@ -66,6 +66,32 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
             assert Image.fromarray(frame).size == (160, 160)
 
 
-def test_an_existing_folder_is_left_alone(tmp_path):
+def test_bare_captions_tell_the_picture_alone():
+    """The same pictures; no step in the prompt, none in the caption, no state to follow."""
+    whole, _, moments = captioned(5, 1)
+    bare, _, same = captioned(5, 1, bare=True)
+    assert moments == same
+    assert bare.task.steps == ()
+    assert [u.text.partition(":")[0] for u in whole.utterances()] == [u.text for u in bare.utterances()]
+    assert [event.kind for event in bare.events] == ["assistant"] * FRAMES
+
+
+def test_a_step_is_in_progress_while_a_picture_shows_it():
+    episode, plan, moments = captioned(5, 1)
+    shown: set[str] = set()
+    for frame, (time, utterance) in enumerate(zip(moments, episode.utterances(), strict=True)):
+        now = set(utterance.text.partition(": ")[2].split())
+        shown |= now
+        state = episode.state_at(frame)
+        for step in episode.task.step_ids:
+            expected = "in_progress" if step in now else "completed" if step in shown else "not_started"
+            assert state[step] == expected, (time, step)
+    assert shown, plan
+
+
+def test_an_existing_folder_is_left_alone_and_a_wrong_level_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
         make_captions(tmp_path, 0, 1)
+    with pytest.raises(UserError, match="level"):
+        make_captions(tmp_path / "new", 0, 1, level="harder")
+    assert not (tmp_path / "new").exists()

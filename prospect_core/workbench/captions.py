@@ -39,11 +39,13 @@ def make_captions(
     count: int,
     steps: tuple[int, int] = SPLITS["train"].steps,
     level: str = "normal",
+    bare: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder.
 
     Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
+    ``bare`` leaves the steps out of the prompt, so that there is nothing but the picture to read a caption from.
     """
     choose("level", level, LEVELS)
     if root.exists():
@@ -51,7 +53,7 @@ def make_captions(
     (root / "videos").mkdir(parents=True)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         rows = []
-        for episode in pool.map(_make, [(root, seed, k, steps, level) for k in range(count)], chunksize=8):
+        for episode in pool.map(_make, [(root, seed, k, steps, level, bare) for k in range(count)], chunksize=8):
             rows.append(episode)
             progress(len(rows), count)
     return write_dataset(
@@ -60,7 +62,7 @@ def make_captions(
 
 
 def captioned(
-    seed: int, number: int, steps: tuple[int, int] = SPLITS["train"].steps, level: str = "normal"
+    seed: int, number: int, steps: tuple[int, int] = SPLITS["train"].steps, level: str = "normal", bare: bool = False
 ) -> tuple[Episode, Plan, list[float]]:
     """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
     rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
@@ -68,6 +70,7 @@ def captioned(
     plan = act_out(rng, world, LEVELS[level])
     moments = [_moment(rng, plan) for _ in range(FRAMES)]
     seen = [sight(plan, time) for time in moments]
+    task = Task(world.goal, ()) if bare else world.as_task()
     name = f"captions-{seed}-{number:05d}"
     episode = Episode(
         name,
@@ -75,8 +78,8 @@ def captioned(
         FPS,
         0,
         FRAMES,
-        world.as_task(),
-        tuple(_events(plan, world.as_task(), seen)),
+        task,
+        tuple(_events(plan, task, seen)),
         user_type="practice",
         dataset="workbench-captions",
         file_order=True,
@@ -84,7 +87,7 @@ def captioned(
     return episode.validate(), plan, moments
 
 
-def caption(plan: Plan, now: Sight) -> str:
+def caption(plan: Plan, now: Sight, bare: bool = False) -> str:
     """What one picture shows, in few words: what the hand holds, whether it is up, what it is at, and the step;
     ``red cone up box: S2``. Without a hand, the things in view from left to right."""
     names = [look.name for look in plan.assignment.looks]
@@ -94,7 +97,7 @@ def caption(plan: Plan, now: Sight) -> str:
     held = names[now.held] if isinstance(now.held, int) else now.held or "hand"
     at = now.over if now.touched is None else names[now.touched]
     words = " ".join(word for word in (held, "up" if now.up else "down", at) if word)
-    steps = _steps(plan, now)
+    steps = [] if bare else _steps(plan, now)
     return f"{words}: {' '.join(steps)}" if steps else words
 
 
@@ -102,13 +105,13 @@ def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
     """A caption a picture. A step is in progress while a picture shows it and completed once one has shown it."""
     state, shown = DialogState.initial(task), frozenset[str]()
     for frame, now in enumerate(seen):
-        time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now))
+        time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now)) & set(task.step_ids)
         for step in task.step_ids:
             if (step in before) != (step in shown):
                 change: Change = "complete" if step in before else "reopen" if state[step] == "completed" else "start"
                 state = state.apply(step, change, time)
                 yield Event(f"d{frame}{step}", time, "transition", step=step, change=change, frame=frame)
-        yield Event(f"a{frame}", time, "assistant", caption(plan, now), frame=frame)
+        yield Event(f"a{frame}", time, "assistant", caption(plan, now, bare=not task.steps), frame=frame)
 
 
 def _steps(plan: Plan, now: Sight) -> list[str]:
@@ -133,7 +136,7 @@ def _moment(rng: random.Random, plan: Plan) -> float:
     return time
 
 
-def _make(job: tuple[Path, int, int, tuple[int, int], str]) -> Episode:
+def _make(job: tuple[Path, int, int, tuple[int, int], str, bool]) -> Episode:
     from prospect_core.workbench.render import write_pictures
 
     root, *asked = job
