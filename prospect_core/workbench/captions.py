@@ -139,7 +139,7 @@ def _moment(rng: random.Random, plan: Plan) -> float:
 def _make(job: tuple[Path, int, int, tuple[int, int], str, bool]) -> Episode:
     from prospect_core.workbench.render import write_pictures
 
-    root, *asked = job
-    episode, plan, moments = captioned(*asked)
+    root, seed, number, steps, level, bare = job
+    episode, plan, moments = captioned(seed, number, steps, level, bare)
     write_pictures(plan, moments, root / episode.video, FPS)
     return episode
