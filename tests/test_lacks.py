@@ -13,6 +13,7 @@ from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.records import Knobs
 from prospect_core.sequence import Context, SequenceBuilder
 from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.teacher import teacher_forced
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.train.config import compose_config
 from prospect_core.train.windows import WindowSampler
@@ -122,6 +123,12 @@ def test_windows_without_state_ask_for_what_the_window_shows_alone(plain):
     episode = Episode("e", "v.mp4", 2, 0, 4, TASK, (), state, file_order=True).validate()
     window = WindowSampler(min_frames=2, max_frames=2, progress_share=0).draw(random.Random(3), episode, builder, 512)
     assert all(label < 0 for states in window.tokens(builder).states for label in states) == (window.start > 0)
+
+
+def test_a_teacher_forced_pass_would_show_the_past_and_is_refused(plain):
+    model, tokenizer, builder = lacking(plain, "past")
+    with pytest.raises(UserError, match="does without the past"):
+        teacher_forced(model, tokenizer, EPISODE, torch.zeros(10, builder.tokens_per_frame, 8), 0.5)
 
 
 def test_an_unknown_input_is_refused_by_name():

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from prospect_core.errors import UserError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence import SequenceBuilder, TokenSequence
 from prospect_core.stream.cache import StreamCache
@@ -52,6 +53,10 @@ def teacher_forced(
     """Every reference turn of an episode. ``frames_NID`` are the embeddings of all its frames; ``threshold`` is the
     speaking threshold."""
     config = model.config
+    if "past" in config.lacks:
+        raise UserError(
+            "--teacher-forced: this model does without the past, and the pass would show it all; leave it out"
+        )
     builder = SequenceBuilder.of(config, tokenizer)
     whole = _Reader(model, builder.window(episode), frames_NID, threshold)
     out: list[ForcedTurn] = []
