@@ -363,14 +363,19 @@ def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> Non
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
 @click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
 @click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
-@click.option("--bare", is_flag=True, help="Prompts without steps: the caption can be read from the picture alone.")
-def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level: str, bare: bool) -> None:
+@click.option(
+    "--tells",
+    type=click.Choice(["steps", "hand", "map"]),
+    default="steps",
+    help="What captions tell: what is done and to which step; what is done; what is where.",
+)
+def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level: str, tells: Any) -> None:
     """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
     from prospect_core.workbench.captions import make_captions
 
     _ascending(steps)
     with progress_bar("videos") as advance:
-        make_captions(output, seed, count, steps, level, bare, advance)
+        make_captions(output, seed, count, steps, level, tells, advance)
     click.echo(f"{output}: train {count} episodes")
 
 

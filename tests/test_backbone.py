@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMForConditionalGeneration
 
+from prospect_core.data.dataset import write_dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.processing import SpecialIds
 from prospect_core.model.published import load_published
+from prospect_core.timeline import Event
 from prospect_core.train.backbone import add_lora, make_model, merge_lora, set_backbone, vision_is_frozen
 from prospect_core.train.config import Lora, compose_config
 from tests.training import SMALL, run_cli
@@ -202,6 +206,40 @@ def test_incomplete_published_weights_are_refused_in_one_line(published, how, ch
 def test_a_table_smaller_than_the_tokenizer_is_refused(world):
     with pytest.raises(UserError, match=r"model\.text\.vocab_size=300: the tokenizer has 400 entries"):
         make_model(options("model.text.vocab_size=300"), None, list(world.episodes("train")))
+
+
+def test_a_tokenizer_knows_the_words_of_more_datasets(world, tmp_path):
+    episode = next(world.episodes("train"))
+    words = Event("a0", 1.0, "assistant", " ".join(["see zyzzyvas"] * 400), frame=2)
+    other = replace(episode, events=(words,), id="other")
+    (tmp_path / "videos").mkdir()
+    shutil.copyfile(world.root / episode.video, tmp_path / episode.video)
+    write_dataset(tmp_path, "words", "1", 2, {"train": [], "val": [other]})
+    episodes = list(world.episodes("train"))
+
+    def pieces(*given):
+        tokenizer = make_model(options(*given), None, episodes)[1]
+        return len(tokenizer(" zyzzyvas", add_special_tokens=False).input_ids)
+
+    assert pieces() > pieces(f"model.texts=[{tmp_path}]") == 1
+
+
+def test_pooling_can_change_on_the_way(world, tmp_path):
+    """As many tokens a frame as are asked for, whatever the checkpoint that training goes on from had; as it had without."""
+    episodes = list(world.episodes("train"))
+    model, tokenizer = make_model(options("model.tokens_per_frame=1"), None, episodes)
+    model.config.trained_steps = 1
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    pixels = torch.rand(2, 3, model.config.image_size, model.config.image_size)
+    for given, count in (((), 1), (("model.tokens_per_frame=4",), 4), (("model.tokens_per_frame=0",), 4)):
+        again, _ = make_model(options(*given), str(tmp_path), episodes)
+        assert again.config.tokens_per_frame == count
+        features = again.encode_frames(pixels)
+        assert features.shape[1] == count
+        assert torch.allclose(features.mean(1), model.encode_frames(pixels)[:, 0], atol=1e-5)
+    with pytest.raises(ValueError, match="tokens_per_frame 16"):
+        make_model(options("model.tokens_per_frame=16"), str(tmp_path), episodes)
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ from PIL import Image
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
-from prospect_core.workbench.captions import FRAMES, caption, captioned, make_captions
+from prospect_core.workbench import captions
+from prospect_core.workbench.captions import FRAMES, MAP_CLUTTER, caption, captioned, make_captions
 from prospect_core.workbench.generate import make_video
 from prospect_core.workbench.observers import Sight, sight
 from prospect_core.workbench.render import picture
+from prospect_core.workbench.shapes import HAND_ID, item_number
 
 
 def test_captions_by_hand():
@@ -33,8 +35,13 @@ def test_captions_by_hand():
     assert said(held="cloth") == "cloth up"
     assert said(up=False, held="cloth", touched=clutter) == f"cloth down {names[clutter]}"
     assert said(hand=False) == "nothing"
-    order = sorted((0, 1), key=lambda k: plan.slot_xy(k)[0])
-    assert said((0, 1), (order[1],), hand=False) == f"{names[order[0]]}, cut {names[order[1]]}"
+    # by colour, then by kind, whatever the place on the bench
+    colors = ("red", "green", "blue", "yellow", "purple", "white")
+    order = sorted(range(len(names)), key=lambda k: (colors.index(names[k].split()[0]), names[k].split()[1]))
+    assert len({names[k].split()[0] for k in order}) < len(order)
+    assert said(order, (order[1],), hand=False) == ", ".join(
+        ("cut " if k == order[1] else "") + names[k] for k in order
+    )
 
 
 def test_a_tool_on_a_thing_names_the_step():
@@ -66,14 +73,46 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
             assert Image.fromarray(frame).size == (160, 160)
 
 
-def test_bare_captions_tell_the_picture_alone():
+def test_a_map_tells_what_is_where(monkeypatch):
+    """Four by four places; a thing of 100 pixels counts, whatever the hand covers, and the hand where there is nothing."""
+    plan = make_video(0, "train", 0)[1]
+    first, second = plan.assignment.looks[:2]
+    numbers = np.zeros((160, 160), dtype=np.uint8)
+    numbers[0:9, 0:11] = item_number(plan, 0)  # 99 pixels
+    numbers[0:10, 40:50] = item_number(plan, 0)
+    numbers[0:40, 80:120] = HAND_ID
+    numbers[30:40, 80:90] = item_number(plan, 1)
+    numbers[40:80, 0:40] = item_number(plan, "cloth")
+    numbers[40:60, 0:30] = item_number(plan, 0)
+    numbers[150:160, 150:160] = HAND_ID
+    monkeypatch.setattr(captions, "numbered", lambda plan, scene: numbers)
+    for tells, one, two in (("kinds", first.kind, second.kind), ("colors", first.color, second.color)):
+        words = f"- {one} {two} - cloth - - - - - - - - - - hand"
+        assert captions.map_caption(plan, 5.0, tells) == f"{tells}: {words}"
+
+
+def test_maps_are_of_crowded_pictures_and_tell_them_alone():
+    episode, plan, moments = captioned(5, 1, tells="map")
+    assert len(plan.assignment.clutter) == MAP_CLUTTER
+    assert episode.task.steps == ()
+    told = [u.text.partition(":")[0] for u in episode.utterances()]
+    assert set(told) == {"kinds", "colors"}
+    expected = [captions.map_caption(plan, time, tells) for time, tells in zip(moments, told, strict=True)]
+    assert [u.text for u in episode.utterances()] == expected
+    words = " ".join(u.text for u in episode.utterances()).split()
+    assert len(words) == FRAMES * 17
+    assert {look.kind for look in plan.assignment.looks} & set(words)
+    assert "hand" in words
+
+
+def test_captions_of_the_hand_tell_the_picture_alone():
     """The same pictures; no step in the prompt, none in the caption, no state to follow."""
     whole, _, moments = captioned(5, 1)
-    bare, _, same = captioned(5, 1, bare=True)
+    hand, _, same = captioned(5, 1, tells="hand")
     assert moments == same
-    assert bare.task.steps == ()
-    assert [u.text.partition(":")[0] for u in whole.utterances()] == [u.text for u in bare.utterances()]
-    assert [event.kind for event in bare.events] == ["assistant"] * FRAMES
+    assert hand.task.steps == ()
+    assert [u.text.partition(":")[0] for u in whole.utterances()] == [u.text for u in hand.utterances()]
+    assert [event.kind for event in hand.events] == ["assistant"] * FRAMES
 
 
 def test_a_step_is_in_progress_while_a_picture_shows_it():
@@ -94,4 +133,6 @@ def test_an_existing_folder_is_left_alone_and_a_wrong_level_is_refused(tmp_path)
         make_captions(tmp_path, 0, 1)
     with pytest.raises(UserError, match="level"):
         make_captions(tmp_path / "new", 0, 1, level="harder")
+    with pytest.raises(UserError, match="tells"):
+        make_captions(tmp_path / "new", 0, 1, tells="all")
     assert not (tmp_path / "new").exists()

@@ -387,6 +387,30 @@ def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(world, builder):
     assert first == [one[k][0] for k in range(len(one))]
 
 
+def test_the_windows_of_a_step_are_of_similar_length(world, builder):
+    """The same windows in another order: padded to the longest of a step, a quarter of all was padding."""
+    windows = WindowSampler(2, 40)
+    data = dataset(world, builder, windows=windows, windows_per_episode=21)
+    count = len(data)
+    assert count % 4
+    drawn = [data[k][0] for k in range(count)]
+    data.together = 4
+    data.set_epoch(0)
+    alike = [data[k][0] for k in range(count)]
+    assert sorted(map(repr, alike)) == sorted(map(repr, drawn))
+    assert alike != drawn
+
+    def padding(sequences):
+        steps = [[len(s.ids) for s in sequences[k : k + 4]] for k in range(0, count, 4)]
+        return sum(max(step) * len(step) - sum(step) for step in steps) / sum(map(sum, steps))
+
+    assert padding(alike) < 0.1 < 0.2 < padding(drawn)
+    # an epoch that is entered in the middle is the same
+    again = dataset(world, builder, windows=windows, windows_per_episode=21)
+    again.together = 4
+    assert [again[k][0] for k in range(count - 5, count)] == alike[-5:]
+
+
 def test_the_pictures_are_those_of_the_windows_own_frames(world, builder):
     """In the origin every clip but a video's first was trained on pictures from hundreds of frames away."""
     data = dataset(world, builder, windows=WindowSampler(4, 9))

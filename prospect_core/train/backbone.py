@@ -9,8 +9,11 @@ so that what `prospect train` writes is always one ordinary checkpoint.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
+from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.configuration import DSTSmolVLMConfig
@@ -21,6 +24,7 @@ from prospect_core.sequence import ROLE, state_words
 from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.config import Lora, ModelOptions
 
+TOKENS_PER_FRAME = 4
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -29,16 +33,20 @@ def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episo
     if init:
         model, tokenizer = load_checkpoint(init, option="init")
         model.set_attn_implementation(options.attention)
+        if options.tokens_per_frame is not None:
+            # pooling has no weights; a number that the tower does not give is refused here
+            changed = {**model.config.to_dict(), "tokens_per_frame": options.tokens_per_frame}
+            model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
     elif options.weights:
         model, tokenizer = load_published(
             options.weights,
-            options.tokens_per_frame,
+            _tokens_per_frame(options),
             options.state_head_size,
             options.max_context,
             options.attention,
         )
     else:
-        tokenizer = train_tokenizer(_texts(episodes), options.vocab_size)
+        tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
         model = DSTSmolVLM(model_config(options, tokenizer))
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
@@ -86,7 +94,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
                 "eos_token_id": ids.eos,
             },
             scale_factor=vision.scale_factor,
-            tokens_per_frame=options.tokens_per_frame,
+            tokens_per_frame=_tokens_per_frame(options),
             image_token_id=ids.image,
             pad_token_id=ids.pad,
             eos_token_id=ids.eos,
@@ -151,6 +159,16 @@ def merge_lora(model: DSTSmolVLM) -> None:
                 setattr(parent, name, child.get_base_layer())
     for parameter in model.parameters():
         parameter.requires_grad_(True)
+
+
+def _tokens_per_frame(options: ModelOptions) -> int:
+    return TOKENS_PER_FRAME if options.tokens_per_frame is None else options.tokens_per_frame
+
+
+def _others(folders: Iterable[str]) -> Iterable[Episode]:
+    for folder in folders:
+        data = Dataset.open(Path(folder))
+        yield from (episode for split in data.splits for episode in data.episodes(split))
 
 
 def _texts(episodes: Iterable[Episode]) -> Iterable[str]:

@@ -69,8 +69,9 @@ class TextShape:
 class ModelOptions:
     __pydantic_config__: ClassVar = _STRICT
     weights: str | None
-    tokens_per_frame: Literal[0, 1, 4, 9, 16]
+    tokens_per_frame: Literal[0, 1, 4, 9, 16] | None
     vocab_size: Annotated[int, Ge(264)]
+    texts: tuple[str, ...] | None
     state_head_size: Count
     max_context: Count
     lacks: tuple[Literal["pictures", "steps", "state", "past"], ...] | None
@@ -371,9 +372,9 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
         (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
         (config.init is not None or config.model.weights is not None,
-         ("model.vision", "model.text", "model.vocab_size"), "the shape comes with the weights"),
-        (config.init is not None, ("model.weights", "model.tokens_per_frame", "model.state_head_size",
-         "model.max_context"), "the model comes from init"),
+         ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the shape comes with the weights"),
+        (config.init is not None, ("model.weights", "model.state_head_size", "model.max_context"),
+         "the model comes from init"),
         (config.loss.dynamic, ("loss.speaking.gamma", "loss.speaking.alpha", "loss.update.gamma",
          "loss.update.alpha"), "loss.dynamic sets them from the label rate"),
         (frames.every, tuple(f"sampling.frames.{n}" for n in ("transitions", "speaking", "key_frames", "regular",

@@ -26,6 +26,8 @@ from prospect_core.train.windows import Window, WindowSampler
 Media = Callable[[Episode, int, int], np.ndarray]
 #: windows that are looked at to tell the share of positive labels
 RATE_WINDOWS = 100
+#: so many steps' windows are sorted by length together: a batch is as long as its longest window, the rest is padding
+ALIKE_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class DSTTrainingDataset(TorchDataset):
         self.episodes = list(episodes)
         self._easiest = Curriculum.ranked(self.episodes)
         self.progress, self.span = 0.0, 0.0
+        #: windows of one optimiser step, in all processes: those of a step are of similar length
+        self.together = 1
+        self._places: dict[int, list[int]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
@@ -79,6 +84,7 @@ class DSTTrainingDataset(TorchDataset):
         # shuffled here, and read in this order: an index is a moment of the training
         self._order = [k for group in chosen for k in group] * self.draws.windows_per_episode
         rng.shuffle(self._order)
+        self._places.clear()
 
     def __len__(self) -> int:
         return len(self._order)
@@ -91,6 +97,23 @@ class DSTTrainingDataset(TorchDataset):
 
     def window(self, index: int) -> tuple[Window, random.Random]:
         """The window of an index in this epoch, and the generator that goes on to choose its frames."""
+        return self._draw(index if self.together == 1 else self._place(index))
+
+    def _place(self, index: int) -> int:
+        """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
+        chunk, place = divmod(index, self.together * ALIKE_STEPS)
+        if chunk not in self._places:
+            begin = index - place
+            drawn = range(begin, min(len(self), begin + self.together * ALIKE_STEPS))
+            alike = sorted(drawn, key=lambda k: len(self._draw(k)[0].tokens(self.builder).ids))
+            steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
+            # the step that is not full stays the last one
+            last = [steps.pop()] if len(steps[-1]) < self.together else []
+            random.Random(f"{self.seed}/{self.epoch}/{chunk}/steps").shuffle(steps)
+            self._places = {chunk: [k for step in steps + last for k in step]}
+        return self._places[chunk][place]
+
+    def _draw(self, index: int) -> tuple[Window, random.Random]:
         draws = self.draws
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         chosen, longest = self._order[index], None

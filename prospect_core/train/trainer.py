@@ -148,6 +148,7 @@ class DSTTrainer(Trainer):
         dataset: Any = self.train_dataset
         now = self.progress(step)
         windows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
+        dataset.together = windows
         # by the clock, an epoch is expected to take as long as those before it did
         by_clock = now / epoch if epoch else 0.0
         steps = math.ceil(len(dataset) / windows)

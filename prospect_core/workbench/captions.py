@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
@@ -24,10 +27,20 @@ from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.levels import LEVELS, SPLITS
 from prospect_core.workbench.observers import Sight, sight
 from prospect_core.workbench.person import act_out
-from prospect_core.workbench.physics import Plan, scene_at
-from prospect_core.workbench.tasks import TOOLS, sample_task
+from prospect_core.workbench.physics import VIEW, Plan, scene_at
+from prospect_core.workbench.render import numbered
+from prospect_core.workbench.shapes import HAND_ID, item_number
+from prospect_core.workbench.tasks import COLORS, TOOLS, sample_task
 
 FRAMES = 24
+#: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; or
+#: what is at each place of the picture
+Tells = Literal["steps", "hand", "map"]
+#: a map has so many places a side, is of pictures with so many things that belong to no step, and tells, so often, kinds:
+#: colours are learnt at once
+MAP_SIDE, MAP_CLUTTER, MAP_KINDS = 4, 8, 0.75
+#: pixels of an item that must show in a place of the map
+MAP_PIXELS = 100
 #: of the pictures, so many show the second before or after something has happened; of the others without a hand, so
 #: many are drawn again
 NEAR_SHARE, HAND_SHARE = 0.5, 0.7
@@ -39,21 +52,22 @@ def make_captions(
     count: int,
     steps: tuple[int, int] = SPLITS["train"].steps,
     level: str = "normal",
-    bare: bool = False,
+    tells: Tells = "steps",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder.
 
     Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
-    ``bare`` leaves the steps out of the prompt, so that there is nothing but the picture to read a caption from.
+    Where captions do not tell steps, the prompt has none either: there is nothing but the picture to read them from.
     """
     choose("level", level, LEVELS)
+    choose("tells", tells, get_args(Tells))
     if root.exists():
         raise UserError(f"{root} exists already; choose another folder or delete it first")
     (root / "videos").mkdir(parents=True)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         rows = []
-        for episode in pool.map(_make, [(root, seed, k, steps, level, bare) for k in range(count)], chunksize=8):
+        for episode in pool.map(_make, [(root, seed, k, steps, level, tells) for k in range(count)], chunksize=8):
             rows.append(episode)
             progress(len(rows), count)
     return write_dataset(
@@ -62,15 +76,26 @@ def make_captions(
 
 
 def captioned(
-    seed: int, number: int, steps: tuple[int, int] = SPLITS["train"].steps, level: str = "normal", bare: bool = False
+    seed: int,
+    number: int,
+    steps: tuple[int, int] = SPLITS["train"].steps,
+    level: str = "normal",
+    tells: Tells = "steps",
 ) -> tuple[Episode, Plan, list[float]]:
     """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
     rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
-    world = sample_task(rng, steps_in_task(rng, steps), rng.randint(*LEVELS[level].clutter))
+    world = sample_task(
+        rng, steps_in_task(rng, steps), MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
+    )
     plan = act_out(rng, world, LEVELS[level])
     moments = [_moment(rng, plan) for _ in range(FRAMES)]
-    seen = [sight(plan, time) for time in moments]
-    task = Task(world.goal, ()) if bare else world.as_task()
+    if tells == "steps":
+        task = world.as_task()
+        events = tuple(_events(plan, task, [sight(plan, time) for time in moments]))
+    else:
+        task = Task(world.goal, ())
+        words = [_without_steps(rng, plan, time, tells) for time in moments]
+        events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
     name = f"captions-{seed}-{number:05d}"
     episode = Episode(
         name,
@@ -79,7 +104,7 @@ def captioned(
         0,
         FRAMES,
         task,
-        tuple(_events(plan, task, seen)),
+        events,
         user_type="practice",
         dataset="workbench-captions",
         file_order=True,
@@ -87,18 +112,44 @@ def captioned(
     return episode.validate(), plan, moments
 
 
-def caption(plan: Plan, now: Sight, bare: bool = False) -> str:
+def caption(plan: Plan, now: Sight) -> str:
     """What one picture shows, in few words: what the hand holds, whether it is up, what it is at, and the step;
-    ``red cone up box: S2``. Without a hand, the things in view from left to right."""
-    names = [look.name for look in plan.assignment.looks]
+    ``red cone up box: S2``. Without a hand, the things in view by colour and kind: ``cut red cone, blue star``."""
+    looks = plan.assignment.looks
     if not now.hand:
-        order = sorted(now.things, key=lambda k: plan.slot_xy(k)[0])
-        return ", ".join(f"cut {names[k]}" if k in now.cut else names[k] for k in order) or "nothing"
-    held = names[now.held] if isinstance(now.held, int) else now.held or "hand"
-    at = now.over if now.touched is None else names[now.touched]
+        order = sorted(now.things, key=lambda k: (COLORS.index(looks[k].color), looks[k].kind))
+        return ", ".join(f"cut {looks[k].name}" if k in now.cut else looks[k].name for k in order) or "nothing"
+    held = looks[now.held].name if isinstance(now.held, int) else now.held or "hand"
+    at = now.over if now.touched is None else looks[now.touched].name
     words = " ".join(word for word in (held, "up" if now.up else "down", at) if word)
-    steps = [] if bare else _steps(plan, now)
+    steps = _steps(plan, now)
     return f"{words}: {' '.join(steps)}" if steps else words
+
+
+def _without_steps(rng: random.Random, plan: Plan, time: float, tells: Tells) -> str:
+    if tells == "map":
+        return map_caption(plan, time, "kinds" if rng.random() < MAP_KINDS else "colors")
+    return caption(plan, sight(plan, time)).partition(":")[0]
+
+
+def map_caption(plan: Plan, time: float, tells: Literal["kinds", "colors"]) -> str:
+    """What shows at each place of the picture, row by row: the thing's kind (or colour), the tool, ``hand``, or ``-``.
+
+    One word a place: what a word is about then lies always as many tokens before it, which a model finds at once.
+    """
+    looks = plan.assignment.looks
+    words = {HAND_ID: "hand"} | {item_number(plan, tool): tool for tool in TOOLS.values()}
+    words |= {item_number(plan, k): look.kind if tells == "kinds" else look.color for k, look in enumerate(looks)}
+    side = VIEW // MAP_SIDE
+    places = numbered(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
+    out = []
+    for pixels in places.reshape(MAP_SIDE**2, side**2):
+        count = np.bincount(pixels, minlength=256)
+        # the hand lies over what it holds, most of it
+        shown = max((n for n in words if n != HAND_ID), key=count.__getitem__)
+        shown = shown if count[shown] >= MAP_PIXELS else HAND_ID
+        out.append(words[shown] if count[shown] >= MAP_PIXELS else "-")
+    return " ".join([f"{tells}:", *out])
 
 
 def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
@@ -111,7 +162,7 @@ def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
                 change: Change = "complete" if step in before else "reopen" if state[step] == "completed" else "start"
                 state = state.apply(step, change, time)
                 yield Event(f"d{frame}{step}", time, "transition", step=step, change=change, frame=frame)
-        yield Event(f"a{frame}", time, "assistant", caption(plan, now, bare=not task.steps), frame=frame)
+        yield Event(f"a{frame}", time, "assistant", caption(plan, now), frame=frame)
 
 
 def _steps(plan: Plan, now: Sight) -> list[str]:
@@ -136,10 +187,10 @@ def _moment(rng: random.Random, plan: Plan) -> float:
     return time
 
 
-def _make(job: tuple[Path, int, int, tuple[int, int], str, bool]) -> Episode:
+def _make(job: tuple[Path, int, int, tuple[int, int], str, Tells]) -> Episode:
     from prospect_core.workbench.render import write_pictures
 
-    root, seed, number, steps, level, bare = job
-    episode, plan, moments = captioned(seed, number, steps, level, bare)
+    root, seed, number, steps, level, tells = job
+    episode, plan, moments = captioned(seed, number, steps, level, tells)
     write_pictures(plan, moments, root / episode.video, FPS)
     return episode

@@ -25,6 +25,8 @@ from prospect_core.workbench.phrases import number_word, phrase
 from prospect_core.workbench.tasks import Assignment, sample_task
 
 FRAMES = 20
+#: lines read at once, at most
+READ_STEPS = 4
 VIDEO = "videos/blank.mp4"
 
 
@@ -56,7 +58,7 @@ def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = 
         legal: list[tuple[str, Change]] = [
             (s, c) for s in task.step_ids for c in ("start", "complete", "reopen") if state.is_legal(s, c)
         ]
-        if rng.random() < 0.4:
+        if rng.random() < 0.5:
             step, change = rng.choice(legal)
             told = phrase(rng, f"tell_{change}", False, todo=world.phrase(int(step[1:]) - 1))
             events.append(Event(f"u{frame}", frame / FPS, "user", told, frame=frame))
@@ -106,13 +108,9 @@ def _comment(rng: random.Random, world: Assignment, state: DialogState, step: st
 
 def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tuple[str, str]:
     """A question and its answer. Reading comes first: words copied in order are what copying is learnt from."""
-    kind = rng.choice(("read", "step", "step", "present", "done", "done", "first", "first", "left", "left"))
+    kind = rng.choice(("read", "read", "present", "present", "done", "done", "first", "first", "left", "left"))
     following = next_step(state)
     steps = world.as_task().steps
-    if kind == "read":
-        begin = rng.randrange(len(steps) - 1)
-        chosen = steps[begin : begin + 2]
-        return f"Read {chosen[0].id} and {chosen[1].id}.", "; ".join(f"{step.id}: {step.name}" for step in chosen)
     if kind == "present" and following is not None:
         return phrase(rng, "ask_present", False), _todo(rng, "answer_next", world, following)
     if kind == "done":
@@ -129,8 +127,10 @@ def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tupl
     if kind == "left":
         left = sum(s != "completed" for s in state.states)
         return phrase(rng, "ask_left", False), phrase(rng, "answer_left", False, count=number_word(left))
-    step = rng.choice(steps)
-    return f"What is {step.id}?", f"{step.id}: {step.name}"
+    # many words at once, each from the line that the order asks for
+    chosen = rng.sample(steps, min(len(steps), rng.randint(2, READ_STEPS)))
+    asked = " ".join(step.id for step in chosen)
+    return f"Read {asked}.", "; ".join(f"{step.id}: {step.name}" for step in chosen)
 
 
 def _todo(rng: random.Random, intent: str, world: Assignment, k: int) -> str:

@@ -36,13 +36,19 @@ def picture(plan: Plan, time_s: float) -> Image.Image:
     return image
 
 
-def pixels_seen(plan: Plan, scene: Scene) -> np.ndarray:
-    """Pixels (256,) of every numbered item (`shapes.item_number`, `shapes.HAND_ID`) that the picture shows."""
+def numbered(plan: Plan, scene: Scene) -> np.ndarray:
+    """The picture with every pixel (160, 160) the number of the item that it shows (`shapes.item_number`,
+    `shapes.HAND_ID`), 0 for all else."""
     image = Image.new("L", (VIEW, VIEW), 0)
     draw = ImageDraw.Draw(image)
     for points, _, number in _in_view(plan, scene):
         draw.polygon(points, fill=number)
-    return np.bincount(np.asarray(image).ravel(), minlength=256)
+    return np.asarray(image)
+
+
+def pixels_seen(plan: Plan, scene: Scene) -> np.ndarray:
+    """Pixels (256,) of every numbered item that the picture shows."""
+    return np.bincount(numbered(plan, scene).ravel(), minlength=256)
 
 
 def write_video(plan: Plan, path: Path) -> None:
