@@ -197,3 +197,12 @@ def test_the_next_step_reports_only_its_own_losses(world, builder, model, tmp_pa
     rows = [row for row in trainer.state.log_history if "loss" in row]
     assert len(rows) == 2
     assert not any(key.startswith("loss_") for row in rows for key in row)
+
+
+def test_an_optimiser_steps_windows_are_drawn_together(world, builder, model, tmp_path):
+    """All micro-batches of a step: were it one batch, those of a step would differ in length between processes."""
+    draws = Draws(windows=WindowSampler(2, 4), windows_per_episode=2)
+    data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, draws)
+    assert data.together == 1
+    make_trainer(model, data, tmp_path, gradient_accumulation_steps=3).train()
+    assert data.together == 6

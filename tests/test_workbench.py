@@ -444,9 +444,3 @@ def test_the_commands_make_any_split_at_any_level(tmp_path, capsys):
     assert (code, "a number above 0" in text) == (2, True)
     code, text = run("workbench", "--output", tmp_path / "two", "--level", "harder")
     assert (code, "did you mean 'hard'" in text, text.count("\n")) == (2, True, 1)
-    assert run("practice", "--output", tmp_path / "practice", "--count", 2, "--steps", 2, 4)[0] == 0
-    assert all(2 <= len(e.task.steps) <= 4 for e in Dataset.open(tmp_path / "practice").episodes("train"))
-    assert run("captions", "--output", tmp_path / "captions", "--count", 2)[0] == 0
-    assert [len(e.utterances()) for e in Dataset.open(tmp_path / "captions").episodes("train")] == [24, 24]
-    code, text = run("practice", "--output", tmp_path / "other", "--steps", 5, 3)
-    assert (code, "smaller number first" in text) == (2, True)

@@ -94,7 +94,10 @@ def captioned(
         events = tuple(_events(plan, task, [sight(plan, time) for time in moments]))
     else:
         task = Task(world.goal, ())
-        words = [_without_steps(rng, plan, time, tells) for time in moments]
+        if tells == "map":
+            words = [map_caption(plan, time, "kinds" if rng.random() < MAP_KINDS else "colors") for time in moments]
+        else:
+            words = [deed(plan, sight(plan, time)) for time in moments]
         events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
     name = f"captions-{seed}-{number:05d}"
     episode = Episode(
@@ -113,23 +116,21 @@ def captioned(
 
 
 def caption(plan: Plan, now: Sight) -> str:
-    """What one picture shows, in few words: what the hand holds, whether it is up, what it is at, and the step;
-    ``red cone up box: S2``. Without a hand, the things in view by colour and kind: ``cut red cone, blue star``."""
+    """What one picture shows and the steps that it belongs to: ``red cone up box: S2``."""
+    steps = _steps(plan, now)
+    return f"{deed(plan, now)}: {' '.join(steps)}" if steps else deed(plan, now)
+
+
+def deed(plan: Plan, now: Sight) -> str:
+    """What the hand holds, whether it is up, what it is at. Without a hand, the things in view by colour and kind:
+    ``cut red cone, blue star``."""
     looks = plan.assignment.looks
     if not now.hand:
         order = sorted(now.things, key=lambda k: (COLORS.index(looks[k].color), looks[k].kind))
         return ", ".join(f"cut {looks[k].name}" if k in now.cut else looks[k].name for k in order) or "nothing"
     held = looks[now.held].name if isinstance(now.held, int) else now.held or "hand"
     at = now.over if now.touched is None else looks[now.touched].name
-    words = " ".join(word for word in (held, "up" if now.up else "down", at) if word)
-    steps = _steps(plan, now)
-    return f"{words}: {' '.join(steps)}" if steps else words
-
-
-def _without_steps(rng: random.Random, plan: Plan, time: float, tells: Tells) -> str:
-    if tells == "map":
-        return map_caption(plan, time, "kinds" if rng.random() < MAP_KINDS else "colors")
-    return caption(plan, sight(plan, time)).partition(":")[0]
+    return " ".join(word for word in (held, "up" if now.up else "down", at) if word)
 
 
 def map_caption(plan: Plan, time: float, tells: Literal["kinds", "colors"]) -> str:
@@ -156,7 +157,7 @@ def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
     """A caption a picture. A step is in progress while a picture shows it and completed once one has shown it."""
     state, shown = DialogState.initial(task), frozenset[str]()
     for frame, now in enumerate(seen):
-        time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now)) & set(task.step_ids)
+        time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now))
         for step in task.step_ids:
             if (step in before) != (step in shown):
                 change: Change = "complete" if step in before else "reopen" if state[step] == "completed" else "start"

@@ -1,0 +1,63 @@
+"""Reading practice: every reply can be read from the prompt and from what has been said."""
+
+from __future__ import annotations
+
+import random
+import re
+from itertools import pairwise
+
+from prospect_core.cli import main
+from prospect_core.data.dataset import Dataset
+from prospect_core.timeline import DialogState
+from prospect_core.workbench.practice import READ_STEPS, practice_episode
+
+
+def test_lines_are_read_in_the_order_asked():
+    orders, longest = set(), 0
+    for number in range(30):
+        episode = practice_episode(random.Random(number), f"p{number}")
+        names = {step.id: step.name for step in episode.task.steps}
+        for asked, reply in pairwise(event for event in episode.events if event.kind in ("user", "assistant")):
+            if asked.text.startswith("Read "):
+                wanted = re.findall(r"S\d+", asked.text)
+                assert reply.text == "; ".join(f"{step}: {names[step]}" for step in wanted)
+                assert 2 <= len(set(wanted)) == len(wanted) <= READ_STEPS
+                orders.add(wanted == sorted(wanted, key=lambda step: int(step[1:])))
+                longest = max(longest, len(wanted))
+    assert (orders, longest) == ({True, False}, READ_STEPS)
+
+
+def test_what_the_user_tells_is_what_happens():
+    """The step is named in the turn before each change, in the words of its line."""
+    changes = set()
+    for number in range(30):
+        episode = practice_episode(random.Random(number), f"p{number}")
+        assert isinstance(episode.initial_state, DialogState)
+        names = {step.id: step.name for step in episode.task.steps}
+        told = {event.frame: event.text.lower() for event in episode.events if event.kind == "user"}
+        for frame, step, change in episode.transitions():
+            words = re.sub(r" (with the \w+|from the drawer)$", "", names[step])
+            assert words in told[frame - 1]
+            changes.add(change)
+    assert changes == {"start", "complete", "reopen"}
+
+
+def run(*args, capsys=None):
+    try:
+        main(["data", *map(str, args)])
+    except SystemExit as stop:
+        return stop.code, (capsys.readouterr().err if capsys else "")
+
+
+def test_practice_from_the_command_line(tmp_path, capsys):
+    assert run("practice", "--output", tmp_path / "practice", "--count", 2, "--steps", 2, 4)[0] == 0
+    assert all(2 <= len(e.task.steps) <= 4 for e in Dataset.open(tmp_path / "practice").episodes("train"))
+    assert run("captions", "--output", tmp_path / "captions", "--count", 2)[0] == 0
+    assert [len(e.utterances()) for e in Dataset.open(tmp_path / "captions").episodes("train")] == [24, 24]
+    assert run("captions", "--output", tmp_path / "map", "--count", 1, "--tells", "map")[0] == 0
+    assert all(
+        len(u.text.split()) == 17 for e in Dataset.open(tmp_path / "map").episodes("train") for u in e.utterances()
+    )
+    code, text = run("practice", "--output", tmp_path / "other", "--steps", 5, 3, capsys=capsys)
+    assert (code, "smaller number first" in text) == (2, True)
+    assert not (tmp_path / "other").exists()
