@@ -348,12 +348,13 @@ def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None
 @click.option("--seed", default=0, show_default=True)
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
 @click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
-def practice(output: Path, seed: int, count: int, steps: tuple[int, int]) -> None:
+@click.option("--telling", is_flag=True, help="The user only tells, on every frame, which step is in hand.")
+def practice(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
     """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
     from prospect_core.workbench.practice import make_practice
 
     _ascending(steps)
-    make_practice(output, seed, count, steps)
+    make_practice(output, seed, count, steps, telling)
     click.echo(f"{output}: train {count} episodes")
 
 

@@ -102,7 +102,7 @@ class SequenceBuilder:
         state = None if self.lacks & {"state", "past"} else context.state
         for step in task.steps:
             name = "" if "steps" in self.lacks else step.name
-            line = f"{step.id}: {name}{state_words(step.id, state)}"
+            line = step_line(step.id, name, state)
             ids += self.text(line)
             markers.append(len(ids))
             ids += [self.special.step, *self.text("\n")]
@@ -214,8 +214,13 @@ class SequenceBuilder:
         out.lm_labels += [IGNORE, *ids[1:]] if learn else [IGNORE] * len(ids)
 
 
-def state_words(step: str, state: DialogState | None) -> str:
-    """What a line of the prompt says about its step: `` (not started)``, `` (completed 2nd, 41 s)``, or nothing."""
+def step_line(step: str, name: str, state: DialogState | None) -> str:
+    """A step's line in the prompt: ``S2 (completed 2nd, 41 s): wipe the red cone``; its name stands right before its marker,
+    however long what is said of its state."""
+    return f"{step}{_state_words(step, state)}: {name}"
+
+
+def _state_words(step: str, state: DialogState | None) -> str:
     if state is None:
         return ""
     if state[step] != "completed":

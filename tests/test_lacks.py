@@ -66,7 +66,7 @@ def test_without_steps_a_prompt_has_their_ids_and_markers_alone(plain):
     _, _, builder = lacking(plain, "steps")
     prompt = builder.prompt(TASK, Context(EPISODE.initial_state))
     assert "cup" not in prompt.text
-    assert "S2:  (not started)" in prompt.text
+    assert "S2 (not started): " in prompt.text
     assert len(prompt.markers) == 2
 
 

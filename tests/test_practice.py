@@ -9,7 +9,7 @@ from itertools import pairwise
 from prospect_core.cli import main
 from prospect_core.data.dataset import Dataset
 from prospect_core.timeline import DialogState
-from prospect_core.workbench.practice import READ_STEPS, practice_episode
+from prospect_core.workbench.practice import FRAMES, READ_STEPS, practice_episode, telling_episode
 
 
 def test_lines_are_read_in_the_order_asked():
@@ -42,6 +42,25 @@ def test_what_the_user_tells_is_what_happens():
     assert changes == {"start", "complete", "reopen"}
 
 
+def test_only_words_tell_which_step_is_in_hand():
+    """On every frame a step is told and then is in progress, for that frame alone; any step may be next."""
+    again = 0
+    for number in range(20):
+        episode = telling_episode(random.Random(number), f"t{number}", (2, 12))
+        names = {step.id: re.sub(r" (with the \w+|from the drawer)$", "", step.name) for step in episode.task.steps}
+        told = {event.frame: event.text for event in episode.events if event.kind == "user"}
+        assert not episode.utterances()
+        seen: set[str] = set()
+        for frame in range(1, FRAMES):
+            state = episode.state_at(frame)
+            (now,) = (step for step in episode.task.step_ids if state[step] == "in_progress")
+            assert names[now] in told[frame - 1]
+            assert {step for step in episode.task.step_ids if state[step] == "completed"} == seen - {now}
+            again += now in seen
+            seen.add(now)
+    assert again
+
+
 def run(*args, capsys=None):
     try:
         main(["data", *map(str, args)])
@@ -52,11 +71,15 @@ def run(*args, capsys=None):
 def test_practice_from_the_command_line(tmp_path, capsys):
     assert run("practice", "--output", tmp_path / "practice", "--count", 2, "--steps", 2, 4)[0] == 0
     assert all(2 <= len(e.task.steps) <= 4 for e in Dataset.open(tmp_path / "practice").episodes("train"))
+    assert run("practice", "--output", tmp_path / "telling", "--count", 2, "--telling")[0] == 0
+    assert not any(e.utterances() for e in Dataset.open(tmp_path / "telling").episodes("train"))
     assert run("captions", "--output", tmp_path / "captions", "--count", 2)[0] == 0
     assert [len(e.utterances()) for e in Dataset.open(tmp_path / "captions").episodes("train")] == [24, 24]
     assert run("captions", "--output", tmp_path / "map", "--count", 1, "--tells", "map")[0] == 0
     assert all(
-        len(u.text.split()) == 17 for e in Dataset.open(tmp_path / "map").episodes("train") for u in e.utterances()
+        len(u.text.partition(": ")[2].split()) == 16
+        for e in Dataset.open(tmp_path / "map").episodes("train")
+        for u in e.utterances()
     )
     code, text = run("practice", "--output", tmp_path / "other", "--steps", 5, 3, capsys=capsys)
     assert (code, "smaller number first" in text) == (2, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prospect_core.model.processing import SPECIAL_TOKENS, SpecialIds, train_tokenizer
-from prospect_core.sequence import IGNORE, Context, SequenceBuilder, beside_events, update_text
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder, beside_events, step_line, update_text
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 
 TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
@@ -40,7 +40,7 @@ def test_layout_by_hand(builder):
         + two * 2 + "[DST]S1->complete<eos>[ASST]Pour.<eos>" + two * 3
     )  # fmt: skip
     assert text.startswith("You watch")
-    assert "S1: boil (not started)<step>\nS2: pour (not started)<step>\n" in text
+    assert "S1 (not started): boil<step>\nS2 (not started): pour<step>\n" in text
     assert [sequence.ids[m] for m in sequence.markers] == [builder.special.step] * 2
     assert len(sequence.frame_last) == 12
     assert all(sequence.ids[p] == builder.special.image for p in sequence.frame_last)
@@ -98,8 +98,8 @@ def test_user_text_is_cut_to_its_limit(builder):
 def test_prompt_tells_order_and_time_of_what_is_done(builder):
     state = DialogState(("S1", "S2"), ("completed", "completed"), (("S2", 12.4), ("S1", 41.0)))
     text = builder.prompt(TASK, Context(state, "Half done.", (("User", "Hm."), ("Assistant", "Go on.")))).text
-    assert "S1: boil (completed 2nd, 41 s)\n" in text
-    assert "S2: pour (completed 1st, 12 s)\n" in text
+    assert "S1 (completed 2nd, 41 s): boil\n" in text
+    assert "S2 (completed 1st, 12 s): pour\n" in text
     assert text.endswith("Summary: Half done.\nUser: Hm.\nAssistant: Go on.\n")
     assert "(" not in builder.prompt(TASK, Context()).text
 
@@ -135,6 +135,34 @@ def test_any_text_survives_the_tokenizer():
     tokenizer = train_tokenizer(["put the cup away"], 300)
     for text in ("Ünïcode ☕ \u202e", "tab\tnewline\n", "  two  spaces", "日本語"):
         assert tokenizer.decode(tokenizer(text, split_special_tokens=True).input_ids) == text
+
+
+def test_what_a_line_says_lies_as_far_before_its_marker_on_every_line():
+    """Verb, colour, kind and tool or place are a token each, whatever is said of the step's state."""
+    names = (
+        "wipe the red cone with the cloth", "put the blue ball in the box", "fetch the red ring from the drawer",
+    )  # fmt: skip
+    state = DialogState(("S1", "S2", "S3"), ("completed", "not_started", "in_progress"), (("S1", 41.0),))
+    lines = [step_line(f"S{n}", name, state) for n, name in enumerate(names, 1)]
+    assert lines[0] == "S1 (completed 1st, 41 s): wipe the red cone with the cloth"
+    assert lines[1] == "S2 (not started): put the blue ball in the box"
+    tokenizer = train_tokenizer(lines * 9, 600)
+    ends = [[tokenizer.decode(i) for i in tokenizer(line).input_ids[-4:]] for line in lines]
+    assert ends == [
+        [" wipe", " the red", " cone", " with the cloth"],
+        [" put", " the blue", " ball", " in the box"],
+        [" fetch", " the red", " ring", " from the drawer"],
+    ]
+    said = [tokenizer.decode(i) for i in tokenizer("Done: wipe the red cone.").input_ids]
+    assert said[-4:] == [" wipe", " the red", " cone", "."]
+
+
+def test_a_steps_id_is_the_same_token_wherever_it_stands():
+    texts = ["S4: wipe", "S4 (not started): wipe", "S4->start; S5->complete", "Read S4 S5.", "up: S4"] * 9
+    tokenizer = train_tokenizer(texts, 400)
+    four = tokenizer.convert_tokens_to_ids("S4")
+    assert all(tokenizer(text).input_ids.count(four) == 1 for text in texts)
+    assert tokenizer.convert_tokens_to_ids("S5") in tokenizer("Read S4 S5.").input_ids
 
 
 def test_the_same_texts_give_the_same_tokenizer():

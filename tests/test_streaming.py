@@ -137,8 +137,8 @@ def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_con
             break
     assert compression is not None
     text = tokenizer.decode(runner.context_ids)
-    assert "S1: put the red cube in the box (completed 1st, 2 s)<step>" in text
-    assert "S2: put the blue ball in the bin (not started)<step>" in text
+    assert "S1 (completed 1st, 2 s): put the red cube in the box<step>" in text
+    assert "S2 (not started): put the blue ball in the bin<step>" in text
     assert text.endswith("User: Where is it?\n")
     assert "[DST]" not in text
     assert runner.state["S1"] == "completed"

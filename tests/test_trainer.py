@@ -92,7 +92,7 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def run_workers(world, output, processes, batch_size, weighting):
+def run_workers(world, output, processes, batch_size, weighting, *seconds):
     base = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes),
             "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
     command = [
@@ -103,6 +103,7 @@ def run_workers(world, output, processes, batch_size, weighting):
         str(output),
         str(batch_size),
         weighting,
+        *map(str, seconds),
     ]
     running = [
         subprocess.Popen(command, cwd=ROOT, env={**base, "RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -115,7 +116,8 @@ def run_workers(world, output, processes, batch_size, weighting):
     return np.load(output)
 
 
-@pytest.mark.parametrize("weighting", ["fixed", pytest.param("gradnorm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("weighting", ["fixed", "gradnorm"])
 def test_two_gloo_processes_give_the_gradients_of_one(world, tmp_path, weighting):
     """Windows of different lengths, so that each process counts differently: only global counts give one result."""
     one = run_workers(world, tmp_path / "one.npz", 1, 4, weighting)
@@ -124,6 +126,13 @@ def test_two_gloo_processes_give_the_gradients_of_one(world, tmp_path, weighting
     assert any(name.startswith("1/") for name in one.files)
     for name in one.files:
         np.testing.assert_allclose(two[name], one[name], atol=2e-5, rtol=2e-3, err_msg=name)
+
+
+@pytest.mark.slow
+def test_all_processes_stop_by_one_clock(world, tmp_path):
+    """Each by its own, one stopped after its last step while the other went on and waited for it forever."""
+    run_workers(world, tmp_path / "stopped.npz", 2, 2, "fixed", 4)
+    assert (tmp_path / "stopped.npz").is_file()
 
 
 def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(world, builder, tokenizer, tmp_path):

@@ -161,6 +161,7 @@ def losses_by_step(folder):
     return {row["step"]: [row[name] for name in OBJECTIVES] for row in rows_of(folder)}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(world, tmp_path):
     """SIGKILL in the middle; the same command again goes on from the last whole checkpoint, bit for bit."""
     options = [f"data={world.root}", "train.max_steps=30", "train.save_every=5", "sampling=curriculum",

@@ -60,7 +60,8 @@ class KeepGradients(TrainerCallback):
         self.steps.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
 
 
-def make_trainer(model, dataset, folder, weighting="fixed", weights=None, callbacks=(), muon=False, **arguments):
+def make_trainer(model, dataset, folder, weighting="fixed", weights=None, callbacks=(), muon=False, minutes=None,
+                 **arguments):  # fmt: skip
     """A `DSTTrainer` on the CPU that writes nothing unless told to."""
     options = {"max_steps": 1, "per_device_train_batch_size": 2, "max_grad_norm": 0.0, "logging_steps": 1,
                "save_strategy": "no", "report_to": [], "disable_tqdm": True, "remove_unused_columns": False,
@@ -75,4 +76,5 @@ def make_trainer(model, dataset, folder, weighting="fixed", weights=None, callba
         update=FocalOptions(),
         callbacks=list(callbacks),
         muon=muon,
+        minutes=minutes,
     )

@@ -20,8 +20,9 @@ from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, train_tokenizer
 from prospect_core.model.published import load_published
-from prospect_core.sequence import ROLE, state_words
+from prospect_core.sequence import ROLE, step_line
 from prospect_core.timeline import DialogState, Episode
+from prospect_core.train.begin import begin
 from prospect_core.train.config import Lora, ModelOptions
 
 TOKENS_PER_FRAME = 4
@@ -48,6 +49,7 @@ def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episo
     else:
         tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
         model = DSTSmolVLM(model_config(options, tokenizer))
+        begin(model, options.text.local_heads)
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer
@@ -62,6 +64,8 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
             raise UserError(
                 f"model.{part}.heads={shape.heads} does not divide model.{part}.hidden_size={shape.hidden_size}"
             )
+    if text.local_heads > text.kv_heads:
+        raise UserError(f"model.text.local_heads={text.local_heads}: there are {text.kv_heads} key heads a layer")
     if text.heads % text.kv_heads:
         raise UserError(f"model.text.kv_heads={text.kv_heads} does not divide model.text.heads={text.heads}")
     rows = text.vocab_size or len(tokenizer)
@@ -86,6 +90,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
                 "num_hidden_layers": text.layers,
                 "num_attention_heads": text.heads,
                 "num_key_value_heads": text.kv_heads,
+                "attention_bias": text.local_heads > 0,
                 "max_position_embeddings": text.max_position_embeddings,
                 "initializer_range": text.initializer_range,
                 "rope_parameters": {"rope_type": "default", "rope_theta": text.rope_theta},
@@ -176,8 +181,10 @@ def _texts(episodes: Iterable[Episode]) -> Iterable[str]:
     yield from (ROLE, "Goal: ", "Summary: User: Assistant:")
     for episode in episodes:
         for number, step in enumerate(episode.task.steps, 1):
-            done = DialogState((step.id,), ("completed",), ((step.id, float(number)),))
+            # as the number-th of so many steps
+            others = tuple((f"{step.id}-{n}", 0.0) for n in range(1, number))
+            done = DialogState((step.id,), ("completed",), (*others, (step.id, 9.0 * number)))
             for state in (DialogState((step.id,), ("not_started",)), DialogState((step.id,), ("in_progress",)), done):
-                yield f"{step.id}: {step.name}{state_words(step.id, state)}"
+                yield step_line(step.id, step.name, state)
             yield f"{step.id}->start; {step.id}->complete; {step.id}->reopen"
         yield from (text for event in episode.events for text in (event.text, event.progress) if text)

@@ -59,6 +59,7 @@ class TextShape:
     layers: Count
     heads: Count
     kv_heads: Count
+    local_heads: Annotated[int, Ge(0)]
     rope_theta: Positive
     initializer_range: Positive
     max_position_embeddings: Count

@@ -95,7 +95,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, decayed: Iterable[st
     """The weights of the layers, which are made orthogonal; other ``decayed`` parameters; the rest, without decay."""
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decays = set(decayed)
-    inner = {name for name, p in named.items() if p.ndim == 2 and ".layers." in name}
+    inner = {name for name, p in named.items() if p.ndim == 2 and (".layers." in name or ".connector." in name)}
     return [
         {"params": [named[n] for n in named if n in inner], "weight_decay": weight_decay, "orthogonal": True},
         {"params": [named[n] for n in named if n not in inner and n in decays], "weight_decay": weight_decay},

@@ -79,7 +79,7 @@ class DSTTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         #: after training, the whole model's tensors where each process holds but a part of it
         self.whole_state: dict[str, Tensor] | None = None
-        self.seconds_before = 0.0
+        self.seconds_before = self._clock = 0.0
         self._started: float | None = None
         # per objective: sum of losses, items; since the last report and in this step (there also squared norms)
         self._report = torch.zeros(2, len(OBJECTIVES), dtype=torch.float64)
@@ -220,7 +220,14 @@ class DSTTrainer(Trainer):
         """Share of the training that is over, 0..1."""
         if self.minutes is None:
             return min(1.0, step / max(1, self.args.max_steps))
-        return min(1.0, self.seconds() / (60 * self.minutes))
+        return min(1.0, self._clock / (60 * self.minutes))
+
+    def tick(self) -> None:
+        """Read the clock. All processes go by that of the first: by its own, one would stop while another waits for it."""
+        from accelerate.utils import broadcast
+
+        seconds = torch.tensor(self.seconds(), dtype=torch.float64, device=self.accelerator.device)
+        self._clock = float(broadcast(seconds))
 
     def seconds(self) -> float:
         """Seconds of training, those before an interruption included."""
@@ -306,6 +313,7 @@ class _Steps(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer._started = time.monotonic()
+        self.trainer.tick()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # a training that goes on inside an epoch draws that epoch's windows, as of its beginning
@@ -315,6 +323,7 @@ class _Steps(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.end_step()
+        self.trainer.tick()
         if state.global_step % EVERY_STEPS == 0:
             give_back()
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:

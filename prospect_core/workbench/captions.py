@@ -36,11 +36,13 @@ FRAMES = 24
 #: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; or
 #: what is at each place of the picture
 Tells = Literal["steps", "hand", "map"]
-#: a map has so many places a side, is of pictures with so many things that belong to no step, and tells, so often, kinds:
-#: colours are learnt at once
-MAP_SIDE, MAP_CLUTTER, MAP_KINDS = 4, 8, 0.75
+#: a map has so many places a side, and is of pictures with so many things that belong to no step
+MAP_SIDE, MAP_CLUTTER = 4, 8
 #: pixels of an item that must show in a place of the map
 MAP_PIXELS = 100
+#: what maps tell, and how often: colours are learnt at once
+MapTells = Literal["kinds", "colors", "kinds in hand", "colors in hand"]
+MAPS: dict[MapTells, float] = {"kinds": 0.35, "colors": 0.1, "kinds in hand": 0.4, "colors in hand": 0.15}
 #: of the pictures, so many show the second before or after something has happened; of the others without a hand, so
 #: many are drawn again
 NEAR_SHARE, HAND_SHARE = 0.5, 0.7
@@ -95,7 +97,8 @@ def captioned(
     else:
         task = Task(world.goal, ())
         if tells == "map":
-            words = [map_caption(plan, time, "kinds" if rng.random() < MAP_KINDS else "colors") for time in moments]
+            told = rng.choices(list(MAPS), list(MAPS.values()), k=len(moments))
+            words = [map_caption(plan, time, tells) for time, tells in zip(moments, told, strict=True)]
         else:
             words = [deed(plan, sight(plan, time)) for time in moments]
         events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
@@ -116,40 +119,48 @@ def captioned(
 
 
 def caption(plan: Plan, now: Sight) -> str:
-    """What one picture shows and the steps that it belongs to: ``red cone up box: S2``."""
+    """What one picture shows and the steps that it belongs to: ``hold the red cone up at the box: S2``."""
     steps = _steps(plan, now)
     return f"{deed(plan, now)}: {' '.join(steps)}" if steps else deed(plan, now)
 
 
 def deed(plan: Plan, now: Sight) -> str:
-    """What the hand holds, whether it is up, what it is at. Without a hand, the things in view by colour and kind:
-    ``cut red cone, blue star``."""
+    """What the hand holds, whether it is up, what it is at: ``hold the red cone up at the box``. Without a hand, the
+    things in view by colour and kind: ``see the red cone cut, the blue star``."""
     looks = plan.assignment.looks
     if not now.hand:
         order = sorted(now.things, key=lambda k: (COLORS.index(looks[k].color), looks[k].kind))
-        return ", ".join(f"cut {looks[k].name}" if k in now.cut else looks[k].name for k in order) or "nothing"
-    held = looks[now.held].name if isinstance(now.held, int) else now.held or "hand"
+        things = [f"the {looks[k].name} cut" if k in now.cut else f"the {looks[k].name}" for k in order]
+        return f"see {', '.join(things) or 'nothing'}"
+    held = looks[now.held].name if isinstance(now.held, int) else now.held
     at = now.over if now.touched is None else looks[now.touched].name
-    return " ".join(word for word in (held, "up" if now.up else "down", at) if word)
+    words = f"hold {f'the {held}' if held else 'nothing'} {'up' if now.up else 'down'}"
+    return f"{words} at the {at}" if at else words
 
 
-def map_caption(plan: Plan, time: float, tells: Literal["kinds", "colors"]) -> str:
+def map_caption(plan: Plan, time: float, tells: MapTells) -> str:
     """What shows at each place of the picture, row by row: the thing's kind (or colour), the tool, ``hand``, or ``-``.
 
-    One word a place: what a word is about then lies always as many tokens before it, which a model finds at once.
+    With ``in hand`` only the hand counts, what it holds, and the thing that a held tool is on. One word a place: what a
+    word is about then lies always as many tokens before it, which a model finds at once.
     """
-    looks = plan.assignment.looks
-    words = {HAND_ID: "hand"} | {item_number(plan, tool): tool for tool in TOOLS.values()}
-    words |= {item_number(plan, k): look.kind if tells == "kinds" else look.color for k, look in enumerate(looks)}
+    looks, now = plan.assignment.looks, sight(plan, time)
+    things = {item_number(plan, k): look.kind if "kinds" in tells else look.color for k, look in enumerate(looks)}
+    tools = {item_number(plan, tool): tool for tool in TOOLS.values()}
+    if "in hand" in tells:
+        in_hand = {item_number(plan, item) for item in (now.held, now.touched) if item is not None}
+        things, tools = ({n: word for n, word in words.items() if n in in_hand} for words in (things, tools))
     side = VIEW // MAP_SIDE
     places = numbered(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
     out = []
     for pixels in places.reshape(MAP_SIDE**2, side**2):
         count = np.bincount(pixels, minlength=256)
-        # the hand lies over what it holds, most of it
-        shown = max((n for n in words if n != HAND_ID), key=count.__getitem__)
-        shown = shown if count[shown] >= MAP_PIXELS else HAND_ID
-        out.append(words[shown] if count[shown] >= MAP_PIXELS else "-")
+        # the hand lies over what it holds, most of it, and in it a tool over its thing
+        ranks = (things, tools, {HAND_ID: "hand"}) if "in hand" in tells else (things | tools, {HAND_ID: "hand"})
+        shown = (max(words, key=count.__getitem__, default=0) for words in ranks)
+        out.append(
+            next((words[n] for words, n in zip(ranks, shown, strict=True) if words and count[n] >= MAP_PIXELS), "-")
+        )
     return " ".join([f"{tells}:", *out])
 
 

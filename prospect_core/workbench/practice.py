@@ -17,7 +17,7 @@ from pathlib import Path
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.errors import UserError
-from prospect_core.timeline import Change, DialogState, Episode, Event
+from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.workbench.dialogue import next_step, progress_summary
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.levels import SPLITS
@@ -30,16 +30,22 @@ READ_STEPS = 4
 VIDEO = "videos/blank.mp4"
 
 
-def make_practice(root: Path, seed: int, count: int, steps: tuple[int, int] = SPLITS["train"].steps) -> Dataset:
-    """Write ``count`` practice episodes of so many ``steps`` a task over one blank video into a new folder."""
+def make_practice(
+    root: Path, seed: int, count: int, steps: tuple[int, int] = SPLITS["train"].steps, telling: bool = False
+) -> Dataset:
+    """Write ``count`` practice episodes of so many ``steps`` a task over one blank video into a new folder.
+
+    With ``telling`` the user does nothing but tell, on every frame, which step is in hand.
+    """
     from prospect_core.workbench.render import write_blank
 
     if root.exists():
         raise UserError(f"{root} exists already; choose another folder or delete it first")
     (root / "videos").mkdir(parents=True)
     write_blank(root / VIDEO, FRAMES / FPS)
+    make = telling_episode if telling else practice_episode
     rows = [
-        practice_episode(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}", steps)
+        make(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}", steps)
         for k in range(count)
     ]
     return write_dataset(
@@ -74,6 +80,33 @@ def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = 
             progress = progress_summary(world, state)
             events.append(Event(f"a{frame}", frame / FPS, "assistant", text, progress=progress, frame=frame))
         frame += 1
+    return _episode(name, task, events, start)
+
+
+def telling_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
+    """On every frame the user tells which step is in hand: it is in progress for that frame, and completed after it.
+
+    Any step may be told at any time, so that nothing but its words says which of the lines is meant: where a change is
+    possible for few of them, as in `practice_episode`, guessing among those pays better than reading for a long time.
+    """
+    world = sample_task(rng, steps_in_task(rng, steps_in))
+    task = world.as_task()
+    state = start = DialogState.initial(task)
+    events: list[Event] = []
+    now = ""
+    for frame in range(1, FRAMES):
+        before, now = now, rng.choice([step for step in task.step_ids if step != now])
+        told = phrase(rng, "tell_start", False, todo=world.phrase(int(now[1:]) - 1))
+        events.append(Event(f"u{frame}", (frame - 1) / FPS, "user", told, frame=frame - 1))
+        changes: list[tuple[str, Change]] = [(before, "complete")] if before else []
+        changes.append((now, "reopen" if state[now] == "completed" else "start"))
+        for step, change in changes:
+            state = state.apply(step, change, frame / FPS)
+            events.append(Event(f"d{frame}{step}", frame / FPS, "transition", step=step, change=change, frame=frame))
+    return _episode(name, task, events, start)
+
+
+def _episode(name: str, task: Task, events: list[Event], start: DialogState) -> Episode:
     return Episode(
         name,
         VIDEO,
