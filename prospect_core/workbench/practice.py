@@ -1,6 +1,7 @@
 """Reading practice: dense dialogue over a blank video, so that words are learnt to be copied from the right step.
 
     prospect data practice --output data/practice --count 2000
+    prospect data practice --output data/telling --count 2000 --telling
     prospect train data=data/practice sampling.missed_share=0.5 loss.speaking.weight=0 loss.update.weight=0
 
 Nothing can be seen here: the user says what happens to which step, in the words of the prompt. So states are learnt from
