@@ -242,6 +242,37 @@ def test_pooling_can_change_on_the_way(world, tmp_path):
         make_model(options("model.tokens_per_frame=16"), str(tmp_path), episodes)
 
 
+def saved(model, tokenizer, folder):
+    model.config.trained_steps = 1
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_tower_that_learnt_elsewhere_takes_the_place_of_the_own_one(world, tmp_path):
+    """Frames are embedded as there, whatever its shape; words are read as before."""
+    episodes = list(world.episodes("train"))
+    torch.manual_seed(1)
+    reading, tokenizer = make_model(options(), None, episodes)
+    torch.manual_seed(2)
+    given = ("model.vision.layers=2", "model.vision.image_size=64", "model.text.layers=1", "model.tokens_per_frame=4")
+    seeing, _ = make_model(options(*given), None, episodes)
+    init, tower = saved(reading, tokenizer, tmp_path / "init"), saved(seeing, tokenizer, tmp_path / "tower")
+    both, _ = make_model(options(f"model.tower={tower}", "model.tokens_per_frame=1"), init, episodes)
+    assert both.config.image_size == 64
+    pixels, ids = torch.rand(2, 3, 64, 64), torch.randint(9, 300, (1, 12))
+    assert torch.allclose(both.encode_frames(pixels)[:, 0], seeing.encode_frames(pixels).mean(1), atol=1e-5)
+    assert torch.allclose(both.read(both.joint_embed(ids)), reading.read(reading.joint_embed(ids)), atol=1e-5)
+
+
+def test_a_tower_for_wider_words_is_refused(world, tmp_path):
+    episodes = list(world.episodes("train"))
+    wide, tokenizer = make_model(options("model.text.hidden_size=128", "model.text.heads=2"), None, episodes)
+    tower = saved(wide, tokenizer, tmp_path / "tower")
+    with pytest.raises(UserError, match=r"model\.tower: its frames are 128 wide, the text model's words \d+"):
+        make_model(options(f"model.tower={tower}"), None, episodes)
+
+
 @pytest.mark.slow
 def test_the_true_256m_shape_trains_a_step_and_streams_a_minute(world, tmp_path):
     """Random weights in SmolVLM2-256M's configuration: one training step, then a streamed minute, end to end."""

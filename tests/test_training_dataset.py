@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from prospect_core.data.dataset import write_dataset
 from prospect_core.errors import DataError
 from prospect_core.sequence import IGNORE, SequenceBuilder
+from prospect_core.train.config import compose_config
 from prospect_core.train.curriculum import Curriculum
-from prospect_core.train.dataset import Draws, DSTTrainingDataset
+from prospect_core.train.dataset import Draws, DSTTrainingDataset, Mixed
+from prospect_core.train.run import open_sources
 from prospect_core.train.samplers import KeyFrames, Silent
 from prospect_core.train.windows import WindowSampler
-from tests.training import pictures
+from tests.training import SMALL, pictures, run_cli
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +124,41 @@ def test_label_rates_see_the_pictures_that_samplers_look_at(world, builder):
 def test_no_episode_is_an_error(builder):
     with pytest.raises(DataError, match="no episode"):
         DSTTrainingDataset([], builder, pictures, Draws())
+
+
+@pytest.fixture(scope="module")
+def black_world(world, tmp_path_factory):
+    """The world's dialogues over other pictures, under the same names of videos."""
+    root = tmp_path_factory.mktemp("black")
+    (root / "videos").mkdir()
+    episodes = list(world.episodes("train"))
+    for episode, other in zip(episodes, reversed(episodes), strict=True):
+        shutil.copyfile(world.root / other.video, root / episode.video)
+    return write_dataset(root, "black", "1", 2, {"train": [replace(e, id=f"black-{e.id}") for e in episodes]})
+
+
+def test_each_of_several_datasets_brings_its_own_pictures(world, black_world):
+    config, _ = compose_config([f"data={world.root}", f"data.more=[{black_world.root}]"])
+    sources = open_sources(config, print)
+    assert [data.root for data, _ in sources] == [world.root, black_world.root]
+    media = Mixed([(some, lambda e, a, b, k=k: np.full((b - a,), k)) for k, (_, some) in enumerate(sources)])
+    for k, (_, some) in enumerate(sources):
+        assert all((media(episode, 0, 3) == [k] * 3).all() for episode in some)
+
+
+def test_training_draws_from_several_datasets(world, black_world, tmp_path, capsys):
+    out = tmp_path / "out"
+    given = (f"data={world.root}", f"data.more=[{black_world.root}]", "train.max_steps=2", f"output={out}", *SMALL)
+    assert run_cli("train", *given) == 0
+    episodes = len(list(world.episodes("train")))
+    assert f"{2 * episodes} episodes" in capsys.readouterr().out
+    rows = [json.loads(row) for row in (out / "train_log.jsonl").read_text().splitlines()]
+    assert rows[0]["epoch"] == pytest.approx(1 / -(-2 * episodes // 3))
+
+
+def test_two_episodes_of_one_id_are_refused(world, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run_cli("train", f"data={world.root}", f"data.more=[{world.root}]", f"output={out}", *SMALL) == 3
+    told = capsys.readouterr().err
+    assert f"data.more: {world.root} has an episode" in told
+    assert told.count("\n") == 1

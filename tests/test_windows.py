@@ -299,6 +299,24 @@ def view(motion=None):
     return View(asked(), media)
 
 
+def test_what_the_user_said_right_before_a_window_is_not_asked_for_on_its_first_frame(builder):
+    """The stream hears it with that frame, the window does not: half of all told steps were labels that none could know."""
+    told = Event("u", 2.0, "user", "I am pouring now.")
+    started = Event("d1", 2.5, "transition", step="S2", change="start")
+    episode = Episode("e", "v", 2, 0, 12, TASK, (told, started)).validate()
+    state = episode.state_at(4)
+    for start, carries in ((4, True), (5, False), (6, True)):
+        before = state if start <= 5 else episode.state_at(5)
+        sequence = Window(episode, start, 9, Context(before)).tokens(builder)
+        first = [sequence.speaking[0], *sequence.states[0]]
+        assert all(label != IGNORE for label in first) == carries
+        assert all(label == IGNORE for label in first) != carries
+        assert all(label != IGNORE for label in sequence.states[1])
+        some = Window(episode, start, 9, Context(before)).tokens(builder, {start, start + 2})
+        assert (some.speaking[0] != IGNORE) == carries
+        assert some.speaking[2] != IGNORE
+
+
 def test_samplers_around_events_by_hand():
     rng = random.Random(0)
     assert Transitions(0, 0)(rng, view()) == {2, 12, 16}

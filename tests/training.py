@@ -18,7 +18,8 @@ SPEAKING, UPDATE, STATE, RESPONSE = range(len(OBJECTIVES))
 SMALL = [
     "model.vision.image_size=32", "model.vision.hidden_size=32", "model.vision.intermediate_size=64",
     "model.vision.layers=1", "model.vision.heads=2", "model.text.hidden_size=48", "model.text.intermediate_size=64",
-    "model.text.layers=2", "model.text.heads=4", "model.text.kv_heads=2", "model.vocab_size=400",
+    "model.text.layers=2", "model.text.heads=4", "model.text.kv_heads=2", "model.text.local_heads=1",
+    "model.vocab_size=400",
     "sampling.min_frames=2", "sampling.max_frames=6", "train.batch_size=3", "train.log_every=1", "eval.thresholds=false",
 ]  # fmt: skip
 

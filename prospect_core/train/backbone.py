@@ -50,9 +50,30 @@ def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episo
         tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
         model = DSTSmolVLM(model_config(options, tokenizer))
         begin(model, options.text.local_heads)
+    if options.tower:
+        model = with_tower(model, load_checkpoint(options.tower, option="model.tower")[0])
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer
+
+
+def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
+    """The model with the vision tower and the connector of another one, as SmolVLM itself was put together from a vision
+    and a text model that had learnt apart; the connector's words have to be learnt anew, unless both read alike."""
+    config, other = model.config.to_dict(), seeing.config
+    width, wanted = model.config.text_config.hidden_size, other.text_config.hidden_size
+    if width != wanted:
+        raise UserError(
+            f"model.tower: its frames are {wanted} wide, the text model's words {width}; they must be alike"
+        )
+    config |= {"vision_config": other.vision_config.to_dict(), "scale_factor": other.scale_factor}
+    joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
+    joined.set_attn_implementation(model.config._attn_implementation)
+    seen = ("model.vision_model.", "model.connector.")
+    own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(seen)}
+    theirs = {name: tensor for name, tensor in seeing.state_dict().items() if name.startswith(seen)}
+    joined.load_state_dict(own | theirs, strict=True)
+    return joined
 
 
 def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:

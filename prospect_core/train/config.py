@@ -25,7 +25,7 @@ Count = Annotated[int, Ge(1)]
 Below1 = Annotated[float, Ge(0), Lt(1)]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 #: keys whose value is a path or a name, taken as it is
-PATHS = ("data.path", "output", "init", "model.weights", "train.deepspeed")
+PATHS = ("data.path", "output", "init", "model.weights", "model.tower", "train.deepspeed")
 GROUPS = ("model", "data", "sampling", "loss", "optimiser", "run")
 
 
@@ -73,6 +73,7 @@ class ModelOptions:
     tokens_per_frame: Literal[0, 1, 4, 9, 16] | None
     vocab_size: Annotated[int, Ge(264)]
     texts: tuple[str, ...] | None
+    tower: str | None
     state_head_size: Count
     max_context: Count
     lacks: tuple[Literal["pictures", "steps", "state", "past"], ...] | None
@@ -88,6 +89,7 @@ class ModelOptions:
 class DataOptions:
     __pydantic_config__: ClassVar = _STRICT
     path: str
+    more: tuple[str, ...] | None
     split: str
     dialogues_per_video: Count | None
     windows_per_episode: Count

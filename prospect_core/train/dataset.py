@@ -135,6 +135,16 @@ class DSTTrainingDataset(TorchDataset):
         return {name: positive / total if total else None for name, (positive, total) in counts.items()}
 
 
+class Mixed:
+    """The pictures (or features) of episodes of several data sets, whose ids are different."""
+
+    def __init__(self, parts: Sequence[tuple[Sequence[Episode], Media]]) -> None:
+        self._media = {episode.id: media for episodes, media in parts for episode in episodes}
+
+    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+        return self._media[episode.id](episode, start, end)
+
+
 def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:
     """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
     out = []

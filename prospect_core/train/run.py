@@ -48,7 +48,7 @@ def train(
     from prospect_core.sequence import SequenceBuilder
     from prospect_core.train.backbone import make_model, set_backbone
     from prospect_core.train.collator import DSTDataCollator
-    from prospect_core.train.dataset import DSTTrainingDataset
+    from prospect_core.train.dataset import DSTTrainingDataset, Mixed
     from prospect_core.train.progress import TrainingLog
     from prospect_core.train.trainer import DSTTrainer, last_whole_checkpoint
     from prospect_core.train.weighting import make_weighting
@@ -62,14 +62,13 @@ def train(
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
     refuse_finished(output)
     set_seed(config.train.seed)
-    data = open_data(config.data.path, config.data.split, tell)
-    episodes = list(data.episodes(config.data.split))
-    if not episodes:
-        raise DataError(f"{data.root}: split {config.data.split!r} has no episode to train on")
+    sources = open_sources(config, tell)
+    episodes = [episode for _, some in sources for episode in some]
     training = {
         "version": __version__,
-        "data": data.digest,
+        "data": [data.digest for data, _ in sources],
         "init": checkpoint_digest(find_checkpoint(config.init, "init")) if config.init else None,
+        "tower": checkpoint_digest(find_checkpoint(config.model.tower, "tower")) if config.model.tower else None,
         "config": asdict(config),
     }
     found = last_whole_checkpoint(scratch)
@@ -85,7 +84,7 @@ def train(
         arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder.of(model.config, tokenizer)
     with arguments.main_process_first(desc="features"):
-        media = open_media(config, data, model, episodes, tell)
+        media = Mixed([(some, open_media(config, data, model, some, tell)) for data, some in sources])
     draws = make_draws(config, model.config.max_context)
     dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
     validation = make_validation(config, tokenizer, tell)
@@ -312,6 +311,24 @@ def make_sampler(options: FrameOptions) -> Any:
         wanted = {name: getattr(options, name) for name in kinds}
         chosen = samplers.Together(tuple(kinds[n](**asdict(o)) for n, o in wanted.items() if o is not None))
     return chosen if options.balance is None else samplers.ClassBalanced(chosen, options.balance)
+
+
+def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, list[Any]]]:
+    """The datasets to learn from, each with its episodes of the split; two episodes of one id are a `DataError`."""
+    split, sources = config.data.split, []
+    known: dict[str, Dataset] = {}
+    for name in (config.data.path, *(config.data.more or ())):
+        data = open_data(name, split, tell)
+        episodes = list(data.episodes(split))
+        if not episodes:
+            raise DataError(f"{data.root}: split {split!r} has no episode to train on")
+        for episode in episodes:
+            if known.setdefault(episode.id, data) is not data:
+                raise DataError(
+                    f"data.more: {data.root} has an episode {episode.id}, as {known[episode.id].root} has; leave one out"
+                )
+        sources.append((data, episodes))
+    return sources
 
 
 def open_media(config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None]) -> Any:

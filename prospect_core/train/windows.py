@@ -40,7 +40,14 @@ class Window:
         return self.episode.window(self.start, self.end)
 
     def tokens(self, builder: SequenceBuilder, supervised: set[int] | None = None) -> TokenSequence:
-        """The sequence with its labels; ``supervised`` are the frames that carry loss (None: all)."""
+        """The sequence with its labels; ``supervised`` are the frames that carry loss (None: all).
+
+        What the user says right before the window reaches a stream with its first frame, but is not in the window: what
+        is decided on that frame cannot be told, and carries no loss.
+        """
+        if any(frame == self.start - 1 for frame, _ in self.episode.user_turns()):
+            every = set(range(self.start, self.end)) if supervised is None else supervised
+            supervised = every - {self.start}
         return builder.window(
             self.clip,
             self.context,

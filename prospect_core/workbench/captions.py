@@ -86,9 +86,10 @@ def captioned(
 ) -> tuple[Episode, Plan, list[float]]:
     """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
     rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
-    world = sample_task(
-        rng, steps_in_task(rng, steps), MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
-    )
+    clutter = MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
+    # which step it is must be told by the thing too: in every second video the verb alone says it seldom
+    alike = tells == "steps" and number % 2 == 0
+    world = sample_task(rng, steps_in_task(rng, steps), clutter, alike=alike)
     plan = act_out(rng, world, LEVELS[level])
     moments = [_moment(rng, plan) for _ in range(FRAMES)]
     if tells == "steps":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from prospect_core.timeline import Step, Task
 
@@ -28,6 +28,7 @@ GOALS = (
 )
 
 Verb = Literal["fetch", "wipe", "cut", "put", "cover"]
+VERBS: tuple[Verb, ...] = get_args(Verb)
 TOOLS: dict[Verb, str] = {"wipe": "cloth", "cut": "knife", "cover": "bowl"}
 #: chain -> how often it is drawn
 CHAINS: dict[tuple[Verb, ...], float] = {
@@ -115,18 +116,26 @@ class Assignment:
         return Task(self.goal, tuple(Step(f"S{n}", name) for n, name in enumerate(names, 1)))
 
 
-def sample_task(rng: random.Random, steps: int, clutter: int = 1, unseen: bool = False) -> Assignment:
+def sample_task(
+    rng: random.Random, steps: int, clutter: int = 1, unseen: bool = False, alike: bool = False
+) -> Assignment:
     """A task of ``steps`` steps. With ``unseen``, every other thing has a look that other tasks never have, and verbs may
-    meet kinds that they never meet elsewhere."""
+    meet kinds that they never meet elsewhere. With ``alike`` few colours, kinds and chains are shared by all things, so
+    that no word alone says which step is meant: elsewhere the verb does, most of the time."""
     looks = [Thing(color, kind) for color in COLORS for kind in KINDS]
     rng.shuffle(looks)
     ordinary, rare = [x for x in looks if not x.unseen], [x for x in looks if x.unseen]
+    shared: list[tuple[Verb, ...]] = []
+    if alike:
+        ordinary = _of_few_colors_and_kinds(rng, ordinary, steps + clutter)
+        shared = rng.choices(list(CHAINS), list(CHAINS.values()), k=rng.randint(1, 2))
     things: list[Thing] = []
     chains: list[list[Job]] = []
     left = steps
     while left:
         thing = (rare if unseen and rare and len(things) % 2 == 0 else ordinary).pop()
         fitting = {c: w for c, w in CHAINS.items() if len(c) <= left and (unseen or _seen(c, thing))}
+        fitting = {c: w for c, w in fitting.items() if c in shared} or fitting
         # a task of many steps has as much room as a short one: its chains are longer
         weights = [w * len(c) ** (2 if left > 12 else 0) for c, w in fitting.items()]
         chain = rng.choices(list(fitting), weights)[0]
@@ -139,6 +148,17 @@ def sample_task(rng: random.Random, steps: int, clutter: int = 1, unseen: bool =
         chosen = rng.choice([chain for chain in chains if chain])
         jobs.append(chosen.pop(0))
     return Assignment(rng.choice(GOALS), tuple(jobs), tuple(things), tuple(ordinary.pop() for _ in range(clutter)))
+
+
+def _of_few_colors_and_kinds(rng: random.Random, looks: list[Thing], count: int) -> list[Thing]:
+    """Those looks that have one of few colours and one of few kinds, at least so many."""
+    few = rng.randint(2, 3)
+    while True:
+        colors, kinds = rng.sample(COLORS, few), rng.sample(KINDS, few)
+        found = [look for look in looks if look.color in colors and look.kind in kinds]
+        if len(found) >= count:
+            return found
+        few = min(few + 1, len(COLORS))
 
 
 def _seen(chain: tuple[Verb, ...], thing: Thing) -> bool:
