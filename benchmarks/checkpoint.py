@@ -4,7 +4,8 @@
     python -m benchmarks.checkpoint --models runs/workbench --output reports/checkpoint/checkpoint.json
 
 Every number comes from a run folder of `prospect-eval run`, so a benchmark that was interrupted goes on where it stopped.
-``--models`` is the folder that `benchmarks/workbench/without.sh` writes; models that are not in it are left out. The last
+``--models`` is a folder with `without-pictures`, ..., which `benchmarks/workbench/train.sh FOLDER/without-pictures pictures` makes
+(its last stage, moved there); models that are not in it are left out. The last
 line of output is one JSON object: metrics by model, strategies by ``NAME@BUDGET``.
 """
 
@@ -19,12 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import Dataset
 from prospect_core.jsonio import dump, read_json, write_atomic
-from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.records import Knobs
-from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.workbench.generate import cached
 from prospect_eval.compare import compare_runs
 from prospect_eval.metrics import all_metrics
 from prospect_eval.provenance import environment
@@ -37,7 +33,8 @@ SHOWN = ("speaking_event_f1@2s", "proactive_event_f1@1s", "matched_f1", "content
          "cache_peak_tokens", "compressions")  # fmt: skip
 STRATEGIES = ("drop_all", "summarize_and_drop", "summarize_with_dst", "dst_refresh", "drop_middle", "uniform", "keydiff",
               "value_norm", "tar")  # fmt: skip
-SHARES = (1.0, 0.5, 0.25, 0.125)
+SHARES = (1, 0.5, 0.25, 0.125)
+PARTS = ("models", "strategies", "long")
 FRESH_SEED = 20261125
 #: what a strategy is compared by, with ``none``
 KEPT = (
@@ -56,13 +53,17 @@ class Bench:
     def __init__(self, runs: Path, limit: int | None) -> None:
         self.runs, self.limit = runs, limit
 
+    @property
+    def limited(self) -> list[str]:
+        """The option that takes some episodes only."""
+        return ["--limit", str(self.limit)] if self.limit else []
+
     def run(self, name: str, ckpt: str, *options: str) -> Path:
         """The scored run folder of a model; made, or gone on with."""
         folder = self.runs / name
         if not (folder / "DONE.json").is_file():
-            limit = ["--limit", str(self.limit)] if self.limit else []
             command = [tool("prospect-eval"), "run", "--ckpt", ckpt, "--output", str(folder)]
-            subprocess.run([*command, *options, *limit], check=True, stdout=sys.stderr)
+            subprocess.run([*command, *options, *self.limited], check=True, stdout=sys.stderr)
         return folder
 
     def shown(self, folder: Path) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=Path, help="folder with without-pictures, without-steps, ...")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--limit", type=int, help="episodes a run, to try it out")
-    parser.add_argument("--parts", nargs="+", default=["models", "strategies"], choices=["models", "strategies"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     options = parser.parse_args(arguments)
     bench = Bench(options.runs, options.limit)
     suite = ("--suite", "workbench", "--split")
@@ -87,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "models" in options.parts:
         result |= models(bench, options.models, plain)
     if "strategies" in options.parts:
-        result["strategies"] = strategies(bench, plain)
+        result["strategies"] = strategies(bench, "test")
+    if "long" in options.parts:
+        result["strategies on test_long"] = strategies(bench, "test_long")
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {"command": "make bench-checkpoint", "environment": environment(), **result}
@@ -117,24 +120,24 @@ def models(bench: Bench, folder: Path | None, plain: Path) -> dict[str, Any]:
     return out
 
 
-def strategies(bench: Bench, plain: Path) -> dict[str, Any]:
+def strategies(bench: Bench, split: str) -> dict[str, Any]:
     """Every strategy at shares of the peak of ``none``, none below what the longest task needs."""
+    root = bench.runs / f"strategies-{split}"
+    shares = ",".join(map(str, SHARES))
+    command = [tool("prospect-eval"), "sweep", "--ckpt", SHIPPED, "--suite", "workbench", "--split", split]
+    grid = ["--strategies", ",".join(("none", *STRATEGIES)), "--budgets", shares, "--output", str(root)]
+    subprocess.run([*command, *grid, *bench.limited], check=True, stdout=sys.stderr)
+    runs = read_json(root / "sweep.json")["runs"]
+    plain = root / next(run["folder"] for run in runs if run["strategy"] == "none")
     peak = read_json(plain / "metrics.json")["metrics"]["cache_peak_tokens"]["value"]
-    data, out = cached("test"), {}
-    for name in STRATEGIES:
-        least = least_budget(data, name)
-        seen = set()
-        for share in SHARES:
-            budget = max(least, round(share * peak))
-            if budget in seen:
-                continue
-            seen.add(budget)
-            knobs = ("--strategy", name, "--budget", str(budget))
-            run = bench.run(f"{name}-{budget}", SHIPPED, "--suite", "workbench", "--split", "test", *knobs)
-            out[f"{name}@{budget}"] = bench.shown(run) | {
-                "share_of_peak": round(budget / peak, 3),
-                "at_the_floor": budget == least,
-                "against": differences(plain, run, KEPT),
+    out = {"none": bench.shown(plain)}
+    for run in runs:
+        if run["strategy"] != "none":
+            folder = root / run["folder"]
+            out[f"{run['strategy']}@{run['budget']}"] = bench.shown(folder) | {
+                "share_of_peak": round(run["budget"] / peak, 3),
+                "at_the_floor": run["at_the_floor"],
+                "against": differences(plain, folder, KEPT),
             }
     return out
 
@@ -142,13 +145,6 @@ def strategies(bench: Bench, plain: Path) -> dict[str, Any]:
 def tool(name: str) -> str:
     """The path of one of our commands, in this environment."""
     return str(Path(sys.executable).with_name(name))
-
-
-def least_budget(data: Dataset, strategy: str) -> int:
-    """The least budget that all tasks of the test split admit."""
-    model, tokenizer = load_checkpoint(SHIPPED)
-    runner = VLMStreamRunner(model, tokenizer, Knobs(strategy, 10**6))
-    return max(runner.least_budget(episode.task) for episode in data.episodes("test"))
 
 
 def differences(first: Path, second: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ verdict is inconclusive, whatever the means.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import flat, read_json
+from prospect_eval.changed import EpisodeChange
+from prospect_eval.markdown import short, text
 from prospect_eval.metrics import Metric
 from prospect_eval.statistics import detectable_difference, holm, noise_floor, paired_ci, sign_flip_p
 
@@ -35,6 +37,45 @@ class Difference:
     detectable: float | None
     videos: int
     verdict: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run beside another: differences by metric, and the episodes that changed most."""
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+    episodes: tuple[EpisodeChange, ...] = ()
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """As JSON."""
+    return asdict(comparison)
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """A table of all metrics with a verdict, those that differ first, then the episodes that changed most."""
+    first, second = (Path(run).name for run in (comparison.first, comparison.second))
+    head = ("metric", first, second, "difference [95 %]", "p (Holm)", "detectable", "verdict")
+    lines = [
+        f"### {text(second)} against {text(first)}",
+        "",
+        f"| {' | '.join(map(text, head))} |",
+        "|---" * len(head) + "|",
+    ]
+    told = ("better", "worse", "differs")
+    for d in sorted(comparison.differences, key=lambda d: d.verdict not in told):
+        ci = f" [{d.ci95[0]:.4g}, {d.ci95[1]:.4g}]" if d.ci95 else ""
+        cells = (d.name, *map(short, (d.first, d.second)), f"{d.second - d.first:+.4g}{ci}", short(d.p), short(d.detectable),
+                 d.verdict)  # fmt: skip
+        lines.append(f"| {' | '.join(map(text, cells))} |")
+    if comparison.episodes:
+        lines += ["", "Changed most:", ""]
+    for change in comparison.episodes:
+        lines.append(f"* {text(change.episode)} ({change.score:.2f})")
+        lines += [f"  * {text(reason)}" for reason in change.why]
+    return "\n".join([*lines, ""])
 
 
 def differing_keys(first: str, second: str) -> list[str]:

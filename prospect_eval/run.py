@@ -45,6 +45,8 @@ class RunConfig:
     code: str
     #: where the thresholds come from: the data that they were chosen on, as the checkpoint tells
     thresholds_from: str = ""
+    #: the suite's name or file, where one was asked for
+    suite: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,11 @@ def infer(
 ) -> Outcome:
     """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends."""
     open_folder(folder, config)
-    (folder / "DONE.json").unlink(missing_ok=True)
     timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
     todo = [e for e in episodes if not _reusable(record_path(folder, e.id), e)]
+    if todo:
+        (folder / "DONE.json").unlink(missing_ok=True)
     reused = len(episodes) - len(todo)
     failed = 0
     progress(reused, len(episodes))

@@ -1,51 +1,140 @@
-"""The closed-loop sweep: one replay at every threshold, each in a run folder of its own.
+"""Checkpoints x strategies x budgets x thresholds: one run folder each below one folder, and what came out of all of them.
 
-    prospect-eval sweep --closed-loop --ckpt workbench-tiny --suite workbench --limit 6 --speaking 0.3,0.5,0.7
+    prospect-eval sweep --ckpt workbench-tiny --suite workbench_long
+    prospect-eval sweep --ckpt runs/a --ckpt runs/b --suite workbench --strategies none,dst_refresh --budgets 1/2,600
+    prospect-eval sweep --closed-loop --ckpt workbench-tiny --suite workbench --split val
 
-Folders are named after what differs (``speaking-0.30``), so starting the same sweep again goes on where it stopped.
-One knob is moved at a time; the other one stays at the checkpoint's own.
+Folders are named after what differs (``workbench-tiny/dst_refresh-600/speaking-0.30``), so starting the same sweep again
+goes on where it stopped. Videos are encoded once for all of them. Of the two thresholds one is moved at a time; the other
+one stays at the checkpoint's own. A budget may be a share of what ``none`` needs at its peak, and is never below what
+the longest task needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.timeline import Episode
-from prospect_eval.adapters import Predictor
-from prospect_eval.metrics import Metric, Scored, Tools
-from prospect_eval.run import RunConfig, infer, read_records
-from prospect_eval.thresholds import KNOBS
+from prospect_core.errors import UserError
+from prospect_core.jsonio import read_json
+from prospect_eval.front import UNLIMITED, front
 
-#: what a curve shows at every threshold
-SHOWN = ("speaking_event_f1@1s", "speaking_event_f1@2s", "proactive_event_f1@1s", "matched_f1",
-         "false_alarms_per_minute", "update_event_f1@1s", "transition_f1@2s", "dst_jga")  # fmt: skip
+#: what is told of every run
+SHOWN = ("speaking_event_f1@1s", "speaking_event_f1@2s", "proactive_event_f1@1s", "false_alarms_per_minute", "matched_f1",
+         "content_accuracy", "answer_accuracy@past", "answer_accuracy@remainder", "update_event_f1@1s", "transition_f1@2s",
+         "dst_jga", "dst_head_jga", "cache_peak_tokens", "cache_peak_bytes", "compressions")  # fmt: skip
+PEAK = "cache_peak_tokens"
+FILE = "sweep.json"
 
 
-def closed_loop(
-    folder: Path,
-    thresholds: Mapping[str, Sequence[float]],
-    open_at: Callable[[str, float], tuple[Predictor, RunConfig]],
-    episodes: Sequence[Episode],
-    metrics: Sequence[Metric],
-    tools: Tools,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+@dataclass(frozen=True)
+class Setting:
+    """One run of a sweep. ``knob`` is the threshold that is moved, if one is."""
+
+    ckpt: str
+    strategy: str = UNLIMITED
+    budget: int | None = None
+    knob: str = ""
+    threshold: float | None = None
+    at_the_floor: bool = False
+
+    def folder(self) -> str:
+        """Its folder below that of its checkpoint."""
+        context = self.strategy if self.budget is None else f"{self.strategy}-{self.budget}"
+        return f"{context}/{self.knob}-{self.threshold:.2f}" if self.knob else context
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is combined. ``budgets`` up to 1 are shares of the peak of `none`, above tokens."""
+
+    ckpts: tuple[str, ...]
+    strategies: tuple[str, ...] = (UNLIMITED,)
+    budgets: tuple[float, ...] = ()
+    thresholds: Mapping[str, Sequence[float]] | None = None
+
+    def check(self) -> None:
+        """Refuse what would run nothing, or the same twice."""
+        if UNLIMITED not in self.strategies and any(budget <= 1 for budget in self.budgets):
+            raise UserError("--budgets as shares are shares of what `none` needs: add it to --strategies")
+        if not self.budgets and set(self.strategies) != {UNLIMITED}:
+            raise UserError("--strategies need --budgets, in tokens (600) or as shares of what `none` needs (1/2)")
+        names = [name_of(ckpt) for ckpt in self.ckpts]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(f"--ckpt: two are called {twice[0]}, and would share a folder; rename one")
+
+
+def name_of(ckpt: str) -> str:
+    """The folder of a checkpoint's runs."""
+    return Path(ckpt.replace(":", "-")).name
+
+
+def run_sweep(
+    root: Path,
+    grid: Grid,
+    run: Callable[[Setting, Path], None],
+    least: Callable[[str, str], int],
+    quality: str = "dst_head_jga",
 ) -> dict[str, Any]:
-    """The contents of ``thresholds.json`` of a sweep. ``open_at(knob, threshold)`` opens the model with that one knob
-    moved; ``thresholds`` are those of each knob."""
-    steps = [(knob, threshold) for knob in KNOBS for threshold in sorted(set(thresholds.get(knob, ())))]
-    shown = [metric for metric in metrics if metric.name in SHOWN]
-    curves: dict[str, list[dict[str, Any]]] = {knob: [] for knob in KNOBS}
-    for done, (knob, threshold) in enumerate(steps):
-        predictor, config = open_at(knob, threshold)
-        run = folder / f"{knob}-{threshold:.2f}"
+    """The contents of ``sweep.json``. ``run(setting, folder)`` replays and scores one, or finds it done; ``least(ckpt,
+    strategy)`` is the least budget that all episodes admit."""
+    grid.check()
+    rows: list[tuple[Setting, Path]] = []
+    for ckpt in grid.ckpts:
+        peak = 0.0
 
-        def advance(within: int, of: int, done: int = done) -> None:
-            progress(done * of + within, len(steps) * of)
+        def go(setting: Setting, ckpt: str = ckpt) -> Path:
+            folder = root / name_of(ckpt) / setting.folder()
+            run(setting, folder)
+            rows.append((setting, folder))
+            return folder
 
-        infer(run, config, predictor, episodes, progress=advance)
-        scored = Scored.over([r for r in read_records(run)[1] if r.status == "ok"], tools)
-        table = {metric.name: metric.compute(scored) for metric in shown}
-        curves[knob].append({"threshold": threshold, "metrics": table})
-    return {"schema": 1, "loop": "closed", "curves": curves}
+        for strategy in sorted(grid.strategies, key=lambda name: name != UNLIMITED):
+            if strategy == UNLIMITED:
+                settings = [Setting(ckpt)]
+            else:
+                settings = list(_budgeted(ckpt, strategy, grid.budgets, peak, least(ckpt, strategy)))
+            for setting in settings:
+                folder = go(setting)
+                if strategy == UNLIMITED:
+                    peak = read_json(folder / "metrics.json")["metrics"][PEAK]["value"] or 0.0
+                for knob, thresholds in (grid.thresholds or {}).items():
+                    for threshold in sorted(set(thresholds)):
+                        go(replace(setting, knob=knob, threshold=threshold))
+    return collect(root, rows, quality)
+
+
+def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, least: int) -> Iterator[Setting]:
+    """A strategy at each budget, none below the least one, none twice."""
+    seen = set()
+    for budget in sorted(budgets, reverse=True):
+        tokens = max(least, round(budget * peak if budget <= 1 else budget))
+        if tokens not in seen:
+            seen.add(tokens)
+            yield Setting(ckpt, strategy, tokens, at_the_floor=tokens == least)
+
+
+def collect(root: Path, rows: Sequence[tuple[Setting, Path]], quality: str) -> dict[str, Any]:
+    """All runs with their scores, the front of those at the checkpoints' own thresholds, and the thresholds' curves."""
+    runs: list[dict[str, Any]] = []
+    curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for setting, folder in rows:
+        table = read_json(folder / "metrics.json")["metrics"]
+        shown = {name: table[name] for name in SHOWN if name in table}
+        place = folder.relative_to(root).as_posix()
+        runs.append({"folder": place, **_plain(setting), "metrics": shown})
+        if setting.knob:
+            own = f"{name_of(setting.ckpt)}/{replace(setting, knob='').folder()}"
+            point = {"threshold": setting.threshold, "metrics": shown}
+            curves.setdefault(own, {}).setdefault(setting.knob, []).append(point)
+    result = front([folder for setting, folder in rows if not setting.knob], quality)
+    result["points"] = [
+        {**vars(point), "run": Path(point.run).relative_to(root).as_posix()} for point in result["points"]
+    ]
+    return {"schema": 1, "loop": "closed", "runs": runs, "front": result, "curves": curves}
+
+
+def _plain(setting: Setting) -> dict[str, Any]:
+    return {key: value for key, value in vars(setting).items() if value not in ("", None)}

@@ -73,31 +73,13 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     assert "0.3,0.5" in capsys.readouterr().err
     assert evaluate("sweep", folder, "--ckpt", "x") == 2
     assert evaluate("sweep", "--closed-loop", folder) == 2
+    assert evaluate("sweep") == 2
     blind = replace(record(), speaking_prob=(), update_prob=())
     for n in range(3):
         record_path(folder, f"e{n}").write_text(dump(replace(blind, episode=record(n).episode)))
     capsys.readouterr()
     assert evaluate("sweep", folder) == 3
     assert "no probabilities" in capsys.readouterr().err
-
-
-def test_a_closed_loop_sweep_replays_at_every_threshold_and_goes_on(checkpoint, short_world, tmp_path, capsys):
-    out = tmp_path / "sweep"
-    given = ("sweep", "--closed-loop", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--output", out)
-    assert evaluate(*given, "--speaking", "0,1", "--update", "1") == 0
-    stored = json.loads((out / "thresholds.json").read_text())
-    assert (stored["loop"], stored["split"]) == ("closed", "val")
-    assert [point["threshold"] for point in stored["curves"]["speaking"]] == [0.0, 1.0]
-    # at 0 it talks on every frame, at 1 never: the replay itself has changed, not only the decision
-    chatty, silent = (read_records(out / f"speaking-{t}")[1][0] for t in ("0.00", "1.00"))
-    assert len(chatty.utterances) > 0.9 * chatty.episode.num_frames
-    assert silent.utterances == ()
-    assert chatty.speaking_prob != silent.speaking_prob
-    record_file = next((out / "speaking-1.00" / "episodes").iterdir())
-    before = record_file.stat().st_mtime_ns
-    assert evaluate(*given, "--speaking", "0,1", "--update", "1") == 0
-    assert record_file.stat().st_mtime_ns == before
-    assert json.loads((out / "thresholds.json").read_text()) == stored
 
 
 def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, world, capsys):

@@ -47,6 +47,8 @@ class Predictor:
     #: what only models of ours can do
     forced: Callable[[Episode], list[ForcedTurn]] | None = None
     latency: Callable[[Episode], EpisodeLatency] | None = None
+    #: the least budget of tokens that all these episodes admit under the knobs' strategy
+    least_budget: Callable[[Sequence[Episode]], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class CheckpointModel:
         source = self.data.frame_source(episode, self.model.config.image_size)
         return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
+    def least_budget(self, episodes: Sequence[Episode]) -> int:
+        """What the longest task needs."""
+        return max(self.runner.least_budget(episode.task) for episode in episodes)
+
     def _features(self, episode: Episode) -> Tensor:
         """Embeddings of the episode's frames."""
         (found,) = self._cache.feed(self.model, [episode])
@@ -97,4 +101,4 @@ def open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
     given = (asked.speaking_threshold, asked.update_threshold) != (None, None)
     source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
     digest = checkpoint_digest(find_checkpoint(ckpt))
-    return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency)
+    return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency, model.least_budget)

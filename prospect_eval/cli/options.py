@@ -6,6 +6,7 @@ python -c "from prospect_eval.cli.options import data_options; help(data_options
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
-            click.option("--suite", help="A built-in suite: workbench."),
-            click.option("--split", default=None, help="Split to replay [default: test; calibrate and sweep: val]."),
+            click.option("--suite", help="A suite by name (workbench, workbench_long, proassist), or its YAML file."),
+            click.option(
+                "--split", default=None, help="Split [default: the suite's, or test; to choose thresholds: val]."
+            ),
             click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
             click.option("--device", default="cpu", show_default=True, help="Torch device."),
         )
@@ -66,13 +69,35 @@ class Thresholds(click.ParamType):
         return found
 
 
+class Budgets(click.ParamType):
+    """Tokens, or shares of what ``none`` needs (``1/2``, ``0.5``, ``50%``), with commas between."""
+
+    name = "TOKENS|SHARE,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[float]:
+        """Numbers: up to 1 they are shares, above tokens; anything else is a usage error that says what was given."""
+        found = []
+        for part in str(value).split(","):
+            try:
+                number = float(Fraction(part.strip().removesuffix("%")))
+            except (ValueError, ZeroDivisionError):
+                number = 0.0
+            found.append(number / 100 if part.strip().endswith("%") else number)
+        if not all(0 < number <= 1 or (number.is_integer() and number > 1) for number in found):
+            self.fail(f"{value!r}: give tokens or shares with commas between, as in 1/2,600", param, ctx)
+        return found
+
+
 def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
     """The source as a run remembers it, and its dataset."""
     from prospect_core.terminal import quiet_transformers
-    from prospect_eval.suites import PREFIX, open_data
+    from prospect_eval.suites import PREFIX, open_data, open_suite
 
     quiet_transformers()
-    if (data is None) == (suite is None):
+    own = open_suite(suite).data if suite else None
+    if (data is None) == (own is None):
+        if suite and data is None:
+            raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")
         raise UserError("give either --data FOLDER or --suite NAME")
     if data is not None:
         return str(data.resolve()), open_data(str(data), split)

@@ -1,4 +1,4 @@
-"""Commands that replay a model: run, sweep, calibrate.
+"""Commands that replay a model: run, calibrate.
 
 prospect-eval run --ckpt workbench-tiny --suite workbench
 """
@@ -15,9 +15,8 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.terminal import progress_bar
-from prospect_eval.cli.options import Thresholds, data_options, endpoint_options, open_source
+from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
-from prospect_eval.cli.tables import print_curves
 
 
 @click.command()
@@ -25,7 +24,9 @@ from prospect_eval.cli.tables import print_curves
     "--ckpt", required=True, help="A checkpoint folder, a shipped name, baseline:NAME, hf:NAME or endpoint:MODEL."
 )
 @data_options
-@click.option("--strategy", default="none", show_default=True, help="What to do when the context reaches its budget.")
+@click.option(
+    "--strategy", help="What to do when the context reaches its budget [default: the suite's first, or none]."
+)
 @click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
 @click.option(
     "--cache-dtype",
@@ -56,7 +57,7 @@ def run(
     split: str | None,
     limit: int | None,
     device: str,
-    strategy: str,
+    strategy: str | None,
     budget: int | None,
     cache_dtype: Literal["model", "int8", "fp8"],
     speaking_threshold: float | None,
@@ -76,12 +77,14 @@ def run(
     from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, infer, read_records, select
+    from prospect_eval.suites import Suite, open_suite
 
-    split = split or "test"
+    chosen = open_suite(suite) if suite else Suite()
+    split = split or chosen.split
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
     asked = Asked(
-        strategy,
+        strategy or chosen.strategies[0],
         budget,
         speaking_threshold,
         update_threshold,
@@ -99,9 +102,9 @@ def run(
     knobs = predictor.knobs
     config = RunConfig(
         ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest(),
-        predictor.thresholds_from,
+        predictor.thresholds_from, suite or "",
     )  # fmt: skip
-    folder = output or Path("runs") / _run_name(ckpt, suite or dataset.info.name, knobs)
+    folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
     begin = time.monotonic()
     with progress_bar("replay") as advance:
         outcome = infer(folder, config, predictor, episodes, on_error, advance)
@@ -126,92 +129,6 @@ def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
     base = Path(ckpt.replace(":", "-")).name
     stored = [] if knobs.cache_dtype == "model" else [knobs.cache_dtype]
     return "-".join([base, data, knobs.strategy, *([str(knobs.budget)] if knobs.budget else []), *stored])
-
-
-@click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
-@click.option("--closed-loop", is_flag=True, help="Replay --ckpt at every threshold, instead of RUN's probabilities.")
-@click.option("--ckpt", help="A checkpoint folder or a shipped name.")
-@data_options
-@click.option("--speaking", type=Thresholds(), help="Speaking thresholds [closed loop: 0.1,0.3,0.5,0.7,0.9].")
-@click.option("--update", type=Thresholds(), help="Update thresholds [closed loop: none].")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the replays [default: runs/sweep-CKPT].")
-def sweep(
-    folder: Path | None,
-    closed_loop: bool,
-    ckpt: str | None,
-    data: Path | None,
-    suite: str | None,
-    split: str | None,
-    limit: int | None,
-    device: str,
-    speaking: list[float] | None,
-    update: list[float] | None,
-    output: Path | None,
-) -> None:
-    """Scores over thresholds, with intervals: thresholds.json in RUN (open loop) or --output (closed loop).
-
-    Open loop asks what RUN's stored probabilities would have decided; closed loop replays, for a model that speaks
-    at other times also reads other things.
-    """
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.thresholds import GRID, open_loop
-
-    if closed_loop:
-        if folder is not None or not ckpt:
-            raise UserError("sweep --closed-loop replays a model: give --ckpt with --data or --suite, and no RUN")
-        grids = {"speaking": speaking or ([] if update else [0.1, 0.3, 0.5, 0.7, 0.9]), "update": update or []}
-        folder = output or Path("runs") / f"sweep-{Path(ckpt).name}"
-        result = _closed_loop(folder, grids, ckpt, data, suite, split or "val", limit, device)
-    else:
-        if folder is None or ckpt or data or suite or split or limit or output:
-            raise UserError("sweep without --closed-loop reads the probabilities of a RUN: give its folder alone")
-        from prospect_eval.run import read_records
-
-        config, records = read_records(folder)
-        result = open_loop(records, sorted({*(speaking or ()), *(update or ())}) or GRID)
-        result |= {"split": config.split, "model": config.model}
-        if not any(result["curves"].values()):
-            raise DataError(f"{folder}: its records hold no probabilities; sweep --closed-loop replays instead")
-    if str(result.get("split", "")).startswith("test"):
-        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
-    write_atomic(folder / "thresholds.json", dump(result, indent=1) + "\n")
-    print_curves(result)
-    click.echo(str((folder / "thresholds.json").resolve()))
-
-
-def _closed_loop(
-    folder: Path,
-    grids: dict[str, list[float]],
-    ckpt: str,
-    data: Path | None,
-    suite: str | None,
-    split: str,
-    limit: int | None,
-    device: str,
-) -> dict[str, Any]:
-    from prospect_eval.adapters import Asked, Predictor, open_predictor
-    from prospect_eval.metrics import all_metrics
-    from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, select
-    from prospect_eval.sweep import closed_loop
-    from prospect_eval.tools import make_tools
-
-    source, dataset = open_source(data, suite, split)
-    episodes, tools = select(dataset, split, limit), make_tools()
-
-    def open_at(knob: str, threshold: float) -> tuple[Predictor, RunConfig]:
-        speaking, update = (threshold, None) if knob == "speaking" else (None, threshold)
-        predictor = open_predictor(ckpt, dataset, episodes, Asked("none", None, speaking, update, device))
-        config = RunConfig(
-            ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
-            predictor.thresholds_from,
-        )  # fmt: skip
-        return predictor, config
-
-    with progress_bar("replay") as advance:
-        result = closed_loop(folder, grids, open_at, episodes, all_metrics(tools), tools, advance)
-    return {**result, "split": split, "model": ckpt}
 
 
 @click.command()

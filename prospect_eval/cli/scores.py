@@ -12,7 +12,7 @@ import click
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import endpoint_options, open_source
-from prospect_eval.cli.tables import print_differences, print_front, print_judge, print_scores
+from prospect_eval.cli.tables import print_changes, print_differences, print_front, print_judge, print_scores
 
 
 @click.command()
@@ -48,14 +48,33 @@ def score(
 
 @click.command()
 @click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-def compare(first: Path, second: Path) -> None:
-    """Paired differences of two scored runs over the videos they share."""
-    from prospect_eval.compare import compare_runs
+@click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SECOND [THIRD...]")
+@click.option(
+    "--episodes", type=click.IntRange(min=0), default=5, show_default=True, help="Most changed ones to tell of."
+)
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
+@click.option("--json", "json_", type=click.Path(path_type=Path), help="Also everything as JSON.")
+def compare(first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: Path | None) -> None:
+    """Paired differences of scored runs from the first one, over the videos they share, and what changed most."""
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.changed import changed_episodes
+    from prospect_eval.compare import Comparison, as_markdown, compare_runs, plain
     from prospect_eval.metrics import all_metrics
     from prospect_eval.tools import make_tools
 
-    print_differences(first.name, second.name, compare_runs(first, second, all_metrics(make_tools())))
+    tools = make_tools()
+    metrics = all_metrics(tools)
+    found = []
+    for other in others:
+        differences = compare_runs(first, other, metrics)
+        changed = changed_episodes(first, other, tools, episodes) if episodes else []
+        found.append(Comparison(str(first), str(other), tuple(differences), tuple(changed)))
+        print_differences(first.name, other.name, differences)
+        print_changes(changed)
+    if markdown:
+        write_atomic(markdown, "\n".join(map(as_markdown, found)))
+    if json_:
+        write_atomic(json_, dump({"schema": 1, "comparisons": [plain(one) for one in found]}, indent=1) + "\n")
 
 
 @click.command()
@@ -156,21 +175,11 @@ def doctor(fix: bool) -> None:
 
 
 def score_and_report(folder: Path, similarity: str | None = None) -> None:
-    """Everything that is derived from a run folder's records, DONE.json last."""
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.workers import score_folder
+    """Everything that is derived from a run folder's records, and its scores as a table."""
+    from prospect_eval.finish import finish
+    from prospect_eval.run import read_records
 
     with progress_bar("score") as advance:
-        metrics = score_folder(folder, similarity, advance)
-    from prospect_eval.report.build import write_report
-    from prospect_eval.run import read_records
-    from prospect_eval.score import write_metrics
-    from prospect_eval.tools import make_tools
-
-    write_metrics(folder, metrics)
-    config, records = read_records(folder)
-    path = write_report(folder, config, records, metrics, make_tools(similarity))
-    done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
-    write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
-    print_scores(config.model, metrics)
+        metrics, path = finish(folder, similarity, advance)
+    print_scores(read_records(folder)[0].model, metrics)
     click.echo(str(path.resolve()))

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prospect_eval.changed import EpisodeChange
     from prospect_eval.compare import Difference
+    from prospect_eval.gate import Gate
 
 HEADLINE = (
     "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
@@ -53,6 +55,17 @@ def print_differences(first: str, second: str, differences: Sequence[Difference]
         cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
         table.add_row(d.name, *cells)
     Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def print_changes(changes: Sequence[EpisodeChange]) -> None:
+    """The episodes that changed most, and why."""
+    from rich.console import Console
+
+    console = Console(highlight=False, width=None if Console().is_terminal else 150)
+    for change in changes:
+        console.print(f"{change.episode} (changed by {change.score:.2f})", markup=False)
+        for reason in change.why:
+            console.print(f"  {reason}", markup=False)
 
 
 def print_curves(result: dict[str, Any], rows: int = 12) -> None:
@@ -123,3 +136,21 @@ def print_front(result: dict[str, Any]) -> None:
         cells = (number(point.bytes), share, number(point.quality), interval(point.ci95), point.run)
         table.add_row("*" if point.on_front else "", point.strategy, budget, *cells)
     Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def print_gate(gate: Gate) -> None:
+    """Every check of a gate, and the verdict as the last line."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from prospect_eval.gate_formats import HEAD, cells
+
+    colors = {"PASS": "green", "INCONCLUSIVE": "yellow", "FAIL": "red"}
+    table = Table()
+    for column in ("verdict", *HEAD):
+        table.add_column(column, no_wrap=column in ("verdict", "metric"))
+    for check in gate.checks:
+        table.add_row(f"[{colors[check.verdict]}]{check.verdict}[/]", check.name, *cells(check))
+    console = Console(width=None if Console().is_terminal else 150)
+    console.print(table)
+    console.print(f"{gate.verdict}{' (strict)' if gate.strict else ''}")

@@ -1,0 +1,82 @@
+"""The command that CI ends on: gate.
+
+prospect-eval gate runs/now --baseline reports/baselines/workbench.json
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prospect_core.errors import EXIT_GATE, DataError, UserError
+from prospect_eval.cli.tables import print_gate
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--baseline", required=True, type=click.Path(path_type=Path), help="The file that RUN is held against.")
+@click.option("--rules", type=click.Path(path_type=Path), help="YAML of margins [default: those in the baseline].")
+@click.option("--strict", is_flag=True, help="Inconclusive fails too.")
+@click.option("--update", is_flag=True, help="Write RUN as the new baseline instead, with where it comes from.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also a table for a pull request.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also JUnit XML for a CI system.")
+@click.option("--json", "json_", type=click.Path(path_type=Path), help="Also everything as JSON.")
+def gate(
+    folder: Path,
+    baseline: Path,
+    rules: Path | None,
+    strict: bool,
+    update: bool,
+    markdown: Path | None,
+    junit: Path | None,
+    json_: Path | None,
+) -> None:
+    """Hold a scored RUN against a baseline: PASS and INCONCLUSIVE end with 0, FAIL with 1 (--strict: both).
+
+    A baseline that is missing or of other data, and a run without episodes, end with 3.
+    """
+    from dataclasses import replace
+
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.gate import judge, make_baseline, plain, read_baseline
+    from prospect_eval.gate_formats import junit as as_junit
+    from prospect_eval.gate_formats import markdown as as_markdown
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.rules import make_rules, read_rules
+    from prospect_eval.suites import rules_of
+    from prospect_eval.tools import make_tools
+
+    asked = None
+    if rules is not None:
+        if not rules.is_file():
+            raise UserError(f"--rules {rules}: no such file")
+        asked = read_rules(rules.read_text("utf-8"), str(rules))
+    metrics = all_metrics(make_tools())
+    if update:
+        if markdown or junit or json_:
+            raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
+        where = str(rules or baseline)
+        if asked is None:
+            # the rules that were there, else those of the run's suite
+            asked = make_rules(read_baseline(baseline)["rules"], where) if baseline.is_file() else rules_of(folder)
+        text = dump(make_baseline(folder, asked, metrics, where), indent=None) + "\n"
+        baseline.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(baseline, text)
+        click.echo(str(baseline.resolve()))
+        return
+    result = judge(folder, read_baseline(baseline), metrics, asked)
+    result = replace(result, strict=result.strict or strict)
+    for file, write in (
+        (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
+        (junit, lambda: as_junit(result, folder.name)),
+        (json_, lambda: dump(plain(result), indent=1) + "\n"),
+    ):
+        if file is not None:
+            try:
+                write_atomic(file, write())
+            except OSError as error:
+                raise DataError(f"{file}: cannot be written ({error.strerror})") from None
+    print_gate(result)
+    if not result.passes:
+        raise SystemExit(EXIT_GATE)

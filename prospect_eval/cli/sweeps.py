@@ -1,0 +1,144 @@
+"""The command that replays or reads many settings: sweep.
+
+prospect-eval sweep --ckpt workbench-tiny --suite workbench_long
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import progress_bar
+from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_source
+from prospect_eval.cli.tables import print_curves, print_front
+
+if TYPE_CHECKING:
+    from prospect_eval.sweep import Grid, Setting
+
+CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
+@click.option("--ckpt", multiple=True, help="A checkpoint folder or a shipped name; may be given more than once.")
+@data_options
+@click.option("--strategies", help="With commas between [default: the suite's].")
+@click.option("--budgets", type=Budgets(), help="As in 1/2,600 [default: the suite's].")
+@click.option("--closed-loop", is_flag=True, help="Replay at speaking thresholds 0.1,0.3,0.5,0.7,0.9, or those given.")
+@click.option("--speaking", type=Thresholds(), help="Speaking thresholds to move to.")
+@click.option("--update", type=Thresholds(), help="Update thresholds to move to.")
+@click.option(
+    "--quality", default="dst_head_jga", show_default=True, help="Of the front: any metric of which more is better."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
+def sweep(
+    folder: Path | None,
+    ckpt: tuple[str, ...],
+    data: Path | None,
+    suite: str | None,
+    split: str | None,
+    limit: int | None,
+    device: str,
+    strategies: str | None,
+    budgets: list[float] | None,
+    closed_loop: bool,
+    speaking: list[float] | None,
+    update: list[float] | None,
+    quality: str,
+    output: Path | None,
+) -> None:
+    """Replay --ckpt under strategies, budgets and thresholds: a run folder each, sweep.json over all of them.
+
+    With a RUN instead: what its stored probabilities would have decided at other thresholds (open loop: what the model
+    would then have read in its context is not asked), in thresholds.json there.
+    """
+    if not ckpt:
+        if folder is None or closed_loop or data or suite or split or limit or output or strategies or budgets:
+            raise UserError("sweep without --ckpt reads the probabilities of a RUN: give its folder alone")
+        _open_loop(folder, sorted({*(speaking or ()), *(update or ())}))
+        return
+    if folder is not None:
+        raise UserError("sweep --ckpt replays a model: give --data or --suite, and no RUN")
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.front import FrontPoint
+    from prospect_eval.suites import Suite, open_suite
+    from prospect_eval.sweep import FILE, Grid, name_of
+
+    chosen = open_suite(suite) if suite else Suite()
+    moved = {"speaking": speaking or (CLOSED if closed_loop and not update else []), "update": update or []}
+    names = tuple(dict.fromkeys(strategies.split(","))) if strategies else chosen.strategies
+    grid = Grid(ckpt, names, tuple(budgets or chosen.budgets), moved)
+    split = split or ("val" if any(moved.values()) else chosen.split)
+    if split.startswith("test") and any(moved.values()):
+        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+    root = output or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
+    result = _replays(root, grid, data, suite, split, limit, device, quality)
+    write_atomic(root / FILE, dump({**result, "split": split}, indent=1) + "\n")
+    if len(result["front"]["points"]) > 1:
+        print_front({**result["front"], "points": [FrontPoint(**point) for point in result["front"]["points"]]})
+    for of, curves in result["curves"].items():
+        print_curves({"loop": "closed", "of": of, "curves": curves})
+    click.echo(str((root / FILE).resolve()))
+
+
+def _open_loop(folder: Path, thresholds: list[float]) -> None:
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.run import read_records
+    from prospect_eval.thresholds import GRID, open_loop
+
+    config, records = read_records(folder)
+    result = open_loop(records, thresholds or GRID) | {"split": config.split, "model": config.model}
+    if not any(result["curves"].values()):
+        raise DataError(f"{folder}: its records hold no probabilities; sweep --ckpt replays instead")
+    if config.split.startswith("test"):
+        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+    write_atomic(folder / "thresholds.json", dump(result, indent=1) + "\n")
+    print_curves(result)
+    click.echo(str((folder / "thresholds.json").resolve()))
+
+
+def _replays(
+    root: Path,
+    grid: Grid,
+    data: Path | None,
+    suite: str | None,
+    split: str,
+    limit: int | None,
+    device: str,
+    quality: str,
+) -> dict[str, Any]:
+    from prospect_core.stream.strategies import strategy as check_strategy
+    from prospect_eval.adapters import Asked, open_predictor
+    from prospect_eval.finish import finish
+    from prospect_eval.provenance import code_digest
+    from prospect_eval.run import RunConfig, infer, select
+    from prospect_eval.sweep import UNLIMITED, run_sweep
+
+    grid.check()
+    for name in grid.strategies:
+        check_strategy(name, None if name == UNLIMITED else 10**6)
+    source, dataset = open_source(data, suite, split)
+    episodes = select(dataset, split, limit)
+
+    def least(ckpt: str, strategy: str) -> int:
+        predictor = open_predictor(ckpt, dataset, episodes, Asked(strategy, 10**6, device=device))
+        return predictor.least_budget(episodes) if predictor.least_budget else 0
+
+    def run(setting: Setting, folder: Path) -> None:
+        moved = {setting.knob: setting.threshold}
+        asked = Asked(setting.strategy, setting.budget, moved.get("speaking"), moved.get("update"), device)
+        predictor = open_predictor(setting.ckpt, dataset, episodes, asked)
+        config = RunConfig(
+            setting.ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
+            predictor.thresholds_from, suite or "",
+        )  # fmt: skip
+        done = (folder / "DONE.json").is_file()
+        with progress_bar(folder.relative_to(root).as_posix()) as advance:
+            outcome = infer(folder, config, predictor, episodes, progress=advance)
+        if outcome.new or not done:
+            finish(folder)
+
+    return run_sweep(root, grid, run, least, quality)

@@ -1,0 +1,34 @@
+"""Everything that follows from a run folder's records: counts and metrics, the report, and DONE.json last.
+
+python -c "from prospect_eval.finish import finish; help(finish)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prospect_core.jsonio import dump, write_atomic
+
+
+def finish(
+    folder: Path,
+    similarity: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, Any], Path]:
+    """Score the records and write the report; returns the contents of ``metrics.json`` and the report's path."""
+    from prospect_eval.workers import score_folder
+
+    metrics = score_folder(folder, similarity, progress)
+    from prospect_eval.report.build import write_report
+    from prospect_eval.run import read_records
+    from prospect_eval.score import write_metrics
+    from prospect_eval.tools import make_tools
+
+    write_metrics(folder, metrics)
+    config, records = read_records(folder)
+    path = write_report(folder, config, records, metrics, make_tools(similarity))
+    done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
+    write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
+    return metrics, path

@@ -1,0 +1,83 @@
+"""What a gate asks of a run: margins and directions by metric, and what must be exactly as it was. A small YAML file.
+
+python -c "from prospect_eval.rules import read_rules; print(read_rules('strict: true\\nmetrics: {dst_jga: {margin: 0.02}}', 'here'))"
+
+strict: false                       # true: inconclusive fails
+exact: [schema]                     # or predictions_digest, or any metric: equal to the last digit
+metrics:
+  dst_jga: {margin: 0.02}           # may fall by so much
+  false_alarms_per_minute: {margin: 0.2, direction: lower}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
+
+from prospect_core.errors import UserError, did_you_mean
+
+#: what can be compared exactly beside metrics
+EXACT = ("schema", "predictions_digest")
+Direction = Literal["higher", "lower", "zero"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How far a metric may get worse; ``direction`` is where better lies (None: as the metric says)."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    margin: Annotated[float, Ge(0)]
+    direction: Direction | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of a gate."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    metrics: dict[str, Rule] = field(default_factory=dict)
+    exact: tuple[str, ...] = ()
+    strict: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """As read from a file."""
+        return asdict(self)
+
+
+def read_rules(text: str, where: str) -> Rules:
+    """Rules of a YAML text; anything else is a one-line `UserError` that begins with ``where``."""
+    import yaml
+
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML ({' '.join(str(error).split())[:200]})") from None
+    return make_rules(plain, where)
+
+
+def make_rules(plain: Any, where: str) -> Rules:
+    """Rules of what a YAML or JSON file holds."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        rules = TypeAdapter(Rules).validate_python(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(
+            f"{where}: {place}: {first['msg']}; a rule is `NAME: {{margin: 0.02}}` under `metrics`"
+        ) from None
+    if not rules.metrics and not rules.exact:
+        raise UserError(f"{where}: asks for nothing; name metrics with margins, or what must be exact")
+    return rules
+
+
+def check_names(rules: Rules, known: Iterable[str], where: str) -> None:
+    """Refuse a metric that does not exist."""
+    names = list(known)
+    for name in [*rules.metrics, *(n for n in rules.exact if n not in EXACT)]:
+        if name not in names:
+            raise UserError(f"{where}: there is no metric {name!r}{did_you_mean(name, names)}")
