@@ -1,4 +1,4 @@
-"""Everything that follows from a run folder's records: counts and metrics, the report, and DONE.json last.
+"""Everything that follows from a run folder's records: counts and metrics, frames, the report, and DONE.json last.
 
 python -c "from prospect_eval.finish import finish; help(finish)"
 """
@@ -21,6 +21,7 @@ def finish(
     from prospect_eval.workers import score_folder
 
     metrics = score_folder(folder, similarity, progress)
+    from prospect_eval.frames import write_frames
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
     from prospect_eval.score import write_metrics
@@ -28,7 +29,9 @@ def finish(
 
     write_metrics(folder, metrics)
     config, records = read_records(folder)
-    path = write_report(folder, config, records, metrics, make_tools(similarity))
+    tools = make_tools(similarity)
+    write_frames(folder, records, tools)
+    path = write_report(folder, config, records, metrics, tools)
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
     write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
     return metrics, path

@@ -5,7 +5,7 @@ prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
 run.json          what was asked, and what it ran on
 episodes/*.json   one whole prediction record each
 timings.json      everything that varies from run to run
-metrics.json, report.html   derived from the records
+metrics.json, counts.json, frames.parquet, report.html   derived from the records
 DONE.json         written last: the run is complete
 """
 

@@ -84,7 +84,9 @@ def test_the_most_changed_first_and_by_what(runs):
 
 
 def test_runs_without_a_common_episode_are_refused(runs, records, tmp_path):
-    other = store(tmp_path / "other", [replace(r, episode=replace(r.episode, id=f"x{k}")) for k, r in enumerate(records)])
+    other = store(
+        tmp_path / "other", [replace(r, episode=replace(r.episode, id=f"x{k}")) for k, r in enumerate(records)]
+    )
     with pytest.raises(DataError, match="no episode in common"):
         changed_episodes(runs[0], other, TOOLS)
 

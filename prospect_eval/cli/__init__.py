@@ -11,7 +11,7 @@ from prospect_core import __version__
 from prospect_core.terminal import Commands
 from prospect_eval.cli.gates import gate
 from prospect_eval.cli.replays import calibrate, run
-from prospect_eval.cli.scores import compare, doctor, front, judge, noise, report, score
+from prospect_eval.cli.scores import compare, doctor, front, judge, list_runs, noise, report, score, show
 from prospect_eval.cli.sweeps import sweep
 
 
@@ -22,5 +22,5 @@ def main(debug: bool) -> None:
     """Measure proactive streaming video assistants: replay, score, compare, report."""
 
 
-for command in (run, score, compare, gate, noise, front, report, judge, sweep, calibrate, doctor):
+for command in (run, score, compare, gate, noise, front, list_runs, show, report, judge, sweep, calibrate, doctor):
     main.add_command(command)

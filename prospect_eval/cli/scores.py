@@ -12,7 +12,14 @@ import click
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import endpoint_options, open_source
-from prospect_eval.cli.tables import print_changes, print_differences, print_front, print_judge, print_scores
+from prospect_eval.cli.tables import (
+    print_changes,
+    print_differences,
+    print_front,
+    print_judge,
+    print_runs,
+    print_scores,
+)
 
 
 @click.command()
@@ -154,6 +161,37 @@ def report(folder: Path) -> None:
 
     config, records = read_records(folder)
     click.echo(str(write_report(folder, config, records, read_json(folder / "metrics.json")).resolve()))
+
+
+@click.command(name="ls")
+@click.argument("root", default="runs", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="All of them, with all metrics, as JSON.")
+def list_runs(root: Path, as_json: bool) -> None:
+    """The run folders in or below ROOT [default: runs], the newest first."""
+    from dataclasses import asdict
+
+    from prospect_core.jsonio import dump
+    from prospect_eval.catalogue import find_runs
+
+    runs = find_runs(root)
+    if as_json:
+        click.echo(dump([asdict(run) for run in runs], indent=1))
+    elif runs:
+        print_runs(runs, root)
+    else:
+        click.echo(f"{root}: holds no run folder")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+def show(folder: Path) -> None:
+    """The stored scores of a RUN as a table; nothing is computed."""
+    from prospect_core.errors import DataError
+    from prospect_core.jsonio import read_json
+
+    if not (folder / "metrics.json").is_file():
+        raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
+    print_scores(read_json(folder / "run.json")["config"]["model"], read_json(folder / "metrics.json"))
 
 
 @click.command()

@@ -6,9 +6,11 @@ python -c "from prospect_eval.cli.tables import print_scores; help(print_scores)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prospect_eval.catalogue import Run
     from prospect_eval.changed import EpisodeChange
     from prospect_eval.compare import Difference
     from prospect_eval.gate import Gate
@@ -55,6 +57,29 @@ def print_differences(first: str, second: str, differences: Sequence[Difference]
         cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
         table.add_row(d.name, *cells)
     Console(width=None if Console().is_terminal else 150).print(table)
+
+
+def print_runs(runs: Sequence[Run], root: Path) -> None:
+    """Run folders with their headline metrics."""
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from prospect_eval.catalogue import HEADLINE as SHOWN
+    from prospect_eval.report.build import number
+
+    table = Table()
+    for column in ("run", "status", "finished", "model", "split", "context", *SHOWN):
+        table.add_column(column, justify="right" if column in SHOWN else "left")
+    for run in runs:
+        when = "" if run.finished is None else datetime.fromtimestamp(run.finished).strftime("%Y-%m-%d %H:%M")
+        context = run.strategy if run.budget is None else f"{run.strategy} {run.budget}"
+        name = Path(run.folder).relative_to(root).as_posix()
+        scores = [number(run.metrics.get(metric, {}).get("value")) for metric in SHOWN]
+        table.add_row(*map(Text, (name, run.status, when, Path(run.model).name, run.split, context, *scores)))
+    Console(width=None if Console().is_terminal else 190).print(table)
 
 
 def print_changes(changes: Sequence[EpisodeChange]) -> None:
