@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint lint clean
 
 setup: $(READY)
 
@@ -19,6 +19,10 @@ $(READY): pyproject.toml constraints.txt
 eval: $(READY)
 	-$(BIN)/prospect-eval doctor --fix
 	$(BIN)/prospect-eval run --ckpt workbench-tiny --suite workbench
+
+# whether that run may pass beside the committed one; `prospect-eval gate ... --update` writes a new one
+gate: $(READY)
+	$(BIN)/prospect-eval gate runs/workbench-tiny-workbench-none --baseline reports/baselines/workbench.json
 
 # prefix sharing, overhead, memory and resume of training (and, with a GPU, the real shapes); last line: one JSON object
 bench-training: $(READY)
