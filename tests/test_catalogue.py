@@ -11,11 +11,12 @@ import pytest
 
 from prospect_core.errors import DataError
 from prospect_eval.baselines import baseline
-from prospect_eval.catalogue import find_runs
+from prospect_eval.catalogue import HEADLINE, find_runs
 from prospect_eval.cli import main
 from prospect_eval.finish import finish
 from prospect_eval.frames import COLUMNS, FILE, to_pandas, write_frames
 from prospect_eval.metrics import Scored
+from prospect_eval.report.index import write_index
 from tests.test_changed import episode, store
 from tests.test_metrics import TOOLS
 
@@ -98,3 +99,21 @@ def checkpoint_record():
         cache_tokens=tuple(range(21)),
         cache_bytes=tuple(range(0, 2100, 100)),
     )
+
+
+def test_a_page_over_many_runs_with_their_history(runs, tmp_path, capsys):
+    """Each run with a link to its report; two runs of one thing are a history; names show as text."""
+    done, begun = find_runs(runs)
+    worse = {**done.metrics, "dst_jga": {**done.metrics["dst_jga"], "value": 0.5, "ci95": [0.4, 0.6]}}
+    later = replace(done, folder="x/<b>odd</b>", commit="abc123", finished=done.finished + 60, metrics=worse)
+    page = write_index(runs / "index.html", [later, done, begun]).read_text()
+    assert '<a href="a/scored/report.html">' in page
+    assert "<b>odd" not in page
+    assert "&lt;b&gt;odd" in page
+    assert page.count("<figure>") == len([n for n in HEADLINE if done.metrics[n]["value"] is not None])
+    assert "dst_jga: 1.000 → <b>0.500</b>" in page
+    assert "abc123" in page
+    assert "http" not in page
+    assert evaluate("ls", runs, "--html", tmp_path / "index.html") == 0
+    assert "<figure>" not in (tmp_path / "index.html").read_text()
+    assert capsys.readouterr().out.strip().endswith("index.html")

@@ -321,3 +321,21 @@ def test_a_wrong_suite_is_one_line(tmp_path):
         open_suite("workbenc")
     with pytest.raises(UserError, match="no such file"):
         open_suite("missing.yaml")
+
+
+@pytest.mark.slow
+def test_twenty_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_world, tmp_path, capsys):
+    """However many episodes are replayed at once."""
+    rules, base = tmp_path / "rules.yaml", tmp_path / "base.json"
+    rules.write_text("exact: [schema, predictions_digest, cache_peak_bytes, compressions]")
+    digests = set()
+    for k in range(20):
+        folder = tmp_path / f"run{k}"
+        given = ("--data", short_world.root, "--output", folder, "--streams", 1 + k % 5)
+        assert run("run", "--ckpt", checkpoint, *given) == 0
+        if not k:
+            assert run("gate", folder, "--baseline", base, "--rules", rules, "--update") == 0
+        assert run("gate", folder, "--baseline", base) == 0
+        assert capsys.readouterr().out.strip().endswith("PASS")
+        digests.add(json.loads((folder / "DONE.json").read_text())["predictions_digest"])
+    assert len(digests) == 1

@@ -166,7 +166,10 @@ def report(folder: Path) -> None:
 @click.command(name="ls")
 @click.argument("root", default="runs", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="All of them, with all metrics, as JSON.")
-def list_runs(root: Path, as_json: bool) -> None:
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Write a page over all of them, with each metric's history."
+)
+def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
     """The run folders in or below ROOT [default: runs], the newest first."""
     from dataclasses import asdict
 
@@ -174,7 +177,11 @@ def list_runs(root: Path, as_json: bool) -> None:
     from prospect_eval.catalogue import find_runs
 
     runs = find_runs(root)
-    if as_json:
+    if html is not None:
+        from prospect_eval.report.index import write_index
+
+        click.echo(str(write_index(html, runs).resolve()))
+    elif as_json:
         click.echo(dump([asdict(run) for run in runs], indent=1))
     elif runs:
         print_runs(runs, root)
