@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from transformers import AutoConfig, AutoModel
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.model import CheckpointError, DSTSmolVLM
-from prospect_core.model.checkpoint import checkpoint_digest, load_checkpoint
+from prospect_core.model.checkpoint import SHIPPED, SUMS, checkpoint_digest, load_checkpoint
 from prospect_core.model.processing import SPECIAL_TOKENS, SpecialIds, add_special_tokens, to_pixels
 from tests.conftest import edit_json, small_config
 
@@ -185,3 +186,19 @@ def test_a_later_token_changes_nothing_before_it(model):
 def test_impossible_tokens_per_frame_are_refused(tokenizer, bad):
     with pytest.raises(ValueError, match="tokens_per_frame"):
         small_config(tokenizer, **bad)
+
+
+def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
+    """One changed byte of its weights, or of its words, is noticed before anything is scored by it."""
+    name = "workbench-tiny"
+    told = (SHIPPED / name / SUMS).read_text()
+    assert [line.split("  ")[1] for line in told.splitlines()] == ["model.safetensors", "tokenizer.json"]
+    for file in ("model.safetensors", "tokenizer.json"):
+        folder = tmp_path / file
+        shutil.copytree(SHIPPED / name, folder)
+        load_checkpoint(str(folder))
+        damaged = bytearray((folder / file).read_bytes())
+        damaged[-2] ^= 1
+        (folder / file).write_bytes(damaged)
+        with pytest.raises(DataError, match=f"{file}: is not the file that SHA256SUMS tells of"):
+            load_checkpoint(str(folder))

@@ -12,6 +12,8 @@ from typing import Any
 from prospect_core.errors import DataError, UserError, did_you_mean
 
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
+#: of a shipped checkpoint, as `sha256sum` writes it
+SUMS = "SHA256SUMS"
 
 
 def shipped_checkpoints() -> list[str]:
@@ -52,6 +54,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
     folder = find_checkpoint(name, option)
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
+    _require_whole(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -78,6 +81,16 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
     return model.to(device).eval(), tokenizer
+
+
+def _require_whole(folder: Path) -> None:
+    """Files that a checkpoint's ``SHA256SUMS`` names (the shipped ones have it) are what they were, or a `DataError`."""
+    sums = folder / SUMS
+    for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
+        digest, _, name = line.partition("  ")
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
 
 
 def _first_line(error: Exception) -> str:
