@@ -44,6 +44,7 @@ def test_counted_flops_are_those_that_torch_counts(tokenizer):
     assert counted < counter.get_total_flops() < counted * (1 + heads)
 
 
+@pytest.mark.slow
 def test_throughput_ends_with_one_json_object(tmp_path):
     out = tmp_path / "gpu.json"
     command = [sys.executable, ROOT / "benchmarks" / "throughput.py", "--models", "tiny", "--rows", "1", "--length", "300",

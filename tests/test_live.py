@@ -224,6 +224,7 @@ def test_the_command_plays_a_file_with_the_user_on_standard_input(checkpoint, cl
         assert message in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, tmp_path):
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"speaking_threshold": 0.0, "max_context": 2048}))
