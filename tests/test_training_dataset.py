@@ -151,7 +151,7 @@ def test_training_draws_from_several_datasets(world, black_world, tmp_path, caps
     given = (f"data={world.root}", f"data.more=[{black_world.root}]", "train.max_steps=2", f"output={out}", *SMALL)
     assert run_cli("train", *given) == 0
     episodes = len(list(world.episodes("train")))
-    assert f"{2 * episodes} episodes" in capsys.readouterr().out
+    assert f"{2 * episodes} episodes" in capsys.readouterr().err
     rows = [json.loads(row) for row in (out / "train_log.jsonl").read_text().splitlines()]
     assert rows[0]["epoch"] == pytest.approx(1 / -(-2 * episodes // 3))
 
