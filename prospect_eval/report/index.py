@@ -29,7 +29,11 @@ def write_index(path: Path, runs: Sequence[Run]) -> Path:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number, "interval": interval}
-    rows = [{"run": run, "name": Path(run.model).name, "when": _when(run), "link": _link(run, path)} for run in runs]
+    rows = [
+        {"run": run, "place": _relative(run.folder, path), "name": Path(run.model).name, "when": _when(run),
+         "link": _link(run, path)}
+        for run in runs
+    ]  # fmt: skip
     html = environment.get_template("index.html.j2").render(
         rows=rows, headline=HEADLINE, histories=_histories(runs), width=WIDTH, height=HEIGHT
     )
@@ -43,7 +47,11 @@ def _when(run: Run) -> str:
 
 def _link(run: Run, page: Path) -> str:
     report = Path(run.folder) / "report.html"
-    return Path(os.path.relpath(report, page.parent)).as_posix() if report.is_file() else ""
+    return _relative(report, page) if report.is_file() else ""
+
+
+def _relative(path: str | Path, page: Path) -> str:
+    return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
 def _histories(runs: Sequence[Run]) -> list[dict[str, Any]]:
