@@ -50,7 +50,9 @@ def find_runs(root: str | Path) -> list[Run]:
 def _read(folder: Path) -> Run | None:
     told, table = _json(folder / "run.json"), _json(folder / "metrics.json")
     config = told.get("config")
-    if not isinstance(config, dict) or "knobs" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("knobs"), dict):
+        return None
+    if not {"model", "data", "split"} <= config.keys() or not {"strategy", "budget"} <= config["knobs"].keys():
         return None
     done = folder / "DONE.json"
     episodes = table.get("episodes", {})

@@ -84,7 +84,8 @@ def read_baseline(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
     found = read_json(file)
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or "counts" not in found:
+    whole = {"provenance", "rules", "episodes", "exact", "metrics", "counts"}
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA or not whole <= found.keys():
         raise DataError(f"{file}: not a baseline of a gate (schema {SCHEMA}); `gate --update` writes one")
     return found
 

@@ -13,10 +13,12 @@ from prospect_core.errors import DataError
 from prospect_eval.baselines import baseline
 from prospect_eval.catalogue import HEADLINE, find_runs
 from prospect_eval.cli import main
+from prospect_eval.cli.tables import print_scores
 from prospect_eval.finish import finish
 from prospect_eval.frames import COLUMNS, FILE, to_pandas, write_frames
 from prospect_eval.metrics import Scored
 from prospect_eval.report.index import write_index
+from prospect_eval.suites import shown_first
 from tests.test_changed import episode, store
 from tests.test_metrics import TOOLS
 
@@ -36,6 +38,8 @@ def runs(tmp_path_factory):
     store(root / "begun", records[:1])
     (root / "other").mkdir()
     (root / "other" / "run.json").write_text("not json")
+    (root / "foreign").mkdir()
+    (root / "foreign" / "run.json").write_text('{"config": {"knobs": {}}}')
     return root
 
 
@@ -56,6 +60,15 @@ def test_runs_are_found_with_what_they_scored(runs, capsys):
     assert evaluate("ls", runs / "missing") == 3
     assert evaluate("ls", runs / "other") == 0
     assert "holds no run folder" in capsys.readouterr().out
+
+
+def test_a_suite_says_which_metrics_come_first(runs, capsys):
+    assert shown_first("workbench")[0] == "speaking_event_f1@2s"
+    assert (shown_first(""), shown_first("gone.yaml")) == ((), ())
+    metrics = json.loads((runs / "a" / "scored" / "metrics.json").read_text())
+    print_scores("m", metrics, ["dst_edit"])
+    rows = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert rows[:2] == ["dst_edit", "speaking_event_f1@2s"]
 
 
 def test_frames_are_a_row_each_with_what_was_right(runs, tmp_path):

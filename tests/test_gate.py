@@ -17,7 +17,7 @@ from prospect_core.records import Knobs, predictions_digest
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_eval.baselines import baseline
 from prospect_eval.cli import main
-from prospect_eval.gate import judge, make_baseline
+from prospect_eval.gate import judge, make_baseline, read_baseline
 from prospect_eval.gate_formats import junit, markdown
 from prospect_eval.metrics import Scored, all_metrics
 from prospect_eval.rules import make_rules, read_rules
@@ -219,6 +219,10 @@ def test_other_data_no_baseline_and_no_episodes_are_no_verdict(folders, held, tm
         judge(folders / "forgetful", held, METRICS)
     with pytest.raises(DataError, match="not a run folder"):
         judge(tmp_path, held, METRICS)
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps({"schema": 1, "counts": {}}))
+    with pytest.raises(DataError, match="not a baseline of a gate"):
+        read_baseline(broken)
     measured = json.loads(json.dumps(held))
     measured["metrics"]["dst_jga"]["signature"] += "|new:1"
     with pytest.raises(DataError, match="dst_jga was measured differently"):

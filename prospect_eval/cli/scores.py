@@ -223,8 +223,10 @@ def score_and_report(folder: Path, similarity: str | None = None) -> None:
     """Everything that is derived from a run folder's records, and its scores as a table."""
     from prospect_eval.finish import finish
     from prospect_eval.run import read_records
+    from prospect_eval.suites import shown_first
 
     with progress_bar("score") as advance:
         metrics, path = finish(folder, similarity, advance)
-    print_scores(read_records(folder)[0].model, metrics)
+    config = read_records(folder)[0]
+    print_scores(config.model, metrics, shown_first(config.suite))
     click.echo(str(path.resolve()))

@@ -22,8 +22,8 @@ HEADLINE = (
 )  # fmt: skip
 
 
-def print_scores(model: str, metrics: dict[str, Any]) -> None:
-    """The headline metrics beside some baselines."""
+def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
+    """The headline metrics beside some baselines; those that are to come ``first``, as a suite asks, before them."""
     from rich.console import Console
     from rich.table import Table
 
@@ -34,7 +34,7 @@ def print_scores(model: str, metrics: dict[str, Any]) -> None:
     table.add_column("metric", no_wrap=True)
     for name in (model, "95 % interval", *shown):
         table.add_column(name, justify="right")
-    for name in HEADLINE:
+    for name in dict.fromkeys((*first, *HEADLINE)):
         entry = metrics["metrics"].get(name)
         if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
             cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
@@ -103,7 +103,8 @@ def print_curves(result: dict[str, Any], rows: int = 12) -> None:
     for knob, points in result["curves"].items():
         if not points:
             continue
-        table = Table(title=f"{knob} threshold, {result['loop']} loop")
+        of = f"{result['of']}: " if "of" in result else ""
+        table = Table(title=f"{of}{knob} threshold, {result['loop']} loop")
         closed = result["loop"] == "closed"
         names = list(points[0]["metrics"]) if closed else ["f1", "precision", "recall"]
         for column in ("threshold", *names):

@@ -31,7 +31,7 @@ SUITES = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
 @dataclass(frozen=True)
 class Suite:
     """``data`` is ``workbench`` (made on first use), a dataset folder beside the file, or None: to be given by --data.
-    ``budgets`` are tokens, or below 1.0 shares of what ``none`` needs at its peak; ``metrics`` are shown first.
+    ``budgets`` are tokens, or up to 1.0 shares of what ``none`` needs at its peak; ``metrics`` are shown first.
     ``profile`` says whose windows matched dialogue has; ``gate`` are rules as `prospect_eval.rules` has them."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -80,6 +80,13 @@ def open_suite(name: str) -> Suite:
         raise UserError(f"{file}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     suite.rules()
     return suite
+
+
+def shown_first(name: str) -> tuple[str, ...]:
+    """The metrics that a suite shows first; none of no suite, or of one whose file is gone."""
+    if not name or (name not in SUITES and not Path(name).is_file()):
+        return ()
+    return open_suite(name).metrics
 
 
 def rules_of(run: Path) -> Rules:
