@@ -4,9 +4,9 @@
     python -m benchmarks.checkpoint --models runs/workbench --output reports/checkpoint/checkpoint.json
 
 Every number comes from a run folder of `prospect-eval run`, so a benchmark that was interrupted goes on where it stopped.
-``--models`` is a folder with `without-pictures`, ..., which `benchmarks/workbench/train.sh FOLDER/without-pictures pictures` makes
-(its last stage, moved there); models that are not in it are left out. The last
-line of output is one JSON object: metrics by model, strategies by ``NAME@BUDGET``.
+``--models`` is a folder with checkpoints called ``without-pictures``, ``without-steps``, ...: the last stage of
+`benchmarks/workbench/train.sh FOLDER pictures` each; models that are not in it are left out. The last line of output is one
+JSON object: metrics by model, strategies by ``NAME@BUDGET``.
 """
 
 from __future__ import annotations
