@@ -36,7 +36,7 @@ def test_a_frames_token_is_as_large_as_a_words(world):
 def test_local_heads_read_the_tokens_right_before(world):
     """Each its own, in the first two layers; a head that is not told to looks anywhere."""
     given = (
-        "model.text.layers=3",
+        "model.text.layers=4",
         "model.text.hidden_size=256",
         "model.text.heads=4",
         "model.text.kv_heads=4",

@@ -1,81 +1,113 @@
 #!/usr/bin/env bash
-# Trains the tiny model from scratch: see and read apart, one core each, then both, then all four objectives; CPU, two cores.
+# Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On a GPU it takes minutes; on two
+# CPU cores ten times as long, over fewer and smaller batches.
 #   benchmarks/workbench/train.sh runs/workbench-tiny
-# With a second argument the model does without an input all along (benchmarks/checkpoint.py compares them); a third one is
-# by how much less long every stage is:
-#   benchmarks/workbench/train.sh runs/without-past past 4
+# TOKENS=N tokens a frame (default 4), SEED=N another start and order, LACKS=pictures|steps|state|past does without that input all along, SHORTER=X makes every
+# stage so much less long, FROM=FOLDER takes data and the stages before the last from another training (benchmarks/checkpoint.py
+# compares models that lack something so). CLIPS, VIDEOS and PRACTICE are how much data is made.
 set -euo pipefail
-out=${1:?usage: train.sh FOLDER [pictures|steps|state|past [SHORTER]]}
-shorter=${3:-1}
-mkdir -p "$out"
-world=$out/data/world
-data=$out/data
+out=${1:?usage: train.sh FOLDER}
+tokens=${TOKENS:-4} lacks=${LACKS:-} seed=${SEED:-0} shorter=${SHORTER:-1} from=${FROM:-$out}
+data=$from/data world=$from/data/world
+mkdir -p "$out" "$data"
 
-[ -d "$data/map" ] || prospect data captions --output "$data/map" --seed 0 --count 2500 --tells map
-[ -d "$data/hand" ] || prospect data captions --output "$data/hand" --seed 1 --count 2500 --tells hand
-[ -d "$data/steps" ] || prospect data captions --output "$data/steps" --seed 2 --count 1500
-[ -d "$data/tell-few" ] || prospect data practice --output "$data/tell-few" --seed 3 --count 2000 --steps 2 5 --telling
-[ -d "$data/tell" ] || prospect data practice --output "$data/tell" --seed 4 --count 3000 --telling
-[ -d "$data/talk" ] || prospect data practice --output "$data/talk" --seed 2 --count 4000
-[ -d "$data/talk-mix" ] || prospect data practice --output "$data/talk-mix" --seed 7 --count 700
-[ -d "$world" ] || prospect data workbench --output "$world" --seed 0 --train 480 --test 0
-
-# two processes of one thread each are faster than one process of two
+if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+  clips=${CLIPS:-4000} videos=${VIDEOS:-900} practice=${PRACTICE:-4000} longer=1 larger=8
+  device=(train.precision=tf32 data.workers="${WORKERS:-4}" data.windows_per_episode=8 train.save_every=100000 train.log_every=50)
+else
+  # one core a stage, or two processes of one thread each, which are faster than one of two
+  clips=${CLIPS:-2000} videos=${VIDEOS:-480} practice=${PRACTICE:-3000} longer=10 larger=1 device=()
+fi
 export OMP_NUM_THREADS=1
-train() { [ -f "$1/model.safetensors" ] || prospect train output="$1" "${@:2}"; }
-train_two() {
-  [ -f "$1/model.safetensors" ] || torchrun --standalone --nproc-per-node 2 -m prospect_core.cli train output="$1" "${@:2}"
+
+# two trainings that share their data wait for each other
+make() {
+  (
+    flock 9
+    [ -d "$data/$1" ] || nice prospect data "$2" --output "$data/$1" "${@:3}"
+  ) 9>"$data/.$1.lock"
 }
-minutes() { python -c "print($1 / $shorter)"; }
+make_what_is_read() {
+  make tell-few practice --seed 3 --count $((practice / 2)) --steps 2 5 --telling & local few=$!
+  make tell practice --seed 4 --count "$practice" --telling & local tell=$!
+  make talk practice --seed 2 --count "$practice"
+  wait $few && wait $tell
+}
+# of what is made later, as much as holds all of its words
+make_words() {
+  make words-said workbench --seed 9 --train $((videos < 40 ? videos : 40)) --val 0 --test 0
+  make words-seen captions --seed 9 --count $((clips < 40 ? clips : 40))
+}
+make_what_is_seen() {
+  make hand captions --seed 1 --count "$clips" --tells hand
+  make steps captions --seed 2 --count "$clips"
+  make world workbench --seed 0 --train "$videos" --test 0
+}
+
+# train STAGE BATCH MINUTES CONFIG...: into a folder of that name, unless it is there
+train() {
+  local to=$out/$1 batch=$(($2 * larger)) options=("${@:4}" "${all[@]}" "${device[@]}")
+  options+=("train.minutes=$(python -c "print($3 * $longer / $shorter)")" "output=$to")
+  [ -f "$to/model.safetensors" ] || prospect train train.batch_size=$batch "${options[@]}"
+}
+train_two() {
+  if [ $longer = 1 ]; then train "$@"; return; fi
+  prospect() { torchrun --standalone --nproc-per-node 2 -m prospect_core.cli "$@"; }
+  train "$1" "$(($2 / 2))" "${@:3}"
+  unset -f prospect
+}
 
 # windows supervised on every frame; thresholds are chosen at the very end
-all=(sampling=all eval.thresholds=false sampling.summary_share=0 sampling.progress_share=0 optimiser=muon)
-if [ $# -gt 1 ]; then all+=("model.lacks=[$2]"); fi
+all=(sampling=all eval.thresholds=false sampling.summary_share=0 optimiser=muon "train.seed=$seed")
+if [ -n "$lacks" ]; then all+=("model.lacks=[$lacks]"); fi
 undecided=(loss.speaking.weight=0 loss.update.weight=0)
-shape=(model.vision.image_size=96 model.vision.patch_size=12 "model.texts=[$world,$data/talk,$data/hand]")
+shape=(model.vision.image_size=96 model.vision.patch_size=12 model.vision.layers=5 model.max_context=2560
+  "model.texts=[$data/talk,$data/words-said,$data/words-seen]")
+pictures=(data.picture_cache_mb=8000)
 
-# see: what is where, with all of the tower's tokens; then what is done, with one token a frame. The text model of one layer is
-# thrown away afterwards: what it cannot read off a frame at once, the tower has to tell
+# see: what is where, with all of the tower's tokens; then what is done, with those that there will be. The text model of one
+# layer is thrown away afterwards: what it cannot read off a frame at once, the tower has to tell
 learn_to_see() {
-  see=("${all[@]}" "${undecided[@]}" data.picture_cache_mb=4000 data.windows_per_episode=4 sampling.event_share=0
-    sampling.recent_share=0 sampling.blank_share=0 loss.state.weight=0)
-  train "$out/1-map" "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
-    sampling.min_frames=4 sampling.max_frames=4 train.batch_size=16 train.minutes="$(minutes 11)"
-  train "$out/2-map" "${see[@]}" data="$data/map" init="$out/1-map" train.seed=1 \
-    sampling.min_frames=4 sampling.max_frames=4 train.batch_size=24 train.minutes="$(minutes 10)"
-  train "$out/3-hand" "${see[@]}" data="$data/hand" init="$out/2-map" model.tokens_per_frame=1 \
-    sampling.min_frames=12 sampling.max_frames=12 train.batch_size=8 train.minutes="$(minutes 10)"
+  see=("${undecided[@]}" "${pictures[@]}" sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0
+    sampling.progress_share=0 loss.state.weight=0)
+  train 1-map 12 1.4 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
+    sampling.min_frames=4 sampling.max_frames=4
+  while [ ! -d "$data/hand" ]; do sleep 1; done
+  train 2-hand 8 1.4 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
+    sampling.min_frames=12 sampling.max_frames=12
 }
 
 # read: the user tells which step is in hand, states alone; then they talk, and answers come from text alone
 learn_to_read() {
-  tell=("${all[@]}" "${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0
-    sampling.event_share=1 sampling.missed_share=1 sampling.min_frames=3 sampling.max_frames=3 loss.response.weight=0)
-  train "$out/4-tell" "${tell[@]}" data="$data/tell-few" "${shape[@]}" model.tokens_per_frame=1 train.batch_size=24 \
-    train.minutes="$(minutes 5)"
-  train "$out/5-tell" "${tell[@]}" data="$data/tell-few" "data.more=[$data/tell]" init="$out/4-tell" \
-    train.batch_size=24 train.minutes="$(minutes 8)"
-  train "$out/6-talk" "${all[@]}" "${undecided[@]}" model.vision_tower=frozen data="$data/talk" init="$out/5-tell" \
-    sampling.blank_share=0 sampling.recent_share=0 sampling.event_share=0.5 sampling.missed_share=0.2 \
-    sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2 train.batch_size=12 \
-    train.minutes="$(minutes 8)"
+  read=("${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0)
+  train 3-tell 24 1.4 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
+    model.tokens_per_frame="$tokens" sampling.event_share=1 sampling.missed_share=1 sampling.progress_share=0 \
+    sampling.min_frames=3 sampling.max_frames=3 loss.response.weight=0
+  train 4-talk 12 1.2 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
+    sampling.missed_share=0.2 sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2
 }
 
-learn_to_see & seeing=$!
-learn_to_read
-wait $seeing
+if [ "$from" = "$out" ]; then
+  make_what_is_read & reading=$!
+  make_words
+  make map captions --seed 0 --count "$clips" --tells map
+  wait $reading
+  make_what_is_seen & making=$!
+  learn_to_see & seeing=$!
+  learn_to_read
+  wait $seeing
+  wait $making
 
-# both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture shows
-# it, and talk goes on beside them
-both=("${all[@]}" "${undecided[@]}" data.picture_cache_mb=4000 data="$data/steps" "data.more=[$data/talk-mix]"
-  sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 sampling.blank_share=0 sampling.recent_share=0
-  sampling.missed_share=0.3 loss.state.weight=2 train.batch_size=6)
-train_two "$out/7-both" "${both[@]}" init="$out/6-talk" model.tower="$out/3-hand" train.minutes="$(minutes 10)"
-train_two "$out/8-both" "${both[@]}" init="$out/7-both" train.seed=1 train.minutes="$(minutes 8)"
+  # both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture
+  # shows it, and talk goes on beside them
+  train_two 5-both 8 2.4 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
+    init="$out/4-talk" model.tower="$out/2-hand" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
+    sampling.blank_share=0 sampling.recent_share=0 sampling.missed_share=0.3 sampling.progress_share=0 loss.state.weight=2
+fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
-train_two "$out/9-track" "${all[@]}" model.vision_tower=frozen data="$world" init="$out/8-both" \
-  sampling.min_frames=20 sampling.max_frames=300 sampling.event_share=0.5 sampling.missed_share=0.1 \
-  sampling.progress_share=0.1 loss.state.weight=4 train.batch_size=4 train.minutes="$(minutes 15)"
+train_two 6-track 8 2.6 model.vision_tower=frozen data="$world" init="$from/5-both" \
+  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.missed_share=0.1 \
+  sampling.progress_share=0.1 loss.state.weight=4
 
-env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/9-track" --data "$world"
+if [ -z "${NO_THRESHOLDS:-}" ]; then env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/6-track" --data "$world"; fi

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.decode import decoded
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
@@ -32,6 +33,8 @@ from prospect_core.timeline import Episode
 ENCODE_BATCH = 64
 #: batches that may be decoded before they are asked for
 BATCHES_AHEAD = 4
+#: a batch of a file's pictures (F, size, size, 3), or, after the last, None, or what is wrong with the video
+Pictures = tuple[Path, np.ndarray | DataError | None]
 #: a change of how frames become features must change this
 FEATURES_VERSION = 1
 
@@ -45,6 +48,20 @@ class PictureCache:
     def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30) -> None:
         self.data, self.size, self.limit_bytes = data, size, limit_bytes
         self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
+
+    def prepare(self, episodes: Iterable[Episode]) -> None:
+        """Decode as many videos as there is room for: worker processes that are forked afterwards share them, where each
+        would decode its own. A video that is missing or too short is a `DataError`."""
+        wanted, room = [], self.limit_bytes
+        for episode in _longest(episodes):
+            room -= episode.end_frame * 3 * self.size**2
+            if room < 0:
+                break
+            wanted.append(episode)
+        for episode, pictures in zip(wanted, decoded(self.data, wanted, self.size), strict=True):
+            if isinstance(pictures, DataError):
+                raise pictures
+            self._videos[episode.video, episode.fps] = pictures
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
         key = (episode.video, episode.fps)
@@ -84,7 +101,8 @@ class FeatureCache:
         wanted = list(episodes)
         missing = _missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        for done, (path, features) in enumerate(self._encoded(model, missing, Stopwatch()), 1):
+        videos = zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True)
+        for done, (path, features) in enumerate(self._encoded(model, _in_batches(videos), Stopwatch()), 1):
             if isinstance(features, DataError):
                 raise features
             _save_whole(path, features)
@@ -104,7 +122,9 @@ class FeatureCache:
         places = [self._place(episode) for episode in episodes]
         last = {path: number for number, path in enumerate(places)}
         missing = _missing({p: e for p, e in zip(places, episodes, strict=True) if isinstance(p, Path)})
-        encoded = self._encoded(model, missing, watch or Stopwatch())
+        watch = watch or Stopwatch()
+        pictures = watch.over("decode", ahead(self._pictures(missing), BATCHES_AHEAD))
+        encoded = self._encoded(model, pictures, watch)
         fresh: dict[Path, np.ndarray | DataError] = {}
         for number, (episode, path) in enumerate(zip(episodes, places, strict=True)):
             if isinstance(path, DataError):
@@ -134,26 +154,26 @@ class FeatureCache:
         except DataError as error:
             return error
 
+    def _pictures(self, missing: dict[Path, Episode]) -> Iterator[Pictures]:
+        for path, episode in missing.items():
+            try:
+                source = open_frames(self.data.inside(episode.video), episode.fps, self.size)
+                for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
+                    yield path, np.stack(batch)
+                yield path, None
+            except DataError as error:
+                yield path, error
+
     def _encoded(
-        self, model: DSTSmolVLM, missing: dict[Path, Episode], watch: Stopwatch
+        self, model: DSTSmolVLM, pictures: Iterator[Pictures], watch: Stopwatch
     ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
-        """Features of whole videos, decoded ahead by a thread."""
-
-        def pictures() -> Iterator[tuple[Path, np.ndarray | DataError | None]]:
-            for path, episode in missing.items():
-                try:
-                    source = open_frames(self.data.inside(episode.video), episode.fps, self.size)
-                    for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
-                        yield path, np.stack(batch)
-                    yield path, None
-                except DataError as error:
-                    yield path, error
-
+        """Features of whole videos."""
         parts: list[np.ndarray] = []
-        for path, batch in watch.over("decode", ahead(pictures(), BATCHES_AHEAD)):
+        for path, batch in pictures:
             if isinstance(batch, np.ndarray):
                 with watch("vision"), torch.no_grad():
-                    parts.append(model.encode_frames(to_pixels(batch).to(model.device)).float().cpu().numpy())
+                    pixels = torch.from_numpy(batch).to(model.device).permute(0, 3, 1, 2)
+                    parts.append(model.encode_frames(pixels).float().cpu().numpy())
                 continue
             yield path, np.concatenate(parts) if batch is None else batch
             parts = []
@@ -210,6 +230,23 @@ def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -
     """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
     batches = _batches(source.frames(start, end), ENCODE_BATCH)
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
+
+
+def _longest(episodes: Iterable[Episode]) -> list[Episode]:
+    """Of each video the episode that reaches furthest."""
+    found: dict[tuple[str, float], Episode] = {}
+    for episode in episodes:
+        best = found.setdefault((episode.video, episode.fps), episode)
+        if episode.end_frame > best.end_frame:
+            found[episode.video, episode.fps] = episode
+    return list(found.values())
+
+
+def _in_batches(videos: Iterable[tuple[Path, np.ndarray | DataError]]) -> Iterator[Pictures]:
+    for path, pictures in videos:
+        if isinstance(pictures, np.ndarray):
+            yield from ((path, pictures[k : k + ENCODE_BATCH]) for k in range(0, len(pictures), ENCODE_BATCH))
+        yield path, pictures if isinstance(pictures, DataError) else None
 
 
 def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -43,6 +43,9 @@ class FrameSource(Protocol):
 class VideoFile:
     """A video file sampled at ``fps``; its length is read from the packets, without decoding."""
 
+    #: of the decoder, 0: as many as it likes
+    threads = 0
+
     def __init__(self, path: Path, fps: float, size: int) -> None:
         self.path, self.fps, self.size = Path(path), exact(fps), size
         self.num_frames = max(1, ceil(self._end() * self.fps))
@@ -61,6 +64,7 @@ class VideoFile:
             raise DataError(f"{self.path}: has no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = self.threads
         return container, stream
 
     def _end(self) -> Fraction:

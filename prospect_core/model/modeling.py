@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.generation import decode
-from prospect_core.model.processing import BLACK
+from prospect_core.model.processing import BLACK, normalised
 
 
 class CheckpointError(ValueError):
@@ -100,7 +100,9 @@ class DSTSmolVLM(PreTrainedModel):
         return (model, info) if want_info else model
 
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
-        """Normalised frames (N, 3, H, W) to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
+        """Frames (N, 3, H, W), normalised or uint8, to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
+        if not pixels_N3HW.is_floating_point():
+            pixels_N3HW = normalised(pixels_N3HW)
         if "pictures" in self.config.lacks:
             pixels_N3HW = torch.full_like(pixels_N3HW, BLACK)
         patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state

@@ -5,6 +5,8 @@ prospect train model.text.local_heads=3
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,11 @@ from prospect_core.model.modeling import DSTSmolVLM
 
 #: a head of 64 dimensions then gives 0.87 of its attention to the token so many before, the rest to that one's neighbours
 LOCAL_BIAS = 4.5
-#: with three such heads each, two layers reach six tokens back: a line's verb, and a word of the user's, lie four
-LOCAL_LAYERS = 2
+#: tokens back that the first layers reach together, counted from a frame's first slot: a line's verb, and a word of the
+#: user's, lie four
+REACH = 6
+#: layers that are left to look wherever they find something
+FREE_LAYERS = 2
 
 
 @torch.no_grad()
@@ -43,7 +48,10 @@ def _look_near(model: DSTSmolVLM, heads: int) -> None:
     frequencies = model.model.text_model.rotary_emb.inv_freq[: width // 4]
     # a rotary pair is (i, i + width / 2)
     fast, partner = slice(0, width // 4), slice(width // 2, width // 2 + width // 4)
-    for layer in model.model.text_model.layers[:LOCAL_LAYERS]:
+    layers = model.model.text_model.layers
+    # the last slot, where decisions are read, lies behind the others
+    near = min(math.ceil((REACH + model.config.tokens_per_frame - 1) / heads), len(layers) - FREE_LAYERS)
+    for layer in layers[: max(1, near)]:
         queries, keys = (p.bias.view(-1, width) for p in (layer.self_attn.q_proj, layer.self_attn.k_proj))
         for head in range(heads):
             turn = (head + 1) * frequencies

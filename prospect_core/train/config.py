@@ -206,7 +206,7 @@ class TrainOptions:
     accumulation: Count
     max_steps: Count
     minutes: Positive | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "tf32", "bfloat16"]
     gradient_checkpointing: bool
     save_every: Count
     log_every: Count

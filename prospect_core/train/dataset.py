@@ -26,8 +26,9 @@ from prospect_core.train.windows import Window, WindowSampler
 Media = Callable[[Episode, int, int], np.ndarray]
 #: windows that are looked at to tell the share of positive labels
 RATE_WINDOWS = 100
-#: so many steps' windows are sorted by length together: a batch is as long as its longest window, the rest is padding
-ALIKE_STEPS = 16
+#: so many windows (of two steps at least) are sorted by length together: a batch is as long as its longest window, the
+#: rest is padding. Every worker process draws them all
+ALIKE_WINDOWS = 192
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ class DSTTrainingDataset(TorchDataset):
 
     def _place(self, index: int) -> int:
         """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
-        chunk, place = divmod(index, self.together * ALIKE_STEPS)
+        size = self.together * max(2, ALIKE_WINDOWS // self.together)
+        chunk, place = divmod(index, size)
         if chunk not in self._places:
             begin = index - place
-            drawn = range(begin, min(len(self), begin + self.together * ALIKE_STEPS))
+            drawn = range(begin, min(len(self), begin + size))
             alike = sorted(drawn, key=lambda k: len(self._draw(k)[0].tokens(self.builder).ids))
             steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
             # the step that is not full stays the last one

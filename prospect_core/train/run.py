@@ -221,6 +221,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         max_steps=options.max_steps if options.minutes is None else 10**9,
         use_cpu=not torch.accelerator.is_available(),
         bf16=options.precision == "bfloat16",
+        tf32=True if options.precision == "tf32" else None,
         fsdp=options.fsdp or "",
         deepspeed=options.deepspeed,
         logging_steps=options.log_every,
@@ -338,7 +339,10 @@ def open_media(config: Config, data: Dataset, model: Any, episodes: Sequence[Any
 
     size = model.config.image_size
     if not (config.data.features and vision_is_frozen(model)):
-        return PictureCache(data, size, config.data.picture_cache_mb << 20)
+        pictures = PictureCache(data, size, config.data.picture_cache_mb << 20)
+        if config.data.workers:
+            pictures.prepare(episodes)
+        return pictures
     cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size)
     with progress_bar("video features") as advance:
         new = cache.prepare(model, episodes, advance)

@@ -224,10 +224,12 @@ class DSTTrainer(Trainer):
 
     def tick(self) -> None:
         """Read the clock. All processes go by that of the first: by its own, one would stop while another waits for it."""
-        from accelerate.utils import broadcast
+        self._clock = self.seconds()
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast
 
-        seconds = torch.tensor(self.seconds(), dtype=torch.float64, device=self.accelerator.device)
-        self._clock = float(broadcast(seconds))
+            seconds = torch.tensor(self._clock, dtype=torch.float64, device=self.accelerator.device)
+            self._clock = float(broadcast(seconds))
 
     def seconds(self) -> float:
         """Seconds of training, those before an interruption included."""

@@ -1,0 +1,61 @@
+"""Many whole videos decoded at once, by processes of their own: what a training waits for before it begins.
+
+    python -c "from prospect_core.data.decode import decoded; help(decoded)"
+
+Threads do not help here: most of the time goes to Python's part of decoding, which one thread at a time can do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prospect_core.data.video import VideoFile
+from prospect_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.timeline import Episode
+
+#: bytes of pictures that may wait for whoever asked for them
+WAITING = 2 << 30
+#: with fewer videos than this, processes take longer to start than they save
+FEW = 16
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoded(data: Dataset, episodes: Sequence[Episode], size: int) -> Iterator[np.ndarray | DataError]:
+    """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
+    if len(episodes) < FEW or cores() == 1:
+        yield from (_decode(data, episode, size) for episode in episodes)
+        return
+    longest = max(e.end_frame for e in episodes) * 3 * size**2
+    at_once = max(1, min(cores(), WAITING // longest))
+    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+        waiting = deque(pool.submit(_decode, data, episode, size) for episode in episodes[: 2 * at_once])
+        for episode in [*episodes[2 * at_once :], *[None] * len(waiting)]:
+            yield waiting.popleft().result()
+            if episode is not None:
+                waiting.append(pool.submit(_decode, data, episode, size))
+
+
+def _decode(data: Dataset, episode: Episode, size: int) -> np.ndarray | DataError:
+    try:
+        source = data.frame_source(episode, size)
+        if isinstance(source, VideoFile):
+            source.threads = 1
+        return np.stack(list(source.frames(0, source.num_frames)))
+    except DataError as error:
+        return error

@@ -1,0 +1,52 @@
+"""Whole videos decoded ahead of a training, by processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prospect_core.data import decode
+from prospect_core.data.decode import decoded
+from prospect_core.data.frames import PictureCache
+from prospect_core.errors import DataError
+
+
+def videos(world):
+    return list({e.video: e for split in world.splits for e in world.episodes(split)}.values())
+
+
+@pytest.mark.parametrize("few", [0, 99])
+def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
+    monkeypatch.setattr(decode, "FEW", few)
+    monkeypatch.setattr(decode, "cores", lambda: 2)
+    episodes = videos(world)
+    lost = replace(episodes[0], video="videos/lost.mp4")
+    found = list(decoded(world, [*episodes, lost, *episodes], 16))
+    assert len(found) == 2 * len(episodes) + 1
+    assert isinstance(found[len(episodes)], DataError)
+    assert "lost.mp4: no such file" in str(found[len(episodes)])
+    for episode, first, second in zip(episodes, found, found[len(episodes) + 1 :], strict=False):
+        source = world.frame_source(episode, 16)
+        assert np.array_equal(first, np.stack(list(source.frames(0, source.num_frames))))
+        assert np.array_equal(first, second)
+
+
+def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkeypatch):
+    episodes = videos(world)
+    cache = PictureCache(world, 16)
+    cache.prepare(episodes)
+    tight = PictureCache(world, 16, limit_bytes=episodes[0].end_frame * 3 * 16**2)
+    tight.prepare(episodes)
+    assert len(tight._videos) == 1
+    expected = {e.id: PictureCache(world, 16)(e, 2, 5) for e in episodes}
+    monkeypatch.setattr(type(world), "frame_source", None)
+    for episode in episodes:
+        assert np.array_equal(cache(episode, 2, 5), expected[episode.id])
+
+
+def test_a_lost_video_is_told_before_training(world):
+    lost = replace(videos(world)[0], video="videos/lost.mp4")
+    with pytest.raises(DataError, match="no such file"):
+        PictureCache(world, 16).prepare([lost])
