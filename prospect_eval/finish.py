@@ -22,12 +22,15 @@ def finish(
 
     metrics = score_folder(folder, similarity, progress)
     from prospect_eval.frames import write_frames
+    from prospect_eval.gate import VERDICT
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
     from prospect_eval.score import write_metrics
     from prospect_eval.tools import make_tools
 
     write_metrics(folder, metrics)
+    # a verdict was on what the scores were before
+    (folder / VERDICT).unlink(missing_ok=True)
     config, records = read_records(folder)
     tools = make_tools(similarity)
     write_frames(folder, records, tools)

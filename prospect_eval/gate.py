@@ -30,6 +30,10 @@ Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype")
 
 
+#: where a run folder keeps the verdict on it
+VERDICT = "gate.json"
+
+
 @dataclass(frozen=True)
 class Check:
     """One line of a gate. ``difference``, ``ci95``, ``margin`` and ``detectable`` count what is better as more, and are

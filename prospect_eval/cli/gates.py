@@ -5,6 +5,7 @@ prospect-eval gate runs/now --baseline reports/baselines/workbench.json
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -34,12 +35,14 @@ def gate(
 ) -> None:
     """Hold a scored RUN against a baseline: PASS and INCONCLUSIVE end with 0, FAIL with 1 (--strict: both).
 
+    The verdict lies in RUN/gate.json too; `prospect-eval report RUN` puts it at the top of the report.
+
     A baseline that is missing or of other data, and a run without episodes, end with 3.
     """
     from dataclasses import replace
 
     from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.gate import judge, make_baseline, plain, read_baseline
+    from prospect_eval.gate import VERDICT, judge, make_baseline, plain, read_baseline
     from prospect_eval.gate_formats import junit as as_junit
     from prospect_eval.gate_formats import markdown as as_markdown
     from prospect_eval.metrics import all_metrics
@@ -67,6 +70,9 @@ def gate(
         return
     result = judge(folder, read_baseline(baseline), metrics, asked)
     result = replace(result, strict=result.strict or strict)
+    with suppress(OSError):
+        # the report shows it from now on; a folder that cannot be written to has no such place
+        write_atomic(folder / VERDICT, dump(plain(result), indent=1) + "\n")
     for file, write in (
         (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
         (junit, lambda: as_junit(result, folder.name)),

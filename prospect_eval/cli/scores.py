@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import EXIT_INCOMPLETE, UserError
+from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError
 from prospect_core.terminal import progress_bar
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
@@ -61,12 +61,16 @@ def score(
 )
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
 @click.option("--json", "json_", type=click.Path(path_type=Path), help="Also everything as JSON.")
-def compare(first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: Path | None) -> None:
+@click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
+def compare(
+    first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: Path | None, html: Path | None
+) -> None:
     """Paired differences of scored runs from the first one, over the videos they share, and what changed most."""
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.changed import changed_episodes
     from prospect_eval.compare import Comparison, as_markdown, compare_runs, plain
     from prospect_eval.metrics import all_metrics
+    from prospect_eval.report.compare_page import write_comparison
     from prospect_eval.tools import make_tools
 
     tools = make_tools()
@@ -78,10 +82,16 @@ def compare(first: Path, others: tuple[Path, ...], episodes: int, markdown: Path
         found.append(Comparison(str(first), str(other), tuple(differences), tuple(changed)))
         print_differences(first.name, other.name, differences)
         print_changes(changed)
-    if markdown:
-        write_atomic(markdown, "\n".join(map(as_markdown, found)))
-    if json_:
-        write_atomic(json_, dump({"schema": 1, "comparisons": [plain(one) for one in found]}, indent=1) + "\n")
+    for file, write in (
+        (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
+        (json_, lambda path: write_atomic(path, dump({"schema": 1, "comparisons": [*map(plain, found)]}, indent=1) + "\n")),
+        (html, lambda path: write_comparison(path, found, tools)),
+    ):  # fmt: skip
+        if file is not None:
+            try:
+                write(file)
+            except OSError as error:
+                raise DataError(f"{file}: cannot be written ({error.strerror})") from None
 
 
 @click.command()

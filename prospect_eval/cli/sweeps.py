@@ -64,6 +64,7 @@ def sweep(
         raise UserError("sweep --ckpt replays a model: give --data or --suite, and no RUN")
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.front import FrontPoint
+    from prospect_eval.report.sweep_page import write_sweep
     from prospect_eval.suites import Suite, open_suite
     from prospect_eval.sweep import FILE, Grid, name_of
 
@@ -76,12 +77,15 @@ def sweep(
         click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     root = output or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
     result = _replays(root, grid, data, suite, split, limit, device, quality)
-    write_atomic(root / FILE, dump({**result, "split": split}, indent=1) + "\n")
+    result["split"] = split
+    write_atomic(root / FILE, dump(result, indent=1) + "\n")
+    page = write_sweep(root, result)
     if len(result["front"]["points"]) > 1:
         print_front({**result["front"], "points": [FrontPoint(**point) for point in result["front"]["points"]]})
     for of, curves in result["curves"].items():
         print_curves({"loop": "closed", "of": of, "curves": curves})
     click.echo(str((root / FILE).resolve()))
+    click.echo(str(page.resolve()))
 
 
 def _open_loop(folder: Path, thresholds: list[float]) -> None:

@@ -27,7 +27,7 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
     from rich.console import Console
     from rich.table import Table
 
-    from prospect_eval.report.build import interval, number
+    from prospect_eval.report.page import interval, number
 
     shown = ("oracle", "silent", "always_talk", "reply_to_user", "linear_schedule")
     table = Table(title=f"{model}: {metrics['episodes']['scored']} episodes, {metrics['episodes']['failed']} failed")
@@ -47,7 +47,7 @@ def print_differences(first: str, second: str, differences: Sequence[Difference]
     from rich.console import Console
     from rich.table import Table
 
-    from prospect_eval.report.build import interval, number
+    from prospect_eval.report.page import interval, number
 
     table = Table(title=f"{second} - {first}")
     for column in ("metric", first, second, "95 % of the difference", "p (Holm)", "detectable", "verdict"):
@@ -68,7 +68,7 @@ def print_runs(runs: Sequence[Run], root: Path) -> None:
     from rich.text import Text
 
     from prospect_eval.catalogue import HEADLINE as SHOWN
-    from prospect_eval.report.build import number
+    from prospect_eval.report.page import number
 
     table = Table()
     for column in ("run", "status", "finished", "model", "split", "context", *SHOWN):
@@ -98,7 +98,7 @@ def print_curves(result: dict[str, Any], rows: int = 12) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from prospect_eval.report.build import interval, number
+    from prospect_eval.report.page import interval, number
 
     for knob, points in result["curves"].items():
         if not points:
@@ -130,7 +130,7 @@ def print_judge(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from prospect_eval.report.build import interval, number
+    from prospect_eval.report.page import interval, number
 
     table = Table(title=f"judge {result['judge']}")
     for column in ("criterion", "1..5", "95 % interval", "repeats equal", "alpha"):
@@ -151,7 +151,7 @@ def print_front(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from prospect_eval.report.build import interval, number
+    from prospect_eval.report.page import interval, number
 
     table = Table(title=f"{result['quality']} against {result['memory']}")
     for column in ("front", "strategy", "budget", "bytes", "of none", result["quality"], "95 % interval", "run"):

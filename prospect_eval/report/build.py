@@ -1,4 +1,4 @@
-"""Build ``report.html`` of a run folder: the scores beside the baselines, every episode, timelines of some.
+"""Build ``report.html`` of a run folder: verdict, scores beside the baselines, charts, every episode over time.
 
 prospect-eval report runs/first
 """
@@ -9,18 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prospect_core.errors import DataError
-from prospect_core.jsonio import read_json, write_atomic
+from prospect_core.errors import UserError
+from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import STEP_STATES
+from prospect_core.timeline import STEP_STATES, Episode
 from prospect_core.train.validation import FORCED
-from prospect_eval.metrics import Scored, Tools, dst, speaking
-from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
-from prospect_eval.report.timeline import draw_timeline
+from prospect_eval.metrics import Scored, Tools
+from prospect_eval.report.episodes import episode_data, failed_data
+from prospect_eval.report.overview import chart_data, verdict
+from prospect_eval.report.page import embedded, write_page
+from prospect_eval.report.thumbnails import sheets, shown_frames
 from prospect_eval.run import RunConfig
 from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
 
+SCRIPTS = ("dom.js", "charts.js", "timeline.js", "episodes.js", "report.js")
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Context": ("cache", "compression", "dst_jga_before", "dst_jga_after", "dst_head_jga_before", "dst_head_jga_after",
                 "speaking_event_f1@2s_"),
@@ -33,13 +36,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Dialog state": ("dst", "transition", "update"),
 }  # fmt: skip
 HEADLINE = (
-    "speaking_event_f1@2s",
-    "matched_f1",
-    "dst_jga",
-    "transition_f1@2s",
-    "similarity",
-    "cache_peak_bytes",
-)
+    "speaking_event_f1@2s", "proactive_event_f1@1s", "matched_f1", "content_accuracy", "answer_accuracy@past", "dst_jga",
+    "dst_head_jga", "transition_f1@2s", "similarity", "cache_peak_tokens",
+)  # fmt: skip
 #: metrics whose parts are shown
 IN_PARTS = (
     "speaking_event_f1@1s", "speaking_event_f1@2s", "speaking_event_recall@2s", "speaking_delay_median_s",
@@ -47,7 +46,6 @@ IN_PARTS = (
     "answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder",
     "dst_jga", "dst_head_jga", "transition_f1@2s", "dst_final_accuracy", "cache_peak_tokens",
 )  # fmt: skip
-MAX_TIMELINES = 12
 
 
 def write_report(
@@ -58,43 +56,70 @@ def write_report(
     tools: Tools | None = None,
 ) -> Path:
     """Render the report beside the records; returns its path."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval}
-    good = [record for record in records if record.status == "ok"]
     tools = tools or make_tools()
+    good = [record for record in records if record.status == "ok"]
     scored = Scored.over(good, tools)
-    shown = _spread(scored, MAX_TIMELINES)
-    html = environment.get_template("report.html.j2").render(
+    pictures = sheets_of(config, good)
+    table = metrics["metrics"]
+    headline = [name for name in HEADLINE if name in table]
+    data = {
+        "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
+        "sheets": list(pictures),
+        "charts": chart_data(folder, table, good, scored),
+        "thresholds": {"speaking": config.knobs.speaking_threshold, "update": config.knobs.update_threshold},
+        "confusion": metrics["confusion"],
+        "states": [state.replace("_", " ") for state in STEP_STATES],
+        "profile": _profile(folder),
+    }
+    return write_page(
+        folder / "report.html", "report.html.j2", SCRIPTS, data,
+        sheets=[embedded(sheet) for sheet in pictures.values()],
         config=config,
         environment=read_json(folder / "run.json")["environment"],
-        metrics=metrics["metrics"],
+        verdict=verdict(folder, metrics),
+        metrics=table,
         baselines=metrics["baselines"],
         counts=metrics["episodes"],
         digest=metrics["predictions_digest"],
-        families=_families(metrics["metrics"]),
-        headline=[name for name in HEADLINE if name in metrics["metrics"]],
+        families=_families(table),
+        headline=headline,
+        beside={name: _beside(metrics["baselines"], name) for name in headline},
         failed=[record for record in records if record.status != "ok"],
-        episodes=[_episode_row(item, item in shown) for item in scored],
-        timelines=[draw_timeline(item, _thumbnails(config, item.record)) for item in shown],
+        undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
         cut=sum(u.cut for r in good for u in r.utterances),
         wordnet=tools.wordnet,
         splits=metrics["splits"],
         shown_in_parts=IN_PARTS,
-        states=[state.replace("_", " ") for state in STEP_STATES],
-        confusion=metrics["confusion"],
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
-        profile=_profile(folder),
         peeked=_thresholds_peeked(config),
-    )
-    path = folder / "report.html"
-    write_atomic(path, html)
-    return path
+    )  # fmt: skip
+
+
+def _beside(baselines: dict[str, Any], name: str) -> list[tuple[str, float]]:
+    """The oracle, and the best of the baselines that see nothing, where they are defined."""
+    values = {rival: table[name]["value"] for rival, table in baselines.items() if table[name]["value"] is not None}
+    oracle = values.pop("oracle", None)
+    out = [] if oracle is None else [("oracle", oracle)]
+    if values and "cache" not in name:
+        best = max(values, key=values.__getitem__)
+        out.append((best.replace("_", " "), values[best]))
+    return out
+
+
+def sheets_of(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
+    """Pictures of each video; none where the data is not at hand."""
+    wanted: dict[tuple[str, float], tuple[Episode, set[int]]] = {}
+    for record in records:
+        episode = record.episode
+        turns = [*(u.frame for u in episode.utterances()), *(u.frame for u in record.utterances)]
+        _, frames = wanted.setdefault((episode.video, episode.fps), (episode, set()))
+        frames |= shown_frames(episode, turns)
+    try:
+        data = open_data(config.data, config.split)
+    except (UserError, OSError):
+        return {}
+    return sheets(data, wanted)
 
 
 def _passes(folder: Path) -> list[dict[str, Any]]:
@@ -137,22 +162,6 @@ def _thresholds_peeked(config: RunConfig) -> bool:
     return f" {mark}" == FORCED or source.endswith(f"/{config.split}/{config.data_digest[:16]}")
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """A value as people read it; a dash for what is undefined."""
-    if value is None:
-        return "–"
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:.2f} M"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def interval(ci: Sequence[float] | None) -> str:
-    """``[low, high]``, or nothing."""
-    return f"[{number(ci[0])}, {number(ci[1])}]" if ci else ""
-
-
 def _families(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Metric names by family, each exactly once, in the order of the metrics."""
     left = list(metrics)
@@ -162,52 +171,3 @@ def _families(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
         left = [name for name in left if name not in names]
         out.append((family, names))
     return [*out, ("Other", left)] if left else out
-
-
-def _episode_row(scored: Scored, shown: bool) -> dict[str, Any]:
-    record = scored.record
-    good = sum(cosine > GOOD_SIMILARITY for cosine in scored.matching.similarities)
-    goal = dst.joint_goal(scored)
-    counts = speaking.event_counts(2)(scored)
-    return {
-        "id": record.episode.id,
-        "shown": shown,
-        "user_type": record.episode.user_type,
-        "seconds": record.episode.num_frames / record.episode.fps,
-        "said": len(record.utterances),
-        "reference": len(scored.references),
-        "good": good,
-        "f1": float(f1(counts)) if counts[1] + counts[2] else None,
-        "jga": None if isinstance(goal, str) else float(goal[0]),
-        "peak": max(record.cache_tokens, default=None),
-        "compressions": len(record.compressions),
-    }
-
-
-def _spread(scored: Sequence[Scored], count: int) -> list[Scored]:
-    """Evenly spread over the episodes, first and last included."""
-    if len(scored) <= count:
-        return list(scored)
-    return [scored[round(k * (len(scored) - 1) / (count - 1))] for k in range(count)]
-
-
-def _thumbnails(config: RunConfig, record: EpisodeRecord) -> dict[int, bytes]:
-    """JPEG pictures at the frames of reference and predicted turns; none when the video is not at hand."""
-    import io
-
-    from PIL import Image
-
-    frames = sorted({u.frame for u in record.episode.utterances()} | {u.frame for u in record.utterances})[:40]
-    if not frames:
-        return {}
-    try:
-        source = open_data(config.data, config.split).frame_source(record.episode, 96)
-        wanted, out = set(frames), {}
-        for number_, picture in enumerate(source.frames(frames[0], frames[-1] + 1), frames[0]):
-            if number_ in wanted:
-                buffer = io.BytesIO()
-                Image.fromarray(picture).save(buffer, "JPEG", quality=70)
-                out[number_] = buffer.getvalue()
-        return out
-    except DataError:
-        return {}

@@ -15,27 +15,22 @@ from typing import Any
 
 from prospect_core.jsonio import write_atomic
 from prospect_eval.catalogue import HEADLINE, Run
-from prospect_eval.report.build import interval, number
+from prospect_eval.report.page import interval, number, templates
 
 WIDTH, HEIGHT, MARGIN = 220, 60, 8
 
 
 def write_index(path: Path, runs: Sequence[Run]) -> Path:
     """Render the page; links to reports are relative to it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval}
     rows = [
         {"run": run, "place": _relative(run.folder, path), "name": Path(run.model).name, "when": _when(run),
          "link": _link(run, path)}
         for run in runs
     ]  # fmt: skip
-    html = environment.get_template("index.html.j2").render(
-        rows=rows, headline=HEADLINE, histories=_histories(runs), width=WIDTH, height=HEIGHT
+    html = (
+        templates()
+        .get_template("index.html.j2")
+        .render(rows=rows, headline=HEADLINE, histories=_histories(runs), width=WIDTH, height=HEIGHT)
     )
     write_atomic(path, html)
     return path

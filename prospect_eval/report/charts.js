@@ -1,0 +1,156 @@
+// Charts by Plotly, drawn when they come into view, before printing, and anew when light turns to dark.
+"use strict";
+
+const CHARTS = [];
+let plotly = null;
+
+function loadPlotly() {
+  if (!plotly) {
+    const code = document.getElementById("plotly");
+    document.head.append(el("script", {}, code.textContent));
+    code.remove();
+    plotly = window.Plotly;
+  }
+  return plotly;
+}
+
+// figure() gives {data, layout}; words says what the chart shows to those who cannot see it
+function chart(host, title, words, figure, height = 300) {
+  const place = el("div", { class: "plot", style: `height:${height}px`, role: "img", "aria-label": `${title}. ${words}` });
+  host.append(el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title), " ", el("span", { class: "soft small" }, words)), place));
+  const entry = { place, figure, drawn: false };
+  CHARTS.push(entry);
+  watcher.observe(place);
+  return entry;
+}
+
+function draw(entry) {
+  const { data, layout } = entry.figure();
+  const ink = color("ink"), line = color("line");
+  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
+  const full = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12, family: "system-ui, sans-serif" },
+    margin: { l: 50, r: 16, t: 8, b: 44 }, legend: { orientation: "h", y: -0.25 }, hovermode: "closest", ...layout,
+  };
+  for (const name of Object.keys(full).filter((key) => /^[xy]axis/.test(key))) full[name] = { ...axis, ...full[name] };
+  loadPlotly().react(entry.place, data, full, { displaylogo: false, responsive: true, displayModeBar: false });
+  entry.drawn = true;
+}
+
+const watcher = new IntersectionObserver((seen) => {
+  for (const one of seen) {
+    if (!one.isIntersecting) continue;
+    watcher.unobserve(one.target);
+    draw(CHARTS.find((entry) => entry.place === one.target));
+  }
+}, { rootMargin: "200px" });
+
+function drawAll() {
+  for (const entry of CHARTS) if (!entry.drawn) draw(entry);
+}
+
+window.addEventListener("beforeprint", drawAll);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const entry of CHARTS) if (entry.drawn) draw(entry);
+});
+
+const frontName = (p) => (p.budget === null ? p.strategy : `${p.strategy} ${p.budget}`);
+
+// quality over bytes of cache; points that another one beats are grey
+function frontChart(host, found) {
+  chart(host, "Quality and memory", `${found.quality} against the mean peak of the cache; grey: another run has at least its quality in at most its bytes, and is better in one of them.`, () => {
+    const trace = (points, name, mark, shape) => ({
+      x: points.map((p) => p.bytes / 1024), y: points.map((p) => p.quality), text: points.map(frontName), name,
+      mode: "markers+text", textposition: "top center", textfont: { size: 10 },
+      marker: { size: points.map((p) => (p.here ? 14 : 9)), color: mark, symbol: shape },
+      error_y: { type: "data", symmetric: false, array: points.map((p) => (p.ci95 ? p.ci95[1] - p.quality : 0)), arrayminus: points.map((p) => (p.ci95 ? p.quality - p.ci95[0] : 0)), thickness: 1, color: mark },
+      customdata: points.map((p) => [p.run, p.model]), hovertemplate: "%{text}<br>%{x:.1f} KiB, %{y:.3f}<extra></extra>",
+    });
+    const best = found.points.filter((p) => p.on_front);
+    const line = { x: best.map((p) => p.bytes / 1024), y: best.map((p) => p.quality), mode: "lines", line: { color: color("speak"), dash: "dot", width: 1 }, hoverinfo: "skip", showlegend: false };
+    return {
+      data: [trace(found.points.filter((p) => !p.on_front), "dominated", color("grey"), "circle-open"), trace(best, "on the front", color("speak"), "circle"), line],
+      layout: { xaxis: { title: { text: "peak of the cache, KiB" }, rangemode: "tozero" }, yaxis: { title: { text: found.quality } } },
+    };
+  }, 380);
+}
+
+// differences with their intervals, as of metrics that are shares
+function differenceChart(host, rows) {
+  const hue = { better: "good", worse: "bad", differs: "off" };
+  const shown = rows.filter((d) => d.ci95 && Math.abs(d.first) <= 1 && Math.abs(d.second) <= 1).sort((a, b) => Math.abs(a.second - a.first) - Math.abs(b.second - b.first)).slice(-24);
+  if (!shown.length) return;
+  chart(host, "Differences", "Second minus first with 95 % intervals, of the metrics between 0 and 1 that differ most; coloured where a difference is shown.", () => ({
+    data: [{
+      x: shown.map((d) => d.second - d.first), y: shown.map((d) => d.name), mode: "markers", type: "scatter",
+      marker: { size: 8, color: shown.map((d) => color(hue[d.verdict] ?? "grey")) },
+      error_x: { type: "data", symmetric: false, array: shown.map((d) => d.ci95[1] - (d.second - d.first)), arrayminus: shown.map((d) => d.second - d.first - d.ci95[0]), thickness: 1, color: color("grey") },
+    }],
+    layout: { xaxis: { title: { text: "difference" }, zeroline: true, zerolinecolor: color("ink") }, yaxis: { automargin: true } },
+  }), 60 + 20 * shown.length);
+}
+
+// event F1 over a threshold, one line a knob
+function thresholdChart(host, found, used) {
+  const words = `Event F1 within ${found.tolerance_s} s that the stored probabilities would have had at other thresholds (open loop); dotted: the thresholds of this run.`;
+  chart(host, "Thresholds", words, () => {
+    const data = Object.entries(found.curves).filter(([, points]) => points.length).map(([knob, points]) => ({
+      x: points.map((p) => p.threshold), y: points.map((p) => p.f1), name: knob, mode: "lines+markers",
+      line: { color: color(knob === "speaking" ? "speak" : "update") },
+      error_y: { type: "data", symmetric: false, array: points.map((p) => (p.ci95 ? p.ci95[1] - p.f1 : 0)), arrayminus: points.map((p) => (p.ci95 ? p.f1 - p.ci95[0] : 0)), thickness: 1 },
+    }));
+    const shapes = Object.entries(used).map(([knob, at]) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: color(knob === "speaking" ? "speak" : "update") } }));
+    return { data, layout: { shapes, xaxis: { title: { text: "threshold" }, range: [0, 1] }, yaxis: { title: { text: "event F1" }, range: [0, 1] } } };
+  });
+}
+
+function delayChart(host, delays) {
+  chart(host, "Speaking delay", "Seconds from a reference turn to the predicted one that is paired with it (within 5 s); below zero is early.", () => ({
+    data: [{ x: delays, type: "histogram", xbins: { start: -5.25, end: 5.25, size: 0.5 }, marker: { color: color("speak") } }],
+    layout: { xaxis: { title: { text: "seconds" }, range: [-5.25, 5.25] }, yaxis: { title: { text: "turns" } }, bargap: 0.08 },
+  }));
+}
+
+function confusionChart(host, table, states) {
+  const shares = table.map((row) => { const sum = row.reduce((a, b) => a + b, 0); return row.map((n) => (sum ? n / sum : 0)); });
+  chart(host, "Dialog state confusion", "Of the (frame, step) pairs with a reference state (rows), the share that was tracked as each state; the numbers are pairs.", () => ({
+    data: [{ z: shares, x: states, y: states, type: "heatmap", zmin: 0, zmax: 1, showscale: false, colorscale: [[0, color("tint")], [1, color("completed")]], hovertemplate: "reference %{y}, tracked %{x}: %{z:.1%}<extra></extra>" }],
+    layout: {
+      yaxis: { autorange: "reversed" }, xaxis: { title: { text: "tracked" } },
+      annotations: table.flatMap((row, y) => row.map((n, x) => ({ x: states[x], y: states[y], text: `${(100 * shares[y][x]).toFixed(1)} %<br>${n.toLocaleString("en")}`, showarrow: false, font: { color: color("ink"), size: 11 } }))),
+    },
+  }));
+}
+
+function retentionChart(host, found) {
+  const families = Object.entries(found).filter(([, rows]) => rows.length);
+  chart(host, "Retention", "How much is still right of what was decided so many seconds, or so many compressions (c), ago; answers by what they are about.", () => ({
+    data: families.map(([name, rows], k) => ({
+      x: rows.map((r) => r[0]), y: rows.map((r) => r[1]), name, type: "bar", marker: { color: color(["speak", "update", "completed"][k]) },
+      error_y: { type: "data", symmetric: false, array: rows.map((r) => (r[2] ? r[2][1] - r[1] : 0)), arrayminus: rows.map((r) => (r[2] ? r[1] - r[2][0] : 0)), thickness: 1 },
+    })),
+    layout: { yaxis: { range: [0, 1] }, xaxis: { type: "category" }, barmode: "group" },
+  }));
+}
+
+function timeChart(host, title, words, found, unit) {
+  chart(host, title, words, () => ({
+    data: found.quantiles.map(([name, values], k) => ({ x: found.seconds, y: values, mode: "lines", name, line: { color: color(["speak", "update", "bad"][k]), width: 1.5 } })),
+    layout: { xaxis: { title: { text: "seconds of stream" } }, yaxis: { title: { text: unit }, rangemode: "tozero" } },
+  }));
+}
+
+function profileChart(host, rows) {
+  chart(host, "Where the time went", "Seconds of all episodes by stage; videos whose frames were encoded before take none of decode and vision.", () => ({
+    data: [{ x: rows.map((r) => r[1]), y: rows.map((r) => r[0]), type: "bar", orientation: "h", marker: { color: color("speak") }, text: rows.map((r) => `${(100 * r[2]).toFixed(0)} %`), textposition: "auto" }],
+    layout: { yaxis: { autorange: "reversed" }, xaxis: { title: { text: "seconds" } } },
+  }));
+}
+
+function closedCurves(host, title, points) {
+  const names = Object.keys(points[0].metrics);
+  chart(host, title, "Replayed at every threshold (closed loop).", () => ({
+    data: names.map((name) => ({ x: points.map((p) => p.threshold), y: points.map((p) => p.metrics[name].value), name, mode: "lines+markers" })),
+    layout: { xaxis: { title: { text: "threshold" }, range: [0, 1] } },
+  }));
+}

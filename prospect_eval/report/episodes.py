@@ -1,0 +1,99 @@
+"""What the scripts of a page draw an episode from: turns with their matches, probabilities, step states, cache.
+
+    python -c "from prospect_eval.report.episodes import episode_data; help(episode_data)"
+
+Frames are those of the video; states are numbers into `STEP_STATES`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from prospect_core.records import EpisodeRecord
+from prospect_eval.metrics import Scored, dst, speaking
+from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
+from prospect_eval.report.page import packed
+
+
+def episode_data(scored: Scored) -> dict[str, Any]:
+    """One scored episode."""
+    record, episode, matching = scored.record, scored.record.episode, scored.matching
+    partner = {p: (r, c) for (p, r), c in zip(matching.pairs, matching.similarities, strict=True)}
+    cosines = {r: c for _, (r, c) in partner.items()}
+    cut = {u.frame for u in record.utterances if u.cut}
+    return {
+        **_facts(record),
+        "steps": [[step.id, step.name] for step in episode.task.steps],
+        # the kind of a turn is how it was matched
+        "references": [
+            [frame, text, "missed" if r not in cosines else _kind(cosines[r])]
+            for r, (frame, text) in enumerate(scored.references)
+        ],
+        "predictions": [
+            [frame, text, *partner.get(p, (None, None)), "redundant" if p not in partner else _kind(partner[p][1]),
+             frame in cut]
+            for p, (frame, text) in enumerate(scored.predictions)
+        ],
+        "users": [[frame, event.text] for frame, event in episode.user_turns()],
+        "speaking": packed(record.speaking_prob, "u2"),
+        "update": packed(record.update_prob, "u2"),
+        "thresholds": [record.knobs.speaking_threshold, record.knobs.update_threshold],
+        "lanes": [
+            [_changes(states[:, k], episode.start_frame) for states in (scored.reference_states, scored.tracked_states)]
+            for k in range(len(episode.task.steps))
+        ],
+        "transitions": [
+            sorted({frame for frame, _, _ in episode.transitions()}),
+            sorted({change.frame for change in record.transitions}),
+        ],
+        "cache": packed(record.cache_tokens, "u4"),
+        "compressions": [[c.frame, c.tokens_before, c.tokens_after, c.text] for c in record.compressions],
+        "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
+        "row": _row(scored),
+    }  # fmt: skip
+
+
+def failed_data(record: EpisodeRecord) -> dict[str, Any]:
+    """One that could not be scored."""
+    return {**_facts(record), "error": record.error or "failed"}
+
+
+def _facts(record: EpisodeRecord) -> dict[str, Any]:
+    episode = record.episode
+    return {
+        "id": episode.id,
+        "video": f"{episode.video}@{episode.fps:g}",
+        "user": episode.user_type,
+        "goal": episode.task.goal,
+        "fps": episode.fps,
+        "start": episode.start_frame,
+        "frames": episode.num_frames,
+    }
+
+
+def _kind(cosine: float) -> str:
+    return "good" if (cosine or 0) > GOOD_SIMILARITY else "off"
+
+
+def _row(scored: Scored) -> dict[str, Any]:
+    """What the table of episodes shows of one."""
+    record = scored.record
+    counts = speaking.event_counts(2)(scored)
+    goal = dst.joint_goal(scored)
+    return {
+        "said": len(record.utterances),
+        "reference": len(scored.references),
+        "good": sum(cosine > GOOD_SIMILARITY for cosine in scored.matching.similarities),
+        "f1": float(f1(counts)) if counts[1] + counts[2] else None,
+        "jga": None if isinstance(goal, str) else float(goal[0]),
+        "peak": max(record.cache_tokens, default=None),
+        "compressions": len(record.compressions),
+    }
+
+
+def _changes(states: np.ndarray, start: int) -> list[list[int]]:
+    """[frame, state] wherever the state is another one than before."""
+    places = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist()] if len(states) else []
+    return [[start + k, int(states[k])] for k in places]

@@ -1,0 +1,84 @@
+"""Pages of one file: templates, style, scripts and data put together; nothing is fetched when they are opened.
+
+    python -c "from prospect_eval.report.page import embedded; print(embedded({'said': '</script>'}))"
+
+Data from models and videos is embedded once, as JSON that no text in it can end, and put on the page as text by the
+scripts; templates escape the little that they show themselves. A content security policy forbids every request.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from prospect_core.jsonio import write_atomic
+
+#: what would end a script, begin a comment in it, or break a line of it
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def write_page(path: Path, template: str, scripts: Sequence[str], data: Any, **shown: Any) -> Path:
+    """Render a template with our scripts and the chart library; ``data`` is what the scripts read."""
+    from plotly.offline import get_plotlyjs
+
+    page = templates().get_template(template).render(
+        data=embedded(data), scripts=[_source(name) for name in scripts], style=_source("report.css"),
+        charts=Markup(get_plotlyjs().replace("</script", "<\\/script")), **shown,
+    )  # fmt: skip
+    # a lone surrogate cannot be written; it is shown as a question mark
+    write_atomic(path, page.encode("utf-8", "replace"))
+    return path
+
+
+def embedded(data: Any) -> Markup:
+    """JSON for the inside of a script element."""
+    return Markup(json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_ESCAPES))
+
+
+def packed(values: Sequence[float], kind: str) -> str:
+    """Numbers as base64 of little-endian bytes: ``u2`` for whole shares of 1 / 65535, ``u4`` for counts."""
+    array = np.asarray(values, dtype=float)
+    whole = np.rint(array.clip(0, 1) * 65535) if kind == "u2" else array
+    return base64.b64encode(whole.astype(f"<{kind}").tobytes()).decode()
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A value as people read it; a dash for what is undefined."""
+    if value is None:
+        return "–"
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.2f} M"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(ci: Sequence[float] | None) -> str:
+    """``[low, high]``, or nothing."""
+    return f"[{number(ci[0])}, {number(ci[1])}]" if ci else ""
+
+
+@cache
+def templates() -> Any:
+    """Our templates, which escape whatever they show."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "interval": interval}
+    return environment
+
+
+@cache
+def _source(name: str) -> Markup:
+    return Markup(files("prospect_eval.report").joinpath(name).read_text("utf-8"))

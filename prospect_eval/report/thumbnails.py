@@ -1,0 +1,145 @@
+"""Small pictures of videos for reports: made once a video and kept, then one sheet of those that a report shows.
+
+    python -c "from prospect_eval.report.thumbnails import sheets; help(sheets)"
+
+A report shows a picture at every turn and every ten seconds. Decoding ten minutes of video takes longer than all the rest
+of a report, so two pictures a second are kept under the cache folder, by what the video is.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from math import ceil
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.decode import cores
+from prospect_core.data.video import open_frames
+from prospect_core.errors import DataError
+from prospect_core.jsonio import write_atomic
+from prospect_core.timeline import Episode
+
+#: pixels a side; how many are kept a second at most; seconds between those shown without an event
+SIDE, KEPT_A_SECOND, EVERY_S = 56, 2, 10
+#: of the sheets in one page, before base64: together with the chart library and the data it stays below 15 MB
+MOST_BYTES = 6_000_000
+#: of a sheet: picture quality, tried in turn until all sheets are small enough
+QUALITIES = (60, 40, 25, 10)
+VERSION = 1
+
+Key = tuple[str, float]
+
+
+def shown_frames(episode: Episode, turns: Iterable[int]) -> set[int]:
+    """The frames of an episode that its timeline shows pictures of."""
+    regular = range(episode.start_frame, episode.end_frame, max(1, round(EVERY_S * episode.fps)))
+    return {*regular, *(frame for frame in turns if episode.start_frame <= frame < episode.end_frame)}
+
+
+def sheets(
+    data: Dataset,
+    wanted: dict[Key, tuple[Episode, set[int]]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, dict[str, Any]]:
+    """Of each video (``video@fps``) one WebP sheet: ``frames`` says which picture stands where, row by row.
+
+    Videos that are not at hand have none. With many videos the pictures get coarser, so that a page stays small.
+    """
+    kept = _kept(data, {key: episode for key, (episode, _) in wanted.items()}, progress)
+    chosen = {}
+    for key, (path, stride) in kept.items():
+        with np.load(path, allow_pickle=False) as store:
+            ends, pictures = store["ends"], store["pictures"].tobytes()
+        places = sorted({min(frame // stride, len(ends) - 1) for frame in wanted[key][1]})
+        starts = [0, *ends[:-1].tolist()]
+        chosen[key] = ([k * stride for k in places], [pictures[starts[k] : int(ends[k])] for k in places])
+    made: dict[Key, bytes] = {}
+    for quality in QUALITIES:
+        made = {key: _sheet(pictures, quality) for key, (_, pictures) in chosen.items()}
+        if sum(map(len, made.values())) <= MOST_BYTES:
+            break
+    return {
+        f"{video}@{fps:g}": {
+            "src": f"data:image/webp;base64,{base64.b64encode(made[video, fps]).decode()}",
+            "side": SIDE, "columns": _columns(len(frames)), "frames": frames,
+        }
+        for (video, fps), (frames, _) in chosen.items()
+    }  # fmt: skip
+
+
+def _columns(count: int) -> int:
+    return max(1, ceil(count**0.5))
+
+
+def _sheet(pictures: Sequence[bytes], quality: int) -> bytes:
+    from PIL import Image
+
+    columns = _columns(len(pictures))
+    sheet = Image.new("RGB", (columns * SIDE, ceil(len(pictures) / columns) * SIDE))
+    for k, picture in enumerate(pictures):
+        sheet.paste(Image.open(io.BytesIO(picture)), (k % columns * SIDE, k // columns * SIDE))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=quality, method=2)
+    return buffer.getvalue()
+
+
+def _kept(
+    data: Dataset, episodes: dict[Key, Episode], progress: Callable[[int, int], None]
+) -> dict[Key, tuple[Path, int]]:
+    """The file of each video's pictures and the frames between two of them; made where it is missing."""
+    folder = cache_dir() / "thumbnails"
+    found: dict[Key, tuple[Path, int]] = {}
+    jobs = []
+    for key, episode in episodes.items():
+        with suppress(DataError, OSError):
+            file = data.inside(episode.video)
+            size = file.stat().st_size
+            name = f"{(data.info.videos.get(episode.video) or episode.video.replace('/', '_'))[:64]}-{size}"
+            stride = max(1, round(episode.fps / KEPT_A_SECOND))
+            path = folder / f"{name}-{episode.fps:g}fps-{SIDE}px-{VERSION}.npz"
+            found[key] = (path, stride)
+            if not _whole(path):
+                jobs.append((path, file, episode.fps, stride))
+    if jobs:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(min(cores(), len(jobs)), mp_context=get_context("spawn")) as pool:
+            for done, _ in enumerate(pool.map(_keep, jobs), 1):
+                progress(done, len(jobs))
+    return {key: place for key, place in found.items() if _whole(place[0])}
+
+
+def _whole(path: Path) -> bool:
+    try:
+        with np.load(path, allow_pickle=False) as store:
+            return len(store["ends"]) > 0
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return False
+
+
+def _keep(job: tuple[Path, Path, float, int]) -> None:
+    """Decode a video and keep its pictures; one that cannot be decoded has none."""
+    from PIL import Image
+
+    path, file, fps, stride = job
+    pictures = []
+    with suppress(DataError):
+        source = open_frames(file, fps, SIDE)
+        for number, picture in enumerate(source.frames(0, source.num_frames)):
+            if number % stride == 0:
+                buffer = io.BytesIO()
+                Image.fromarray(picture).save(buffer, "JPEG", quality=80)
+                pictures.append(buffer.getvalue())
+        buffer = io.BytesIO()
+        ends = np.cumsum([len(p) for p in pictures])
+        np.savez(buffer, ends=ends, pictures=np.frombuffer(b"".join(pictures), np.uint8))
+        write_atomic(path, buffer.getvalue())
