@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report lint clean
 
 setup: $(READY)
 
@@ -39,6 +39,10 @@ bench-metrics: $(READY)
 # how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
 bench-streaming: $(READY)
 	$(BIN)/python -m benchmarks.streaming --output reports/streaming/streaming.json
+
+# how long a report over 100 episodes of 10 minutes takes to build and to open; last line: one JSON object
+bench-report: $(READY)
+	$(BIN)/python -m benchmarks.report --output reports/report/report.json
 
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)

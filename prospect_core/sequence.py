@@ -148,13 +148,17 @@ class SequenceBuilder:
         known: frozenset[str] | None = None,
         supervised: Collection[int] | None = None,
         summary: str = "",
+        early: frozenset[int] = frozenset(),
+        unsaid: frozenset[int] = frozenset(),
     ) -> TokenSequence:
         """The whole of an episode (or a clip of one) as one sequence with its labels.
 
         ``context`` defaults to the tracked state at the window's start. ``known`` are the steps whose state at the
         start it tells; by default all, or none where it leaves states blank that are not all not_started. What is
         not known carries no loss until it changes: neither the states of those steps, nor replies and the summary.
-        Updates of the frames in ``missed`` are not written, as if a stream had missed them; their labels stay.
+        Updates of the frames in ``missed`` are not written, as if a stream had missed them; their labels stay. Nor are
+        the replies of the frames in ``unsaid``; those in ``early`` are written a frame too soon, as a stream may say
+        them: their words are not learnt, and on their own frame there is nothing left to say.
 
         ``whole`` is the episode that a clip was cut from: its events right outside silence the clip's edges.
         ``supervised`` are the frames that carry loss, with their replies (default: all); the context stays whole.
@@ -172,10 +176,14 @@ class SequenceBuilder:
         changes: dict[int, list[tuple[str, str]]] = {}
         for frame, step, change in episode.transitions():
             changes.setdefault(frame, []).append((step, change))
-        replies = {u.frame: u.text for u in episode.utterances()}
         users: dict[int, list[str]] = {}
         for frame, event in episode.user_turns():
             users.setdefault(frame, []).append(event.text)
+        turns = {u.frame: u.text for u in episode.utterances()}
+        # not before the question that they answer, nor on another one's frame
+        early = frozenset(f for f in early & turns.keys() if f > episode.start_frame and f - 1 not in {*turns, *users})
+        replies = {f - (f in early): text for f, text in turns.items() if f not in unsaid}
+        too_soon = {f - 1 for f in early}
         states = dict(episode.states_by_change())
         now = states[episode.start_frame - 1]
         for frame in range(episode.start_frame, episode.end_frame):
@@ -196,14 +204,17 @@ class SequenceBuilder:
                 canonical = sorted(changes[frame], key=lambda change: episode.task.step_ids.index(change[0]))
                 self._add(out, self.update(canonical))
             if frame in replies:
-                self._add(out, self.reply(replies[frame]), learn=counts and answerable)
+                self._add(out, self.reply(replies[frame]), learn=counts and answerable and frame not in too_soon)
             if frame in users:
                 self._add(out, self.user(" ".join(users[frame])))
         if summary:
             self._add(out, self.summary(summary), learn=answerable)
         whole = whole or episode
         spoken, updated = {u.frame for u in whole.utterances()}, {frame for frame, _, _ in whole.transitions()}
-        out.speaking = only(supervised, out.frames, beside_events(out.frames, spoken))
+        asked = beside_events(out.frames, spoken)
+        # it has been said: not again
+        asked = [0 if f in early else label for f, label in zip(out.frames, asked, strict=True)]
+        out.speaking = only(supervised, out.frames, asked)
         out.update = only(supervised, out.frames, beside_events(out.frames, updated))
         return out
 

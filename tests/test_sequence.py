@@ -54,6 +54,27 @@ def test_decision_labels_and_their_neighbours(builder):
     assert beside_events([4, 5, 6], {5, 6}) == [IGNORE, 1, 1]
 
 
+def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_their_own(builder):
+    plain, moved = builder.window(EPISODE), builder.window(EPISODE, early=frozenset({2, 8}), unsaid=frozenset({2}))
+    body = decode(builder, moved.ids)
+    body = body[body.index("<image>") :]
+    two = "<image><image>"
+    # the first is unsaid; it could not be early either: it answers the question of the frame before
+    assert body == (
+        two * 2 + "[USER]What now?" + two * 5 + "[DST]S1->start<eos>" + two + "[ASST]Pour.<eos>"
+        + two + "[DST]S1->complete<eos>" + two * 3
+    )  # fmt: skip
+    assert moved.speaking == [0, -100, 1, -100, 0, 0, 0, -100, 0, -100, 0, 0]
+    assert (moved.update, moved.states) == (plain.update, plain.states)
+    assert set(moved.lm_labels) == {IGNORE}
+
+
+def test_a_reply_never_comes_before_its_question_nor_before_the_window(builder):
+    assert builder.window(EPISODE, early=frozenset({2})) == builder.window(EPISODE)
+    clip = EPISODE.window(8, 12)
+    assert builder.window(clip, early=frozenset({8})) == builder.window(clip)
+
+
 def test_state_label_of_a_frame_includes_its_own_update(builder):
     sequence = builder.window(EPISODE)
     assert [row[0] for row in sequence.states] == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2]

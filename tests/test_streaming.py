@@ -189,7 +189,7 @@ def test_a_jump_counts_as_start_and_complete(model, tokenizer):
 
 def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
     start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))
-    rest = model.config.update_rest_frames
+    rest = model.config.update_rest_frames = 2
     wanted = dict.fromkeys(range(10), ("not_started", "not_started"))
     runner = Scripted(model, tokenizer, Knobs(), wanted)
     runner.reset(TASK, start)
@@ -199,6 +199,15 @@ def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
     assert not any(o.transitions for o in outputs)
     assert "[DST]" not in tokenizer.decode(runner.context_ids)
     assert runner.state == start
+
+
+def test_an_update_that_comes_a_frame_after_nothing_was_wanted_is_taken(model, tokenizer):
+    """The frame before a change carries no label, so an update may fire there too soon: resting then lost the change."""
+    model.config.update_rest_frames = 2
+    runner = Scripted(model, tokenizer, Knobs(), {0: ("not_started", "not_started"), 1: ("in_progress", "not_started")})
+    runner.reset(TASK)
+    outputs = [runner.step(f) for f in pictures(2)]
+    assert [[(t.step, t.change) for t in o.transitions] for o in outputs] == [[], [("S1", "start")]]
 
 
 def test_a_partly_legal_wish_is_taken_where_legal(model, tokenizer):

@@ -157,7 +157,17 @@ def test_what_the_prompt_does_not_tell_carries_no_loss(builder):
 
 def test_progress_summaries_are_trained_at_the_end_of_a_window(builder):
     episode = asked()
-    sampler = WindowSampler(8, 8, event_share=1.0, blank_share=0, summary_share=0, progress_share=1.0, missed_share=0)
+    sampler = WindowSampler(
+        8,
+        8,
+        event_share=1.0,
+        blank_share=0,
+        summary_share=0,
+        progress_share=1.0,
+        missed_share=0,
+        early_share=0,
+        unsaid_share=0,
+    )
     with_summary = [w for w in (draw(sampler, episode, builder, seed) for seed in range(40)) if w.summary]
     assert {w.summary for w in with_summary} == {"1 s. Nothing is done.", "6 s. Boiled."}
     window = next(w for w in with_summary if w.summary == "6 s. Boiled.")
@@ -171,7 +181,7 @@ def test_progress_summaries_are_trained_at_the_end_of_a_window(builder):
 
 def test_an_episodes_own_summary_stands_at_its_end(builder):
     episode = replace(asked(), summary="Tea is nearly made.")
-    sampler = WindowSampler(24, 24, progress_share=1.0, missed_share=0)
+    sampler = WindowSampler(24, 24, progress_share=1.0, missed_share=0, early_share=0, unsaid_share=0)
     assert draw(sampler, episode, builder).summary == "Tea is nearly made."
 
 
@@ -182,7 +192,7 @@ def test_a_question_is_never_cut_from_its_reply(builder):
     assert exchanges(episode) == [(6, 9)]
     assert [before_question(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 6, 6, 10]
     assert [after_reply(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 10, 10, 10]
-    sampler = WindowSampler(2, 8, missed_share=0)
+    sampler = WindowSampler(2, 8, missed_share=0, early_share=0, unsaid_share=0)
     starts = {draw(sampler, episode, builder, seed).start for seed in range(300)}
     assert not {7, 8, 9} & starts
     assert {6, 10} <= starts
@@ -205,7 +215,7 @@ def test_two_questions_in_a_row_stay_with_their_reply():
 def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed, max_tokens):
     """Cut to any number of tokens, a window holds each of its events whole: text, label, and the question it answers."""
     builder = SequenceBuilder(tokenizer, 4)
-    sampler = WindowSampler(2, 80, missed_share=0, progress_share=0.3)
+    sampler = WindowSampler(2, 80, missed_share=0, early_share=0, unsaid_share=0, progress_share=0.3)
     try:
         window = draw(sampler, episode, builder, seed, max_tokens)
     except UserError:

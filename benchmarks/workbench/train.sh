@@ -107,7 +107,7 @@ fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
 train_two 6-track 8 2.6 model.vision_tower=frozen data="$world" init="$from/5-both" \
-  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.missed_share=0.1 \
-  sampling.progress_share=0.1 loss.state.weight=4
+  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.missed_share=0.15 \
+  sampling.early_share=0.25 sampling.unsaid_share=0.15 sampling.progress_share=0.1 loss.state.weight=4
 
 if [ -z "${NO_THRESHOLDS:-}" ]; then env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/6-track" --data "$world"; fi

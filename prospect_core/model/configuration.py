@@ -48,7 +48,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         max_reply_tokens: int = 48,
         max_summary_tokens: int = 160,
         recent_utterances: int = 2,
-        update_rest_frames: int = 2,
+        update_rest_frames: int = 0,
         max_context: int = 2048,
         trained_steps: int = 0,
         lacks: Collection[str] = (),

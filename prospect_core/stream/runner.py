@@ -263,7 +263,8 @@ class VLMStreamRunner:
             written = self.builder.update([(t.step, t.change) for t in accepted])
             self.meta.add(Kind.UPDATE, frame, len(written))
             self._note(written)
-        else:
+        elif refused:
+            # it would be refused again at once; where nothing was wanted, the change may come with the next frame
             self.rest_until = frame + 1 + self.model.config.update_rest_frames
         return tuple(accepted), tuple(refused)
 

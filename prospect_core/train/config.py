@@ -163,6 +163,8 @@ class SamplingOptions:
     recent_utterances: Annotated[int, Ge(0)]
     missed_share: Share
     progress_share: Share
+    early_share: Share
+    unsaid_share: Share
     frames: FrameOptions
     curriculum: CurriculumOptions | None
 

@@ -23,7 +23,8 @@ class Window:
     """Frames ``start .. end - 1`` of an episode as one training sequence.
 
     ``known`` are the steps whose state at the start the context tells, ``missed`` the frames whose updates are not
-    written, ``summary`` the progress summary that the end asks for (empty: none).
+    written, ``early`` and ``unsaid`` those whose replies are written a frame too soon or not at all, ``summary`` the
+    progress summary that the end asks for (empty: none).
     """
 
     episode: Episode
@@ -33,6 +34,8 @@ class Window:
     known: frozenset[str] | None = None
     missed: frozenset[int] = frozenset()
     summary: str = ""
+    early: frozenset[int] = frozenset()
+    unsaid: frozenset[int] = frozenset()
 
     @cached_property
     def clip(self) -> Episode:
@@ -56,6 +59,8 @@ class Window:
             known=self.known,
             supervised=supervised,
             summary=self.summary,
+            early=self.early,
+            unsaid=self.unsaid,
         )
 
 
@@ -101,7 +106,9 @@ class WindowSampler:
     ones, as `summarize_with_dst` does); and with the last ``recent_utterances`` (``recent_share``). With chance
     ``progress_share`` it ends on an utterance that carries a progress summary, which it then asks for.
     ``missed_share`` of the updates are left out of the context, while the labels stay true: a stream also misses some,
-    and a model that has never seen that takes what is written for what has happened, and never recovers.
+    and a model that has never seen that takes what is written for what has happened, and never recovers. So are
+    ``unsaid_share`` of the replies, and ``early_share`` of them stand a frame too soon: where that is never seen, an
+    update is lost whenever the reply to it came a moment early.
     """
 
     min_frames: int = 8
@@ -113,6 +120,8 @@ class WindowSampler:
     recent_utterances: int = 2
     missed_share: float = 0.1
     progress_share: float = 0.1
+    early_share: float = 0.1
+    unsaid_share: float = 0.1
 
     def draw(
         self,
@@ -146,6 +155,9 @@ class WindowSampler:
         opening = Opening(not blank, summary, recent)
         changed = sorted({frame for frame, _, _ in episode.transitions()})
         missed = frozenset(frame for frame in changed if rng.random() < self.missed_share)
+        said = [u.frame for u in episode.utterances()]
+        early = frozenset(frame for frame in said if rng.random() < self.early_share)
+        unsaid = frozenset(frame for frame in said if rng.random() < self.unsaid_share) - early
         end, progress = start + length, ""
         if rng.random() < self.progress_share:
             end, progress = ending(episode, anchor, end)
@@ -153,7 +165,8 @@ class WindowSampler:
         if not progress:
             end = min(end, max(anchor + 1, start + longest))
         window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens)
-        return replace(window, missed=frozenset(f for f in missed if window.start <= f < window.end))
+        inside = frozenset(range(window.start, window.end))
+        return replace(window, missed=missed & inside, early=early & inside, unsaid=unsaid & inside)
 
 
 def fit(
