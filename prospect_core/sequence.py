@@ -181,7 +181,9 @@ class SequenceBuilder:
             users.setdefault(frame, []).append(event.text)
         turns = {u.frame: u.text for u in episode.utterances()}
         # not before the question that they answer, nor on another one's frame
-        early = frozenset(f for f in early & turns.keys() if f > episode.start_frame and f - 1 not in {*turns, *users})
+        early = frozenset(
+            f for f in (early & turns.keys()) - unsaid if f > episode.start_frame and f - 1 not in {*turns, *users}
+        )
         replies = {f - (f in early): text for f, text in turns.items() if f not in unsaid}
         too_soon = {f - 1 for f in early}
         states = dict(episode.states_by_change())

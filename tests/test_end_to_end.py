@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from prospect_core.train.losses import OBJECTIVES
-from tests.test_report import CHROMIUM, FLAGS
+from tests.browser import CHROMIUM, FLAGS
 from tests.training import run_cli
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
@@ -20,13 +19,11 @@ from prospect_eval.metrics import all_metrics
 from prospect_eval.report.compare_page import write_comparison
 from prospect_eval.report.sweep_page import write_sweep
 from prospect_eval.run import RunConfig, open_folder, record_path
+from tests.browser import CHROMIUM, FLAGS
 from tests.test_metrics import TOOLS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "</script><img src=x onerror=\"document.title='owned'\">",

@@ -17,7 +17,7 @@ from prospect_core.train.dataset import Draws, DSTTrainingDataset
 from prospect_core.train.preview import preview, to_html, to_terminal
 from prospect_core.train.samplers import Silent, Speaking, Together
 from prospect_core.train.windows import WindowSampler
-from tests.test_report import CHROMIUM, FLAGS
+from tests.browser import CHROMIUM, FLAGS
 from tests.training import pictures, run_cli
 
 
