@@ -64,7 +64,9 @@ class VideoFile:
             raise DataError(f"{self.path}: has no video stream")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = self.threads
+        # there is none where the codec is unknown
+        if self.threads and stream.codec_context is not None:
+            stream.codec_context.thread_count = self.threads
         return container, stream
 
     def _end(self) -> Fraction:
