@@ -9,7 +9,7 @@ import pytest
 
 from prospect_core.data import decode
 from prospect_core.data.decode import decoded
-from prospect_core.data.frames import PictureCache
+from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
 from prospect_core.errors import DataError
 
 
@@ -31,6 +31,28 @@ def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
         source = world.frame_source(episode, 16)
         assert np.array_equal(first, np.stack(list(source.frames(0, source.num_frames))))
         assert np.array_equal(first, second)
+
+
+def test_long_videos_are_not_held_whole_by_many_processes(world, monkeypatch):
+    monkeypatch.setattr(decode, "FEW", 0)
+    monkeypatch.setattr(decode, "cores", lambda: 8)
+    episodes = videos(world)
+    longest = max(e.end_frame for e in episodes) * 3 * 16**2
+    for room, processes in ((longest, 0), (2 * longest, 1), (7 * longest, 3), (1000 * longest, 8)):
+        monkeypatch.setattr(decode, "WAITING", room)
+        assert decode.at_once(episodes, 16) == processes
+
+
+@pytest.mark.parametrize("few", [0, 99])
+def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypatch, few):
+    monkeypatch.setattr(decode, "FEW", few)
+    monkeypatch.setattr(decode, "cores", lambda: 2)
+    episodes = videos(world)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    assert cache.prepare(model, episodes) == len(episodes)
+    for episode in episodes:
+        expected = encode_video(model, world.frame_source(episode, 32), 0, episode.end_frame).numpy()
+        np.testing.assert_array_equal(cache(episode, 0, episode.end_frame), expected)
 
 
 def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkeypatch):

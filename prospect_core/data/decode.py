@@ -36,16 +36,24 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def at_once(episodes: Sequence[Episode], size: int) -> int:
+    """How many processes are worth it for so many videos of that length; 0 for none."""
+    if len(episodes) < FEW or cores() == 1:
+        return 0
+    longest = max(e.end_frame for e in episodes) * 3 * size**2
+    # each of them has one video in hand and one that waits
+    return min(cores(), WAITING // (2 * longest))
+
+
 def decoded(data: Dataset, episodes: Sequence[Episode], size: int) -> Iterator[np.ndarray | DataError]:
     """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
-    if len(episodes) < FEW or cores() == 1:
+    processes = at_once(episodes, size)
+    if not processes:
         yield from (_decode(data, episode, size) for episode in episodes)
         return
-    longest = max(e.end_frame for e in episodes) * 3 * size**2
-    at_once = max(1, min(cores(), WAITING // longest))
-    with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-        waiting = deque(pool.submit(_decode, data, episode, size) for episode in episodes[: 2 * at_once])
-        for episode in [*episodes[2 * at_once :], *[None] * len(waiting)]:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting = deque(pool.submit(_decode, data, episode, size) for episode in episodes[: 2 * processes])
+        for episode in [*episodes[2 * processes :], *[None] * len(waiting)]:
             yield waiting.popleft().result()
             if episode is not None:
                 waiting.append(pool.submit(_decode, data, episode, size))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
-from prospect_core.data.decode import decoded
+from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
@@ -101,8 +101,12 @@ class FeatureCache:
         wanted = list(episodes)
         missing = _missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
         self.folder.mkdir(parents=True, exist_ok=True)
-        videos = zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True)
-        for done, (path, features) in enumerate(self._encoded(model, _in_batches(videos), Stopwatch()), 1):
+        if at_once(list(missing.values()), self.size):
+            pictures = _in_batches(zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True))
+        else:
+            # a few videos, or too long ones to be held whole
+            pictures = ahead(self._pictures(missing), BATCHES_AHEAD)
+        for done, (path, features) in enumerate(self._encoded(model, pictures, Stopwatch()), 1):
             if isinstance(features, DataError):
                 raise features
             _save_whole(path, features)
