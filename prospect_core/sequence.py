@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prospect_core.model.processing import SpecialIds
+from prospect_core.slips import Slips
 from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
 
 IGNORE = -100
@@ -142,23 +143,22 @@ class SequenceBuilder:
         self,
         episode: Episode,
         context: Context | None = None,
-        missed: frozenset[int] = frozenset(),
+        slips: Slips | None = None,
         *,
         whole: Episode | None = None,
         known: frozenset[str] | None = None,
         supervised: Collection[int] | None = None,
         summary: str = "",
-        early: frozenset[int] = frozenset(),
-        unsaid: frozenset[int] = frozenset(),
     ) -> TokenSequence:
         """The whole of an episode (or a clip of one) as one sequence with its labels.
 
         ``context`` defaults to the tracked state at the window's start. ``known`` are the steps whose state at the
         start it tells; by default all, or none where it leaves states blank that are not all not_started. What is
         not known carries no loss until it changes: neither the states of those steps, nor replies and the summary.
-        Updates of the frames in ``missed`` are not written, as if a stream had missed them; their labels stay. Nor are
-        the replies of the frames in ``unsaid``; those in ``early`` are written a frame too soon, as a stream may say
-        them: their words are not learnt, and on their own frame there is nothing left to say.
+
+        ``slips`` are frames on which the context is that of a stream which did otherwise (`prospect_core.slips`). As a
+        stream does, an update brings what is written to the truth; one is due, and labelled so, for as long as it can.
+        The words of a reply a frame too soon are not learnt, and on their own frame there is nothing left to say.
 
         ``whole`` is the episode that a clip was cut from: its events right outside silence the clip's edges.
         ``supervised`` are the frames that carry loss, with their replies (default: all); the context stays whole.
@@ -173,38 +173,49 @@ class SequenceBuilder:
         answerable = len(told) == len(episode.task.steps)
         prompt = self.prompt(episode.task, context)
         out = TokenSequence(list(prompt.ids), list(prompt.markers), [IGNORE] * len(prompt.ids))
-        changes: dict[int, list[tuple[str, str]]] = {}
-        for frame, step, change in episode.transitions():
-            changes.setdefault(frame, []).append((step, change))
+        slips = slips or Slips()
+        changed: dict[int, set[str]] = {}
+        for frame, step, _ in episode.transitions():
+            changed.setdefault(frame, set()).add(step)
         users: dict[int, list[str]] = {}
         for frame, event in episode.user_turns():
             users.setdefault(frame, []).append(event.text)
         turns = {u.frame: u.text for u in episode.utterances()}
         # not before the question that they answer, nor on another one's frame
         early = frozenset(
-            f for f in (early & turns.keys()) - unsaid if f > episode.start_frame and f - 1 not in {*turns, *users}
+            f
+            for f in (slips.early & turns.keys()) - slips.unsaid
+            if f > episode.start_frame and f - 1 not in {*turns, *users}
         )
-        replies = {f - (f in early): text for f, text in turns.items() if f not in unsaid}
+        replies = {f - (f in early): text for f, text in turns.items() if f not in slips.unsaid}
         too_soon = {f - 1 for f in early}
         states = dict(episode.states_by_change())
-        now = states[episode.start_frame - 1]
+        now = written = states[episode.start_frame - 1]
+        due: set[int] = set()
         for frame in range(episode.start_frame, episode.end_frame):
             counts = supervised is None or frame in supervised
             self._add(out, self.frame())
             out.frames.append(frame)
             out.frame_last.append(len(out.ids) - 1)
             now = states.get(frame, now)
-            told |= {step for step, _ in changes.get(frame, ())}
+            told |= changed.get(frame, set())
             out.states.append(
                 [
                     STEP_STATES.index(state) if counts and step in told else IGNORE
                     for step, state in zip(now.step_ids, now.states, strict=True)
                 ]
             )
-            if frame in changes and frame not in missed:
-                # canonical: in the order of the steps, as a stream writes what it has accepted
-                canonical = sorted(changes[frame], key=lambda change: episode.task.step_ids.index(change[0]))
-                self._add(out, self.update(canonical))
+            changes = written.path_to(now.states)
+            if changes:
+                due.add(frame)
+            if frame in slips.missed:
+                changes = []
+            if frame in slips.wrong and written.is_legal(*slips.wrong[frame]):
+                changes = [slips.wrong[frame]]
+            if changes:
+                for change in changes:
+                    written = written.apply(*change, frame / episode.fps)
+                self._add(out, self.update(changes))
             if frame in replies:
                 self._add(out, self.reply(replies[frame]), learn=counts and answerable and frame not in too_soon)
             if frame in users:
@@ -217,7 +228,7 @@ class SequenceBuilder:
         # it has been said: not again
         asked = [0 if f in early else label for f, label in zip(out.frames, asked, strict=True)]
         out.speaking = only(supervised, out.frames, asked)
-        out.update = only(supervised, out.frames, beside_events(out.frames, updated))
+        out.update = only(supervised, out.frames, beside_events(out.frames, updated, due))
         return out
 
     @staticmethod
@@ -268,9 +279,10 @@ def update_text(changes: SequenceOf[tuple[str, str]]) -> str:
     return "; ".join(f"{step}->{change}" for step, change in changes)
 
 
-def beside_events(frames: SequenceOf[int], events: set[int]) -> list[int]:
-    """Binary labels by frame: 1 at an event, nothing (`IGNORE`) on the frames right beside one, 0 elsewhere."""
-    return [1 if f in events else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
+def beside_events(frames: SequenceOf[int], events: set[int], overdue: Collection[int] = ()) -> list[int]:
+    """Binary labels by frame: 1 at an event and where one is ``overdue``, nothing (`IGNORE`) on the frames right beside an
+    event, 0 elsewhere."""
+    return [1 if f in events or f in overdue else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
 
 
 def only(supervised: Collection[int] | None, frames: SequenceOf[int], labels: list[int]) -> list[int]:

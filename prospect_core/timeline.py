@@ -160,6 +160,12 @@ class DialogState:
             if old != new
         ]
 
+    def path_to(self, target: Sequence[StepState]) -> list[tuple[str, Change]]:
+        """The legal (step id, change) that bring every step as near to ``target`` as can be, in the order of the steps."""
+        if self.states == target:
+            return []
+        return [(step, change) for step, _, changes in self.changes_to(target) for change in changes]
+
 
 @dataclass(frozen=True)
 class Decision:

@@ -12,11 +12,13 @@ import pytest
 from prospect_core.jsonio import dump
 from prospect_core.records import CompressionEvent, Knobs, PredictedUtterance, Refusal
 from prospect_eval.baselines import baseline
+from prospect_eval.catalogue import find_runs
 from prospect_eval.changed import changed_episodes
 from prospect_eval.compare import Comparison, compare_runs
 from prospect_eval.finish import finish
 from prospect_eval.metrics import all_metrics
 from prospect_eval.report.compare_page import write_comparison
+from prospect_eval.report.index import write_index
 from prospect_eval.report.sweep_page import write_sweep
 from prospect_eval.run import RunConfig, open_folder, record_path
 from tests.browser import CHROMIUM, FLAGS
@@ -79,7 +81,8 @@ def browser():
 @pytest.fixture
 def opened(browser):
     @contextmanager
-    def go(path, hash_="", **options):
+    def go(path, hash_="", plain=False, **options):
+        """The page, plain if it has no charts; what it complains of or asks for fails the test."""
         page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
         wrong = []
         page.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
@@ -92,9 +95,13 @@ def opened(browser):
         )
         page.on("dialog", lambda box: wrong.append(box.message))
         page.goto(path.as_uri() + hash_)
-        page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+        if not plain:
+            page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
         yield page
-        page.evaluate("drawAll()")
+        # where the test has ended, which may be another page
+        if page.locator("#plotly, .plot").count():
+            page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+            page.evaluate("drawAll()")
         page.wait_for_timeout(200)
         assert page.title() != "owned"
         page.close()
@@ -248,4 +255,19 @@ def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
         assert page.locator(".plot .main-svg").count() >= 2
         assert axe(page) == []
         page.locator("a", has_text="a").first.click()
+        page.wait_for_function("document.title.startsWith('m on test')")
+
+
+def test_the_index_of_runs_filters_and_leads_to_the_reports(runs, opened):
+    page_file = write_index(runs / "index.html", find_runs(runs))
+    with opened(page_file, plain=True) as page:
+        rows = page.locator("#runs tr:visible")
+        every = rows.count()
+        assert every >= 2
+        page.locator("#filter").fill("no run is called so")
+        assert rows.count() == 0
+        page.locator("#filter").fill("a")
+        assert 1 <= rows.count() <= every
+        assert axe(page) == []
+        page.locator("#runs a").first.click()
         page.wait_for_function("document.title.startsWith('m on test')")

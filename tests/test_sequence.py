@@ -6,6 +6,7 @@ import pytest
 
 from prospect_core.model.processing import SPECIAL_TOKENS, SpecialIds, train_tokenizer
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder, beside_events, step_line, update_text
+from prospect_core.slips import Slips
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 
 TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
@@ -55,7 +56,10 @@ def test_decision_labels_and_their_neighbours(builder):
 
 
 def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_their_own(builder):
-    plain, moved = builder.window(EPISODE), builder.window(EPISODE, early=frozenset({2, 8}), unsaid=frozenset({2}))
+    plain, moved = (
+        builder.window(EPISODE),
+        builder.window(EPISODE, slips=Slips(early=frozenset({2, 8}), unsaid=frozenset({2}))),
+    )
     body = decode(builder, moved.ids)
     body = body[body.index("<image>") :]
     two = "<image><image>"
@@ -70,9 +74,9 @@ def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_
 
 
 def test_a_reply_never_comes_before_its_question_nor_before_the_window(builder):
-    assert builder.window(EPISODE, early=frozenset({2})) == builder.window(EPISODE)
+    assert builder.window(EPISODE, slips=Slips(early=frozenset({2}))) == builder.window(EPISODE)
     clip = EPISODE.window(8, 12)
-    assert builder.window(clip, early=frozenset({8})) == builder.window(clip)
+    assert builder.window(clip, slips=Slips(early=frozenset({8}))) == builder.window(clip)
 
 
 def test_state_label_of_a_frame_includes_its_own_update(builder):

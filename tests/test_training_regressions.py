@@ -73,7 +73,7 @@ def test_a_windows_prompt_shows_the_state_at_its_start_not_at_its_end(world, bui
     """There the prompt of a clip showed the state at its end: the answers leaked."""
     episode = max(world.episodes("train"), key=lambda e: len(e.transitions()))
     for start in range(episode.start_frame + 1, episode.end_frame - 20, 7):
-        window = WindowSampler(20, 20, 0.0, 0.0, 0.0, 0.0, missed_share=0, progress_share=0)
+        window = WindowSampler(20, 20, 0.0, 0.0, 0.0, 0.0, progress_share=0)
         drawn = window.draw(random.Random(start), episode, builder, 4000)
         assert drawn.context.state == episode.state_at(drawn.start - 1)
 

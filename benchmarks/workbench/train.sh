@@ -81,10 +81,10 @@ learn_to_see() {
 learn_to_read() {
   read=("${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0)
   train 3-tell 24 1.4 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
-    model.tokens_per_frame="$tokens" sampling.event_share=1 sampling.missed_share=1 sampling.progress_share=0 \
+    model.tokens_per_frame="$tokens" sampling.event_share=1 sampling.slips.missed=1 sampling.progress_share=0 \
     sampling.min_frames=3 sampling.max_frames=3 loss.response.weight=0
   train 4-talk 12 1.2 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
-    sampling.missed_share=0.2 sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2
+    sampling.slips.missed=0.2 sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2
 }
 
 if [ "$from" = "$out" ]; then
@@ -102,12 +102,12 @@ if [ "$from" = "$out" ]; then
   # shows it, and talk goes on beside them
   train_two 5-both 8 2.4 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
     init="$out/4-talk" model.tower="$out/2-hand" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
-    sampling.blank_share=0 sampling.recent_share=0 sampling.missed_share=0.3 sampling.progress_share=0 loss.state.weight=2
+    sampling.blank_share=0 sampling.recent_share=0 sampling.slips.missed=0.3 sampling.progress_share=0 loss.state.weight=2
 fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
 train_two 6-track 8 2.6 model.vision_tower=frozen data="$world" init="$from/5-both" \
-  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.missed_share=0.15 \
-  sampling.early_share=0.25 sampling.unsaid_share=0.15 sampling.progress_share=0.1 loss.state.weight=4
+  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.15 \
+  sampling.slips.early=0.25 sampling.slips.unsaid=0.15 sampling.progress_share=0.1 loss.state.weight=4
 
 if [ -z "${NO_THRESHOLDS:-}" ]; then env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/6-track" --data "$world"; fi

@@ -151,6 +151,16 @@ class CurriculumOptions:
 
 
 @dataclass(frozen=True)
+class SlipOptions:
+    __pydantic_config__: ClassVar = _STRICT
+    missed: Share
+    late: Share
+    wrong: Share
+    early: Share
+    unsaid: Share
+
+
+@dataclass(frozen=True)
 class SamplingOptions:
     __pydantic_config__: ClassVar = _STRICT
     min_frames: Count
@@ -161,10 +171,8 @@ class SamplingOptions:
     summary_share: Share
     recent_share: Share
     recent_utterances: Annotated[int, Ge(0)]
-    missed_share: Share
     progress_share: Share
-    early_share: Share
-    unsaid_share: Share
+    slips: SlipOptions
     frames: FrameOptions
     curriculum: CurriculumOptions | None
 

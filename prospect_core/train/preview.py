@@ -18,6 +18,7 @@ from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, TokenSequence
 from prospect_core.timeline import STEP_STATES
 from prospect_core.train.dataset import DSTTrainingDataset
+from prospect_core.train.windows import Window
 
 #: characters a thumbnail is wide on a terminal (two pixels high each)
 COLUMNS = 24
@@ -60,7 +61,7 @@ class Preview:
     tokens: int
     learnt: int
     opening: str
-    missed: tuple[int, ...]
+    slips: str
     steps: tuple[tuple[str, str], ...]
     prompt: Piece
     rows: tuple[FrameRow, ...]
@@ -100,7 +101,7 @@ def preview(dataset: DSTTrainingDataset, index: int) -> Preview:
         tokens=len(sequence.ids),
         learnt=sum(label != IGNORE for label in sequence.lm_labels),
         opening=", ".join(opening),
-        missed=tuple(sorted(window.missed)),
+        slips=_slips(window),
         steps=tuple((step.id, step.name) for step in window.episode.task.steps),
         prompt=_piece(sequence, tokenizer, 0, first),
         rows=tuple(rows),
@@ -146,11 +147,18 @@ def to_html(shown: Preview) -> str:
 
 def _facts(shown: Preview) -> str:
     supervised = sum(row.supervised for row in shown.rows)
-    missed = f"; updates of frames {', '.join(map(str, shown.missed))} are left out" if shown.missed else ""
     return (
         f"{len(shown.rows)} frames at {shown.fps:g} fps, {supervised} of them supervised; {shown.tokens} tokens,"
-        f" {shown.learnt} of them learnt; opens with {shown.opening}{missed}"
+        f" {shown.learnt} of them learnt; opens with {shown.opening}{shown.slips}"
     )
+
+
+def _slips(window: Window) -> str:
+    """What the context has otherwise than it should be."""
+    changed = {frame for frame, _, _ in window.clip.transitions()}
+    named = {"updates not written on": window.slips.missed & changed, "wrong ones on": window.slips.wrong.keys(),
+             "replies too soon:": window.slips.early, "unsaid:": window.slips.unsaid}  # fmt: skip
+    return "".join(f"; {name} {', '.join(map(str, sorted(frames)))}" for name, frames in named.items() if frames)
 
 
 def _piece(sequence: TokenSequence, tokenizer: Any, begin: int, end: int) -> Piece:

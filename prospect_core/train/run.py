@@ -253,7 +253,6 @@ def make_draws(config: Config, max_context: int) -> Any:
     """What is drawn anew each epoch, from the configuration."""
     from prospect_core.train.curriculum import Curriculum
     from prospect_core.train.dataset import Draws
-    from prospect_core.train.windows import WindowSampler
 
     options = config.sampling
     if options.max_tokens is not None and options.max_tokens > max_context:
@@ -261,7 +260,7 @@ def make_draws(config: Config, max_context: int) -> Any:
             f"sampling.max_tokens={options.max_tokens}: the model's max_context is {max_context}; give at most that"
         )
     return Draws(
-        windows=_windows(options, WindowSampler),
+        windows=_windows(options),
         frames=make_sampler(options.frames),
         max_tokens=options.max_tokens or max_context,
         dialogues_per_video=config.data.dialogues_per_video,
@@ -382,8 +381,12 @@ def open_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bo
     return cached(split)
 
 
-def _windows(options: SamplingOptions, kind: Any) -> Any:
-    return kind(**{f.name: getattr(options, f.name) for f in fields(kind)})
+def _windows(options: SamplingOptions) -> Any:
+    from prospect_core.slips import SlipShares
+    from prospect_core.train.windows import WindowSampler
+
+    given = {f.name: getattr(options, f.name) for f in fields(WindowSampler)}
+    return WindowSampler(**given | {"slips": SlipShares(**asdict(options.slips))})
 
 
 def _higher_is_better(config: Config) -> bool:

@@ -9,12 +9,13 @@ summary, with the last utterances. What its prompt does not tell carries no loss
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
 from prospect_core.errors import UserError
 from prospect_core.sequence import Context, SequenceBuilder, TokenSequence, fitting
+from prospect_core.slips import Slips, SlipShares
 from prospect_core.timeline import Episode
 
 
@@ -22,9 +23,8 @@ from prospect_core.timeline import Episode
 class Window:
     """Frames ``start .. end - 1`` of an episode as one training sequence.
 
-    ``known`` are the steps whose state at the start the context tells, ``missed`` the frames whose updates are not
-    written, ``early`` and ``unsaid`` those whose replies are written a frame too soon or not at all, ``summary`` the
-    progress summary that the end asks for (empty: none).
+    ``known`` are the steps whose state at the start the context tells, ``slips`` what a stream has done otherwise in it,
+    ``summary`` the progress summary that the end asks for (empty: none).
     """
 
     episode: Episode
@@ -32,10 +32,8 @@ class Window:
     end: int
     context: Context
     known: frozenset[str] | None = None
-    missed: frozenset[int] = frozenset()
+    slips: Slips = field(default_factory=Slips)
     summary: str = ""
-    early: frozenset[int] = frozenset()
-    unsaid: frozenset[int] = frozenset()
 
     @cached_property
     def clip(self) -> Episode:
@@ -54,13 +52,11 @@ class Window:
         return builder.window(
             self.clip,
             self.context,
-            self.missed,
+            self.slips,
             whole=self.episode,
             known=self.known,
             supervised=supervised,
             summary=self.summary,
-            early=self.early,
-            unsaid=self.unsaid,
         )
 
 
@@ -105,10 +101,7 @@ class WindowSampler:
     (``summary_share``: half of those with blank states, as `summarize_and_drop` leaves them, half with the tracked
     ones, as `summarize_with_dst` does); and with the last ``recent_utterances`` (``recent_share``). With chance
     ``progress_share`` it ends on an utterance that carries a progress summary, which it then asks for.
-    ``missed_share`` of the updates are left out of the context, while the labels stay true: a stream also misses some,
-    and a model that has never seen that takes what is written for what has happened, and never recovers. So are
-    ``unsaid_share`` of the replies, and ``early_share`` of them stand a frame too soon: where that is never seen, an
-    update is lost whenever the reply to it came a moment early.
+    ``slips`` is how often its context differs from what should have been written and said.
     """
 
     min_frames: int = 8
@@ -118,10 +111,8 @@ class WindowSampler:
     summary_share: float = 0.1
     recent_share: float = 0.3
     recent_utterances: int = 2
-    missed_share: float = 0.1
     progress_share: float = 0.1
-    early_share: float = 0.1
-    unsaid_share: float = 0.1
+    slips: SlipShares = field(default_factory=SlipShares)
 
     def draw(
         self,
@@ -153,20 +144,15 @@ class WindowSampler:
         blank |= "state" in builder.lacks
         recent = self.recent_utterances if rng.random() < self.recent_share else 0
         opening = Opening(not blank, summary, recent)
-        changed = sorted({frame for frame, _, _ in episode.transitions()})
-        missed = frozenset(frame for frame in changed if rng.random() < self.missed_share)
-        said = [u.frame for u in episode.utterances()]
-        early = frozenset(frame for frame in said if rng.random() < self.early_share)
-        unsaid = frozenset(frame for frame in said if rng.random() < self.unsaid_share) - early
+        slips = self.slips.draw(rng, episode)
         end, progress = start + length, ""
         if rng.random() < self.progress_share:
             end, progress = ending(episode, anchor, end)
         start = before_question(episode, start)
         if not progress:
             end = min(end, max(anchor + 1, start + longest))
-        window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens)
-        inside = frozenset(range(window.start, window.end))
-        return replace(window, missed=missed & inside, early=early & inside, unsaid=unsaid & inside)
+        window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens, slips)
+        return replace(window, slips=slips.within(window.start, window.end))
 
 
 def fit(
@@ -178,13 +164,14 @@ def fit(
     opening: Opening,
     progress: str,
     max_tokens: int,
+    slips: Slips | None = None,
 ) -> Window:
     """The longest window around ``anchor``, inside ``start .. end - 1``, that fits; one that cannot is a `UserError`.
 
     Frames go from the side that reaches further from the anchor. A progress summary keeps the end where it is; where
     there is no room for that, it is not asked for.
     """
-    before = [0, *accumulate(frame_costs(builder, episode))]
+    before = [0, *accumulate(frame_costs(builder, episode, slips))]
     first = episode.start_frame
     while True:
         context, known = opening.context(builder, episode, start)
@@ -208,8 +195,9 @@ def fit(
             )
 
 
-def frame_costs(builder: SequenceBuilder, episode: Episode) -> list[int]:
-    """Tokens of every frame with what is written after it, were all updates written."""
+def frame_costs(builder: SequenceBuilder, episode: Episode, slips: Slips | None = None) -> list[int]:
+    """The most tokens of every frame with what is written after it: each update apart, and a wrong one with what takes it
+    back."""
     costs = [builder.tokens_per_frame] * episode.num_frames
     first = episode.start_frame
     changes: dict[int, list[tuple[str, str]]] = {}
@@ -217,6 +205,10 @@ def frame_costs(builder: SequenceBuilder, episode: Episode) -> list[int]:
         changes.setdefault(frame, []).append((step, change))
     for frame, changed in changes.items():
         costs[frame - first] += len(builder.update(changed))
+    for frame, (step, change) in slips.wrong.items() if slips else ():
+        costs[frame - first] += 2 * max(
+            len(builder.update([(step, other)])) for other in (change, "reopen", "complete")
+        )
     for utterance in episode.utterances():
         costs[utterance.frame - first] += len(builder.reply(utterance.text))
     for frame, event in episode.user_turns():

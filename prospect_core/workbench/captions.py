@@ -1,7 +1,7 @@
 """Seeing practice: single pictures, each with a caption that says what it shows and which step that belongs to.
 
     prospect data captions --output data/captions --count 2000
-    prospect train data=data/captions sampling.missed_share=1 loss.speaking.weight=0 loss.update.weight=0
+    prospect train data=data/captions sampling.slips.missed=1 loss.speaking.weight=0 loss.update.weight=0
 
 The pictures of an episode are moments of one person's work in random order, so that nothing but the picture itself
 tells what goes in its caption. A step is in progress while a picture shows it, and completed once one has: that binds

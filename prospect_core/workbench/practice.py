@@ -2,7 +2,7 @@
 
     prospect data practice --output data/practice --count 2000
     prospect data practice --output data/telling --count 2000 --telling
-    prospect train data=data/practice sampling.missed_share=0.5 loss.speaking.weight=0 loss.update.weight=0
+    prospect train data=data/practice sampling.slips.missed=0.5 loss.speaking.weight=0 loss.update.weight=0
 
 Nothing can be seen here: the user says what happens to which step, in the words of the prompt. So states are learnt from
 text, which binds each line of the prompt to its marker, and answers from the prompt and from what has been told. When to

@@ -1,4 +1,5 @@
-// Charts by Plotly, drawn when they come into view, before printing, and anew when light turns to dark.
+// Charts by Plotly, drawn once they came into view, one whenever there is nothing else to do; all before printing, and anew when
+// light turns to dark.
 "use strict";
 
 const CHARTS = [];
@@ -37,12 +38,27 @@ function draw(entry) {
   entry.drawn = true;
 }
 
+// a chart takes longer than a key may: reading Plotly is a turn of its own, and every chart
+const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+const waiting = [];
+
+function drawNext() {
+  if (!plotly) loadPlotly();
+  else {
+    const entry = waiting.shift();
+    if (!entry.drawn) draw(entry);
+  }
+  if (waiting.length) idle(drawNext);
+}
+
 const watcher = new IntersectionObserver((seen) => {
+  const asleep = !waiting.length;
   for (const one of seen) {
     if (!one.isIntersecting) continue;
     watcher.unobserve(one.target);
-    draw(CHARTS.find((entry) => entry.place === one.target));
+    waiting.push(CHARTS.find((entry) => entry.place === one.target));
   }
+  if (asleep && waiting.length) idle(drawNext);
 }, { rootMargin: "200px" });
 
 function drawAll() {
