@@ -14,7 +14,7 @@ from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_eval.matching import match_events
 from prospect_eval.run import RunConfig, open_folder, read_records, record_path
 from prospect_eval.score import score_records, write_metrics
-from prospect_eval.thresholds import choose_thresholds, curve, open_loop
+from prospect_eval.thresholds import choose_thresholds, curve, joint_accuracy, open_loop
 from tests.test_run import evaluate
 
 
@@ -25,7 +25,9 @@ def record(number=0, video="v", seed=0):
     rng = np.random.default_rng(seed)
     speaking, update = rng.uniform(0, 0.9, 20).round(3).tolist(), [0.1] * 20
     speaking[4], update[12] = 0.95, 0.2
-    return EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update))
+    # the head sees the start, and three frames of a completion that never was
+    states = [((1.0, 0.0, 0.0),)] * 12 + [((0.1, 0.9, 0.0),)] * 5 + [((0.0, 0.4, 0.6),)] * 3
+    return EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update), tuple(states))
 
 
 def test_the_best_threshold_is_found():
@@ -33,7 +35,21 @@ def test_the_best_threshold_is_found():
     choice = choose_thresholds([one])
     assert max(p for k, p in enumerate(one.speaking_prob) if k != 4) < choice.speaking <= 0.95
     assert 0.1 < choice.update <= 0.2
-    assert (choice.speaking_f1, choice.update_f1) == (1.0, 1.0)
+    assert (choice.speaking_f1, choice.update_jga) == (1.0, 1.0)
+
+
+def test_the_update_threshold_is_the_one_whose_updates_keep_the_state_right():
+    one = record()
+    # on every frame: right until the completion that never was; at the start alone: always; never: until the start
+    assert joint_accuracy(one, (0.05, 0.15, 0.5)) == [17 / 20, 1.0, 12 / 20]
+    # an update a frame late costs that frame, and one where nothing is to be written costs nothing
+    late = replace(one, update_prob=(*[0.1] * 5, 0.3, *[0.1] * 7, 0.3, *[0.1] * 6))
+    assert joint_accuracy(late, (0.2,)) == [19 / 20]
+    # videos count alike, whatever their number of episodes
+    worse = replace(late, update_prob=(0.0,) * 20)
+    records = [worse, *(replace(late, episode=replace(late.episode, id=f"f{k}", video="w")) for k in range(5))]
+    assert choose_thresholds(records).update_jga == pytest.approx((12 / 20 + 19 / 20) / 2)
+    assert choose_thresholds([replace(one, state_probs=())]).update_jga == 0
 
 
 def test_an_open_loop_curve_is_what_counting_gives():
