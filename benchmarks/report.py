@@ -20,15 +20,14 @@ import random
 import shutil
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from prospect_core.data.dataset import write_dataset
+from prospect_core.processes import pool
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Episode
 from prospect_core.workbench.generate import FPS, make_video
@@ -72,8 +71,8 @@ def make_run(folder: Path) -> Path:
     """A scored run over a dataset of its own; returns the run folder."""
     root, run = folder / "data", folder / "run"
     (root / "videos").mkdir(parents=True)
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        made = [e for some in pool.map(video, [(root, seed) for seed in range(-(-EPISODES // 3))]) for e in some]
+    with pool() as workers:
+        made = [e for some in workers.map(video, [(root, seed) for seed in range(-(-EPISODES // 3))]) for e in some]
     episodes = made[:EPISODES]
     data = write_dataset(root, "bench-report", "1", FPS, {"test": episodes})
     open_folder(run, RunConfig("oracle with noise", "", str(root), data.digest, "test", None, Knobs(), ""))

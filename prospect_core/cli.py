@@ -264,20 +264,18 @@ def export(root: Path, output: Path, format_: str) -> None:
 
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.origin_formats import to_dst_clip, to_prepared
-    from prospect_core.jsonio import write_atomic
+    from prospect_core.data.staging import staged
 
     choose("format", format_, ("proassist", "dst"))
     dataset = Dataset.open(root)
-    if output.exists():
-        raise UserError(f"{output} exists already; choose another folder or delete it first")
-    output.mkdir(parents=True)
-    for split in dataset.splits:
-        if format_ == "dst":
-            clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
-            write_atomic(output / f"{split}.json", json.dumps(clips, ensure_ascii=False) + "\n")
-        else:
-            rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
-            write_atomic(output / f"{split}.jsonl", "".join(row + "\n" for row in rows))
+    with staged(output) as scratch:
+        for split in dataset.splits:
+            if format_ == "dst":
+                clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
+                (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n")
+            else:
+                rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
+                (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows))
     click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
     click.echo(f"the rows name videos by their paths under {root}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.jsonio import dump, write_atomic
+from prospect_eval.run import held
 
 
 def finish(
@@ -18,6 +19,11 @@ def finish(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Any], Path]:
     """Score the records and write the report; returns the contents of ``metrics.json`` and the report's path."""
+    with held(folder):
+        return _finish(folder, similarity, progress)
+
+
+def _finish(folder: Path, similarity: str | None, progress: Callable[[int, int], None]) -> tuple[dict[str, Any], Path]:
     from prospect_eval.workers import score_folder
 
     metrics = score_folder(folder, similarity, progress)

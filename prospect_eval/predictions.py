@@ -155,6 +155,7 @@ def store_predictions(
     if folder.resolve() == path.resolve():
         raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
     config = RunConfig(records[0].model, digest, data, data_digest, split, None, records[0].knobs, code_digest())
-    open_folder(folder, config)
-    for record in records:
-        write_atomic(record_path(folder, record.episode.id), dump(record))
+    with held(folder):
+        open_folder(folder, config)
+        for record in records:
+            write_atomic(record_path(folder, record.episode.id), dump(record))

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,13 +22,18 @@ from urllib.parse import quote
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
+from prospect_core.interrupt import patient
 from prospect_core.jsonio import dump, flat, load, read_json, write_atomic
+from prospect_core.lock import LOCK, OWNER, locked
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
 from prospect_eval.provenance import environment
 
 if TYPE_CHECKING:
     from prospect_eval.adapters import Predictor
+
+#: what a folder may hold before it is a run folder
+MARKS = (LOCK, OWNER)
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,23 @@ def infer(
     on_error: str = "fail",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcome:
-    """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends."""
-    open_folder(folder, config)
+    """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends.
+
+    Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
+    """
+    with held(folder), patient("the episodes under way"):
+        open_folder(folder, config)
+        return _infer(folder, config, predictor, episodes, on_error, progress)
+
+
+def _infer(
+    folder: Path,
+    config: RunConfig,
+    predictor: Predictor,
+    episodes: Sequence[Episode],
+    on_error: str,
+    progress: Callable[[int, int], None],
+) -> Outcome:
     timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
     todo = [e for e in episodes if not _reusable(record_path(folder, e.id), e)]
@@ -129,12 +150,21 @@ def record_files(folder: Path) -> list[Path]:
     return files
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A run folder, new or not, for this process alone; one that holds something else is refused."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder}: is a file; choose another place")
+    if folder.exists() and not (folder / "run.json").exists() and any(f.name not in MARKS for f in folder.iterdir()):
+        raise UserError(f"--output {folder}: exists and is not a run folder; choose another one")
+    with locked(folder, str(folder)):
+        yield
+
+
 def open_folder(folder: Path, config: RunConfig) -> None:
     """Begin a run folder, or go on with one of the same configuration; another one is refused with what differs."""
     file = folder / "run.json"
     if not file.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"--output {folder}: exists and is not a run folder; choose another one")
         (folder / "episodes").mkdir(parents=True, exist_ok=True)
         body = {"schema": 1, "config": asdict(config), "environment": environment()}
         write_atomic(file, dump(body, indent=1) + "\n")

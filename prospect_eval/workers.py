@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.errors import DataError, UserError
+from prospect_core.processes import belong
 from prospect_eval.run import read_records, record_files
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _serve(end: Connection, files: Sequence[Path], similarity: str | None) -> No
     from prospect_eval.shares import Share, single_threaded
     from prospect_eval.tools import make_tools
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    belong()
     # millions of floats in tuples, and not one circle among them
     gc.disable()
     single_threaded()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,9 +11,9 @@ import pytest
 
 import prospect_core.train.run as module
 from prospect_core.errors import UserError
+from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.config import compose_config, sweep
-from prospect_core.train.output import locked
 from tests.training import SMALL, run_cli
 
 QUICK = [*SMALL, "train.max_steps=4", "train.save_every=2"]
@@ -85,11 +86,11 @@ def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(world, tm
 
 def test_two_trainings_on_one_output_are_refused(world, tmp_path, capsys):
     out = tmp_path / "run"
-    with locked(out / ".trainer"):
+    with locked(out / ".trainer", "here"):
         command = [sys.executable, "-m", "prospect_core.cli", "train", f"data={world.root}", f"output={out}", *QUICK]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3
-    assert f"error: output={out}: another process is training there" in done.stderr
+    assert f"error: output={out}: another process is at work there (process {os.getpid()} on " in done.stderr
     assert run_cli("train", f"data={world.root}", f"output={out}", *QUICK) == 0
 
 

@@ -7,17 +7,15 @@ Threads do not help here: most of the time goes to Python's part of decoding, wh
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
+from prospect_core.processes import cores, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
 WAITING = 2 << 30
 #: with fewer videos than this, processes take longer to start than they save
 FEW = 16
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_once(episodes: Sequence[Episode], size: int) -> int:
@@ -51,12 +44,12 @@ def decoded(data: Dataset, episodes: Sequence[Episode], size: int) -> Iterator[n
     if not processes:
         yield from (_decode(data, episode, size) for episode in episodes)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = deque(pool.submit(_decode, data, episode, size) for episode in episodes[: 2 * processes])
+    with pool(processes) as workers:
+        waiting = deque(workers.submit(_decode, data, episode, size) for episode in episodes[: 2 * processes])
         for episode in [*episodes[2 * processes :], *[None] * len(waiting)]:
             yield waiting.popleft().result()
             if episode is not None:
-                waiting.append(pool.submit(_decode, data, episode, size))
+                waiting.append(workers.submit(_decode, data, episode, size))
 
 
 def _decode(data: Dataset, episode: Episode, size: int) -> np.ndarray | DataError:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +39,6 @@ def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
         raise UserError(
             f"output={scratch.parent}: holds another training, unfinished ({shown}); choose another folder or delete {scratch}"
         )
-
-
-@contextmanager
-def locked(scratch: Path) -> Iterator[None]:
-    """The folder for this process alone; a second training in it is refused. The system lets go of it in any crash."""
-    from filelock import FileLock, Timeout
-
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(scratch / "lock", timeout=0):
-            yield
-    except Timeout:
-        raise DataError(f"output={scratch.parent}: another process is training there; choose another folder") from None
 
 
 def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:

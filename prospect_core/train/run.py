@@ -21,11 +21,12 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, write_atomic
+from prospect_core.lock import locked
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.terminal import progress_bar, quiet_transformers
 from prospect_core.train.config import Config, FrameOptions, SamplingOptions, compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
-from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, locked, refuse_another, refuse_finished
+from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, refuse_another, refuse_finished
 
 #: the one optimiser that is not transformers'
 MUON = "muon"
@@ -126,7 +127,7 @@ def train(
     with ExitStack() as stack:
         stack.callback(log.close)
         if main_process:
-            stack.enter_context(locked(scratch))
+            stack.enter_context(locked(scratch, f"output={output}"))
             refuse_finished(output)
             write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
         go(trainer, found, tell)

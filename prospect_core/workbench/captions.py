@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,7 +19,9 @@ import numpy as np
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.errors import UserError, choose
+from prospect_core.data.staging import staged
+from prospect_core.errors import choose
+from prospect_core.processes import pool
 from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.levels import LEVELS, SPLITS
@@ -64,17 +64,18 @@ def make_captions(
     """
     choose("level", level, LEVELS)
     choose("tells", tells, get_args(Tells))
-    if root.exists():
-        raise UserError(f"{root} exists already; choose another folder or delete it first")
-    (root / "videos").mkdir(parents=True)
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with staged(root) as scratch:
+        (scratch / "videos").mkdir()
+        jobs = [(scratch, seed, k, steps, level, tells) for k in range(count)]
         rows = []
-        for episode in pool.map(_make, [(root, seed, k, steps, level, tells) for k in range(count)], chunksize=8):
-            rows.append(episode)
-            progress(len(rows), count)
-    return write_dataset(
-        root, "workbench-captions", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
-    )
+        with pool() as workers:
+            for episode in workers.map(_make, jobs, chunksize=8):
+                rows.append(episode)
+                progress(len(rows), count)
+        write_dataset(
+            scratch, "workbench-captions", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
+        )
+    return Dataset.open(root)
 
 
 def captioned(

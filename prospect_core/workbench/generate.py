@@ -5,20 +5,17 @@ prospect data workbench --output data/workbench --seed 0
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from prospect_core import __version__
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.staging import staged
 from prospect_core.errors import UserError, choose
+from prospect_core.processes import pool
 from prospect_core.timeline import Episode, frame_ceil
 from prospect_core.workbench.dialogue import USER_TYPES, write_events
 from prospect_core.workbench.levels import LEVELS, SPLITS
@@ -50,29 +47,19 @@ def generate(
         choose("split", split, SPLITS)
     if level is not None:
         choose("level", level, LEVELS)
-    if root.exists():
-        raise UserError(f"{root} exists already; choose another folder or delete it first")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-    try:
+    with staged(root) as scratch:
         (scratch / "videos").mkdir()
         jobs = [(scratch, seed, split, k, level) for split, count in counts.items() for k in range(count)]
         # the longest first, so that no process is left with a long one at the end
         jobs.sort(key=lambda job: -minutes_of(job[2], job[3]))
         made: dict[tuple[str, int], list[Episode]] = {}
-        context = get_context("spawn")
-        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
-            for job, episodes in zip(jobs, pool.map(_make_video, jobs), strict=True):
+        with pool(workers) as makers:
+            for job, episodes in zip(jobs, makers.map(_make_video, jobs), strict=True):
                 made[job[2], job[3]] = episodes
                 progress(len(made), len(jobs))
         rows = {split: [e for k in range(count) for e in made[split, k]] for split, count in counts.items()}
         meta = {"seed": str(seed), "world": WORLD_VERSION} | ({"level": level} if level else {})
         write_dataset(scratch, "workbench", f"{WORLD_VERSION}.{seed}", FPS, rows, f"prospect {__version__}", meta)
-        scratch.chmod(0o755)
-        scratch.rename(root)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
     return Dataset.open(root)
 
 

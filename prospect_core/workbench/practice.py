@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.errors import UserError
+from prospect_core.data.staging import staged
 from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.workbench.dialogue import next_step, progress_summary
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
@@ -52,18 +52,18 @@ def make_practice(
     """
     from prospect_core.workbench.render import write_blank
 
-    if root.exists():
-        raise UserError(f"{root} exists already; choose another folder or delete it first")
-    (root / "videos").mkdir(parents=True)
-    write_blank(root / VIDEO, FRAMES / FPS)
     make = telling_episode if telling else practice_episode
     rows = [
         make(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}", steps)
         for k in range(count)
     ]
-    return write_dataset(
-        root, "workbench-practice", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
-    )
+    with staged(root) as scratch:
+        (scratch / "videos").mkdir()
+        write_blank(scratch / VIDEO, FRAMES / FPS)
+        write_dataset(
+            scratch, "workbench-practice", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
+        )
+    return Dataset.open(root)
 
 
 def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError, choose
+from prospect_core.interrupt import stopping
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.timeline import Episode
@@ -111,6 +112,8 @@ def _open_baseline(ckpt: str, name: str, episodes: Sequence[Episode], asked: Ask
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         for episode in episodes:
+            if stopping():
+                return
             begin = time.perf_counter()
             record = make(episode)
             yield episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))

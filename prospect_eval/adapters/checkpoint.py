@@ -19,6 +19,7 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, vision_digest
 from prospect_core.errors import DataError
+from prospect_core.interrupt import stopping
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.records import Knobs
 from prospect_core.stopwatch import Stopwatch
@@ -58,6 +59,8 @@ class CheckpointModel:
 
         def jobs() -> Iterator[Callable[[], Prediction]]:
             for episode, frames in zip(episodes, self._cache.feed(self.model, episodes, watch), strict=True):
+                if stopping():
+                    return
                 yield partial(one, episode, frames, watch.take())
 
         yield from together.run(jobs(), self.streams)

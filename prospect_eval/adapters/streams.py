@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
+from prospect_core.interrupt import stopping
 from prospect_core.records import Knobs
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import StreamModel
@@ -29,7 +30,9 @@ def predictor(
     """``make`` gives a model for one stream; ``at_once`` streams run in threads of their own (for models that wait for
     others, such as servers). Pictures are (picture_size, picture_size, 3) uint8. A `DataError` fails its episode alone."""
 
-    def one(episode: Episode) -> Prediction:
+    def one(episode: Episode) -> Prediction | None:
+        if stopping():
+            return None
         try:
             source = data.frame_source(episode, picture_size)
             pictures = source.frames(episode.start_frame, episode.end_frame)
@@ -39,12 +42,12 @@ def predictor(
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         if at_once == 1:
-            yield from map(one, episodes)
+            yield from filter(None, map(one, episodes))
             return
         pool = ThreadPoolExecutor(at_once)
         try:
-            for done in as_completed([pool.submit(one, episode) for episode in episodes]):
-                yield done.result()
+            ended = as_completed([pool.submit(one, episode) for episode in episodes])
+            yield from filter(None, (done.result() for done in ended))
         finally:
             pool.shutdown(cancel_futures=True)
 

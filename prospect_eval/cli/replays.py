@@ -76,7 +76,7 @@ def run(
     from prospect_eval.latency import read_latency, store_latency
     from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, infer, read_records, select
+    from prospect_eval.run import RunConfig, held, infer, read_records, select
     from prospect_eval.suites import Suite, open_suite
 
     chosen = open_suite(suite) if suite else Suite()
@@ -106,23 +106,24 @@ def run(
     )  # fmt: skip
     folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
     begin = time.monotonic()
-    with progress_bar("replay") as advance:
-        outcome = infer(folder, config, predictor, episodes, on_error, advance)
-    click.echo(
-        f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
-        f" {outcome.failed} failed"
-    )
-    if teacher_forced or latency:
-        good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
-        if teacher_forced:
-            with progress_bar("teacher-forced") as advance:
-                forced_pass(folder, predictor, good, advance)
-        if latency:
-            with progress_bar("plain pass") as advance:
-                latency_pass(folder, predictor, good, latency, advance)
-    if not read_latency(folder):
-        store_latency(folder, [])
-    score_and_report(folder)
+    with held(folder):
+        with progress_bar("replay") as advance:
+            outcome = infer(folder, config, predictor, episodes, on_error, advance)
+        click.echo(
+            f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
+            f" {outcome.failed} failed"
+        )
+        if teacher_forced or latency:
+            good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
+            if teacher_forced:
+                with progress_bar("teacher-forced") as advance:
+                    forced_pass(folder, predictor, good, advance)
+            if latency:
+                with progress_bar("plain pass") as advance:
+                    latency_pass(folder, predictor, good, latency, advance)
+        if not read_latency(folder):
+            store_latency(folder, [])
+        score_and_report(folder)
 
 
 def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:

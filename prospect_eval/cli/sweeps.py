@@ -118,7 +118,7 @@ def _replays(
     from prospect_eval.adapters import Asked, open_predictor
     from prospect_eval.finish import finish
     from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, infer, select
+    from prospect_eval.run import RunConfig, held, infer, select
     from prospect_eval.sweep import UNLIMITED, run_sweep
 
     grid.check()
@@ -139,10 +139,11 @@ def _replays(
             setting.ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
             predictor.thresholds_from, suite or "",
         )  # fmt: skip
-        done = (folder / "DONE.json").is_file()
-        with progress_bar(folder.relative_to(root).as_posix()) as advance:
-            outcome = infer(folder, config, predictor, episodes, progress=advance)
-        if outcome.new or not done:
-            finish(folder)
+        with held(folder):
+            done = (folder / "DONE.json").is_file()
+            with progress_bar(folder.relative_to(root).as_posix()) as advance:
+                outcome = infer(folder, config, predictor, episodes, progress=advance)
+            if outcome.new or not done:
+                finish(folder)
 
     return run_sweep(root, grid, run, least, quality)

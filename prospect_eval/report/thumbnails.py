@@ -11,10 +11,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -23,10 +21,10 @@ import numpy as np
 
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.decode import cores
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError
 from prospect_core.jsonio import write_atomic
+from prospect_core.processes import cores, pool
 from prospect_core.timeline import Episode
 
 #: pixels a side; how many are kept a second at most; seconds between those shown without an event
@@ -112,8 +110,8 @@ def _kept(
                 jobs.append((path, file, episode.fps, stride))
     if jobs:
         folder.mkdir(parents=True, exist_ok=True)
-        with ProcessPoolExecutor(min(cores(), len(jobs)), mp_context=get_context("spawn")) as pool:
-            for done, _ in enumerate(pool.map(_keep, jobs), 1):
+        with pool(min(cores(), len(jobs))) as workers:
+            for done, _ in enumerate(workers.map(_keep, jobs), 1):
                 progress(done, len(jobs))
     return {key: place for key, place in found.items() if _whole(place[0])}
 

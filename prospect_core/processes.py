@@ -1,0 +1,39 @@
+"""Worker processes that end with the one they work for, however that ends.
+
+    python -c "from prospect_core.processes import pool; help(pool)"
+
+A pool's processes wait for work on a pipe that they themselves hold open, so they would outlive a parent that is killed, for
+ever and with all their memory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import connection, get_context, parent_process
+
+
+def pool(workers: int | None = None) -> ProcessPoolExecutor:
+    """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
+    return ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=belong)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def belong() -> None:
+    """Make this worker process one that ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        # nothing is left that would want its results
+        os._exit(1)
