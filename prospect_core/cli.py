@@ -14,7 +14,7 @@ import click
 
 from prospect_core import __version__
 from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError, choose
-from prospect_core.terminal import Commands, progress_bar
+from prospect_core.terminal import Commands, make_console, progress_bar, say
 
 COUNT = click.IntRange(min=0)
 
@@ -42,22 +42,21 @@ def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
         return
     config, text = compose_config(overrides)
     if cfg:
-        click.echo(text, nl=False)
+        say(text, nl=False)
         return
     from prospect_core.train.run import train as run_training
 
     warnings = idle_options(config, overrides)
-    result = run_training(config, text, lambda line: click.echo(line, err=True), sys.stderr.isatty(), warnings)
+    result = run_training(config, text, lambda line: say(line, err=True), sys.stderr.isatty(), warnings)
     for name, first in result.get("first", {}).items():
-        click.echo(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
+        say(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
     if result:
-        click.echo(f"checkpoint: {config.output}")
+        say(f"checkpoint: {config.output}")
 
 
 @main.command()
 def strategies() -> None:
     """List the context strategies with what each keeps, those of installed packages among them."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_core.stream.strategies import Rebuilds, Selects
@@ -69,7 +68,7 @@ def strategies() -> None:
     for name, found in registered().items():
         kind = "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else ""
         table.add_row(name, kind, found.keeps)
-    Console(width=None if Console().is_terminal else 120).print(table)
+    make_console(unseen=120).print(table)
 
 
 @main.command()
@@ -110,7 +109,7 @@ def watch(
     ending = run_watch(
         source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, output
     )
-    click.echo(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
+    say(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
     if not ending.whole:
         sys.exit(EXIT_INCOMPLETE)
 
@@ -126,11 +125,11 @@ def _train_all(overrides: list[str], cfg: bool) -> None:
     texts = [compose_config(command)[1] for command in commands]
     for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
         folder = base / str(number)
-        click.echo(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
+        say(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
         if cfg:
-            click.echo(text, nl=False)
+            say(text, nl=False)
         elif (folder / "config.json").exists() and (folder / "train_config.yaml").read_text() == text:
-            click.echo(f"checkpoint: {folder} (there already)")
+            say(f"checkpoint: {folder} (there already)")
         else:
             done = subprocess.run([sys.executable, "-m", "prospect_core.cli", "train", *command])
             if done.returncode:
@@ -151,17 +150,16 @@ def validate(root: Path) -> None:
     dataset = Dataset.open(root)
     problems = find_problems(dataset)
     for problem in problems:
-        click.echo(problem)
+        say(problem)
     if problems:
         raise DataError(f"{root}: {len(problems)} problem(s)")
-    click.echo(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
+    say(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
 
 
 @data.command()
 @click.argument("root", type=click.Path(path_type=Path))
 def stats(root: Path) -> None:
     """Counts and rates of every split."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_core.data.dataset import Dataset, statistics
@@ -171,7 +169,7 @@ def stats(root: Path) -> None:
     table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
     for key in dict.fromkeys(key for values in columns.values() for key in values):
         table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
-    Console().print(table)
+    make_console().print(table)
 
 
 @data.command()
@@ -205,7 +203,6 @@ def preview(
 ) -> None:
     """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
     episode with its events, as a filmstrip."""
-    from rich.console import Console
 
     from prospect_core.jsonio import write_atomic
     from prospect_core.terminal import quiet_transformers
@@ -230,14 +227,13 @@ def preview(
     dataset.set_epoch(epoch, progress)
     shown = look(dataset, index)
     if html is None:
-        to_terminal(shown, Console(highlight=False), everything)
+        to_terminal(shown, make_console(highlight=False), everything)
     else:
         write_atomic(html, to_html(shown))
-        click.echo(str(html.resolve()))
+        say(str(html.resolve()))
 
 
 def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
-    from rich.console import Console
 
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.filmstrip import filmstrip, find_episode, to_html, to_terminal
@@ -248,10 +244,10 @@ def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: P
     dataset = Dataset.open(root)
     film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden, pictures=html is not None)
     if html is None:
-        to_terminal(film, Console(highlight=False))
+        to_terminal(film, make_console(highlight=False))
     else:
         write_atomic(html, to_html(film))
-        click.echo(str(html.resolve()))
+        say(str(html.resolve()))
 
 
 @data.command("export")
@@ -276,8 +272,8 @@ def export(root: Path, output: Path, format_: str) -> None:
             else:
                 rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows))
-    click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
-    click.echo(f"the rows name videos by their paths under {root}")
+    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    say(f"the rows name videos by their paths under {root}")
 
 
 @data.command("import")
@@ -312,9 +308,9 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
     dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
     for split, rows in splits.items():
-        click.echo(f"{output}: {len(rows)} episodes in split {split!r}")
+        say(f"{output}: {len(rows)} episodes in split {split!r}")
     if missing:
-        click.echo(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+        say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
 
 @data.command()
@@ -338,7 +334,7 @@ def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
         dataset = generate(output, seed, splits, level, progress=advance)
-    click.echo(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
 
 
 @data.command()
@@ -353,7 +349,7 @@ def practice(output: Path, seed: int, count: int, steps: tuple[int, int], tellin
 
     _ascending(steps)
     make_practice(output, seed, count, steps, telling)
-    click.echo(f"{output}: train {count} episodes")
+    say(f"{output}: train {count} episodes")
 
 
 @data.command()
@@ -375,7 +371,7 @@ def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level:
     _ascending(steps)
     with progress_bar("videos") as advance:
         make_captions(output, seed, count, steps, level, tells, advance)
-    click.echo(f"{output}: train {count} episodes")
+    say(f"{output}: train {count} episodes")
 
 
 def _ascending(steps: tuple[int, int]) -> None:

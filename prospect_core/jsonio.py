@@ -18,6 +18,8 @@ from typing import Any, TypeVar, cast, get_type_hints
 from prospect_core.errors import DataError
 
 T = TypeVar("T")
+#: of a file that is read whole; annotations of a hundred thousand hours lie below
+MOST_BYTES = 4 << 30
 
 
 @cache
@@ -34,6 +36,9 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
     """
     from pydantic import ValidationError
 
+    if isinstance(data, str):
+        # half a character, which JSON can write and no file can hold: refused below as any other broken UTF-8
+        data = data.encode("utf-8", "surrogatepass")
     if arrays := getattr(kind, "__arrays__", ()):
         quick = _load_in_parts(kind, data, arrays)
         if quick is not None:
@@ -47,7 +52,7 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
         raise DataError(f"{where}: {path}: {first['msg']}{more}") from None
 
 
-def _load_in_parts(kind: type[T], data: bytes | str, arrays: tuple[str, ...]) -> T | None:
+def _load_in_parts(kind: type[T], data: bytes, arrays: tuple[str, ...]) -> T | None:
     """The same, or None for anything out of order, for the whole to tell what it is."""
     import msgspec
     from pydantic import ValidationError
@@ -57,7 +62,7 @@ def _load_in_parts(kind: type[T], data: bytes | str, arrays: tuple[str, ...]) ->
         found = {name: _decoder(cast(Hashable, kind), name).decode(parts.pop(name)) for name in arrays if name in parts}
         rest: Any = _adapter(cast(Hashable, kind)).validate_json(msgspec.json.encode(parts), strict=True)
         return cast(T, replace(rest, **found))
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValidationError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValidationError, RecursionError):
         return None
 
 
@@ -81,13 +86,48 @@ def digest(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Any JSON file; a missing or broken one is a `DataError` naming it."""
+    """Any JSON file; a missing, broken or oversized one is a `DataError` naming it."""
+    return decode(read_limited(path), str(path))
+
+
+def read_shaped(path: Path, shape: type[T]) -> T:
+    """A JSON file of a known shape (a `TypedDict`); anything else is a `DataError` that names file and field."""
+    value = read_json(path)
+    from pydantic import ValidationError
+
     try:
-        return json.loads(path.read_bytes())
+        _adapter(cast(Hashable, shape)).validate_python(value)
+        return cast(T, value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(f"{path}: {place}: {first['msg']}; it was not written by this program, or damaged") from None
+
+
+def decode(data: bytes | str, where: str) -> Any:
+    """JSON text from elsewhere: what is broken, nested without end, or not finite is a `DataError` that begins with
+    ``where``."""
+    try:
+        return json.loads(data, parse_constant=_not_finite)
+    except RecursionError:
+        raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from None
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error})") from None
+
+
+def _not_finite(name: str) -> float:
+    raise ValueError(f"{name} is not a number that JSON knows")
+
+
+def read_limited(path: Path) -> bytes:
+    """A whole file of at most `MOST_BYTES`; a larger or unreadable one is a `DataError`."""
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise DataError(f"{path}: has {size:,} bytes; files read whole have at most {MOST_BYTES:,}")
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from None
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

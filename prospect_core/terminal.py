@@ -1,10 +1,11 @@
-"""What both command lines share: one-line errors with their exit codes, and a progress bar.
+"""What both command lines share: one-line errors with their exit codes, text that cannot steer a terminal, a progress bar.
 
-python -c "from prospect_core.terminal import progress_bar; help(progress_bar)"
+python -c "from prospect_core.terminal import say; say('\\x1b[31mred')"
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,34 @@ from typing import Any
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, UserError
+
+#: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text of models, data and files for a terminal: what would steer it is shown as its escape, ``\\x1b``."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print a line on standard output, or on standard error."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def make_console(**options: Any) -> Any:
+    """A rich console whose texts can neither steer the terminal nor carry rich's own markup; ``unseen`` columns wide where
+    nobody looks."""
+    from rich.console import Console
+
+    class Safe(Console):
+        def render(self, *args: Any, **kwargs: Any) -> Any:
+            for segment in super().render(*args, **kwargs):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    unseen = options.pop("unseen", None)
+    made = Safe(markup=False, **options)
+    return made if unseen is None or made.is_terminal else Safe(markup=False, width=unseen, **options)
 
 
 class Commands(click.Group):
@@ -29,30 +58,29 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("interrupted; what was finished is kept, start the same command again to go on", err=True)
+            say("interrupted; what was finished is kept, start the same command again to go on", err=True)
             sys.exit(EXIT_INTERRUPTED)
         except UserError as error:
             if debug:
                 raise
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except OSError as error:
             if debug:
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            say(f"error: {where}{error.strerror or error}", err=True)
             sys.exit(EXIT_INCOMPLETE)
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, as a context that gives ``advance(done, total)``; silent without a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    shown = make_console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import flat, read_json
+from prospect_core.jsonio import flat
 from prospect_eval.changed import EpisodeChange
+from prospect_eval.derived import read_counts, read_metrics, read_run
 from prospect_eval.markdown import short, text
 from prospect_eval.metrics import Metric
 from prospect_eval.statistics import detectable_difference, holm, noise_floor, paired_ci, sign_flip_p
@@ -97,9 +98,9 @@ def require_comparable(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 def compare_runs(first: Path, second: Path, metrics: list[Metric]) -> list[Difference]:
     """Differences of all metrics that both runs have, over the videos that both have counts of."""
-    tables = [read_json(folder / "metrics.json") for folder in (first, second)]
+    tables = [read_metrics(folder) for folder in (first, second)]
     require_comparable(*tables)
-    counts = [read_json(folder / "counts.json")["counts"] for folder in (first, second)]
+    counts = [read_counts(folder) for folder in (first, second)]
     out = []
     for metric in metrics:
         sides = [side.get(metric.name, {}) for side in counts]
@@ -130,8 +131,8 @@ def noise_floors(runs: Sequence[Path], metrics: list[Metric]) -> dict[str, float
     anything. Runs of different models, data, knobs or signatures are refused."""
     if len(runs) < 2:
         raise UserError("a noise floor needs two runs of the same thing or more")
-    tables = [read_json(folder / "metrics.json") for folder in runs]
-    configs = [flat(read_json(folder / "run.json")["config"]) for folder in runs]
+    tables = [read_metrics(folder) for folder in runs]
+    configs = [flat(read_run(folder)["config"]) for folder in runs]
     for folder, table, config in zip(runs, tables, configs, strict=True):
         if wrong := [key for key in config if config[key] != configs[0].get(key)]:
             raise UserError(f"{folder}: not the same thing as {runs[0]} ({', '.join(wrong)} differ)")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.errors import DataError, UserError, choose
-from prospect_core.jsonio import read_json
 from prospect_eval.compare import require_comparable
+from prospect_eval.derived import read_metrics, read_run
 
 MEMORY = "cache_peak_bytes"
 UNLIMITED, RECENT_WINDOW = "none", "drop_middle"
@@ -45,8 +45,8 @@ def front(folders: Sequence[Path], quality: str = "dst_head_jga") -> dict[str, A
         for file in ("metrics.json", "run.json"):
             if not (folder / file).is_file():
                 raise DataError(f"{folder}: no {file}; `prospect-eval score {folder}` writes it, of a run folder")
-        tables.append(read_json(folder / "metrics.json"))
-        configs.append(read_json(folder / "run.json")["config"])
+        tables.append(read_metrics(folder))
+        configs.append(read_run(folder)["config"])
     choose("--quality", quality, tables[0]["metrics"])
     rows = []
     for folder, table, config in zip(folders, tables, configs, strict=True):

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import read_json
+from prospect_core.jsonio import read_shaped
 from prospect_eval.compare import MIN_VIDEOS, differing_keys
+from prospect_eval.derived import BaselineFile, read_counts, read_metrics, read_run
 from prospect_eval.metrics import Metric
 from prospect_eval.rules import EXACT, Rules, check_names, make_rules
 from prospect_eval.statistics import detectable_difference, paired_ci
@@ -87,11 +88,7 @@ def read_baseline(file: Path) -> dict[str, Any]:
     """A baseline file; one that is missing, broken or of another make is a `DataError`."""
     if not file.is_file():
         raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
-    found = read_json(file)
-    whole = {"provenance", "rules", "episodes", "exact", "metrics", "counts"}
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA or not whole <= found.keys():
-        raise DataError(f"{file}: not a baseline of a gate (schema {SCHEMA}); `gate --update` writes one")
-    return found
+    return dict(read_shaped(file, BaselineFile))
 
 
 def judge(run: Path, baseline: dict[str, Any], metrics: Sequence[Metric], rules: Rules | None = None) -> Gate:
@@ -162,10 +159,10 @@ def _scored(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     if not (run / "DONE.json").is_file():
         what = "not finished; start the run again to go on" if (run / "run.json").is_file() else "not a run folder"
         raise DataError(f"{run}: {what}")
-    table = read_json(run / "metrics.json")
+    table = read_metrics(run)
     if not table["episodes"]["scored"]:
         raise DataError(f"{run}: no episode was scored")
-    return read_json(run / "run.json"), table, read_json(run / "counts.json")["counts"]
+    return read_run(run), table, read_counts(run)
 
 
 def _require_same(

@@ -12,13 +12,12 @@ too), or, without ``--data``, against the references that the file carries.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import dump, load
+from prospect_core.jsonio import decode, dump, load, read_limited
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
 from prospect_core.timeline import Episode, Event, Task, TimelineError
 
@@ -34,10 +33,7 @@ def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list
     digest = hashlib.sha256()
     records: dict[str, EpisodeRecord] = {}
     for file in files:
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror or error}") from None
+        data = read_limited(file)
         digest.update(data)
         for where, item in _items(file, data):
             record = from_proassist(item, where, episodes) if "predictions" in item else _record(item, where, episodes)
@@ -53,19 +49,13 @@ def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list
 
 
 def _items(file: Path, data: bytes) -> list[tuple[str, dict[str, Any]]]:
-    try:
-        if file.suffix == ".jsonl":
-            lines = data.decode("utf-8").split("\n")
-            found = [(f"{file}:{n}", json.loads(line)) for n, line in enumerate(lines, 1) if line.strip()]
-        else:
-            value = json.loads(data)
-            found = (
-                [(f"{file}: item {n}", v) for n, v in enumerate(value)]
-                if isinstance(value, list)
-                else [(str(file), value)]
-            )
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error})") from None
+    if file.suffix == ".jsonl":
+        lines = [(f"{file}: row {n}", line) for n, line in enumerate(data.split(b"\n"), 1) if line.strip()]
+        found = [(where, decode(line, where)) for where, line in lines]
+    else:
+        value = decode(data, str(file))
+        several = isinstance(value, list)
+        found = [(f"{file}: item {n}", v) for n, v in enumerate(value)] if several else [(str(file), value)]
     for where, item in found:
         if not isinstance(item, dict):
             raise DataError(f"{where}: {type(item).__name__} is neither a prediction record nor a ProAssist stream")
@@ -85,6 +75,9 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
     """A ProAssist stream as a record. Frames are those of the stream, moved to the episode's first frame."""
     frames, meta = item["predictions"], item.get("metadata") or {}
     try:
+        if not isinstance(meta, dict):
+            raise TypeError(f"metadata is {type(meta).__name__}")
+        fps = float(meta.get("fps") or PROASSIST_FPS)
         said = [(int(f["frame_idx_in_stream"]), str(f["gen"] or "").strip()) for f in frames]
         due = [(int(f["frame_idx_in_stream"]), str(f["ref"] or "").strip()) for f in frames]
         asked = [
@@ -93,7 +86,7 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
             for role, text in f.get("text_inputs") or ()
             if role == "user"
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from None
     if not said:
         raise DataError(f"{where}: holds no frame")
@@ -101,7 +94,7 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
     if episodes:
         episode = _episode_with(references, [text for _, text in asked], episodes, where)
     else:
-        episode = _episode_of(meta, references, asked, max(frame for frame, _ in said) + 1, where)
+        episode = _episode_of(meta, fps, references, asked, max(frame for frame, _ in said) + 1, where)
     start = episode.start_frame
     utterances = tuple(PredictedUtterance(start + frame, text) for frame, text in sorted(said) if text)
     return EpisodeRecord(SCHEMA, str(meta.get("model") or "proassist"), Knobs(), episode, utterances=utterances)
@@ -122,9 +115,13 @@ def _episode_with(
 
 
 def _episode_of(
-    meta: dict[str, Any], references: list[tuple[int, str]], asked: list[tuple[int, str]], length: int, where: str
+    meta: dict[str, Any],
+    fps: float,
+    references: list[tuple[int, str]],
+    asked: list[tuple[int, str]],
+    length: int,
+    where: str,
 ) -> Episode:
-    fps = float(meta.get("fps") or PROASSIST_FPS)
     video = str(meta.get("video_uid") or where)
     # what the user says is given with a frame: it came right after the one before
     turns = [(max(0, frame - 1), 0, "user", text) for frame, text in asked]
@@ -149,7 +146,7 @@ def store_predictions(
     """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused."""
     from prospect_core.jsonio import write_atomic
     from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, open_folder, record_path
+    from prospect_eval.run import RunConfig, held, open_folder, record_path
 
     records, digest = read_predictions(path, episodes)
     if folder.resolve() == path.resolve():

@@ -49,13 +49,9 @@ class Rules:
 
 def read_rules(text: str, where: str) -> Rules:
     """Rules of a YAML text; anything else is a one-line `UserError` that begins with ``where``."""
-    import yaml
+    from prospect_eval.yaml_files import read_yaml
 
-    try:
-        plain = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not YAML ({' '.join(str(error).split())[:200]})") from None
-    return make_rules(plain, where)
+    return make_rules(read_yaml(text, where), where)
 
 
 def make_rules(plain: Any, where: str) -> Rules:

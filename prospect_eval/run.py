@@ -23,10 +23,11 @@ from urllib.parse import quote
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.interrupt import patient
-from prospect_core.jsonio import dump, flat, load, read_json, write_atomic
+from prospect_core.jsonio import dump, flat, load, write_atomic
 from prospect_core.lock import LOCK, OWNER, locked
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
+from prospect_eval.derived import read_run
 from prospect_eval.provenance import environment
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     file = folder / "run.json"
     if not file.is_file():
         raise DataError(f"{folder}: not a run folder (no run.json)")
-    config = load(RunConfig, dump(read_json(file)["config"]), str(file))
+    config = load(RunConfig, dump(read_run(folder)["config"]), str(file))
     records = (load(EpisodeRecord, path.read_bytes(), str(path)) for path in record_files(folder))
     return config, sorted(records, key=lambda r: r.episode.id)
 
@@ -169,7 +170,7 @@ def open_folder(folder: Path, config: RunConfig) -> None:
         body = {"schema": 1, "config": asdict(config), "environment": environment()}
         write_atomic(file, dump(body, indent=1) + "\n")
         return
-    before, now = flat(read_json(file)["config"]), flat(asdict(config))
+    before, now = flat(read_run(folder)["config"]), flat(asdict(config))
     different = [key for key in now if before.get(key) != now[key]]
     if different:
         shown = "; ".join(f"{key}: {before.get(key)} there, {now[key]} now" for key in different)
@@ -194,5 +195,5 @@ def read_timings(folder: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(json.loads(file.read_bytes()))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}

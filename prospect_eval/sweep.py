@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.errors import UserError
-from prospect_core.jsonio import read_json
+from prospect_eval.derived import read_metrics
 from prospect_eval.front import UNLIMITED, front
 
 #: what is told of every run
@@ -99,7 +99,7 @@ def run_sweep(
             for setting in settings:
                 folder = go(setting)
                 if strategy == UNLIMITED:
-                    peak = read_json(folder / "metrics.json")["metrics"][PEAK]["value"] or 0.0
+                    peak = read_metrics(folder)["metrics"][PEAK]["value"] or 0.0
                 for knob, thresholds in (grid.thresholds or {}).items():
                     for threshold in sorted(set(thresholds)):
                         go(replace(setting, knob=knob, threshold=threshold))
@@ -121,7 +121,7 @@ def collect(root: Path, rows: Sequence[tuple[Setting, Path]], quality: str) -> d
     runs: list[dict[str, Any]] = []
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for setting, folder in rows:
-        table = read_json(folder / "metrics.json")["metrics"]
+        table = read_metrics(folder)["metrics"]
         shown = {name: table[name] for name in SHOWN if name in table}
         place = folder.relative_to(root).as_posix()
         runs.append({"folder": place, **_plain(setting), "metrics": shown})

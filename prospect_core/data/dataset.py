@@ -110,8 +110,11 @@ class Dataset:
 
     def inside(self, relative: str) -> Path:
         """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
-        path = (self.root / relative).resolve()
-        if not path.is_relative_to(self.root.resolve()):
+        try:
+            inside = (self.root / relative).resolve().is_relative_to(self.root.resolve())
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"{self.root}: {relative!r} is no path ({error})") from None
+        if not inside:
             raise DataError(f"{self.root}: path {relative!r} leaves the dataset folder")
         return self.root / relative
 

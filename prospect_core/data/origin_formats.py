@@ -16,6 +16,7 @@ from typing import Any
 
 from prospect_core.data.origin_extras import KEY, extras, restore
 from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import decode, read_limited
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError, frame_floor
 
 #: (late, early) in seconds: how late and how early a prediction may come; the first name found in the dataset's wins
@@ -51,9 +52,9 @@ def window_for(dataset: str) -> tuple[float, float]:
 def read_origin(path: Path) -> list[Episode]:
     """Episodes of a file in one of the origin's formats: JSON lines of prepared rows, or one DST clip or a list."""
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+        text = read_limited(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text") from None
     episodes = []
     for where, row in _rows(path, text):
         try:
@@ -302,10 +303,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     else:
         numbered = [(str(path), text)]
     for where, piece in numbered:
-        try:
-            value = json.loads(piece)
-        except ValueError as error:
-            raise DataError(f"{where}: not JSON ({error})") from None
+        value = decode(piece, where)
         rows = value if isinstance(value, list) else [value]
         for index, row in enumerate(rows):
             place = f"{where}: entry {index}" if isinstance(value, list) else where

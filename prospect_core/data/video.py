@@ -26,8 +26,12 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.video.reformatter import VideoReformatter
 
-#: pictures larger than this on either side are refused before they are scaled
+#: pictures larger than this on either side are refused before they are decoded
 MAX_SIDE = 16384
+#: a video that claims to last longer is refused: one wrong timestamp would make it millions of frames
+MAX_HOURS = 100
+#: what stored frames may be
+PICTURE_FORMATS = ("JPEG", "PNG")
 
 
 class FrameSource(Protocol):
@@ -57,12 +61,15 @@ class VideoFile:
             raise DataError(f"{self.path}: no such file; put the video there or correct the row that names it")
         try:
             container = av.open(str(self.path))
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise DataError(f"{self.path}: not a readable video ({_reason(error)})") from None
         if not container.streams.video:
             container.close()
             raise DataError(f"{self.path}: has no video stream")
         stream = container.streams.video[0]
+        if stream.codec_context is not None and max(stream.width, stream.height) > MAX_SIDE:
+            container.close()
+            raise DataError(f"{self.path}: {stream.width} x {stream.height} pictures; at most {MAX_SIDE} a side")
         stream.thread_type = "AUTO"
         # there is none where the codec is unknown
         if self.threads and stream.codec_context is not None:
@@ -84,10 +91,13 @@ class VideoFile:
                     if packet.pts is not None:
                         last = max(last, packet.pts + (packet.duration or usual))
                         pictures += 1
-            except (av.error.FFmpegError, OSError) as error:
+            except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from None
         if not pictures:
             raise DataError(f"{self.path}: holds no picture with a timestamp")
+        if last * base > MAX_HOURS * 3600:
+            hours = float(last * base / 3600)
+            raise DataError(f"{self.path}: its timestamps reach to {hours:,.0f} h; at most {MAX_HOURS} h are read")
         return last * base
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
@@ -128,7 +138,7 @@ class VideoFile:
                     if wanted >= end:
                         return
                     shown = picture
-            except (av.error.FFmpegError, OSError) as error:
+            except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(
                     f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({_reason(error)})"
                 ) from None
@@ -165,8 +175,12 @@ class FramesFile:
             raise DataError(f"{self.path}: has {self.num_frames} frames, frame {end - 1} is asked for")
         for row in range(start, end):
             try:
-                image = Image.open(io.BytesIO(base64.b64decode(self._column[row].as_py()))).convert("RGB")
-            except (OSError, ValueError, TypeError) as error:
+                data = io.BytesIO(base64.b64decode(self._column[row].as_py()))
+                stored = Image.open(data, formats=PICTURE_FORMATS)
+                if max(stored.size) > MAX_SIDE:
+                    raise ValueError(f"{stored.size[0]} x {stored.size[1]} pictures; at most {MAX_SIDE} a side")
+                image = stored.convert("RGB")
+            except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
                 raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from None
             image = image.resize(_cover(*image.size, self.size), Image.Resampling.BOX)
             yield _middle(np.asarray(image), self.size)
@@ -185,9 +199,11 @@ def read_arrow(path: Path, *columns: str) -> dict:
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_stream(source).read_all()
+            # offsets that lead out of the file would end the process, not raise, once a row is read
+            table.validate(full=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from None
     missing = [name for name in columns if name not in table.column_names]
     if missing:

@@ -49,7 +49,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
 
     from prospect_core.model.configuration import DSTSmolVLMConfig
     from prospect_core.model.modeling import CheckpointError, DSTSmolVLM
-    from prospect_core.model.processing import SpecialIds
+    from prospect_core.model.processing import SpecialIds, tokenizer_digest
 
     folder = find_checkpoint(name, option)
     if not (folder / "config.json").is_file():
@@ -76,6 +76,10 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from None
     if (ids.pad, ids.eos, ids.image) != (config.pad_token_id, config.eos_token_id, config.image_token_id):
         raise DataError(f"{folder}: the tokenizer's special tokens are not the ones in config.json")
+    if config.tokenizer_digest and config.tokenizer_digest != tokenizer_digest(tokenizer):
+        raise DataError(f"{folder}: the tokenizer is not the one that the model was trained with; bring that one back")
+    if broken := [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]:
+        raise DataError(f"{folder}: weights that are not numbers (NaN or infinite) in {broken[0]}; train it anew")
     if len(tokenizer) > config.text_config.vocab_size:
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"

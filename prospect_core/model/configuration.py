@@ -24,7 +24,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
     is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
-    training nor in a stream (`INPUTS`): a reference for how far one comes without them.
+    training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
+    tokenizer it was trained (`processing.tokenizer_digest`; empty: not known).
     """
 
     model_type = "dst_smolvlm"
@@ -52,6 +53,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         max_context: int = 2048,
         trained_steps: int = 0,
         lacks: Collection[str] = (),
+        tokenizer_digest: str = "",
         **kwargs: Any,
     ) -> None:
         if tokens_per_frame not in (0, *FRAME_TOKENS):
@@ -70,6 +72,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.speaking_threshold = speaking_threshold
         self.update_threshold = update_threshold
         self.thresholds_data = thresholds_data
+        self.tokenizer_digest = tokenizer_digest
         self.max_user_tokens = max_user_tokens
         self.max_reply_tokens = max_reply_tokens
         self.max_summary_tokens = max_summary_tokens

@@ -5,6 +5,8 @@ python -c "from prospect_core.model.processing import train_tokenizer; t = train
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +54,14 @@ class SpecialIds:
     def unsayable(self) -> tuple[int, ...]:
         """All of them but eos: no reply may contain them."""
         return tuple(number for name, number in vars(self).items() if name != "eos")
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Tells tokenizers apart that give other ids to the same text, in whatever version they were saved: of the vocabulary, and
+    of how it cuts a probe."""
+    probe = "S1 (completed 2nd, 41 s): wipe the red cone\n[DST] Where's the 3rd äöü\u3042?"
+    ids = tokenizer(probe, add_special_tokens=False, split_special_tokens=True).input_ids
+    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), ids]).encode()).hexdigest()
 
 
 #: words that say nothing alone: they are one with the word that follows

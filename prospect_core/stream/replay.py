@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from prospect_core.errors import DataError
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream.runner import StepOutput, StreamModel
 from prospect_core.timeline import Episode
@@ -31,13 +32,14 @@ def replay(
 
     ``frames`` are the episode's, in order, in any form that the model's ``step`` takes. A model that can `advance` over
     several frames at once is given up to ``longest_span`` of them (1: the plain loop): *speculative silence*, with the same
-    decisions.
+    decisions. Probabilities that are none end it with a `DataError`.
     """
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     advance = getattr(model, "advance", None)
     seen = with_users(episode, frames)
-    steps = list(speculate(advance, seen, longest_span)) if advance else [model.step(*item) for item in seen]
+    taken = speculate(advance, seen, longest_span) if advance else (model.step(*item) for item in seen)
+    steps = [_sound(step, episode) for step in taken]
     watch = getattr(model, "watch", None)
     # what others did meanwhile is theirs
     seconds = time.perf_counter() - begin - (watch.waited if watch else 0.0)
@@ -96,6 +98,15 @@ def with_users(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, s
         users.setdefault(frame + 1, []).append(event.text)
     for number, picture in zip(range(episode.start_frame, episode.end_frame), frames, strict=True):
         yield picture, " ".join(users.get(number, ())) or None
+
+
+def _sound(step: StepOutput, episode: Episode) -> StepOutput:
+    """The step; one whose probabilities are no numbers is a `DataError`: nothing could be decided on them."""
+    states = () if step.state_probs is None else np.asarray(step.state_probs).ravel()
+    for name, values in (("speaking", [step.speaking_prob]), ("update", [step.update_prob]), ("state", states)):
+        if not all(value is None or 0 <= value <= 1 for value in values):
+            raise DataError(f"{episode.id}: frame {step.frame}: the model's {name} probability is not one")
+    return step
 
 
 def _known(values: Iterable[S | None], written: Callable[[S], T]) -> tuple[T, ...]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prospect_core.stream.runner import StepOutput
+from prospect_core.terminal import make_console
 from prospect_core.timeline import DialogState, Task
 
 #: utterances that are shown; steps are, all of them
@@ -30,7 +31,7 @@ class Screen:
 
     def __init__(self, task: Task, title: str, fps: float, budget: int | None, console: Console | None = None) -> None:
         self.task, self.title, self.fps, self.budget = task, title, fps, budget
-        self.console = console or Console()
+        self.console = console or make_console()
         self.dialogue: deque[tuple[float, str, str]] = deque(maxlen=SHOWN)
         self.dropped = self.frames = self.compressions = 0
         self.output: StepOutput | None = None

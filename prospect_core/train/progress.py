@@ -16,6 +16,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from prospect_core.jsonio import write_atomic
+from prospect_core.terminal import make_console
 from prospect_core.train.losses import OBJECTIVES
 from prospect_core.train.memory import memory_bytes, peak_bytes
 
@@ -38,10 +39,9 @@ class TrainingLog(TrainerCallback):
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._mark = (time.monotonic(), 0, 0, state.global_step)
         if self.live:
-            from rich.console import Console
             from rich.live import Live
 
-            self._line = Live(console=Console(stderr=True), refresh_per_second=2, transient=True)
+            self._line = Live(console=make_console(stderr=True), refresh_per_second=2, transient=True)
             self._line.start()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

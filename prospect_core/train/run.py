@@ -46,6 +46,7 @@ def train(
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, set_seed
 
+    from prospect_core.model.processing import tokenizer_digest
     from prospect_core.sequence import SequenceBuilder
     from prospect_core.train.backbone import make_model, set_backbone
     from prospect_core.train.collator import DSTDataCollator
@@ -134,6 +135,7 @@ def train(
         if not main_process:
             return {}
         log.close()
+        model.config.tokenizer_digest = tokenizer_digest(tokenizer)
         finish(output, wind_up(trainer, config, episodes, validation, tell), tokenizer, text)
     return log.summary()
 

@@ -53,7 +53,10 @@ class CheckpointModel:
                 return episode, frames
             runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs, together)
             features = torch.from_numpy(frames).to(self.model.device)
-            record, timing = replay(runner, episode, features, self.knobs, self.name, SPAN)
+            try:
+                record, timing = replay(runner, episode, features, self.knobs, self.name, SPAN)
+            except DataError as error:
+                return episode, error
             stages: dict[str, float] = dict(Counter(before) + Counter(timing.stages))
             return episode, (record, replace(timing, seconds=sum(stages.values()), stages=stages))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import EXIT_GATE, DataError, UserError
+from prospect_core.terminal import say
 from prospect_eval.cli.tables import print_gate
 
 
@@ -66,7 +67,7 @@ def gate(
         text = dump(make_baseline(folder, asked, metrics, where), indent=None) + "\n"
         baseline.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(baseline, text)
-        click.echo(str(baseline.resolve()))
+        say(str(baseline.resolve()))
         return
     result = judge(folder, read_baseline(baseline), metrics, asked)
     result = replace(result, strict=result.strict or strict)

@@ -14,7 +14,7 @@ import click
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import progress_bar
+from prospect_core.terminal import progress_bar, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 
@@ -109,7 +109,7 @@ def run(
     with held(folder):
         with progress_bar("replay") as advance:
             outcome = infer(folder, config, predictor, episodes, on_error, advance)
-        click.echo(
+        say(
             f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
             f" {outcome.failed} failed"
         )
@@ -174,4 +174,4 @@ def calibrate(
     file = find_checkpoint(ckpt) / "config.json"
     stored = stored_thresholds((speaking, update), dataset, split)
     write_atomic(file, dump(read_json(file) | stored, indent=2) + "\n")
-    click.echo(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")
+    say(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError
-from prospect_core.terminal import progress_bar
+from prospect_core.terminal import make_console, progress_bar, say
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
     print_changes,
@@ -103,7 +103,7 @@ def noise(runs: tuple[Path, ...]) -> None:
     from prospect_eval.tools import make_tools
 
     for name, floor in noise_floors(runs, all_metrics(make_tools())).items():
-        click.echo(f"{name} {floor:.6g}")
+        say(f"{name} {floor:.6g}")
 
 
 @click.command()
@@ -165,12 +165,12 @@ def judge(
 @click.argument("folder", type=click.Path(path_type=Path))
 def report(folder: Path) -> None:
     """Write report.html of a scored run folder again."""
-    from prospect_core.jsonio import read_json
+    from prospect_eval.derived import read_metrics
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
 
     config, records = read_records(folder)
-    click.echo(str(write_report(folder, config, records, read_json(folder / "metrics.json")).resolve()))
+    say(str(write_report(folder, config, records, read_metrics(folder)).resolve()))
 
 
 @click.command(name="ls")
@@ -190,13 +190,13 @@ def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
     if html is not None:
         from prospect_eval.report.index import write_index
 
-        click.echo(str(write_index(html, runs).resolve()))
+        say(str(write_index(html, runs).resolve()))
     elif as_json:
-        click.echo(dump([asdict(run) for run in runs], indent=1))
+        say(dump([asdict(run) for run in runs], indent=1))
     elif runs:
         print_runs(runs, root)
     else:
-        click.echo(f"{root}: holds no run folder")
+        say(f"{root}: holds no run folder")
 
 
 @click.command()
@@ -204,27 +204,27 @@ def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
 def show(folder: Path) -> None:
     """The stored scores of a RUN as a table; nothing is computed."""
     from prospect_core.errors import DataError
-    from prospect_core.jsonio import read_json
+    from prospect_eval.derived import read_metrics, read_run
 
     if not (folder / "metrics.json").is_file():
         raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
-    print_scores(read_json(folder / "run.json")["config"]["model"], read_json(folder / "metrics.json"))
+    print_scores(read_run(folder)["config"]["model"], read_metrics(folder))
 
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
 def doctor(fix: bool) -> None:
     """Print what this machine has and lacks."""
-    from rich.console import Console
+    from rich.text import Text
 
     from prospect_eval.doctor import examine
 
-    console = Console(highlight=False)
+    console = make_console(highlight=False)
     checks = examine(fix)
     for check in checks:
-        mark = "[green]ok[/]     " if check.ok else "[red]missing[/]" if check.needed else "[yellow]lacking[/]"
-        console.print(f"{mark} {check.name}: ", end="")
-        console.print(check.found + (f" – {check.advice}" if check.advice else ""), markup=False)
+        mark, color = ("ok", "green") if check.ok else ("missing", "red") if check.needed else ("lacking", "yellow")
+        told = check.found + (f" – {check.advice}" if check.advice else "")
+        console.print(Text(f"{mark:7}", color) + Text(f" {check.name}: {told}"))
     if not all(check.ok for check in checks if check.needed):
         raise SystemExit(EXIT_INCOMPLETE)
 
@@ -239,4 +239,4 @@ def score_and_report(folder: Path, similarity: str | None = None) -> None:
         metrics, path = finish(folder, similarity, advance)
     config = read_records(folder)[0]
     print_scores(config.model, metrics, shown_first(config.suite))
-    click.echo(str(path.resolve()))
+    say(str(path.resolve()))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.terminal import progress_bar
+from prospect_core.terminal import progress_bar, say
 from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_source
 from prospect_eval.cli.tables import print_curves, print_front
 
@@ -74,7 +74,7 @@ def sweep(
     grid = Grid(ckpt, names, tuple(budgets or chosen.budgets), moved)
     split = split or ("val" if any(moved.values()) else chosen.split)
     if split.startswith("test") and any(moved.values()):
-        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+        say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     root = output or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
     result = _replays(root, grid, data, suite, split, limit, device, quality)
     result["split"] = split
@@ -84,8 +84,8 @@ def sweep(
         print_front({**result["front"], "points": [FrontPoint(**point) for point in result["front"]["points"]]})
     for of, curves in result["curves"].items():
         print_curves({"loop": "closed", "of": of, "curves": curves})
-    click.echo(str((root / FILE).resolve()))
-    click.echo(str(page.resolve()))
+    say(str((root / FILE).resolve()))
+    say(str(page.resolve()))
 
 
 def _open_loop(folder: Path, thresholds: list[float]) -> None:
@@ -98,10 +98,10 @@ def _open_loop(folder: Path, thresholds: list[float]) -> None:
     if not any(result["curves"].values()):
         raise DataError(f"{folder}: its records hold no probabilities; sweep --ckpt replays instead")
     if config.split.startswith("test"):
-        click.echo("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+        say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     write_atomic(folder / "thresholds.json", dump(result, indent=1) + "\n")
     print_curves(result)
-    click.echo(str((folder / "thresholds.json").resolve()))
+    say(str((folder / "thresholds.json").resolve()))
 
 
 def _replays(

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prospect_core.terminal import make_console
+
 if TYPE_CHECKING:
     from prospect_eval.catalogue import Run
     from prospect_eval.changed import EpisodeChange
@@ -24,7 +26,6 @@ HEADLINE = (
 
 def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
     """The headline metrics beside some baselines; those that are to come ``first``, as a suite asks, before them."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_eval.report.page import interval, number
@@ -39,12 +40,11 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
         if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
             cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
             table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
-    Console(width=None if Console().is_terminal else 130).print(table)
+    make_console(unseen=130).print(table)
 
 
 def print_differences(first: str, second: str, differences: Sequence[Difference]) -> None:
     """Paired differences of two runs."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_eval.report.page import interval, number
@@ -56,16 +56,14 @@ def print_differences(first: str, second: str, differences: Sequence[Difference]
         p = "–" if d.p is None else f"{d.p:.3f}"
         cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
         table.add_row(d.name, *cells)
-    Console(width=None if Console().is_terminal else 150).print(table)
+    make_console(unseen=150).print(table)
 
 
 def print_runs(runs: Sequence[Run], root: Path) -> None:
     """Run folders with their headline metrics."""
     from datetime import datetime
 
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from prospect_eval.catalogue import HEADLINE as SHOWN
     from prospect_eval.report.page import number
@@ -78,24 +76,21 @@ def print_runs(runs: Sequence[Run], root: Path) -> None:
         context = run.strategy if run.budget is None else f"{run.strategy} {run.budget}"
         name = Path(run.folder).relative_to(root).as_posix()
         scores = [number(run.metrics.get(metric, {}).get("value")) for metric in SHOWN]
-        table.add_row(*map(Text, (name, run.status, when, Path(run.model).name, run.split, context, *scores)))
-    Console(width=None if Console().is_terminal else 190).print(table)
+        table.add_row(name, run.status, when, Path(run.model).name, run.split, context, *scores)
+    make_console(unseen=190).print(table)
 
 
 def print_changes(changes: Sequence[EpisodeChange]) -> None:
     """The episodes that changed most, and why."""
-    from rich.console import Console
-
-    console = Console(highlight=False, width=None if Console().is_terminal else 150)
+    console = make_console(highlight=False, unseen=150)
     for change in changes:
-        console.print(f"{change.episode} (changed by {change.score:.2f})", markup=False)
+        console.print(f"{change.episode} (changed by {change.score:.2f})")
         for reason in change.why:
-            console.print(f"  {reason}", markup=False)
+            console.print(f"  {reason}")
 
 
 def print_curves(result: dict[str, Any], rows: int = 12) -> None:
     """The curves of ``thresholds.json``, at most so many points of each: the best one is always among them."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_eval.report.page import interval, number
@@ -122,12 +117,11 @@ def print_curves(result: dict[str, Any], rows: int = 12) -> None:
                     *map(number, (point["precision"], point["recall"])),
                 ]
             table.add_row(f"{point['threshold']:.2f}", *cells)
-        Console(width=None if Console().is_terminal else 190).print(table)
+        make_console(unseen=190).print(table)
 
 
 def print_judge(result: dict[str, Any]) -> None:
     """A judge's scores, its agreement with itself, and what could not be read."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_eval.report.page import interval, number
@@ -139,7 +133,7 @@ def print_judge(result: dict[str, Any]) -> None:
         agreed = result["agreement"][name]
         cells = (number(entry["value"]), interval(entry["ci95"]), number(agreed["equal"]), number(agreed["alpha"]))
         table.add_row(name, *cells)
-    console = Console()
+    console = make_console()
     console.print(table)
     wrong, asked = result["replies"]["unreadable"], result["replies"]["asked"]
     told = "; ".join(f"{reason}: {count}" for reason, count in wrong.items())
@@ -148,7 +142,6 @@ def print_judge(result: dict[str, Any]) -> None:
 
 def print_front(result: dict[str, Any]) -> None:
     """Runs by bytes; those on the front are marked."""
-    from rich.console import Console
     from rich.table import Table
 
     from prospect_eval.report.page import interval, number
@@ -161,13 +154,13 @@ def print_front(result: dict[str, Any]) -> None:
         share = "–" if point.share is None else f"{point.share:.0%}"
         cells = (number(point.bytes), share, number(point.quality), interval(point.ci95), point.run)
         table.add_row("*" if point.on_front else "", point.strategy, budget, *cells)
-    Console(width=None if Console().is_terminal else 150).print(table)
+    make_console(unseen=150).print(table)
 
 
 def print_gate(gate: Gate) -> None:
     """Every check of a gate, and the verdict as the last line."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from prospect_eval.gate_formats import HEAD, cells
 
@@ -176,7 +169,7 @@ def print_gate(gate: Gate) -> None:
     for column in ("verdict", *HEAD):
         table.add_column(column, no_wrap=column in ("verdict", "metric"))
     for check in gate.checks:
-        table.add_row(f"[{colors[check.verdict]}]{check.verdict}[/]", check.name, *cells(check))
-    console = Console(width=None if Console().is_terminal else 150)
+        table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *cells(check))
+    console = make_console(unseen=150)
     console.print(table)
     console.print(f"{gate.verdict}{' (strict)' if gate.strict else ''}")

@@ -14,6 +14,7 @@ from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, Episode
 from prospect_core.train.validation import FORCED
+from prospect_eval.derived import read_run
 from prospect_eval.metrics import Scored, Tools
 from prospect_eval.report.episodes import episode_data, failed_data
 from prospect_eval.report.overview import chart_data, verdict
@@ -75,7 +76,7 @@ def write_report(
         folder / "report.html", "report.html.j2", SCRIPTS, data,
         sheets=[embedded(sheet) for sheet in pictures.values()],
         config=config,
-        environment=read_json(folder / "run.json")["environment"],
+        environment=read_run(folder)["environment"],
         verdict=verdict(folder, metrics),
         metrics=table,
         baselines=metrics["baselines"],

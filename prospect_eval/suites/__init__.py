@@ -18,7 +18,7 @@ from annotated_types import Gt
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, choose, did_you_mean
-from prospect_core.jsonio import read_json
+from prospect_eval.derived import read_run
 from prospect_eval.rules import Rules, make_rules
 
 PREFIX = "suite:"
@@ -65,15 +65,16 @@ def suite_file(name: str) -> Path:
 
 def open_suite(name: str) -> Suite:
     """A suite by name or path; a wrong key or value is a one-line `UserError`."""
-    import yaml
     from pydantic import TypeAdapter, ValidationError
+
+    from prospect_eval.yaml_files import read_yaml
 
     file = suite_file(name)
     try:
-        plain = yaml.safe_load(file.read_text("utf-8"))
+        plain = read_yaml(file.read_text("utf-8"), str(file))
         suite = TypeAdapter(Suite).validate_python(plain)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML ({' '.join(str(error).split())[:200]})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not UTF-8 text") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -91,7 +92,7 @@ def shown_first(name: str) -> tuple[str, ...]:
 
 def rules_of(run: Path) -> Rules:
     """What the suite of a run asks of a gate; a run without any is a `UserError`."""
-    name = read_json(run / "run.json")["config"].get("suite") if (run / "run.json").is_file() else ""
+    name = read_run(run)["config"].get("suite") if (run / "run.json").is_file() else ""
     rules = open_suite(name).rules() if name else None
     if rules is None:
         raise UserError(f"{run}: its suite has no rules for a gate; give --rules FILE")
