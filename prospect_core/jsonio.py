@@ -139,8 +139,17 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder."""
-    payload = data.encode() if isinstance(data, str) else data
+    """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder.
+
+    An `OSError` names the file that was to be written.
+    """
+    try:
+        _write_atomic(path, data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _write_atomic(path: Path, payload: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

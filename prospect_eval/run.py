@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 #: what a folder may hold before it is a run folder
 MARKS = (LOCK, OWNER)
+#: seconds between two writings of timings
+SAVE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,9 @@ def _infer(
     on_error: str,
     progress: Callable[[int, int], None],
 ) -> Outcome:
+    # what a killed process was writing
+    for stray in [*folder.glob(".*.*.*"), *(folder / "episodes").glob(".*")]:
+        stray.unlink(missing_ok=True)
     timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
     todo = [e for e in episodes if not _reusable(record_path(folder, e.id), e)]
@@ -114,23 +120,44 @@ def _infer(
     reused = len(episodes) - len(todo)
     failed = 0
     progress(reused, len(episodes))
-    for done, (episode, result) in enumerate(predictor.predict(todo), reused + 1):
-        if isinstance(result, DataError):
-            if on_error == "fail":
-                raise result
-            record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
-            timing = EpisodeTiming(episode.id, 0.0, {})
-        else:
-            record, timing = result
-        problems = record.problems() if record.status == "ok" else []
-        if problems:
-            raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
-        write_atomic(record_path(folder, episode.id), dump(record))
-        seconds[episode.id] = asdict(timing)
-        write_atomic(folder / "timings.json", dump({"schema": 1, **timings}))
-        failed += record.status == "failed"
-        progress(done, len(episodes))
+    with _saved_now_and_then(folder / "timings.json", timings) as save:
+        for done, (episode, result) in enumerate(predictor.predict(todo), reused + 1):
+            if isinstance(result, DataError):
+                if on_error == "fail":
+                    raise result
+                record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
+                timing = EpisodeTiming(episode.id, 0.0, {})
+            else:
+                record, timing = result
+            problems = record.problems() if record.status == "ok" else []
+            if problems:
+                raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
+            write_atomic(record_path(folder, episode.id), dump(record))
+            seconds[episode.id] = asdict(timing)
+            save()
+            failed += record.status == "failed"
+            progress(done, len(episodes))
     return Outcome(len(todo), reused, failed)
+
+
+@contextmanager
+def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Timings of thousands of episodes are not written anew after each: every few seconds, and however it ends."""
+    last = 0.0
+
+    def write() -> None:
+        write_atomic(file, dump({"schema": 1, **timings}))
+
+    def save() -> None:
+        nonlocal last
+        if time.monotonic() - last > SAVE_S:
+            write()
+            last = time.monotonic()
+
+    try:
+        yield save
+    finally:
+        write()
 
 
 def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:

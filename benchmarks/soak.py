@@ -1,0 +1,146 @@
+"""Hours of stream and a thousand episodes: memory and open files stay where they were. The last line is one JSON object.
+
+    python -m benchmarks.soak --hours 12 --episodes 1000
+
+*Stream*: `watch`'s loop over a source that gives pictures as fast as they are taken, under ``dst_refresh`` in a fixed budget,
+with a user who asks something every minute. *Run*: a data set of many short episodes through a checkpoint. Resident memory
+and open files are read along the way; ``growth`` is their mean over the last tenth against that over the second one (the
+first one fills caches).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.records import Knobs
+from prospect_core.stream.live import watch
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.terminal import quiet_transformers
+
+FPS, ASKS_S = 2, 60
+#: frames of an episode of the run
+LENGTH = 20
+
+
+class Meter:
+    """Resident megabytes and open files of this process, as they come."""
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.rows: list[tuple[float, int, int]] = []
+
+    def read(self) -> None:
+        """One reading."""
+        self.rows.append((self.process.memory_info().rss / 1e6, self.process.num_fds(), self.process.num_threads()))
+
+    def result(self) -> dict[str, Any]:
+        """First, last and highest readings, and the growth from the second tenth to the last."""
+        rows = np.array(self.rows)
+        tenth = max(1, len(rows) // 10)
+        early, late = rows[tenth : 2 * tenth].mean(0), rows[-tenth:].mean(0)
+        return {
+            "rss_mb": {"early": round(early[0], 1), "late": round(late[0], 1), "peak": round(rows[:, 0].max(), 1)},
+            "files": {"early": round(early[1], 1), "late": round(late[1], 1)},
+            "threads": {"early": round(early[2], 1), "late": round(late[2], 1)},
+            "growth": round(late[0] / early[0], 4),
+        }
+
+
+def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str, Any]:
+    """A stream of so many hours through `watch`."""
+    model, tokenizer = load_checkpoint(ckpt)
+    episode = next(iter(data.episodes("test")))
+    runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.5, 0.5))
+    runner.reset(episode.task, fps=FPS)
+    source = data.frame_source(episode, model.config.image_size)
+    pictures = list(source.frames(0, source.num_frames))
+    frames, meter = round(hours * 3600 * FPS), Meter()
+    taken = threading.Semaphore()
+    seen = {"frames": 0, "said": 0, "compressions": 0, "most": 0}
+
+    def arrivals() -> Iterator[tuple[int, np.ndarray]]:
+        for number in range(frames):
+            # as fast as they are taken: none is dropped
+            taken.acquire()
+            yield number, pictures[number % len(pictures)]
+
+    def heard() -> str | None:
+        return "What is left to do?" if seen["frames"] % (ASKS_S * FPS) == 0 else None
+
+    def tell(output: Any, dropped: int) -> None:
+        seen["frames"] += 1
+        seen["said"] += output.utterance is not None
+        seen["compressions"] += output.compression is not None
+        seen["most"] = max(seen["most"], output.cache_tokens)
+        if seen["frames"] % max(1, frames // 200) == 0:
+            meter.read()
+        taken.release()
+
+    watch(runner, episode.task, arrivals(), FPS, 60, heard, tell)
+    return {"hours": round(seen["frames"] / FPS / 3600, 2), "budget": budget, **seen, **meter.result()}
+
+
+def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
+    """So many episodes of ten seconds through a run folder."""
+    from prospect_eval.adapters import Asked, open_predictor
+    from prospect_eval.run import RunConfig, infer
+
+    rows = list(data.episodes("test"))
+    many = []
+    for k in range(episodes):
+        episode = rows[k % len(rows)]
+        begin = episode.start_frame + LENGTH * (k % (episode.num_frames // LENGTH))
+        many.append(replace(episode.window(begin, begin + LENGTH), id=f"{episode.id}-{k:05d}"))
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name) / "set"
+        root.mkdir()
+        for video in {e.video for e in many}:
+            (root / video).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(data.root / video, root / video)
+        dataset = write_dataset(root, "soak", "1", FPS, {"test": many})
+        predictor = open_predictor(ckpt, dataset, many, Asked())
+        config = RunConfig(ckpt, predictor.digest, "soak", dataset.digest, "test", None, predictor.knobs, "")
+        meter = Meter()
+
+        def progress(done: int, total: int) -> None:
+            if done % max(1, total // 200) == 0:
+                meter.read()
+
+        outcome = infer(Path(name) / "run", config, predictor, many, progress=progress)
+        return {"episodes": outcome.new, **meter.result()}
+
+
+def soak(ckpt: str, data: Dataset, hours: float, episodes: int, budget: int) -> dict[str, Any]:
+    """Both."""
+    quiet_transformers()
+    return {"stream": soak_stream(ckpt, data, hours, budget), "run": soak_run(ckpt, data, episodes)}
+
+
+def main() -> None:
+    from prospect_eval.suites import open_data
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ckpt", default="workbench-tiny")
+    parser.add_argument("--hours", type=float, default=12)
+    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--budget", type=int, default=800)
+    options = parser.parse_args()
+    data = open_data("suite:workbench", "test")
+    print(json.dumps(soak(options.ckpt, data, options.hours, options.episodes, options.budget)))
+
+
+if __name__ == "__main__":
+    main()
