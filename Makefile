@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults lint clean
 
 setup: $(READY)
 
@@ -43,6 +43,11 @@ bench-streaming: $(READY)
 # how long a report over 100 episodes of 10 minutes takes to build and to open; last line: one JSON object
 bench-report: $(READY)
 	$(BIN)/python -m benchmarks.report --output reports/report/report.json
+
+# kills, damaged files, hours of stream; the last line: one JSON object
+bench-faults: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
+	$(BIN)/python -m benchmarks.faults --output reports/faults.json
 
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 
 import pytest
 import torch
 
-from prospect_core.records import Knobs
-from prospect_core.stream.cache import STORES, StreamCache, turn
-from prospect_core.stream.replay import replay
-from prospect_core.stream.runner import VLMStreamRunner
-from tests.streams import TASK, busy_episode, busy_runner, least, pictures
-from tests.test_run import evaluate
+from prospect_core.stream.cache import FIRST_ROOM, STORES, StreamCache, turn
 
 #: the largest error of a number, in units of the largest one of its token and head
 ERROR = {"model": 0.0, "int8": 0.5 / 127, "fp8": 2**-4}
@@ -37,17 +32,6 @@ def test_what_is_stored_comes_back_within_its_error(store):
     assert torch.equal(
         StreamCache(store).update(keys[..., :1, :] * 0, values[..., :1, :] * 0, 0)[0], keys[..., :1, :] * 0
     )
-
-
-@pytest.mark.parametrize("store", STORES)
-def test_bytes_are_those_of_what_is_stored(model, tokenizer, store):
-    runner = VLMStreamRunner(model, tokenizer, Knobs(cache_dtype=store))
-    runner.reset(TASK)
-    text = model.config.text_config
-    width = text.hidden_size // text.num_attention_heads
-    each = {"model": 4 * width, "int8": width + 4, "fp8": width + 4}[store]
-    output = runner.step(pictures(1)[0])
-    assert output.cache_bytes == output.cache_tokens * 2 * text.num_hidden_layers * text.num_key_value_heads * each
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -79,38 +63,78 @@ def filled(store):
     return cache
 
 
-@pytest.mark.parametrize("store", ["int8", "fp8"])
-@pytest.mark.parametrize("name", ["none", "keydiff", "dst_refresh"])
-def test_streams_run_on_a_small_cache_close_to_the_whole_one(model, tokenizer, store, name):
-    """Same decisions where they are scripted, probabilities near, reading ahead or not, within the budget."""
-    budget = None if name == "none" else least(model, tokenizer, name) + 40
-    episode = busy_episode(60)
-    records = []
-    for kind, longest in (("model", 8), (store, 8), (store, 1)):
-        runner = busy_runner(model, tokenizer, name, budget)
-        runner.knobs = replace(runner.knobs, cache_dtype=kind)
-        records.append(replay(runner, episode, pictures(120)[:60], runner.knobs, "x", longest)[0])
-    whole, ahead, plain = records
-    assert [u.frame for u in ahead.utterances] == [u.frame for u in whole.utterances]
-    assert ahead.transitions == whole.transitions == plain.transitions
-    assert (
-        0.2
-        < max(ahead.cache_bytes) / max(ahead.cache_tokens) / (max(whole.cache_bytes) / max(whole.cache_tokens))
-        < 0.6
-    )
-    if budget:
-        assert max(ahead.cache_tokens) <= budget
-        assert ahead.compressions
-    assert [u.text for u in ahead.utterances] == [u.text for u in plain.utterances]
+def test_buffers_have_room_to_grow_and_are_copied_only_when_full():
+    cache = StreamCache()
+    cache.update(states(10, 1), states(10, 2), 0)
+    (keys,), (values,) = cache.layers[0].buffers
+    assert keys.shape == values.shape == (1, 2, FIRST_ROOM, 8)
+    cache.update(states(FIRST_ROOM - 10, 3), states(FIRST_ROOM - 10, 4), 0)
+    assert cache.layers[0].buffers[0][0] is keys
+    cache.update(states(44, 5), states(44, 6), 0)
+    # a quarter beyond what is held
+    assert [buffers[0].shape[-2] for buffers in cache.layers[0].buffers] == [300 + 75] * 2
+    held, _ = cache.tensors()[0]
+    assert torch.equal(held, torch.cat((states(10, 1), states(FIRST_ROOM - 10, 3), states(44, 5)), -2))
+    assert cache.nbytes == 2 * 300 * 2 * 8 * 4
 
 
-def test_a_run_names_how_its_cache_is_stored(checkpoint, short_world, tmp_path, capsys):
-    out = tmp_path / "run"
-    given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--output", out)
-    assert evaluate(*given, "--cache-dtype", "int8") == 0
-    assert "cache in <b>int8</b>" in (out / "report.html").read_text()
-    capsys.readouterr()
-    assert evaluate(*given) == 2
-    assert "knobs.cache_dtype: int8 there, model now" in capsys.readouterr().err
-    assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--cache-dtype", "fp8") == 2
-    assert "--cache-dtype" in capsys.readouterr().err
+def test_lengths_sizes_and_layers_by_hand():
+    cache = StreamCache("int8")
+    assert (cache.length, cache.nbytes, cache.tensors()) == (0, 0, [])
+    # the second layer first: both are there, each with its own length
+    cache.update(states(3), states(3), 1)
+    assert [layer.get_seq_length() for layer in cache.layers] == [0, 3]
+    cache.update(states(3), states(3), 0)
+    assert cache.length == 3
+    # a byte a number, four a scale, keys and values, two layers
+    assert cache.nbytes == 2 * 2 * 3 * 2 * (8 + 4)
+    cache.truncate(5)
+    assert cache.length == 3
+    cache.truncate(1)
+    assert [layer.length for layer in cache.layers] == [1, 1]
+    half = StreamCache().update(states(2).half(), states(2).half(), 0)
+    assert {part.dtype for part in half} == {torch.float16}
+    half = StreamCache("fp8").update(states(2).half(), states(2).half(), 0)
+    assert {part.dtype for part in half} == {torch.float16}
+
+
+@pytest.mark.parametrize(("store", "largest", "kind"), [("int8", 127, torch.int8), ("fp8", 448, torch.float8_e4m3fn)])
+def test_codes_and_scales_by_hand(store, largest, kind):
+    given = torch.tensor([[[[0.0, 1.0, -2.0, 0.26]]]])
+    codes, scale = STORES[store].parts(given)
+    assert codes.dtype == torch.uint8
+    assert scale.shape == (1, 1, 1, 1)
+    assert float(scale) == pytest.approx(2 / largest)
+    numbers = codes.view(kind).float().flatten().tolist()
+    assert numbers[2] == -largest
+    assert numbers[0] == 0
+    assert abs(numbers[3] - 0.26 / 2 * largest) <= (0.5 if store == "int8" else 2.0)
+    # a token that is all but nothing keeps what it has
+    tiny = torch.full((1, 1, 1, 4), 1e-14)
+    back = STORES[store].states(STORES[store].parts(tiny), torch.float32)
+    assert float(back.abs().max()) <= 1e-14 + 1e-12 / largest
+
+
+def test_a_turn_is_a_rotation_by_position_times_frequency():
+    frequencies = torch.tensor([0.5, 0.25])
+    key = torch.tensor([[[[1.0, 0.0, 0.0, 2.0]]]])
+    turned = turn(key, torch.tensor([-3]), frequencies)[0, 0, 0].tolist()
+    a, b = -1.5, -0.75
+    # pairs are (0, 2) and (1, 3)
+    assert turned == pytest.approx([math.cos(a), -2 * math.sin(b), math.sin(a), 2 * math.cos(b)], abs=1e-6)
+    assert turn(key.half(), torch.tensor([0]), frequencies).dtype == torch.float16
+    back = turn(turn(key, torch.tensor([7]), frequencies), torch.tensor([-7]), frequencies)
+    torch.testing.assert_close(back, key)
+
+
+def test_a_fork_shares_nothing_and_stores_alike():
+    cache = StreamCache("fp8")
+    cache.update(states(5, 1), states(5, 2), 0)
+    fork = cache.fork()
+    before = [part.clone() for pair in cache.tensors() for part in pair]
+    fork.update(states(4, 3), states(4, 4), 0)
+    fork.keep([0, 8], torch.tensor([1.0, 0.1, 0.01, 0.001]))
+    assert (cache.length, fork.length, fork.store) == (5, 2, "fp8")
+    assert fork.layers[0].store is cache.layers[0].store
+    for old, new in zip(before, [part for pair in cache.tensors() for part in pair], strict=True):
+        assert torch.equal(old, new)

@@ -216,3 +216,29 @@ def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
             pass
         assert other.wait(10) == 0
     assert [f.name for f in root.iterdir()] == ["theirs"]
+
+
+def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world, tmp_path, monkeypatch):
+    """Every replay encodes its videos anew, at other batch sizes, on other numbers of threads, in another order."""
+    import torch
+
+    from prospect_core.data import frames
+    from prospect_core.records import predictions_digest
+    from prospect_eval.adapters import Asked, open_predictor
+
+    episodes = list(short_world.episodes("test"))
+    digests, threads = set(), torch.get_num_threads()
+    for number, (count, streams, batch, order) in enumerate(
+        [(1, 1, 64, 1), (2, 1, 64, 1), (1, 4, 7, 1), (2, 3, 16, -1)]
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{number}"))
+        monkeypatch.setattr(frames, "ENCODE_BATCH", batch)
+        torch.set_num_threads(count)
+        try:
+            predictor = open_predictor(str(checkpoint), short_world, episodes, Asked(streams=streams))
+            records = [result[0] for _, result in predictor.predict(episodes[::order])]
+        finally:
+            torch.set_num_threads(threads)
+        assert any(record.utterances for record in records)
+        digests.add(predictions_digest(records))
+    assert len(digests) == 1
