@@ -80,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--limit", type=int, help="episodes a run, to try it out")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES, help="[default: all]")
+    parser.add_argument(
+        "--shares", nargs="+", type=float, default=SHARES, help="of the peak of none [default: 1 to 1/8]"
+    )
     options = parser.parse_args(arguments)
     bench = Bench(options.runs, options.limit)
     suite = ("--suite", "workbench", "--split")
@@ -88,12 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "models" in options.parts:
         result |= models(bench, options.models, plain)
     if "strategies" in options.parts:
-        result["strategies"] = strategies(bench, "test")
+        result["strategies"] = strategies(bench, "test", options.strategies, options.shares)
     if "long" in options.parts:
-        result["strategies on test_long"] = strategies(bench, "test_long")
+        result["strategies on test_long"] = strategies(bench, "test_long", options.strategies, options.shares)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        body = {"command": "make bench-checkpoint", "environment": environment(), **result}
+        command = " ".join(["python -m benchmarks.checkpoint", *sys.argv[1:]])
+        body = {"command": command, "environment": environment(), **result}
         write_atomic(options.output, dump(body, indent=1) + "\n")
     print(json.dumps(result))
 
@@ -120,12 +125,12 @@ def models(bench: Bench, folder: Path | None, plain: Path) -> dict[str, Any]:
     return out
 
 
-def strategies(bench: Bench, split: str) -> dict[str, Any]:
+def strategies(bench: Bench, split: str, names: Sequence[str], budgets: Sequence[float]) -> dict[str, Any]:
     """Every strategy at shares of the peak of ``none``, none below what the longest task needs."""
     root = bench.runs / f"strategies-{split}"
-    shares = ",".join(map(str, SHARES))
+    shares = ",".join(map(str, budgets))
     command = [tool("prospect-eval"), "sweep", "--ckpt", SHIPPED, "--suite", "workbench", "--split", split]
-    grid = ["--strategies", ",".join(("none", *STRATEGIES)), "--budgets", shares, "--output", str(root)]
+    grid = ["--strategies", ",".join(("none", *names)), "--budgets", shares, "--output", str(root)]
     subprocess.run([*command, *grid, *bench.limited], check=True, stdout=sys.stderr)
     runs = read_json(root / "sweep.json")["runs"]
     plain = root / next(run["folder"] for run in runs if run["strategy"] == "none")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prospect_core.data.origin_formats import from_prepared
-from prospect_eval.matching import match_events, match_utterances
+from prospect_eval.matching import _near_a_reference, match_events, match_utterances
 from prospect_eval.metrics.dialogue import dialogue_scores
 
 
@@ -110,6 +110,53 @@ def test_empty_sides():
     assert match([], [(3, "a")], {}).missed == (0,)
     assert match([(3, "a")], [], {}).redundant == (0,)
     assert match([], [], {}).pairs == ()
+
+
+def test_a_table_of_cosines_is_what_a_function_gives():
+    predictions, references = [(3, "a"), (9, "b"), (12, "a")], [(4, "x"), (11, "y")]
+    cosines = {("a", "x"): 0.9, ("a", "y"): -0.7, ("b", "x"): 0.2, ("b", "y"): 0.4}
+    rows = np.array([[cosines[p, r] for _, r in references] for _, p in predictions])
+    by_function = match(predictions, references, cosines)
+    assert match_utterances(predictions, references, rows, (2, 4), 2) == by_function
+    assert by_function.pairs == ((0, 0), (2, 1))
+    # a cosine's sign does not count
+    assert by_function.similarities == pytest.approx((0.9, 0.7))
+    assert by_function.redundant == (1,)
+    # without one, any two utterances are equal
+    assert match_utterances(predictions, references, None, (2, 4), 2).similarities == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("cosines", "message"),
+    [
+        (np.ones((2, 1)), r"similarities of shape \(2, 1\) for 2 predictions and 2 references"),
+        (np.ones((1, 2)), r"similarities of shape \(1, 2\) for 2 predictions and 2 references"),
+        (np.array([[0.1, 0.2], [0.1, 0.3]]), "equal predicted texts have different similarities"),
+        (lambda left, right: np.ones((2, 2)), r"the similarity gave \(2, 2\) cosines for 1 x 2 texts"),
+    ],
+)
+def test_cosines_that_do_not_fit_are_refused(cosines, message):
+    with pytest.raises(ValueError, match=message):
+        match_utterances([(3, "a"), (5, "a")], [(4, "x"), (8, "y")], cosines, (2, 4), 2)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(0, 60), unique=True, min_size=1, max_size=8),
+    st.lists(st.integers(0, 60), unique=True, min_size=1, max_size=8),
+    st.integers(0, 4),
+    st.integers(0, 4),
+)
+def test_those_near_a_reference_are_those_in_its_block(frames, spoken, late, early):
+    """Blocks by brute force: predictions whose reaches touch belong together."""
+    found = _near_a_reference(np.array(frames), np.array(spoken), late, early)
+    at = sorted(frames)
+    blocks = [[at[0]]]
+    for before, now in itertools.pairwise(at):
+        blocks[-1].append(now) if now - before <= late + early else blocks.append([now])
+    near = {f for block in blocks for f in block if any(block[0] - late <= r <= block[-1] + early for r in spoken)}
+    assert found.dtype == bool
+    assert {f for f, is_near in zip(frames, found, strict=True) if is_near} == near
 
 
 def test_two_utterances_on_one_frame_are_refused():

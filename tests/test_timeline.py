@@ -131,6 +131,49 @@ def test_changes_to_takes_a_jump_as_start_and_complete_and_knows_what_cannot_be(
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("not_started", "in_progress", ("start",)),
+        ("not_started", "completed", ("start", "complete")),
+        ("in_progress", "completed", ("complete",)),
+        ("completed", "in_progress", ("reopen",)),
+        ("in_progress", "not_started", ()),
+        ("completed", "not_started", ()),
+    ],
+)
+def test_the_changes_between_any_two_states(old, new, changes):
+    state = DialogState(("S1", "S2"), (old, "completed"))
+    assert state.changes_to((new, "completed")) == [("S1", new, changes)]
+    assert state.changes_to((old, "completed")) == []
+    assert state.path_to((new, "completed")) == [("S1", change) for change in changes]
+    assert state.path_to((old, "completed")) == []
+    # they lead there
+    for step, change in state.path_to((new, "completed")):
+        state = state.apply(step, change, 1.0)
+    assert state["S1"] == (new if changes else old)
+
+
+def test_a_path_follows_the_steps_and_leaves_out_what_cannot_be():
+    state = DialogState(("S1", "S2", "S3"), ("not_started", "completed", "in_progress"))
+    assert state.path_to(("completed", "not_started", "completed")) == [
+        ("S1", "start"), ("S1", "complete"), ("S3", "complete"),
+    ]  # fmt: skip
+    for ask in (state.changes_to, state.path_to):
+        with pytest.raises(ValueError, match="zip"):
+            ask(("completed",))
+
+
+def test_a_reply_to_what_was_said_before_the_first_frame_or_with_it():
+    """A user turn on frame 0 is answered from frame 1 on, and only by what comes first."""
+    episode = make(Event("u", 0.0, "user", "x"), Event("v", 4.0, "user", "y"), frames=60)
+    assert episode.responsive([0, 1, 2]) == {1}
+    assert episode.responsive([10]) == {10}
+    assert episode.responsive([11, 12]) == {11}
+    assert episode.responsive([8, 9]) == {8, 9}
+    assert episode.responsive(iter([9, 8])) == {8, 9}
+
+
 def test_responsive_is_the_first_within_five_seconds_of_the_user():
     episode = make(Event("u", 2.0, "user", "x"), frames=60)
     assert episode.responsive([2, 5, 6]) == {5}

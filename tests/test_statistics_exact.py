@@ -1,0 +1,265 @@
+"""Statistics to the last digit: every formula written out once more, every edge by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from prospect_eval.metrics.base import ratio
+from prospect_eval.statistics import (
+    EXACT_VIDEOS,
+    RESAMPLES,
+    SEED,
+    _bca_levels,
+    _gradient,
+    _weights,
+    bootstrap_ci,
+    detectable_difference,
+    holm,
+    jackknife_error,
+    kendall_agreement,
+    noise_floor,
+    paired_ci,
+    sign_flip_p,
+)
+
+LEVELS = np.array([0.025, 0.975])
+
+
+def counts_of(seed, videos):
+    rng = np.random.default_rng(seed)
+    whole = rng.integers(4, 30, videos)
+    return np.stack([rng.binomial(whole, rng.beta(3, 2, videos)), whole], -1).astype(float)
+
+
+def bca_by_hand(draws, point, left_out, alphas):
+    below = sum(1.0 if d < point else 0.5 if d == point else 0.0 for d in draws) / len(draws)
+    bias = stats.norm.ppf(below)
+    mean = sum(left_out) / len(left_out)
+    cubes = sum((mean - x) ** 3 for x in left_out)
+    squares = sum((mean - x) ** 2 for x in left_out)
+    a = cubes / (6 * squares**1.5) if squares else 0.0
+    return [stats.norm.cdf(bias + (bias + z) / (1 - a * (bias + z))) for z in map(stats.norm.ppf, alphas)]
+
+
+@pytest.mark.parametrize(
+    ("draws", "point", "left_out"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.33, [0.30, 0.36, 0.31, 0.20]),
+        # draws that equal the point count half
+        ([0.1, 0.2, 0.2, 0.2, 0.5, 0.6], 0.2, [0.1, 0.1, 0.4]),
+        ([0.2, 0.2, 0.2, 0.7], 0.2, [0.1, 0.5, 0.4]),
+        # no spread among what is left out: no acceleration
+        ([0.1, 0.2, 0.3, 0.9], 0.25, [0.2, 0.2, 0.2]),
+    ],
+)
+def test_bca_levels_are_efrons_formula(draws, point, left_out):
+    found = _bca_levels(np.array(draws), point, np.array(left_out), LEVELS)
+    assert found.tolist() == pytest.approx(bca_by_hand(draws, point, left_out, LEVELS), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("draws", "point", "left_out"),
+    [
+        ([0.1, 0.2], 0.05, [0.1, 0.3]),
+        ([0.1, 0.2], 0.3, [0.1, 0.3]),
+        ([0.1, 0.2, 0.3], 0.15, [0.1, math.nan]),
+        ([0.1, 0.2, 0.3], 0.15, [0.1, math.inf]),
+    ],
+)
+def test_where_there_is_no_correction_the_levels_stay(draws, point, left_out):
+    assert _bca_levels(np.array(draws), point, np.array(left_out), LEVELS) is LEVELS
+
+
+def resampled(counts, resamples=RESAMPLES, seed=SEED):
+    """Sums of each resample, one by one."""
+    n = len(counts)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return [sum(w * row for w, row in zip(ws, counts, strict=True)) for ws in weights]
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+def test_percentile_and_bca_intervals_are_those_of_a_loop(level):
+    counts = counts_of(1, 9)
+    draws = [s[0] / s[1] for s in resampled(counts, 500, 7)]
+    alphas = [(1 - level) / 2, (1 + level) / 2]
+    plain = bootstrap_ci(counts, ratio, 500, 7, level, "percentile")
+    assert plain == pytest.approx(np.quantile(draws, alphas).tolist(), abs=1e-12)
+    total = counts.sum(0)
+    left_out = [(total - row)[0] / (total - row)[1] for row in counts]
+    shifted = bca_by_hand(draws, total[0] / total[1], left_out, alphas)
+    assert bootstrap_ci(counts, ratio, 500, 7, level, "bca") == pytest.approx(
+        np.quantile(draws, shifted).tolist(), abs=1e-9
+    )
+
+
+def test_a_studentised_interval_is_its_formula():
+    counts = counts_of(2, 12)
+    n, total = len(counts), counts.sum(0)
+    point = total[0] / total[1]
+    left_out = np.array([(total - row)[0] / (total - row)[1] for row in counts])
+    error = math.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
+    weights = np.random.default_rng(3).multinomial(n, np.full(n, 1 / n), size=400)
+    pivots = []
+    for ws in weights:
+        a, b = (ws[:, None] * counts).sum(0)
+        # of a ratio the influence of a video is known
+        influence = counts[:, 0] / b - a / b**2 * counts[:, 1]
+        first, second = (ws * influence).sum() / n, (ws * influence**2).sum() / n
+        own = math.sqrt(max(second - first**2, 0) * n**2 / (n - 1))
+        if own > 1e-3 * error:
+            pivots.append((a / b - point) / own)
+    high, low = np.quantile(pivots, LEVELS)
+    expected = (point - low * error, point - high * error)
+    assert bootstrap_ci(counts, ratio, 400, 3, method="studentised") == pytest.approx(expected, abs=1e-6)
+    assert bootstrap_ci(counts, ratio, 400, 3) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_gradient_is_that_of_a_ratio():
+    sums = np.array([[3.0, 4.0], [0.0, 5.0]])
+    expected = [[1 / 4, -3 / 16], [1 / 5, 0.0]]
+    np.testing.assert_allclose(_gradient(ratio, sums), expected, atol=1e-6)
+
+
+def test_no_interval_where_there_is_nothing_to_resample():
+    assert bootstrap_ci(np.ones((1, 2)), ratio) is None
+    assert bootstrap_ci(np.ones((0, 2)), ratio) is None
+    two = np.array([[1.0, 2.0], [2.0, 3.0]])
+    assert bootstrap_ci(two, ratio) is not None
+    # always the same: a point
+    assert bootstrap_ci(np.ones((5, 2)), ratio) == (1.0, 1.0)
+    assert bootstrap_ci(np.zeros((5, 2)), ratio) is None
+    # undefined wherever the only video that counts is left out: in (4 / 5)^5 = 0.33 of all resamples
+    assert bootstrap_ci(np.array([[1.0, 2.0]] + [[0.0, 0.0]] * 4), ratio) is None
+    # in (15 / 20)^20 = 0.003: left out
+    rare = np.array([[1.0, 2.0], [2.0, 3.0], [1.0, 4.0], [3.0, 4.0], [1.0, 3.0]] + [[0.0, 0.0]] * 15)
+    assert bootstrap_ci(rare, ratio) is not None
+
+
+def test_bounds_cut_both_ends():
+    counts = np.array([[9.0, 10.0], [10.0, 10.0], [1.0, 10.0]])
+    low, high = bootstrap_ci(counts, ratio, method="percentile")
+    assert bootstrap_ci(counts, ratio, method="percentile", bounds=(low + 0.1, high - 0.1)) == pytest.approx(
+        (low + 0.1, high - 0.1)
+    )
+    assert low < 0.2
+    assert high > 0.9
+
+
+def test_weights_are_seeded_and_each_resample_has_as_many_videos():
+    weights = _weights(7, 50, 3)
+    assert weights.shape == (50, 7)
+    assert set(weights.sum(1)) == {7.0}
+    assert not np.array_equal(weights, _weights(7, 50, 4))
+
+
+def test_the_jackknife_error_of_a_mean_is_the_textbooks():
+    values = np.array([1.0, 4.0, 2.0, 7.0])
+    left_out = (values.sum() - values) / 3
+    assert jackknife_error(left_out) == pytest.approx(values.std(ddof=1) / 2)
+
+
+def test_a_paired_interval_is_that_of_the_differences():
+    first, second = counts_of(4, 10), counts_of(5, 10)
+    both = np.hstack([first, second])
+    expected = bootstrap_ci(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]), 300, 2)
+    assert paired_ci(first, second, ratio, 300, 2) == expected
+    assert paired_ci(second, first, ratio, 300, 2) == pytest.approx((-expected[1], -expected[0]), abs=1e-9)
+    assert paired_ci(first, second, ratio) == bootstrap_ci(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]))
+
+
+def brute_p(first, second, value):
+    observed = abs(float(value(second.sum(0)) - value(first.sum(0))))
+    extreme = valid = 0
+    for flips in itertools.product([False, True], repeat=len(first)):
+        chosen = np.array(flips)[:, None]
+        a, b = np.where(chosen, second, first).sum(0), np.where(chosen, first, second).sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gap = float(value(b) - value(a))
+        if math.isfinite(gap):
+            valid += 1
+            extreme += abs(gap) >= observed - 1e-12
+    return extreme / valid
+
+
+@pytest.mark.parametrize("videos", [1, 2, 3, 6, 9])
+def test_permutation_is_exact(videos):
+    first, second = counts_of(6, videos), counts_of(7, videos)
+    assert sign_flip_p(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
+
+
+def test_flips_without_a_value_are_left_out():
+    first = np.array([[2.0, 3.0], [0.0, 0.0], [1.0, 2.0]])
+    second = np.array([[0.0, 0.0], [1.0, 3.0], [1.0, 4.0]])
+    some = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 2.0]])
+    assert sign_flip_p(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
+    # (1, 1) against (1, 2); flipped, one side has nothing
+    assert sign_flip_p(*some, ratio) == pytest.approx(brute_p(*some, ratio)) == 1.0
+    assert sign_flip_p(np.zeros((3, 2)), second, ratio) is None
+
+
+@pytest.mark.parametrize("videos", [16, EXACT_VIDEOS, EXACT_VIDEOS + 1])
+def test_permutation_of_many_videos_is_that_of_scipy_or_its_monte_carlo(videos):
+    first, second = np.ones((videos, 2)), np.ones((videos, 2))
+    rng = np.random.default_rng(1)
+    first[:, 0] = rng.random(videos)
+    second[:, 0] = first[:, 0] + rng.normal(0.1, 0.3, videos)
+    found = sign_flip_p(first, second, ratio, permutations=40_000)
+    gap = second[:, 0] - first[:, 0]
+    if videos <= EXACT_VIDEOS:
+        signs = 1 - 2 * ((np.arange(2**videos)[:, None] >> np.arange(videos)) & 1)
+        expected = (np.abs(signs @ gap) >= abs(gap.sum()) - 1e-12).mean()
+    else:
+        draw = np.random.default_rng(SEED)
+        bits = np.concatenate([draw.integers(0, 2, (size, videos)) for size in (1 << 15, 40_000 - (1 << 15))])
+        expected = ((np.abs((1 - 2 * bits) @ gap) >= abs(gap.sum()) - 1e-12).sum() + 1) / 40_001
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_shapes_that_cannot_be_paired_are_refused():
+    for call in (sign_flip_p, paired_ci, detectable_difference):
+        with pytest.raises(ValueError, match="counts of 3 and 4 videos cannot be paired"):
+            call(np.ones((3, 2)), np.ones((4, 2)), ratio)
+
+
+def test_holm_steps_down_keeps_order_and_ends_at_one():
+    assert holm([0.5, 0.4]) == [0.8, 0.8]
+    assert holm([0.9, 0.6, 0.01]) == pytest.approx([1.0, 1.0, 0.03])
+    assert holm([0.02, 0.02, 0.02]) == pytest.approx([0.06] * 3)
+    assert holm([0.3]) == [0.3]
+
+
+def test_the_detectable_difference_follows_level_and_power():
+    first, second = np.ones((20, 2)), np.ones((20, 2))
+    first[:, 0], second[:, 0] = np.random.default_rng(2).random((2, 20))
+    error = (second[:, 0] - first[:, 0]).std(ddof=1) / math.sqrt(20)
+    found = detectable_difference(first, second, ratio, alpha=0.1, power=0.9)
+    assert found == pytest.approx((1.644854 + 1.281552) * error, rel=1e-5)
+    assert detectable_difference(first, second, ratio) == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
+    assert detectable_difference(first[:1], second[:1], ratio) is None
+    assert detectable_difference(first[:2], second[:2], ratio) is not None
+    # undefined without the one video that counts
+    lonely = np.array([[1.0, 2.0], [0.0, 0.0]])
+    assert detectable_difference(lonely, lonely, ratio) is None
+
+
+def test_a_noise_floor_is_the_widest_gap():
+    assert noise_floor([0.1, 0.4, 0.2]) == pytest.approx(0.3)
+    with pytest.raises(ValueError, match=r"^a noise floor needs at least two runs of the same thing$"):
+        noise_floor([1.0])
+
+
+def test_agreement_needs_three_systems_and_an_order():
+    scores = np.array([[1, 2, 3.0, np.nan], [3, 1, 2, 5], [1, 1, 1, 1], [np.nan, 2, np.nan, 1]])
+    table = kendall_agreement(scores)
+    assert table.shape == (4, 4)
+    assert table[0, 0] == pytest.approx(1)
+    assert table[0, 1] == table[1, 0] == pytest.approx(stats.kendalltau([1, 2, 3], [3, 1, 2]).statistic)
+    assert np.isnan(table[0, 2])
+    assert np.isnan(table[0, 3])
+    assert np.isnan(table[1, 3])
+    assert math.isnan(kendall_agreement(np.array([[1.0, 2.0], [1.0, 2.0]]))[0, 1])
