@@ -72,12 +72,15 @@ window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () 
 
 const frontName = (p) => (p.budget === null ? p.strategy : `${p.strategy} ${p.budget}`);
 
+// where the names of points stand that lie close together
+const AROUND = ["top center", "bottom center", "middle right", "middle left", "top right", "bottom right"];
+
 // quality over bytes of cache; points that another one beats are grey
 function frontChart(host, found) {
   chart(host, "Quality and memory", `${found.quality} against the mean peak of the cache; grey: another run has at least its quality in at most its bytes, and is better in one of them.`, () => {
     const trace = (points, name, mark, shape) => ({
       x: points.map((p) => p.bytes / 1024), y: points.map((p) => p.quality), text: points.map(frontName), name,
-      mode: "markers+text", textposition: "top center", textfont: { size: 10 },
+      mode: "markers+text", textposition: points.map((_, k) => AROUND[k % AROUND.length]), textfont: { size: 10 },
       marker: { size: points.map((p) => (p.here ? 14 : 9)), color: mark, symbol: shape },
       error_y: { type: "data", symmetric: false, array: points.map((p) => (p.ci95 ? p.ci95[1] - p.quality : 0)), arrayminus: points.map((p) => (p.ci95 ? p.quality - p.ci95[0] : 0)), thickness: 1, color: mark },
       customdata: points.map((p) => [p.run, p.model]), hovertemplate: "%{text}<br>%{x:.1f} KiB, %{y:.3f}<extra></extra>",
