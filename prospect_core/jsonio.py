@@ -101,7 +101,7 @@ def read_shaped(path: Path, shape: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {place}: {first['msg']}; it was not written by this program, or damaged") from None
+        raise DataError(f"{path}: {place}: {first['msg']}; damaged, or not of this program") from None
 
 
 def decode(data: bytes | str, where: str) -> Any:
@@ -146,6 +146,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     try:
         _write_atomic(path, data.encode() if isinstance(data, str) else data)
     except OSError as error:
+        if error.errno is None:
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 

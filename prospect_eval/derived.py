@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from prospect_core.jsonio import read_shaped
 
@@ -19,9 +19,9 @@ class Entry(TypedDict):
     """A metric's value with its interval; further keys are free."""
 
     value: float | None
-    ci95: tuple[float, float] | None
-    signature: str
-    reason: str | None
+    ci95: NotRequired[tuple[float, float] | None]
+    signature: NotRequired[str]
+    reason: NotRequired[str | None]
 
 
 class Episodes(TypedDict):
@@ -34,11 +34,11 @@ class Episodes(TypedDict):
 class MetricsFile(TypedDict):
     """The contents of ``metrics.json``."""
 
-    schema: int
-    episodes: Episodes
-    predictions_digest: str
+    schema: NotRequired[int]
+    episodes: NotRequired[Episodes]
+    predictions_digest: NotRequired[str]
     metrics: dict[str, Entry]
-    baselines: dict[str, dict[str, Entry]]
+    baselines: NotRequired[dict[str, dict[str, Entry]]]
 
 
 class CountsFile(TypedDict):
@@ -59,8 +59,8 @@ class ConfigPart(TypedDict):
     """What makes a run the run that it is."""
 
     model: str
-    model_digest: str
-    data: str
+    model_digest: NotRequired[str]
+    data: NotRequired[str]
     data_digest: str
     split: str
     limit: int | None

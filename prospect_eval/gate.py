@@ -88,7 +88,10 @@ def read_baseline(file: Path) -> dict[str, Any]:
     """A baseline file; one that is missing, broken or of another make is a `DataError`."""
     if not file.is_file():
         raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
-    return dict(read_shaped(file, BaselineFile))
+    try:
+        return dict(read_shaped(file, BaselineFile))
+    except DataError as error:
+        raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from None
 
 
 def judge(run: Path, baseline: dict[str, Any], metrics: Sequence[Metric], rules: Rules | None = None) -> Gate:

@@ -143,21 +143,23 @@ def _infer(
 @contextmanager
 def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callable[[], None]]:
     """Timings of thousands of episodes are not written anew after each: every few seconds, and however it ends."""
-    last = 0.0
+    last, unsaved = 0.0, False
 
     def write() -> None:
         write_atomic(file, dump({"schema": 1, **timings}))
 
     def save() -> None:
-        nonlocal last
-        if time.monotonic() - last > SAVE_S:
+        nonlocal last, unsaved
+        unsaved = time.monotonic() - last <= SAVE_S
+        if not unsaved:
             write()
             last = time.monotonic()
 
     try:
         yield save
     finally:
-        write()
+        if unsaved:
+            write()
 
 
 def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
