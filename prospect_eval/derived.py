@@ -52,7 +52,7 @@ class KnobsPart(TypedDict):
 
     strategy: str
     budget: int | None
-    cache_dtype: str
+    cache_dtype: NotRequired[str]
 
 
 class ConfigPart(TypedDict):
