@@ -71,7 +71,7 @@ class RunFile(TypedDict):
     """The contents of ``run.json``."""
 
     config: ConfigPart
-    environment: dict[str, Any]
+    environment: NotRequired[dict[str, Any]]
 
 
 class Provenance(TypedDict):
