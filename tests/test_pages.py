@@ -226,6 +226,8 @@ def test_a_comparison_shows_both_timelines_moving_together(runs, opened, tmp_pat
     page_file = write_comparison(tmp_path / "compare.html", [found], TOOLS)
     with opened(page_file) as page:
         page.locator("details.change summary").first.click()
+        # drawn once the browser has told that it was opened
+        page.locator("svg.timeline").nth(1).wait_for()
         assert page.locator("svg.timeline").count() == 2
         page.get_by_role("button", name="zoom in").first.click()
         page.wait_for_timeout(100)
