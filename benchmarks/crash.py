@@ -3,7 +3,7 @@
     python -c "from benchmarks.crash import kill_runs; help(kill_runs)"
 
 A chain is one run folder with an empty cache of its own: the command is started, killed with SIGKILL after a random part of
-the time that it still needs, and started again, until one start ends by itself. Then everything in it that is derived from
+an uninterrupted run's time, and started again, until one start ends by itself. Then everything in it that is derived from
 the model must be what an uninterrupted run gave, to the byte. Before every start the files of finished episodes are noted;
 one that is gone or unreadable afterwards is lost, one whose file is another is redone.
 """
@@ -62,11 +62,16 @@ def finished(folder: Path) -> dict[str, tuple[int, int]]:
     return out
 
 
-def moment(folder: Path) -> str:
-    """What a run was doing when it was killed, as its folder tells."""
+def moment(folder: Path, began: float) -> str:
+    """What a run that ``began`` then was doing when it was killed, as the files tell that it has written."""
+
+    def written(name: str) -> bool:
+        file = folder / name
+        return file.is_file() and file.stat().st_mtime >= began
+
     if not (folder / "run.json").is_file():
         return "before the first frame"
-    if (folder / "DONE.json").is_file():
+    if written("DONE.json"):
         return "after the end"
     for name, what in (
         ("report.html", "end"),
@@ -74,9 +79,11 @@ def moment(folder: Path) -> str:
         ("metrics.json", "frames"),
         ("counts.json", "metrics"),
     ):
-        if (folder / name).is_file():
+        if written(name):
             return what
-    return "replay" if any((folder / "episodes").glob("*.json")) else "decoding"
+    if any(written(f"episodes/{file.name}") for file in (folder / "episodes").glob("*.json")):
+        return "replay, or scoring"
+    return "decoding, or reading what is there"
 
 
 def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any
             chain += 1
             folder, cache = place / f"chain{chain}", place / f"cache{chain}"
             while True:
-                before = finished(folder)
+                before, began = finished(folder), time.time()
                 process = start([*command, str(folder)], cache)
                 try:
                     # some starts are left to go through, so that chains end
@@ -109,7 +116,7 @@ def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any
                     os.killpg(process.pid, signal.SIGKILL)
                     process.communicate()
                     total["kills"] += 1
-                    moments[moment(folder)] += 1
+                    moments[moment(folder, began)] += 1
                 after = finished(folder)
                 total["lost"] += len(before.keys() - after.keys())
                 total["redone"] += sum(after[name] != mark for name, mark in before.items() if name in after)

@@ -87,7 +87,6 @@ def _rows(folder: Path, data: bytes) -> None:
     assert len(read) == sum(bool(line.strip()) for line in data.split(b"\n")), "rows were lost"
     for episode in read:
         episode.decisions(), episode.utterances(), episode.state_at(episode.end_frame)
-        assert find_problems is not None
 
 
 def _dataset(folder: Path, data: bytes) -> None:

@@ -203,7 +203,6 @@ def preview(
 ) -> None:
     """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
     episode with its events, as a filmstrip."""
-
     from prospect_core.jsonio import write_atomic
     from prospect_core.terminal import quiet_transformers
 
@@ -234,7 +233,6 @@ def preview(
 
 
 def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
-
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.filmstrip import filmstrip, find_episode, to_html, to_terminal
     from prospect_core.jsonio import write_atomic

@@ -34,6 +34,8 @@ def _finish(folder: Path, similarity: str | None, progress: Callable[[int, int],
     from prospect_eval.score import write_metrics
     from prospect_eval.tools import make_tools
 
+    # from the first file that is written anew to the last one, the folder is not whole
+    (folder / "DONE.json").unlink(missing_ok=True)
     write_metrics(folder, metrics)
     # a verdict was on what the scores were before
     (folder / VERDICT).unlink(missing_ok=True)

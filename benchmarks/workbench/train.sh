@@ -58,7 +58,8 @@ train_two() {
 }
 
 # windows supervised on every frame; thresholds are chosen at the very end
-all=(sampling=all eval.thresholds=false sampling.summary_share=0 optimiser=muon "train.seed=$seed")
+all=(sampling=all eval.thresholds=false sampling.summary_share=0 sampling.slips.late=0 sampling.slips.wrong=0 optimiser=muon
+  "train.seed=$seed")
 if [ -n "$lacks" ]; then all+=("model.lacks=[$lacks]"); fi
 undecided=(loss.speaking.weight=0 loss.update.weight=0)
 shape=(model.vision.image_size=96 model.vision.patch_size=12 model.vision.layers=5 model.max_context=2560
@@ -107,7 +108,7 @@ fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
 train_two 6-track 8 2.6 model.vision_tower=frozen data="$world" init="$from/5-both" \
-  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.15 \
-  sampling.slips.early=0.25 sampling.slips.unsaid=0.15 sampling.progress_share=0.1 loss.state.weight=4
+  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.05 sampling.slips.late=0.25 \
+  sampling.slips.wrong=0.1 sampling.slips.early=0.25 sampling.slips.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4
 
 if [ -z "${NO_THRESHOLDS:-}" ]; then env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/6-track" --data "$world"; fi
