@@ -58,10 +58,9 @@ train_two() {
 }
 
 # windows supervised on every frame; thresholds are chosen at the very end
-all=(sampling=all eval.thresholds=false sampling.summary_share=0 sampling.slips.late=0 sampling.slips.wrong=0 optimiser=muon
-  "train.seed=$seed")
+all=(sampling=all eval.thresholds=false sampling.summary_share=0 optimiser=muon "train.seed=$seed")
 if [ -n "$lacks" ]; then all+=("model.lacks=[$lacks]"); fi
-undecided=(loss.speaking.weight=0 loss.update.weight=0)
+undecided=(loss.speaking.weight=0 loss.update.weight=0 sampling.slips.late=0 sampling.slips.wrong=0)
 shape=(model.vision.image_size=96 model.vision.patch_size=12 model.vision.layers=5 model.max_context=2560
   "model.texts=[$data/talk,$data/words-said,$data/words-seen]")
 pictures=(data.picture_cache_mb=8000)
