@@ -12,6 +12,7 @@ from rich.console import Console
 
 from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, SequenceBuilder
+from prospect_core.slips import SlipShares
 from prospect_core.timeline import Event
 from prospect_core.train.dataset import Draws, DSTTrainingDataset
 from prospect_core.train.preview import preview, to_html, to_terminal
@@ -40,6 +41,19 @@ def test_tokens_and_labels_are_those_of_the_sequence(dataset):
             assert (row.picture == media[k]).all()
             assert (IGNORE if row.speaking is None else row.speaking) == sequence.speaking[k]
             assert [IGNORE if v is None else v for v in row.states] == sequence.states[k]
+
+
+def test_what_the_context_has_otherwise_than_it_should_be_is_told(world, tokenizer):
+    draws = Draws(WindowSampler(400, 400, progress_share=0, slips=SlipShares(0, 1.0, 1.0, 1.0, 0)))
+    data = DSTTrainingDataset(list(world.episodes("train"))[:1], SequenceBuilder(tokenizer, 4), pictures, draws)
+    window, _ = data.window(0)
+    told = preview(data, 0).slips
+    changed = sorted({frame for frame, _, _ in window.clip.transitions()} & window.slips.missed)
+    assert changed
+    assert f"; updates not written on {', '.join(map(str, changed))}" in told
+    assert f"; wrong ones on {', '.join(map(str, sorted(window.slips.wrong)))}" in told
+    assert f"; replies too soon: {', '.join(map(str, sorted(window.slips.early)))}" in told
+    assert "unsaid" not in told
 
 
 def printed(shown, terminal, everything=False):
