@@ -242,3 +242,30 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
         assert any(record.utterances for record in records)
         digests.add(predictions_digest(records))
     assert len(digests) == 1
+
+
+def test_what_a_killed_process_was_writing_is_swept_up(world, tmp_path):
+    episodes, out = list(world.episodes("test")), tmp_path / "run"
+    infer(out, config(), interrupting(episodes, -1), episodes)
+    (out / ".metrics.json.abc123").write_text("{")
+    (out / "episodes" / ".e.json.abc123").write_text("{")
+    whole = record_files(out)
+    infer(out, config(), interrupting(episodes, -1), episodes)
+    assert [f.name for f in out.rglob(".*")] == [LOCK]
+    assert record_files(out) == whole
+
+
+def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, monkeypatch):
+    """Killed between two of the files that are derived, it was once taken for a finished one."""
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out) == 0
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prospect_eval.report.build.write_report", killed)
+    assert evaluate("score", out) == 130
+    assert not (out / "DONE.json").exists()
+    monkeypatch.undo()
+    assert evaluate("score", out) == 0
+    assert (out / "DONE.json").is_file()
