@@ -20,7 +20,8 @@ from prospect_core.model.processing import SpecialIds
 from prospect_core.model.published import load_published
 from prospect_core.timeline import Event
 from prospect_core.train.backbone import add_lora, make_model, merge_lora, set_backbone, vision_is_frozen
-from prospect_core.train.config import Lora, compose_config
+from prospect_core.train.config import compose_config
+from prospect_core.train.options import Lora
 from tests.training import SMALL, run_cli
 
 HEADS = ("speaking_head", "update_head", "state_head")

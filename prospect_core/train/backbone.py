@@ -23,7 +23,7 @@ from prospect_core.model.published import load_published
 from prospect_core.sequence import ROLE, step_line
 from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.begin import begin
-from prospect_core.train.config import Lora, ModelOptions
+from prospect_core.train.options import Lora, ModelOptions
 
 TOKENS_PER_FRAME = 4
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -24,8 +24,9 @@ from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
 from prospect_core.terminal import progress_bar, quiet_transformers
-from prospect_core.train.config import Config, FrameOptions, SamplingOptions, compose_config
+from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
+from prospect_core.train.options import Config, FrameOptions, SamplingOptions
 from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, refuse_another, refuse_finished
 
 #: the one optimiser that is not transformers'
