@@ -341,3 +341,25 @@ def test_a_replay_whose_probabilities_are_no_numbers_stops_there_and_is_counted(
     assert evaluate(*args, "--on-error", "skip") == 0
     assert f", {sum(e.task == task for e in episodes)} failed" in capsys.readouterr().out
     assert "speaking probability is not one" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("metrics.json", lambda plain: plain["metrics"]["dst_jga"].update(value="high"), "metrics.dst_jga.value: "),
+        ("metrics.json", lambda plain: plain.pop("metrics"), "metrics: Field required"),
+        ("counts.json", lambda plain: plain["counts"].update(dst_jga=[1]), "counts.dst_jga: "),
+        ("run.json", lambda plain: plain["config"].update(knobs=None), "config.knobs: "),
+    ],
+)
+def test_a_run_folder_whose_files_were_edited_names_file_and_field(
+    short_world, tmp_path, capsys, file, damage, message
+):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2, "--output", out) == 0
+    plain = json.loads((out / file).read_text())
+    damage(plain)
+    (out / file).write_text(json.dumps(plain))
+    capsys.readouterr()
+    assert evaluate("compare", out, out) == 3
+    assert f"{out / file}: {message}" in one_line(capsys)
