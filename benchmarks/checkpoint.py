@@ -5,7 +5,7 @@
 
 Every number comes from a run folder of `prospect-eval run`, so a benchmark that was interrupted goes on where it stopped.
 ``--models`` is a folder with checkpoints called ``without-pictures``, ``without-steps``, ...: the last stage of
-`benchmarks/workbench/train.sh FOLDER pictures` each; models that are not in it are left out. The last line of output is one
+`LACKS=pictures benchmarks/workbench/train.sh FOLDER` each; models that are not in it are left out. The last line of output is one
 JSON object: metrics by model, strategies by ``NAME@BUDGET``.
 """
 

@@ -323,7 +323,8 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
 )
 @click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
 @click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
-def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None:
+@click.option("--video-fps", type=int, help="Pictures a second of the videos; 2 are read, 8 are made by default.")
+def workbench(output: Path, seed: int, level: str | None, video_fps: int | None, **counts: int) -> None:
     """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
     from prospect_core.workbench.generate import generate
 
@@ -331,7 +332,7 @@ def workbench(output: Path, seed: int, level: str | None, **counts: int) -> None
     if not splits:
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
-        dataset = generate(output, seed, splits, level, progress=advance)
+        dataset = generate(output, seed, splits, level, video_fps=video_fps, progress=advance)
     say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
 
 

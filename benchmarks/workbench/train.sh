@@ -2,9 +2,10 @@
 # Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On a GPU it takes minutes; on two
 # CPU cores ten times as long, over fewer and smaller batches.
 #   benchmarks/workbench/train.sh runs/workbench-tiny
-# TOKENS=N tokens a frame (default 4), SEED=N another start and order, LACKS=pictures|steps|state|past does without that input all along, SHORTER=X makes every
-# stage so much less long, FROM=FOLDER takes data and the stages before the last from another training (benchmarks/checkpoint.py
-# compares models that lack something so). CLIPS, VIDEOS and PRACTICE are how much data is made.
+# TOKENS=N tokens a frame (default 4), SEED=N another start and order, LACKS=pictures|steps|state|past does without that input
+# all along, SHORTER=X makes every stage so much less long, FROM=FOLDER takes data and the stages before the last from another
+# training (benchmarks/checkpoint.py compares models that lack something so). CLIPS, VIDEOS and PRACTICE are how much data is
+# made, WORKERS how many processes prepare batches on a GPU's machine.
 set -euo pipefail
 out=${1:?usage: train.sh FOLDER}
 tokens=${TOKENS:-4} lacks=${LACKS:-} seed=${SEED:-0} shorter=${SHORTER:-1} from=${FROM:-$out}
@@ -12,20 +13,20 @@ data=$from/data world=$from/data/world
 mkdir -p "$out" "$data"
 
 if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-  clips=${CLIPS:-4000} videos=${VIDEOS:-900} practice=${PRACTICE:-4000} longer=1 larger=8
-  device=(train.precision=tf32 data.workers="${WORKERS:-4}" data.windows_per_episode=8 train.save_every=100000 train.log_every=50)
+  # seeing and reading have half of the workers each
+  gpu=1 clips=${CLIPS:-5000} videos=${VIDEOS:-3000} practice=${PRACTICE:-6000} workers=${WORKERS:-8}
 else
   # one core a stage, or two processes of one thread each, which are faster than one of two
-  clips=${CLIPS:-2000} videos=${VIDEOS:-480} practice=${PRACTICE:-3000} longer=10 larger=1 device=()
+  gpu='' clips=${CLIPS:-2000} videos=${VIDEOS:-480} practice=${PRACTICE:-3000}
 fi
 export OMP_NUM_THREADS=1
 
-# two trainings that share their data wait for each other
+# two trainings that share their data wait for each other (`prospect data` has a lock of its own, .NAME.lock)
 make() {
   (
     flock 9
     [ -d "$data/$1" ] || nice prospect data "$2" --output "$data/$1" "${@:3}"
-  ) 9>"$data/.$1.lock"
+  ) 9>"$data/.$1.making"
 }
 make_what_is_read() {
   make tell-few practice --seed 3 --count $((practice / 2)) --steps 2 5 --telling & local few=$!
@@ -41,17 +42,31 @@ make_words() {
 make_what_is_seen() {
   make hand captions --seed 1 --count "$clips" --tells hand
   make steps captions --seed 2 --count "$clips"
-  make world workbench --seed 0 --train "$videos" --test 0
+  # of a video no more pictures than are read
+  make world workbench --seed 0 --train "$videos" --test 0 --video-fps 2
 }
 
-# train STAGE BATCH MINUTES CONFIG...: into a folder of that name, unless it is there
+# what is being made in the background
+wait_for() {
+  until [ -d "$data/$1" ]; do
+    kill -0 $making
+    sleep 1
+  done
+}
+
+# train STAGE BATCH MINUTES MINUTES_ON_A_GPU CONFIG...: into a folder of that name, unless it is there. On a GPU batches are eight
+# times as large
 train() {
-  local to=$out/$1 batch=$(($2 * larger)) options=("${@:4}" "${all[@]}" "${device[@]}")
-  options+=("train.minutes=$(python -c "print($3 * $longer / $shorter)")" "output=$to")
+  local to=$out/$1 batch=$2 minutes=$3 options=("${@:5}" "${all[@]}")
+  if [ $gpu ]; then
+    batch=$((batch * 8)) minutes=$4
+    options+=(train.precision=tf32 data.workers="$workers" data.windows_per_episode=64 train.save_every=100000 train.log_every=50)
+  fi
+  options+=("train.minutes=$(python -c "print($minutes / $shorter)")" "output=$to")
   [ -f "$to/model.safetensors" ] || prospect train train.batch_size=$batch "${options[@]}"
 }
 train_two() {
-  if [ $longer = 1 ]; then train "$@"; return; fi
+  if [ $gpu ]; then train "$@"; return; fi
   prospect() { torchrun --standalone --nproc-per-node 2 -m prospect_core.cli "$@"; }
   train "$1" "$(($2 / 2))" "${@:3}"
   unset -f prospect
@@ -68,22 +83,24 @@ pictures=(data.picture_cache_mb=8000)
 # see: what is where, with all of the tower's tokens; then what is done, with those that there will be. The text model of one
 # layer is thrown away afterwards: what it cannot read off a frame at once, the tower has to tell
 learn_to_see() {
+  local workers=$((workers / 2))
   see=("${undecided[@]}" "${pictures[@]}" sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0
     sampling.progress_share=0 loss.state.weight=0)
-  train 1-map 12 1.4 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
+  train 1-map 12 14 1.2 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
     sampling.min_frames=4 sampling.max_frames=4
-  while [ ! -d "$data/hand" ]; do sleep 1; done
-  train 2-hand 8 1.4 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
+  wait_for hand
+  train 2-hand 8 14 1 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
     sampling.min_frames=12 sampling.max_frames=12
 }
 
 # read: the user tells which step is in hand, states alone; then they talk, and answers come from text alone
 learn_to_read() {
+  local workers=$((workers / 2))
   read=("${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0)
-  train 3-tell 24 1.4 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
+  train 3-tell 24 14 1.2 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
     model.tokens_per_frame="$tokens" sampling.event_share=1 sampling.slips.missed=1 sampling.progress_share=0 \
     sampling.min_frames=3 sampling.max_frames=3 loss.response.weight=0
-  train 4-talk 12 1.2 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
+  train 4-talk 12 12 1 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
     sampling.slips.missed=0.2 sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2
 }
 
@@ -96,17 +113,18 @@ if [ "$from" = "$out" ]; then
   learn_to_see & seeing=$!
   learn_to_read
   wait $seeing
-  wait $making
+  wait_for steps
 
   # both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture
   # shows it, and talk goes on beside them
-  train_two 5-both 8 2.4 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
+  train_two 5-both 8 24 1.7 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
     init="$out/4-talk" model.tower="$out/2-hand" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
     sampling.blank_share=0 sampling.recent_share=0 sampling.slips.missed=0.3 sampling.progress_share=0 loss.state.weight=2
+  wait $making
 fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
-train_two 6-track 8 2.6 model.vision_tower=frozen data="$world" init="$from/5-both" \
+train_two 6-track 8 26 5 model.vision_tower=frozen data="$world" init="$from/5-both" \
   sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.05 sampling.slips.late=0.25 \
   sampling.slips.wrong=0.1 sampling.slips.early=0.25 sampling.slips.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4
 

@@ -16,19 +16,19 @@ import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
 from prospect_core.errors import DataError
-from prospect_core.sequence import IGNORE, SequenceBuilder, TokenSequence
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence
 from prospect_core.timeline import Episode
 from prospect_core.train.curriculum import Curriculum
 from prospect_core.train.samplers import Every, FrameSampler, View
-from prospect_core.train.windows import Window, WindowSampler
+from prospect_core.train.windows import Window, WindowSampler, frame_costs
 
 #: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
 Media = Callable[[Episode, int, int], np.ndarray]
 #: windows that are looked at to tell the share of positive labels
 RATE_WINDOWS = 100
-#: so many windows (of two steps at least) are sorted by length together: a batch is as long as its longest window, the
-#: rest is padding. Every worker process draws them all
-ALIKE_WINDOWS = 192
+#: the windows of so many steps are sorted by length together: a batch is as long as its longest window, the rest is padding.
+#: Every worker process sorts them all
+ALIKE_STEPS = 24
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class DSTTrainingDataset(TorchDataset):
         #: windows of one optimiser step, in all processes: those of a step are of similar length
         self.together = 1
         self._places: dict[int, list[int]] = {}
+        #: of an episode, tokens of its prompt and, on average, of a frame with what is written after it
+        self._sizes: dict[str, tuple[int, float]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
@@ -102,12 +104,12 @@ class DSTTrainingDataset(TorchDataset):
 
     def _place(self, index: int) -> int:
         """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
-        size = self.together * max(2, ALIKE_WINDOWS // self.together)
+        size = self.together * ALIKE_STEPS
         chunk, place = divmod(index, size)
         if chunk not in self._places:
             begin = index - place
             drawn = range(begin, min(len(self), begin + size))
-            alike = sorted(drawn, key=lambda k: len(self._draw(k)[0].tokens(self.builder).ids))
+            alike = sorted(drawn, key=self._tokens)
             steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
             # the step that is not full stays the last one
             last = [steps.pop()] if len(steps[-1]) < self.together else []
@@ -115,7 +117,8 @@ class DSTTrainingDataset(TorchDataset):
             self._places = {chunk: [k for step in steps + last for k in step]}
         return self._places[chunk][place]
 
-    def _draw(self, index: int) -> tuple[Window, random.Random]:
+    def _begin(self, index: int) -> tuple[random.Random, Episode, int | None]:
+        """What a draw begins with: its generator, the episode, and the longest window that the curriculum admits."""
         draws = self.draws
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         chosen, longest = self._order[index], None
@@ -124,7 +127,20 @@ class DSTTrainingDataset(TorchDataset):
             admitted = self._easiest[: draws.curriculum.admitted(len(self.episodes), progress)]
             chosen = chosen if chosen in admitted else rng.choice(admitted)
             longest = draws.curriculum.longest(draws.windows.min_frames, draws.windows.max_frames, progress)
-        return draws.windows.draw(rng, self.episodes[chosen], self.builder, draws.max_tokens, longest), rng
+        return rng, self.episodes[chosen], longest
+
+    def _draw(self, index: int) -> tuple[Window, random.Random]:
+        rng, episode, longest = self._begin(index)
+        return self.draws.windows.draw(rng, episode, self.builder, self.draws.max_tokens, longest), rng
+
+    def _tokens(self, index: int) -> float:
+        """About how many tokens a draw has, without drawing it: a draw takes a hundred times as long."""
+        rng, episode, longest = self._begin(index)
+        if episode.id not in self._sizes:
+            prompt = self.builder.prompt(episode.task, Context(episode.initial_state))
+            self._sizes[episode.id] = len(prompt.ids), sum(frame_costs(self.builder, episode)) / episode.num_frames
+        prompt_tokens, a_frame = self._sizes[episode.id]
+        return prompt_tokens + a_frame * self.draws.windows.length(rng, episode, self.builder, longest)
 
     def label_rates(self) -> dict[str, float | None]:
         """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""

@@ -5,7 +5,7 @@
 Jordan et al. 2024 (kellerjordan.github.io/posts/muon), with the step scaled to AdamW's (Liu et al. 2025, arXiv 2502.16982),
 so that one learning rate serves both. It finds what a line of the prompt has to do with an answer in less than half of
 AdamW's steps. torch.optim.Muon does the same in bfloat16, which a CPU without bfloat16 arithmetic takes twenty times as
-long for; this one is in float32, equal shapes at once.
+long for; this one is in float32, equal shapes at once, and a model of many small parameters is stepped by a few calls.
 """
 
 from __future__ import annotations
@@ -42,43 +42,54 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             given = [p for p in group["params"] if p.grad is not None]
-            for parameter in given:
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            if not given:
+                continue
+            torch._foreach_mul_(given, 1 - group["lr"] * group["weight_decay"])
             if group["orthogonal"]:
                 self._orthogonal(given, group["lr"])
             else:
-                for parameter in given:
-                    self._adam(parameter, group["lr"], *group["betas"])
+                self._adam(given, group["lr"], *group["betas"])
         return loss
 
     def _orthogonal(self, parameters: list[Tensor], rate: float) -> None:
-        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        gradients = [_gradient(p) for p in parameters]
         for parameter in parameters:
-            assert parameter.grad is not None
             assert parameter.ndim == 2, parameter.shape
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            momentum = state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-            ahead = parameter.grad.lerp(momentum, MOMENTUM)
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, ahead in zip(parameters, torch._foreach_lerp(gradients, momenta, MOMENTUM), strict=True):
             wide = parameter.shape[0] <= parameter.shape[1]
             alike[tuple(sorted(parameter.shape))].append((parameter, ahead if wide else ahead.T))
         for (_, longer), members in alike.items():
             steps = orthogonalized(torch.stack([ahead for _, ahead in members]).float())
-            for (parameter, _), step in zip(members, steps, strict=True):
-                own = step if step.shape == parameter.shape else step.T
-                parameter.add_(own.to(parameter.dtype), alpha=-rate * ADAM_RMS * longer**0.5)
+            changed = [parameter for parameter, _ in members]
+            own = [s if s.shape == p.shape else s.T for p, s in zip(changed, steps.to(changed[0].dtype), strict=True)]
+            torch._foreach_add_(changed, own, alpha=-rate * ADAM_RMS * longer**0.5)
 
-    def _adam(self, parameter: Tensor, rate: float, beta1: float, beta2: float) -> None:
-        assert parameter.grad is not None
-        state = self.state[parameter]
-        if not state:
-            state |= {"count": 0, "mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
-        state["count"] += 1
-        mean = state["mean"].lerp_(parameter.grad, 1 - beta1)
-        square = state["square"].mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-        scale = (square / (1 - beta2 ** state["count"])).sqrt_().add_(ADAM_EPS)
-        parameter.addcdiv_(mean, scale, value=-rate / (1 - beta1 ** state["count"]))
+    def _adam(self, parameters: list[Tensor], rate: float, beta1: float, beta2: float) -> None:
+        gradients = [_gradient(p) for p in parameters]
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state |= {"count": 0, "mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+            state["count"] += 1
+        states = [self.state[p] for p in parameters]
+        means, squares = [s["mean"] for s in states], [s["square"] for s in states]
+        torch._foreach_lerp_(means, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+        scales = torch._foreach_div(squares, [1 - beta2 ** s["count"] for s in states])
+        torch._foreach_sqrt_(scales)
+        torch._foreach_add_(scales, ADAM_EPS)
+        torch._foreach_addcdiv_(parameters, means, scales, [-rate / (1 - beta1 ** s["count"]) for s in states])
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 def orthogonalized(matrices_BMN: Tensor) -> Tensor:

@@ -114,6 +114,16 @@ class WindowSampler:
     progress_share: float = 0.1
     slips: SlipShares = field(default_factory=SlipShares)
 
+    def length(self, rng: random.Random, episode: Episode, builder: SequenceBuilder, longest: int | None = None) -> int:
+        """How many frames are drawn, before any are cut: what `draw` asks its generator for first."""
+        longest = self._longest(episode, builder, longest)
+        return rng.randint(min(self.min_frames, longest), longest)
+
+    def _longest(self, episode: Episode, builder: SequenceBuilder, longest: int | None) -> int:
+        if "past" in builder.lacks:
+            return 1
+        return min(self.max_frames if longest is None else longest, episode.num_frames)
+
     def draw(
         self,
         rng: random.Random,
@@ -127,10 +137,7 @@ class WindowSampler:
         No event is cut from its label: a window neither begins between a question and its reply, nor is it cut
         elsewhere than between two frames.
         """
-        longest = min(self.max_frames if longest is None else longest, episode.num_frames)
-        if "past" in builder.lacks:
-            longest = 1
-        length = rng.randint(min(self.min_frames, longest), longest)
+        length = self.length(rng, episode, builder, longest)
         latest = episode.end_frame - length
         start = rng.randint(episode.start_frame, latest)
         anchor = start + rng.randrange(length)
@@ -150,7 +157,7 @@ class WindowSampler:
             end, progress = ending(episode, anchor, end)
         start = before_question(episode, start)
         if not progress:
-            end = min(end, max(anchor + 1, start + longest))
+            end = min(end, max(anchor + 1, start + self._longest(episode, builder, longest)))
         window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens, slips)
         return replace(window, slips=slips.within(window.start, window.end))
 

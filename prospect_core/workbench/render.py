@@ -51,10 +51,10 @@ def pixels_seen(plan: Plan, scene: Scene) -> np.ndarray:
     return np.bincount(numbered(plan, scene).ravel(), minlength=256)
 
 
-def write_video(plan: Plan, path: Path) -> None:
-    """Encode the whole plan; the same plan gives the same decoded pixels (one encoder thread)."""
-    times = (float(Fraction(number, VIDEO_FPS)) for number in range(math.ceil(plan.duration * VIDEO_FPS)))
-    _encode((picture(plan, time) for time in times), path)
+def write_video(plan: Plan, path: Path, fps: int = VIDEO_FPS) -> None:
+    """Encode the whole plan, ``fps`` pictures a second; the same plan gives the same decoded pixels (one encoder thread)."""
+    times = (float(Fraction(number, fps)) for number in range(math.ceil(plan.duration * fps)))
+    _encode((picture(plan, time) for time in times), path, fps)
 
 
 def write_pictures(plan: Plan, moments: Iterable[float], path: Path, fps: int) -> None:
