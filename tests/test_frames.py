@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import threading
@@ -19,6 +20,9 @@ from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stopwatch import Stopwatch
+from prospect_core.train.backbone import set_backbone
+from prospect_core.train.config import compose_config
+from prospect_core.train.run import open_media
 from tests.conftest import small_config
 from tests.training import SMALL, run_cli
 
@@ -188,6 +192,18 @@ def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         cache.prepare(model, list(world.episodes("train")))
     assert list(cache.folder.iterdir()) == []
+
+
+def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_path, monkeypatch):
+    """On a GPU's machine one CPU core encoded three thousand videos, and the training had not begun when time was up."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config, _ = compose_config(["model.vision_tower=frozen"])
+    found = []
+    monkeypatch.setattr(FeatureCache, "prepare", lambda self, model, *_: found.append(model.device.type) or 0)
+    ours = copy.deepcopy(model)
+    set_backbone(ours, config.model)
+    open_media(config, world, ours, list(world.episodes("train")), lambda line: None, torch.device("meta"))
+    assert found == ["meta"]
 
 
 def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):

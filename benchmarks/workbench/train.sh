@@ -86,10 +86,10 @@ learn_to_see() {
   local workers=$((workers / 2))
   see=("${undecided[@]}" "${pictures[@]}" sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0
     sampling.progress_share=0 loss.state.weight=0)
-  train 1-map 12 14 1.2 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
+  train 1-map 12 14 2.5 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
     sampling.min_frames=4 sampling.max_frames=4
   wait_for hand
-  train 2-hand 8 14 1 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
+  train 2-hand 8 14 1.2 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
     sampling.min_frames=12 sampling.max_frames=12
 }
 
@@ -97,10 +97,10 @@ learn_to_see() {
 learn_to_read() {
   local workers=$((workers / 2))
   read=("${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0)
-  train 3-tell 24 14 1.2 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
+  train 3-tell 24 14 1.5 "${read[@]}" data="$data/tell-few" "data.more=[$data/tell]" "${shape[@]}" \
     model.tokens_per_frame="$tokens" sampling.event_share=1 sampling.slips.missed=1 sampling.progress_share=0 \
     sampling.min_frames=3 sampling.max_frames=3 loss.response.weight=0
-  train 4-talk 12 12 1 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
+  train 4-talk 12 12 1.5 "${read[@]}" data="$data/talk" init="$out/3-tell" sampling.event_share=0.5 \
     sampling.slips.missed=0.2 sampling.progress_share=0.2 sampling.min_frames=8 sampling.max_frames=16 loss.state.weight=2
 }
 
@@ -117,14 +117,14 @@ if [ "$from" = "$out" ]; then
 
   # both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture
   # shows it, and talk goes on beside them
-  train_two 5-both 8 24 1.7 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
+  train_two 5-both 8 24 1.5 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
     init="$out/4-talk" model.tower="$out/2-hand" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
     sampling.blank_share=0 sampling.recent_share=0 sampling.slips.missed=0.3 sampling.progress_share=0 loss.state.weight=2
   wait $making
 fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
-train_two 6-track 8 26 5 model.vision_tower=frozen data="$world" init="$from/5-both" \
+train_two 6-track 8 26 4 model.vision_tower=frozen data="$world" init="$from/5-both" \
   sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.05 sampling.slips.late=0.25 \
   sampling.slips.wrong=0.1 sampling.slips.early=0.25 sampling.slips.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4
 

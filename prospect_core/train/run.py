@@ -87,7 +87,8 @@ def train(
         arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder.of(model.config, tokenizer)
     with arguments.main_process_first(desc="features"):
-        media = Mixed([(some, open_media(config, data, model, some, tell)) for data, some in sources])
+        place = arguments.device
+        media = Mixed([(some, open_media(config, data, model, some, tell, place)) for data, some in sources])
     draws = make_draws(config, model.config.max_context)
     dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
     validation = make_validation(config, tokenizer, tell)
@@ -335,8 +336,13 @@ def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Data
     return sources
 
 
-def open_media(config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None]) -> Any:
-    """Stored features where the vision tower is frozen and they are wanted, else decoded pictures."""
+def open_media(
+    config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None], device: Any
+) -> Any:
+    """Stored features where the vision tower is frozen and they are wanted, else decoded pictures.
+
+    What is not stored yet is encoded on ``device``, where the model will be trained.
+    """
     from prospect_core.data.frames import FeatureCache, PictureCache, vision_digest
     from prospect_core.train.backbone import vision_is_frozen
 
@@ -347,9 +353,13 @@ def open_media(config: Config, data: Dataset, model: Any, episodes: Sequence[Any
             pictures.prepare(episodes)
         return pictures
     cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size)
+    # made on the CPU, it would be moved by the trainer only later
+    model.to(device)
     with progress_bar("video features") as advance:
         new = cache.prepare(model, episodes, advance)
-    tell(f"features of {len({e.video for e in episodes})} videos in {cache.folder} ({new} encoded now)")
+    tell(
+        f"features of {len({e.video for e in episodes})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
+    )
     return cache
 
 
