@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prospect_core.cli import main
@@ -19,6 +21,7 @@ from prospect_core.data.origin_formats import (
     to_prepared,
     window_for,
 )
+from prospect_core.data.video import write_frames_file
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, load
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
@@ -214,6 +217,44 @@ def test_real_rows_of_the_origin_round_trip(shared_data):
     assert to_dst_clip(episode) == json.loads(path.read_text())
     assert len(episode.transitions()) == 12
     assert set(episode.state_at(episode.end_frame - 1).states) == {"completed"}
+
+
+def test_the_real_annotations_that_reach_beyond_their_videos_are_found(shared_data, tmp_path, capsys):
+    """80 clips of Assembly101 end after the last frame that the origin had stored; it trained on them all the same."""
+    found = json.loads((shared_data / "origin" / "annotation_frame_mismatches.json").read_text())
+    (tmp_path / "rows").mkdir()
+    lines: dict[str, list[str]] = {}
+    for mismatch in found:
+        video, end = mismatch["video_uid"], mismatch["sparse_frame"]
+        sound = mismatch["arrow_frames"]
+        # beside each, one that ends with its video
+        for number, last in ((mismatch["sample_idx"], end), (10**6 + mismatch["sample_idx"], sound)):
+            row = PREPARED | {
+                "dataset": "assembly101", "video_uid": video, "clip_idx": number, "frames_file": f"frames/{video}.arrow",
+                "start_frame_idx": 0, "end_frame_idx": last,
+                "conversation": [{"role": "system", "content": "Help."}, {"role": "frames", "start": 0, "end": last}],
+            }  # fmt: skip
+            lines.setdefault(mismatch["file"], []).append(json.dumps(row))
+    for name, rows in lines.items():
+        (tmp_path / "rows" / f"{Path(name).stem}.jsonl").write_text("\n".join(rows) + "\n")
+    data = tmp_path / "data"
+    assert run_cli("data", "import", tmp_path / "rows", "--output", data) == 0
+    (data / "frames").mkdir()
+    for video, count in {(m["video_uid"], m["arrow_frames"]) for m in found}:
+        write_frames_file(data / "frames" / f"{video}.arrow", iter([np.zeros((4, 4, 3), np.uint8)] * count))
+    capsys.readouterr()
+    assert run_cli("data", "validate", data) == 3
+    told = [line for line in capsys.readouterr().out.splitlines() if "ends at frame" in line]
+    assert len(told) == len(found) == 80
+    for mismatch in found:
+        split = Path(mismatch["file"]).stem
+        end, have = mismatch["sparse_frame"], mismatch["arrow_frames"]
+        assert any(
+            f"{split}.jsonl: row " in line
+            and line.endswith(f"{mismatch['video_uid']}.arrow has {have}")
+            and f"frame {end}," in line
+            for line in told
+        ), mismatch["msg"]
 
 
 @pytest.mark.parametrize(
