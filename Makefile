@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests lint clean
 
 setup: $(READY)
 
@@ -48,6 +48,13 @@ bench-report: $(READY)
 bench-faults: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/python -m benchmarks.faults --output reports/faults.json
+
+# which lines the tests run and which changes of the code they notice; an hour; last line: one JSON object
+bench-tests: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
+	$(BIN)/coverage run -m pytest -m "not slow"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run
+	$(BIN)/python -m benchmarks.tests --output reports/tests.json
 
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Hashable
@@ -108,11 +109,17 @@ def decode(data: bytes | str, where: str) -> Any:
     """JSON text from elsewhere: what is broken, nested without end, or not finite is a `DataError` that begins with
     ``where``."""
     try:
-        return json.loads(data, parse_constant=_not_finite)
+        return json.loads(data, parse_constant=_not_finite, parse_float=_finite)
     except RecursionError:
         raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from None
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error})") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    # 1e999 is JSON, and infinity once read
+    return number if math.isfinite(number) else _not_finite(text)
 
 
 def _not_finite(name: str) -> float:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.train.losses import next_tokens
 from prospect_core.train.trainer import MODEL_INPUTS
@@ -101,3 +102,26 @@ def test_the_committed_figures_of_streams_keep_what_was_promised():
     assert figures["frames_over_budget"] == 0
     assert figures["encodes_per_video"] == 1
     assert figures["decode_vs_pyav"] >= 0.9
+
+
+def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
+    tests = load("tests")
+
+    def note(name, codes):
+        file = tmp_path / f"{name}.meta"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"exit_code_by_key": {str(k): code for k, code in enumerate(codes)}}))
+
+    with pytest.raises(DataError, match="no mutants there"):
+        tests.mutants_of(tmp_path)
+    note("prospect_core/a.py", [1, 0, 1, -24])
+    note("prospect_eval/b.py", [0, 1])
+    note("prospect_eval/untouched.py", [])
+    assert tests.mutants_of(tmp_path) == {
+        "all": {"mutants": 6, "killed": 4, "share": 0.6667},
+        "prospect_core/a.py": {"mutants": 4, "killed": 3, "share": 0.75},
+        "prospect_eval/b.py": {"mutants": 2, "killed": 1, "share": 0.5},
+    }
+    note("prospect_eval/b.py", [0, None])
+    with pytest.raises(DataError, match=r"b\.py\.meta: 1 mutants have not been tried"):
+        tests.mutants_of(tmp_path)

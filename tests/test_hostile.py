@@ -147,7 +147,8 @@ def test_json_without_end_or_measure_is_refused(tmp_path, monkeypatch):
     for text in ("[" * 100_000, '{"a":' * 100_000):
         with pytest.raises(DataError, match=r"here: not JSON that can be read .nested too deeply"):
             decode(text, "here")
-    for text in ("NaN", '{"a": Infinity}', "-Infinity", "9" * 5000, '{"a"', b"\xff"):
+    # infinity, written as a number of JSON, was a traceback where a row was written again
+    for text in ("NaN", '{"a": Infinity}', "-Infinity", "[1e999]", '{"a": -1.0e400}', "9" * 5000, '{"a"', b"\xff"):
         with pytest.raises(DataError, match="here: not JSON"):
             decode(text, "here")
     with pytest.raises(DataError, match="here: "):
