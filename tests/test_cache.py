@@ -109,6 +109,10 @@ def test_codes_and_scales_by_hand(store, largest, kind):
     assert numbers[2] == -largest
     assert numbers[0] == 0
     assert abs(numbers[3] - 0.26 / 2 * largest) <= (0.5 if store == "int8" else 2.0)
+    # smaller than one, they use all codes too
+    small = STORES[store].parts(given / 100)[0].view(kind).float().flatten().tolist()
+    assert small == pytest.approx(numbers, abs=1 if store == "int8" else 16)
+    assert small[2] == -largest
     # a token that is all but nothing keeps what it has
     tiny = torch.full((1, 1, 1, 4), 1e-14)
     back = STORES[store].states(STORES[store].parts(tiny), torch.float32)
