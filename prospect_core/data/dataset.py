@@ -19,10 +19,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, ClassVar
 
+from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError, did_you_mean
 from prospect_core.jsonio import dump, load, write_atomic
-from prospect_core.timeline import Episode, TimelineError
+from prospect_core.timeline import Episode
 
 SCHEMA = 1
 
@@ -91,22 +92,12 @@ class Dataset:
 
     def episodes(self, split: str, check: bool = True) -> Iterator[Episode]:
         """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`."""
-        file = self.split_file(split)
-        try:
-            lines = file.open("rb")
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror}") from None
-        with lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                episode = load(Episode, line, f"{file}: row {number}")
-                if check:
-                    try:
-                        episode.validate()
-                    except TimelineError as error:
-                        raise DataError(f"{file}: row {number}: {error}") from None
-                yield episode
+        return (episode for _, _, _, episode in read_rows(self.split_file(split), check))
+
+    def rows(self, split: str, workers: int = 1) -> Rows:
+        """The split's episodes, each read when it is asked for; all are checked when the file is first met, by so many
+        processes (`index.open_rows`)."""
+        return open_rows(self.split_file(split), workers)
 
     def inside(self, relative: str) -> Path:
         """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
@@ -118,7 +109,7 @@ class Dataset:
             raise DataError(f"{self.root}: path {relative!r} leaves the dataset folder")
         return self.root / relative
 
-    def frame_source(self, episode: Episode, size: int) -> FrameSource:
+    def frame_source(self, episode: Footage, size: int) -> FrameSource:
         """The episode's video; a missing or too short file is a `DataError` naming it."""
         path = self.inside(episode.video)
         source = open_frames(path, episode.fps, size)
@@ -144,8 +135,10 @@ def write_dataset(
     infos, videos = {}, set()
     for split, episodes in splits.items():
         rows = [episode.validate() for episode in episodes]
-        text = "".join(dump(row) + "\n" for row in rows)
+        lines = [dump(row) + "\n" for row in rows]
+        text = "".join(lines)
         write_atomic(root / f"{split}.jsonl", text)
+        keep_index(root / f"{split}.jsonl", rows, (len(line.encode()) for line in lines))
         infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
         videos |= {row.video for row in rows}
     with ThreadPoolExecutor() as pool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prospect_core.data.dataset import Dataset
-    from prospect_core.timeline import Episode
+    from prospect_core.data.index import Footage
 
 #: bytes of pictures that may wait for whoever asked for them
 WAITING = 2 << 30
@@ -29,7 +29,7 @@ WAITING = 2 << 30
 FEW = 16
 
 
-def at_once(episodes: Sequence[Episode], size: int) -> int:
+def at_once(episodes: Sequence[Footage], size: int) -> int:
     """How many processes are worth it for so many videos of that length; 0 for none."""
     if len(episodes) < FEW or cores() == 1:
         return 0
@@ -38,7 +38,7 @@ def at_once(episodes: Sequence[Episode], size: int) -> int:
     return min(cores(), WAITING // (2 * longest))
 
 
-def decoded(data: Dataset, episodes: Sequence[Episode], size: int) -> Iterator[np.ndarray | DataError]:
+def decoded(data: Dataset, episodes: Sequence[Footage], size: int) -> Iterator[np.ndarray | DataError]:
     """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
     processes = at_once(episodes, size)
     if not processes:
@@ -52,7 +52,7 @@ def decoded(data: Dataset, episodes: Sequence[Episode], size: int) -> Iterator[n
                 waiting.append(workers.submit(_decode, data, episode, size))
 
 
-def _decode(data: Dataset, episode: Episode, size: int) -> np.ndarray | DataError:
+def _decode(data: Dataset, episode: Footage, size: int) -> np.ndarray | DataError:
     try:
         source = data.frame_source(episode, size)
         if isinstance(source, VideoFile):

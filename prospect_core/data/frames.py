@@ -23,12 +23,12 @@ from torch import Tensor
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.decode import at_once, decoded
+from prospect_core.data.index import Footage
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
-from prospect_core.timeline import Episode
 
 ENCODE_BATCH = 64
 #: batches that may be decoded before they are asked for
@@ -49,7 +49,7 @@ class PictureCache:
         self.data, self.size, self.limit_bytes = data, size, limit_bytes
         self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
 
-    def prepare(self, episodes: Iterable[Episode]) -> None:
+    def prepare(self, episodes: Iterable[Footage]) -> None:
         """Decode as many videos as there is room for: worker processes that are forked afterwards share them, where each
         would decode its own. A video that is missing or too short is a `DataError`."""
         wanted, room = [], self.limit_bytes
@@ -63,7 +63,7 @@ class PictureCache:
                 raise pictures
             self._videos[episode.video, episode.fps] = pictures
 
-    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+    def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
         key = (episode.video, episode.fps)
         have = self._videos.get(key)
         if have is None or len(have) < end:
@@ -91,7 +91,7 @@ class FeatureCache:
     def prepare(
         self,
         model: DSTSmolVLM,
-        episodes: Iterable[Episode],
+        episodes: Iterable[Footage],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> int:
         """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
@@ -116,7 +116,7 @@ class FeatureCache:
         return len(missing)
 
     def feed(
-        self, model: DSTSmolVLM, episodes: Sequence[Episode], watch: Stopwatch | None = None
+        self, model: DSTSmolVLM, episodes: Sequence[Footage], watch: Stopwatch | None = None
     ) -> Iterator[np.ndarray | DataError]:
         """The features (F, I, D) of each episode in order, or why there are none.
 
@@ -152,13 +152,13 @@ class FeatureCache:
             if isinstance(features, np.ndarray):
                 _save_whole(path, features)
 
-    def _place(self, episode: Episode) -> Path | DataError:
+    def _place(self, episode: Footage) -> Path | DataError:
         try:
             return self.path(episode)
         except DataError as error:
             return error
 
-    def _pictures(self, missing: dict[Path, Episode]) -> Iterator[Pictures]:
+    def _pictures(self, missing: dict[Path, Footage]) -> Iterator[Pictures]:
         for path, episode in missing.items():
             try:
                 source = open_frames(self.data.inside(episode.video), episode.fps, self.size)
@@ -182,7 +182,7 @@ class FeatureCache:
             yield path, np.concatenate(parts) if batch is None else batch
             parts = []
 
-    def path(self, episode: Episode) -> Path:
+    def path(self, episode: Footage) -> Path:
         """The file of an episode's video at its rate."""
         file = self.data.inside(episode.video)
         if not file.is_file():
@@ -191,12 +191,12 @@ class FeatureCache:
         video = self.data.info.videos.get(episode.video) or sha256_file(file)
         return self.folder / f"{video[:32]}-{file.stat().st_size}-{episode.fps:g}fps.npy"
 
-    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+    def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
         """Frames ``start .. end - 1`` of the video, whose file must be there."""
         return self._cut(episode, self.path(episode), None, start, end)
 
     def _cut(
-        self, episode: Episode, path: Path, found: np.ndarray | DataError | None, start: int, end: int
+        self, episode: Footage, path: Path, found: np.ndarray | DataError | None, start: int, end: int
     ) -> np.ndarray:
         """Frames ``start .. end - 1`` of what was found, or of the file; an episode that needs more than its video has is
         a `DataError`."""
@@ -236,9 +236,9 @@ def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
 
 
-def _longest(episodes: Iterable[Episode]) -> list[Episode]:
+def _longest(episodes: Iterable[Footage]) -> list[Footage]:
     """Of each video the episode that reaches furthest."""
-    found: dict[tuple[str, float], Episode] = {}
+    found: dict[tuple[str, float], Footage] = {}
     for episode in episodes:
         best = found.setdefault((episode.video, episode.fps), episode)
         if episode.end_frame > best.end_frame:
@@ -264,7 +264,7 @@ def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarra
         yield batch
 
 
-def _missing(needed: dict[Path, Episode]) -> dict[Path, Episode]:
+def _missing(needed: dict[Path, Footage]) -> dict[Path, Footage]:
     """The files that are not there whole, and an episode of each."""
     return {path: episode for path, episode in needed.items() if not _frames_in(path)}
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
+from prospect_core.data.index import clips_of
 from prospect_core.errors import DataError
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence
 from prospect_core.timeline import Episode
@@ -59,8 +60,9 @@ class DSTTrainingDataset(TorchDataset):
         if not episodes:
             raise DataError("there is no episode to train on")
         self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
-        self.episodes = list(episodes)
-        self._easiest = Curriculum.ranked(self.episodes)
+        self.episodes = episodes
+        self._videos = [clip.video for clip in clips_of(episodes)]
+        self._easiest = [] if draws.curriculum is None else Curriculum.ranked(episodes)
         self.progress, self.span = 0.0, 0.0
         #: windows of one optimiser step, in all processes: those of a step are of similar length
         self.together = 1
@@ -80,8 +82,8 @@ class DSTTrainingDataset(TorchDataset):
             self.progress, self.span = progress, span
         rng = random.Random(f"{self.seed}/{epoch}/order")
         by_video: dict[str, list[int]] = {}
-        for k, episode in enumerate(self.episodes):
-            by_video.setdefault(episode.video, []).append(k)
+        for k, video in enumerate(self._videos):
+            by_video.setdefault(video, []).append(k)
         limit = self.draws.dialogues_per_video
         chosen = [k if limit is None else rng.sample(k, min(limit, len(k))) for k in by_video.values()]
         # shuffled here, and read in this order: an index is a moment of the training
@@ -157,7 +159,7 @@ class Mixed:
     """The pictures (or features) of episodes of several data sets, whose ids are different."""
 
     def __init__(self, parts: Sequence[tuple[Sequence[Episode], Media]]) -> None:
-        self._media = {episode.id: media for episodes, media in parts for episode in episodes}
+        self._media = {clip.id: media for episodes, media in parts for clip in clips_of(episodes)}
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
         return self._media[episode.id](episode, start, end)

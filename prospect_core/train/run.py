@@ -19,10 +19,12 @@ from typing import Any
 from prospect_core import __version__
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
+from prospect_core.data.index import Joined, Rows, clips_of
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
+from prospect_core.processes import cores
 from prospect_core.terminal import progress_bar, quiet_transformers
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
@@ -66,7 +68,8 @@ def train(
     refuse_finished(output)
     set_seed(config.train.seed)
     sources = open_sources(config, tell)
-    episodes = [episode for _, some in sources for episode in some]
+    episodes = Joined([some for _, some in sources])
+    clips = episodes.clips()
     training = {
         "version": __version__,
         "data": [data.digest for data, _ in sources],
@@ -95,7 +98,7 @@ def train(
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tell(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {learning / 1e6:.2f} M of them learn;"
-        f" {len(episodes)} episodes of {len({e.video for e in episodes})} videos; {torch.get_num_threads()} threads"
+        f" {len(clips)} episodes of {len({clip.video for clip in clips})} videos; {torch.get_num_threads()} threads"
     )
     minutes = config.train.minutes
     log = TrainingLog(
@@ -288,7 +291,7 @@ def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str])
             )
     config, _ = compose_config(overrides)
     data = Dataset.open(root)
-    episodes = list(data.episodes(split))
+    episodes = data.rows(split)
     if not episodes:
         raise DataError(f"{data.root}: split {split!r} has no episode to show")
     model, tokenizer = load_checkpoint(ckpt)
@@ -318,19 +321,19 @@ def make_sampler(options: FrameOptions) -> Any:
     return chosen if options.balance is None else samplers.ClassBalanced(chosen, options.balance)
 
 
-def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, list[Any]]]:
+def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, Rows]]:
     """The datasets to learn from, each with its episodes of the split; two episodes of one id are a `DataError`."""
     split, sources = config.data.split, []
     known: dict[str, Dataset] = {}
     for name in (config.data.path, *(config.data.more or ())):
         data = open_data(name, split, tell)
-        episodes = list(data.episodes(split))
+        episodes = data.rows(split, cores())
         if not episodes:
             raise DataError(f"{data.root}: split {split!r} has no episode to train on")
-        for episode in episodes:
-            if known.setdefault(episode.id, data) is not data:
+        for clip in episodes.clips():
+            if known.setdefault(clip.id, data) is not data:
                 raise DataError(
-                    f"data.more: {data.root} has an episode {episode.id}, as {known[episode.id].root} has; leave one out"
+                    f"data.more: {data.root} has an episode {clip.id}, as {known[clip.id].root} has; leave one out"
                 )
         sources.append((data, episodes))
     return sources
@@ -350,15 +353,16 @@ def open_media(
     if not (config.data.features and vision_is_frozen(model)):
         pictures = PictureCache(data, size, config.data.picture_cache_mb << 20)
         if config.data.workers:
-            pictures.prepare(episodes)
+            pictures.prepare(clips_of(episodes))
         return pictures
+    clips = clips_of(episodes)
     cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size)
     # made on the CPU, it would be moved by the trainer only later
     model.to(device)
     with progress_bar("video features") as advance:
-        new = cache.prepare(model, episodes, advance)
+        new = cache.prepare(model, clips, advance)
     tell(
-        f"features of {len({e.video for e in episodes})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
+        f"features of {len({clip.video for clip in clips})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
     )
     return cache
 

@@ -1,0 +1,274 @@
+"""A split's episodes without reading them: where each row lies, and what must be known of all at once.
+
+    python -c "from prospect_core.data.dataset import Dataset; rows = Dataset.open('data/workbench').rows('train'); \
+print(len(rows), rows.clip(0), rows[0].task.goal)"
+
+Rows are read and checked once, when a file is first met; what is kept of each (place in the file, id, video, rate, frames) lies
+in the user's cache folder, memory-mapped, under a name that changes with the file. A hundred thousand dialogues are open at once
+then, in the memory of a few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, chain, count, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.errors import DataError
+from prospect_core.jsonio import load
+from prospect_core.processes import pool
+from prospect_core.timeline import Episode, TimelineError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: a change of what is kept, or of what makes a row sound, must change this
+INDEX_VERSION = 1
+#: episodes that stay read, in each process: a training comes back to them
+KEPT = 4096
+#: bytes of a large file that one process checks at a time
+PART = 16 << 20
+_COLUMNS = ("begin", "size", "row", "id", "video", "fps", "start_frame", "end_frame")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What is known of an episode without reading it: frames ``start_frame .. end_frame - 1`` of a video at ``fps``."""
+
+    id: str
+    video: str
+    fps: float
+    start_frame: int
+    end_frame: int
+
+
+#: what decoding and encoding of a video must know
+Footage = Clip | Episode
+
+
+class Rows(Sequence[Episode]):
+    """Episodes of one file, or some of them; each is read when it is asked for. A process that it is sent to reads for itself."""
+
+    def __init__(self, file: Path, table: pa.Table, chosen: np.ndarray | None = None) -> None:
+        self.file, self._table = file, table
+        self._chosen = np.arange(table.num_rows) if chosen is None else chosen
+        self._begin(None)
+
+    def _begin(self, handle: int | None) -> None:
+        self._handle = handle
+        self._read = lru_cache(KEPT)(self._row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "_table": self._table, "_chosen": self._chosen}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._begin(None)
+
+    def __del__(self) -> None:
+        if self._handle is not None:
+            with suppress(OSError):
+                os.close(self._handle)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rows: ...
+
+    def __getitem__(self, index: int | slice) -> Episode | Rows:
+        if isinstance(index, slice):
+            return Rows(self.file, self._table, self._chosen[index])
+        return self._read(int(self._chosen[index]))
+
+    def __iter__(self) -> Iterator[Episode]:
+        # one after the other nothing is met twice
+        return (self._row(int(k)) for k in self._chosen)
+
+    def clip(self, index: int) -> Clip:
+        """What is known of an episode without reading it."""
+        k = int(self._chosen[index])
+        return Clip(*(self._table.column(name)[k].as_py() for name in _COLUMNS[3:]))
+
+    def clips(self) -> list[Clip]:
+        """The same of all."""
+        some = self._table.select(_COLUMNS[3:]).take(self._chosen)
+        return [Clip(*row) for row in zip(*(column.to_pylist() for column in some.columns), strict=True)]
+
+    def _row(self, k: int) -> Episode:
+        begin, size, number = (self._table.column(name)[k].as_py() for name in _COLUMNS[:3])
+        if self._handle is None:
+            self._handle = os.open(self.file, os.O_RDONLY)
+        where = f"{self.file}: row {number}"
+        episode = load(Episode, os.pread(self._handle, size, begin), where)
+        if episode.id != self._table.column("id")[k].as_py():
+            raise DataError(f"{where}: has changed since the file was opened; start again")
+        return episode
+
+
+class Joined(Sequence[Episode]):
+    """Several sequences of episodes, one after the other."""
+
+    def __init__(self, parts: Sequence[Sequence[Episode]]) -> None:
+        self.parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Episode: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Episode]: ...
+
+    def __getitem__(self, index: int | slice) -> Episode | list[Episode]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        return self.parts[part][index - int(self._ends[part]) + len(self.parts[part])]
+
+    def __iter__(self) -> Iterator[Episode]:
+        return chain.from_iterable(self.parts)
+
+    def clips(self) -> list[Footage]:
+        """What is known of all without reading them."""
+        return [clip for part in self.parts for clip in clips_of(part)]
+
+
+def clips_of(episodes: Sequence[Episode]) -> Sequence[Footage]:
+    """Id, video, rate and frames of all episodes, without reading those that lie in files."""
+    return episodes.clips() if isinstance(episodes, Rows | Joined) else episodes
+
+
+def open_rows(file: Path, workers: int = 1) -> Rows:
+    """The rows of a file, indexed when it is first met; the first bad one is a `DataError`.
+
+    ``workers`` processes check the parts of a large one. Freshly started, they begin with the program's main module: a script
+    that asks for some must do so under ``if __name__ == "__main__"``.
+    """
+    import pyarrow as pa
+
+    place = _place(file)
+    with suppress(OSError, pa.ArrowException):
+        with pa.memory_map(str(place)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        if tuple(table.column_names) == _COLUMNS:
+            return Rows(file, table)
+    table = _indexed(file, workers)
+    _store(place, table)
+    return Rows(file, table)
+
+
+def read_rows(
+    file: Path, check: bool = True, begin: int = 0, end: int | None = None
+) -> Iterator[tuple[int, int, int, Episode]]:
+    """(first byte, bytes, row number, episode) of each row, validated unless ``check`` is off; the first bad one is a
+    `DataError`. Of the rows that begin at bytes ``begin .. end - 1`` only, numbers count from the first of them."""
+    try:
+        lines = file.open("rb")
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}") from None
+    with lines:
+        lines.seek(begin)
+        for number, line in enumerate(lines, 1):
+            if end is not None and begin >= end:
+                return
+            if line.strip():
+                episode = load(Episode, line, f"{file}: row {number}")
+                try:
+                    yield begin, len(line), number, episode.validate() if check else episode
+                except TimelineError as error:
+                    raise DataError(f"{file}: row {number}: {error}") from None
+            begin += len(line)
+
+
+def keep_index(file: Path, episodes: Iterable[Episode], sizes: Iterable[int]) -> None:
+    """Store the index of a file that has just been written, of valid rows of so many bytes each."""
+    ends = [0, *accumulate(sizes)]
+    places = zip(ends, (b - a for a, b in pairwise(ends)), count(1))
+    _store(_place(file), _table(_entry(*place, episode) for place, episode in zip(places, episodes, strict=False)))
+
+
+def _place(file: Path) -> Path:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}") from None
+    # the file itself, wherever it is moved
+    key = f"{INDEX_VERSION}/{found.st_dev}/{found.st_ino}/{found.st_size}/{found.st_mtime_ns}"
+    return cache_dir() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
+
+
+def _indexed(file: Path, workers: int) -> pa.Table:
+    size = file.stat().st_size
+    if workers > 1 and size >= 2 * PART:
+        edges = [*range(0, size - PART + 1, PART), size]
+        with suppress(DataError), pool(workers) as readers:
+            parts = list(readers.map(_part, [file] * (len(edges) - 1), edges, edges[1:]))
+            before = [0, *accumulate(lines for lines, _ in parts)]
+            return _table(
+                (begin, size, number + first, *rest)
+                for first, (_, part) in zip(before, parts, strict=False)
+                for begin, size, number, *rest in part
+            )
+    # where a row is bad, this counts it right
+    return _table(_entry(*row) for row in read_rows(file))
+
+
+def _part(file: Path, begin: int, end: int) -> tuple[int, list[tuple[Any, ...]]]:
+    """Lines that begin in a part of a file, and what is kept of those that are rows."""
+    with file.open("rb") as lines:
+        if begin:
+            # the line that the byte before belongs to is the part before's
+            lines.seek(begin - 1)
+            begin += len(lines.readline()) - 1
+        lines.seek(begin)
+        total, at = 0, begin
+        while at < end and (line := lines.readline()):
+            total, at = total + 1, at + len(line)
+    return total, [_entry(*row) for row in read_rows(file, begin=begin, end=end)]
+
+
+def _entry(begin: int, size: int, number: int, episode: Episode) -> tuple[Any, ...]:
+    e = episode
+    return begin, size, number, e.id, e.video, float(e.fps), e.start_frame, e.end_frame
+
+
+def _table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
+    import pyarrow as pa
+
+    number, text = pa.int64(), pa.string()
+    kinds = (number, number, number, text, text, pa.float64(), number, number)
+    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    return pa.table([pa.array(c, kind) for c, kind in zip(columns, kinds, strict=True)], names=_COLUMNS)
+
+
+def _store(place: Path, table: pa.Table) -> None:
+    import pyarrow as pa
+
+    # where nothing can be kept, rows are read again next time
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        os.close(handle)
+        try:
+            with pa.OSFile(name, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+            os.replace(name, place)
+        finally:
+            Path(name).unlink(missing_ok=True)
