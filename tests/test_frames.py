@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -192,6 +193,20 @@ def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         cache.prepare(model, list(world.episodes("train")))
     assert list(cache.folder.iterdir()) == []
+
+
+def test_files_of_features_do_not_all_stay_open(world, model, tmp_path, monkeypatch):
+    """Each was mapped for good: with a thousand videos a process had no more files to open."""
+    monkeypatch.setattr("prospect_core.data.frames.MOST_OPEN", 2)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    episodes = list({e.video: e for split in world.splits for e in world.episodes(split)}.values())
+    cache.prepare(model, episodes)
+    before = psutil.Process().num_fds()
+    again = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    seen = [again(e, 0, 5) for e in (*episodes, *reversed(episodes))]
+    assert len(episodes) > 3
+    assert psutil.Process().num_fds() <= before + 2
+    assert all(np.array_equal(a, b) for a, b in zip(seen, reversed(seen), strict=True))
 
 
 def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_path, monkeypatch):

@@ -35,6 +35,8 @@ ENCODE_BATCH = 64
 BATCHES_AHEAD = 4
 #: a batch of a file's pictures (F, size, size, 3), or, after the last, None, or what is wrong with the video
 Pictures = tuple[Path, np.ndarray | DataError | None]
+#: files of features that stay open; a process may often have no more than 1024
+MOST_OPEN = 256
 #: a change of how frames become features must change this
 FEATURES_VERSION = 1
 
@@ -86,7 +88,7 @@ class FeatureCache:
     def __init__(self, data: Dataset, folder: Path, digest: str, size: int) -> None:
         self.data, self.size = data, size
         self.folder = folder / digest
-        self._open: dict[Path, np.ndarray] = {}
+        self._open: OrderedDict[Path, np.ndarray] = OrderedDict()
 
     def prepare(
         self,
@@ -202,14 +204,21 @@ class FeatureCache:
         a `DataError`."""
         if isinstance(found, DataError):
             raise found
-        have = self._open.get(path) if found is None else found
-        if have is None:
-            have = self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+        have = self._mapped(path) if found is None else found
         if len(have) < episode.end_frame:
             # says what is wrong with the two of them
             self.data.frame_source(episode, self.size)
             raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
         return np.array(have[start:end])
+
+    def _mapped(self, path: Path) -> np.ndarray:
+        have = self._open.get(path)
+        if have is None:
+            have = self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(path)
+        return have
 
 
 def vision_digest(model: DSTSmolVLM) -> str:
