@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.dataset import Dataset, find_problems, write_dataset
+from prospect_core.data.checks import find_problems
+from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.origin_formats import read_origin, to_dst_clip, to_prepared
 from prospect_core.data.video import open_frames, write_frames_file
 from prospect_core.jsonio import dump

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from prospect_core.data.dataset import Dataset, describe
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.stats import describe
 from prospect_core.timeline import Episode
 from prospect_core.workbench.dialogue import USER_TYPES
 from prospect_core.workbench.generate import WORLD_VERSION, make_video

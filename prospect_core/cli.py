@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 
 from prospect_core import __version__
 from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError, choose
-from prospect_core.terminal import Commands, make_console, progress_bar, say
+from prospect_core.terminal import Commands, make_console, progress_bar, progress_bars, say
 
 COUNT = click.IntRange(min=0)
 
@@ -145,10 +146,13 @@ def data() -> None:
 @click.argument("root", type=click.Path(path_type=Path))
 def validate(root: Path) -> None:
     """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
-    from prospect_core.data.dataset import Dataset, find_problems
+    from prospect_core.data.checks import find_problems
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.processes import cores
 
     dataset = Dataset.open(root)
-    problems = find_problems(dataset)
+    with progress_bars() as advance:
+        problems = find_problems(dataset, cores(), advance)
     for problem in problems:
         say(problem)
     if problems:
@@ -162,10 +166,14 @@ def stats(root: Path) -> None:
     """Counts and rates of every split."""
     from rich.table import Table
 
-    from prospect_core.data.dataset import Dataset, statistics
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.stats import statistics
+    from prospect_core.processes import cores
 
-    dataset = Dataset.open(root)
-    columns = {split: statistics(dataset, split) for split in dataset.splits}
+    dataset, columns = Dataset.open(root), {}
+    with progress_bars() as advance:
+        for split in dataset.splits:
+            columns[split] = statistics(dataset, split, cores(), partial(advance, split))
     table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
     for key in dict.fromkeys(key for values in columns.values() for key in values):
         table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))

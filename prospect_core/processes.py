@@ -11,13 +11,40 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import connection, get_context, parent_process
+from typing import TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+#: with fewer jobs than this, processes take longer to start than they save
+FEW_JOBS = 8
 
 
 def pool(workers: int | None = None) -> ProcessPoolExecutor:
     """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
     return ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=belong)
+
+
+def each(
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[R]:
+    """What ``function`` makes of each job, in order, done by so many processes; few jobs are not worth any."""
+    total = len(jobs)
+    with ExitStack() as stack:
+        if workers > 1 and total >= FEW_JOBS:
+            chunk = max(1, min(64, total // (8 * workers)))
+            results: Iterable[R] = stack.enter_context(pool(workers)).map(function, jobs, chunksize=chunk)
+        else:
+            results = map(function, jobs)
+        for done, result in enumerate(results, 1):
+            progress(done, total)
+            yield result
 
 
 def cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from prospect_core.cli import main
-from prospect_core.data.dataset import Dataset, find_problems, statistics, write_dataset
+from prospect_core.data.checks import find_problems
+from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.origin_formats import (
     from_dst_clip,
     from_prepared,
@@ -21,6 +23,7 @@ from prospect_core.data.origin_formats import (
     to_prepared,
     window_for,
 )
+from prospect_core.data.stats import describe, statistics
 from prospect_core.data.video import write_frames_file
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, load
@@ -371,6 +374,28 @@ def test_a_video_in_two_splits_is_found(tmp_path):
     (episode,) = dataset.episodes("test")
     write_dataset(tmp_path / "set", "small", "1", 2, {"train": [replace(episode, id="e2")], "test": [episode]})
     assert any("also stands in split train" in p for p in find_problems(Dataset.open(tmp_path / "set")))
+
+
+def test_several_processes_find_and_count_the_same(world, tmp_path, monkeypatch):
+    rows = [replace(e, id=f"{e.id}-{k}") for k in range(4) for split in world.splits for e in world.episodes(split)]
+    made = write_dataset(tmp_path / "set", "many", "1", 2, {"train": rows[:30], "test": rows[20:]})
+    shutil.copytree(world.root / "videos", made.root / "videos")
+    (made.root / rows[0].video).unlink()
+    text = (made.root / "test.jsonl").read_text().splitlines()
+    text[3] = text[3].replace('"fps":2.0', '"fps":"two"')
+    text[9] = text[9].replace('"kind":"user"', '"kind":"assistant"', 1)
+    (made.root / "test.jsonl").write_text("\n".join(text))
+    monkeypatch.setattr("prospect_core.data.index.PART", 5000)
+    monkeypatch.setattr("prospect_core.data.stats.PART", 4)
+    shown = []
+    alone, together = find_problems(made), find_problems(made, 2, lambda *what: shown.append(what))
+    assert together == alone
+    assert any("test.jsonl: row 4: fps: Input should be a valid number" in line for line in alone)
+    assert any("also stands in split train" in line for line in alone)
+    assert any(f"{rows[0].video}: no such file" in line for line in alone)
+    assert {what for what, _, _ in shown} == {"files", "rows of train", "rows of test", "videos"}
+    assert all(done <= total for _, done, total in shown)
+    assert statistics(made, "train", workers=2) == statistics(made, "train") == describe(rows[:30])
 
 
 def run_cli(*args):

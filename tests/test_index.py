@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
@@ -90,26 +88,33 @@ def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
         rows[1]
 
 
-def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path):
+def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(0, 3, 19))
-    size, rng = file.stat().st_size, random.Random(0)
+    size = file.stat().st_size
     whole = [index._entry(*row) for row in index.read_rows(file)]
     assert [row[2] for row in whole][:4] == [2, 3, 4, 6]
-    lines = [0, *(k + 1 for k, byte in enumerate(file.read_bytes()) if byte == 10)]
-    for _ in range(60):
-        inner = rng.sample([*lines, *(k + 1 for k in lines), *(k - 1 for k in lines), *range(size)], rng.randint(0, 6))
-        edges = sorted({0, size, *(min(max(edge, 0), size) for edge in inner)})
+    lines = [k + 1 for k, byte in enumerate(file.read_bytes()) if byte == 10]
+    for part in {1, 2, size - 1, size, size + 1, *lines, *(k - 1 for k in lines), *range(100, size, size // 30)}:
+        monkeypatch.setattr(index, "PART", part)
+        parts = index.edges(file)
+        assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
+        assert parts[-1][1] == size
+        assert {end for _, end in parts} <= set(lines)
         found, before = [], 0
-        for begin, end in pairwise(edges):
-            count, part = index._part(file, begin, end)
-            found += [(b, s, n + before, *rest) for b, s, n, *rest in part]
+        for begin, end in parts:
+            count, rows = index._part((file, begin, end))
+            found += [(b, s, n + before, *rest) for b, s, n, *rest in rows]
             before += count
-        assert found == whole, edges
+        assert found == whole
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    assert index.edges(empty) == []
+    assert len(open_rows(empty)) == 0
 
 
 def test_several_processes_index_a_large_file_and_name_the_bad_row(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(4,))
-    monkeypatch.setattr(index, "PART", file.stat().st_size // 5)
+    monkeypatch.setattr(index, "PART", file.stat().st_size // 12)
     assert list(open_rows(file, workers=2)) == episodes
     lines = file.read_text().splitlines()
     lines[15] = lines[15].replace('"fps":2', '"fps":0')

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from prospect_core.cli import main
-from prospect_core.data.dataset import Dataset, statistics
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.stats import statistics
 from prospect_core.errors import UserError
 from prospect_core.jsonio import dump
 from prospect_core.timeline import frame_ceil

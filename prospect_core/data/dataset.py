@@ -10,13 +10,11 @@ python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('d
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, median
 from typing import Any, ClassVar
 
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
@@ -148,87 +146,6 @@ def write_dataset(
     return Dataset.open(root)
 
 
-def find_problems(dataset: Dataset, progress: Callable[[str], None] = lambda _: None) -> list[str]:
-    """Everything wrong with a dataset, one line each: rows, timelines, files, digests, videos, leaking splits."""
-    out: list[str] = []
-    owner: dict[str, str] = {}
-    ids: Counter[str] = Counter()
-    lengths: dict[tuple[str, float], int | str] = {}
-    for video, digest in dataset.info.videos.items():
-        path = dataset.inside(video)
-        if not path.is_file():
-            out.append(f"{path}: no such file; put the video there or correct the rows that name it")
-        elif digest is not None and sha256_file(path) != digest:
-            out.append(f"{path}: its sha256 is not the one in dataset.json")
-        progress(video)
-    for split, info in dataset.info.splits.items():
-        file = dataset.split_file(split)
-        if not file.is_file():
-            out.append(f"{file}: no such file")
-            continue
-        if sha256_file(file) != info.sha256:
-            out.append(f"{file}: its sha256 is not the one in dataset.json")
-        for number, line in enumerate(file.read_bytes().splitlines(), 1):
-            try:
-                episode = load(Episode, line, f"{file}: row {number}")
-            except DataError as error:
-                out.append(str(error))
-                continue
-            out += [f"{file}: row {number}: {problem}" for problem in episode.problems()]
-            ids[episode.id] += 1
-            if owner.setdefault(episode.video, split) != split:
-                out.append(f"{file}: row {number}: video {episode.video} also stands in split {owner[episode.video]}")
-            if episode.video not in dataset.info.videos:
-                out.append(f"{file}: row {number}: video {episode.video} is not listed in dataset.json")
-            key = (episode.video, episode.fps)
-            if key not in lengths:
-                lengths[key] = _length(dataset, episode)
-            length = lengths[key]
-            if isinstance(length, str):
-                out.append(length)
-                lengths[key] = 10**9
-            elif length < episode.end_frame:
-                out.append(
-                    f"{file}: row {number}: {episode.id} ends at frame {episode.end_frame},"
-                    f" its video {episode.video} has {length}"
-                )
-    out += [f"{dataset.root}: episode id {i!r} appears {n} times" for i, n in ids.items() if n > 1]
-    return list(dict.fromkeys(out))
-
-
-def statistics(dataset: Dataset, split: str) -> dict[str, Any]:
-    """`describe` of one split."""
-    return describe(list(dataset.episodes(split)))
-
-
-def describe(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Counts and rates: episodes, videos, hours, turns, words, speaking share of frames, steps, transitions."""
-    if not episodes:
-        return {"episodes": 0}
-    utterances = [e.utterances() for e in episodes]
-    frames = [e.num_frames for e in episodes]
-    words = [len(u.text.split()) for us in utterances for u in us]
-    asked = [len(e.text.split()) for episode in episodes for _, e in episode.user_turns()]
-    told = [len(e.progress.split()) for episode in episodes for e in episode.events if e.progress]
-    length = {e.video: e.num_frames / e.fps for e in episodes}
-    return {
-        "episodes": len(episodes),
-        "videos": len(length),
-        "video hours": round(sum(length.values()) / 3600, 3),
-        "episode seconds (median)": round(median(e.num_frames / e.fps for e in episodes), 1),
-        "steps an episode (mean)": round(mean(len(e.task.steps) for e in episodes), 2),
-        "transitions an episode (mean)": round(mean(len(e.transitions()) for e in episodes), 2),
-        "assistant turns an episode (mean)": round(mean(len(us) for us in utterances), 2),
-        "user turns an episode (mean)": round(mean(len(e.user_turns()) for e in episodes), 2),
-        "words an assistant turn (mean)": round(mean(words), 2) if words else None,
-        "words a user turn (mean)": round(mean(asked), 2) if asked else None,
-        "words a progress summary (mean)": round(mean(told), 2) if told else None,
-        "speaking frames (%)": round(100 * sum(len(us) for us in utterances) / sum(frames), 2),
-        "responsive turns (%)": round(100 * sum(u.responsive for us in utterances for u in us) / max(1, len(words)), 1),
-        "user types": dict(sorted(Counter(e.user_type or "-" for e in episodes).items())),
-    }
-
-
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
@@ -244,10 +161,3 @@ def _sha256(file: Any) -> str:
 
 def _digest_or_none(path: Path) -> str | None:
     return sha256_file(path) if path.is_file() else None
-
-
-def _length(dataset: Dataset, episode: Episode) -> int | str:
-    try:
-        return open_frames(dataset.inside(episode.video), episode.fps, 8).num_frames
-    except DataError as error:
-        return str(error)

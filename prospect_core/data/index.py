@@ -26,7 +26,7 @@ import numpy as np
 from prospect_core.cachedir import cache_dir
 from prospect_core.errors import DataError
 from prospect_core.jsonio import load
-from prospect_core.processes import pool
+from prospect_core.processes import each
 from prospect_core.timeline import Episode, TimelineError
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Rows(Sequence[Episode]):
         self._read = lru_cache(KEPT)(self._row)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"file": self.file, "_table": self._table, "_chosen": self._chosen}
+        # no more of the table than is needed
+        return {"file": self.file, "_table": self._table.take(self._chosen), "_chosen": np.arange(len(self))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -214,34 +215,37 @@ def _place(file: Path) -> Path:
     return cache_dir() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
 
 
+def edges(file: Path) -> list[tuple[int, int]]:
+    """First byte and end of the parts of a file: whole lines, some `PART` bytes."""
+    size, cuts = file.stat().st_size, [0]
+    with file.open("rb") as lines:
+        while cuts[-1] + PART < size:
+            lines.seek(cuts[-1] + PART)
+            lines.readline()
+            cuts.append(lines.tell())
+    return list(pairwise(cuts if cuts[-1] == size else [*cuts, size]))
+
+
 def _indexed(file: Path, workers: int) -> pa.Table:
-    size = file.stat().st_size
-    if workers > 1 and size >= 2 * PART:
-        edges = [*range(0, size - PART + 1, PART), size]
-        with suppress(DataError), pool(workers) as readers:
-            parts = list(readers.map(_part, [file] * (len(edges) - 1), edges, edges[1:]))
-            before = [0, *accumulate(lines for lines, _ in parts)]
-            return _table(
-                (begin, size, number + first, *rest)
-                for first, (_, part) in zip(before, parts, strict=False)
-                for begin, size, number, *rest in part
-            )
-    # where a row is bad, this counts it right
+    with suppress(DataError):
+        out, before = [], 0
+        for lines, rows in each(_part, [(file, *part) for part in edges(file)], workers):
+            out += [(begin, size, before + number, *rest) for begin, size, number, *rest in rows]
+            before += lines
+        return _table(out)
+    # a row is bad: this counts it right
     return _table(_entry(*row) for row in read_rows(file))
 
 
-def _part(file: Path, begin: int, end: int) -> tuple[int, list[tuple[Any, ...]]]:
-    """Lines that begin in a part of a file, and what is kept of those that are rows."""
+def _part(job: tuple[Path, int, int]) -> tuple[int, list[tuple[Any, ...]]]:
+    """How many lines a part of a file has, and what is kept of those that are rows."""
+    file, begin, end = job
     with file.open("rb") as lines:
-        if begin:
-            # the line that the byte before belongs to is the part before's
-            lines.seek(begin - 1)
-            begin += len(lines.readline()) - 1
         lines.seek(begin)
-        total, at = 0, begin
-        while at < end and (line := lines.readline()):
-            total, at = total + 1, at + len(line)
-    return total, [_entry(*row) for row in read_rows(file, begin=begin, end=end)]
+        count = 0
+        while lines.tell() < end and lines.readline():
+            count += 1
+    return count, [_entry(*row) for row in read_rows(file, begin=begin, end=end)]
 
 
 def _entry(begin: int, size: int, number: int, episode: Episode) -> tuple[Any, ...]:

@@ -1,0 +1,113 @@
+"""Counts and rates of a split: episodes, videos, hours, turns, words, speaking share of frames, steps, transitions.
+
+    python -c "from prospect_core.data.dataset import Dataset; from prospect_core.data.stats import statistics; \
+print(statistics(Dataset.open('data/workbench'), 'train'))"
+
+Episodes are counted as they are read, in parts that are added up: none is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.processes import each
+from prospect_core.timeline import Episode
+
+#: episodes that one process counts at a time
+PART = 2000
+
+
+@dataclass
+class Tally:
+    """What has been counted so far; two of them add up."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    videos: dict[str, float] = field(default_factory=dict)
+    user_types: Counter[str] = field(default_factory=Counter)
+
+    def add(self, episode: Episode) -> None:
+        """One more episode."""
+        utterances, users = episode.utterances(), episode.user_turns()
+        told = [event.progress for event in episode.events if event.progress]
+        length = episode.num_frames / episode.fps
+        self.seconds.append(length)
+        self.videos[episode.video] = length
+        self.user_types[episode.user_type or "-"] += 1
+        self.counts.update(
+            frames=episode.num_frames,
+            steps=len(episode.task.steps),
+            transitions=len(episode.transitions()),
+            turns=len(utterances),
+            responsive=sum(u.responsive for u in utterances),
+            words=sum(len(u.text.split()) for u in utterances),
+            asked=len(users),
+            asked_words=sum(len(event.text.split()) for _, event in users),
+            told=len(told),
+            told_words=sum(len(text.split()) for text in told),
+        )
+
+    def merge(self, other: Tally) -> None:
+        """All that another one has counted."""
+        self.counts.update(other.counts)
+        self.seconds += other.seconds
+        self.videos |= other.videos
+        self.user_types += other.user_types
+
+    def table(self) -> dict[str, Any]:
+        """Names and values, in the order in which they are shown."""
+        episodes, n = len(self.seconds), self.counts
+        if not episodes:
+            return {"episodes": 0}
+
+        def each_of(what: str, of: str) -> float | None:
+            return round(n[what] / n[of], 2) if n[of] else None
+
+        return {
+            "episodes": episodes,
+            "videos": len(self.videos),
+            "video hours": round(sum(self.videos.values()) / 3600, 3),
+            "episode seconds (median)": round(median(self.seconds), 1),
+            "steps an episode (mean)": round(n["steps"] / episodes, 2),
+            "transitions an episode (mean)": round(n["transitions"] / episodes, 2),
+            "assistant turns an episode (mean)": round(n["turns"] / episodes, 2),
+            "user turns an episode (mean)": round(n["asked"] / episodes, 2),
+            "words an assistant turn (mean)": each_of("words", "turns"),
+            "words a user turn (mean)": each_of("asked_words", "asked"),
+            "words a progress summary (mean)": each_of("told_words", "told"),
+            "speaking frames (%)": round(100 * n["turns"] / n["frames"], 2),
+            "responsive turns (%)": round(100 * n["responsive"] / max(1, n["turns"]), 1),
+            "user types": dict(sorted(self.user_types.items())),
+        }
+
+
+def tally(episodes: Iterable[Episode]) -> Tally:
+    """Episodes counted one after the other."""
+    out = Tally()
+    for episode in episodes:
+        out.add(episode)
+    return out
+
+
+def describe(episodes: Iterable[Episode]) -> dict[str, Any]:
+    """The table of some episodes."""
+    return tally(episodes).table()
+
+
+def statistics(
+    dataset: Dataset,
+    split: str,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """The table of a split, counted by so many processes (see `index.open_rows` on what that asks of a script)."""
+    rows = dataset.rows(split, workers)
+    whole = Tally()
+    for part in each(tally, [rows[k : k + PART] for k in range(0, len(rows), PART)], workers, progress):
+        whole.merge(part)
+    return whole.table()
