@@ -18,6 +18,7 @@ from prospect_core.jsonio import dump
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(index, "WORTH_KEEPING", 0)
 
 
 @pytest.fixture
@@ -137,6 +138,13 @@ def test_without_a_cache_rows_are_read_all_the_same(episodes, tmp_path, monkeypa
         assert list(open_rows(file)) == episodes
     with pytest.raises(DataError, match="No such file"):
         open_rows(tmp_path / "none.jsonl")
+
+
+def test_of_a_small_file_nothing_is_kept(episodes, tmp_path, monkeypatch):
+    file = written(tmp_path / "set", episodes)
+    monkeypatch.setattr(index, "WORTH_KEEPING", file.stat().st_size + 1)
+    assert list(open_rows(file)) == episodes
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
 def test_joined_sequences_are_one(episodes, tmp_path):

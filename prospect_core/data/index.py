@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 INDEX_VERSION = 1
 #: episodes that stay read, in each process: a training comes back to them
 KEPT = 4096
+#: smaller files are read as quickly as what would be kept of them
+WORTH_KEEPING = 4 << 20
 #: bytes of a large file that one process checks at a time
 PART = 16 << 20
 _COLUMNS = ("begin", "size", "row", "id", "video", "fps", "start_frame", "end_frame")
@@ -171,7 +173,7 @@ def open_rows(file: Path, workers: int = 1) -> Rows:
         if tuple(table.column_names) == _COLUMNS:
             return Rows(file, table)
     table = _indexed(file, workers)
-    _store(place, table)
+    _store(file, place, table)
     return Rows(file, table)
 
 
@@ -202,7 +204,9 @@ def keep_index(file: Path, episodes: Iterable[Episode], sizes: Iterable[int]) ->
     """Store the index of a file that has just been written, of valid rows of so many bytes each."""
     ends = [0, *accumulate(sizes)]
     places = zip(ends, (b - a for a, b in pairwise(ends)), count(1))
-    _store(_place(file), _table(_entry(*place, episode) for place, episode in zip(places, episodes, strict=False)))
+    _store(
+        file, _place(file), _table(_entry(*place, episode) for place, episode in zip(places, episodes, strict=False))
+    )
 
 
 def _place(file: Path) -> Path:
@@ -262,9 +266,11 @@ def _table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     return pa.table([pa.array(c, kind) for c, kind in zip(columns, kinds, strict=True)], names=_COLUMNS)
 
 
-def _store(place: Path, table: pa.Table) -> None:
+def _store(file: Path, place: Path, table: pa.Table) -> None:
     import pyarrow as pa
 
+    if file.stat().st_size < WORTH_KEEPING:
+        return
     # where nothing can be kept, rows are read again next time
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
