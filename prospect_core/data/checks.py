@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
         parts, before = work(f"rows of {split}", _rows_of, [(file, *part) for part in edges(file)]), 0
         found[split] = []
         for lines, rows in parts:
-            found[split] += [Row(before + row.number, *_rest(row)) for row in rows]
+            found[split] += [replace(row, number=before + row.number) for row in rows]
             before += lines
     named = {(row.video, row.fps): None for rows in found.values() for row in rows if row.id}
     jobs = [(_place(dataset, video), fps) for video, fps in named]
@@ -90,10 +90,6 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
                 out.append(f"{where}: {row.id} ends at frame {row.end_frame}, its video {row.video} has {length}")
     out += [f"{dataset.root}: episode id {i!r} appears {n} times" for i, n in ids.items() if n > 1]
     return list(dict.fromkeys(out))
-
-
-def _rest(row: Row) -> tuple[Any, ...]:
-    return row.problems, row.id, row.video, row.fps, row.end_frame
 
 
 def _file_problem(job: tuple[Path, str | None]) -> str | None:
