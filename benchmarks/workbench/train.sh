@@ -10,11 +10,11 @@ set -euo pipefail
 out=${1:?usage: train.sh FOLDER}
 tokens=${TOKENS:-4} lacks=${LACKS:-} seed=${SEED:-0} shorter=${SHORTER:-1} from=${FROM:-$out}
 data=$from/data world=$from/data/world
+workers=${WORKERS:-8}
 mkdir -p "$out" "$data"
 
 if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-  # seeing and reading have half of the workers each
-  gpu=1 clips=${CLIPS:-5000} videos=${VIDEOS:-3000} practice=${PRACTICE:-6000} workers=${WORKERS:-8}
+  gpu=1 clips=${CLIPS:-5000} videos=${VIDEOS:-3000} practice=${PRACTICE:-6000}
 else
   # one core a stage, or two processes of one thread each, which are faster than one of two
   gpu='' clips=${CLIPS:-2000} videos=${VIDEOS:-480} practice=${PRACTICE:-3000}
@@ -83,6 +83,7 @@ pictures=(data.picture_cache_mb=8000)
 # see: what is where, with all of the tower's tokens; then what is done, with those that there will be. The text model of one
 # layer is thrown away afterwards: what it cannot read off a frame at once, the tower has to tell
 learn_to_see() {
+  # the other half is for reading
   local workers=$((workers / 2))
   see=("${undecided[@]}" "${pictures[@]}" sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0
     sampling.progress_share=0 loss.state.weight=0)
