@@ -100,6 +100,14 @@ def test_no_row_names_a_file_outside_of_its_dataset(short_world, tmp_path, path)
     assert "leaves the dataset folder" in str(error.value) or path.startswith(("~", "a"))
 
 
+@pytest.mark.parametrize("name", ["v" * 5000, "/".join(["v" * 200] * 40), "v" * 256])
+def test_a_name_that_no_file_system_takes_is_told_in_one_line(short_world, tmp_path, name):
+    """The system's own error came through as it was."""
+    data = Dataset(tmp_path, short_world.info)
+    with pytest.raises(DataError, match=r": 'v.* is no path \(.*File name too long"):
+        data.inside(name)
+
+
 def test_nor_does_a_split_or_a_listed_video(tmp_path):
     (tmp_path / "secret.jsonl").write_text("{}\n")
     root = tmp_path / "set"

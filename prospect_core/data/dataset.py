@@ -101,6 +101,8 @@ class Dataset:
         """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
         try:
             inside = (self.root / relative).resolve().is_relative_to(self.root.resolve())
+            # a name that no file system takes is told here
+            (self.root / relative).is_file()
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{self.root}: {relative!r} is no path ({error})") from None
         if not inside:
