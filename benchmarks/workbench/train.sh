@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On a GPU it takes minutes; on two
-# CPU cores ten times as long, over fewer and smaller batches.
+# CPU cores an hour and a half, over fewer and smaller batches.
 #   benchmarks/workbench/train.sh runs/workbench-tiny
 # TOKENS=N tokens a frame (default 4), SEED=N another start and order, LACKS=pictures|steps|state|past does without that input
 # all along, SHORTER=X makes every stage so much less long, FROM=FOLDER takes data and the stages before the last from another

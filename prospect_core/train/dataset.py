@@ -17,19 +17,19 @@ from torch.utils.data import Dataset as TorchDataset
 
 from prospect_core.data.index import clips_of
 from prospect_core.errors import DataError
-from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence, fitting
 from prospect_core.timeline import Episode
 from prospect_core.train.curriculum import Curriculum
 from prospect_core.train.samplers import Every, FrameSampler, View
-from prospect_core.train.windows import Window, WindowSampler, frame_costs
+from prospect_core.train.windows import Window, WindowSampler, frame_costs, said_before
 
 #: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
 Media = Callable[[Episode, int, int], np.ndarray]
 #: windows that are looked at to tell the share of positive labels
 RATE_WINDOWS = 100
-#: the windows of so many steps are sorted by length together: a batch is as long as its longest window, the rest is padding.
-#: Every worker process sorts them all
-ALIKE_STEPS = 24
+#: so many windows, of so many steps at least, are sorted by length together: a batch is as long as its longest window, the
+#: rest is padding. Every worker process sorts them all
+ALIKE_WINDOWS, ALIKE_STEPS = 192, 24
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class DSTTrainingDataset(TorchDataset):
         #: windows of one optimiser step, in all processes: those of a step are of similar length
         self.together = 1
         self._places: dict[int, list[int]] = {}
-        #: of an episode, tokens of its prompt and, on average, of a frame with what is written after it
-        self._sizes: dict[str, tuple[int, float]] = {}
+        #: of an episode, tokens of its prompt without states and with them, and of the frames before each with what is written
+        #: after them
+        self._sizes: dict[str, tuple[list[int], np.ndarray]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
@@ -106,7 +107,7 @@ class DSTTrainingDataset(TorchDataset):
 
     def _place(self, index: int) -> int:
         """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
-        size = self.together * ALIKE_STEPS
+        size = self.together * max(ALIKE_STEPS, ALIKE_WINDOWS // self.together)
         chunk, place = divmod(index, size)
         if chunk not in self._places:
             begin = index - place
@@ -135,14 +136,19 @@ class DSTTrainingDataset(TorchDataset):
         rng, episode, longest = self._begin(index)
         return self.draws.windows.draw(rng, episode, self.builder, self.draws.max_tokens, longest), rng
 
-    def _tokens(self, index: int) -> float:
-        """About how many tokens a draw has, without drawing it: a draw takes a hundred times as long."""
+    def _tokens(self, index: int) -> int:
+        """About how many tokens a draw has, without drawing it: a draw takes many times as long."""
         rng, episode, longest = self._begin(index)
         if episode.id not in self._sizes:
-            prompt = self.builder.prompt(episode.task, Context(episode.initial_state))
-            self._sizes[episode.id] = len(prompt.ids), sum(frame_costs(self.builder, episode)) / episode.num_frames
-        prompt_tokens, a_frame = self._sizes[episode.id]
-        return prompt_tokens + a_frame * self.draws.windows.length(rng, episode, self.builder, longest)
+            prompts = [self.builder.prompt(episode.task, Context(state)) for state in (None, episode.initial_state)]
+            costs = np.cumsum([0, *frame_costs(self.builder, episode)], dtype=np.int32)
+            self._sizes[episode.id] = [len(prompt.ids) for prompt in prompts], costs
+        prompt_tokens, before = self._sizes[episode.id]
+        start, end, _, opening = self.draws.windows.place(rng, episode, self.builder, longest)
+        said = said_before(episode, start) if opening.recent else ()
+        recent = sum(len(self.builder.text(text)) for _, text in fitting(self.builder, said, opening.recent))
+        frames = int(before[end - episode.start_frame] - before[start - episode.start_frame])
+        return prompt_tokens[opening.states] + recent + frames
 
     def label_rates(self) -> dict[str, float | None]:
         """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""

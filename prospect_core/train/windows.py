@@ -114,10 +114,26 @@ class WindowSampler:
     progress_share: float = 0.1
     slips: SlipShares = field(default_factory=SlipShares)
 
-    def length(self, rng: random.Random, episode: Episode, builder: SequenceBuilder, longest: int | None = None) -> int:
-        """How many frames are drawn, before any are cut: what `draw` asks its generator for first."""
+    def place(
+        self, rng: random.Random, episode: Episode, builder: SequenceBuilder, longest: int | None = None
+    ) -> tuple[int, int, int, Opening]:
+        """What `draw` begins with, before anything is cut: first frame, end, the frame in between that must stay, and how it
+        opens."""
         longest = self._longest(episode, builder, longest)
-        return rng.randint(min(self.min_frames, longest), longest)
+        length = rng.randint(min(self.min_frames, longest), longest)
+        latest = episode.end_frame - length
+        start = rng.randint(episode.start_frame, latest)
+        anchor = start + rng.randrange(length)
+        decided = [d.frame for d in episode.decisions() if d.event.kind != "user"]
+        if decided and rng.random() < self.event_share:
+            anchor = rng.choice(decided)
+            start = min(max(anchor - rng.randrange(length), episode.start_frame), latest)
+        kind = rng.random()
+        summary = kind < self.summary_share
+        blank = kind < self.summary_share / 2 or self.summary_share <= kind < self.summary_share + self.blank_share
+        blank |= "state" in builder.lacks
+        recent = self.recent_utterances if rng.random() < self.recent_share else 0
+        return start, start + length, anchor, Opening(not blank, summary, recent)
 
     def _longest(self, episode: Episode, builder: SequenceBuilder, longest: int | None) -> int:
         if "past" in builder.lacks:
@@ -137,22 +153,9 @@ class WindowSampler:
         No event is cut from its label: a window neither begins between a question and its reply, nor is it cut
         elsewhere than between two frames.
         """
-        length = self.length(rng, episode, builder, longest)
-        latest = episode.end_frame - length
-        start = rng.randint(episode.start_frame, latest)
-        anchor = start + rng.randrange(length)
-        decided = [d.frame for d in episode.decisions() if d.event.kind != "user"]
-        if decided and rng.random() < self.event_share:
-            anchor = rng.choice(decided)
-            start = min(max(anchor - rng.randrange(length), episode.start_frame), latest)
-        kind = rng.random()
-        summary = kind < self.summary_share
-        blank = kind < self.summary_share / 2 or self.summary_share <= kind < self.summary_share + self.blank_share
-        blank |= "state" in builder.lacks
-        recent = self.recent_utterances if rng.random() < self.recent_share else 0
-        opening = Opening(not blank, summary, recent)
+        start, end, anchor, opening = self.place(rng, episode, builder, longest)
         slips = self.slips.draw(rng, episode)
-        end, progress = start + length, ""
+        progress = ""
         if rng.random() < self.progress_share:
             end, progress = ending(episode, anchor, end)
         start = before_question(episode, start)
