@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -64,3 +65,12 @@ def _end_with_parent() -> None:
         connection.wait([parent.sentinel])
         # nothing is left that would want its results
         os._exit(1)
+
+
+def thrifty(threads: int) -> None:
+    """Have this process compute on so many threads: as many as it has cores each would slow all of them down. Best called
+    before anything heavy is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.data.index import Rows, clips_of, some_of
 from prospect_core.errors import DataError, UserError
 from prospect_core.interrupt import patient
 from prospect_core.jsonio import dump, flat, load, write_atomic
@@ -60,6 +61,20 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What came of an episode: its record as JSON (None where a worker has written it already) and its timing."""
+
+    id: str
+    status: str
+    timing: EpisodeTiming
+    body: str | None
+
+
+#: replays the episodes at these places of the run's selection, in the order in which they end
+Replay = Callable[[Sequence[int]], Iterator[Kept]]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How many episodes were predicted now, found from before, and failed."""
 
@@ -68,12 +83,13 @@ class Outcome:
     failed: int
 
 
-def select(data: Dataset, split: str, limit: int | None) -> list[Episode]:
-    """The split's episodes, at most ``limit``, videos together; none is an error."""
-    episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))[:limit]
-    if not episodes:
+def select(data: Dataset, split: str, limit: int | None) -> Rows:
+    """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error."""
+    rows = data.rows(split)
+    clips = rows.clips()
+    if not clips:
         raise DataError(f"{data.root}: split {split!r} has no episode to run")
-    return episodes
+    return rows.some(sorted(range(len(clips)), key=lambda k: (clips[k].video, clips[k].id))[:limit])
 
 
 def record_path(folder: Path, episode_id: str) -> Path:
@@ -91,51 +107,68 @@ def infer(
     episodes: Sequence[Episode],
     on_error: str = "fail",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    replay: Replay | None = None,
 ) -> Outcome:
     """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends.
 
-    Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
+    ``replay`` does it elsewhere (`prospect_eval.apart`); by default the predictor does it here. Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
     """
     with held(folder), patient("the episodes under way"):
         open_folder(folder, config)
-        return _infer(folder, config, predictor, episodes, on_error, progress)
+        return _infer(folder, replay or replay_here(config, predictor, episodes, on_error), episodes, progress)
 
 
-def _infer(
-    folder: Path,
+def replay_here(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:
+    """By a predictor in this process."""
+
+    def replay(places: Sequence[int]) -> Iterator[Kept]:
+        for episode, result in predictor.predict(some_of(episodes, places)):
+            yield kept(config, predictor.name, episode, result, on_error)
+
+    return replay
+
+
+def kept(
     config: RunConfig,
-    predictor: Predictor,
-    episodes: Sequence[Episode],
+    maker: str,
+    episode: Episode,
+    result: tuple[EpisodeRecord, EpisodeTiming] | DataError,
     on_error: str,
-    progress: Callable[[int, int], None],
-) -> Outcome:
+) -> Kept:
+    """What is kept of a prediction; one that failed, or that contradicts itself, is raised unless ``on_error`` is skip."""
+    if isinstance(result, DataError):
+        if on_error == "fail":
+            raise result
+        record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
+        timing = EpisodeTiming(episode.id, 0.0, {})
+    else:
+        record, timing = result
+    problems = record.problems() if record.status == "ok" else []
+    if problems:
+        raise DataError(f"{maker}: made a record that contradicts itself: {problems[0]}")
+    return Kept(episode.id, record.status, timing, dump(record))
+
+
+def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: Callable[[int, int], None]) -> Outcome:
     # what a killed process was writing
     for stray in [*folder.glob(".*.*.*"), *(folder / "episodes").glob(".*")]:
         stray.unlink(missing_ok=True)
     timings = read_timings(folder)
     seconds = timings.setdefault("episodes", {})
-    todo = [e for e in episodes if not _reusable(record_path(folder, e.id), e)]
+    found = [record_path(folder, clip.id) for clip in clips_of(episodes)]
+    todo = [place for place, path in enumerate(found) if not (path.is_file() and _reusable(path, episodes[place]))]
     if todo:
         (folder / "DONE.json").unlink(missing_ok=True)
     reused = len(episodes) - len(todo)
     failed = 0
     progress(reused, len(episodes))
     with _saved_now_and_then(folder / "timings.json", timings) as save:
-        for done, (episode, result) in enumerate(predictor.predict(todo), reused + 1):
-            if isinstance(result, DataError):
-                if on_error == "fail":
-                    raise result
-                record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
-                timing = EpisodeTiming(episode.id, 0.0, {})
-            else:
-                record, timing = result
-            problems = record.problems() if record.status == "ok" else []
-            if problems:
-                raise DataError(f"{predictor.name}: made a record that contradicts itself: {problems[0]}")
-            write_atomic(record_path(folder, episode.id), dump(record))
-            seconds[episode.id] = asdict(timing)
+        for done, one in enumerate(replay(todo) if todo else (), reused + 1):
+            if one.body is not None:
+                write_atomic(record_path(folder, one.id), one.body)
+            seconds[one.id] = asdict(one.timing)
             save()
-            failed += record.status == "failed"
+            failed += one.status == "failed"
             progress(done, len(episodes))
     return Outcome(len(todo), reused, failed)
 
@@ -207,9 +240,7 @@ def open_folder(folder: Path, config: RunConfig) -> None:
 
 
 def _reusable(path: Path, episode: Episode) -> bool:
-    """Whether a record file is there, whole and of this very episode; a broken one is done again."""
-    if not path.is_file():
-        return False
+    """Whether a record file is whole and of this very episode; a broken one is done again."""
     try:
         record = load(EpisodeRecord, path.read_bytes(), str(path))
     except DataError:

@@ -23,12 +23,13 @@ from torch import Tensor
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.decode import at_once, decoded
-from prospect_core.data.index import Footage
+from prospect_core.data.index import Footage, clips_of
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
+from prospect_core.timeline import Episode
 
 ENCODE_BATCH = 64
 #: batches that may be decoded before they are asked for
@@ -118,21 +119,22 @@ class FeatureCache:
         return len(missing)
 
     def feed(
-        self, model: DSTSmolVLM, episodes: Sequence[Footage], watch: Stopwatch | None = None
+        self, model: DSTSmolVLM, episodes: Sequence[Episode], watch: Stopwatch | None = None
     ) -> Iterator[np.ndarray | DataError]:
         """The features (F, I, D) of each episode in order, or why there are none.
 
         Videos are decoded ahead in a thread of its own, encoded once for all episodes and kept for later; where they
         cannot be kept (no room, no right), they are held in memory as long as they are needed.
         """
-        places = [self._place(episode) for episode in episodes]
+        clips = clips_of(episodes)
+        places = [self._place(clip) for clip in clips]
         last = {path: number for number, path in enumerate(places)}
-        missing = _missing({p: e for p, e in zip(places, episodes, strict=True) if isinstance(p, Path)})
+        missing = _missing({p: c for p, c in zip(places, clips, strict=True) if isinstance(p, Path)})
         watch = watch or Stopwatch()
         pictures = watch.over("decode", ahead(self._pictures(missing), BATCHES_AHEAD))
         encoded = self._encoded(model, pictures, watch)
         fresh: dict[Path, np.ndarray | DataError] = {}
-        for number, (episode, path) in enumerate(zip(episodes, places, strict=True)):
+        for number, (clip, path) in enumerate(zip(clips, places, strict=True)):
             if isinstance(path, DataError):
                 yield path
                 continue
@@ -144,7 +146,7 @@ class FeatureCache:
             if last[path] == number:
                 fresh.pop(path, None)
             try:
-                yield self._cut(episode, path, found, episode.start_frame, episode.end_frame)
+                yield self._cut(clip, path, found, clip.start_frame, clip.end_frame)
             except DataError as error:
                 yield error
 
@@ -227,6 +229,8 @@ def vision_digest(model: DSTSmolVLM) -> str:
     told = config.vision_config.to_dict().items()
     shape = {k: v for k, v in told if isinstance(v, int | float | str) and k != "transformers_version"}
     text = f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.scale_factor}/{sorted(shape.items())}"
+    if config.stem_width:
+        text += f"/stem {config.stem_width}"
     if "pictures" in config.lacks:
         text += "/black"
     digest = hashlib.sha256(text.encode())

@@ -97,6 +97,10 @@ class Rows(Sequence[Episode]):
             return Rows(self.file, self._table, self._chosen[index])
         return self._read(int(self._chosen[index]))
 
+    def some(self, indices: Sequence[int]) -> Rows:
+        """Those at ``indices``, in that order."""
+        return Rows(self.file, self._table, self._chosen[np.asarray(indices, dtype=np.int64)])
+
     def __iter__(self) -> Iterator[Episode]:
         # one after the other nothing is met twice
         return (self._row(int(k)) for k in self._chosen)
@@ -156,6 +160,11 @@ class Joined(Sequence[Episode]):
 def clips_of(episodes: Sequence[Episode]) -> Sequence[Footage]:
     """Id, video, rate and frames of all episodes, without reading those that lie in files."""
     return episodes.clips() if isinstance(episodes, Rows | Joined) else episodes
+
+
+def some_of(episodes: Sequence[Episode], indices: Sequence[int]) -> Sequence[Episode]:
+    """Those at ``indices``, without reading those that lie in files."""
+    return episodes.some(indices) if isinstance(episodes, Rows) else [episodes[index] for index in indices]
 
 
 def open_rows(file: Path, workers: int = 1) -> Rows:

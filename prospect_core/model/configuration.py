@@ -21,7 +21,9 @@ INPUTS = ("pictures", "steps", "state", "past")
 class DSTSmolVLMConfig(PreTrainedConfig):
     """SmolVLM2 with four objectives.
 
-    ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. Thresholds are probabilities in 0..1;
+    ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. ``stem_width`` is the
+    channels of the first of some small convolutions that make the patches (0: one convolution does, as in SmolVLM2).
+    Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
     is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
     training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
@@ -36,6 +38,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         vision_config: dict[str, Any] | PreTrainedConfig | None = None,
         text_config: dict[str, Any] | PreTrainedConfig | None = None,
         scale_factor: int = 2,
+        stem_width: int = 0,
         tokens_per_frame: int = 4,
         image_token_id: int = 2,
         pad_token_id: int = 0,
@@ -62,7 +65,12 @@ class DSTSmolVLMConfig(PreTrainedConfig):
             raise ValueError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
         self.text_config = _text(text_config)
+        if stem_width and self.vision_config.patch_size % 4:
+            raise ValueError(
+                f"stem_width {stem_width}: needs a patch_size that 4 divides, not {self.vision_config.patch_size}"
+            )
         self.scale_factor = scale_factor
+        self.stem_width = stem_width
         side = self.vision_config.image_size // self.vision_config.patch_size // scale_factor
         if tokens_per_frame > side * side:
             raise ValueError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")

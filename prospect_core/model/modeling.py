@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel
 from transformers.cache_utils import Cache
+from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
 from transformers.utils import ModelOutput
 
@@ -61,6 +62,26 @@ class StateHead(nn.Module):
         return self.out(functional.gelu(frame_sum + marker_sum + frame_gate * marker_gate))
 
 
+class ConvStem(nn.Sequential):
+    """Patches (N, D, H / P, W / P) by a few small convolutions in place of one as large as the patch.
+
+    A tower that learns from nothing tells shapes sooner so (Xiao et al., "Early Convolutions Help Transformers See Better",
+    NeurIPS 2021); SmolVLM2's own weights have none. ``width`` is the channels of the first.
+    """
+
+    def __init__(self, width: int, config: SmolVLMVisionConfig) -> None:
+        rest = int(config.patch_size) // 4  # type: ignore[arg-type]
+        super().__init__(
+            nn.Conv2d(config.num_channels, width, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(2 * width, config.hidden_size, rest, stride=rest),
+        )
+
+
 class DSTSmolVLM(PreTrainedModel):
     """SmolVLM2 backbone with the speaking, update and state heads; see the module's docstring."""
 
@@ -75,6 +96,8 @@ class DSTSmolVLM(PreTrainedModel):
     def __init__(self, config: DSTSmolVLMConfig) -> None:
         super().__init__(config)
         self.model = SmolVLMModel(config)  # type: ignore[arg-type]
+        if config.stem_width:
+            self.model.vision_model.embeddings.patch_embedding = ConvStem(config.stem_width, config.vision_config)
         hidden, vocab = config.text_config.hidden_size, config.text_config.vocab_size
         # tied: the embedding table itself is used, so that there is no second tensor to keep in step
         self.lm_head = None if config.tie_word_embeddings else nn.Linear(hidden, vocab, bias=False)

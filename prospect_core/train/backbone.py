@@ -66,7 +66,8 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
         raise UserError(
             f"model.tower: its frames are {wanted} wide, the text model's words {width}; they must be alike"
         )
-    config |= {"vision_config": other.vision_config.to_dict(), "scale_factor": other.scale_factor}
+    config |= {"vision_config": other.vision_config.to_dict()}
+    config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width}
     joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
     joined.set_attn_implementation(model.config._attn_implementation)
     seen = ("model.vision_model.", "model.connector.")
@@ -120,6 +121,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
                 "eos_token_id": ids.eos,
             },
             scale_factor=vision.scale_factor,
+            stem_width=vision.stem_width,
             tokens_per_frame=_tokens_per_frame(options),
             image_token_id=ids.image,
             pad_token_id=ids.pad,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prospect_core.model.modeling import DSTSmolVLM
 
@@ -24,6 +24,9 @@ FREE_LAYERS = 2
 @torch.no_grad()
 def begin(model: DSTSmolVLM, local_heads: int) -> None:
     """Change a model with random weights in place."""
+    for layer in model.model.vision_model.embeddings.patch_embedding.children():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     _quieten(model.model.connector.modality_projection.proj.weight)
     if local_heads:
         _look_near(model, local_heads)

@@ -20,6 +20,7 @@ from prospect_core.errors import DataError
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence, fitting
 from prospect_core.timeline import Episode
 from prospect_core.train.curriculum import Curriculum
+from prospect_core.train.places import placed
 from prospect_core.train.samplers import Every, FrameSampler, View
 from prospect_core.train.windows import Window, WindowSampler, frame_costs, said_before
 
@@ -46,6 +47,8 @@ class Draws:
     dialogues_per_video: int | None = None
     windows_per_episode: int = 1
     curriculum: Curriculum | None = None
+    #: captions are told by image slots (`prospect_core.train.places`)
+    places: bool = False
 
 
 class DSTTrainingDataset(TorchDataset):
@@ -98,6 +101,8 @@ class DSTTrainingDataset(TorchDataset):
     def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
         window, rng = self.window(index)
         media = self.media(window.episode, window.start, window.end)
+        if self.draws.places:
+            return placed(self.builder, window.clip, rng), media
         supervised = self.draws.frames(rng, View(window.clip, media))
         return window.tokens(self.builder, supervised), media
 

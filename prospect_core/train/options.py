@@ -34,6 +34,7 @@ class VisionShape:
     image_size: Count
     patch_size: Count
     scale_factor: Count
+    stem_width: Annotated[int, Ge(0)]
     hidden_size: Count
     intermediate_size: Count
     layers: Count
@@ -163,6 +164,7 @@ class SamplingOptions:
     recent_share: Share
     recent_utterances: Annotated[int, Ge(0)]
     progress_share: Share
+    places: bool
     slips: SlipOptions
     frames: FrameOptions
     curriculum: CurriculumOptions | None

@@ -274,6 +274,7 @@ def make_draws(config: Config, max_context: int) -> Any:
         dialogues_per_video=config.data.dialogues_per_video,
         windows_per_episode=config.data.windows_per_episode,
         curriculum=None if options.curriculum is None else Curriculum(**asdict(options.curriculum)),
+        places=options.places,
     )
 
 

@@ -40,9 +40,6 @@ Tells = Literal["steps", "hand", "map"]
 MAP_SIDE, MAP_CLUTTER = 4, 8
 #: pixels of an item that must show in a place of the map
 MAP_PIXELS = 100
-#: what maps tell, and how often: colours are learnt at once
-MapTells = Literal["kinds", "colors", "kinds in hand", "colors in hand"]
-MAPS: dict[MapTells, float] = {"kinds": 0.35, "colors": 0.1, "kinds in hand": 0.4, "colors in hand": 0.15}
 #: of the pictures, so many show the second before or after something has happened; of the others without a hand, so
 #: many are drawn again
 NEAR_SHARE, HAND_SHARE = 0.5, 0.7
@@ -99,8 +96,7 @@ def captioned(
     else:
         task = Task(world.goal, ())
         if tells == "map":
-            told = rng.choices(list(MAPS), list(MAPS.values()), k=len(moments))
-            words = [map_caption(plan, time, tells) for time, tells in zip(moments, told, strict=True)]
+            words = [map_caption(plan, time) for time in moments]
         else:
             words = [deed(plan, sight(plan, time)) for time in moments]
         events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
@@ -140,30 +136,28 @@ def deed(plan: Plan, now: Sight) -> str:
     return f"{words} at the {at}" if at else words
 
 
-def map_caption(plan: Plan, time: float, tells: MapTells) -> str:
-    """What shows at each place of the picture, row by row: the thing's kind (or colour), the tool, ``hand``, or ``-``.
+def map_caption(plan: Plan, time: float) -> str:
+    """What shows at each place of the picture, row by row: ``cone red hold, -, hand, knife, ...``.
 
-    With ``in hand`` only the hand counts, what it holds, and the thing that a held tool is on. One word a place: what a
-    word is about then lies always as many tokens before it, which a model finds at once.
+    Of a place the item in hand (what the hand holds, or what a held tool is on) is told, with ``hold``; or else the hand,
+    or else the item that shows most. Things are told by kind and colour, tools by name.
     """
     looks, now = plan.assignment.looks, sight(plan, time)
-    things = {item_number(plan, k): look.kind if "kinds" in tells else look.color for k, look in enumerate(looks)}
-    tools = {item_number(plan, tool): tool for tool in TOOLS.values()}
-    if "in hand" in tells:
-        in_hand = {item_number(plan, item) for item in (now.held, now.touched) if item is not None}
-        things, tools = ({n: word for n, word in words.items() if n in in_hand} for words in (things, tools))
+    words = {item_number(plan, k): f"{look.kind} {look.color}" for k, look in enumerate(looks)}
+    words |= {item_number(plan, tool): tool for tool in TOOLS.values()}
+    held = [item for item in (now.held, now.touched) if item is not None]
+    in_hand = {item_number(plan, item) for item in held}
+    # a tool lies over its thing, and the hand over what it holds, most of it
+    ranks = ({item_number(plan, item) for item in held if isinstance(item, int)}, in_hand, {HAND_ID}, words)
     side = VIEW // MAP_SIDE
     places = numbered(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
     out = []
     for pixels in places.reshape(MAP_SIDE**2, side**2):
         count = np.bincount(pixels, minlength=256)
-        # the hand lies over what it holds, most of it, and in it a tool over its thing
-        ranks = (things, tools, {HAND_ID: "hand"}) if "in hand" in tells else (things | tools, {HAND_ID: "hand"})
-        shown = (max(words, key=count.__getitem__, default=0) for words in ranks)
-        out.append(
-            next((words[n] for words, n in zip(ranks, shown, strict=True) if words and count[n] >= MAP_PIXELS), "-")
-        )
-    return " ".join([f"{tells}:", *out])
+        most = (max(rank, key=count.__getitem__, default=0) for rank in ranks)
+        shown = next((number for number in most if number and count[number] >= MAP_PIXELS), 0)
+        out.append(f"{words[shown]} hold" if shown in in_hand else words.get(shown) or ("hand" if shown else "-"))
+    return ", ".join(out)
 
 
 def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:

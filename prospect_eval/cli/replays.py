@@ -6,15 +6,19 @@ prospect-eval run --ckpt workbench-tiny --suite workbench
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
+from prospect_core.crew import Hands, Share
+from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import progress_bar, say
+from prospect_core.terminal import progress_bar, progress_bars, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 
@@ -46,6 +50,7 @@ from prospect_eval.cli.scores import score_and_report
     show_default=True,
     help="Episodes replayed at once; changes no number.",
 )
+@crew_options
 @click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
 @endpoint_options
 @click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
@@ -70,9 +75,11 @@ def run(
     key_variable: str,
     teacher_forced: bool,
     latency: int | None,
+    hands: Hands | None,
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
     from prospect_eval.adapters import Asked, open_predictor
+    from prospect_eval.apart import replay_apart
     from prospect_eval.latency import read_latency, store_latency
     from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
@@ -95,7 +102,9 @@ def run(
         timeout,
         key_variable,
     )
-    predictor = open_predictor(ckpt, dataset, episodes, asked)
+    # where workers replay, this process only asks who it is
+    here = asked if hands is None or teacher_forced or latency else replace(asked, device="cpu")
+    predictor = open_predictor(ckpt, dataset, episodes, here)
     for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
         if wanted:
             require_own_model(predictor, option)
@@ -107,20 +116,32 @@ def run(
     folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
     begin = time.monotonic()
     with held(folder):
-        with progress_bar("replay") as advance:
-            outcome = infer(folder, config, predictor, episodes, on_error, advance)
-        say(
-            f"{outcome.new} episodes replayed in {time.monotonic() - begin:.0f} s, {outcome.reused} reused,"
-            f" {outcome.failed} failed"
-        )
+        shares: dict[int, Share] = {}
+        with progress_bars() as advance:
+
+            def report(now: dict[int, Share]) -> None:
+                shares.update(now)
+                for number, share in now.items():
+                    advance(f"worker {number} on {share.host}", share.jobs, None)
+
+            replay = (
+                None
+                if hands is None
+                else replay_apart(config, dataset.root, asked, on_error, folder, episodes, hands, report)
+            )
+            outcome = infer(folder, config, predictor, episodes, on_error, partial(advance, "replay"), replay)
+        seconds = time.monotonic() - begin
+        say(f"{outcome.new} episodes replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed")
+        for number, share in shares.items():
+            say(f"  worker {number} on {share.host}: {share.jobs} episodes, {60 * share.jobs / seconds:.1f} a minute")
         if teacher_forced or latency:
             good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
             if teacher_forced:
-                with progress_bar("teacher-forced") as advance:
-                    forced_pass(folder, predictor, good, advance)
+                with progress_bar("teacher-forced") as forced:
+                    forced_pass(folder, predictor, good, forced)
             if latency:
-                with progress_bar("plain pass") as advance:
-                    latency_pass(folder, predictor, good, latency, advance)
+                with progress_bar("plain pass") as plain:
+                    latency_pass(folder, predictor, good, latency, plain)
         if not read_latency(folder):
             store_latency(folder, [])
         score_and_report(folder)

@@ -11,6 +11,7 @@ import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError
 from prospect_core.terminal import make_console, progress_bar, say
+from prospect_core.timeline import Episode
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
     print_changes,
@@ -44,10 +45,11 @@ def score(
     from prospect_eval.predictions import store_predictions
     from prospect_eval.run import select
 
-    source, digest, episodes = "", "", []
+    source, digest = "", ""
+    episodes: list[Episode] = []
     if data or suite:
         source, dataset = open_source(data, suite, split)
-        digest, episodes = dataset.digest, select(dataset, split, None)
+        digest, episodes = dataset.digest, list(select(dataset, split, None))
     folder = output or Path("runs") / f"scored-{predictions.stem}"
     store_predictions(predictions, folder, episodes, source, digest, split)
     score_and_report(folder, similarity)

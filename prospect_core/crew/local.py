@@ -1,0 +1,100 @@
+"""Workers that are processes of this machine.
+
+python -c "from prospect_core.crew.local import LocalCrew; help(LocalCrew)"
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import connection, get_context
+from typing import Any
+
+from prospect_core.crew import Craft, Event, Hands, Lost, Made, Ready, Through
+from prospect_core.processes import belong, cores, thrifty
+
+
+class LocalCrew:
+    """Freshly started processes, each behind a pipe."""
+
+    def __init__(self, craft: Craft, hands: Hands) -> None:
+        self._craft, self._hands = craft, hands
+        self._context = get_context("spawn")
+        self._workers: dict[connection.Connection, tuple[int, Any]] = {}
+        self._ends: dict[int, connection.Connection] = {}
+        self._hired = 0
+
+    def hire(self) -> int:
+        here, there = self._context.Pipe()
+        number, self._hired = self._hired, self._hired + 1
+        threads = max(1, cores() // self._hands.workers)
+        place = number % self._hands.workers
+        process = self._context.Process(
+            target=_serve, args=(there, self._craft, threads, _cards(place, self._hands.gpus)), daemon=True
+        )
+        process.start()
+        there.close()
+        self._workers[here], self._ends[number] = (number, process), here
+        return number
+
+    def give(self, worker: int, pack: Sequence[Any]) -> None:
+        # one that is gone is told of by `next`
+        with suppress(OSError):
+            self._ends[worker].send(pack)
+
+    def next(self) -> tuple[int, Event]:
+        end = connection.wait(list(self._workers))[0]
+        assert isinstance(end, connection.Connection)
+        number, process = self._workers[end]
+        try:
+            event = end.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            process.join()
+            self._forget(number)
+            code = process.exitcode
+            return number, Lost(f"a process ended by signal {-code}" if code and code < 0 else f"exit status {code}")
+        if isinstance(event, Exception):
+            raise event
+        return number, event
+
+    def close(self) -> None:
+        for number, process in list(self._workers.values()):
+            process.kill()
+            process.join()
+            self._forget(number)
+
+    def _forget(self, worker: int) -> None:
+        end = self._ends.pop(worker)
+        del self._workers[end]
+        end.close()
+
+
+def _cards(place: int, gpus: float) -> str | None:
+    """The GPUs of the worker at a place, of those that this process sees; None: as they are."""
+    if not gpus:
+        return None
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    first, number = int(place * gpus), max(1, int(gpus))
+    names = seen.split(",") if seen else [str(k) for k in range(first + number)]
+    return ",".join(names[first : first + number])
+
+
+def _serve(end: connection.Connection, craft: Craft, threads: int, cards: str | None) -> None:
+    belong()
+    if cards is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = cards
+    thrifty(threads)
+    try:
+        serve = craft()
+        end.send(Ready(socket.gethostname(), os.getpid()))
+        while True:
+            for number, value in serve(end.recv()):
+                end.send(Made(number, value))
+            end.send(Through())
+    except EOFError:
+        return
+    except Exception as error:
+        end.send(error)

@@ -1,0 +1,41 @@
+"""Command line options for work that several workers share: the same for every command that has them.
+
+prospect-eval run --help
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from prospect_core.crew import BACKENDS, Hands
+
+
+def crew_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--workers, --backend, --address, --gpus-per-worker; the command is called with ``hands`` (None: it does all itself)."""
+
+    def with_hands(*args: Any, workers: int, backend: Any, address: str | None, gpus: float, **kwargs: Any) -> Any:
+        hands = Hands(workers, backend, gpus, address).check()
+        alone = (hands.workers, hands.backend, hands.gpus) == (1, "process", 0)
+        return command(*args, hands=None if alone else hands, **kwargs)
+
+    with_hands.__name__, with_hands.__doc__ = command.__name__, command.__doc__
+    with_hands.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in reversed(
+        (
+            click.option("--workers", type=click.IntRange(1, 4096), default=1, help="Processes that share the work.", show_default=True),
+            click.option(
+                "--backend", type=click.Choice(BACKENDS), default="process", show_default=True,
+                help="Where workers are: processes of this machine, or actors of a Ray cluster.",
+            ),
+            click.option("--address", help="Of a Ray cluster [default: RAY_ADDRESS, or one made for the while]."),
+            click.option(
+                "--gpus-per-worker", "gpus", type=click.FloatRange(min=0), default=0, show_default=True,
+                help="As 1, or 0.5 for two workers on each.",
+            ),
+        )
+    ):  # fmt: skip
+        with_hands = option(with_hands)
+    return with_hands

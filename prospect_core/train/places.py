@@ -1,0 +1,64 @@
+"""Captions that tell what is at each place of a picture, learnt by the image slots themselves.
+
+    prospect data captions --output data/map --tells map
+    prospect train data=data/map sampling=all sampling.places=true model.tokens_per_frame=16 loss.speaking.weight=0
+
+A caption has as many parts as a frame has slots, with commas between, each of a few words: ``cone red hold, -, hand, ...``. The
+token that follows a slot, as the LM head sees it, is one of the words of its place, drawn anew in each epoch: the tower is told
+about each place directly, where a sentence after the picture has to reach it through attention that is still to be learnt.
+"""
+
+from __future__ import annotations
+
+import random
+
+from prospect_core.errors import DataError
+from prospect_core.sequence import IGNORE, Context, SequenceBuilder, TokenSequence
+from prospect_core.timeline import Episode
+
+
+def placed(builder: SequenceBuilder, clip: Episode, rng: random.Random) -> TokenSequence:
+    """A clip's prompt and frames, the slots of each captioned frame labelled; nothing else is learnt, no reply is shown.
+
+    A caption of another number of parts, or with a word that is not one token, is a `DataError`.
+    """
+    prompt = builder.prompt(clip.task, Context())
+    ids = list(prompt.ids)
+    labels = [IGNORE] * len(ids)
+    captions = {utterance.frame: utterance.text for utterance in clip.utterances()}
+    frames = list(range(clip.start_frame, clip.end_frame))
+    last = []
+    for frame in frames:
+        ids += builder.frame()
+        labels += (
+            _words(builder, clip, captions[frame], rng) if frame in captions else [IGNORE] * builder.tokens_per_frame
+        )
+        last.append(len(ids) - 1)
+    # a label stands where the token would stand: one after its slot
+    return TokenSequence(
+        [*ids, builder.special.eos],
+        list(prompt.markers),
+        [IGNORE, *labels],
+        frames,
+        last,
+        [IGNORE] * len(frames),
+        [IGNORE] * len(frames),
+        [[IGNORE] * len(prompt.markers)] * len(frames),
+    )
+
+
+def _words(builder: SequenceBuilder, clip: Episode, text: str, rng: random.Random) -> list[int]:
+    parts = text.split(", ")
+    if len(parts) != builder.tokens_per_frame:
+        raise DataError(
+            f"{clip.id}: {text!r} tells of {len(parts)} places, a frame has {builder.tokens_per_frame} tokens; use"
+            " `prospect data captions --tells map` and model.tokens_per_frame=16, or leave out sampling.places"
+        )
+    out = []
+    for part in parts:
+        word = rng.choice(part.split())
+        tokens = builder.text(f" {word}")
+        if len(tokens) != 1:
+            raise DataError(f"{clip.id}: {word!r} is not one token of the tokenizer; train one on these captions")
+        out += tokens
+    return out
