@@ -74,32 +74,38 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
 
 
 def test_a_map_tells_what_is_where(monkeypatch):
-    """Four by four places; a thing of 100 pixels counts, whatever the hand covers, and the hand where there is nothing."""
+    """Four by four places; a thing of 100 pixels counts, and of what is there the hand before what lies below it."""
     plan = make_video(0, "train", 0)[1]
-    first, second = plan.assignment.looks[:2]
+    first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
     numbers[0:9, 0:11] = item_number(plan, 0)  # 99 pixels
     numbers[0:10, 40:50] = item_number(plan, 0)
     numbers[0:40, 80:120] = HAND_ID
     numbers[30:40, 80:90] = item_number(plan, 1)
+    numbers[0:40, 120:160] = item_number(plan, 1)
     numbers[40:80, 0:40] = item_number(plan, "cloth")
     numbers[40:60, 0:30] = item_number(plan, 0)
     numbers[150:160, 150:160] = HAND_ID
     monkeypatch.setattr(captions, "numbered", lambda plan, scene: numbers)
-    for tells, one, two in (("kinds", first.kind, second.kind), ("colors", first.color, second.color)):
-        words = f"- {one} {two} - cloth - - - - - - - - - - hand"
-        assert captions.map_caption(plan, 5.0, tells) == f"{tells}: {words}"
+    monkeypatch.setattr(captions, "sight", lambda plan, time: NOTHING)
+    expected = ["-", first, "hand", second, "cloth", *["-"] * 10, "hand"]
+    assert captions.map_caption(plan, 5.0) == ", ".join(expected)
 
 
-def test_a_map_of_what_is_in_hand_tells_nothing_else(monkeypatch):
-    """The thing that a tool is on comes before the tool, and what is held before the hand; the rest of the bench is left out."""
+#: a hand that holds nothing, at nothing
+NOTHING = Sight(frozenset({0, 1}), frozenset(), True, False, None, None, "")
+
+
+def test_a_map_tells_what_is_in_hand_first(monkeypatch):
+    """The thing that a tool is on comes before the tool, and what is held before the hand, and all that before what lies there."""
     plan = make_video(0, "train", 0)[1]
-    first = plan.assignment.looks[0]
+    first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
     numbers[0:40, 0:40] = item_number(plan, 1)  # stands there
     numbers[0:40, 40:80] = item_number(plan, "cloth")
     numbers[0:10, 40:50] = item_number(plan, 0)  # under the cloth
-    numbers[0:40, 80:120] = item_number(plan, "cloth")
+    numbers[0:40, 80:120] = item_number(plan, 1)
+    numbers[0:12, 80:120] = item_number(plan, "cloth")
     numbers[0:40, 120:160] = HAND_ID
     numbers[40:80, 0:40] = item_number(plan, "knife")  # lies there
     numbers[40:80, 40:80] = HAND_ID
@@ -107,23 +113,30 @@ def test_a_map_of_what_is_in_hand_tells_nothing_else(monkeypatch):
     monkeypatch.setattr(captions, "numbered", lambda plan, scene: numbers)
     seen = Sight(frozenset({0, 1}), frozenset(), True, False, "cloth", 0, "")
     monkeypatch.setattr(captions, "sight", lambda plan, time: seen)
-    words = f"- {first.kind} cloth hand - cloth - - - - - - - - - -"
-    assert captions.map_caption(plan, 5.0, "kinds in hand") == f"kinds in hand: {words}"
-    assert captions.map_caption(plan, 5.0, "colors in hand").split()[4] == first.color
+    expected = [second, f"{first} hold", "cloth hold", "hand", "knife", "cloth hold", *["-"] * 10]
+    assert captions.map_caption(plan, 5.0) == ", ".join(expected)
 
 
 def test_maps_are_of_crowded_pictures_and_tell_them_alone():
     episode, plan, moments = captioned(5, 1, tells="map")
     assert len(plan.assignment.clutter) == MAP_CLUTTER
     assert episode.task.steps == ()
-    told = [u.text.partition(":")[0] for u in episode.utterances()]
-    assert set(told) == set(captions.MAPS)
-    expected = [captions.map_caption(plan, time, tells) for time, tells in zip(moments, told, strict=True)]
-    assert [u.text for u in episode.utterances()] == expected
-    words = " ".join(u.text.partition(": ")[2] for u in episode.utterances()).split()
-    assert len(words) == FRAMES * 16
-    assert {look.kind for look in plan.assignment.looks} & set(words)
-    assert "hand" in words
+    assert [u.text for u in episode.utterances()] == [captions.map_caption(plan, time) for time in moments]
+    places = [u.text.split(", ") for u in episode.utterances()]
+    assert {len(parts) for parts in places} == {16}
+    words = {word for parts in places for part in parts for word in part.split()}
+    assert {look.kind for look in plan.assignment.looks} & words
+    assert {"hand", "hold", "-"} <= words
+
+
+def test_what_is_held_is_told_in_bare_words():
+    hand, _, moments = captioned(5, 1, tells="hand")
+    held, _, same = captioned(5, 1, tells="held")
+    assert moments == same
+    for whole, bare in zip(hand.utterances(), held.utterances(), strict=True):
+        words = [word for word in whole.text.split() if word not in ("hold", "the", "at")]
+        assert bare.text.split() == (["-"] if whole.text.startswith("see") else words)
+    assert any("up" in utterance.text.split() for utterance in held.utterances())
 
 
 def test_captions_of_the_hand_tell_the_picture_alone():

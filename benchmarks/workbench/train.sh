@@ -40,7 +40,7 @@ make_words() {
   make words-seen captions --seed 9 --count $((clips < 40 ? clips : 40))
 }
 make_what_is_seen() {
-  make hand captions --seed 1 --count "$clips" --tells hand
+  make held captions --seed 1 --count "$clips" --tells held
   make steps captions --seed 2 --count "$clips"
   # of a video no more pictures than are read
   make world workbench --seed 0 --train "$videos" --test 0 --video-fps 2
@@ -80,18 +80,17 @@ shape=(model.vision.image_size=96 model.vision.patch_size=12 model.vision.layers
   "model.texts=[$data/talk,$data/words-said,$data/words-seen]")
 pictures=(data.picture_cache_mb=8000)
 
-# see: what is where, with all of the tower's tokens; then what is done, with those that there will be. The text model of one
-# layer is thrown away afterwards: what it cannot read off a frame at once, the tower has to tell
+# see: what is where, then what is in hand, with the tokens that there will be; image slots tell it themselves. The text model of
+# one layer is thrown away afterwards
 learn_to_see() {
   # the other half is for reading
   local workers=$((workers / 2))
-  see=("${undecided[@]}" "${pictures[@]}" sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0
-    sampling.progress_share=0 loss.state.weight=0)
-  train 1-map 12 14 2.5 "${see[@]}" data="$data/map" "${shape[@]}" model.text.layers=1 model.tokens_per_frame=16 \
-    sampling.min_frames=4 sampling.max_frames=4
-  wait_for hand
-  train 2-hand 8 14 1.2 "${see[@]}" data="$data/hand" init="$out/1-map" model.tokens_per_frame="$tokens" \
-    sampling.min_frames=12 sampling.max_frames=12
+  see=("${undecided[@]}" "${pictures[@]}" sampling.places=true sampling.min_frames=4 sampling.max_frames=4
+    sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0 sampling.progress_share=0 loss.state.weight=0)
+  train 1-map 12 12 2 "${see[@]}" data="$data/map" "${shape[@]}" model.vision.stem_width=16 model.text.layers=1 \
+    model.tokens_per_frame=16
+  wait_for held
+  train 2-held 12 16 2 "${see[@]}" data="$data/held" init="$out/1-map" model.tokens_per_frame="$tokens"
 }
 
 # read: the user tells which step is in hand, states alone; then they talk, and answers come from text alone
@@ -119,7 +118,7 @@ if [ "$from" = "$out" ]; then
   # both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture
   # shows it, and talk goes on beside them
   train_two 5-both 8 24 1.5 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
-    init="$out/4-talk" model.tower="$out/2-hand" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
+    init="$out/4-talk" model.tower="$out/2-held" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
     sampling.blank_share=0 sampling.recent_share=0 sampling.slips.missed=0.3 sampling.progress_share=0 loss.state.weight=2
   wait $making
 fi

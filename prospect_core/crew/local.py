@@ -6,7 +6,6 @@ python -c "from prospect_core.crew.local import LocalCrew; help(LocalCrew)"
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +50,7 @@ class LocalCrew:
         number, process = self._workers[end]
         try:
             event = end.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
             process.join()
             self._forget(number)
             code = process.exitcode

@@ -18,7 +18,6 @@ from prospect_core.crew import Craft, Event, Hands, Lost, Made, Ready, Through
 from prospect_core.errors import DataError, UserError
 from prospect_core.processes import thrifty
 
-
 #: seconds that a cluster has to answer
 PATIENCE_S = 10
 

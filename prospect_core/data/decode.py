@@ -42,17 +42,18 @@ def decoded(data: Dataset, episodes: Sequence[Footage], size: int) -> Iterator[n
     """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
     processes = at_once(episodes, size)
     if not processes:
-        yield from (_decode(data, episode, size) for episode in episodes)
+        yield from (decode(data, episode, size) for episode in episodes)
         return
     with pool(processes) as workers:
-        waiting = deque(workers.submit(_decode, data, episode, size) for episode in episodes[: 2 * processes])
+        waiting = deque(workers.submit(decode, data, episode, size) for episode in episodes[: 2 * processes])
         for episode in [*episodes[2 * processes :], *[None] * len(waiting)]:
             yield waiting.popleft().result()
             if episode is not None:
-                waiting.append(workers.submit(_decode, data, episode, size))
+                waiting.append(workers.submit(decode, data, episode, size))
 
 
-def _decode(data: Dataset, episode: Footage, size: int) -> np.ndarray | DataError:
+def decode(data: Dataset, episode: Footage, size: int) -> np.ndarray | DataError:
+    """The pictures (F, size, size, 3) uint8 of an episode's whole video, or why there are none."""
     try:
         source = data.frame_source(episode, size)
         if isinstance(source, VideoFile):

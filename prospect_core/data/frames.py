@@ -24,6 +24,7 @@ from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.index import Footage, clips_of
+from prospect_core.data.store import Store
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
@@ -45,18 +46,21 @@ FEATURES_VERSION = 1
 class PictureCache:
     """Decoded frames of whole videos, the least recently used ones dropped beyond ``limit_bytes``.
 
-    Called as ``cache(episode, start, end)`` it gives (F, size, size, 3) uint8.
+    Called as ``cache(episode, start, end)`` it gives (F, size, size, 3) uint8. Videos of a ``store`` (`picture_store`) are not
+    decoded.
     """
 
-    def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30) -> None:
-        self.data, self.size, self.limit_bytes = data, size, limit_bytes
+    def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30, store: Store | None = None) -> None:
+        self.data, self.size, self.limit_bytes, self.store = data, size, limit_bytes, store
         self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
 
     def prepare(self, episodes: Iterable[Footage]) -> None:
         """Decode as many videos as there is room for: worker processes that are forked afterwards share them, where each
         would decode its own. A video that is missing or too short is a `DataError`."""
         wanted, room = [], self.limit_bytes
-        for episode in _longest(episodes):
+        for episode in longest(episodes):
+            if stored(self.data, self.store, episode):
+                continue
             room -= episode.end_frame * 3 * self.size**2
             if room < 0:
                 break
@@ -70,25 +74,34 @@ class PictureCache:
         key = (episode.video, episode.fps)
         have = self._videos.get(key)
         if have is None or len(have) < end:
-            source = self.data.frame_source(episode, self.size)
-            have = np.stack(list(source.frames(0, max(end, episode.end_frame))))
+            have = self._whole(episode, end)
             self._videos[key] = have
             while len(self._videos) > 1 and sum(v.nbytes for v in self._videos.values()) > self.limit_bytes:
                 self._videos.popitem(last=False)
         self._videos.move_to_end(key)
         return have[start:end]
 
+    def _whole(self, episode: Footage, end: int) -> np.ndarray:
+        found = stored(self.data, self.store, episode)
+        if found is not None and self.store is not None and self.store.frames_of(found) >= max(end, episode.end_frame):
+            return self.store.read(found)
+        source = self.data.frame_source(episode, self.size)
+        return np.stack(list(source.frames(0, max(end, episode.end_frame))))
+
 
 class FeatureCache:
     """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
 
     `prepare` encodes what is missing; then ``cache(episode, start, end)`` gives (F, I, D) float32 from the
-    memory-mapped file. `feed` does both, an episode after the other.
+    memory-mapped file. `feed` does both, an episode after the other. Videos of a ``store`` (`feature_store`) are read there,
+    and need not be anywhere else.
     """
 
-    def __init__(self, data: Dataset, folder: Path, digest: str, size: int) -> None:
-        self.data, self.size = data, size
+    def __init__(self, data: Dataset, folder: Path, digest: str, size: int, store: Store | None = None) -> None:
+        self.data, self.size, self.store = data, size, store
         self.folder = folder / digest
+        #: which of the paths stand for videos of the store
+        self._stored: dict[Path, str] = {}
         self._open: OrderedDict[Path, np.ndarray] = OrderedDict()
 
     def prepare(
@@ -102,7 +115,7 @@ class FeatureCache:
         A video that is shorter than an episode needs is a `DataError`.
         """
         wanted = list(episodes)
-        missing = _missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
+        missing = self._missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
         self.folder.mkdir(parents=True, exist_ok=True)
         if at_once(list(missing.values()), self.size):
             pictures = _in_batches(zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True))
@@ -129,7 +142,7 @@ class FeatureCache:
         clips = clips_of(episodes)
         places = [self._place(clip) for clip in clips]
         last = {path: number for number, path in enumerate(places)}
-        missing = _missing({p: c for p, c in zip(places, clips, strict=True) if isinstance(p, Path)})
+        missing = self._missing({p: c for p, c in zip(places, clips, strict=True) if isinstance(p, Path)})
         watch = watch or Stopwatch()
         pictures = watch.over("decode", ahead(self._pictures(missing), BATCHES_AHEAD))
         encoded = self._encoded(model, pictures, watch)
@@ -162,6 +175,18 @@ class FeatureCache:
         except DataError as error:
             return error
 
+    def encoded(self, model: DSTSmolVLM, clips: Sequence[Footage]) -> Iterator[tuple[Footage, np.ndarray | DataError]]:
+        """The features (F, I, D) of the whole video of each clip, or why there are none; nothing is read or kept."""
+        # as keys, any names do
+        named = {Path(str(number)): clip for number, clip in enumerate(clips)}
+        pictures = ahead(self._pictures(named), BATCHES_AHEAD)
+        for path, features in self._encoded(model, pictures, Stopwatch()):
+            yield named[path], features
+
+    def _missing(self, needed: dict[Path, Footage]) -> dict[Path, Footage]:
+        """The files that are not there whole, and an episode of each."""
+        return {path: clip for path, clip in needed.items() if path not in self._stored and not _frames_in(path)}
+
     def _pictures(self, missing: dict[Path, Footage]) -> Iterator[Pictures]:
         for path, episode in missing.items():
             try:
@@ -187,7 +212,11 @@ class FeatureCache:
             parts = []
 
     def path(self, episode: Footage) -> Path:
-        """The file of an episode's video at its rate."""
+        """The file of an episode's video at its rate; of one that the store has, what stands for it."""
+        if (key := stored(self.data, self.store, episode)) is not None:
+            path = self.folder / f"{key}.npy"
+            self._stored[path] = key
+            return path
         file = self.data.inside(episode.video)
         if not file.is_file():
             raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
@@ -214,6 +243,8 @@ class FeatureCache:
         return np.array(have[start:end])
 
     def _mapped(self, path: Path) -> np.ndarray:
+        if path in self._stored and self.store is not None:
+            return self.store.read(self._stored[path])
         have = self._open.get(path)
         if have is None:
             have = self._open[path] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -221,6 +252,33 @@ class FeatureCache:
                 self._open.popitem(last=False)
         self._open.move_to_end(path)
         return have
+
+
+def feature_store(url: str, model: DSTSmolVLM) -> Store:
+    """The features of a store that this model's tower has made."""
+    return Store(url, vision_digest(model))
+
+
+def picture_store(url: str, size: int) -> Store:
+    """The pictures of a store that are of this size."""
+    return Store(url, f"frames-{size}")
+
+
+def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:
+    """The key under which a store has a clip's video; a file that is here too must be the one that it was made of."""
+    if store is None:
+        return None
+    file, digest = data.inside(clip.video), data.info.videos.get(clip.video)
+    size = file.stat().st_size if file.is_file() else None
+    if digest is None and size is None:
+        return None
+    key = video_key(digest or sha256_file(file), clip.fps)
+    return key if store.fits(key, size) else None
+
+
+def video_key(digest: str, fps: float) -> str:
+    """A video, sampled at a rate, in any store."""
+    return f"{digest[:32]}-{fps:g}fps"
 
 
 def vision_digest(model: DSTSmolVLM) -> str:
@@ -249,7 +307,7 @@ def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
 
 
-def _longest(episodes: Iterable[Footage]) -> list[Footage]:
+def longest(episodes: Iterable[Footage]) -> list[Footage]:
     """Of each video the episode that reaches furthest."""
     found: dict[tuple[str, float], Footage] = {}
     for episode in episodes:
@@ -275,11 +333,6 @@ def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarra
             batch = []
     if batch:
         yield batch
-
-
-def _missing(needed: dict[Path, Footage]) -> dict[Path, Footage]:
-    """The files that are not there whole, and an episode of each."""
-    return {path: episode for path, episode in needed.items() if not _frames_in(path)}
 
 
 def _frames_in(path: Path) -> int:

@@ -86,6 +86,7 @@ class DataOptions:
     dialogues_per_video: Count | None
     windows_per_episode: Count
     features: bool
+    store: str | None
     picture_cache_mb: Annotated[int, Ge(0)]
     workers: Annotated[int, Ge(0)]
 

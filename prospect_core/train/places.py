@@ -1,11 +1,12 @@
-"""Captions that tell what is at each place of a picture, learnt by the image slots themselves.
+"""Captions that tell what a picture shows, or what is at each of its places, learnt by the image slots themselves.
 
     prospect data captions --output data/map --tells map
     prospect train data=data/map sampling=all sampling.places=true model.tokens_per_frame=16 loss.speaking.weight=0
 
-A caption has as many parts as a frame has slots, with commas between, each of a few words: ``cone red hold, -, hand, ...``. The
-token that follows a slot, as the LM head sees it, is one of the words of its place, drawn anew in each epoch: the tower is told
-about each place directly, where a sentence after the picture has to reach it through attention that is still to be learnt.
+A caption has as many parts as a frame has slots, with commas between, each of a few words (``cone red hold, -, hand, ...``), or
+one part that goes for all slots (``red cone up box``). The token that follows a slot, as the LM head sees it, is one of its
+words that are one token, drawn anew in each epoch: the tower is told directly, where a sentence after the picture has to reach it through attention
+that is still to be learnt.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from prospect_core.timeline import Episode
 def placed(builder: SequenceBuilder, clip: Episode, rng: random.Random) -> TokenSequence:
     """A clip's prompt and frames, the slots of each captioned frame labelled; nothing else is learnt, no reply is shown.
 
-    A caption of another number of parts, or with a word that is not one token, is a `DataError`.
+    A caption of another number of parts, or without a word that is one token, is a `DataError`.
     """
     prompt = builder.prompt(clip.task, Context())
     ids = list(prompt.ids)
@@ -49,16 +50,19 @@ def placed(builder: SequenceBuilder, clip: Episode, rng: random.Random) -> Token
 
 def _words(builder: SequenceBuilder, clip: Episode, text: str, rng: random.Random) -> list[int]:
     parts = text.split(", ")
+    parts = parts * builder.tokens_per_frame if len(parts) == 1 else parts
     if len(parts) != builder.tokens_per_frame:
         raise DataError(
             f"{clip.id}: {text!r} tells of {len(parts)} places, a frame has {builder.tokens_per_frame} tokens; use"
-            " `prospect data captions --tells map` and model.tokens_per_frame=16, or leave out sampling.places"
+            " captions that `prospect data captions` makes with --tells held, or with --tells map for"
+            " model.tokens_per_frame=16, or leave out sampling.places"
         )
     out = []
     for part in parts:
-        word = rng.choice(part.split())
-        tokens = builder.text(f" {word}")
-        if len(tokens) != 1:
-            raise DataError(f"{clip.id}: {word!r} is not one token of the tokenizer; train one on these captions")
-        out += tokens
+        tokens = [token for token, *more in (builder.text(f" {word}") for word in part.split()) if not more]
+        if not tokens:
+            raise DataError(
+                f"{clip.id}: no word of {part!r} is one token of the tokenizer; train one on these captions"
+            )
+        out.append(rng.choice(tokens))
     return out

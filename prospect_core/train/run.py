@@ -347,17 +347,21 @@ def open_media(
 
     What is not stored yet is encoded on ``device``, where the model will be trained.
     """
-    from prospect_core.data.frames import FeatureCache, PictureCache, vision_digest
+    from prospect_core.data.frames import FeatureCache, PictureCache, feature_store, picture_store, vision_digest
     from prospect_core.train.backbone import vision_is_frozen
 
     size = model.config.image_size
     if not (config.data.features and vision_is_frozen(model)):
-        pictures = PictureCache(data, size, config.data.picture_cache_mb << 20)
+        url = config.data.store
+        store = picture_store(url, size).need(f"pictures of {size} x {size}") if url else None
+        pictures = PictureCache(data, size, config.data.picture_cache_mb << 20, store)
         if config.data.workers:
             pictures.prepare(clips_of(episodes))
         return pictures
     clips = clips_of(episodes)
-    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size)
+    url = config.data.store
+    store = feature_store(url, model).need("features of this model's tower") if url else None
+    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size, store)
     # made on the CPU, it would be moved by the trainer only later
     model.to(device)
     with progress_bar("video features") as advance:

@@ -33,9 +33,9 @@ from prospect_core.workbench.shapes import HAND_ID, item_number
 from prospect_core.workbench.tasks import COLORS, TOOLS, sample_task
 
 FRAMES = 24
-#: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; or
-#: what is at each place of the picture
-Tells = Literal["steps", "hand", "map"]
+#: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; the same in a
+#: few bare words, or what is at each place of the picture, for image slots to tell (`prospect_core.train.places`)
+Tells = Literal["steps", "hand", "held", "map"]
 #: a map has so many places a side, and is of pictures with so many things that belong to no step
 MAP_SIDE, MAP_CLUTTER = 4, 8
 #: pixels of an item that must show in a place of the map
@@ -98,7 +98,8 @@ def captioned(
         if tells == "map":
             words = [map_caption(plan, time) for time in moments]
         else:
-            words = [deed(plan, sight(plan, time)) for time in moments]
+            tell = held_caption if tells == "held" else deed
+            words = [tell(plan, sight(plan, time)) for time in moments]
         events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
     name = f"captions-{seed}-{number:05d}"
     episode = Episode(
@@ -134,6 +135,13 @@ def deed(plan: Plan, now: Sight) -> str:
     at = now.over if now.touched is None else looks[now.touched].name
     words = f"hold {f'the {held}' if held else 'nothing'} {'up' if now.up else 'down'}"
     return f"{words} at the {at}" if at else words
+
+
+def held_caption(plan: Plan, now: Sight) -> str:
+    """The same of a hand without the words between: ``red cone up box``; ``-`` without a hand."""
+    if not now.hand:
+        return "-"
+    return " ".join(word for word in deed(plan, now).split() if word not in ("hold", "the", "at"))
 
 
 def map_caption(plan: Plan, time: float) -> str:

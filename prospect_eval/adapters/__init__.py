@@ -67,6 +67,8 @@ class Asked:
     endpoint: str | None = None
     timeout_s: float = 120
     key_variable: str = "OPENAI_API_KEY"
+    #: where a checkpoint's features lie (`prospect data features`)
+    features: str | None = None
 
     def refuse(self, ckpt: str, what: str, thresholds: bool = False) -> None:
         """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak."""
@@ -74,6 +76,7 @@ class Asked:
             ("--strategy", self.strategy != "none"),
             ("--budget", self.budget is not None),
             ("--cache-dtype", self.cache_dtype != "model"),
+            ("--features", self.features is not None),
             *([] if thresholds else [("--speaking-threshold", self.speaking_threshold is not None)]),
             ("--update-threshold", self.update_threshold is not None),
         ]

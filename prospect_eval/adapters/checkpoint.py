@@ -17,7 +17,7 @@ from torch import Tensor
 
 from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, vision_digest
+from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
 from prospect_core.errors import DataError
 from prospect_core.interrupt import stopping
 from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
@@ -36,13 +36,22 @@ from prospect_eval.adapters import Asked, Prediction, Predictor
 class CheckpointModel:
     """Weights, tokenizer and knobs on a data set; ``streams`` episodes are replayed at once."""
 
-    def __init__(self, ckpt: str, data: Dataset, knobs: Callable[[Any], Knobs], device: str, streams: int) -> None:
+    def __init__(
+        self,
+        ckpt: str,
+        data: Dataset,
+        knobs: Callable[[Any], Knobs],
+        device: str,
+        streams: int,
+        features: str | None = None,
+    ) -> None:
         self.name, self.data, self.streams = ckpt, data, streams
         self.model, self.tokenizer = load_checkpoint(ckpt, device)
         self.knobs = knobs(self.model.config)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
         digest = vision_digest(self.model)
-        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size)
+        store = feature_store(features, self.model).need("features of this checkpoint") if features else None
+        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size, store)
 
     def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
         """Replay many episodes at once; their videos are decoded ahead and encoded in batches before they begin."""
@@ -103,7 +112,7 @@ def open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
             asked.cache_dtype,
         )
 
-    model = CheckpointModel(ckpt, data, knobs, asked.device, asked.streams)
+    model = CheckpointModel(ckpt, data, knobs, asked.device, asked.streams, asked.features)
     given = (asked.speaking_threshold, asked.update_threshold) != (None, None)
     source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
     digest = checkpoint_digest(find_checkpoint(ckpt))

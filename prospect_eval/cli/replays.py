@@ -50,6 +50,7 @@ from prospect_eval.cli.scores import score_and_report
     show_default=True,
     help="Episodes replayed at once; changes no number.",
 )
+@click.option("--features", metavar="STORE", help="What `prospect data features` has made, a folder or s3://... .")
 @crew_options
 @click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
 @endpoint_options
@@ -70,6 +71,7 @@ def run(
     output: Path | None,
     on_error: str,
     streams: int,
+    features: str | None,
     endpoint: str | None,
     timeout: float,
     key_variable: str,
@@ -101,6 +103,7 @@ def run(
         endpoint,
         timeout,
         key_variable,
+        features,
     )
     # where workers replay, this process only asks who it is
     here = asked if hands is None or teacher_forced or latency else replace(asked, device="cpu")

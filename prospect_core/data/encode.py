@@ -1,0 +1,152 @@
+"""Decoding and encoding as a step of its own: pictures or vision features of a whole data set, into a store.
+
+    prospect data features data/workbench --ckpt workbench-tiny --output features --workers 2
+    prospect data frames data/workbench --size 96 --output s3://bucket/frames --backend ray --workers 16
+
+Started again it goes on; training (``data.store=...``) and evaluation (``--features ...``) read the same store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.crew import Hands, Serve, work
+from prospect_core.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.index import Footage
+
+#: bytes and videos of a shard, at most
+SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """All that a worker must know: features of a checkpoint's tower, or (without one) pictures of a ``size``."""
+
+    root: Path
+    url: str
+    ckpt: str | None
+    size: int
+    device: str
+    #: where it was started: what it names may be named from there
+    cwd: str
+
+    def __call__(self) -> Serve:
+        """Open the data, the model and the store."""
+        from prospect_core.data.dataset import Dataset, sha256_file
+        from prospect_core.data.frames import video_key
+
+        with suppress(OSError):
+            os.chdir(self.cwd)
+        data = Dataset.open(self.root)
+        make, store = self._maker(data)
+
+        def serve(clips: Sequence[Footage]) -> Iterator[tuple[int, Any]]:
+            whole: list[tuple[str, Any, int]] = []
+            results: list[int | DataError] = []
+            for clip, made in make(clips):
+                file = data.inside(clip.video)
+                if isinstance(made, DataError):
+                    results.append(made)
+                    continue
+                digest = data.info.videos.get(clip.video) or sha256_file(file)
+                whole.append((video_key(digest, clip.fps), made, file.stat().st_size))
+                results.append(len(made))
+            store.write(whole)
+            yield from enumerate(results)
+
+        return serve
+
+    def _maker(self, data: Dataset) -> tuple[Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]], Any]:
+        from prospect_core.data.decode import decode
+        from prospect_core.data.frames import FeatureCache, feature_store, picture_store
+
+        if self.ckpt is None:
+            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips), picture_store(
+                self.url, self.size
+            )
+        from prospect_core.model.checkpoint import load_checkpoint
+        from prospect_core.terminal import quiet_transformers
+
+        quiet_transformers()
+        model, _ = load_checkpoint(self.ckpt, self.device)
+        cache = FeatureCache(data, Path(), "", model.config.image_size)
+        return lambda clips: cache.encoded(model, clips), feature_store(self.url, model)
+
+
+def encode(
+    encoder: Encoder,
+    data: Dataset,
+    splits: Sequence[str],
+    hands: Hands | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[int, int, list[str]]:
+    """(videos made now, found there before, what is wrong with the others)."""
+    from prospect_core.data.frames import longest, stored
+
+    clips = longest(clip for split in splits for clip in data.rows(split).clips())
+    if not clips:
+        raise DataError(f"{data.root}: has no episode")
+    store, frame_bytes = _store(encoder)
+    todo = [clip for clip in clips if stored(data, store, clip) is None]
+    found, problems = len(clips) - len(todo), []
+    progress(found, len(clips))
+    packs = shards(todo, frame_bytes, 1 if hands is None else 4 * hands.workers)
+    results = _alone(encoder, packs) if hands is None else work(encoder, packs, hands)
+    for done, (_, made) in enumerate(results, found + 1):
+        if isinstance(made, DataError):
+            problems.append(str(made))
+        progress(done, len(clips))
+    return len(todo) - len(problems), found, problems
+
+
+def shards(clips: Sequence[Footage], frame_bytes: int, least: int) -> list[list[Footage]]:
+    """Clips in packs that make one shard each, some ``least`` of them where there are enough clips."""
+    most = min(SHARD_VIDEOS, max(1, len(clips) // least))
+    packs: list[list[Footage]] = []
+    room = 0
+    for clip in clips:
+        size = clip.end_frame * frame_bytes
+        if not packs or len(packs[-1]) == most or size > room:
+            packs.append([])
+            room = SHARD_BYTES
+        packs[-1].append(clip)
+        room -= size
+    return packs
+
+
+def _alone(encoder: Encoder, packs: Sequence[Sequence[Footage]]) -> Iterator[tuple[Any, np.ndarray | DataError]]:
+    serve = encoder()
+    for pack in packs:
+        for number, made in serve(pack):
+            yield pack[number], made
+
+
+def _store(encoder: Encoder) -> tuple[Any, int]:
+    """The store, and the bytes of a frame in it."""
+    from prospect_core.data.frames import feature_store, picture_store
+
+    if encoder.ckpt is None:
+        return picture_store(encoder.url, encoder.size), 3 * encoder.size**2
+    from prospect_core.model.checkpoint import load_checkpoint
+
+    model, _ = load_checkpoint(encoder.ckpt)
+    width = model.config.text_config.hidden_size
+    return feature_store(encoder.url, model), 4 * width * model.config.tokens_per_frame
+
+
+def refuse_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
+    """The splits asked for, by default all; one that is not there is a `UserError`."""
+    unknown = [split for split in wanted if split not in data.splits]
+    if unknown:
+        raise UserError(f"--split {unknown[0]}: {data.root} has {', '.join(data.splits)}")
+    return list(wanted) or data.splits

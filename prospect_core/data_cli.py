@@ -1,0 +1,324 @@
+"""`prospect data`: make, import, check, describe and encode datasets.
+
+prospect data --help
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prospect_core.crew import Hands
+from prospect_core.crew.options import crew_options
+from prospect_core.errors import DataError, UserError, choose
+from prospect_core.terminal import make_console, progress_bar, progress_bars, say
+
+COUNT = click.IntRange(min=0)
+
+
+@click.group()
+def data() -> None:
+    """Make, import, check and describe datasets."""
+
+
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+def validate(root: Path) -> None:
+    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
+    from prospect_core.data.checks import find_problems
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.processes import cores
+
+    dataset = Dataset.open(root)
+    with progress_bars() as advance:
+        problems = find_problems(dataset, cores(), advance)
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise DataError(f"{root}: {len(problems)} problem(s)")
+    say(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
+
+
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+def stats(root: Path) -> None:
+    """Counts and rates of every split."""
+    from rich.table import Table
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.stats import statistics
+    from prospect_core.processes import cores
+
+    dataset, columns = Dataset.open(root), {}
+    with progress_bars() as advance:
+        for split in dataset.splits:
+            columns[split] = statistics(dataset, split, cores(), partial(advance, split))
+    table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
+    for key in dict.fromkeys(key for values in columns.values() for key in values):
+        table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
+    make_console().print(table)
+
+
+@data.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--split", default="train", show_default=True)
+@click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
+@click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--progress", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="For a curriculum.")
+@click.option(
+    "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
+)
+@click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
+@click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead.")
+@click.option("--every", default=1.5, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between stills.")
+@click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
+def preview(
+    root: Path,
+    overrides: tuple[str, ...],
+    split: str,
+    index: int,
+    epoch: int,
+    progress: float,
+    ckpt: str,
+    everything: bool,
+    html: Path | None,
+    episode: str | None,
+    every: float,
+    hide_events: bool,
+) -> None:
+    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
+    episode with its events, as a filmstrip."""
+    from prospect_core.jsonio import write_atomic
+    from prospect_core.terminal import quiet_transformers
+
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"--html {html}: give a file in a folder that exists")
+    if episode is None and hide_events:
+        raise UserError("--hide-events belongs to a filmstrip; add --episode ID")
+    if episode is not None and overrides:
+        raise UserError(
+            f"{overrides[0]}: options of training change windows, not a filmstrip; leave out --episode or them"
+        )
+    if episode is not None:
+        _film(root, split, episode, every, hide_events, html)
+        return
+    from prospect_core.train.preview import preview as look
+    from prospect_core.train.preview import to_html, to_terminal
+    from prospect_core.train.run import preview_dataset
+
+    quiet_transformers()
+    dataset = preview_dataset(root, split, ckpt, overrides)
+    dataset.set_epoch(epoch, progress)
+    shown = look(dataset, index)
+    if html is None:
+        to_terminal(shown, make_console(highlight=False), everything)
+    else:
+        write_atomic(html, to_html(shown))
+        say(str(html.resolve()))
+
+
+def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.filmstrip import filmstrip, find_episode, to_html, to_terminal
+    from prospect_core.jsonio import write_atomic
+
+    if hidden and html is None:
+        raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
+    dataset = Dataset.open(root)
+    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden, pictures=html is not None)
+    if html is None:
+        to_terminal(film, make_console(highlight=False))
+    else:
+        write_atomic(html, to_html(film))
+        say(str(html.resolve()))
+
+
+@data.command("export")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
+@click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
+def export(root: Path, output: Path, format_: str) -> None:
+    """Write every split as ProAssist prepared rows, which `prospect data import` reads back equal, or as DST clips."""
+    import json
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.origin_formats import to_dst_clip, to_prepared
+    from prospect_core.data.staging import staged
+
+    choose("format", format_, ("proassist", "dst"))
+    dataset = Dataset.open(root)
+    with staged(output) as scratch:
+        for split in dataset.splits:
+            if format_ == "dst":
+                clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
+                (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n")
+            else:
+                rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
+                (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows))
+    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    say(f"the rows name videos by their paths under {root}")
+
+
+@data.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
+@click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
+def import_(source: Path, output: Path, split: str, name: str | None) -> None:
+    """Import ProAssist prepared rows (.jsonl) or DST clips (.json), one file or a folder of them, one a split. Frames go
+    to OUTPUT at the paths the rows name."""
+    from prospect_core.data.dataset import write_dataset
+    from prospect_core.data.origin_formats import read_origin
+
+    if (output / "dataset.json").exists():
+        raise UserError(f"{output}: is a dataset already; choose another folder")
+    files = {split: source}
+    if source.is_dir():
+        files = {path.stem: path for path in sorted(source.iterdir()) if path.suffix in (".jsonl", ".json")}
+        if not files:
+            raise DataError(f"{source}: holds no .jsonl or .json file")
+        twice = [path.name for path in source.glob("*.json") if path.with_suffix(".jsonl").exists()]
+        if twice:
+            raise UserError(f"{source}: {twice[0]} and {twice[0]}l would be one split; import them apart")
+    splits = {split: read_origin(path) for split, path in files.items()}
+    episodes = [episode for rows in splits.values() for episode in rows]
+    rates = {episode.fps for episode in episodes}
+    if len(rates) > 1:
+        raise UserError(
+            f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart"
+        )
+    title = name or episodes[0].dataset or source.stem
+    dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
+    missing = [video for video, digest in dataset.info.videos.items() if digest is None]
+    for split, rows in splits.items():
+        say(f"{output}: {len(rows)} episodes in split {split!r}")
+    if missing:
+        say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+
+
+def _store_options(command: Any) -> Any:
+    for option in reversed(
+        (
+            click.argument("root", type=click.Path(path_type=Path)),
+            click.option(
+                "--output", required=True, metavar="STORE", help="A folder, or an address such as s3://bucket/x."
+            ),
+            click.option("--split", "splits", multiple=True, help="Only of this split; may be given again."),
+            crew_options,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@data.command()
+@_store_options
+@click.option("--ckpt", required=True, help="Whose vision tower: a checkpoint folder or a shipped name.")
+@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+def features(root: Path, output: str, splits: tuple[str, ...], ckpt: str, device: str, hands: Hands | None) -> None:
+    """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
+    it goes on."""
+    _encode(root, output, splits, ckpt, 0, device, hands)
+
+
+@data.command()
+@_store_options
+@click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures.")
+def frames(root: Path, output: str, splits: tuple[str, ...], size: int, hands: Hands | None) -> None:
+    """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
+    _encode(root, output, splits, None, size, "cpu", hands)
+
+
+def _encode(
+    root: Path, url: str, splits: tuple[str, ...], ckpt: str | None, size: int, device: str, hands: Hands | None
+) -> None:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.encode import Encoder, encode, refuse_splits
+    from prospect_core.terminal import quiet_transformers
+
+    quiet_transformers()
+    dataset = Dataset.open(root)
+    encoder = Encoder(root.resolve(), url, ckpt, size, device, str(Path.cwd()))
+    with progress_bar("videos") as advance:
+        new, found, problems = encode(encoder, dataset, refuse_splits(dataset, splits), hands, advance)
+    say(f"{url}: {new} videos made, {found} there before")
+    for problem in problems:
+        say(problem, err=True)
+    if problems:
+        raise DataError(f"{len(problems)} video(s) could not be made; mend them and start again")
+
+
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
+@click.option("--train", type=COUNT, default=240, show_default=True, help="Number of training videos.")
+@click.option("--val", type=COUNT, default=20, show_default=True, help="Number of validation videos.")
+@click.option("--test", type=COUNT, default=60, show_default=True, help="Number of test videos.")
+@click.option("--test-hard", type=COUNT, default=0, show_default=True, help="Number of test videos at the hard level.")
+@click.option(
+    "--test-ood", type=COUNT, default=0, show_default=True, help="... of unseen combinations and longer tasks."
+)
+@click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
+@click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
+@click.option("--video-fps", type=int, help="Pictures a second of the videos; 2 are read, 8 are made by default.")
+def workbench(output: Path, seed: int, level: str | None, video_fps: int | None, **counts: int) -> None:
+    """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
+    from prospect_core.workbench.generate import generate
+
+    splits = {name: count for name, count in counts.items() if count}
+    if not splits:
+        raise UserError("give at least one of --train, --val, --test ... a number above 0")
+    with progress_bar("videos") as advance:
+        dataset = generate(output, seed, splits, level, video_fps=video_fps, progress=advance)
+    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+
+
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
+@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
+@click.option("--telling", is_flag=True, help="The user only tells, on every frame, which step is in hand.")
+def practice(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
+    """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
+    from prospect_core.workbench.practice import make_practice
+
+    _ascending(steps)
+    make_practice(output, seed, count, steps, telling)
+    say(f"{output}: train {count} episodes")
+
+
+@data.command()
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
+@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
+@click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
+@click.option(
+    "--tells",
+    type=click.Choice(["steps", "hand", "held", "map"]),
+    default="steps",
+    help="What captions tell: what is done and to which step; what is done; the same in bare words; what is where.",
+)
+def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level: str, tells: Any) -> None:
+    """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
+    from prospect_core.workbench.captions import make_captions
+
+    _ascending(steps)
+    with progress_bar("videos") as advance:
+        make_captions(output, seed, count, steps, level, tells, advance)
+    say(f"{output}: train {count} episodes")
+
+
+def _ascending(steps: tuple[int, int]) -> None:
+    if steps[0] > steps[1]:
+        raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
