@@ -281,7 +281,7 @@ def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
     """Our frames by timestamp against a bare loop over the pictures, the same files."""
     import av
 
-    files = sorted({bench.data.inside(episode.video) for episode in bench.episodes})[:6]
+    files = sorted({bench.data.video(episode.video) for episode in bench.episodes})[:6]
 
     def bare() -> None:
         for file in files:

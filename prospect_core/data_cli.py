@@ -201,6 +201,23 @@ def import_(source: Path, output: Path, split: str, name: str | None) -> None:
         say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
 
+@data.command()
+@click.argument("tree", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
+def proassist(tree: Path, output: Path, subsets: tuple[str, ...]) -> None:
+    """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
+    from prospect_core.data.proassist import LEFT_OUT, read_tree
+
+    with progress_bars() as advance:
+        dataset, left = read_tree(tree, output, subsets, advance)
+    say(
+        f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes; videos in {tree}"
+    )
+    if left:
+        say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
+
+
 def _store_options(command: Any) -> Any:
     for option in reversed(
         (

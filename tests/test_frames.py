@@ -111,7 +111,7 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
         watch = Stopwatch()
         cache = FeatureCache(world, folder, "x", 32)
         found = list(cache.feed(model, [first, part, lost, second, first], watch))
-        assert decoded == [world.inside(first.video), world.inside(second.video)]
+        assert decoded == [world.video(first.video), world.video(second.video)]
         assert {"decode", "vision"} == set(watch.take())
         assert [len(f) for f in (found[0], found[1], found[3])] == [first.num_frames, 23, second.num_frames]
         np.testing.assert_array_equal(found[0][7:30], found[1])

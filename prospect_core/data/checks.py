@@ -44,7 +44,7 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
     def work(what: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         return list(each(function, jobs, workers, lambda done, total: progress(what, done, total)))
 
-    files = [(dataset.inside(video), digest) for video, digest in dataset.info.videos.items()]
+    files = [(dataset.video(video), digest) for video, digest in dataset.info.videos.items()]
     out = [line for line in work("files", _file_problem, files) if line]
     found: dict[str, list[Row]] = {}
     for split in dataset.splits:
@@ -122,7 +122,7 @@ def _rows_of(job: tuple[Path, int, int]) -> tuple[int, list[Row]]:
 
 def _place(dataset: Dataset, video: str) -> Path | str:
     try:
-        return dataset.inside(video)
+        return dataset.video(video)
     except DataError as error:
         return str(error)
 

@@ -2,7 +2,7 @@
 
 dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
 test.jsonl ...    one `prospect_core.timeline.Episode` a row
-videos/...        the videos that the rows name, by paths inside the dataset
+videos/...        the videos that the rows name, by paths inside the dataset, or inside ``videos_root`` where it names one
 
 python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('data/workbench').splits)"
 """
@@ -49,6 +49,8 @@ class DatasetInfo:
     videos: dict[str, str | None]
     made_by: str = ""
     meta: dict[str, str] = field(default_factory=dict)
+    #: where the rows' videos lie, if not inside the dataset: a folder that its owner has named
+    videos_root: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,15 @@ class Dataset:
 
     def inside(self, relative: str) -> Path:
         """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
-        try:
-            inside = (self.root / relative).resolve().is_relative_to(self.root.resolve())
-            # a name that no file system takes is told here
-            (self.root / relative).is_file()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(f"{self.root}: {relative!r} is no path ({error})") from None
-        if not inside:
-            raise DataError(f"{self.root}: path {relative!r} leaves the dataset folder")
-        return self.root / relative
+        return _inside(self.root, relative)
+
+    def video(self, relative: str) -> Path:
+        """Where a video lies that a row names."""
+        return _inside(Path(self.info.videos_root) if self.info.videos_root else self.root, relative)
 
     def frame_source(self, episode: Footage, size: int) -> FrameSource:
         """The episode's video; a missing or too short file is a `DataError` naming it."""
-        path = self.inside(episode.video)
+        path = self.video(episode.video)
         source = open_frames(path, episode.fps, size)
         if source.num_frames < episode.end_frame:
             raise DataError(
@@ -119,6 +117,18 @@ class Dataset:
                 f" {episode.end_frame}; shorten the annotation or bring the whole video"
             )
         return source
+
+
+def _inside(root: Path, relative: str) -> Path:
+    try:
+        inside = (root / relative).resolve().is_relative_to(root.resolve())
+        # a name that no file system takes is told here
+        (root / relative).is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{root}: {relative!r} is no path ({error})") from None
+    if not inside:
+        raise DataError(f"{root}: path {relative!r} leaves the dataset folder")
+    return root / relative
 
 
 def write_dataset(
@@ -129,6 +139,7 @@ def write_dataset(
     splits: Mapping[str, Iterable[Episode]],
     made_by: str = "",
     meta: Mapping[str, str] | None = None,
+    videos_root: str = "",
 ) -> Dataset:
     """Write rows and ``dataset.json`` beside videos that already lie under ``root``; every row is validated first."""
     root.mkdir(parents=True, exist_ok=True)
@@ -141,9 +152,10 @@ def write_dataset(
         keep_index(root / f"{split}.jsonl", rows, (len(line.encode()) for line in lines))
         infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
         videos |= {row.video for row in rows}
+    place = Path(videos_root) if videos_root else root
     with ThreadPoolExecutor() as pool:
-        digests = dict(zip(sorted(videos), pool.map(lambda v: _digest_or_none(root / v), sorted(videos)), strict=True))
-    info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}))
+        digests = dict(zip(sorted(videos), pool.map(lambda v: _digest_or_none(place / v), sorted(videos)), strict=True))
+    info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}), videos_root)
     write_atomic(root / "dataset.json", dump(info, indent=1) + "\n")
     return Dataset.open(root)
 

@@ -54,7 +54,7 @@ class Encoder:
             whole: list[tuple[str, Any, int]] = []
             results: list[int | DataError] = []
             for clip, made in make(clips):
-                file = data.inside(clip.video)
+                file = data.video(clip.video)
                 if isinstance(made, DataError):
                     results.append(made)
                     continue

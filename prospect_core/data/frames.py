@@ -190,7 +190,7 @@ class FeatureCache:
     def _pictures(self, missing: dict[Path, Footage]) -> Iterator[Pictures]:
         for path, episode in missing.items():
             try:
-                source = open_frames(self.data.inside(episode.video), episode.fps, self.size)
+                source = open_frames(self.data.video(episode.video), episode.fps, self.size)
                 for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
                     yield path, np.stack(batch)
                 yield path, None
@@ -217,7 +217,7 @@ class FeatureCache:
             path = self.folder / f"{key}.npy"
             self._stored[path] = key
             return path
-        file = self.data.inside(episode.video)
+        file = self.data.video(episode.video)
         if not file.is_file():
             raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
         # the digest that the dataset states, and the size that the file has: a replaced video shows
@@ -268,7 +268,7 @@ def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:
     """The key under which a store has a clip's video; a file that is here too must be the one that it was made of."""
     if store is None:
         return None
-    file, digest = data.inside(clip.video), data.info.videos.get(clip.video)
+    file, digest = data.video(clip.video), data.info.videos.get(clip.video)
     size = file.stat().st_size if file.is_file() else None
     if digest is None and size is None:
         return None

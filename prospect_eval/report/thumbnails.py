@@ -100,7 +100,7 @@ def _kept(
     jobs = []
     for key, episode in episodes.items():
         with suppress(DataError, OSError):
-            file = data.inside(episode.video)
+            file = data.video(episode.video)
             size = file.stat().st_size
             name = f"{(data.info.videos.get(episode.video) or episode.video.replace('/', '_'))[:64]}-{size}"
             stride = max(1, round(episode.fps / KEPT_A_SECOND))
