@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests bench-scale lint clean
 
 setup: $(READY)
 
@@ -48,6 +48,10 @@ bench-report: $(READY)
 bench-faults: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/python -m benchmarks.faults --output reports/faults.json
+
+# workers, a Ray cluster, a worker killed, data at size; some 20 minutes; last line: one JSON object
+bench-scale: $(READY)
+	$(BIN)/python -m benchmarks.scale --output reports/scale/scale.json
 
 # which lines the tests run and which changes of the code they notice; an hour; last line: one JSON object
 bench-tests: $(READY)

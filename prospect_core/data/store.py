@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 #: shards that a reader keeps open, and videos of a remote store that it keeps
-MOST_OPEN, MOST_KEPT = 64, 16
+MOST_OPEN, MOST_KEPT = 6, 16
 
 
 @dataclass(frozen=True)
