@@ -70,6 +70,19 @@ def strategies() -> None:
 
 
 @main.command()
+@click.argument("kind", metavar="adapter|metric|strategy|suite")
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), help="A new folder [default: NAME].")
+def new(kind: str, name: str, output: Path | None) -> None:
+    """Write a working, tested example of your own metric, strategy, suite or adapter."""
+    from prospect_core.new import write_example
+
+    for file in write_example(kind, name, output or Path(name)):
+        say(str(file))
+    say(f"try it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
+
+
+@main.command()
 @click.argument("source")
 @click.option("--ckpt", required=True, help="A checkpoint folder or a shipped name.")
 @click.option("--task", "task_file", type=click.Path(path_type=Path), help="A JSON file: goal, steps, knowledge.")

@@ -16,11 +16,12 @@ from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMForCondi
 from prospect_core.data.dataset import write_dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.processing import SpecialIds
+from prospect_core.model.processing import SpecialIds, normalised
 from prospect_core.model.published import load_published
 from prospect_core.timeline import Event
 from prospect_core.train.backbone import add_lora, make_model, merge_lora, set_backbone, vision_is_frozen
 from prospect_core.train.config import compose_config
+from prospect_core.train.fitting import _inputs
 from prospect_core.train.options import Lora
 from tests.training import SMALL, run_cli
 
@@ -264,6 +265,51 @@ def test_a_tower_that_learnt_elsewhere_takes_the_place_of_the_own_one(world, tmp
     pixels, ids = torch.rand(2, 3, 64, 64), torch.randint(9, 300, (1, 12))
     assert torch.allclose(both.encode_frames(pixels)[:, 0], seeing.encode_frames(pixels).mean(1), atol=1e-5)
     assert torch.allclose(both.read(both.joint_embed(ids)), reading.read(reading.joint_embed(ids)), atol=1e-5)
+
+
+def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
+    """The own tower behind another connector is found again; one that sees otherwise is met as far as a plain least squares
+    of numpy meets it."""
+    episodes = list(world.episodes("train"))
+    torch.manual_seed(1)
+    own, tokenizer = make_model(options(), None, episodes)
+    torch.manual_seed(2)
+    other, _ = make_model(options(), None, episodes)
+    init, tower = saved(own, tokenizer, tmp_path / "init"), saved(other, tokenizer, tmp_path / "tower")
+    size = own.config.image_size
+    rng = np.random.default_rng(0)
+    videos = [rng.integers(0, 255, (90, size, size, 3), dtype=np.uint8) for _ in range(10)]
+    told = []
+
+    def fitted(tower):
+        given = options(f"model.tower={tower}", "model.fit_tower=10")
+        return make_model(given, init, episodes, lambda count, size: videos[:count], told.append)[0]
+
+    pixels = torch.from_numpy(videos[-1]).permute(0, 3, 1, 2)
+    wanted = own.encode_frames(pixels).detach().flatten(0, 1)
+    twin, _ = load_checkpoint(init)
+    with torch.no_grad():
+        twin.model.connector.modality_projection.proj.weight.normal_()
+    found = fitted(saved(twin, tokenizer, tmp_path / "twin")).encode_frames(pixels).flatten(0, 1)
+    assert (found - wanted).square().mean() < 1e-3 * wanted.var()
+    assert told[-1].endswith("1.00 of their variance is met on videos left out")
+    found = fitted(tower).encode_frames(pixels).detach().flatten(0, 1)
+    inputs = _inputs(
+        load_checkpoint(tower)[0], normalised(torch.from_numpy(np.concatenate(videos[:9])).permute(0, 3, 1, 2))
+    )
+    target = own.encode_frames(torch.from_numpy(np.concatenate(videos[:9])).permute(0, 3, 1, 2)).flatten(0, 1)
+    weight = np.linalg.lstsq(inputs.detach().numpy(), target.detach().double().numpy(), rcond=None)[0]
+    expected = _inputs(load_checkpoint(tower)[0], normalised(pixels)).detach().numpy() @ weight
+    assert np.abs(found.numpy() - expected).mean() < 0.05 * wanted.std().item()
+
+
+def test_towers_of_other_shapes_cannot_be_fitted(world, tmp_path):
+    episodes = list(world.episodes("train"))
+    own, tokenizer = make_model(options("model.tokens_per_frame=1"), None, episodes)
+    init = saved(own, tokenizer, tmp_path / "init")
+    tower = saved(make_model(options("model.tokens_per_frame=4"), None, episodes)[0], tokenizer, tmp_path / "tower")
+    with pytest.raises(UserError, match=r"model\.fit_tower: both towers must have the same tokens a frame"):
+        make_model(options(f"model.tower={tower}", "model.fit_tower=2"), init, episodes)
 
 
 def test_a_tower_for_wider_words_is_refused(world, tmp_path):

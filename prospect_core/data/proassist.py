@@ -66,7 +66,7 @@ def read_tree(
     if not wanted:
         raise DataError(f"{tree}: holds no SUBSET/prepared folder of {', '.join(SUBSETS)}; unzip prepared.zip there")
     left: list[Left] = []
-    lengths: dict[Path, int | None] = {}
+    lengths: dict[str, int | None] = {}
 
     def sound(split: str) -> Iterator[Episode]:
         for subset in wanted:

@@ -8,10 +8,12 @@ so that what `prospect train` writes is always one ordinary checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
@@ -23,14 +25,24 @@ from prospect_core.model.published import load_published
 from prospect_core.sequence import ROLE, step_line
 from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.begin import begin
+from prospect_core.train.fitting import fit_connector
 from prospect_core.train.options import Lora, ModelOptions
 
 TOKENS_PER_FRAME = 4
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episode]) -> tuple[DSTSmolVLM, Any]:
-    """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer."""
+def make_model(
+    options: ModelOptions,
+    init: str | None,
+    episodes: Iterable[Episode],
+    videos: Callable[[int, int], Iterable[np.ndarray]] = lambda count, size: (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> tuple[DSTSmolVLM, Any]:
+    """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer.
+
+    ``videos`` gives the pictures of so many videos at a size, for a tower that is to be fitted.
+    """
     if init:
         model, tokenizer = load_checkpoint(init, option="init")
         model.set_attn_implementation(options.attention)
@@ -51,7 +63,10 @@ def make_model(options: ModelOptions, init: str | None, episodes: Iterable[Episo
         model = DSTSmolVLM(model_config(options, tokenizer))
         begin(model, options.text.local_heads)
     if options.tower:
-        model = with_tower(model, load_checkpoint(options.tower, option="model.tower")[0])
+        seeing = load_checkpoint(options.tower, option="model.tower")[0]
+        if options.fit_tower:
+            _fit(model, seeing, videos(options.fit_tower, model.config.image_size), tell)
+        model = with_tower(model, seeing)
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer
@@ -75,6 +90,18 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
     theirs = {name: tensor for name, tensor in seeing.state_dict().items() if name.startswith(seen)}
     joined.load_state_dict(own | theirs, strict=True)
     return joined
+
+
+def _fit(own: DSTSmolVLM, seeing: DSTSmolVLM, videos: Iterable[np.ndarray], tell: Callable[[str], None]) -> None:
+    shapes = [(m.config.tokens_per_frame, m.config.image_size, m.config.text_config.hidden_size) for m in (own, seeing)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            "model.fit_tower: both towers must have the same tokens a frame, picture size and width, not"
+            f" {shapes[0]} and {shapes[1]}; leave it out"
+        )
+    met = fit_connector(seeing, own, videos)
+    if met is not None:
+        tell(f"model.tower: fitted to the own one's frames; {met:.2f} of their variance is met on videos left out")
 
 
 def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:

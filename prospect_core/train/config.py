@@ -152,6 +152,7 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (frozen_vision and config.data.features, ("data.picture_cache_mb",), "features are read, not pictures"),
         (config.model.backbone != "lora", ("model.lora",), f"model.backbone is {config.model.backbone}"),
         (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
+        (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
         (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
         (config.init is not None or config.model.weights is not None,
          ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the shape comes with the weights"),

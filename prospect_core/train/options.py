@@ -66,6 +66,7 @@ class ModelOptions:
     vocab_size: Annotated[int, Ge(264)]
     texts: tuple[str, ...] | None
     tower: str | None
+    fit_tower: Annotated[int, Ge(0)]
     state_head_size: Count
     max_context: Count
     lacks: tuple[Literal["pictures", "steps", "state", "past"], ...] | None

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def train(
     if found is not None:
         refuse_another(scratch, training)
     with one_line("model"):
-        model, tokenizer = make_model(config.model, config.init, episodes)
+        model, tokenizer = make_model(config.model, config.init, episodes, partial(_some_videos, sources), tell)
     set_backbone(model, config.model)
     # a rebuilt prompt shows as many utterances as training has shown
     if config.sampling.recent_share:
@@ -370,6 +371,19 @@ def open_media(
         f"features of {len({clip.video for clip in clips})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
     )
     return cache
+
+
+def _some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, size: int) -> Iterator[Any]:
+    """The pictures of the first videos of the first source."""
+    from prospect_core.data.decode import decode
+    from prospect_core.data.frames import longest
+
+    data, episodes = sources[0]
+    for clip in longest(clips_of(episodes))[:count]:
+        pictures = decode(data, clip, size)
+        if isinstance(pictures, DataError):
+            raise pictures
+        yield pictures
 
 
 def make_validation(config: Config, tokenizer: Any, tell: Callable[[str], None]) -> Any:

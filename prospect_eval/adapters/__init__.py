@@ -6,7 +6,8 @@
 
 A checkpoint of ours (`checkpoint`), a plain Hugging Face image-text model (`hugging_face`), a model behind an
 OpenAI-compatible endpoint (`chat_endpoint`), or a baseline. A model of your own: anything with ``reset`` and ``step``
-(`prospect_core.stream.runner.StreamModel`) goes through `streams.predictor`.
+(`prospect_core.stream.runner.StreamModel`) goes through `streams.predictor`; a function ``(ckpt, name, data, asked) -> Predictor``
+in the entry point group ``prospect.adapters`` then answers to ``--ckpt ITS_NAME:name`` (`prospect new adapter NAME`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal
 
 from prospect_core.data.dataset import Dataset
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from prospect_core.stream.latency import EpisodeLatency
     from prospect_core.stream.teacher import ForcedTurn
 
+GROUP = "prospect.adapters"
 #: an episode and what became of it
 Prediction = tuple[Episode, tuple[EpisodeRecord, EpisodeTiming] | DataError]
 #: in the order in which they end
@@ -100,12 +103,19 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
         from prospect_eval.adapters.chat_endpoint import open_chat_endpoint
 
         return open_chat_endpoint(ckpt, name, data, asked)
+    if kind in (theirs := installed()):
+        return theirs[kind].load()(ckpt, name, data, asked)  # type: ignore[no-any-return]
     from prospect_core.stream.strategies import strategy as check_strategy
 
     check_strategy(asked.strategy, asked.budget)
     from prospect_eval.adapters.checkpoint import open_checkpoint
 
     return open_checkpoint(ckpt, data, asked)
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Adapters of installed packages, by the name that stands before the colon."""
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _open_baseline(ckpt: str, name: str, episodes: Sequence[Episode], asked: Asked) -> Predictor:
