@@ -138,6 +138,46 @@ def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: P
         say(str(html.resolve()))
 
 
+@data.command("new")
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The table to write [default: beside the video, .tsv].")
+def new_annotation(video: Path, output: Path | None) -> None:
+    """Begin an annotation of VIDEO by hand: a table of what happens and what should be said."""
+    from prospect_core.data.annotation import skeleton
+    from prospect_core.jsonio import write_atomic
+
+    file = output or video.with_suffix(".tsv")
+    text = skeleton(video)
+    if file.exists():
+        raise UserError(f"{file}: exists already; give --output FILE")
+    write_atomic(file, text)
+    say(f"{file}: write in it what happens, then: prospect data check {file}")
+
+
+@data.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--video", type=click.Path(path_type=Path), help="Of an annotation that names none.")
+@click.option(
+    "--level", type=click.Choice(["step", "substep", "action"]), default="step", help="Of a three-level table."
+)
+@click.option("--every", default=1.5, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between stills.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
+def check(file: Path, video: Path | None, level: str, every: float, html: Path | None) -> None:
+    """Check an annotation and show its timeline: what is wrong is said with its line."""
+    from prospect_core.data.annotation import Given, lone_dataset, read_annotation
+    from prospect_core.data.filmstrip import filmstrip, to_html, to_terminal
+    from prospect_core.jsonio import write_atomic
+
+    film = filmstrip(
+        *lone_dataset(*read_annotation(file, Given(video=video, level=level))), every, pictures=html is not None
+    )
+    if html is None:
+        to_terminal(film, make_console(highlight=False))
+    else:
+        write_atomic(html, to_html(film))
+        say(str(html.resolve()))
+
+
 @data.command("export")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
@@ -169,14 +209,29 @@ def export(root: Path, output: Path, format_: str) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
 @click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
-def import_(source: Path, output: Path, split: str, name: str | None) -> None:
-    """Import ProAssist prepared rows (.jsonl) or DST clips (.json), one file or a folder of them, one a split. Frames go
-    to OUTPUT at the paths the rows name."""
+@click.option("--video", type=click.Path(path_type=Path), help="Of an annotation that names none.")
+@click.option("--goal", default="", help="Of subtitles, which tell none.")
+@click.option(
+    "--level", type=click.Choice(["step", "substep", "action"]), default="step", help="Of a three-level table."
+)
+def import_(
+    source: Path, output: Path, split: str, name: str | None, video: Path | None, goal: str, level: str
+) -> None:
+    """Import annotations (.tsv, .csv, .vtt, .srt, with their videos), ProAssist prepared rows (.jsonl) or DST clips (.json): one
+    file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name."""
+    from prospect_core.data.annotation import SUFFIXES, Given, import_annotations
     from prospect_core.data.dataset import write_dataset
     from prospect_core.data.origin_formats import read_origin
 
     if (output / "dataset.json").exists():
         raise UserError(f"{output}: is a dataset already; choose another folder")
+    annotations = [source] if source.suffix in SUFFIXES else []
+    if source.is_dir():
+        annotations = sorted(file for file in source.iterdir() if file.suffix in SUFFIXES)
+    if annotations:
+        made = import_annotations(annotations, output, split, name or source.stem, Given(video, goal, level))
+        say(f"{output}: {made.info.splits[split].episodes} episodes in split {split!r}")
+        return
     files = {split: source}
     if source.is_dir():
         files = {path.stem: path for path in sorted(source.iterdir()) if path.suffix in (".jsonl", ".json")}

@@ -13,7 +13,6 @@ from prospect_core.cli import main as prospect
 from prospect_core.new import KINDS
 from tests.test_run import call, one_line
 
-
 EVAL = "from prospect_eval.cli import main; main()"
 
 

@@ -104,7 +104,7 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
 
         return open_chat_endpoint(ckpt, name, data, asked)
     if kind in (theirs := installed()):
-        return theirs[kind].load()(ckpt, name, data, asked)  # type: ignore[no-any-return]
+        return theirs[kind].load()(ckpt, name, data, asked)
     from prospect_core.stream.strategies import strategy as check_strategy
 
     check_strategy(asked.strategy, asked.budget)
