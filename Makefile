@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests bench-scale lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests bench-scale docs lint clean
 
 setup: $(READY)
 
@@ -63,6 +63,10 @@ bench-tests: $(READY)
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)
 	$(BIN)/python -m benchmarks.checkpoint --output reports/checkpoint/checkpoint.json
+
+# the documentation site, into site/; any warning is an error
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 lint: $(READY)
 	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks

@@ -1,0 +1,149 @@
+"""Reference pages made from the code: the metric handbook, the command line, file formats with JSON Schemas.
+
+    python -c "from prospect_eval.handbook import schemas; print(list(schemas()))"
+
+`make docs` puts them into the documentation site.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
+from prospect_eval.metrics.base import Metric, Tools
+
+#: formats: (what it is, the type that reads it)
+FORMATS: dict[str, tuple[str, str]] = {
+    "dataset": ("`dataset.json` of a data set", "prospect_core.data.dataset:DatasetInfo"),
+    "episode": ("a row of a split's `.jsonl`", "prospect_core.timeline:Episode"),
+    "record": ("`episodes/*.json` of a run folder, one a replayed episode", "prospect_core.records:EpisodeRecord"),
+    "run": ("`config` in `run.json` of a run folder", "prospect_eval.run:RunConfig"),
+    "suite": ("a suite's YAML file", "prospect_eval.suites:Suite"),
+    "shard": ("the list beside a store's shard", "prospect_core.data.store:Shard"),
+}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each file format, from the dataclass that reads it."""
+    from pydantic import TypeAdapter
+
+    return {name: TypeAdapter(_type(place)).json_schema() for name, (_, place) in FORMATS.items()}
+
+
+def formats_page() -> str:
+    """Each format: what it is, its fields, and where its schema lies."""
+    lines = [
+        "# File formats",
+        "",
+        "All files are UTF-8 JSON (suites are YAML of the same shape). The schemas are made from the",
+    ]
+    lines += ["dataclasses that read them, and the tests hold real files against them.", ""]
+    for name, schema in schemas().items():
+        what, place = FORMATS[name]
+        lines += [f"## {name}", "", f"{what[0].upper()}{what[1:]}. [JSON Schema](schemas/{name}.json)", ""]
+        lines += [_quoted(_type(place).__doc__ or ""), "", "| field | type | default |", "|---|---|---|"]
+        for field, told in schema.get("properties", {}).items():
+            needed = "needed" if field in schema.get("required", ()) else f"`{told.get('default', '')!r}`"
+            lines.append(f"| `{field}` | {_kind(told)} | {needed} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def metrics_page() -> str:
+    """Every metric by family, with the family's formulas."""
+    tools = Tools(lambda a, b: None, "MODEL", lambda a, b: 0.0, "METEOR", True)  # type: ignore[arg-type,return-value]
+    families = [
+        ("Speaking", speaking, speaking.METRICS),
+        ("The field's other timing metrics", timing, timing.metrics("MODEL")),
+        ("Matched dialogue", dialogue, dialogue.metrics("MODEL")),
+        ("Texts", text, text.metrics(tools)),
+        ("Answers and content", answers, answers.metrics("MODEL")),
+        ("Dialog state by frame", dst, dst.METRICS),
+        ("Changes, segments, order", changes, changes.METRICS),
+        ("Retention", retention, retention.METRICS),
+        ("Context", context, context.METRICS),
+    ]
+    lines = [
+        "# Metric handbook",
+        "",
+        "Made from the code. How values, intervals and gaps come about: [Metrics](../metrics.md).",
+        "",
+    ]
+    for title, module, metrics in families:
+        lines += [f"## {title}", "", _quoted(_about(module)), ""]
+        lines += ["| metric | range | better | unit | what | failure mode |", "|---|---|---|---|---|---|"]
+        lines += [_row(metric) for metric in metrics]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def cli_page() -> str:
+    """Every command with its help, as it prints it."""
+    from prospect_core.cli import main as prospect
+    from prospect_eval.cli import main as prospect_eval
+
+    lines = ["# Command line", ""]
+    for name, command in (("prospect", prospect), ("prospect-eval", prospect_eval)):
+        for path, found in _commands(name, command):
+            lines += [f"## {path}", "", "```text", _help(path, found), "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in sorted(command.commands.items()):
+            yield from _commands(f"{path} {name}", child)
+
+
+def _help(path: str, command: click.Command) -> str:
+    return command.get_help(click.Context(command, info_name=path, max_content_width=110, terminal_width=110))
+
+
+def _type(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _about(module: Any) -> str:
+    """A module's docstring without the command that tries it."""
+    parts = (module.__doc__ or "").strip().split("\n\n")
+    return "\n\n".join(part for part in parts if not part.startswith("    "))
+
+
+def _quoted(text: str) -> str:
+    """A docstring as Markdown: double backticks are single ones, roles are names."""
+    return "\n".join(line.strip() for line in text.strip().splitlines()).replace("``", "`").replace("<", "&lt;")
+
+
+def _row(metric: Metric) -> str:
+    low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" for bound in metric.bounds)
+    if not math.isfinite(metric.bounds[0]):
+        low = "-∞"
+    cells = [
+        f"`{metric.name}`",
+        f"{low} .. {high}",
+        metric.better or "–",
+        metric.unit or "–",
+        metric.help or "–",
+        metric.caveat or "–",
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _kind(told: dict[str, Any]) -> str:
+    if "$ref" in told:
+        return str(told["$ref"]).rpartition("/")[2]
+    if "anyOf" in told:
+        return " or ".join(_kind(part) for part in told["anyOf"])
+    if told.get("type") == "array":
+        items = told.get("items", {})
+        return f"list of {_kind(items)}" if items else "list"
+    if "enum" in told or "const" in told:
+        return " or ".join(f"`{value}`" for value in told.get("enum", [told.get("const")]))
+    return str(told.get("type", "any"))

@@ -1,0 +1,177 @@
+"""README and documentation: every command is one that there is, every example in another language runs, every page is built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from prospect_core.cli import main as prospect
+from prospect_core.train.config import compose_config
+from prospect_eval.cli import main as prospect_eval
+from prospect_eval.handbook import FORMATS, schemas
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = {"prospect": prospect, "prospect-eval": prospect_eval}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language):
+    return [(page, found[2]) for page in PAGES for found in BLOCK.finditer(page.read_text()) if found[1] == language]
+
+
+def lines(page, block):
+    """The commands of a console block, continued lines joined, comments left out."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            yield shlex.split(line[2:], comments=True)
+
+
+def parsed(command, args):
+    """Walk down to the subcommand and have click check its options, as far as it does before anything is run."""
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        name, *args = args
+        found = command.get_command(context, name)
+        assert found is not None, f"no command {name!r}"
+        command, context = found, click.Context(found, info_name=name)
+    command.make_context(command.name, list(args))
+    return command, args
+
+
+def test_every_command_in_the_documentation_is_one_that_there_is():
+    seen = 0
+    for page, block in blocks("console"):
+        for words in lines(page, block):
+            if words[0] not in COMMANDS:
+                assert words[0] in ("make", "pip", "python", "torchrun", "accelerate"), (page, words)
+                continue
+            if any(word in ("--help", "-h") for word in words) or "|" in words:
+                continue
+            command, args = parsed(COMMANDS[words[0]], words[1:])
+            if command.name == "train" and "-m" not in args:
+                compose_config([word for word in args if "=" in word])
+            seen += 1
+    assert seen > 60
+
+
+def test_launchers_start_the_command_that_there_is():
+    for page, block in blocks("console"):
+        for words in lines(page, block):
+            if words[0] in ("torchrun", "accelerate"):
+                place = words.index("prospect_core.cli")
+                assert words[place + 1] == "train", page
+                compose_config(words[place + 2 :])
+                for word in words:
+                    if word.startswith("benchmarks/"):
+                        assert (ROOT / word).is_file(), word
+
+
+def test_make_targets_in_the_documentation_are_there():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        for name in re.findall(r"`make ([\w-]+)`", page.read_text()):
+            assert name in targets, (page, name)
+    for page, block in blocks("console"):
+        for words in lines(page, block):
+            if words[0] == "make":
+                assert words[1] in targets, page
+
+
+def test_examples_in_python_run():
+    for page, block in blocks("python"):
+        exec(compile(block, str(page), "exec"), {})
+
+
+def test_examples_in_yaml_are_yaml():
+    for _, block in blocks("yaml"):
+        yaml.safe_load(block)
+
+
+def test_links_between_pages_and_to_files_lead_somewhere():
+    for page in PAGES:
+        text = BLOCK.sub("", page.read_text())
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            if "://" in target or not path:
+                continue
+            place = (page.parent / path).resolve()
+            made = place.parent == ROOT / "docs" / "reference"
+            assert made or place.exists(), f"{page.name}: {target}"
+            if anchor and place.suffix == ".md" and not made:
+                titles = re.findall(r"^#+ (.*)$", place.read_text(), re.M)
+                slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert anchor in slugs, f"{page.name}: {target}"
+
+
+def test_the_files_that_are_written_are_what_their_schemas_say(short_world, tmp_path):
+    """A whole run: each kind of file against the schema that the documentation shows."""
+    import json
+
+    jsonschema = pytest.importorskip("jsonschema")
+    from tests.test_run import evaluate
+
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out) == 0
+    made = schemas()
+    assert set(made) == set(FORMATS)
+    rows = (short_world.root / "test.jsonl").read_text().splitlines()
+    files = {
+        "dataset": [(short_world.root / "dataset.json").read_text()],
+        "episode": rows,
+        "record": [file.read_text() for file in (out / "episodes").iterdir()],
+        "run": [json.dumps(json.loads((out / "run.json").read_text())["config"])],
+        "suite": [json.dumps(yaml.safe_load(file.read_text())) for file in (ROOT / "benchmarks/suites").glob("*.yaml")],
+    }
+    for name, texts in files.items():
+        assert texts
+        for text in texts:
+            jsonschema.validate(json.loads(text), made[name])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**json.loads(rows[0]), "fps": "two"}, made["episode"])
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("material")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", ROOT / ".ci/mkdocs.yml",
+               "--site-dir", tmp_path / "site"]  # fmt: skip
+    done = subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    for page in ("index.html", "reference/cli/index.html", "reference/metrics/index.html", "howto/extend/index.html"):
+        text = (tmp_path / "site" / page).read_text()
+        # it is read without a network
+        assert not re.findall(r'(?:src|href)="https?://(?!squidfunk)', text), page
+
+
+@pytest.mark.slow
+def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path):
+    """All but the installation, in an empty folder, as written."""
+    folder = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    assert shutil.which("prospect", path=env["PATH"])
+    ran = 0
+    for _, block in [one for one in blocks("console") if one[0].name == "tutorial.md"]:
+        for words in lines(None, block):
+            if words[0] in COMMANDS:
+                done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
+                assert done.returncode in ((0, 3) if words[1] == "doctor" else (0,)), (words, done.stderr[-2000:])
+                ran += 1
+    assert ran >= 10
+    assert (tmp_path / "runs/first/report.html").is_file()
