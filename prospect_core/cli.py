@@ -14,7 +14,7 @@ import click
 from prospect_core import __version__
 from prospect_core.data_cli import data
 from prospect_core.errors import EXIT_INCOMPLETE
-from prospect_core.terminal import Commands, make_console, say
+from prospect_core.terminal import Commands, give_json, json_option, make_console, say
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,19 +53,26 @@ def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
 
 
 @main.command()
-def strategies() -> None:
+@json_option
+def strategies(json_: str | None) -> None:
     """List the context strategies with what each keeps, those of installed packages among them."""
     from rich.table import Table
 
     from prospect_core.stream.strategies import Rebuilds, Selects
     from prospect_core.stream.strategies import strategies as registered
 
+    rows = [
+        (name, "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else "", found.keeps)
+        for name, found in registered().items()
+    ]
+    columns = ("strategy", "kind", "keeps")
+    if not give_json(json_, lambda: [dict(zip(columns, row, strict=True)) for row in rows]):
+        return
     table = Table()
-    for column in ("strategy", "kind", "keeps"):
+    for column in columns:
         table.add_column(column, no_wrap=column != "keeps")
-    for name, found in registered().items():
-        kind = "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else ""
-        table.add_row(name, kind, found.keeps)
+    for row in rows:
+        table.add_row(*row)
     make_console(unseen=120).print(table)
 
 

@@ -14,7 +14,7 @@ import click
 from prospect_core.crew import Hands
 from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError, choose
-from prospect_core.terminal import make_console, progress_bar, progress_bars, say
+from prospect_core.terminal import give_json, json_option, make_console, progress_bar, progress_bars, say
 
 COUNT = click.IntRange(min=0)
 
@@ -26,7 +26,8 @@ def data() -> None:
 
 @data.command()
 @click.argument("root", type=click.Path(path_type=Path))
-def validate(root: Path) -> None:
+@json_option
+def validate(root: Path, json_: str | None) -> None:
     """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
     from prospect_core.data.checks import find_problems
     from prospect_core.data.dataset import Dataset
@@ -35,16 +36,19 @@ def validate(root: Path) -> None:
     dataset = Dataset.open(root)
     with progress_bars() as advance:
         problems = find_problems(dataset, cores(), advance)
-    for problem in problems:
+    shown = give_json(json_, lambda: {"problems": problems})
+    for problem in problems if shown else ():
         say(problem)
     if problems:
         raise DataError(f"{root}: {len(problems)} problem(s)")
-    say(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
+    if shown:
+        say(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
 
 
 @data.command()
 @click.argument("root", type=click.Path(path_type=Path))
-def stats(root: Path) -> None:
+@json_option
+def stats(root: Path, json_: str | None) -> None:
     """Counts and rates of every split."""
     from rich.table import Table
 
@@ -56,6 +60,8 @@ def stats(root: Path) -> None:
     with progress_bars() as advance:
         for split in dataset.splits:
             columns[split] = statistics(dataset, split, cores(), partial(advance, split))
+    if not give_json(json_, lambda: columns):
+        return
     table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
     for key in dict.fromkeys(key for values in columns.values() for key in values):
         table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -72,6 +73,32 @@ class Commands(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             say(f"error: {where}{error.strerror or error}", err=True)
             sys.exit(EXIT_INCOMPLETE)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, into that beside it."""
+    return click.option(
+        "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]",
+        help="The results as JSON: in place of the table, or into FILE beside it.",
+    )(command)  # fmt: skip
+
+
+def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
+    """Write the results where ``--json`` asks for them; whether they are to be shown to people too."""
+    from prospect_core.errors import DataError
+    from prospect_core.jsonio import dump, write_atomic
+
+    if json_ is None:
+        return True
+    text = dump(value(), indent=1) + "\n"
+    if json_ == "-":
+        click.echo(text, nl=False)
+        return False
+    try:
+        write_atomic(Path(json_), text)
+    except OSError as error:
+        raise DataError(f"{json_}: cannot be written ({error.strerror})") from None
+    return True
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
         front([*runs, placed(tmp_path / "other", "none", None, 1, 1, digest="x")])
     with pytest.raises(DataError, match="no cache"):
         front([placed(tmp_path / "blind", "none", None, None, 1)])
-    result = CliRunner().invoke(main, ["front", *map(str, runs), "--output", str(tmp_path / "front.json")])
+    result = CliRunner().invoke(main, ["front", *map(str, runs), "--json", str(tmp_path / "front.json")])
     assert result.exit_code == 0, result.output
     assert len(read_json(tmp_path / "front.json")["points"]) == 6
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import EXIT_GATE, DataError, UserError
-from prospect_core.terminal import say
+from prospect_core.terminal import give_json, json_option, say
 from prospect_eval.cli.tables import print_gate
 
 
@@ -23,7 +23,7 @@ from prospect_eval.cli.tables import print_gate
 @click.option("--update", is_flag=True, help="Write RUN as the new baseline instead, with where it comes from.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also a table for a pull request.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also JUnit XML for a CI system.")
-@click.option("--json", "json_", type=click.Path(path_type=Path), help="Also everything as JSON.")
+@json_option
 def gate(
     folder: Path,
     baseline: Path,
@@ -32,7 +32,7 @@ def gate(
     update: bool,
     markdown: Path | None,
     junit: Path | None,
-    json_: Path | None,
+    json_: str | None,
 ) -> None:
     """Hold a scored RUN against a baseline: PASS and INCONCLUSIVE end with 0, FAIL with 1 (--strict: both).
 
@@ -77,13 +77,13 @@ def gate(
     for file, write in (
         (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
         (junit, lambda: as_junit(result, folder.name)),
-        (json_, lambda: dump(plain(result), indent=1) + "\n"),
     ):
         if file is not None:
             try:
                 write_atomic(file, write())
             except OSError as error:
                 raise DataError(f"{file}: cannot be written ({error.strerror})") from None
-    print_gate(result)
+    if give_json(json_, lambda: plain(result)):
+        print_gate(result)
     if not result.passes:
         raise SystemExit(EXIT_GATE)

@@ -18,7 +18,7 @@ from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import progress_bar, progress_bars, say
+from prospect_core.terminal import json_option, progress_bar, progress_bars, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 
@@ -56,6 +56,8 @@ from prospect_eval.cli.scores import score_and_report
 @endpoint_options
 @click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
+@click.option("--dry-run", is_flag=True, help="Say what would be replayed, where to, and about how long that takes.")
+@json_option
 def run(
     ckpt: str,
     data: Path | None,
@@ -77,6 +79,8 @@ def run(
     key_variable: str,
     teacher_forced: bool,
     latency: int | None,
+    dry_run: bool,
+    json_: str | None,
     hands: Hands | None,
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
@@ -117,6 +121,12 @@ def run(
         predictor.thresholds_from, suite or "",
     )  # fmt: skip
     folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
+    if dry_run:
+        from prospect_eval.plan import plan
+
+        for line in plan(folder, predictor, episodes, 1 if hands is None else hands.workers):
+            say(line)
+        return
     begin = time.monotonic()
     with held(folder):
         shares: dict[int, Share] = {}
@@ -147,7 +157,7 @@ def run(
                     latency_pass(folder, predictor, good, latency, plain)
         if not read_latency(folder):
             store_latency(folder, [])
-        score_and_report(folder)
+        score_and_report(folder, json_=json_)
 
 
 def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:

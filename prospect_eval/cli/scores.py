@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError
-from prospect_core.terminal import make_console, progress_bar, say
+from prospect_core.terminal import give_json, json_option, make_console, progress_bar, say
 from prospect_core.timeline import Episode
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
@@ -30,8 +30,15 @@ from prospect_eval.cli.tables import (
 @click.option("--split", default="test", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
 @click.option("--similarity", help="A sentence-transformers folder or cached name [default: all-MiniLM-L6-v2].")
+@json_option
 def score(
-    predictions: Path, data: Path | None, suite: str | None, split: str, output: Path | None, similarity: str | None
+    predictions: Path,
+    data: Path | None,
+    suite: str | None,
+    split: str,
+    output: Path | None,
+    similarity: str | None,
+    json_: str | None,
 ) -> None:
     """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
 
@@ -40,7 +47,7 @@ def score(
     if (predictions / "run.json").is_file():
         if data or suite or output:
             raise UserError(f"{predictions}: a run folder knows its data; leave --data, --suite and --output out")
-        score_and_report(predictions, similarity)
+        score_and_report(predictions, similarity, json_)
         return
     from prospect_eval.predictions import store_predictions
     from prospect_eval.run import select
@@ -52,7 +59,7 @@ def score(
         digest, episodes = dataset.digest, list(select(dataset, split, None))
     folder = output or Path("runs") / f"scored-{predictions.stem}"
     store_predictions(predictions, folder, episodes, source, digest, split)
-    score_and_report(folder, similarity)
+    score_and_report(folder, similarity, json_)
 
 
 @click.command()
@@ -62,13 +69,13 @@ def score(
     "--episodes", type=click.IntRange(min=0), default=5, show_default=True, help="Most changed ones to tell of."
 )
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
-@click.option("--json", "json_", type=click.Path(path_type=Path), help="Also everything as JSON.")
+@json_option
 @click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
 def compare(
-    first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: Path | None, html: Path | None
+    first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: str | None, html: Path | None
 ) -> None:
     """Paired differences of scored runs from the first one, over the videos they share, and what changed most."""
-    from prospect_core.jsonio import dump, write_atomic
+    from prospect_core.jsonio import write_atomic
     from prospect_eval.changed import changed_episodes
     from prospect_eval.compare import Comparison, as_markdown, compare_runs, plain
     from prospect_eval.metrics import all_metrics
@@ -82,13 +89,14 @@ def compare(
         differences = compare_runs(first, other, metrics)
         changed = changed_episodes(first, other, tools, episodes) if episodes else []
         found.append(Comparison(str(first), str(other), tuple(differences), tuple(changed)))
-        print_differences(first.name, other.name, differences)
-        print_changes(changed)
+    if give_json(json_, lambda: {"schema": 1, "comparisons": [*map(plain, found)]}):
+        for one in found:
+            print_differences(Path(one.first).name, Path(one.second).name, one.differences)
+            print_changes(one.episodes)
     for file, write in (
         (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
-        (json_, lambda path: write_atomic(path, dump({"schema": 1, "comparisons": [*map(plain, found)]}, indent=1) + "\n")),
         (html, lambda path: write_comparison(path, found, tools)),
-    ):  # fmt: skip
+    ):
         if file is not None:
             try:
                 write(file)
@@ -98,32 +106,32 @@ def compare(
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-def noise(runs: tuple[Path, ...]) -> None:
+@json_option
+def noise(runs: tuple[Path, ...], json_: str | None) -> None:
     """The largest differences between runs of the same thing (A/A): what is smaller between two models is noise."""
     from prospect_eval.compare import noise_floors
     from prospect_eval.metrics import all_metrics
     from prospect_eval.tools import make_tools
 
-    for name, floor in noise_floors(runs, all_metrics(make_tools())).items():
-        say(f"{name} {floor:.6g}")
+    floors = noise_floors(runs, all_metrics(make_tools()))
+    if give_json(json_, lambda: floors):
+        for name, floor in floors.items():
+            say(f"{name} {floor:.6g}")
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
-@click.option("--output", type=click.Path(path_type=Path), help="JSON file of the points and reference lines.")
-def front(runs: tuple[Path, ...], quality: str, output: Path | None) -> None:
+@json_option
+def front(runs: tuple[Path, ...], quality: str, json_: str | None) -> None:
     """Quality against bytes of cache over runs of strategies and budgets, and which are worth their bytes."""
     from dataclasses import asdict
 
-    from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.front import front as quality_memory
 
     result = quality_memory(runs, quality)
-    print_front(result)
-    if output:
-        plain = {**result, "points": [asdict(point) for point in result["points"]]}
-        write_atomic(output, dump(plain, indent=1) + "\n")
+    if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
+        print_front(result)
 
 
 @click.command()
@@ -136,6 +144,7 @@ def front(runs: tuple[Path, ...], quality: str, output: Path | None) -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions open at once.")
 @endpoint_options
 @click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
+@json_option
 def judge(
     folder: Path,
     endpoint: str,
@@ -145,6 +154,7 @@ def judge(
     timeout: float,
     max_tokens: int,
     key_variable: str,
+    json_: str | None,
 ) -> None:
     """Have a language model judge the dialogues of a run: judge.json beside its scores.
 
@@ -160,7 +170,8 @@ def judge(
     with progress_bar("judge") as advance:
         result = judge_records(records, chat, repeats, workers, max_tokens, advance)
     write_atomic(folder / "judge.json", dump(result, indent=1) + "\n")
-    print_judge(result)
+    if give_json(json_, lambda: result):
+        print_judge(result)
 
 
 @click.command()
@@ -177,15 +188,14 @@ def report(folder: Path) -> None:
 
 @click.command(name="ls")
 @click.argument("root", default="runs", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="All of them, with all metrics, as JSON.")
+@json_option
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Write a page over all of them, with each metric's history."
 )
-def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
+def list_runs(root: Path, json_: str | None, html: Path | None) -> None:
     """The run folders in or below ROOT [default: runs], the newest first."""
     from dataclasses import asdict
 
-    from prospect_core.jsonio import dump
     from prospect_eval.catalogue import find_runs
 
     runs = find_runs(root)
@@ -193,9 +203,9 @@ def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
         from prospect_eval.report.index import write_index
 
         say(str(write_index(html, runs).resolve()))
-    elif as_json:
-        say(dump([asdict(run) for run in runs], indent=1))
-    elif runs:
+    if not give_json(json_, lambda: [asdict(run) for run in runs]) or html is not None:
+        return
+    if runs:
         print_runs(runs, root)
     else:
         say(f"{root}: holds no run folder")
@@ -203,27 +213,34 @@ def list_runs(root: Path, as_json: bool, html: Path | None) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-def show(folder: Path) -> None:
+@json_option
+def show(folder: Path, json_: str | None) -> None:
     """The stored scores of a RUN as a table; nothing is computed."""
     from prospect_core.errors import DataError
     from prospect_eval.derived import read_metrics, read_run
 
     if not (folder / "metrics.json").is_file():
         raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
-    print_scores(read_run(folder)["config"]["model"], read_metrics(folder))
+    metrics = read_metrics(folder)
+    if give_json(json_, lambda: metrics):
+        print_scores(read_run(folder)["config"]["model"], metrics)
 
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
-def doctor(fix: bool) -> None:
+@json_option
+def doctor(fix: bool, json_: str | None) -> None:
     """Print what this machine has and lacks."""
+    from dataclasses import asdict
+
     from rich.text import Text
 
     from prospect_eval.doctor import examine
 
     console = make_console(highlight=False)
     checks = examine(fix)
-    for check in checks:
+    shown = give_json(json_, lambda: [asdict(one) for one in checks])
+    for check in checks if shown else ():
         mark, color = ("ok", "green") if check.ok else ("missing", "red") if check.needed else ("lacking", "yellow")
         told = check.found + (f" – {check.advice}" if check.advice else "")
         console.print(Text(f"{mark:7}", color) + Text(f" {check.name}: {told}"))
@@ -231,7 +248,7 @@ def doctor(fix: bool) -> None:
         raise SystemExit(EXIT_INCOMPLETE)
 
 
-def score_and_report(folder: Path, similarity: str | None = None) -> None:
+def score_and_report(folder: Path, similarity: str | None = None, json_: str | None = None) -> None:
     """Everything that is derived from a run folder's records, and its scores as a table."""
     from prospect_eval.finish import finish
     from prospect_eval.run import read_records
@@ -239,6 +256,8 @@ def score_and_report(folder: Path, similarity: str | None = None) -> None:
 
     with progress_bar("score") as advance:
         metrics, path = finish(folder, similarity, advance)
+    if not give_json(json_, lambda: {**metrics, "report": str(path.resolve())}):
+        return
     config = read_records(folder)[0]
     print_scores(config.model, metrics, shown_first(config.suite))
     say(str(path.resolve()))
