@@ -175,3 +175,60 @@ def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path):
                 ran += 1
     assert ran >= 10
     assert (tmp_path / "runs/first/report.html").is_file()
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(short_world, tmp_path, monkeypatch):
+    import json
+
+    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("pandas")
+    matplotlib.use("agg")
+    from tests.test_run import evaluate
+
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/workbench-tiny-workbench-none")
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", run) == 0
+    notebook = json.loads((ROOT / "docs/notebooks/predictions-to-plots.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec("".join(cell["source"]), names)
+    assert names["by_video"].to_numpy().min() == 1
+    assert len(matplotlib.pyplot.get_fignums()) >= 2
+    matplotlib.pyplot.close("all")
+
+
+@pytest.mark.slow
+def test_a_wheel_and_an_sdist_bring_all_that_a_run_needs(tmp_path):
+    """Outside of the checkout: the shipped checkpoint, suites, templates and pages are package data."""
+    source = tmp_path / "source"
+    kept = shutil.ignore_patterns(".*", "runs", "site", "build", "dist", "*.egg-info", "reports")
+    shutil.copytree(ROOT, source, ignore=kept)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir"]
+    subprocess.run([*build, str(tmp_path / "dist"), str(source)], check=True, timeout=300)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.stat().st_size <= 20e6
+    sdist = "from setuptools.build_meta import build_sdist; import sys; print(build_sdist(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", sdist, str(tmp_path / "dist")], cwd=source, check=True, capture_output=True)
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    subprocess.run([*build, str(tmp_path / "again"), str(archive)], check=True, timeout=300)
+    (again,) = (tmp_path / "again").glob("*.whl")
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for number, file in enumerate((wheel, again)):
+        place = tmp_path / f"site{number}"
+        install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(place), str(file)]
+        subprocess.run(install, check=True, timeout=300)
+        code = "import prospect_core; print(prospect_core.__file__); from prospect_core.cli import main; main()"
+        made = ["data", "workbench", "--output", "data", "--train", "0", "--val", "0", "--test", "1"]
+        env["PYTHONPATH"] = str(place)
+        folder = tmp_path / f"work{number}"
+        folder.mkdir()
+        done = subprocess.run([sys.executable, "-c", code, *made], cwd=folder, env=env, capture_output=True, text=True)
+        assert str(place) in done.stdout, done.stderr
+        code = "from prospect_eval.cli import main; main()"
+        run = ["run", "--ckpt", "workbench-tiny", "--data", "data", "--limit", "1", "--output", "run"]
+        done = subprocess.run([sys.executable, "-c", code, *run], cwd=folder, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert (folder / "run" / "report.html").is_file()
