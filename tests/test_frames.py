@@ -23,7 +23,7 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.train.backbone import set_backbone
 from prospect_core.train.config import compose_config
-from prospect_core.train.run import open_media
+from prospect_core.train.sources import open_media
 from tests.conftest import small_config
 from tests.training import SMALL, run_cli
 

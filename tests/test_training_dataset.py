@@ -15,8 +15,8 @@ from prospect_core.sequence import IGNORE, SequenceBuilder
 from prospect_core.train.config import compose_config
 from prospect_core.train.curriculum import Curriculum
 from prospect_core.train.dataset import Draws, DSTTrainingDataset, Mixed
-from prospect_core.train.run import open_sources
 from prospect_core.train.samplers import KeyFrames, Silent
+from prospect_core.train.sources import open_sources
 from prospect_core.train.windows import WindowSampler
 from prospect_core.workbench.render import write_blank
 from tests.training import SMALL, pictures, run_cli

@@ -1,0 +1,93 @@
+"""Where a training's episodes and frames come from: datasets, decoded pictures, stored features.
+
+python -c "from prospect_core.train.sources import open_media; help(open_media)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.index import Rows, clips_of
+from prospect_core.errors import DataError, UserError
+from prospect_core.processes import cores
+from prospect_core.terminal import progress_bar
+from prospect_core.train.options import Config
+
+
+def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, Rows]]:
+    """The datasets to learn from, each with its episodes of the split; two episodes of one id are a `DataError`."""
+    split, sources = config.data.split, []
+    known: dict[str, Dataset] = {}
+    for name in (config.data.path, *(config.data.more or ())):
+        data = open_data(name, split, tell)
+        episodes = data.rows(split, cores())
+        if not episodes:
+            raise DataError(f"{data.root}: split {split!r} has no episode to train on")
+        for clip in episodes.clips():
+            if known.setdefault(clip.id, data) is not data:
+                raise DataError(
+                    f"data.more: {data.root} has an episode {clip.id}, as {known[clip.id].root} has; leave one out"
+                )
+        sources.append((data, episodes))
+    return sources
+
+
+def open_media(
+    config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None], device: Any
+) -> Any:
+    """Stored features where the vision tower is frozen and they are wanted, else decoded pictures.
+
+    What is not stored yet is encoded on ``device``, where the model will be trained.
+    """
+    from prospect_core.data.frames import FeatureCache, PictureCache, feature_store, picture_store, vision_digest
+    from prospect_core.train.backbone import vision_is_frozen
+
+    size = model.config.image_size
+    if not (config.data.features and vision_is_frozen(model)):
+        url = config.data.store
+        store = picture_store(url, size).need(f"pictures of {size} x {size}") if url else None
+        pictures = PictureCache(data, size, config.data.picture_cache_mb << 20, store)
+        if config.data.workers:
+            pictures.prepare(clips_of(episodes))
+        return pictures
+    clips = clips_of(episodes)
+    url = config.data.store
+    store = feature_store(url, model).need("features of this model's tower") if url else None
+    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size, store)
+    # made on the CPU, it would be moved by the trainer only later
+    model.to(device)
+    with progress_bar("video features") as advance:
+        new = cache.prepare(model, clips, advance)
+    tell(
+        f"features of {len({clip.video for clip in clips})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
+    )
+    return cache
+
+
+def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, size: int) -> Iterator[Any]:
+    """The pictures of the first videos of the first source."""
+    from prospect_core.data.decode import decode
+    from prospect_core.data.frames import longest
+
+    data, episodes = sources[0]
+    for clip in longest(clips_of(episodes))[:count]:
+        pictures = decode(data, clip, size)
+        if isinstance(pictures, DataError):
+            raise pictures
+        yield pictures
+
+
+def open_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bool = False) -> Any:
+    """A dataset folder, or the built-in workbench (made on first use); None where ``missing_ok`` and no such split."""
+    if name != "workbench":
+        data = Dataset.open(name)
+        return None if missing_ok and split not in data.splits else data
+    from prospect_core.workbench.generate import SPLITS, cached
+
+    if split not in SPLITS:
+        raise UserError(f"split={split}: the workbench has {', '.join(SPLITS)}")
+    tell(f"workbench split {split!r} (made on first use)")
+    return cached(split)
