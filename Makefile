@@ -66,6 +66,7 @@ bench-checkpoint: $(READY)
 
 # the documentation site, into site/; any warning is an error
 docs: $(READY)
+	$(BIN)/python -m prospect_eval.handbook docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 lint: $(READY)

@@ -1,11 +1,10 @@
-"""What the documentation site is made of beyond its pages: references generated from the code, and the figures of reports/.
+"""What the documentation site is made of beyond its pages: the figures of reports/.
 
 make docs
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from pathlib import Path
@@ -16,15 +15,9 @@ SHOWN = (".json", ".md", ".png")
 
 
 def on_files(files, config):
-    """Add generated pages and the reports."""
+    """Add the reports."""
     from mkdocs.structure.files import File
 
-    from prospect_eval.handbook import cli_page, formats_page, metrics_page, schemas
-
-    pages = {"reference/cli.md": cli_page(), "reference/metrics.md": metrics_page(), "reference/formats.md": formats_page()}
-    pages |= {f"reference/schemas/{name}.json": json.dumps(schema, indent=1) for name, schema in schemas().items()}
-    for name, text in pages.items():
-        files.append(File.generated(config, name, content=text))
     for file in sorted((ROOT / "reports").rglob("*")):
         if file.suffix in SHOWN and file.name != "README.md":
             name = file.relative_to(ROOT).as_posix()

@@ -60,7 +60,7 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            say("interrupted; what was finished is kept, start the same command again to go on", err=True)
+            say("interrupted; the same command goes on from what was finished", err=True)
             sys.exit(EXIT_INTERRUPTED)
         except UserError as error:
             if debug:

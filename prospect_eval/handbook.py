@@ -1,15 +1,18 @@
 """Reference pages made from the code: the metric handbook, the command line, file formats with JSON Schemas.
 
-    python -c "from prospect_eval.handbook import schemas; print(list(schemas()))"
+    python -m prospect_eval.handbook docs/reference
 
-`make docs` puts them into the documentation site.
+`make docs` writes them, and a test holds what is committed against the code.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import math
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -102,7 +105,9 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 
 
 def _help(path: str, command: click.Command) -> str:
-    return command.get_help(click.Context(command, info_name=path, max_content_width=110, terminal_width=110))
+    # as the program's own group hands it down
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "terminal_width": 110}
+    return command.get_help(click.Context(command, info_name=path, **settings))  # type: ignore[arg-type]
 
 
 def _type(place: str) -> Any:
@@ -147,3 +152,17 @@ def _kind(told: dict[str, Any]) -> str:
     if "enum" in told or "const" in told:
         return " or ".join(f"`{value}`" for value in told.get("enum", [told.get("const")]))
     return str(told.get("type", "any"))
+
+
+def pages() -> dict[str, str]:
+    """Every page and schema by its name below ``docs/reference``."""
+    out = {"cli.md": cli_page(), "metrics.md": metrics_page(), "formats.md": formats_page()}
+    out |= {f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas().items()}
+    return {name: text.rstrip() + "\n" for name, text in out.items()}
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        file = Path(sys.argv[1]) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")

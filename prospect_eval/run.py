@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -235,8 +236,14 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     before, now = flat(read_run(folder)["config"]), flat(asdict(config))
     different = [key for key in now if before.get(key) != now[key]]
     if different:
-        shown = "; ".join(f"{key}: {before.get(key)} there, {now[key]} now" for key in different)
+        shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now[key])} now" for key in different)
         raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
+
+
+def _short(value: Any) -> str:
+    """A digest by its beginning."""
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{40,}", text) else text
 
 
 def _reusable(path: Path, episode: Episode) -> bool:

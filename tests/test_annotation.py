@@ -56,6 +56,14 @@ def test_a_table_is_an_episode(clip):
     assert episode.state_at(9)["S1"] == "completed"
 
 
+def test_rows_may_stand_in_any_order(clip):
+    lines = TABLE.splitlines()
+    mixed = "\n".join([*lines[:6], *reversed(lines[6:])])
+    assert (
+        read_annotation(annotated(clip, mixed, "b.tsv"))[0].events == read_annotation(annotated(clip, TABLE))[0].events
+    )
+
+
 def test_commas_do_as_well(clip):
     text = TABLE.replace('\tNow pour it, "slowly": please.', '\t"Now pour it, ""slowly"": please."').replace("\t", ",")
     table, _ = read_annotation(annotated(clip, TABLE))
@@ -97,6 +105,8 @@ def test_one_level_of_three_is_the_steps(clip):
     ]
     episode, _ = read_annotation(file, Given(video=clip, level="substep"))
     assert [s.id for s in episode.task.steps] == ["S1.1", "S1.2"]
+    named = LEVELS.replace("\t1\t", "\tS1\t")
+    assert read_annotation(annotated(clip, named, "c.tsv"), Given(video=clip))[0].task.step_ids == ("S1", "S2")
     headless, _ = read_annotation(annotated(clip, LEVELS.split("\n", 1)[1], "b.tsv"), Given(video=clip))
     assert len(headless.task.steps) == 2
 
@@ -106,10 +116,12 @@ def test_one_level_of_three_is_the_steps(clip):
     [
         ("0:02\tstart\tS1", "later\tstart\tS1", "line 7: 'later' is no time; write seconds or h:mm:ss"),
         ("0:02\tstart\tS1", "0:02\tstrat\tS1", "line 7: kind 'strat' is unknown: use .*; did you mean 'start'"),
-        ("0:02\tstart\tS1", "0:02\tstart", "line 7: nothing in the third column"),
-        ("0:02\tstart\tS1", "0:02", "line 7: has 1 column"),
-        ("0:02\tstart\tS1", "0:02\tstart\tS9", "S9"),
-        ("0:02\tstart\tS1\n", "", "S1->complete at 4.5 s is illegal"),
+        ("0:02\tstart\tS1", "0:02\tstart", r"line 7: has 2 column\(s\); use time, kind, what, with tabs between"),
+        ("0:02\tstart\tS1", "0:02 start S1", r"line 7: has 1 column\(s\); use time, kind, what, with tabs between"),
+        ("0:02\tstart\tS1", "0:02\tstart\t ", "line 7: nothing in the third column"),
+        ("0:02\tstart\tS1", "0:02\tstart\tS9", "line 7: S9->start at 2 s is illegal: S9 is not a step of this task"),
+        ("0:02\tstart\tS1\n", "", "line 7: S1->complete at 4.5 s is illegal: S1 is not_started"),
+        ("0:06\tuser", "0:45\tuser", "line 10: 45 s lies beyond the video's 10 s"),
         ("time\tkind\twhat", "when\tkind\twhat", "line 6: columns when, kind, what; use time, kind, what"),
         ("# video: clip.mp4", "# video: gone.mp4", "gone.mp4: no such file"),
         ("# goal", "# fps: 99\n# goal", "fps '99': use 0.1 to 60"),

@@ -146,7 +146,7 @@ def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpo
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "interrupted; what was finished is kept, start the same command again to go on" in error
+    assert "interrupted; the same command goes on from what was finished" in error
     assert 1 <= len(record_files(out)) < len(list(short_world.episodes("test")))
     assert not (out / "DONE.json").exists()
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)

@@ -372,3 +372,10 @@ def test_a_run_folder_whose_files_were_edited_names_file_and_field(
     capsys.readouterr()
     assert evaluate("compare", out, out) == 3
     assert f"{out / file}: {message}" in one_line(capsys)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_line(checkpoint, short_world, device, tmp_path, capsys):
+    given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run", "--device", device]
+    assert evaluate(*given) == 2
+    assert f"--device {device}: cannot be used here" in one_line(capsys)

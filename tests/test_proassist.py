@@ -108,6 +108,17 @@ def test_trees_that_are_none_are_told_of(given, code, line, tmp_path, capsys):
     assert not (tmp_path / "set").exists()
 
 
+def test_a_tree_whose_files_have_other_names_is_told_which_are_read(tree, tmp_path, capsys):
+    for file in tree.rglob("*.jsonl"):
+        file.rename(file.with_name("test.jsonl"))
+    assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
+    line = one_line(capsys)
+    assert (
+        "no dialogue is left; of each SUBSET/prepared, {dialog-klg-sum,dialog-klg,dialog-sum,dialog}_{train,val,test}_L0"
+        in line
+    )
+
+
 def test_rows_of_another_kind_are_told_of(tree, tmp_path, capsys):
     (tree / "ego4d/prepared/dialog_test_L0_I5.jsonl").write_text('{"a": 1}\n')
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3

@@ -34,7 +34,7 @@ from prospect_core.data.staging import staged
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError, UserError, did_you_mean
 from prospect_core.jsonio import read_limited
-from prospect_core.timeline import CHANGES, Episode, Event, Step, Task, TimelineError
+from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, TimelineError
 
 SUFFIXES = (".tsv", ".csv", ".vtt", ".srt")
 COLUMNS = ("time", "kind", "what")
@@ -83,9 +83,11 @@ def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
     end = open_frames(video, fps, 16).num_frames
     steps, events = _spoken(file, text) if not table else _rows(file, table, given.level)
     steps = steps or [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
+    task = Task(given.goal or head.get("goal", ""), tuple(steps), head.get("knowledge", ""))
+    events = _sound(file, task, events, end / fps)
     episode = Episode(
         id=file.stem, video=f"videos/{video.name}", fps=fps, start_frame=0, end_frame=end,
-        task=Task(given.goal or head.get("goal", ""), tuple(steps), head.get("knowledge", "")),
+        task=task,
         events=tuple(replace(event, id=f"e{k}") for k, event in enumerate(events)), user_type=head.get("user", ""),
     )  # fmt: skip
     try:
@@ -131,6 +133,21 @@ def seconds(text: str) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(rest.replace(",", "."))
 
 
+def _sound(file: Path, task: Task, events: list[Event], end_s: float) -> list[Event]:
+    """The events in their order; one that cannot be is a `DataError` with its place in the file, which stands in its id."""
+    out = sorted(events, key=lambda event: (event.time, ("user", "transition", "assistant").index(event.kind)))
+    state = DialogState.initial(task)
+    for event in out:
+        if event.time > end_s:
+            raise DataError(f"{file}: {event.id}: {event.time:g} s lies beyond the video's {end_s:g} s")
+        if event.kind == "transition" and event.change:
+            try:
+                state = state.apply(event.step, event.change, event.time)
+            except TimelineError as error:
+                raise DataError(f"{file}: {event.id}: {error}") from None
+    return out
+
+
 def _text(file: Path) -> str:
     if file.suffix not in SUFFIXES:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
@@ -173,10 +190,13 @@ def _rows(file: Path, table: list[tuple[int, list[str]]], level: str) -> tuple[l
 
 def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> Iterator[Event]:
     for number, row in rows:
+        if len(row) < len(COLUMNS):
+            between = "tabs" if file.suffix == ".tsv" else "commas"
+            raise DataError(
+                f"{file}: line {number}: has {len(row)} column(s); use {', '.join(COLUMNS)}, with {between} between"
+            )
         try:
             time, kind, what = seconds(row[0]), row[1].lower(), " ".join(row[2:]).strip()
-        except IndexError:
-            raise DataError(f"{file}: line {number}: has {len(row)} column(s); use {', '.join(COLUMNS)}") from None
         except ValueError as error:
             raise DataError(f"{file}: line {number}: {error}") from None
         if kind not in KINDS:
@@ -185,9 +205,9 @@ def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> Iterator[Event
         if not what:
             raise DataError(f"{file}: line {number}: nothing in the third column")
         if kind in CHANGES:
-            yield Event("", time, "transition", step=what, change=kind)
+            yield Event(f"line {number}", time, "transition", step=what, change=kind)
         else:
-            yield Event("", time, "assistant" if kind == "say" else "user", what)
+            yield Event(f"line {number}", time, "assistant" if kind == "say" else "user", what)
 
 
 def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[list[Step], list[Event]]:
@@ -203,13 +223,13 @@ def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[
         if kind not in LEVELS:
             raise DataError(f"{file}: line {number}: type {row[0]!r} is unknown: use {', '.join(LEVELS).upper()}")
         if kind == level:
-            step = Step(f"S{name_id}", name)
+            step = Step(name_id if name_id.startswith("S") else f"S{name_id}", name)
             steps.append(step)
-            events += [Event("", start, "transition", step=step.id, change="start")]
-            events += [Event("", end, "transition", step=step.id, change="complete")]
+            events += [Event(f"line {number}", start, "transition", step=step.id, change="start")]
+            events += [Event(f"line {number}", end, "transition", step=step.id, change="complete")]
     if not steps:
         raise DataError(f"{file}: has no {level.upper()}; give --level {' or '.join(LEVELS)}")
-    return steps, sorted(events, key=lambda event: event.time)
+    return steps, events
 
 
 def _spoken(file: Path, text: str) -> tuple[list[Step], list[Event]]:
@@ -222,12 +242,12 @@ def _spoken(file: Path, text: str) -> tuple[list[Step], list[Event]]:
         # the library raises errors of its own kinds
         raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from None
     events = []
-    for cue in cues:
+    for number, cue in enumerate(cues, 1):
         said = " ".join(cue.text.split())
         voice, _, rest = said.partition(": ")
         user = (cue.voice or "").lower() == "user" or voice.lower() == "user"
         words = rest if voice.lower() in ("user", "assistant") and rest else said
-        events.append(Event("", seconds(cue.start), "user" if user else "assistant", words))
+        events.append(Event(f"cue {number}", seconds(cue.start), "user" if user else "assistant", words))
     return [], events
 
 

@@ -91,7 +91,10 @@ def read_tree(
         splits = {split: rows for split, rows in splits.items() if rows}
         if not splits:
             why = f"; the first of {len(left)} left out: {left[0].video}: {left[0].why}" if left else ""
-            raise DataError(f"{tree}: no dialogue is left{why}")
+            raise DataError(
+                f"{tree}: no dialogue is left; of each SUBSET/prepared, {{{','.join(PREFIXES)}}}_{{{','.join(SPLITS)}}}_L0_I*.jsonl"
+                f" are read{why}"
+            )
         (scratch / LEFT_OUT).write_text("".join(json.dumps(one.__dict__) + "\n" for one in left))
         write_dataset(
             scratch, "proassist", "1", FPS, splits, "read from ProAssist's tree", videos_root=str(tree.resolve())

@@ -84,7 +84,17 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
-    return model.to(device).eval(), tokenizer
+    return _placed(model, device).eval(), tokenizer
+
+
+def _placed(model: Any, device: str) -> Any:
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError, NotImplementedError) as error:
+        # torch says so in as many ways as there are kinds of device
+        raise UserError(
+            f"--device {device}: cannot be used here ({_first_line(error)}); leave it out for the CPU"
+        ) from None
 
 
 def _require_whole(folder: Path) -> None:

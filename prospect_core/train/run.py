@@ -159,6 +159,12 @@ def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None
         return
     try:
         trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
+    except KeyboardInterrupt:
+        step, every = trainer.state.global_step, int(trainer.args.save_steps)
+        tell(
+            f"interrupted at step {step}; the last checkpoint is of step {step - step % every} (train.save_every={every})"
+        )
+        raise
     except ImportError as error:
         raise UserError(f"train: {' '.join(str(error).split())}") from None
     except UserError as error:
