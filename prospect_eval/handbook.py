@@ -158,11 +158,11 @@ def pages() -> dict[str, str]:
     """Every page and schema by its name below ``docs/reference``."""
     out = {"cli.md": cli_page(), "metrics.md": metrics_page(), "formats.md": formats_page()}
     out |= {f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas().items()}
-    return {name: text.rstrip() + "\n" for name, text in out.items()}
+    return {name: page.rstrip() + "\n" for name, page in out.items()}
 
 
 if __name__ == "__main__":
-    for name, text in pages().items():
+    for name, page in pages().items():
         file = Path(sys.argv[1]) / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(page, encoding="utf-8")
