@@ -45,7 +45,6 @@ class Runs:
         """Replay ``limit`` episodes; with ``kill_after`` a worker is killed once that share of them is done."""
         out = self.folder / name
         env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / f"{name}-cache")}
-        # what the workers of a run are scored with is the same for all; it is not made anew
         command = [
             sys.executable,
             "-m",

@@ -152,10 +152,10 @@ def work(
                     waiting.extendleft([job] for job in left if job not in given_up)
                     for job in given_up:
                         yield job, DataError(f"{MOST_LOSSES} workers were lost over it; the last: {event.why}")
+                elif worker in shares:
+                    idle.remove(worker)
                 else:
-                    coming, stillborn = coming - (worker not in shares), stillborn + 1
-                    if worker in idle:
-                        idle.remove(worker)
+                    coming, stillborn = coming - 1, stillborn + 1
                     if stillborn >= MOST_LOSSES:
                         raise DataError(f"no worker comes up: {event.why}")
                 if waiting and len(in_hand) + len(idle) + coming < hands.workers:

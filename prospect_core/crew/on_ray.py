@@ -97,22 +97,21 @@ class RayCrew:
     def close(self) -> None:
         for actor in self._actors.values():
             self._ray.kill(actor)
-        if self._began:
-            self._ray.shutdown()
+        self._leave()
 
     def _check(self) -> None:
         """Actors that a cluster has no room for would be waited for, for ever."""
         hands, have = self._hands, self._ray.cluster_resources()
         for what, each in (("CPU", 1.0), ("GPU", hands.gpus)):
             if each * hands.workers > have.get(what, 0):
-                self.close_cluster()
+                self._leave()
                 raise UserError(
                     f"--workers {hands.workers}: they need {each * hands.workers:g} {what}, the cluster has"
                     f" {have.get(what, 0):g}"
                 )
 
-    def close_cluster(self) -> None:
-        """Leave a cluster that was joined for this."""
+    def _leave(self) -> None:
+        """Leave a cluster that was begun or joined for this."""
         if self._began:
             self._ray.shutdown()
 

@@ -5,8 +5,8 @@
 
 A caption has as many parts as a frame has slots, with commas between, each of a few words (``cone red hold, -, hand, ...``), or
 one part that goes for all slots (``red cone up box``). The token that follows a slot, as the LM head sees it, is one of its
-words that are one token, drawn anew in each epoch: the tower is told directly, where a sentence after the picture has to reach it through attention
-that is still to be learnt.
+words that are one token, drawn anew in each epoch: the tower is told directly, where a sentence after the picture has to reach it
+through attention that is still to be learnt.
 """
 
 from __future__ import annotations
