@@ -207,3 +207,28 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--backend ray needs the package ray: pip install 'prospect\[ray\]'"):
         list(work(Squares(tmp_path), PACKS, Hands(2, "ray")))
+
+
+def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
+    """Three that die while another one works end nothing."""
+    from prospect_core import crew
+
+    class Played:
+        def __init__(self):
+            idle_deaths = [event for n in (1, 2, 3) for event in ((n, crew.Ready("h", n)), (n, crew.Lost("gone")))]
+            self.events = iter([(0, crew.Ready("h", 0)), *idle_deaths, (0, crew.Made(0, "done")), (0, crew.Through())])
+
+        def hire(self):
+            return 0
+
+        def give(self, worker, pack):
+            assert (worker, pack) == (0, ["job"])
+
+        def next(self):
+            return next(self.events)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(crew, "_crew", lambda craft, hands: Played())
+    assert list(work(None, [["job"]], Hands(4))) == [("job", "done")]
