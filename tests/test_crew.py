@@ -215,7 +215,7 @@ def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
 
     class Played:
         def __init__(self):
-            idle_deaths = [event for n in (1, 2, 3) for event in ((n, crew.Ready("h", n)), (n, crew.Lost("gone")))]
+            idle_deaths = [*((n, crew.Ready("h", n)) for n in (1, 2, 3)), *((n, crew.Lost("gone")) for n in (1, 2, 3))]
             self.events = iter([(0, crew.Ready("h", 0)), *idle_deaths, (0, crew.Made(0, "done")), (0, crew.Through())])
 
         def hire(self):
