@@ -198,7 +198,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(world, tmp_path,
     options = [f"data={world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
     monkeypatch.setattr(module, "finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_cli("train", *options) == 130
-    assert "start the same command again" in capsys.readouterr().err
+    assert "the same command goes on from what was finished" in capsys.readouterr().err
     assert run_cli("train", *options, "loss.state.weight=7") == 2
     assert "holds another training, unfinished (loss.state.weight: 1.0 there, 7.0 now)" in capsys.readouterr().err
     monkeypatch.undo()
