@@ -34,7 +34,7 @@ def main(ckpt: str, root: Path, limit: int, folder: Path, hands: Hands | None) -
     quiet_transformers()
     data = Dataset.open(root)
     episodes = select(data, "test", limit)
-    asked = Asked()
+    asked = Asked(apart=hands is not None)
     predictor = open_predictor(ckpt, data, episodes, asked)
     config = RunConfig(
         ckpt, predictor.digest, str(root.resolve()), data.digest, "test", limit, predictor.knobs, code_digest()

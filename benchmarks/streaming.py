@@ -49,6 +49,7 @@ from prospect_core.stream.replay import replay, speculate
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import BUILT_IN
 from prospect_core.timeline import DialogState, Episode, Task
+from prospect_eval.adapters import Asked
 from prospect_eval.adapters.checkpoint import CheckpointModel
 from prospect_eval.adapters.hugging_face import RereadingStream, load_plain
 from prospect_eval.suites import PREFIX, open_data
@@ -80,7 +81,7 @@ class Bench:
             needed += [runner.least_budget(episode.task) for episode in episodes if strategy.limited]
         self.budget = max(needed)
         self.fast = {
-            name: CheckpointModel(ckpt, data, lambda c, name=name: knobs_of(c, name, self.budget), "cpu", streams)
+            name: CheckpointModel(ckpt, data, Asked(name, None if name == "none" else self.budget, streams=streams))
             for name in SWEEP
         }
 

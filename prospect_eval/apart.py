@@ -56,7 +56,7 @@ class EpisodeWorker:
         data = Dataset.open(self.root)
         self._same("data", self.root, data.digest, config.data_digest)
         episodes = select(data, config.split, config.limit)
-        predictor = open_predictor(config.model, data, episodes, self.asked)
+        predictor = open_predictor(config.model, data, episodes, replace(self.asked, apart=False))
         self._same("checkpoint", config.model, predictor.digest, config.model_digest)
         shared = _told(self.folder) == self.token
 

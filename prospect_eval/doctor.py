@@ -79,7 +79,7 @@ def _wordnet(fix: bool) -> Check:
 
 
 def _checkpoints() -> Check:
-    from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, shipped_checkpoints
+    from prospect_core.checkpoints import checkpoint_digest, find_checkpoint, shipped_checkpoints
 
     names = shipped_checkpoints()
     found = ", ".join(f"{name} ({checkpoint_digest(find_checkpoint(name))[:12]})" for name in names)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from prospect_core.crew import Hands, packed, work
 from prospect_core.errors import DataError, UserError
 from prospect_core.interrupt import stopping
+from prospect_eval.adapters import Asked, open_predictor
 from prospect_eval.cli import main as prospect_eval
 from tests.test_run import call, evaluate, one_line
 
@@ -232,3 +235,15 @@ def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
 
     monkeypatch.setattr(crew, "_crew", lambda craft, hands: Played())
     assert list(work(None, [["job"]], Hands(4))) == [("job", "done")]
+
+
+def test_who_leaves_the_replay_to_others_never_imports_torch(short_world):
+    asked = "Asked('drop_all', 600, speaking_threshold=0.3, apart=True)"
+    told = (
+        "import sys; from prospect_eval.adapters import Asked, open_predictor;"
+        f"p = open_predictor('workbench-tiny', None, [], {asked});"
+        "print((p.knobs, p.digest, p.thresholds_from)); assert 'torch' not in sys.modules"
+    )
+    here = open_predictor("workbench-tiny", short_world, [], Asked("drop_all", 600, speaking_threshold=0.3))
+    said = subprocess.run([sys.executable, "-c", told], check=True, timeout=120, capture_output=True, text=True).stdout
+    assert said == f"{(here.knobs, here.digest, here.thresholds_from)}\n"

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
+from prospect_core.checkpoints import SHIPPED, SUMS, checkpoint_digest
 from prospect_core.errors import DataError, UserError
 from prospect_core.model import CheckpointError, DSTSmolVLM
-from prospect_core.model.checkpoint import SHIPPED, SUMS, checkpoint_digest, load_checkpoint
+from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.processing import SPECIAL_TOKENS, SpecialIds, add_special_tokens, to_pixels
 from tests.conftest import edit_json, small_config
 

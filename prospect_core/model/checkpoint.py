@@ -1,45 +1,14 @@
-"""Checkpoints: by folder or by the name of a shipped one, complete and trained, or a clear error.
+"""A model from a checkpoint, by folder or by the name of a shipped one: complete and trained, or a clear error.
 
 python -c "from prospect_core.model.checkpoint import load_checkpoint; model, tokenizer = load_checkpoint('workbench-tiny')"
 """
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
-from prospect_core.errors import DataError, UserError, did_you_mean
-
-SHIPPED = Path(__file__).parent.parent / "checkpoints"
-#: of a shipped checkpoint, as `sha256sum` writes it
-SUMS = "SHA256SUMS"
-
-
-def shipped_checkpoints() -> list[str]:
-    """Names of the checkpoints that come with the package."""
-    return sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()) if SHIPPED.is_dir() else []
-
-
-def find_checkpoint(name: str, option: str = "--ckpt") -> Path:
-    """The folder of a checkpoint, by path or by shipped name; ``option`` is what the user gave it as."""
-    if Path(name).is_dir():
-        return Path(name)
-    if name in shipped_checkpoints():
-        return SHIPPED / name
-    names = shipped_checkpoints()
-    raise UserError(
-        f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
-    )
-
-
-def checkpoint_digest(folder: Path) -> str:
-    """sha256 over names and contents of the files that make the model what it is."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"):
-            digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+from prospect_core.checkpoints import find_checkpoint, require_whole
+from prospect_core.errors import DataError, UserError
 
 
 def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
@@ -54,7 +23,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
     folder = find_checkpoint(name, option)
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
-    _require_whole(folder)
+    require_whole(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -95,16 +64,6 @@ def _placed(model: Any, device: str) -> Any:
         raise UserError(
             f"--device {device}: cannot be used here ({_first_line(error)}); leave it out for the CPU"
         ) from None
-
-
-def _require_whole(folder: Path) -> None:
-    """Files that a checkpoint's ``SHA256SUMS`` names (the shipped ones have it) are what they were, or a `DataError`."""
-    sums = folder / SUMS
-    for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
-        digest, _, name = line.partition("  ")
-        file = folder / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
 
 
 def _first_line(error: Exception) -> str:

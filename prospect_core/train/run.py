@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core import __version__
+from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.index import Joined
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
-from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
+from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.terminal import quiet_transformers
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions

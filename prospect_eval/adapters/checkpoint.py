@@ -9,19 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from prospect_core.cachedir import cache_dir
+from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
 from prospect_core.errors import DataError
 from prospect_core.interrupt import stopping
-from prospect_core.model.checkpoint import checkpoint_digest, find_checkpoint, load_checkpoint
-from prospect_core.records import Knobs
+from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream import SPAN
 from prospect_core.stream.latency import EpisodeLatency, plain_pass
@@ -34,23 +33,17 @@ from prospect_eval.adapters import Asked, Prediction, Predictor
 
 
 class CheckpointModel:
-    """Weights, tokenizer and knobs on a data set; ``streams`` episodes are replayed at once."""
+    """Weights, tokenizer and knobs on a data set; so many episodes at once as are asked for."""
 
-    def __init__(
-        self,
-        ckpt: str,
-        data: Dataset,
-        knobs: Callable[[Any], Knobs],
-        device: str,
-        streams: int,
-        features: str | None = None,
-    ) -> None:
-        self.name, self.data, self.streams = ckpt, data, streams
-        self.model, self.tokenizer = load_checkpoint(ckpt, device)
-        self.knobs = knobs(self.model.config)
+    def __init__(self, ckpt: str, data: Dataset, asked: Asked) -> None:
+        self.name, self.data, self.streams = ckpt, data, asked.streams
+        self.model, self.tokenizer = load_checkpoint(ckpt, asked.device)
+        config = self.model.config
+        self.knobs = asked.knobs(config.speaking_threshold, config.update_threshold)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
         digest = vision_digest(self.model)
-        store = feature_store(features, self.model).need("features of this checkpoint") if features else None
+        need = "features of this checkpoint"
+        store = feature_store(asked.features, self.model).need(need) if asked.features else None
         self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size, store)
 
     def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
@@ -102,18 +95,7 @@ class CheckpointModel:
 def open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
     """A checkpoint folder or a shipped name. Thresholds default to the checkpoint's own."""
 
-    def knobs(config: Any) -> Knobs:
-        speaking, update = asked.speaking_threshold, asked.update_threshold
-        return Knobs(
-            asked.strategy,
-            asked.budget,
-            config.speaking_threshold if speaking is None else speaking,
-            config.update_threshold if update is None else update,
-            asked.cache_dtype,
-        )
-
-    model = CheckpointModel(ckpt, data, knobs, asked.device, asked.streams, asked.features)
-    given = (asked.speaking_threshold, asked.update_threshold) != (None, None)
-    source = "the command line" if given else model.model.config.thresholds_data or "never chosen"
+    model = CheckpointModel(ckpt, data, asked)
     digest = checkpoint_digest(find_checkpoint(ckpt))
+    source = asked.thresholds_from(model.model.config.thresholds_data)
     return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency, model.least_budget)

@@ -109,9 +109,8 @@ def run(
         key_variable,
         features,
     )
-    # where workers replay, this process only asks who it is
-    here = asked if hands is None or teacher_forced or latency else replace(asked, device="cpu")
-    predictor = open_predictor(ckpt, dataset, episodes, here)
+    apart = hands is not None and not (teacher_forced or latency or dry_run)
+    predictor = open_predictor(ckpt, dataset, episodes, replace(asked, apart=apart))
     for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
         if wanted:
             require_own_model(predictor, option)
@@ -174,8 +173,8 @@ def calibrate(
     ckpt: str, data: Path | None, suite: str | None, split: str | None, limit: int | None, device: str, force: bool
 ) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
+    from prospect_core.checkpoints import find_checkpoint
     from prospect_core.jsonio import dump, read_json, write_atomic
-    from prospect_core.model.checkpoint import find_checkpoint
     from prospect_core.train.validation import settle, stored_thresholds
     from prospect_eval import thresholds
     from prospect_eval.adapters import Asked, open_predictor

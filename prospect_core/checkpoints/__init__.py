@@ -1,0 +1,53 @@
+"""Checkpoints as files: where the shipped ones lie, which folder a name means, and what tells one from another.
+
+    python -c "from prospect_core.checkpoints import find_checkpoint; print(find_checkpoint('workbench-tiny'))"
+
+Nothing here needs torch; `prospect_core.model.checkpoint` makes models of these files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from prospect_core.errors import DataError, UserError, did_you_mean
+
+SHIPPED = Path(__file__).parent
+#: of a shipped checkpoint, as `sha256sum` writes it
+SUMS = "SHA256SUMS"
+
+
+def shipped_checkpoints() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
+
+
+def find_checkpoint(name: str, option: str = "--ckpt") -> Path:
+    """The folder of a checkpoint, by path or by shipped name; ``option`` is what the user gave it as."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name in shipped_checkpoints():
+        return SHIPPED / name
+    names = shipped_checkpoints()
+    raise UserError(
+        f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
+    )
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """sha256 over names and contents of the files that make the model what it is."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"):
+            digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def require_whole(folder: Path) -> None:
+    """Files that a checkpoint's ``SHA256SUMS`` names (the shipped ones have it) are what they were, or a `DataError`."""
+    sums = folder / SUMS
+    for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
+        digest, _, name = line.partition("  ")
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
