@@ -4,7 +4,8 @@
     python -m benchmarks.scale --episodes 200 --rows 100000 --gigabytes 20 --output reports/scale/scale.json
 
 ``ray_speedup``: two workers of a local Ray cluster beside one process with one thread, over the same episodes, each beginning
-with nothing stored and counting its own start; ``kill_identical``: a worker killed with SIGKILL half-way, and the same
+with nothing stored and counting its own start; ``cores_speedup``: what two processes that share nothing reach here, which is the
+most that any division of the work can; ``kill_identical``: a worker killed with SIGKILL half-way, and the same
 predictions; ``index_open_s`` and ``index_mb``: seconds and memory to open that many episodes; ``stream_rss_mb``: the most
 memory while so many gigabytes of stored features are streamed. ``strong`` and ``weak`` scaling on this machine's cores.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -89,11 +91,14 @@ def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any
     ray_two = runs.run("ray-2", episodes, *ray, "--workers", "2")
     ray_one = runs.run("ray-1", half, *one)
     local_two = runs.run("local-2", episodes, "--workers", "2")
+    with ThreadPoolExecutor(2) as pool:
+        both = [run["seconds"] for run in pool.map(lambda name: runs.run(name, half), ("side-a", "side-b"))]
     killed = runs.run("killed", episodes, *ray, "--workers", "2", kill_after=0.4)
     digests = {run["digest"] for run in (alone, ray_two, local_two, killed)}
     return {
         "ray_speedup": round(alone["seconds"] / ray_two["seconds"], 3),
         "process_speedup": round(alone["seconds"] / local_two["seconds"], 3),
+        "cores_speedup": round(2 * alone_half["seconds"] / max(both), 3),
         "kill_identical": len(digests) == 1 and killed["episodes"] == episodes and killed["killed"] == 1,
         # the same work on more workers; as much work for each of them
         "strong": {"1": alone["seconds"], "2": ray_two["seconds"]},

@@ -27,8 +27,9 @@ def main(debug: bool) -> None:
 @main.command()
 @click.argument("overrides", nargs=-1)
 @click.option("--cfg", is_flag=True, help="Print the resolved configuration and stop.")
+@click.option("--dry-run", is_flag=True, help="Try the first steps over blank frames, and tell what it would take.")
 @click.option("--multirun", "-m", is_flag=True, help="Train once for every combination of comma-separated values.")
-def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
+def train(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun: bool) -> None:
     """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them).
 
     Given again after an interruption, the same command goes on from the last checkpoint.
@@ -36,11 +37,19 @@ def train(overrides: tuple[str, ...], cfg: bool, multirun: bool) -> None:
     from prospect_core.train.config import compose_config, idle_options
 
     if multirun:
+        if dry_run:
+            raise click.UsageError("--dry-run tries one training; --cfg -m shows what all of them are")
         _train_all(list(overrides), cfg)
         return
     config, text = compose_config(overrides)
     if cfg:
         say(text, nl=False)
+        return
+    if dry_run:
+        from prospect_core.train.rehearsal import rehearse
+
+        for line in rehearse(config, text, lambda line: say(line, err=True)):
+            say(line)
         return
     from prospect_core.train.run import train as run_training
 
@@ -135,6 +144,7 @@ def watch(
 def _train_all(overrides: list[str], cfg: bool) -> None:
     """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
     from prospect_core.train.config import compose_config, sweep
+    from prospect_core.train.output import finished
 
     base = Path(compose_config([o for o in overrides if o.startswith("output=")])[0].output)
     lines = sweep([o for o in overrides if not o.startswith("output=")])
@@ -146,7 +156,7 @@ def _train_all(overrides: list[str], cfg: bool) -> None:
         say(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
         if cfg:
             say(text, nl=False)
-        elif (folder / "config.json").exists() and (folder / "train_config.yaml").read_text() == text:
+        elif finished(folder, text):
             say(f"checkpoint: {folder} (there already)")
         else:
             done = subprocess.run([sys.executable, "-m", "prospect_core.cli", "train", *command])

@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 
-from prospect_core.crew import Hands
-from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError, choose
-from prospect_core.terminal import give_json, json_option, make_console, progress_bar, progress_bars, say
+from prospect_core.store_cli import features, frames
+from prospect_core.terminal import counted, give_json, json_option, make_console, progress_bar, progress_bars, say
 
 COUNT = click.IntRange(min=0)
 
@@ -42,7 +41,7 @@ def validate(root: Path, json_: str | None) -> None:
     if problems:
         raise DataError(f"{root}: {len(problems)} problem(s)")
     if shown:
-        say(f"{root}: sound ({', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes)")
+        say(f"{root}: sound ({_splits(dataset)})")
 
 
 @data.command()
@@ -206,7 +205,7 @@ def export(root: Path, output: Path, format_: str) -> None:
             else:
                 rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows))
-    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    say(f"{output}: {_splits(dataset)}")
     say(f"the rows name videos by their paths under {root}")
 
 
@@ -235,8 +234,8 @@ def import_(
     if source.is_dir():
         annotations = sorted(file for file in source.iterdir() if file.suffix in SUFFIXES)
     if annotations:
-        made = import_annotations(annotations, output, split, name or source.stem, Given(video, goal, level))
-        say(f"{output}: {made.info.splits[split].episodes} episodes in split {split!r}")
+        made = import_annotations(annotations, output, split, name or output.name, Given(video, goal, level))
+        say(f"{output}: {counted(made.info.splits[split].episodes, 'episode')} in split {split!r}")
         return
     files = {split: source}
     if source.is_dir():
@@ -257,7 +256,7 @@ def import_(
     dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
     for split, rows in splits.items():
-        say(f"{output}: {len(rows)} episodes in split {split!r}")
+        say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
     if missing:
         say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
@@ -272,63 +271,9 @@ def proassist(tree: Path, output: Path, subsets: tuple[str, ...]) -> None:
 
     with progress_bars() as advance:
         dataset, left = read_tree(tree, output, subsets, advance)
-    say(
-        f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes; videos in {tree}"
-    )
+    say(f"{output}: {_splits(dataset)}; videos in {tree}")
     if left:
         say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
-
-
-def _store_options(command: Any) -> Any:
-    for option in reversed(
-        (
-            click.argument("root", type=click.Path(path_type=Path)),
-            click.option(
-                "--output", required=True, metavar="STORE", help="A folder, or an address such as s3://bucket/x."
-            ),
-            click.option("--split", "splits", multiple=True, help="Only of this split; may be given again."),
-            crew_options,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@data.command()
-@_store_options
-@click.option("--ckpt", required=True, help="Whose vision tower: a checkpoint folder or a shipped name.")
-@click.option("--device", default="cpu", show_default=True, help="Torch device.")
-def features(root: Path, output: str, splits: tuple[str, ...], ckpt: str, device: str, hands: Hands | None) -> None:
-    """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
-    it goes on."""
-    _encode(root, output, splits, ckpt, 0, device, hands)
-
-
-@data.command()
-@_store_options
-@click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures.")
-def frames(root: Path, output: str, splits: tuple[str, ...], size: int, hands: Hands | None) -> None:
-    """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
-    _encode(root, output, splits, None, size, "cpu", hands)
-
-
-def _encode(
-    root: Path, url: str, splits: tuple[str, ...], ckpt: str | None, size: int, device: str, hands: Hands | None
-) -> None:
-    from prospect_core.data.dataset import Dataset
-    from prospect_core.data.encode import Encoder, encode, refuse_splits
-    from prospect_core.terminal import quiet_transformers
-
-    quiet_transformers()
-    dataset = Dataset.open(root)
-    encoder = Encoder(root.resolve(), url, ckpt, size, device, str(Path.cwd()))
-    with progress_bar("videos") as advance:
-        new, found, problems = encode(encoder, dataset, refuse_splits(dataset, splits), hands, advance)
-    say(f"{url}: {new} videos made, {found} there before")
-    for problem in problems:
-        say(problem, err=True)
-    if problems:
-        raise DataError(f"{len(problems)} video(s) could not be made; mend them and start again")
 
 
 @data.command()
@@ -353,7 +298,7 @@ def workbench(output: Path, seed: int, level: str | None, video_fps: int | None,
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
         dataset = generate(output, seed, splits, level, video_fps=video_fps, progress=advance)
-    say(f"{output}: {', '.join(f'{n} {i.episodes}' for n, i in dataset.info.splits.items())} episodes")
+    say(f"{output}: {_splits(dataset)}")
 
 
 @data.command()
@@ -368,7 +313,7 @@ def practice(output: Path, seed: int, count: int, steps: tuple[int, int], tellin
 
     _ascending(steps)
     make_practice(output, seed, count, steps, telling)
-    say(f"{output}: train {count} episodes")
+    say(f"{output}: train {counted(count, 'episode')}")
 
 
 @data.command()
@@ -390,7 +335,11 @@ def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level:
     _ascending(steps)
     with progress_bar("videos") as advance:
         make_captions(output, seed, count, steps, level, tells, advance)
-    say(f"{output}: train {count} episodes")
+    say(f"{output}: train {counted(count, 'episode')}")
+
+
+data.add_command(features)
+data.add_command(frames)
 
 
 def _ascending(steps: tuple[int, int]) -> None:
@@ -399,4 +348,11 @@ def _ascending(steps: tuple[int, int]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k or 'not said'} {v}" for k, v in value.items())
+    return "–" if value is None else str(value)
+
+
+def _splits(dataset: Any) -> str:
+    *before, (name, last) = dataset.info.splits.items()
+    return ", ".join([*(f"{n} {i.episodes}" for n, i in before), f"{name} {counted(last.episodes, 'episode')}"])

@@ -21,6 +21,8 @@ from prospect_core.errors import DataError
 T = TypeVar("T")
 #: of a file that is read whole; annotations of a hundred thousand hours lie below
 MOST_BYTES = 4 << 30
+#: fields that an error line names
+MOST_NAMED = 8
 
 
 @cache
@@ -47,10 +49,15 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
     try:
         return _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"]) or "the row"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise DataError(f"{where}: {path}: {first['msg']}{more}") from None
+        raise DataError(f"{where}: {_all_that_is_wrong(error.errors(include_url=False))}") from None
+
+
+def _all_that_is_wrong(errors: list[Any]) -> str:
+    """The fields of the first kind of mistake, and how many others there are."""
+    kind = errors[0]["msg"]
+    named = [".".join(str(part) for part in error["loc"]) or "the row" for error in errors if error["msg"] == kind]
+    others = len(errors) - len(named[:MOST_NAMED])
+    return f"{', '.join(named[:MOST_NAMED])}: {kind}{f' (and {others} more)' if others else ''}"
 
 
 def _load_in_parts(kind: type[T], data: bytes, arrays: tuple[str, ...]) -> T | None:

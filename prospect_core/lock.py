@@ -24,10 +24,11 @@ LOCK, OWNER = ".lock", ".owner.json"
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold a folder, which is made if need be; ``what`` names it in the message to a second process (`DataError`).
 
-    Held twice by one process it stays held until both are through.
+    Held twice by one process it stays held until both are through. A folder that was made for it and stayed empty is removed.
     """
     from filelock import FileLock, Timeout
 
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / OWNER
     lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
@@ -45,6 +46,11 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         if lock.lock_counter == 1:
             with suppress(OSError):
                 owner.unlink()
+            if made and all(file.name == LOCK for file in folder.iterdir()):
+                # refused before anything was written: unlinked while it is held, no other process can hold it too
+                with suppress(OSError):
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
         lock.release()
 
 

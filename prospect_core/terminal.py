@@ -26,6 +26,23 @@ def printable(text: str) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def visible(value: Any) -> Any:
+    """For a template's texts the same as `printable` for a terminal's; anything else as it is."""
+    return printable(value) if type(value) is str else value
+
+
+def counted(number: int, what: str) -> str:
+    """``1 episode``, ``2 episodes``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def spoken_time(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def say(text: object, err: bool = False, nl: bool = True) -> None:
     """Print a line on standard output, or on standard error."""
     click.echo(printable(str(text)), err=err, nl=nl)
@@ -37,6 +54,10 @@ def make_console(**options: Any) -> Any:
     from rich.console import Console
 
     class Safe(Console):
+        def render_str(self, text: str, *args: Any, **kwargs: Any) -> Any:
+            # rich drops some of what would steer
+            return super().render_str(printable(text), *args, **kwargs)
+
         def render(self, *args: Any, **kwargs: Any) -> Any:
             for segment in super().render(*args, **kwargs):
                 yield segment if segment.control else segment._replace(text=printable(segment.text))

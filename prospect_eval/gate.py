@@ -126,6 +126,8 @@ def _non_inferior(
     before: dict[str, list[float]],
     after: dict[str, list[float]],
 ) -> Check:
+    if then is None and now is None:
+        return Check(name, "PASS", then, now, margin=margin, reason="undefined on both sides: nothing to lose")
     if then is None:
         return Check(name, "INCONCLUSIVE", then, now, margin=margin, reason="undefined in the baseline")
     if now is None:

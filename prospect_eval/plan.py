@@ -10,8 +10,44 @@ from pathlib import Path
 
 from prospect_core.data.index import Rows
 from prospect_core.errors import DataError
+from prospect_core.terminal import counted, spoken_time
 from prospect_eval.adapters import Predictor
 from prospect_eval.run import record_path
+from prospect_eval.sweep import UNLIMITED, Grid, name_of
+
+
+def sweep_plan(root: Path, grid: Grid, predictor: Predictor, episodes: Rows) -> list[str]:
+    """The same for a sweep, by its first checkpoint."""
+    clips = episodes.clips()
+    contexts = [UNLIMITED for name in grid.strategies if name == UNLIMITED]
+    contexts += [
+        f"{name} at {budget:g}{' of the peak' if budget <= 1 else ''}"
+        for name in grid.strategies
+        for budget in grid.budgets
+        if name != UNLIMITED
+    ]
+    moved = {knob: values for knob, values in (grid.thresholds or {}).items() if values}
+    runs = len(grid.ckpts) * len(contexts) * (1 + sum(map(len, moved.values())))
+    there = len(list(root.glob("**/DONE.json")))
+    frames = [clip.end_frame - clip.start_frame for clip in clips]
+    lines = [
+        f"{counted(runs, 'run')} of {counted(len(clips), 'episode')}: {', '.join(map(name_of, grid.ckpts))}; {', '.join(contexts)}",
+        *(f"each also with {knob} at {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
+        f"into {root}: {there} there already",
+    ]
+    if runs > there:
+        shortest = min(range(len(clips)), key=frames.__getitem__)
+        seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * sum(frames) * (runs - there)
+        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
+    return lines
+
+
+def _seconds_a_frame(predictor: Predictor, episodes: Rows, place: int, frames: int) -> float:
+    begin = time.perf_counter()
+    ((_, result),) = predictor.predict(episodes.some([place]))
+    if isinstance(result, DataError):
+        raise result
+    return (time.perf_counter() - begin) / frames
 
 
 def plan(folder: Path, predictor: Predictor, episodes: Rows, workers: int) -> list[str]:
@@ -22,7 +58,7 @@ def plan(folder: Path, predictor: Predictor, episodes: Rows, workers: int) -> li
     todo = [k for k, clip in enumerate(clips) if not record_path(folder, clip.id).is_file()]
     hours = sum(frames[k] / clips[k].fps for k in todo) / 3600
     lines = [
-        f"{len(clips)} episodes of {len({clip.video for clip in clips})} videos: {len(todo)} to replay, {hours:.2f} h;"
+        f"{counted(len(clips), 'episode')} of {counted(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay, {hours:.2f} h;"
         f" {len(clips) - len(todo)} there already",
         f"model {predictor.name} ({predictor.digest[:12]}), strategy {predictor.knobs.strategy}, thresholds"
         f" {predictor.knobs.speaking_threshold:g} and {predictor.knobs.update_threshold:g} from"
@@ -31,20 +67,7 @@ def plan(folder: Path, predictor: Predictor, episodes: Rows, workers: int) -> li
     ]
     if todo:
         shortest = min(todo, key=frames.__getitem__)
-        begin = time.perf_counter()
-        ((_, result),) = predictor.predict(episodes.some([shortest]))
-        seconds = (time.perf_counter() - begin) / frames[shortest] * sum(frames[k] for k in todo) / workers
-        if isinstance(result, DataError):
-            raise result
-        lines.append(f"about {_spoken(seconds)} by the shortest episode alone; several at once are faster")
+        left = sum(frames[k] for k in todo)
+        seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * left / workers
+        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
     return lines
-
-
-def _spoken(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )

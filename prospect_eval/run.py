@@ -16,7 +16,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -115,8 +115,22 @@ def infer(
     ``replay`` does it elsewhere (`prospect_eval.apart`); by default the predictor does it here. Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
     """
     with held(folder), patient("the episodes under way"):
+        begun = (folder / "run.json").exists()
         open_folder(folder, config)
-        return _infer(folder, replay or replay_here(config, predictor, episodes, on_error), episodes, progress)
+        try:
+            return _infer(folder, replay or replay_here(config, predictor, episodes, on_error), episodes, progress)
+        except BaseException:
+            if not begun:
+                _clear(folder)
+            raise
+
+
+def _clear(folder: Path) -> None:
+    """Take back a run that came to nothing: what it was is not to stand in the way of what is tried next."""
+    with suppress(OSError):
+        (folder / "episodes").rmdir()
+        for name in ("run.json", "timings.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def replay_here(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:

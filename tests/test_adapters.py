@@ -299,3 +299,20 @@ def test_pictures_reach_the_model_as_they_are(plain):
         assert pixels.shape[-2:] == (32, 32)
         assert float(pixels.min()) == float(pixels.max())
     assert probs[0] != probs[1]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_at_once(monkeypatch, tmp_path):
+    def unreachable(*args):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    begin = time.monotonic()
+    with pytest.raises(DataError, match=r"cannot be reached \(Network is unreachable\); give a folder, or download it"):
+        load_plain("nobody/nothing", "cpu")
+    assert time.monotonic() - begin < 5
+    with pytest.raises(UserError, match="neither a folder nor a name on the hub"):
+        load_plain("a/b/c", "cpu")

@@ -124,6 +124,7 @@ def test_one_level_of_three_is_the_steps(clip):
         ("0:06\tuser", "0:45\tuser", "line 10: 45 s lies beyond the video's 10 s"),
         ("time\tkind\twhat", "when\tkind\twhat", "line 6: columns when, kind, what; use time, kind, what"),
         ("# video: clip.mp4", "# video: gone.mp4", "gone.mp4: no such file"),
+        ("0:06\tuser\tWhat", "0:06\tuser\tWh\x00at", r"line 10: holds a control character \(\\x00\); take it out"),
         ("# goal", "# fps: 99\n# goal", "fps '99': use 0.1 to 60"),
     ],
 )

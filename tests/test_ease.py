@@ -11,8 +11,10 @@ import click
 import pytest
 
 from prospect_core.cli import main as prospect
+from prospect_core.terminal import counted, spoken_time
 from prospect_eval.cli import main as prospect_eval
 from tests.test_run import call, evaluate
+from tests.training import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +105,67 @@ def test_help_comes_at_once():
     code = "import sys; from prospect_eval.cli import main; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_dry_run_of_a_sweep_counts_its_runs(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "sweep"
+    given = (
+        "--strategies",
+        "none,drop_all",
+        "--budgets",
+        "1/2,700",
+        "--speaking",
+        ".3,.5",
+        "--output",
+        out,
+        "--dry-run",
+    )
+    assert evaluate("sweep", "--ckpt", checkpoint, "--data", short_world.root, "--split", "test", *given) == 0
+    text = capsys.readouterr().out
+    assert "9 runs of 6 episodes" in text
+    assert "none, drop_all at 0.5 of the peak, drop_all at 700" in text
+    assert "each also with speaking at 0.3, 0.5" in text
+    assert "about " in text
+    assert not out.exists()
+
+
+def test_a_dry_run_of_a_store_counts_its_videos(short_world, tmp_path, capsys):
+    given = ("frames", short_world.root, "--size", 64, "--split", "test", "--output", tmp_path / "store")
+    assert call(prospect, "data", *given, "--dry-run") == 0
+    assert "2 videos: 2 to make, 0 there already" in capsys.readouterr().out
+    assert not (tmp_path / "store").exists()
+    assert call(prospect, "data", *given) == 0
+    capsys.readouterr()
+    assert call(prospect, "data", *given, "--dry-run") == 0
+    assert "2 videos: 0 to make, 2 there already" in capsys.readouterr().out
+
+
+def test_a_dry_run_of_a_training_tries_its_steps_and_leaves_nothing(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    given = [f"data={world.root}", f"output={out}", *SMALL[:-1], "model.vision_tower=frozen"]
+    assert call(prospect, "train", "--dry-run", *given, "train.max_steps=1000", "eval.thresholds=true") == 0
+    text = capsys.readouterr().out
+    assert "features of 2 videos are encoded first: about " in text
+    assert "then 1,000 steps of " in text
+    assert "thresholds are chosen by replays of val episodes afterwards" in text
+    assert not out.exists()
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert call(prospect, "train", "--dry-run", *given, "train.minutes=3") == 0
+    assert "then 3 min by the clock: some " in capsys.readouterr().out
+    assert call(prospect, "train", "--dry-run", *given, "data.split=nowhere") in (2, 3)
+
+
+def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root)
+    assert evaluate(*given, "--limit", 1, "--output", tmp_path / "one") == 0
+    told = capsys.readouterr().out
+    assert "1 episode replayed" in told
+    assert "of a single one there is none" in told
+    assert evaluate(*given, "--output", tmp_path / "all") == 0
+    assert "of a single one" not in capsys.readouterr().out
+
+
+def test_counts_agree_with_their_nouns():
+    assert [counted(n, "video") for n in (0, 1, 2, 1200)] == ["0 videos", "1 video", "2 videos", "1,200 videos"]
+    assert [spoken_time(s) for s in (3.4, 119, 120, 7100, 7200)] == ["3 s", "119 s", "2 min", "118 min", "2.0 h"]

@@ -12,6 +12,7 @@ from prospect_core.cli import main
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.filmstrip import filmstrip, find_episode, to_html, to_terminal
 from prospect_core.errors import UserError
+from prospect_core.terminal import make_console
 
 
 @pytest.fixture
@@ -92,3 +93,14 @@ def test_an_empty_split_says_so(world, tmp_path):
     empty = write_dataset(tmp_path / "set", "t", "1", 2, {"val": []})
     with pytest.raises(UserError, match="has no episode"):
         find_episode(Dataset.open(empty.root), "val", "0")
+
+
+def test_what_would_steer_is_shown_as_its_escape(world, longest):
+    steering = "a\x07b\x1bc"
+    film = filmstrip(world, replace(longest, task=replace(longest.task, goal=steering)), every_s=60)
+    page = to_html(film)
+    assert "\x1b" not in page
+    assert "a\\x07b\\x1bc" in page
+    out = io.StringIO()
+    to_terminal(film, make_console(file=out, width=400))
+    assert "a\\x07b\\x1bc" in out.getvalue()

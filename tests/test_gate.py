@@ -343,3 +343,14 @@ def test_twenty_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_w
         assert capsys.readouterr().out.strip().endswith("PASS")
         digests.add(json.loads((folder / "DONE.json").read_text())["predictions_digest"])
     assert len(digests) == 1
+
+
+def test_what_is_undefined_on_both_sides_is_not_held_against_a_run(oracle, tmp_path, capsys):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("metrics:\n  dst_jga: {margin: 0.02}\n  matched_precision: {margin: 0.1}\n")
+    silent = write_run(tmp_path / "silent", [replace(r, utterances=()) for r in oracle])
+    given = (silent, "--baseline", tmp_path / "b.json")
+    assert run("gate", *given, "--rules", rules, "--update") == 0
+    assert "undefined in this run, so nothing is held against it: matched_precision" in capsys.readouterr().err
+    assert run("gate", *given, "--strict") == 0
+    assert "undefined on both sides: nothing to lose" in capsys.readouterr().out

@@ -203,3 +203,10 @@ def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
         (folder / file).write_bytes(damaged)
         with pytest.raises(DataError, match=f"{file}: is not the file that SHA256SUMS tells of"):
             load_checkpoint(str(folder))
+
+
+def test_a_checkpoint_without_its_tokenizer_says_so(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "c")
+    (tmp_path / "c" / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"no tokenizer\.json; bring the tokenizer that it was trained with"):
+        load_checkpoint(str(tmp_path / "c"))

@@ -279,3 +279,21 @@ def test_without_wordnet_there_is_none_and_no_network_is_tried(tmp_path, monkeyp
     monkeypatch.setattr(nltk.data, "path", [])
     assert wordnet.find_wordnet(folders=(str(tmp_path),)) is None
     assert "could not be downloaded" in wordnet.fetch_wordnet()
+
+
+def test_a_run_that_is_refused_leaves_no_folder_behind(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out)
+    assert evaluate(*given, "--strategy", "drop_all", "--budget", 10) == 2
+    assert "too small" in one_line(capsys)
+    assert not out.exists()
+    # and none of what was there before
+    (out / "episodes").mkdir(parents=True)
+    assert evaluate(*given, "--limit", 1) == 2
+    assert (out / "episodes").is_dir()
+
+
+def test_a_baseline_refuses_a_device_that_it_would_ignore(short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "x")
+    assert evaluate(*given, "--device", "cuda") == 2
+    assert "would ignore --device" in one_line(capsys)

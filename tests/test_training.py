@@ -359,3 +359,21 @@ def test_choosing_thresholds_begins_silent(world, model, tokenizer):
     assert max(replays[0][0].speaking_prob) == 1.0
     assert replays[0][0].utterances == ()
     assert len(replays) == 1
+
+
+def test_a_finished_training_given_again_says_so_and_does_nothing(world, tmp_path, capsys):
+    given = [f"data={world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", *SMALL]
+    assert run_cli("train", *given) == 0
+    before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run_cli("train", *given) == 0
+    assert "holds the checkpoint of this training already; delete it to train anew" in capsys.readouterr().err
+    assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
+    assert run_cli("train", *given, "loss.state.weight=7") == 2
+
+
+def test_the_summary_of_a_short_training_has_two_sides(world, tmp_path, capsys):
+    given = [f"data={world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", "train.log_every=1", *SMALL]
+    assert run_cli("train", *given) == 0
+    rows = rows_of(tmp_path / "run")
+    assert f"state: loss {rows[0]['state']:.4f} -> {rows[1]['state']:.4f}" in capsys.readouterr().out

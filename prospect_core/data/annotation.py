@@ -34,6 +34,7 @@ from prospect_core.data.staging import staged
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError, UserError, did_you_mean
 from prospect_core.jsonio import read_limited
+from prospect_core.terminal import printable
 from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, TimelineError
 
 SUFFIXES = (".tsv", ".csv", ".vtt", ".srt")
@@ -42,6 +43,8 @@ LEVELS = ("step", "substep", "action")
 KINDS = (*CHANGES, "say", "user")
 FPS = 2.0
 _HEAD = re.compile(r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>video|goal|fps|knowledge|user))\s*:\s*(?P<value>.*)", re.I)
+#: what no text that is read or spoken has in it
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 
 
@@ -152,9 +155,13 @@ def _text(file: Path) -> str:
     if file.suffix not in SUFFIXES:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
     try:
-        return read_limited(file).decode("utf-8-sig")
+        text = read_limited(file).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{file}: not UTF-8 text") from None
+    if odd := _CONTROL.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise DataError(f"{file}: line {line}: holds a control character ({printable(odd[0])}); take it out")
+    return text
 
 
 def _table(file: Path, text: str) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:

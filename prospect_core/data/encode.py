@@ -9,6 +9,7 @@ Started again it goes on; training (``data.store=...``) and evaluation (``--feat
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from prospect_core.crew import Hands, Serve, work
 from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import counted, spoken_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +50,7 @@ class Encoder:
         with suppress(OSError):
             os.chdir(self.cwd)
         data = Dataset.open(self.root)
-        make, store = self._maker(data)
+        make, store = self.maker(data)
 
         def serve(clips: Sequence[Footage]) -> Iterator[tuple[int, Any]]:
             whole: list[tuple[str, Any, int]] = []
@@ -66,7 +68,8 @@ class Encoder:
 
         return serve
 
-    def _maker(self, data: Dataset) -> tuple[Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]], Any]:
+    def maker(self, data: Dataset) -> tuple[Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]], Any]:
+        """(What makes features or pictures of clips, the store for them.)"""
         from prospect_core.data.decode import decode
         from prospect_core.data.frames import FeatureCache, feature_store, picture_store
 
@@ -91,13 +94,7 @@ def encode(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[int, int, list[str]]:
     """(videos made now, found there before, what is wrong with the others)."""
-    from prospect_core.data.frames import longest, stored
-
-    clips = longest(clip for split in splits for clip in data.rows(split).clips())
-    if not clips:
-        raise DataError(f"{data.root}: has no episode")
-    store, frame_bytes = _store(encoder)
-    todo = [clip for clip in clips if stored(data, store, clip) is None]
+    clips, todo, frame_bytes = _todo(encoder, data, splits)
     found, problems = len(clips) - len(todo), []
     progress(found, len(clips))
     packs = shards(todo, frame_bytes, 1 if hands is None else 4 * hands.workers)
@@ -107,6 +104,37 @@ def encode(
             problems.append(str(made))
         progress(done, len(clips))
     return len(todo) - len(problems), found, problems
+
+
+def plan(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
+    """What `encode` would do, for people; its shortest video is made to tell how long the others will take."""
+    clips, todo, frame_bytes = _todo(encoder, data, splits)
+    frames = sum(clip.end_frame for clip in todo)
+    lines = [
+        f"{counted(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
+        f"{frames * frame_bytes / 1e9:.3g} GB into {encoder.url}",
+    ]
+    if todo:
+        shortest = min(todo, key=lambda clip: clip.end_frame)
+        make, _ = encoder.maker(data)
+        begin = time.perf_counter()
+        ((_, made),) = make([shortest])
+        if isinstance(made, DataError):
+            raise made
+        seconds = (time.perf_counter() - begin) / shortest.end_frame * frames / workers
+        lines.append(f"about {spoken_time(seconds)} by the shortest video")
+    return lines
+
+
+def _todo(encoder: Encoder, data: Dataset, splits: Sequence[str]) -> tuple[list[Footage], list[Footage], int]:
+    """All videos, those that the store lacks, and the bytes of a frame in it."""
+    from prospect_core.data.frames import longest, stored
+
+    clips = longest(clip for split in splits for clip in data.rows(split).clips())
+    if not clips:
+        raise DataError(f"{data.root}: has no episode")
+    store, frame_bytes = _store(encoder)
+    return clips, [clip for clip in clips if stored(data, store, clip) is None], frame_bytes
 
 
 def shards(clips: Sequence[Footage], frame_bytes: int, least: int) -> list[list[Footage]]:

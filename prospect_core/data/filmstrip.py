@@ -18,6 +18,7 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, did_you_mean
+from prospect_core.terminal import printable, visible
 from prospect_core.timeline import Episode, Event, StepState
 
 SIZE = 160
@@ -91,21 +92,23 @@ def to_terminal(film: Filmstrip, console: Any) -> None:
     from rich.text import Text
 
     marks = {"not_started": "·", "in_progress": "▸", "completed": "■"}
-    console.print(Text(facts(film), style="bold"))
+    console.print(Text(printable(facts(film)), style="bold"))
     for step in film.episode.task.steps:
-        console.print(Text(f"  {step.id}  {step.name}"))
+        console.print(Text(printable(f"  {step.id}  {step.name}")))
     for still in film.stills:
         lanes = "".join(marks[state] for state in still.states)
         for event in still.events:
             line = event.label if event.kind == "transition" else f"{event.kind}: {event.text}"
-            console.print(Text(f"{still.time_s:8.1f} s  {lanes}  {line}"))
+            console.print(Text(printable(f"{still.time_s:8.1f} s  {lanes}  {line}")))
 
 
 def to_html(film: Filmstrip) -> str:
     """One self-contained page."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("prospect_core", "data"), autoescape=True, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("prospect_core", "data"), autoescape=True, trim_blocks=True, finalize=visible
+    )
     environment.filters["jpeg"] = _jpeg
     return environment.get_template("filmstrip.html.j2").render(film=film, facts=facts(film))
 

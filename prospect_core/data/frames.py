@@ -115,7 +115,7 @@ class FeatureCache:
         A video that is shorter than an episode needs is a `DataError`.
         """
         wanted = list(episodes)
-        missing = self._missing(dict(zip(map(self.path, wanted), wanted, strict=True)))
+        missing = self.missing(wanted)
         self.folder.mkdir(parents=True, exist_ok=True)
         if at_once(list(missing.values()), self.size):
             pictures = _in_batches(zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True))
@@ -182,6 +182,10 @@ class FeatureCache:
         pictures = ahead(self._pictures(named), BATCHES_AHEAD)
         for path, features in self._encoded(model, pictures, Stopwatch()):
             yield named[path], features
+
+    def missing(self, clips: Iterable[Footage]) -> dict[Path, Footage]:
+        """The files that are not there whole, and a clip of each."""
+        return self._missing({self.path(clip): clip for clip in clips})
 
     def _missing(self, needed: dict[Path, Footage]) -> dict[Path, Footage]:
         """The files that are not there whole, and an episode of each."""

@@ -10,6 +10,9 @@ from typing import Any
 from prospect_core.checkpoints import find_checkpoint, require_whole
 from prospect_core.errors import DataError, UserError
 
+#: files that a tokenizer may be read from
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
 
 def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
     """(model in float32 and eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`."""
@@ -34,6 +37,8 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         )
     if config.trained_steps <= 0:
         raise DataError(f"{folder}: was never trained (trained_steps is 0); train it with `prospect train` first")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise DataError(f"{folder}: no {TOKENIZERS[0]}; bring the tokenizer that it was trained with")
     try:
         model = DSTSmolVLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

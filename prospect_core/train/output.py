@@ -13,7 +13,13 @@ from typing import Any
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import flat, read_json
 
-SCRATCH, TRAINING_FILE = ".trainer", "training.json"
+SCRATCH, TRAINING_FILE, CONFIG_FILE = ".trainer", "training.json", "train_config.yaml"
+
+
+def finished(output: Path, text: str) -> bool:
+    """Whether an output holds what came of a training of this very configuration."""
+    kept = output / CONFIG_FILE
+    return (output / "config.json").exists() and kept.is_file() and kept.read_text("utf-8") == text
 
 
 def refuse_finished(output: Path) -> None:
@@ -47,7 +53,7 @@ def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
-    (staging / "train_config.yaml").write_text(text)
+    (staging / CONFIG_FILE).write_text(text)
     for file in sorted(staging.iterdir(), key=lambda f: f.name == "config.json"):
         file.chmod(0o644)
         os.replace(file, output / file.name)

@@ -16,6 +16,7 @@ import numpy as np
 
 from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, TokenSequence
+from prospect_core.terminal import visible
 from prospect_core.timeline import STEP_STATES
 from prospect_core.train.dataset import DSTTrainingDataset
 from prospect_core.train.windows import Window
@@ -139,7 +140,9 @@ def to_html(shown: Preview) -> str:
     """One self-contained page."""
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("prospect_core", "train"), autoescape=True, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("prospect_core", "train"), autoescape=True, trim_blocks=True, finalize=visible
+    )
     environment.filters["png"] = _png
     template = environment.get_template("preview.html.j2")
     return template.render(shown=shown, facts=_facts(shown), states=STEP_STATES)

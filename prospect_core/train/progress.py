@@ -113,14 +113,16 @@ class TrainingLog(TrainerCallback):
         return f"{losses}  {row['tokens_per_s']:,.0f} tokens/s  {row['memory_mb']:,} MB"
 
     def summary(self) -> dict[str, Any]:
-        """Means of the first and of the last five reports, by objective; empty when nothing was reported."""
+        """Means of the first and of the last five reports (of fewer where there are not ten), by objective; empty when
+        nothing was reported."""
         rows = [row for row in self.rows if "eval" not in row]
         out: dict[str, Any] = {"steps": rows[-1]["step"] if rows else 0, "first": {}, "last": {}}
         for name in OBJECTIVES:
             values = [row[name] for row in rows if row[name] is not None]
             if values:
-                out["first"][name] = round(sum(values[:5]) / len(values[:5]), 5)
-                out["last"][name] = round(sum(values[-5:]) / len(values[-5:]), 5)
+                few = min(5, max(1, len(values) // 2))
+                out["first"][name] = round(sum(values[:few]) / few, 5)
+                out["last"][name] = round(sum(values[-few:]) / few, 5)
         return out
 
 

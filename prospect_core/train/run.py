@@ -25,11 +25,11 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.terminal import quiet_transformers
+from prospect_core.terminal import counted, quiet_transformers
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 from prospect_core.train.options import Config, FrameOptions, SamplingOptions
-from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, refuse_another, refuse_finished
+from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, finished, refuse_another, refuse_finished
 from prospect_core.train.sources import open_data, open_media, open_sources, some_videos
 
 #: the one optimiser that is not transformers'
@@ -42,8 +42,11 @@ def train(
     tell: Callable[[str], None] = print,
     live: bool = False,
     warnings: Sequence[str] = (),
+    media_of: Callable[..., Any] = open_media,
+    callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """Train and write the checkpoint; ``text`` is the configuration as YAML.
+    """Train and write the checkpoint; ``text`` is the configuration as YAML. A rehearsal brings frames and callbacks of its
+    own.
 
     Of several processes the first alone tells anything, writes, and returns the first and last reported losses.
     """
@@ -66,6 +69,9 @@ def train(
     for warning in warnings:
         tell(f"warning: {warning}")
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
+    if finished(output, text):
+        tell(f"output={output}: holds the checkpoint of this training already; delete it to train anew")
+        return {}
     refuse_finished(output)
     set_seed(config.train.seed)
     sources = open_sources(config, tell)
@@ -92,22 +98,21 @@ def train(
     builder = SequenceBuilder.of(model.config, tokenizer)
     with arguments.main_process_first(desc="features"):
         place = arguments.device
-        media = Mixed([(some, open_media(config, data, model, some, tell, place)) for data, some in sources])
+        media = Mixed([(some, media_of(config, data, model, some, tell, place)) for data, some in sources])
     draws = make_draws(config, model.config.max_context)
     dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
     validation = make_validation(config, tokenizer, tell)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tell(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {learning / 1e6:.2f} M of them learn;"
-        f" {len(clips)} episodes of {len({clip.video for clip in clips})} videos; {torch.get_num_threads()} threads"
+        f" {counted(len(clips), 'episode')} of {counted(len({clip.video for clip in clips}), 'video')}; {counted(torch.get_num_threads(), 'thread')} on {place}"
     )
     minutes = config.train.minutes
     log = TrainingLog(
         output / "train_log.jsonl", tell, f"{minutes:g} min" if minutes else f"{config.train.max_steps} steps", live
     )
-    callbacks: list[Any] = [log]
     if config.eval.patience is not None:
-        callbacks.append(EarlyStoppingCallback(config.eval.patience))
+        callbacks = [*callbacks, EarlyStoppingCallback(config.eval.patience)]
     start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
     with one_line("train"):
         trainer = DSTTrainer(
@@ -124,7 +129,7 @@ def train(
             warmup=config.train.warmup,
             validation=validation if config.eval.every else None,
             muon=config.train.optimiser == MUON,
-            callbacks=callbacks,
+            callbacks=[log, *callbacks],
         )
     log.trainer = trainer
     # it would print every log once more

@@ -13,7 +13,7 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.index import Rows, clips_of
 from prospect_core.errors import DataError, UserError
 from prospect_core.processes import cores
-from prospect_core.terminal import progress_bar
+from prospect_core.terminal import counted, progress_bar
 from prospect_core.train.options import Config
 
 
@@ -62,7 +62,7 @@ def open_media(
     with progress_bar("video features") as advance:
         new = cache.prepare(model, clips, advance)
     tell(
-        f"features of {len({clip.video for clip in clips})} videos in {cache.folder} ({new} encoded now, on {model.device.type})"
+        f"features of {counted(len({clip.video for clip in clips}), 'video')} in {cache.folder} ({new} encoded now, on {model.device.type})"
     )
     return cache
 

@@ -92,13 +92,15 @@ class Asked:
         given = (self.speaking_threshold, self.update_threshold) != (None, None)
         return "the command line" if given else thresholds_data or "never chosen"
 
-    def refuse(self, ckpt: str, what: str, thresholds: bool = False) -> None:
-        """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak."""
+    def refuse(self, ckpt: str, what: str, thresholds: bool = False, device: bool = False) -> None:
+        """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak,
+        ``device`` where it is run on one of this machine's."""
         given = [
             ("--strategy", self.strategy != "none"),
             ("--budget", self.budget is not None),
             ("--cache-dtype", self.cache_dtype != "model"),
             ("--features", self.features is not None),
+            *([] if device else [("--device", self.device != "cpu")]),
             *([] if thresholds else [("--speaking-threshold", self.speaking_threshold is not None)]),
             ("--update-threshold", self.update_threshold is not None),
         ]
@@ -158,7 +160,7 @@ def _tell_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
 
 
 def _open_baseline(ckpt: str, name: str, episodes: Sequence[Episode], asked: Asked) -> Predictor:
-    asked.refuse(ckpt, "a baseline has no context and no thresholds")
+    asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
     choose("baseline", name, (*BASELINES, *KEYHOLES))
     make = keyhole(name) if name in KEYHOLES else baseline(name, episodes)
 

@@ -10,8 +10,12 @@ than an hour: it is the slow reference that streaming is measured against.
 from __future__ import annotations
 
 import hashlib
+import socket
 from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from PIL import Image
@@ -23,6 +27,8 @@ from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import SILENT, Answer, ChatStream
 from prospect_eval.adapters.streams import predictor
 
+#: seconds that the hub has to answer
+KNOCK_S = 5
 #: the longest reply in tokens; the side of pictures where the model names none
 REPLY_TOKENS, PICTURE_SIZE = 128, 384
 
@@ -81,6 +87,7 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
     """(model, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
+    _require_reachable(name)
     try:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
@@ -94,9 +101,35 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
     return model.to(torch.device(device)), processor
 
 
+def _require_reachable(name: str) -> None:
+    """A model that is neither a folder nor stored here needs the hub, whose library goes on trying for minutes."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if Path(name).is_dir():
+        return
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return
+    except HFValidationError as error:
+        raise UserError(f"--ckpt hf:{name}: neither a folder nor a name on the hub ({_first_line(error)})") from None
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        # through a proxy it is the proxy that finds it
+        if not getproxies().get(hub.scheme):
+            socket.create_connection((hub.hostname or "", hub.port or 443), KNOCK_S).close()
+    except OSError as error:
+        why = f"{hub.hostname} cannot be reached ({error.strerror or error})"
+        raise DataError(
+            f"--ckpt hf:{name}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
+        ) from None
+
+
 def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
     """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
-    asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True)
+    asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
     model, processor = load_plain(name, asked.device)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
     vision = getattr(model.config, "vision_config", None)

@@ -64,9 +64,12 @@ def gate(
         if asked is None:
             # the rules that were there, else those of the run's suite
             asked = make_rules(read_baseline(baseline)["rules"], where) if baseline.is_file() else rules_of(folder)
-        text = dump(make_baseline(folder, asked, metrics, where), indent=None) + "\n"
+        made = make_baseline(folder, asked, metrics, where)
+        text = dump(made, indent=None) + "\n"
         baseline.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(baseline, text)
+        if empty := [name for name, entry in made["metrics"].items() if entry["value"] is None]:
+            say(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
         say(str(baseline.resolve()))
         return
     result = judge(folder, read_baseline(baseline), metrics, asked)

@@ -18,7 +18,7 @@ from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import json_option, progress_bar, progress_bars, say
+from prospect_core.terminal import counted, json_option, progress_bar, progress_bars, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 
@@ -143,9 +143,13 @@ def run(
             )
             outcome = infer(folder, config, predictor, episodes, on_error, partial(advance, "replay"), replay)
         seconds = time.monotonic() - begin
-        say(f"{outcome.new} episodes replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed")
+        say(
+            f"{counted(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
+        )
         for number, share in shares.items():
-            say(f"  worker {number} on {share.host}: {share.jobs} episodes, {60 * share.jobs / seconds:.1f} a minute")
+            say(
+                f"  worker {number} on {share.host}: {counted(share.jobs, 'episode')}, {60 * share.jobs / seconds:.1f} a minute"
+            )
         if teacher_forced or latency:
             good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
             if teacher_forced:

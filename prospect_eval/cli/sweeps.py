@@ -33,6 +33,7 @@ CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
 @click.option(
     "--quality", default="dst_head_jga", show_default=True, help="Of the front: any metric of which more is better."
 )
+@click.option("--dry-run", is_flag=True, help="Tell what would run and about how long it takes.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
 def sweep(
     folder: Path | None,
@@ -48,6 +49,7 @@ def sweep(
     speaking: list[float] | None,
     update: list[float] | None,
     quality: str,
+    dry_run: bool,
     output: Path | None,
 ) -> None:
     """Replay --ckpt under strategies, budgets and thresholds: a run folder each, sweep.json over all of them.
@@ -56,7 +58,18 @@ def sweep(
     would then have read in its context is not asked), in thresholds.json there.
     """
     if not ckpt:
-        if folder is None or closed_loop or data or suite or split or limit or output or strategies or budgets:
+        if (
+            folder is None
+            or closed_loop
+            or dry_run
+            or data
+            or suite
+            or split
+            or limit
+            or output
+            or strategies
+            or budgets
+        ):
             raise UserError("sweep without --ckpt reads the probabilities of a RUN: give its folder alone")
         _open_loop(folder, sorted({*(speaking or ()), *(update or ())}))
         return
@@ -76,7 +89,9 @@ def sweep(
     if split.startswith("test") and any(moved.values()):
         say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     root = output or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
-    result = _replays(root, grid, data, suite, split, limit, device, quality)
+    result = _replays(root, grid, data, suite, split, limit, device, quality, dry_run)
+    if result is None:
+        return
     result["split"] = split
     write_atomic(root / FILE, dump(result, indent=1) + "\n")
     page = write_sweep(root, result)
@@ -113,10 +128,12 @@ def _replays(
     limit: int | None,
     device: str,
     quality: str,
-) -> dict[str, Any]:
+    dry_run: bool,
+) -> dict[str, Any] | None:
     from prospect_core.stream.strategies import strategy as check_strategy
     from prospect_eval.adapters import Asked, open_predictor
     from prospect_eval.finish import finish
+    from prospect_eval.plan import sweep_plan
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, held, infer, select
     from prospect_eval.sweep import UNLIMITED, run_sweep
@@ -126,6 +143,11 @@ def _replays(
         check_strategy(name, None if name == UNLIMITED else 10**6)
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
+    if dry_run:
+        first = open_predictor(grid.ckpts[0], dataset, episodes, Asked(device=device))
+        for line in sweep_plan(root, grid, first, episodes):
+            say(line)
+        return None
 
     def least(ckpt: str, strategy: str) -> int:
         predictor = open_predictor(ckpt, dataset, episodes, Asked(strategy, 10**6, device=device))

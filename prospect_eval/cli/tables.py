@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.terminal import make_console
+from prospect_core.terminal import make_console, say
 
 if TYPE_CHECKING:
     from prospect_eval.catalogue import Run
@@ -41,6 +41,8 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
             cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
             table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
     make_console(unseen=130).print(table)
+    if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
+        say("intervals are over videos: of a single one there is none")
 
 
 def print_differences(first: str, second: str, differences: Sequence[Difference]) -> None:

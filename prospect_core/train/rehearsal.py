@@ -1,0 +1,123 @@
+"""What a training would do and about how long it would take: its first steps, over blank frames, and nothing kept.
+
+prospect train --dry-run data=data/workbench output=runs/mine train.max_steps=500
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.index import clips_of
+from prospect_core.terminal import counted, spoken_time
+from prospect_core.train.options import Config
+from prospect_core.train.output import SCRATCH, finished, refuse_finished
+
+#: steps that are tried; the first is not timed, since much is made in it
+STEPS = 4
+
+
+class _Enough(Exception):
+    """The steps are done."""
+
+
+class Rehearsal:
+    """Frames that are blank, and a clock; what `prospect_core.train.run.train` takes as its media and its callback."""
+
+    def __init__(self) -> None:
+        self.missing, self.encode_s, self._marks = 0, 0.0, list[float]()
+
+    def media(
+        self, config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Any, device: Any
+    ) -> Callable[[Any, int, int], np.ndarray]:
+        """Frames of the shape that the real ones have; what is not encoded yet is counted, and one batch is timed."""
+        import torch
+
+        from prospect_core.data.frames import ENCODE_BATCH, FeatureCache, feature_store, vision_digest
+        from prospect_core.train.backbone import vision_is_frozen
+
+        size = model.config.image_size
+        blank = np.zeros((1, size, size, 3), np.uint8)
+        if config.data.features and vision_is_frozen(model):
+            store = feature_store(config.data.store, model) if config.data.store else None
+            missing = FeatureCache(data, cache_dir() / "features", vision_digest(model), size, store).missing(
+                clips_of(episodes)
+            )
+            pixels = torch.from_numpy(blank).permute(0, 3, 1, 2)
+            model.to(device)
+            with torch.no_grad():
+                blank = model.encode_frames(pixels.to(device)).float().cpu().numpy()
+                begin = time.perf_counter()
+                model.encode_frames(pixels.to(device).expand(ENCODE_BATCH, -1, -1, -1)).cpu()
+            a_frame = (time.perf_counter() - begin) / ENCODE_BATCH
+            self.missing += len(missing)
+            self.encode_s += a_frame * sum(clip.end_frame for clip in missing.values())
+        return lambda episode, start, end: np.repeat(blank, end - start, 0)
+
+    def callback(self) -> Any:
+        """Ends the training after `STEPS`."""
+        from transformers import TrainerCallback
+
+        marks = self._marks
+
+        class Clock(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                marks.append(time.perf_counter())
+                if len(marks) == STEPS:
+                    raise _Enough
+
+        return Clock()
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step."""
+        return (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
+
+
+def rehearse(config: Config, text: str, tell: Callable[[str], None]) -> list[str]:
+    """Lines for people. Options and data are checked as the training itself would, and the output is not touched."""
+    from prospect_core.train.run import train
+
+    output = Path(config.output)
+    if finished(output, text):
+        return [f"output={output}: holds the checkpoint of this training already; nothing would be done"]
+    refuse_finished(output)
+    rehearsal = Rehearsal()
+
+    def quiet(line: str) -> None:
+        if not line.startswith("step "):
+            tell(line)
+
+    with TemporaryDirectory() as name:
+        options = replace(config.train, max_steps=STEPS + 1, minutes=None, save_every=10**6, tensorboard=False)
+        closed = replace(config.eval, every=None, patience=None, thresholds=False)
+        trial = replace(config, output=str(Path(name) / "run"), train=options, eval=closed)
+        with suppress(_Enough):
+            train(trial, text, quiet, media_of=rehearsal.media, callbacks=[rehearsal.callback()])
+    return list(_lines(config, output, rehearsal))
+
+
+def _lines(config: Config, output: Path, rehearsal: Rehearsal) -> Any:
+    step, minutes = rehearsal.step_s, config.train.minutes
+    if rehearsal.missing:
+        videos = counted(rehearsal.missing, "video")
+        yield f"features of {videos} are encoded first: about {spoken_time(rehearsal.encode_s)}, decoding not counted"
+    if minutes:
+        yield f"then {spoken_time(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
+    else:
+        whole = step * config.train.max_steps
+        yield f"then {counted(config.train.max_steps, 'step')} of {step:.2g} s: about {spoken_time(whole)}"
+    if config.eval.every:
+        yield f"every {config.eval.every} steps a replay of val episodes, not counted"
+    if config.eval.thresholds:
+        yield "thresholds are chosen by replays of val episodes afterwards, not counted (eval.thresholds=false leaves it out)"
+    yield f"into {output}{', going on with what is there' if (output / SCRATCH).exists() else ''}"
