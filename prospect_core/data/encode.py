@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.index import Footage
+    from prospect_core.data.store import Store
 
 #: bytes and videos of a shard, at most
 SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
@@ -44,13 +45,17 @@ class Encoder:
 
     def __call__(self) -> Serve:
         """Open the data, the model and the store."""
+        with suppress(OSError):
+            os.chdir(self.cwd)
+        return self.serving(self.tower(self.device))
+
+    def serving(self, model: Any) -> Serve:
+        """Serve with a model that is there already (None for pictures)."""
         from prospect_core.data.dataset import Dataset, sha256_file
         from prospect_core.data.frames import video_key
 
-        with suppress(OSError):
-            os.chdir(self.cwd)
         data = Dataset.open(self.root)
-        make, store = self.maker(data)
+        make, store = self.maker(data, model), self.store(model)
 
         def serve(clips: Sequence[Footage]) -> Iterator[tuple[int, Any]]:
             whole: list[tuple[str, Any, int]] = []
@@ -68,22 +73,37 @@ class Encoder:
 
         return serve
 
-    def maker(self, data: Dataset) -> tuple[Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]], Any]:
-        """(What makes features or pictures of clips, the store for them.)"""
-        from prospect_core.data.decode import decode
-        from prospect_core.data.frames import FeatureCache, feature_store, picture_store
-
+    def tower(self, device: str) -> Any:
+        """The checkpoint's model; None where pictures are made."""
         if self.ckpt is None:
-            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips), picture_store(
-                self.url, self.size
-            )
+            return None
         from prospect_core.model.checkpoint import load_checkpoint
         from prospect_core.terminal import quiet_transformers
 
         quiet_transformers()
-        model, _ = load_checkpoint(self.ckpt, self.device)
+        return load_checkpoint(self.ckpt, device)[0]
+
+    def store(self, model: Any) -> Store:
+        """Where they go, under what made them."""
+        from prospect_core.data.frames import feature_store, picture_store
+
+        return picture_store(self.url, self.size) if model is None else feature_store(self.url, model)
+
+    def frame_bytes(self, model: Any) -> int:
+        """Of a frame in the store."""
+        if model is None:
+            return 3 * self.size**2
+        return int(4 * model.config.text_config.hidden_size * model.config.tokens_per_frame)
+
+    def maker(self, data: Dataset, model: Any) -> Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]]:
+        """What makes features, or pictures, of clips."""
+        from prospect_core.data.decode import decode
+        from prospect_core.data.frames import FeatureCache
+
+        if model is None:
+            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips)
         cache = FeatureCache(data, Path(), "", model.config.image_size)
-        return lambda clips: cache.encoded(model, clips), feature_store(self.url, model)
+        return lambda clips: cache.encoded(model, clips)
 
 
 def encode(
@@ -94,11 +114,13 @@ def encode(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[int, int, list[str]]:
     """(videos made now, found there before, what is wrong with the others)."""
-    clips, todo, frame_bytes = _todo(encoder, data, splits)
+    # workers load their own
+    model = encoder.tower(encoder.device if hands is None else "cpu")
+    clips, todo = _todo(encoder.store(model), data, splits)
     found, problems = len(clips) - len(todo), []
     progress(found, len(clips))
-    packs = shards(todo, frame_bytes, 1 if hands is None else 4 * hands.workers)
-    results = _alone(encoder, packs) if hands is None else work(encoder, packs, hands)
+    packs = shards(todo, encoder.frame_bytes(model), 1 if hands is None else 4 * hands.workers)
+    results = _alone(encoder.serving(model), packs) if hands is None else work(encoder, packs, hands)
     for done, (_, made) in enumerate(results, found + 1):
         if isinstance(made, DataError):
             problems.append(str(made))
@@ -108,15 +130,16 @@ def encode(
 
 def plan(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
     """What `encode` would do, for people; its shortest video is made to tell how long the others will take."""
-    clips, todo, frame_bytes = _todo(encoder, data, splits)
+    model = encoder.tower(encoder.device)
+    clips, todo = _todo(encoder.store(model), data, splits)
     frames = sum(clip.end_frame for clip in todo)
     lines = [
         f"{counted(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
-        f"{frames * frame_bytes / 1e9:.3g} GB into {encoder.url}",
+        f"{frames * encoder.frame_bytes(model) / 1e9:.3g} GB into {encoder.url}",
     ]
     if todo:
         shortest = min(todo, key=lambda clip: clip.end_frame)
-        make, _ = encoder.maker(data)
+        make = encoder.maker(data, model)
         begin = time.perf_counter()
         ((_, made),) = make([shortest])
         if isinstance(made, DataError):
@@ -126,15 +149,14 @@ def plan(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -
     return lines
 
 
-def _todo(encoder: Encoder, data: Dataset, splits: Sequence[str]) -> tuple[list[Footage], list[Footage], int]:
-    """All videos, those that the store lacks, and the bytes of a frame in it."""
+def _todo(store: Store, data: Dataset, splits: Sequence[str]) -> tuple[list[Footage], list[Footage]]:
+    """All videos, and those that the store lacks."""
     from prospect_core.data.frames import longest, stored
 
     clips = longest(clip for split in splits for clip in data.rows(split).clips())
     if not clips:
         raise DataError(f"{data.root}: has no episode")
-    store, frame_bytes = _store(encoder)
-    return clips, [clip for clip in clips if stored(data, store, clip) is None], frame_bytes
+    return clips, [clip for clip in clips if stored(data, store, clip) is None]
 
 
 def shards(clips: Sequence[Footage], frame_bytes: int, least: int) -> list[list[Footage]]:
@@ -152,24 +174,10 @@ def shards(clips: Sequence[Footage], frame_bytes: int, least: int) -> list[list[
     return packs
 
 
-def _alone(encoder: Encoder, packs: Sequence[Sequence[Footage]]) -> Iterator[tuple[Any, np.ndarray | DataError]]:
-    serve = encoder()
+def _alone(serve: Serve, packs: Sequence[Sequence[Footage]]) -> Iterator[tuple[Any, np.ndarray | DataError]]:
     for pack in packs:
         for number, made in serve(pack):
             yield pack[number], made
-
-
-def _store(encoder: Encoder) -> tuple[Any, int]:
-    """The store, and the bytes of a frame in it."""
-    from prospect_core.data.frames import feature_store, picture_store
-
-    if encoder.ckpt is None:
-        return picture_store(encoder.url, encoder.size), 3 * encoder.size**2
-    from prospect_core.model.checkpoint import load_checkpoint
-
-    model, _ = load_checkpoint(encoder.ckpt)
-    width = model.config.text_config.hidden_size
-    return feature_store(encoder.url, model), 4 * width * model.config.tokens_per_frame
 
 
 def refuse_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
