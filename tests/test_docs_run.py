@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from pathlib import Path
@@ -136,6 +137,8 @@ def test_the_commands_of_a_page_run(page, desk, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(here)
     for split in SPLITS:
         monkeypatch.setitem(SPLITS, split, SPLITS[split].__class__(**{**vars(SPLITS[split]), "videos": 1}))
+    # nobody says anything to `prospect watch`
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ran = 0
     for _, block in [one for one in blocks("console") if one[0] == page]:
