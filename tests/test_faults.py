@@ -79,12 +79,16 @@ def test_a_folder_is_held_until_the_last_is_through(tmp_path):
     with held(tmp_path / "run"):
         with held(tmp_path / "run"):
             assert (tmp_path / "run" / OWNER).is_file()
+            (tmp_path / "run" / "kept").touch()
         assert (tmp_path / "run" / OWNER).is_file()
         done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
         assert "at work there" in done.stderr
-    assert [f.name for f in (tmp_path / "run").iterdir()] == [LOCK]
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {LOCK, "kept"}
     done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
     assert done.stdout == "free\n"
+    with held(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
 
 
 def interrupting(episodes, at, times=1):
