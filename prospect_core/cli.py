@@ -14,7 +14,7 @@ import click
 from prospect_core import __version__
 from prospect_core.data_cli import data
 from prospect_core.errors import EXIT_INCOMPLETE
-from prospect_core.terminal import Commands, give_json, json_option, make_console, say
+from prospect_core.terminal import Commands, Number, give_json, json_option, make_console, say
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -106,11 +106,9 @@ def new(kind: str, name: str, output: Path | None) -> None:
 @click.option("--step", "steps", multiple=True, help="A step of it, in order; once for each.")
 @click.option("--strategy", default="dst_refresh", show_default=True, help="What to do when the context is full.")
 @click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens [default: the model's context].")
-@click.option("--fps", type=click.FloatRange(min=0.1, max=60), default=2, show_default=True)
-@click.option("--speed", type=click.FloatRange(min=0.1), default=1, show_default=True, help="Of a file.")
-@click.option(
-    "--stall", type=click.FloatRange(min=0.1), default=15, show_default=True, help="Seconds without a picture."
-)
+@click.option("--fps", type=Number(min=0.1, max=60), default=2, show_default=True)
+@click.option("--speed", type=Number(min=0.1), default=1, show_default=True, help="Of a file.")
+@click.option("--stall", type=Number(min=0.1), default=15, show_default=True, help="Seconds without a picture.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
 @click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
 def watch(

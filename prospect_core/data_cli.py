@@ -13,7 +13,16 @@ import click
 
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.store_cli import features, frames
-from prospect_core.terminal import counted, give_json, json_option, make_console, progress_bar, progress_bars, say
+from prospect_core.terminal import (
+    Number,
+    counted,
+    give_json,
+    json_option,
+    make_console,
+    progress_bar,
+    progress_bars,
+    say,
+)
 
 COUNT = click.IntRange(min=0)
 
@@ -73,14 +82,14 @@ def stats(root: Path, json_: str | None) -> None:
 @click.option("--split", default="train", show_default=True)
 @click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
 @click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--progress", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="For a curriculum.")
+@click.option("--progress", default=0.0, show_default=True, type=Number(0, 1), help="For a curriculum.")
 @click.option(
     "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
 )
 @click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
 @click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead.")
-@click.option("--every", default=1.5, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between stills.")
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
 @click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
 def preview(
     root: Path,
@@ -165,7 +174,7 @@ def new_annotation(video: Path, output: Path | None) -> None:
 @click.option(
     "--level", type=click.Choice(["step", "substep", "action"]), default="step", help="Of a three-level table."
 )
-@click.option("--every", default=1.5, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between stills.")
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
 def check(file: Path, video: Path | None, level: str, every: float, html: Path | None) -> None:
     """Check an annotation and show its timeline: what is wrong is said with its line."""

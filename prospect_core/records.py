@@ -122,6 +122,12 @@ class EpisodeRecord:
             length = len(getattr(self, name))
             if length not in (0, episode.num_frames):
                 out.append(f"{episode.id}: {name} has {length} entries for {episode.num_frames} frames")
+        for name in ("speaking_prob", "update_prob"):
+            wrong = next((p for p in getattr(self, name) if not 0 <= p <= 1), None)
+            if wrong is not None:
+                out.append(f"{episode.id}: {name} holds {wrong:g}; probabilities are 0 to 1")
+        if any(not 0 <= p <= 1 for row in self.state_probs for step in row for p in step):
+            out.append(f"{episode.id}: state_probs holds what is no probability of 0 to 1")
         for row in self.state_probs:
             if len(row) != len(episode.task.steps):
                 out.append(f"{episode.id}: state_probs has {len(row)} steps, the task {len(episode.task.steps)}")

@@ -5,6 +5,7 @@ python -c "from prospect_core.terminal import say; say('\\x1b[31mred')"
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,16 @@ def visible(value: Any) -> Any:
 def counted(number: int, what: str) -> str:
     """``1 episode``, ``2 episodes``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+class Number(click.FloatRange):
+    """A number of an option: as `click.FloatRange`, which lets NaN pass."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def spoken_time(seconds: float) -> str:

@@ -31,7 +31,7 @@ class Endpoint:
         try:
             import openai
         except ImportError:
-            raise UserError("an endpoint needs the package openai: `pip install 'prospect[endpoint]'`") from None
+            raise UserError("an endpoint needs the package openai: `pip install 'prospect-suite[endpoint]'`") from None
         self.url, self.model = url, model
         self._client = openai.OpenAI(
             base_url=url, api_key=os.environ.get(key_variable) or "none", timeout=timeout_s, max_retries=retries

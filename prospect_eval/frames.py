@@ -73,7 +73,7 @@ def to_pandas(run: str | Path) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise DataError("to_pandas needs the package pandas: pip install 'prospect[pandas]'") from None
+        raise DataError("to_pandas needs the package pandas: pip install 'prospect-suite[pandas]'") from None
     return pandas.read_parquet(path)
 
 

@@ -45,6 +45,9 @@ def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list
             records[record.episode.id] = record
     if not records:
         raise DataError(f"{path}: holds no prediction")
+    models = sorted({record.model for record in records.values()})
+    if len(models) > 1:
+        raise DataError(f"{path}: predictions of {len(models)} models ({', '.join(models[:4])}); score each apart")
     return [records[key] for key in sorted(records)], digest.hexdigest()
 
 

@@ -11,11 +11,12 @@ metrics:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from prospect_core.errors import UserError, did_you_mean
 
@@ -29,7 +30,7 @@ class Rule:
     """How far a metric may get worse; ``direction`` is where better lies (None: as the metric says)."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
-    margin: Annotated[float, Ge(0)]
+    margin: Annotated[float, Ge(0), Lt(math.inf)]
     direction: Direction | None = None
 
 

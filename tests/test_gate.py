@@ -279,6 +279,8 @@ def test_odd_names_do_not_break_the_table_or_the_xml(folders, held):
     [
         ("metrics: {dst_jga: 0.02}", "metrics.dst_jga"),
         ("metrics: {dst_jga: {margin: -1}}", "metrics.dst_jga.margin"),
+        ("metrics: {dst_jga: {margin: .inf}}", "metrics.dst_jga.margin"),
+        ("metrics: {dst_jga: {margin: .nan}}", "metrics.dst_jga.margin"),
         ("metrics: {dst_jga: {margn: 1}}", "metrics.dst_jga"),
         ("metrics: {dst_jga: {margin: 1, direction: up}}", "direction"),
         ("strict: true", "asks for nothing"),

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -379,3 +380,39 @@ def test_a_device_that_is_not_there_is_one_line(checkpoint, short_world, device,
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run", "--device", device]
     assert evaluate(*given) == 2
     assert f"--device {device}: cannot be used here" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"text_config": {"hidden_size": 64, "num_attention_heads": 3}}, "config.json cannot be read"),
+        ({"text_config": []}, "text_config is list, not an object"),
+        ({"text_config": {"model_type": "no_such_model"}}, "config.json cannot be read"),
+        ({"vision_config": {"patch_size": 0}}, "config.json cannot be read"),
+        ({"vision_config": {"image_size": "x"}}, "config.json cannot be read"),
+        ({"speaking_threshold": float("nan")}, "speaking_threshold nan: use 0 to 1"),
+        ({"update_threshold": "0.5"}, "update_threshold '0.5': use 0 to 1"),
+        ({"max_context": "many"}, "max_context 'many': use a whole number from 0"),
+    ],
+)
+def test_a_config_that_cannot_be_is_one_line(checkpoint, short_world, tmp_path, capsys, change, why):
+    """Each was a traceback and exit code 1, which means that a gate failed; a list for the text model took all memory."""
+    copy = tmp_path / "c"
+    shutil.copytree(checkpoint, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for key, value in change.items():
+        config[key] = {**config[key], **value} if isinstance(value, dict) else value
+    (copy / "config.json").write_text(json.dumps(config))
+    given = ("run", "--ckpt", copy, "--data", short_world.root, "--output", tmp_path / "run")
+    assert evaluate(*given) == 3
+    line = one_line(capsys)
+    assert why in line
+    assert len(line) < 600
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["--speaking-threshold", "--update-threshold", "--timeout"])
+def test_no_number_is_not_taken_for_one(short_world, tmp_path, capsys, option):
+    given = ("run", "--ckpt", "workbench-tiny", "--data", short_world.root, "--output", tmp_path / "run", option, "nan")
+    assert evaluate(*given) == 2
+    assert "'nan' is not a number" in capsys.readouterr().err

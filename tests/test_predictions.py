@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.plugins import loaded
 from prospect_core.records import Knobs
 from prospect_core.timeline import Event
 from prospect_eval.cli import main
@@ -20,6 +21,7 @@ from prospect_eval.predictions import read_predictions
 from prospect_eval.run import RunConfig, open_folder
 from prospect_eval.score import score_records, write_metrics
 from tests.test_metrics import TOOLS, episode, predict, say
+from tests.test_run import evaluate, one_line
 
 
 def proassist_stream(reference, said, **meta):
@@ -174,3 +176,35 @@ def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
         noise_floors([folders[0], other], all_metrics(TOOLS))
     with pytest.raises(UserError, match="two runs"):
         noise_floors(folders[:1], all_metrics(TOOLS))
+
+
+def test_records_that_cannot_be_scored_together_or_at_all_are_refused(short_world, tmp_path, capsys):
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "run") == 0
+    good = [json.loads(file.read_text()) for file in sorted((tmp_path / "run/episodes").iterdir())]
+    frames = good[0]["episode"]["end_frame"] - good[0]["episode"]["start_frame"]
+    for change, why in (
+        ({"model": "other"}, "predictions of 2 models (baseline:oracle, other); score each apart"),
+        ({"speaking_prob": [2.0] * frames}, "speaking_prob holds 2; probabilities are 0 to 1"),
+        ({"update_prob": [-1.0] * frames}, "update_prob holds -1; probabilities are 0 to 1"),
+    ):
+        file = tmp_path / "theirs.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in [good[0] | change, *good[1:]]))
+        capsys.readouterr()
+        assert evaluate("score", file, "--output", tmp_path / "theirs") == 3
+        assert why in one_line(capsys)
+
+
+def test_a_broken_package_is_named_and_not_a_traceback(monkeypatch, tmp_path):
+    from importlib.metadata import EntryPoint
+
+    (tmp_path / "broken_plugin.py").write_text("def (:")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        DataError, match=r"prospect.metrics 'm' \(broken_plugin:x\): cannot be imported \(SyntaxError: "
+    ):
+        loaded(EntryPoint("m", "broken_plugin:x", "prospect.metrics"))
+
+
+def test_the_shipped_checkpoint_is_not_calibrated_in_place(short_world, capsys):
+    assert evaluate("calibrate", "--ckpt", "workbench-tiny", "--data", short_world.root, "--split", "val") == 2
+    assert "comes with the package, thresholds and all; calibrate a copy" in one_line(capsys)

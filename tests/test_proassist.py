@@ -129,3 +129,28 @@ def test_frames_that_are_no_frames_are_told_of(tree, tmp_path, capsys):
     (tree / "ego4d/frames/two.arrow").write_bytes(b"x" * 100)
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
     assert "two.arrow: not an Arrow stream file" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"video_uid": 5}, "video_uid is 5; text is needed"),
+        ({"frames_file": None}, "frames_file is None; text is needed"),
+        ({"fps": None}, "fps is None; a number is needed"),
+        ({"end_frame_idx": "6"}, "end_frame_idx is '6'; a whole number is needed"),
+        ({"conversation": [{"role": "frames", "start": 6, "end": 2}]}, "turn 0: frames from 6 to 2"),
+        ({"conversation": [{"role": "frames", "start": "x", "end": 2}]}, "turn 0: frames from 'x' to 2"),
+        ({"conversation": [{"role": "assistant", "content": "Go."}]}, r"turn 0 (assistant) has no time"),
+        ({"conversation": [{"role": "assistant", "time": 1, "content": None}]}, r"turn 0 (assistant) has no content"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_named(tree, tmp_path, capsys, change, why):
+    text = json.dumps(row("two", "no_talk", 6) | change) + "\n"
+    (tree / "ego4d/prepared/dialog_test_L0_I5.jsonl").write_text(text)
+    assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
+    line = one_line(capsys)
+    assert "dialog_test_L0_I5.jsonl: row 1: " in line
+    assert why in line
+    (tmp_path / "rows.jsonl").write_text(text)
+    assert call(prospect, "data", "import", tmp_path / "rows.jsonl", "--output", tmp_path / "rows") == 3
+    assert why in one_line(capsys)

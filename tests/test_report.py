@@ -110,8 +110,8 @@ def test_a_lost_video_has_no_pictures_and_a_damaged_one_neither(world, tmp_path,
 
 
 def test_the_verdict_is_the_gates_else_by_the_baselines(tmp_path):
-    def table(value, low, failed=0, rival=0.5):
-        entry = {"value": value, "ci95": [low, value + 0.1]}
+    def table(value, low, failed=0, rival=0.5, videos=10):
+        entry = {"value": value, "ci95": [low, value + 0.1], "n_videos": videos}
         rivals = {
             "oracle": {name: {"value": 1.0} for name in JUDGED},
             "silent": {name: {"value": rival} for name in JUDGED},
@@ -123,6 +123,8 @@ def test_the_verdict_is_the_gates_else_by_the_baselines(tmp_path):
         }
 
     assert verdict(tmp_path, table(0.8, 0.6))["word"] == "ABOVE THE BASELINES"
+    few = verdict(tmp_path, table(0.8, 0.6, videos=2))
+    assert (few["word"], few["reasons"][0]) == ("TOO FEW VIDEOS", "2 videos: at least 10 are needed to tell")
     low = verdict(tmp_path, table(0.8, 0.4))
     assert low["kind"] == "off"
     assert low["reasons"][0] == f"{JUDGED[0]} is not shown to be above silent (0.500)"

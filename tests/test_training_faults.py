@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from prospect_core.errors import UserError
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.config import compose_config, sweep
+from prospect_core.train.progress import TrainingLog
 from tests.training import SMALL, run_cli
 
 QUICK = [*SMALL, "train.max_steps=4", "train.save_every=2"]
@@ -238,3 +240,28 @@ def test_an_output_that_is_a_file_is_refused_at_once(tmp_path, capsys):
 def test_a_preview_takes_only_what_it_can_show(args, message, world, capsys):
     assert run_cli("data", "preview", world.root, *args) == 2
     assert message in capsys.readouterr().err
+
+
+def test_interrupted_once_the_step_under_way_is_kept_and_training_goes_on_from_it(world, tmp_path, monkeypatch, capsys):
+    """What Ctrl-C did before: all since the last checkpoint was lost, which was everything in a training of minutes."""
+    command = ["train", f"data={world.root}", *SMALL, "train.max_steps=6", "train.save_every=200"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_cli(*command, f"output={whole}") == 0
+    say = TrainingLog.on_log
+
+    def interrupting(log, args, state, control, **given):
+        say(log, args, state, control, **given)
+        if state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingLog, "on_log", interrupting)
+    assert run_cli(*command, f"output={cut}") == 130
+    told = capsys.readouterr().err
+    assert "interrupted: the step under way and a checkpoint are finished first" in told
+    last = len(rows_of(cut))
+    assert last in (3, 4)
+    assert f"interrupted at step {last}; the last checkpoint is of step {last}" in told
+    monkeypatch.undo()
+    assert run_cli(*command, f"output={cut}") == 0
+    assert f"going on from step {last}" in capsys.readouterr().err
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

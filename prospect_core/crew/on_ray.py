@@ -49,7 +49,7 @@ class RayCrew:
         try:
             import ray
         except ImportError:
-            raise UserError("--backend ray needs the package ray: pip install 'prospect[ray]'") from None
+            raise UserError("--backend ray needs the package ray: pip install 'prospect-suite[ray]'") from None
         self._ray, self._hands = ray, hands
         self._began = not ray.is_initialized()
         if self._began:

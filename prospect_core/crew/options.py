@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from prospect_core.crew import BACKENDS, Hands
+from prospect_core.terminal import Number
 
 
 def crew_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +33,7 @@ def crew_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--address", help="Of a Ray cluster [default: RAY_ADDRESS, or one made for the while]."),
             click.option(
-                "--gpus-per-worker", "gpus", type=click.FloatRange(min=0), default=0, show_default=True,
+                "--gpus-per-worker", "gpus", type=Number(min=0), default=0, show_default=True,
                 help="As 1, or 0.5 for two workers on each.",
             ),
         )

@@ -40,6 +40,13 @@ _PREPARED_KEYS = (
     "fps",
     "conversation",
 )
+#: what a turn of each role must have
+_TURN_KEYS = {
+    "frames": ("start", "end"),
+    "user": ("time", "content"),
+    "assistant": ("time", "content"),
+    "system": ("content",),
+}
 _STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
 
 
@@ -75,12 +82,25 @@ def from_prepared(row: dict[str, Any]) -> Episode:
     missing = [key for key in _PREPARED_KEYS if key not in row]
     if missing:
         raise UserError(f"the row has no field {missing[0]!r}")
+    for key in ("dataset", "video_uid", "frames_file"):
+        if not isinstance(row[key], str):
+            raise UserError(f"{key} is {row[key]!r}; text is needed")
+    for key in ("start_frame_idx", "end_frame_idx"):
+        if type(row[key]) is not int:
+            raise UserError(f"{key} is {row[key]!r}; a whole number is needed")
+    if type(row["fps"]) not in (int, float):
+        raise UserError(f"fps is {row['fps']!r}; a number is needed")
     meta = row.get("metadata") or {}
     events, systems = [], []
     last = row["start_frame_idx"]
     for position, turn in enumerate(row["conversation"]):
         role = turn["role"]
+        lacking = [key for key in _TURN_KEYS.get(role, ()) if turn.get(key) is None]
+        if lacking:
+            raise UserError(f"turn {position} ({role}) has no {lacking[0]}")
         if role == "frames":
+            if type(turn["start"]) is not int or type(turn["end"]) is not int or turn["start"] > turn["end"]:
+                raise UserError(f"turn {position}: frames from {turn['start']!r} to {turn['end']!r}")
             last = turn["end"] - 1
         elif role == "system":
             systems.append([position, turn["content"]])

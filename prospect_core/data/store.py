@@ -96,7 +96,9 @@ class Store:
     def need(self, what: str) -> Store:
         """Itself; one that holds nothing is a `DataError`, for it was meant to."""
         if not self.videos:
-            raise DataError(f"{self.url}: holds no {what} ({self.name}); make them with `prospect data` first")
+            raise DataError(
+                f"{self.url}: holds no {what} ({self.name}); make them with `prospect data features` or `frames` first"
+            )
         return self
 
     def __contains__(self, key: str) -> bool:
@@ -202,7 +204,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         fs, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        extra = ": pip install 'prospect[s3]'" if "s3fs" in str(error) else ""
+        extra = ": pip install 'prospect-suite[s3]'" if "s3fs" in str(error) else ""
         raise UserError(f"{url}: {error}{extra}") from None
     except ValueError as error:
         raise UserError(f"{url}: {error}; give a folder or an address of fsspec's, as s3://bucket/features") from None

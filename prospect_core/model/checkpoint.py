@@ -14,6 +14,10 @@ from prospect_core.errors import DataError, UserError
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
+#: of a library's own words that an error line takes over
+LONGEST = 300
+
+
 def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
     """(model in float32 and eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`."""
     import torch
@@ -29,7 +33,8 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
     require_whole(folder)
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
+        # libraries have kinds of their own for what cannot be
         raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from None
     if not isinstance(config, DSTSmolVLMConfig):
         raise DataError(
@@ -72,4 +77,5 @@ def _placed(model: Any, device: str) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

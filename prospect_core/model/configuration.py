@@ -61,6 +61,16 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     ) -> None:
         if tokens_per_frame not in (0, *FRAME_TOKENS):
             raise ValueError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
+        for name, number in (("speaking_threshold", speaking_threshold), ("update_threshold", update_threshold)):
+            # 1.01 is what none reaches
+            if type(number) not in (int, float) or not 0 <= number <= 1.01:
+                raise ValueError(f"{name} {number!r}: use 0 to 1")
+        for name, count in (
+            ("max_user_tokens", max_user_tokens), ("max_reply_tokens", max_reply_tokens), ("max_context", max_context),
+            ("max_summary_tokens", max_summary_tokens), ("trained_steps", trained_steps),
+        ):  # fmt: skip
+            if type(count) is not int or count < 0:
+                raise ValueError(f"{name} {count!r}: use a whole number from 0")
         if unknown := sorted(set(lacks) - set(INPUTS)):
             raise ValueError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
@@ -109,6 +119,8 @@ def _sub(kind: type, value: Any) -> Any:
 def _text(value: Any) -> Any:
     if isinstance(value, PreTrainedConfig):
         return value
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"text_config is {type(value).__name__}, not an object")
     options = dict(value or {})
     return AutoConfig.for_model(options.pop("model_type", "llama"), **options)
 

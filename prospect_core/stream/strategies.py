@@ -12,10 +12,10 @@ Two families behind one small interface: *text* strategies (`text_strategies`) r
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from prospect_core.errors import UserError, choose
+from prospect_core.plugins import installed, loaded
 from prospect_core.sequence import Context
 from prospect_core.stream.text_strategies import DropAll, DSTRefresh, StreamMemory, SummarizeAndDrop, SummarizeWithDST
 from prospect_core.stream.token_strategies import TOKEN_STRATEGIES, Layers
@@ -82,8 +82,8 @@ def strategies() -> dict[str, Strategy]:
     """All strategies by name: ours, and those of installed packages. A name that is taken, or an object that is neither
     of both families, is a `UserError`."""
     found: dict[str, Strategy] = {strategy.name: strategy for strategy in BUILT_IN}
-    for point in entry_points(group=GROUP):
-        theirs: Any = point.load()
+    for point in installed(GROUP).values():
+        theirs: Any = loaded(point)
         if missing := [part for part in ("name", "keeps", "limited", "writes") if not hasattr(theirs, part)]:
             raise UserError(f"strategy {point.value}: has no {', '.join(missing)}")
         if not any(isinstance(theirs, family) for family in (Rebuilds, Selects)):

@@ -187,7 +187,7 @@ def add_lora(model: DSTSmolVLM, options: Lora) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect[lora]'") from None
+        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from None
     text = model.model.text_model
     text.requires_grad_(False)
     config = LoraConfig(

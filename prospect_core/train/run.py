@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.index import Joined
 from prospect_core.errors import DataError, UserError
+from prospect_core.interrupt import patient
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
@@ -152,9 +153,12 @@ def train(
 
 
 def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None]) -> None:
-    """Train from the beginning or on from a checkpoint; of a training that was over, only its end is read."""
+    """Train from the beginning or on from a checkpoint; of a training that was over, only its end is read. Interrupted once,
+    the step under way is finished and kept."""
     from transformers import TrainerState
     from transformers.trainer import TRAINER_STATE_NAME
+
+    from prospect_core.train.trainer import last_whole_checkpoint
 
     if found is not None:
         tell(f"going on from step {found[0].name.rsplit('-', 1)[1]} ({found[0]})")
@@ -163,13 +167,15 @@ def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None
         best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
         trainer._load_from_checkpoint(best or str(found[0]))
         return
+    # of several processes each would stop at a step of its own
+    alone = trainer.args.world_size == 1
     try:
-        trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
+        with patient("the step under way and a checkpoint") if alone else nullcontext():
+            trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
     except KeyboardInterrupt:
-        step, every = trainer.state.global_step, int(trainer.args.save_steps)
-        tell(
-            f"interrupted at step {step}; the last checkpoint is of step {step - step % every} (train.save_every={every})"
-        )
+        kept = last_whole_checkpoint(Path(trainer.args.output_dir))
+        step = "none" if kept is None else f"of step {kept[0].name.rsplit('-', 1)[1]}"
+        tell(f"interrupted at step {trainer.state.global_step}; the last checkpoint is {step}")
         raise
     except ImportError as error:
         raise UserError(f"train: {' '.join(str(error).split())}") from None

@@ -26,6 +26,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from prospect_core.errors import DataError
+from prospect_core.interrupt import stopping
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
 from prospect_core.train.memory import EVERY_STEPS, give_back
@@ -268,7 +269,9 @@ class DSTTrainer(Trainer):
                 "report": report,
                 "weighting": self.weighting.state(),
                 "seconds": self.seconds(),
-                "over": self.control.should_training_stop or self.progress(self.state.global_step) >= 1,
+                # one that is interrupted stops too
+                "over": (self.control.should_training_stop and not stopping())
+                or self.progress(self.state.global_step) >= 1,
                 "thresholds": self.validation.thresholds if self.validation else None,
                 "patience": [callback.early_stopping_patience_counter for callback in self._stoppers()],
                 "files": {f.relative_to(folder).as_posix(): f.stat().st_size for f in folder.rglob("*") if f.is_file()},
@@ -330,3 +333,6 @@ class _Steps(TrainerCallback):
             give_back()
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
             control.should_training_stop = True
+        if stopping():
+            # goes on from here when it is started again
+            control.should_save = control.should_training_stop = True

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +23,7 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import encode_video
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.plugins import installed, loaded
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream import SPAN, STREAMS
 from prospect_core.stream.replay import replay
@@ -42,11 +42,11 @@ Features = dict[tuple[str, float], Tensor]
 
 def find_evaluator(name: str) -> Any:
     """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = installed(GROUP)
     if not found:
         raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
     choose("eval.evaluator", name, found)
-    return found[name].load()
+    return loaded(found[name])
 
 
 @dataclass

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Literal
 
 from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
@@ -23,6 +22,7 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.interrupt import stopping
 from prospect_core.jsonio import read_json
+from prospect_core.plugins import installed, loaded
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.timeline import Episode
@@ -124,14 +124,10 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
         from prospect_eval.adapters.chat_endpoint import open_chat_endpoint
 
         return open_chat_endpoint(ckpt, name, data, asked)
-    if kind in (theirs := installed()):
-        return theirs[kind].load()(ckpt, name, data, asked)
+    if kind in (theirs := installed(GROUP)):
+        predictor: Predictor = loaded(theirs[kind])(ckpt, name, data, asked)
+        return predictor
     return _tell_checkpoint(ckpt, data, asked) if asked.apart else _open_checkpoint(ckpt, data, asked)
-
-
-def installed() -> dict[str, EntryPoint]:
-    """Adapters of installed packages, by the name that stands before the colon."""
-    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _open_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:

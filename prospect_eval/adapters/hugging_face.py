@@ -92,7 +92,7 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
     except ImportError as error:
-        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect[hf]'`") from None
+        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect-suite[hf]'`") from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from None
     if not getattr(processor, "chat_template", None):

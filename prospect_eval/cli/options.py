@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.errors import UserError
-from prospect_core.terminal import progress_bar
+from prospect_core.terminal import Number, progress_bar
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
@@ -41,7 +41,7 @@ def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "--timeout", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds for a reply."
+                "--timeout", type=Number(min=1), default=120, show_default=True, help="Seconds for a reply."
             ),
             click.option(
                 "--key-variable", default="OPENAI_API_KEY", show_default=True,

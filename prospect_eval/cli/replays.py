@@ -18,7 +18,7 @@ from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import counted, json_option, progress_bar, progress_bars, say
+from prospect_core.terminal import Number, counted, json_option, progress_bar, progress_bars, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_source
 from prospect_eval.cli.scores import score_and_report
 
@@ -39,8 +39,8 @@ from prospect_eval.cli.scores import score_and_report
     show_default=True,
     help="How keys and values are stored.",
 )
-@click.option("--speaking-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
-@click.option("--update-threshold", type=click.FloatRange(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--speaking-threshold", type=Number(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--update-threshold", type=Number(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
 @click.option(
@@ -177,7 +177,7 @@ def calibrate(
     ckpt: str, data: Path | None, suite: str | None, split: str | None, limit: int | None, device: str, force: bool
 ) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
-    from prospect_core.checkpoints import find_checkpoint
+    from prospect_core.checkpoints import SHIPPED, find_checkpoint
     from prospect_core.jsonio import dump, read_json, write_atomic
     from prospect_core.train.validation import settle, stored_thresholds
     from prospect_eval import thresholds
@@ -189,6 +189,10 @@ def calibrate(
         raise UserError(
             f"--split {split}: thresholds are chosen on validation data, never on test data (--force does it and marks"
             " the checkpoint)"
+        )
+    if find_checkpoint(ckpt).parent == SHIPPED:
+        raise UserError(
+            f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint(ckpt)}"
         )
     _, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)

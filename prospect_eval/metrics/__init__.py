@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 
 from prospect_core.errors import UserError
+from prospect_core.plugins import installed, loaded
 from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
 from prospect_eval.metrics.base import Metric, Scored, Tools
 
@@ -46,8 +46,8 @@ def all_metrics(tools: Tools) -> list[Metric]:
 @cache
 def _installed() -> list[Sequence[Metric] | Callable[[Tools], Sequence[Metric]]]:
     out = []
-    for point in entry_points(group=GROUP):
-        found = point.load()
+    for point in installed(GROUP).values():
+        found = loaded(point)
         if not callable(found) and not all(isinstance(metric, Metric) for metric in found):
             raise UserError(f"{GROUP}: {point.value} is no list of Metric, nor a function that gives one")
         out.append(found)

@@ -15,6 +15,8 @@ import numpy as np
 from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
+from prospect_core.terminal import counted
+from prospect_eval.compare import MIN_VIDEOS
 from prospect_eval.front import front
 from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
@@ -130,6 +132,10 @@ def verdict(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
             reasons.append(f"{name} is not shown to be above {best.replace('_', ' ')} ({rivals[best]:.3f})")
     if counts["failed"]:
         return {"word": "INCOMPLETE", "kind": "bad", "by": "the report", "reasons": reasons}
+    videos = max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0)
+    if videos < MIN_VIDEOS:
+        reasons = [f"{counted(videos, 'video')}: at least {MIN_VIDEOS} are needed to tell", *reasons]
+        return {"word": "TOO FEW VIDEOS", "kind": "off", "by": "the report", "reasons": reasons}
     if reasons:
         return {"word": "NOT ABOVE THE BASELINES", "kind": "off", "by": "the report", "reasons": reasons}
     reasons = [f"{', '.join(JUDGED)}: each with its whole interval above every baseline but the oracle"]
