@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import re
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +20,8 @@ import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, UserError
 
+#: seconds after which a log that nobody looks at is told how far it is
+QUIET_S = 30
 #: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -96,12 +100,12 @@ class Commands(click.Group):
             sys.exit(EXIT_INTERRUPTED)
         except UserError as error:
             if debug:
-                raise
+                traceback.print_exc()
             say(f"error: {error}", err=True)
             sys.exit(error.exit_code)
         except OSError as error:
             if debug:
-                raise
+                traceback.print_exc()
             where = f"{error.filename}: " if error.filename else ""
             say(f"error: {where}{error.strerror or error}", err=True)
             sys.exit(EXIT_INCOMPLETE)
@@ -135,7 +139,8 @@ def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, as a context that gives ``advance(done, total)``; silent without a terminal."""
+    """A progress bar on standard error, as a context that gives ``advance(done, total)``; without a terminal a
+    line every `QUIET_S` seconds."""
     with progress_bars() as advance:
         yield partial(advance, what)
 
@@ -156,8 +161,13 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         tasks: dict[str, Any] = {}
+        told = time.monotonic()
 
         def advance(what: str, done: int, total: int | None) -> None:
+            nonlocal told
+            if not shown.is_terminal and time.monotonic() - told > QUIET_S:
+                told = time.monotonic()
+                say(f"{what}: {done:,}{'' if total is None else f' of {total:,}'}", err=True)
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=None)
             progress.update(tasks[what], completed=done, total=total)

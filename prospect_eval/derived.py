@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from prospect_core.errors import DataError
 from prospect_core.jsonio import read_shaped
 
 
@@ -99,6 +100,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """A scored run folder's ``metrics.json``."""
+    if not (folder / "metrics.json").is_file():
+        raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
     return dict(read_shaped(folder / "metrics.json", MetricsFile))
 
 

@@ -89,5 +89,5 @@ def open_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bo
 
     if split not in SPLITS:
         raise UserError(f"split={split}: the workbench has {', '.join(SPLITS)}")
-    tell(f"workbench split {split!r} (made on first use)")
+    tell(f"workbench split {split!r}: {counted(SPLITS[split].videos, 'video')}, made on first use")
     return cached(split)

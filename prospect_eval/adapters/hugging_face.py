@@ -87,7 +87,7 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
     """(model, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    _require_reachable(name)
+    require_reachable(f"hf:{name}", name)
     try:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
@@ -101,8 +101,9 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
     return model.to(torch.device(device)), processor
 
 
-def _require_reachable(name: str) -> None:
-    """A model that is neither a folder nor stored here needs the hub, whose library goes on trying for minutes."""
+def require_reachable(ckpt: str, name: str) -> None:
+    """Refuse at once, by what ``--ckpt`` is, a model that is neither a folder nor stored here where the hub cannot be reached:
+    its library goes on trying for minutes."""
     from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -112,7 +113,7 @@ def _require_reachable(name: str) -> None:
         if isinstance(try_to_load_from_cache(name, "config.json"), str):
             return
     except HFValidationError as error:
-        raise UserError(f"--ckpt hf:{name}: neither a folder nor a name on the hub ({_first_line(error)})") from None
+        raise UserError(f"--ckpt {ckpt}: neither a folder nor a name on the hub ({_first_line(error)})") from None
     hub = urlsplit(constants.ENDPOINT)
     try:
         if constants.HF_HUB_OFFLINE:
@@ -123,7 +124,7 @@ def _require_reachable(name: str) -> None:
     except OSError as error:
         why = f"{hub.hostname} cannot be reached ({error.strerror or error})"
         raise DataError(
-            f"--ckpt hf:{name}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
+            f"--ckpt {ckpt}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
         ) from None
 
 

@@ -216,11 +216,8 @@ def list_runs(root: Path, json_: str | None, html: Path | None) -> None:
 @json_option
 def show(folder: Path, json_: str | None) -> None:
     """The stored scores of a RUN as a table; nothing is computed."""
-    from prospect_core.errors import DataError
     from prospect_eval.derived import read_metrics, read_run
 
-    if not (folder / "metrics.json").is_file():
-        raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
     metrics = read_metrics(folder)
     if give_json(json_, lambda: metrics):
         print_scores(read_run(folder)["config"]["model"], metrics)
