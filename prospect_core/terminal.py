@@ -47,7 +47,7 @@ class Number(click.FloatRange):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+            raise UserError(f"{param.opts[0]} {value}: not a number; give a finite one")
         return number
 
 

@@ -91,7 +91,7 @@ def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_chang
 
 def test_lora_without_its_package_says_how_to_get_it(model, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(UserError, match=r"pip install 'prospect\[lora\]'"):
+    with pytest.raises(UserError, match=r"pip install 'prospect-suite\[lora\]'"):
         add_lora(model, Lora(4, 8, 0.0))
 
 

@@ -208,7 +208,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch, tmp_path):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"--backend ray needs the package ray: pip install 'prospect\[ray\]'"):
+    with pytest.raises(UserError, match=r"--backend ray needs the package ray: pip install 'prospect-suite\[ray\]'"):
         list(work(Squares(tmp_path), PACKS, Hands(2, "ray")))
 
 

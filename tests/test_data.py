@@ -280,7 +280,7 @@ def test_steps_of_a_recipe():
         ("[1]", "a JSON object is needed, not int"),
         ('{"a": 1}', "no field 'dataset'"),
         (json.dumps({**PREPARED, "conversation": [{"role": "robot"}]}), "turn 0 has role 'robot'"),
-        (json.dumps({**PREPARED, "conversation": [{"role": "user"}]}), "no field 'time'"),
+        (json.dumps({**PREPARED, "conversation": [{"role": "user"}]}), "turn 0 (user) has no time"),
         (json.dumps({**PREPARED, "conversation": 5}), "not a ProAssist prepared row"),
         (json.dumps({**PREPARED, "end_frame_idx": 3}), "frames 4..3"),
         ("", "holds no row"),

@@ -119,7 +119,7 @@ def test_addresses_that_cannot_be_are_refused(monkeypatch):
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", without)
-    with pytest.raises(UserError, match=r"pip install 'prospect\[s3\]'"):
+    with pytest.raises(UserError, match=r"pip install 'prospect-suite\[s3\]'"):
         Store("s3://bucket/x", "y")
 
 
