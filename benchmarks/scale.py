@@ -82,7 +82,8 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any]:
-    """Every run that the scaling figures need; two are never under way at once."""
+    """Every run that the scaling figures need; two are never under way at once, but the pair that tells what the cores
+    allow."""
     runs = Runs(folder, ckpt, data)
     half = episodes // 2
     alone = runs.run("alone", episodes)

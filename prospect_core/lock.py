@@ -46,9 +46,9 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         if lock.lock_counter == 1:
             with suppress(OSError):
                 owner.unlink()
-            if made and all(file.name == LOCK for file in folder.iterdir()):
-                # refused before anything was written: unlinked while it is held, no other process can hold it too
-                with suppress(OSError):
+            with suppress(OSError):
+                if made and all(file.name == LOCK for file in folder.iterdir()):
+                    # refused before anything was written: unlinked while it is held, no other process can hold it too
                     (folder / LOCK).unlink()
                     folder.rmdir()
         lock.release()

@@ -11,9 +11,9 @@ from typing import Any
 from prospect_core.errors import DataError
 
 
-def installed(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group by name."""
-    return {point.name: point for point in entry_points(group=group)}
+def installed(group: str) -> list[EntryPoint]:
+    """All entry points of a group; two packages may bring the same name."""
+    return list(entry_points(group=group))
 
 
 def loaded(point: EntryPoint) -> Any:

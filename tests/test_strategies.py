@@ -294,7 +294,7 @@ def test_contradictions_by_hand():
 
 def with_plugin(monkeypatch, thing):
     point = SimpleNamespace(value="mine:thing", load=lambda: thing)
-    monkeypatch.setattr(registry, "installed", lambda group: {"mine": point} if group == "prospect.strategies" else {})
+    monkeypatch.setattr(registry, "installed", lambda group: [point] if group == "prospect.strategies" else [])
     registry.strategies.cache_clear()
 
 

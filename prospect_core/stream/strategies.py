@@ -82,7 +82,7 @@ def strategies() -> dict[str, Strategy]:
     """All strategies by name: ours, and those of installed packages. A name that is taken, or an object that is neither
     of both families, is a `UserError`."""
     found: dict[str, Strategy] = {strategy.name: strategy for strategy in BUILT_IN}
-    for point in installed(GROUP).values():
+    for point in installed(GROUP):
         theirs: Any = loaded(point)
         if missing := [part for part in ("name", "keeps", "limited", "writes") if not hasattr(theirs, part)]:
             raise UserError(f"strategy {point.value}: has no {', '.join(missing)}")

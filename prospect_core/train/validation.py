@@ -42,7 +42,7 @@ Features = dict[tuple[str, float], Tensor]
 
 def find_evaluator(name: str) -> Any:
     """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
-    found = installed(GROUP)
+    found = {point.name: point for point in installed(GROUP)}
     if not found:
         raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
     choose("eval.evaluator", name, found)

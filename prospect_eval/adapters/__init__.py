@@ -124,7 +124,8 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
         from prospect_eval.adapters.chat_endpoint import open_chat_endpoint
 
         return open_chat_endpoint(ckpt, name, data, asked)
-    if kind in (theirs := installed(GROUP)):
+    theirs = {point.name: point for point in installed(GROUP)}
+    if kind in theirs:
         predictor: Predictor = loaded(theirs[kind])(ckpt, name, data, asked)
         return predictor
     return _tell_checkpoint(ckpt, data, asked) if asked.apart else _open_checkpoint(ckpt, data, asked)

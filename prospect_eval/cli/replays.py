@@ -190,7 +190,7 @@ def calibrate(
             f"--split {split}: thresholds are chosen on validation data, never on test data (--force does it and marks"
             " the checkpoint)"
         )
-    if find_checkpoint(ckpt).parent == SHIPPED:
+    if find_checkpoint(ckpt).resolve().parent == SHIPPED.resolve():
         raise UserError(
             f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint(ckpt)}"
         )

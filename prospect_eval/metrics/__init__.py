@@ -46,7 +46,7 @@ def all_metrics(tools: Tools) -> list[Metric]:
 @cache
 def _installed() -> list[Sequence[Metric] | Callable[[Tools], Sequence[Metric]]]:
     out = []
-    for point in installed(GROUP).values():
+    for point in installed(GROUP):
         found = loaded(point)
         if not callable(found) and not all(isinstance(metric, Metric) for metric in found):
             raise UserError(f"{GROUP}: {point.value} is no list of Metric, nor a function that gives one")
