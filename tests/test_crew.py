@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -161,7 +162,9 @@ def test_a_run_by_workers_is_the_run_of_one_process(backend, checkpoint, short_w
     assert evaluate(*given, tmp_path / "alone") == 0
     capsys.readouterr()
     assert evaluate(*given, tmp_path / "apart", "--workers", 2, "--backend", backend) == 0
-    assert "worker 0 on " in capsys.readouterr().out
+    # whichever comes up first may do all; what they have done is all there is
+    shares = re.findall(r"  worker [01] on \S+: (\d) episodes?, ", capsys.readouterr().out)
+    assert sum(map(int, shares)) == 6
     assert digest(tmp_path / "apart") == digest(tmp_path / "alone")
     assert not (tmp_path / "apart" / ".shared").exists()
 
