@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
@@ -26,6 +27,8 @@ def write_example(kind: str, name: str, output: Path) -> list[Path]:
     choose("kind", kind, KINDS)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"name {name!r}: use small letters, digits and _, as in my_{kind}")
+    if kind != "suite" and find_spec(name):
+        raise UserError(f"name {name!r}: a module of that name is installed and would be hidden; choose another")
     if output.exists():
         raise UserError(f"{output}: exists already; choose another name, or --output FOLDER")
     with staged(output) as scratch:

@@ -6,6 +6,7 @@ python -c "from prospect_core.terminal import say; say('\\x1b[31mred')"
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 import time
@@ -111,10 +112,19 @@ class Commands(click.Group):
             sys.exit(EXIT_INCOMPLETE)
 
 
+def _writable(context: Any, param: Any, value: str | None) -> str | None:
+    """A file that cannot be written is told of before the work, not after it."""
+    if value not in (None, "-"):
+        file = Path(str(value))
+        if file.is_dir() or not os.access(file.parent, os.W_OK):
+            raise UserError(f"--json {value}: cannot be written; give a file in a folder that is there")
+    return value
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, into that beside it."""
     return click.option(
-        "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]",
+        "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]", callback=_writable,
         help="The results as JSON: in place of the table, or into FILE beside it.",
     )(command)  # fmt: skip
 

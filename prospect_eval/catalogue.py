@@ -34,8 +34,11 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``done``, ``failed`` where episodes could not be predicted, or ``unfinished``."""
-        return "unfinished" if self.finished is None else "failed" if self.failed else "done"
+        """``done``; ``failed`` where episodes could not be predicted; ``unscored`` where its scores cannot be read; or
+        ``unfinished``."""
+        if self.finished is None:
+            return "unfinished"
+        return "unscored" if not self.metrics else "failed" if self.failed else "done"
 
 
 def find_runs(root: str | Path) -> list[Run]:

@@ -22,7 +22,7 @@ from prospect_core.jsonio import read_shaped
 from prospect_eval.compare import MIN_VIDEOS, differing_keys
 from prospect_eval.derived import BaselineFile, read_counts, read_metrics, read_run
 from prospect_eval.metrics import Metric
-from prospect_eval.rules import EXACT, Rules, check_names, make_rules
+from prospect_eval.rules import EXACT, Rules, check_rules, make_rules
 from prospect_eval.statistics import detectable_difference, paired_ci
 
 SCHEMA = 1
@@ -69,7 +69,7 @@ class Gate:
 def make_baseline(run: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
     """The contents of a baseline file: counts by video of the metrics that the rules name, and where they come from."""
     config, table, counts = _scored(run)
-    check_names(rules, (metric.name for metric in metrics), where)
+    check_rules(rules, (metric.name for metric in metrics), where)
     missing = [name for name in rules.metrics if name not in counts]
     if missing:
         raise DataError(f"{run}: has no counts of {', '.join(missing)}; `prospect-eval score {run}` takes them anew")
@@ -98,7 +98,7 @@ def judge(run: Path, baseline: dict[str, Any], metrics: Sequence[Metric], rules:
     """Hold a scored run against a baseline, by its own rules or by others; runs that cannot be compared are refused."""
     rules = make_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
     by_name = {metric.name: metric for metric in metrics}
-    check_names(rules, by_name, "rules")
+    check_rules(rules, by_name, "rules")
     config, table, counts = _scored(run)
     _require_same(run, config["config"], table, baseline, rules)
     failed = [table["episodes"]["failed"], baseline["episodes"]["failed"]]

@@ -72,9 +72,14 @@ def make_rules(plain: Any, where: str) -> Rules:
     return rules
 
 
-def check_names(rules: Rules, known: Iterable[str], where: str) -> None:
+def check_rules(rules: Rules, known: Iterable[str], where: str) -> None:
+    """Refuse rules for a metric that does not exist."""
+    check_names([*rules.metrics, *(name for name in rules.exact if name not in EXACT)], known, where)
+
+
+def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
     """Refuse a metric that does not exist."""
-    names = list(known)
-    for name in [*rules.metrics, *(n for n in rules.exact if n not in EXACT)]:
-        if name not in names:
-            raise UserError(f"{where}: there is no metric {name!r}{did_you_mean(name, names)}")
+    there = list(known)
+    for name in names:
+        if name not in there:
+            raise UserError(f"{where}: there is no metric {name!r}{did_you_mean(name, there)}")

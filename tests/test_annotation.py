@@ -133,6 +133,19 @@ def test_what_is_wrong_is_said_with_its_line(clip, old, new, line):
         read_annotation(annotated(clip, TABLE.replace(old, new)))
 
 
+def test_all_that_is_wrong_is_told_at_once(clip):
+    rows = TABLE.replace("0:02\tstart", "later\tstart").replace("0:06\tuser", "0:06\tusr")
+    with pytest.raises(DataError) as told:
+        read_annotation(annotated(clip, rows))
+    assert [line.split(": ")[1] for line in str(told.value).splitlines()] == ["line 7", "line 10"]
+    late = TABLE.replace("0:02\tstart\tS1", "0:02\tstart\tS9").replace("0:06\tuser", "0:45\tuser")
+    with pytest.raises(DataError) as told:
+        read_annotation(annotated(clip, late))
+    assert [line.split(": ")[1] for line in str(told.value).splitlines()] == ["line 7", "line 8", "line 10"]
+    with pytest.raises(DataError, match=r"and 5 more$"):
+        read_annotation(annotated(clip, TABLE + "0:07\tsya\tyes\n" * 25))
+
+
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_times_are_read_exactly(hours, minutes, whole, thousandths):
     for point in ".,":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_runs_are_found_with_what_they_scored(runs, capsys):
     assert evaluate("ls", runs / "missing") == 3
     assert evaluate("ls", runs / "other") == 0
     assert "holds no run folder" in capsys.readouterr().out
+
+
+def test_a_run_whose_scores_were_cut_is_not_said_to_be_done(runs, tmp_path):
+    shutil.copytree(runs / "a" / "scored", tmp_path / "cut")
+    scores = tmp_path / "cut" / "metrics.json"
+    scores.write_text(scores.read_text()[:100])
+    assert [run.status for run in find_runs(tmp_path)] == ["unscored"]
 
 
 def test_a_suite_says_which_metrics_come_first(runs, capsys):

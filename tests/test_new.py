@@ -97,3 +97,9 @@ def test_what_is_there_is_not_written_over(tmp_path, capsys):
     before = (folder / "mine.yaml").read_text()
     assert call(prospect, "new", "metric", "mine", "--output", folder) == 2
     assert (folder / "mine.yaml").read_text() == before
+
+
+def test_a_name_that_would_hide_a_module_is_refused(tmp_path, capsys):
+    assert call(prospect, "new", "metric", "numpy", "--output", tmp_path / "numpy") == 2
+    assert "a module of that name is installed" in one_line(capsys)
+    assert not (tmp_path / "numpy").exists()

@@ -201,6 +201,16 @@ def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, sh
     assert message in line
 
 
+@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize("names", ["metrics: [dst_jag]", "gate: {metrics: {dst_jag: {margin: 0.1}}}"])
+def test_metrics_of_a_suite_that_do_not_exist_are_told_before_the_replay(command, names, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(f"data: workbench\n{names}\n")
+    out = ("--output", tmp_path / "out")
+    assert evaluate(command, "--ckpt", "baseline:silent", "--suite", tmp_path / "mine.yaml", *out) == 2
+    assert "there is no metric 'dst_jag'; did you mean 'dst_jga'?" in one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_or_suite_must_be_given_and_be_known(capsys):
     assert evaluate("run", "--ckpt", "baseline:silent") == 2
     assert "give either --data FOLDER or --suite NAME" in one_line(capsys)

@@ -24,7 +24,7 @@ import csv
 import io
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ COLUMNS = ("time", "kind", "what")
 LEVELS = ("step", "substep", "action")
 KINDS = (*CHANGES, "say", "user")
 FPS = 2.0
+#: mistakes of one file that are told at once
+TOLD = 20
 _HEAD = re.compile(r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>video|goal|fps|knowledge|user))\s*:\s*(?P<value>.*)", re.I)
 #: what no text that is read or spoken has in it
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -76,7 +78,7 @@ def skeleton(video: Path, fps: float = FPS) -> str:
 
 
 def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
-    """(episode, its video) of a table or of subtitles; what is wrong is a `DataError` that names the line."""
+    """(episode, its video) of a table or of subtitles; what is wrong is a `DataError` with a line for each mistake."""
     text = _text(file)
     head, table = ({}, []) if file.suffix in (".vtt", ".srt") else _table(file, text)
     video = given.video or (file.parent / head["video"] if "video" in head else None)
@@ -139,16 +141,24 @@ def seconds(text: str) -> float:
 def _sound(file: Path, task: Task, events: list[Event], end_s: float) -> list[Event]:
     """The events in their order; one that cannot be is a `DataError` with its place in the file, which stands in its id."""
     out = sorted(events, key=lambda event: (event.time, ("user", "transition", "assistant").index(event.kind)))
-    state = DialogState.initial(task)
+    state, wrong = DialogState.initial(task), []
     for event in out:
         if event.time > end_s:
-            raise DataError(f"{file}: {event.id}: {event.time:g} s lies beyond the video's {end_s:g} s")
+            wrong.append(f"{event.id}: {event.time:g} s lies beyond the video's {end_s:g} s")
         if event.kind == "transition" and event.change:
             try:
                 state = state.apply(event.step, event.change, event.time)
             except TimelineError as error:
-                raise DataError(f"{file}: {event.id}: {error}") from None
+                wrong.append(f"{event.id}: {error}")
+    _all_right(file, wrong)
     return out
+
+
+def _all_right(file: Path, wrong: Sequence[str]) -> None:
+    """Tell all mistakes at once, a line each, so that a file is mended in one go."""
+    if wrong:
+        more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
+        raise DataError("\n".join(f"{file}: {line}" for line in [*wrong[:TOLD], *more]))
 
 
 def _text(file: Path) -> str:
@@ -187,7 +197,7 @@ def _rows(file: Path, table: list[tuple[int, list[str]]], level: str) -> tuple[l
     number, names = table[0]
     names = [name.lower() for name in names]
     if names[:3] == list(COLUMNS):
-        return [], list(_happenings(file, table[1:]))
+        return [], _happenings(file, table[1:])
     if names[:2] == ["type", "id"] or names[0] in LEVELS:
         return _levels(file, table if names[0] in LEVELS else table[1:], level)
     raise DataError(
@@ -195,26 +205,28 @@ def _rows(file: Path, table: list[tuple[int, list[str]]], level: str) -> tuple[l
     )
 
 
-def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> Iterator[Event]:
+def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> list[Event]:
+    events, wrong = [], []
     for number, row in rows:
-        if len(row) < len(COLUMNS):
-            between = "tabs" if file.suffix == ".tsv" else "commas"
-            raise DataError(
-                f"{file}: line {number}: has {len(row)} column(s); use {', '.join(COLUMNS)}, with {between} between"
-            )
         try:
-            time, kind, what = seconds(row[0]), row[1].lower(), " ".join(row[2:]).strip()
+            events.append(_happening(f"line {number}", row, "tabs" if file.suffix == ".tsv" else "commas"))
         except ValueError as error:
-            raise DataError(f"{file}: line {number}: {error}") from None
-        if kind not in KINDS:
-            known = f"use {', '.join(KINDS)}{did_you_mean(kind, KINDS)}"
-            raise DataError(f"{file}: line {number}: kind {kind!r} is unknown: {known}")
-        if not what:
-            raise DataError(f"{file}: line {number}: nothing in the third column")
-        if kind in CHANGES:
-            yield Event(f"line {number}", time, "transition", step=what, change=kind)
-        else:
-            yield Event(f"line {number}", time, "assistant" if kind == "say" else "user", what)
+            wrong.append(f"line {number}: {error}")
+    _all_right(file, wrong)
+    return events
+
+
+def _happening(place: str, row: list[str], between: str) -> Event:
+    if len(row) < len(COLUMNS):
+        raise ValueError(f"has {len(row)} column(s); use {', '.join(COLUMNS)}, with {between} between")
+    time, kind, what = seconds(row[0]), row[1].lower(), " ".join(row[2:]).strip()
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r} is unknown: use {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
+    if not what:
+        raise ValueError("nothing in the third column")
+    if kind in CHANGES:
+        return Event(place, time, "transition", step=what, change=kind)
+    return Event(place, time, "assistant" if kind == "say" else "user", what)
 
 
 def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[list[Step], list[Event]]:

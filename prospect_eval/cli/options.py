@@ -17,6 +17,7 @@ from prospect_core.terminal import Number, progress_bar
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
+    from prospect_eval.suites import Suite
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +87,23 @@ class Budgets(click.ParamType):
         if not all(0 < number <= 1 or (number.is_integer() and number > 1) for number in found):
             self.fail(f"{value!r}: give tokens or shares with commas between, as in 1/2,600", param, ctx)
         return found
+
+
+def open_asked(name: str | None) -> Suite:
+    """The suite by name or path (None: one that says nothing); metrics it names that do not exist are told before any work."""
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.rules import check_names, check_rules
+    from prospect_eval.suites import Suite, open_suite
+    from prospect_eval.tools import make_tools
+
+    if not name:
+        return Suite()
+    suite = open_suite(name)
+    known = [metric.name for metric in all_metrics(make_tools())]
+    check_names(suite.metrics, known, f"{name}: metrics")
+    if rules := suite.rules():
+        check_rules(rules, known, f"{name}: gate")
+    return suite
 
 
 def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:

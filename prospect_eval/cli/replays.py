@@ -19,7 +19,7 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.records import Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.terminal import Number, counted, json_option, progress_bar, progress_bars, say
-from prospect_eval.cli.options import data_options, endpoint_options, open_source
+from prospect_eval.cli.options import data_options, endpoint_options, open_asked, open_source
 from prospect_eval.cli.scores import score_and_report
 
 
@@ -90,9 +90,8 @@ def run(
     from prospect_eval.passes import forced_pass, latency_pass, require_own_model
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, held, infer, read_records, select
-    from prospect_eval.suites import Suite, open_suite
 
-    chosen = open_suite(suite) if suite else Suite()
+    chosen = open_asked(suite)
     split = split or chosen.split
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)

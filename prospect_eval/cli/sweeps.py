@@ -12,7 +12,7 @@ import click
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import progress_bar, say
-from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_source
+from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_asked, open_source
 from prospect_eval.cli.tables import print_curves, print_front
 
 if TYPE_CHECKING:
@@ -78,10 +78,9 @@ def sweep(
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.front import FrontPoint
     from prospect_eval.report.sweep_page import write_sweep
-    from prospect_eval.suites import Suite, open_suite
     from prospect_eval.sweep import FILE, Grid, name_of
 
-    chosen = open_suite(suite) if suite else Suite()
+    chosen = open_asked(suite)
     moved = {"speaking": speaking or (CLOSED if closed_loop and not update else []), "update": update or []}
     names = tuple(dict.fromkeys(strategies.split(","))) if strategies else chosen.strategies
     grid = Grid(ckpt, names, tuple(budgets or chosen.budgets), moved)
