@@ -113,11 +113,12 @@ class Commands(click.Group):
 
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
-    """A file that cannot be written is told of before the work, not after it."""
+    """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
     if value not in (None, "-"):
         file = Path(str(value))
-        if file.is_dir() or not os.access(file.parent, os.W_OK):
-            raise UserError(f"--json {value}: cannot be written; give a file in a folder that is there")
+        there = next(folder for folder in file.absolute().parents if folder.exists())
+        if file.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+            raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
     return value
 
 
@@ -141,6 +142,7 @@ def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
         click.echo(text, nl=False)
         return False
     try:
+        Path(json_).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(json_), text)
     except OSError as error:
         raise DataError(f"{json_}: cannot be written ({error.strerror})") from None

@@ -49,9 +49,12 @@ def test_json_goes_into_a_file_beside_the_table(runs, tmp_path, capsys):
     assert evaluate("show", runs / "oracle", "--json", tmp_path / "x.json") == 0
     assert "speaking_event_f1@2s" in capsys.readouterr().out
     assert json.loads((tmp_path / "x.json").read_text())["schema"] == 1
-    assert evaluate("show", runs / "oracle", "--json", tmp_path / "no" / "x.json") == 2
+    assert evaluate("show", runs / "oracle", "--json", tmp_path / "new" / "x.json") == 0
+    assert json.loads((tmp_path / "new" / "x.json").read_text())["schema"] == 1
+    capsys.readouterr()
+    assert evaluate("show", runs / "oracle", "--json", tmp_path / "x.json" / "y.json") == 2
     told = capsys.readouterr()
-    assert (told.out, "x.json: cannot be written" in told.err) == ("", True)
+    assert (told.out, "y.json: cannot be written" in told.err) == ("", True)
     assert evaluate("show", runs / "oracle", "--json", tmp_path) == 2
     assert "cannot be written" in one_line(capsys)
 
