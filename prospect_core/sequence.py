@@ -158,7 +158,7 @@ class SequenceBuilder:
 
         ``slips`` are frames on which the context is that of a stream which did otherwise (`prospect_core.slips`). As a
         stream does, an update brings what is written to the truth; one is due, and labelled so, for as long as it can.
-        The words of a reply a frame too soon are not learnt, and on their own frame there is nothing left to say.
+        A reply a frame too soon is learnt where it is said, and on its own frame there is nothing left to say.
 
         ``whole`` is the episode that a clip was cut from: its events right outside silence the clip's edges.
         ``supervised`` are the frames that carry loss, with their replies (default: all); the context stays whole.
@@ -188,7 +188,6 @@ class SequenceBuilder:
             if f > episode.start_frame and f - 1 not in {*turns, *users}
         )
         replies = {f - (f in early): text for f, text in turns.items() if f not in slips.unsaid}
-        too_soon = {f - 1 for f in early}
         states = dict(episode.states_by_change())
         now = written = states[episode.start_frame - 1]
         due: set[int] = set()
@@ -217,7 +216,7 @@ class SequenceBuilder:
                     written = written.apply(*change, frame / episode.fps)
                 self._add(out, self.update(changes))
             if frame in replies:
-                self._add(out, self.reply(replies[frame]), learn=counts and answerable and frame not in too_soon)
+                self._add(out, self.reply(replies[frame]), learn=counts and answerable)
             if frame in users:
                 self._add(out, self.user(" ".join(users[frame])))
         if summary:

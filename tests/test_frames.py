@@ -16,7 +16,7 @@ import torch
 
 from prospect_core.ahead import ahead
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
+from prospect_core.data.frames import FeatureCache, PictureCache, encode_batch, encode_video, vision_digest
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
@@ -219,6 +219,12 @@ def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_
     set_backbone(ours, config.model)
     open_media(config, world, ours, list(world.episodes("train")), lambda line: None, torch.device("meta"))
     assert found == ["meta"]
+
+
+def test_an_accelerator_encodes_small_pictures_many_at_a_time():
+    """As many pixels as 64 pictures of 512 have; a CPU gains nothing from that."""
+    assert [encode_batch(torch.device("cuda"), size) for size in (512, 96, 10**5)] == [64, 1820, 1]
+    assert encode_batch(torch.device("cpu"), 96) == 64
 
 
 def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):

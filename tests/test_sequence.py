@@ -70,7 +70,15 @@ def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_
     )  # fmt: skip
     assert moved.speaking == [0, -100, 1, -100, 0, 0, 0, -100, 0, -100, 0, 0]
     assert (moved.update, moved.states) == (plain.update, plain.states)
-    assert set(moved.lm_labels) == {IGNORE}
+
+
+def test_the_words_of_a_reply_a_frame_too_soon_are_learnt(builder):
+    """A stream says what it says a frame too soon in words that it was never taught there, and then believes them."""
+    moved = builder.window(EPISODE, slips=Slips(early=frozenset({8})))
+    learnt = [token for token in moved.lm_labels if token != IGNORE]
+    assert decode(builder, learnt) == decode(builder, builder.reply("Boil.")[1:] + builder.reply("Pour.")[1:])
+    # each is foretold right where it is said
+    assert all(label in (IGNORE, token) for token, label in zip(moved.ids, moved.lm_labels, strict=True))
 
 
 def test_a_reply_never_comes_before_its_question_nor_before_the_window(builder):

@@ -32,7 +32,8 @@ from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.timeline import Episode
 
-ENCODE_BATCH = 64
+#: frames that are encoded at once on a CPU, and pictures of `LARGE` pixels a side elsewhere: of smaller ones as many more
+ENCODE_BATCH, LARGE = 64, 512
 #: batches that may be decoded before they are asked for
 BATCHES_AHEAD = 4
 #: a batch of a file's pictures (F, size, size, 3), or, after the last, None, or what is wrong with the video
@@ -118,7 +119,8 @@ class FeatureCache:
         missing = self.missing(wanted)
         self.folder.mkdir(parents=True, exist_ok=True)
         if at_once(list(missing.values()), self.size):
-            pictures = _in_batches(zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True))
+            videos = zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True)
+            pictures = _in_batches(videos, encode_batch(model.device, self.size))
         else:
             # a few videos, or too long ones to be held whole
             pictures = ahead(self._pictures(missing), BATCHES_AHEAD)
@@ -321,10 +323,15 @@ def longest(episodes: Iterable[Footage]) -> list[Footage]:
     return list(found.values())
 
 
-def _in_batches(videos: Iterable[tuple[Path, np.ndarray | DataError]]) -> Iterator[Pictures]:
+def encode_batch(device: torch.device, size: int) -> int:
+    """Frames of that size to encode at once. An accelerator waits for what it is told to do, not for pixels."""
+    return ENCODE_BATCH if device.type == "cpu" else max(1, ENCODE_BATCH * LARGE**2 // size**2)
+
+
+def _in_batches(videos: Iterable[tuple[Path, np.ndarray | DataError]], batch: int) -> Iterator[Pictures]:
     for path, pictures in videos:
         if isinstance(pictures, np.ndarray):
-            yield from ((path, pictures[k : k + ENCODE_BATCH]) for k in range(0, len(pictures), ENCODE_BATCH))
+            yield from ((path, pictures[k : k + batch]) for k in range(0, len(pictures), batch))
         yield path, pictures if isinstance(pictures, DataError) else None
 
 
