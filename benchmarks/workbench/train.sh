@@ -130,7 +130,7 @@ fi
 
 # track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
 train_two 6-track 8 26 4 model.vision_tower=frozen data="$world" init="$from/5-both" \
-  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.05 sampling.slips.late=0.25 \
-  sampling.slips.wrong=0.1 sampling.slips.early=0.25 sampling.slips.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4
+  sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.slips.missed=0.02 sampling.slips.late=0.05 \
+  sampling.slips.wrong=0.1 sampling.slips.early=0.5 sampling.slips.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4
 
 if [ -z "${NO_THRESHOLDS:-}" ]; then env -u OMP_NUM_THREADS prospect-eval calibrate --ckpt "$out/6-track" --data "$world"; fi
