@@ -423,3 +423,11 @@ def test_data_commands(tmp_path, capsys, world):
 def test_asking_for_an_unknown_split_lists_the_splits(world):
     with pytest.raises(DataError, match="no split 'tset'; it has train, val, test; did you mean 'test'"):
         list(world.episodes("tset"))
+
+
+def test_a_field_that_came_later_changes_no_digest(world, tmp_path):
+    """``videos_root`` was written even where it was empty: the same videos, made anew, were other data than the baseline's."""
+    assert "videos_root" not in json.loads((world.root / "dataset.json").read_bytes())
+    elsewhere = write_dataset(tmp_path, "elsewhere", "1", 2, {}, videos_root="/somewhere")
+    assert Dataset.open(tmp_path).info.videos_root == elsewhere.info.videos_root == "/somewhere"
+    assert list(json.loads((tmp_path / "dataset.json").read_bytes()))[-1] == "videos_root"

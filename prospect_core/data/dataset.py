@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -156,7 +156,11 @@ def write_dataset(
     with ThreadPoolExecutor() as pool:
         digests = dict(zip(sorted(videos), pool.map(lambda v: _digest_or_none(place / v), sorted(videos)), strict=True))
     info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}), videos_root)
-    write_atomic(root / "dataset.json", dump(info, indent=1) + "\n")
+    written = asdict(info)
+    if not videos_root:
+        # a field that came later: the same data keep the digest that they had before it
+        del written["videos_root"]
+    write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(root)
 
 
