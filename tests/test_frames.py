@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from prospect_core.ahead import ahead
+from prospect_core.data import decode, frames
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, PictureCache, encode_batch, encode_video, vision_digest
 from prospect_core.data.video import VideoFile
@@ -225,6 +226,23 @@ def test_an_accelerator_encodes_small_pictures_many_at_a_time():
     """As many pixels as 64 pictures of 512 have; a CPU gains nothing from that."""
     assert [encode_batch(torch.device("cuda"), size) for size in (512, 96, 10**5)] == [64, 1820, 1]
     assert encode_batch(torch.device("cpu"), 96) == 64
+
+
+def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "FEW", 0)
+    monkeypatch.setattr(decode, "cores", lambda: 2)
+    monkeypatch.setattr(frames, "encode_batch", lambda device, size: 7)
+    sizes = []
+    encode = DSTSmolVLM.encode_frames
+    monkeypatch.setattr(
+        DSTSmolVLM, "encode_frames", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels)
+    )
+    episodes = list(world.episodes("train"))
+    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    assert cache.prepare(model, episodes) == 2
+    assert (max(sizes), len(sizes) > 2) == (7, True)
+    expected = encode_video(model, world.frame_source(episodes[0], 32), 0, episodes[0].end_frame).numpy()
+    np.testing.assert_allclose(cache(episodes[0], 0, episodes[0].end_frame), expected, atol=1e-5)
 
 
 def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):

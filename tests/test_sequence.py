@@ -70,6 +70,8 @@ def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_
     )  # fmt: skip
     assert moved.speaking == [0, -100, 1, -100, 0, 0, 0, -100, 0, -100, 0, 0]
     assert (moved.update, moved.states) == (plain.update, plain.states)
+    # what is not said is not learnt
+    assert [token for token in moved.lm_labels if token != IGNORE] == builder.reply("Pour.")[1:]
 
 
 def test_the_words_of_a_reply_a_frame_too_soon_are_learnt(builder):

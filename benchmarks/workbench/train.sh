@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On a GPU it takes 14 minutes; on two
+# Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On an H100 it takes 14 minutes; on two
 # CPU cores an hour and a half, over fewer and smaller batches.
 #   benchmarks/workbench/train.sh runs/workbench-tiny
 # TOKENS=N tokens a frame (default 4), SEED=N another start and order, LACKS=pictures|steps|state|past does without that input

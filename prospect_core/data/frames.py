@@ -32,7 +32,7 @@ from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.timeline import Episode
 
-#: frames that are encoded at once on a CPU, and pictures of `LARGE` pixels a side elsewhere: of smaller ones as many more
+#: frames that are encoded at once; on an accelerator as many pixels as so many frames of `LARGE` pixels a side have
 ENCODE_BATCH, LARGE = 64, 512
 #: batches that may be decoded before they are asked for
 BATCHES_AHEAD = 4
