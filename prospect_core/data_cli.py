@@ -298,7 +298,8 @@ def proassist(tree: Path, output: Path, subsets: tuple[str, ...]) -> None:
 @click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
 @click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
 @click.option("--video-fps", type=int, help="Pictures a second of the videos; 2 are read, 8 are made by default.")
-def workbench(output: Path, seed: int, level: str | None, video_fps: int | None, **counts: int) -> None:
+@click.option("--alike", is_flag=True, help="Things and verbs of a task are few and alike: harder to tell apart.")
+def workbench(output: Path, seed: int, level: str | None, video_fps: int | None, alike: bool, **counts: int) -> None:
     """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
     from prospect_core.workbench.generate import generate
 
@@ -306,7 +307,7 @@ def workbench(output: Path, seed: int, level: str | None, video_fps: int | None,
     if not splits:
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
-        dataset = generate(output, seed, splits, level, video_fps=video_fps, progress=advance)
+        dataset = generate(output, seed, splits, level, video_fps=video_fps, alike=alike, progress=advance)
     say(f"{output}: {_splits(dataset)}")
 
 

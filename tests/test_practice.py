@@ -11,6 +11,7 @@ import pytest
 from prospect_core.cli import main
 from prospect_core.data.dataset import Dataset
 from prospect_core.timeline import DialogState
+from prospect_core.workbench.generate import make_video
 from prospect_core.workbench.practice import FRAMES, READ_STEPS, confusable_task, practice_episode, telling_episode
 from prospect_core.workbench.tasks import UNSEEN_PAIRS, sample_task
 
@@ -76,6 +77,9 @@ def test_practice_from_the_command_line(tmp_path, capsys):
     assert all(2 <= len(e.task.steps) <= 4 for e in Dataset.open(tmp_path / "practice").episodes("train"))
     assert run("practice", "--output", tmp_path / "telling", "--count", 2, "--telling")[0] == 0
     assert not any(e.utterances() for e in Dataset.open(tmp_path / "telling").episodes("train"))
+    few = ("--train", 1, "--val", 0, "--test", 0, "--video-fps", 2)
+    assert run("workbench", "--output", tmp_path / "alike", "--alike", *few)[0] == 0
+    assert next(Dataset.open(tmp_path / "alike").episodes("train")).id == "train-0-0000-alike.no_talk"
     assert run("captions", "--output", tmp_path / "captions", "--count", 2)[0] == 0
     assert [len(e.utterances()) for e in Dataset.open(tmp_path / "captions").episodes("train")] == [24, 24]
     assert run("captions", "--output", tmp_path / "map", "--count", 1, "--tells", "map")[0] == 0
@@ -108,4 +112,16 @@ def test_no_word_alone_tells_a_confusable_step(steps):
         names = [step.name for step in task.as_task().steps]
         assert len(set(names)) == len(names) == steps
         assert not any(thing.unseen for thing in task.things)
+        assert not any((job.verb, task.things[job.thing].kind) in UNSEEN_PAIRS for job in task.jobs)
+
+
+def test_videos_of_things_that_are_alike():
+    """Fewer steps are told by one of their words alone, in the same looks and pairs; every video is another."""
+    usual = [make_video(3, "train", k)[1].assignment for k in range(40)]
+    alike = [make_video(3, "train", k, alike=True)[1].assignment for k in range(40)]
+    for part in range(3):
+        assert sum(alone(t, part) for t in alike) < 0.9 * sum(alone(t, part) for t in usual)
+    assert len({str(task) for task in alike}) == 40
+    for task in alike:
+        assert not any(look.unseen for look in task.looks)
         assert not any((job.verb, task.things[job.thing].kind) in UNSEEN_PAIRS for job in task.jobs)

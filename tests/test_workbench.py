@@ -137,6 +137,8 @@ def test_an_episode_tells_its_plan(many):
     assert plan_of(episodes[1]) == plan
     easy, plan = make_video(2, "val", 0, "easy")
     assert plan_of(easy[0]) == plan
+    alike, plan = make_video(2, "val", 0, "easy", alike=True)
+    assert plan_of(alike[0]) == plan
     for stranger in (replace(episodes[0], dataset="tea"), replace(episodes[0], events=episodes[0].events[1:])):
         with pytest.raises(UserError, match="not an episode of this version's workbench"):
             plan_of(stranger)

@@ -26,7 +26,9 @@ from prospect_core.workbench.tasks import sample_task
 #: a change of what is generated from the same seed must change this
 WORLD_VERSION = "2"
 FPS = 2
-_NAME = re.compile(r"videos/(?P<split>[a-z_]+)-(?P<seed>-?\d+)-(?P<number>\d+)(-(?P<level>[a-z]+))?\.mp4")
+_NAME = re.compile(
+    r"videos/(?P<split>[a-z_]+)-(?P<seed>-?\d+)-(?P<number>\d+)(?P<alike>-alike)?(-(?P<level>[a-z]+))?\.mp4"
+)
 
 
 def generate(
@@ -36,13 +38,15 @@ def generate(
     level: str | None = None,
     workers: int | None = None,
     video_fps: int | None = None,
+    alike: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Write videos and annotation under ``root``, which must not exist yet; appears whole or not at all.
 
     ``splits`` gives videos a split (default: train, val and test as `levels.SPLITS` has them), ``level`` another
     difficulty for all of them. Videos have ``video_fps`` pictures a second, a multiple of `FPS` (default:
-    `render.VIDEO_FPS`): with those alone that are read, a video is made in a quarter of the time.
+    `render.VIDEO_FPS`): with those alone that are read, a video is made in a quarter of the time. With ``alike``, the
+    things and verbs of a task are few and alike (`tasks.sample_task`): harder to tell apart, for training.
     """
     if video_fps is not None and (video_fps < FPS or video_fps % FPS):
         raise UserError(f"video_fps={video_fps}: {FPS} frames a second are read; give a multiple of that")
@@ -53,7 +57,9 @@ def generate(
         choose("level", level, LEVELS)
     with staged(root) as scratch:
         (scratch / "videos").mkdir()
-        jobs = [(scratch, seed, split, k, level, video_fps) for split, count in counts.items() for k in range(count)]
+        jobs = [
+            (scratch, seed, split, k, level, alike, video_fps) for split, count in counts.items() for k in range(count)
+        ]
         # the longest first, so that no process is left with a long one at the end
         jobs.sort(key=lambda job: -minutes_of(job[2], job[3]))
         made: dict[tuple[str, int], list[Episode]] = {}
@@ -64,6 +70,7 @@ def generate(
         rows = {split: [e for k in range(count) for e in made[split, k]] for split, count in counts.items()}
         meta = {"seed": str(seed), "world": WORLD_VERSION} | ({"level": level} if level else {})
         meta |= {"video_fps": str(video_fps)} if video_fps else {}
+        meta |= {"alike": "true"} if alike else {}
         write_dataset(scratch, "workbench", f"{WORLD_VERSION}.{seed}", FPS, rows, f"prospect {__version__}", meta)
     return Dataset.open(root)
 
@@ -92,14 +99,17 @@ def steps_in_task(rng: random.Random, span: tuple[int, int]) -> int:
     return round(rng.triangular(low, high, low + (high - low) / 5))
 
 
-def make_video(seed: int, split: str, number: int, level: str | None = None) -> tuple[list[Episode], Plan]:
+def make_video(
+    seed: int, split: str, number: int, level: str | None = None, alike: bool = False
+) -> tuple[list[Episode], Plan]:
     """The episodes of one video (one a user type) and what it shows; nothing is written."""
     spec = SPLITS[split]
     difficulty = LEVELS[level or spec.level]
     rng = random.Random(f"workbench/{WORLD_VERSION}/{seed}/{split}/{number}")
-    assignment = sample_task(rng, steps_in_task(rng, spec.steps), rng.randint(*difficulty.clutter), spec.unseen_tasks)
+    steps, clutter = steps_in_task(rng, spec.steps), rng.randint(*difficulty.clutter)
+    assignment = sample_task(rng, steps, clutter, spec.unseen_tasks, alike)
     plan = act_out(rng, assignment, difficulty, minutes_of(split, number))
-    name = f"{split}-{seed}-{number:04d}" + (f"-{level}" if level else "")
+    name = f"{split}-{seed}-{number:04d}" + ("-alike" if alike else "") + (f"-{level}" if level else "")
     episodes = [
         Episode(
             id=f"{name}.{user_type}",
@@ -122,7 +132,9 @@ def plan_of(episode: Episode) -> Plan:
     match = _NAME.fullmatch(episode.video)
     level = match["level"] if match else None
     if episode.dataset == "workbench" and match and match["split"] in SPLITS and level in (None, *LEVELS):
-        episodes, plan = make_video(int(match["seed"]), match["split"], int(match["number"]), level)
+        episodes, plan = make_video(
+            int(match["seed"]), match["split"], int(match["number"]), level, bool(match["alike"])
+        )
         if episode in episodes:
             return plan
     raise UserError(
@@ -130,10 +142,10 @@ def plan_of(episode: Episode) -> Plan:
     )
 
 
-def _make_video(job: tuple[Path, int, str, int, str | None, int | None]) -> list[Episode]:
+def _make_video(job: tuple[Path, int, str, int, str | None, bool, int | None]) -> list[Episode]:
     from prospect_core.workbench.render import VIDEO_FPS, write_video
 
-    root, seed, split, number, level, video_fps = job
-    episodes, plan = make_video(seed, split, number, level)
+    root, seed, split, number, level, alike, video_fps = job
+    episodes, plan = make_video(seed, split, number, level, alike)
     write_video(plan, root / episodes[0].video, video_fps or VIDEO_FPS)
     return episodes
