@@ -237,7 +237,7 @@ class Looped:
             self.frames += 1
             if self.frames % self.length == 0:
                 # the video begins anew, and the task with it
-                self.runner.state = DialogState.initial(self.task)
+                self.runner.tracker.state = DialogState.initial(self.task)
             self.over_budget += (output.cache_tokens or 0) > self.budget
             self.said += output.utterance.tokens if output.utterance else 0
             if output.compression:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import STEP_STATES
+from prospect_core.tracking import Tracker
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
 from prospect_eval.statistics import bootstrap_ci
@@ -96,18 +96,17 @@ def curve(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = G
 def joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[float]:
     """Share of frames with all steps right at each update threshold, had the stream's probabilities been these."""
     episode = record.episode
-    wanted = [tuple(STEP_STATES[k] for k in row) for row in np.asarray(record.state_probs).argmax(-1)]
+    states = np.asarray(record.state_probs)
     changes = dict(episode.states_by_change())
     now = changes[episode.start_frame - 1]
     reference = [(now := changes.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
     out = []
     for threshold in grid:
-        tracked, right = episode.initial_state, 0
-        for probability, target, truth in zip(record.update_prob, wanted, reference, strict=True):
+        tracker, right = Tracker(episode.initial_state, episode.fps), 0
+        for frame, (probability, seen, truth) in enumerate(zip(record.update_prob, states, reference, strict=True)):
             if probability >= threshold:
-                for step, change in tracked.path_to(target):
-                    tracked = tracked.apply(step, change, 0.0)
-            right += tracked.states == truth
+                tracker.follow(frame, seen)
+            right += tracker.state.states == truth
         out.append(right / len(reference))
     return out
 

@@ -271,7 +271,7 @@ def test_a_summary_is_in_the_next_context_by_its_ids(model, tokenizer, monkeypat
 )
 def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokenizer, monkeypatch, written, kept):
     knobs = Knobs("summarize_with_dst", least(model, tokenizer, "summarize_with_dst"))
-    runner = Scripted(model, tokenizer, knobs, {5: ("completed", "not_started")})
+    runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     asked_over = says(monkeypatch, runner, repeat(written))
     event = first_compression(runner)
     assert f"Summary: {kept}\nUser: Where is it?\n" in event.text

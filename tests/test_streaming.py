@@ -128,7 +128,7 @@ def test_cache_bytes_are_exact(model, tokenizer):
 def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_context(model, tokenizer):
     """The origin generated summaries and lost them: what a strategy keeps must be in the tokens that follow."""
     knobs = Knobs("dst_refresh", VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6)).least_budget(TASK))
-    runner = Scripted(model, tokenizer, knobs, {5: ("completed", "not_started")})
+    runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     runner.reset(TASK, fps=2)
     compression = None
     for k, frame in enumerate(pictures(80)):
@@ -146,7 +146,7 @@ def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_con
 
 def test_drop_all_forgets_the_states_but_not_the_steps(model, tokenizer):
     knobs = Knobs("drop_all", VLMStreamRunner(model, tokenizer, Knobs("drop_all", 10**6)).least_budget(TASK))
-    runner = Scripted(model, tokenizer, knobs, {5: ("completed", "not_started")})
+    runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     runner.reset(TASK)
     while not runner.step(pictures(1)[0]).compression:
         pass
@@ -175,16 +175,16 @@ def test_knobs_that_would_do_nothing_are_refused(model, tokenizer, name, budget,
         VLMStreamRunner(model, tokenizer, Knobs(name, budget))
 
 
-def test_a_jump_counts_as_start_and_complete(model, tokenizer):
-    runner = Scripted(model, tokenizer, Knobs(), {0: ("completed", "in_progress")})
+def test_a_jump_that_lasts_counts_as_start_and_complete(model, tokenizer):
+    """Every wrong jump of a well trained model lasted for a frame or two; what was written of it was then believed."""
+    runner = Scripted(model, tokenizer, Knobs(), dict.fromkeys(range(4), ("completed", "in_progress")))
     runner.reset(TASK)
-    output = runner.step(pictures(1)[0])
-    assert [(t.step, t.change) for t in output.transitions] == [
-        ("S1", "start"),
-        ("S1", "complete"),
-        ("S2", "start"),
-    ]
-    assert tokenizer.decode(runner.context_ids).endswith("[DST]S1->start; S1->complete; S2->start<eos>")
+    outputs = [runner.step(frame) for frame in pictures(4)]
+    assert [[(t.step, t.change) for t in o.transitions] for o in outputs] == [
+        [("S2", "start")], [], [], [("S1", "start"), ("S1", "complete")]
+    ]  # fmt: skip
+    assert not any(o.refusals for o in outputs)
+    assert tokenizer.decode(runner.context_ids).endswith("[DST]S1->start; S1->complete<eos>")
 
 
 def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):

@@ -35,6 +35,7 @@ from prospect_core.stream.strategies import Rebuilds, Selects, strategy
 from prospect_core.stream.text_strategies import StreamMemory
 from prospect_core.stream.tokens import Kind, TokenMeta
 from prospect_core.timeline import STEP_STATES, DialogState, Task
+from prospect_core.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class VLMStreamRunner:
         of the first step. A budget that could not be kept for this task is refused with the least possible one."""
         self.task, self.fps, self.frame = task, fps, start_frame
         self.watch = Stopwatch()
-        self.state = state if state is not None else DialogState.initial(task)
+        self.tracker = Tracker(state if state is not None else DialogState.initial(task), fps)
         self.said: list[tuple[str, str]] = []
         self.rest_until = start_frame
         #: the most tokens that were ever held at once, speculation included
@@ -184,6 +185,11 @@ class VLMStreamRunner:
         return [*silent, event]
 
     @property
+    def state(self) -> DialogState:
+        """What is tracked so far."""
+        return self.tracker.state
+
+    @property
     def length(self) -> int:
         """Tokens of the context: those in the cache, and those that are read with the next ones."""
         return len(self.context_ids)
@@ -247,26 +253,19 @@ class VLMStreamRunner:
     def _update(
         self, frame: int, probability: float, state_probs: np.ndarray
     ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
-        """Accept the legal part of what the state head sees, write it into the context, refuse the rest."""
+        """Write what the tracker takes over from the state head into the context; what is illegal is refused."""
         if not self._updates(frame, probability):
             return (), ()
-        wanted = [STEP_STATES[k] for k in state_probs.argmax(-1)]
-        accepted: list[PredictedTransition] = []
-        refused: list[Refusal] = []
-        for step, new, changes in self.state.changes_to(wanted):
-            if not changes:
-                refused.append(Refusal(frame, step, new))
-            for change in changes:
-                self.state = self.state.apply(step, change, frame / self.fps)
-                accepted.append(PredictedTransition(frame, step, change))
-        if accepted:
-            written = self.builder.update([(t.step, t.change) for t in accepted])
+        changes, illegal = self.tracker.follow(frame, state_probs)
+        if changes:
+            written = self.builder.update(changes)
             self.meta.add(Kind.UPDATE, frame, len(written))
             self._note(written)
-        elif refused:
+        elif illegal:
             # it would be refused again at once; where nothing was wanted, the change may come with the next frame
             self.rest_until = frame + 1 + self.model.config.update_rest_frames
-        return tuple(accepted), tuple(refused)
+        accepted = tuple(PredictedTransition(frame, step, change) for step, change in changes)
+        return accepted, tuple(Refusal(frame, step, new) for step, new in illegal)
 
     def _speak(self, frame: int) -> PredictedUtterance | None:
         tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)
