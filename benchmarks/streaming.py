@@ -49,6 +49,7 @@ from prospect_core.stream.replay import replay, speculate
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import BUILT_IN
 from prospect_core.timeline import DialogState, Episode, Task
+from prospect_core.tracking import Tracker
 from prospect_eval.adapters import Asked
 from prospect_eval.adapters.checkpoint import CheckpointModel
 from prospect_eval.adapters.hugging_face import RereadingStream, load_plain
@@ -237,7 +238,7 @@ class Looped:
             self.frames += 1
             if self.frames % self.length == 0:
                 # the video begins anew, and the task with it
-                self.runner.tracker.state = DialogState.initial(self.task)
+                self.runner.tracker = Tracker(DialogState.initial(self.task), self.runner.fps)
             self.over_budget += (output.cache_tokens or 0) > self.budget
             self.said += output.utterance.tokens if output.utterance else 0
             if output.compression:

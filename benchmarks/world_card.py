@@ -83,7 +83,7 @@ The observers read the simulator's truth: they know what the pixels mean, but no
 {_rows(details)}
 
 The trackers' and observers' tables, and every speaker's, are in [world.json](world.json). Of an observer's two accuracies
-(alone, or with the suite's tracker as a notebook) the better one is shown. Who writes down at once what each few
+(alone, or with a notebook that takes every legal change) the better one is shown. Who writes down at once what each few
 seconds tell needs no longer memory for the *state*: that is what `keyhole_all` does. Longer memory is needed by who keeps no
 notebook, and for the order in which things were done.
 

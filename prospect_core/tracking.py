@@ -5,15 +5,15 @@
 The state head judges every step by itself, on one frame. Of two steps with like names it may see both completed where one is; what
 is written then stands in the context, and is believed. So not all that is seen is written at once:
 
-* a *jump*, a step seen completed that nobody saw in progress, is written once it has been seen on all frames of
-  `JUMP_SECONDS`. Whoever missed a start loses no step by that.
-* of several changes of the same kind on a frame, the surest is written. The others are seen again on the next frame,
-  with that one in the context.
+* a *jump*, a step seen completed that nobody saw in progress, is written once it has been seen for `JUMP_SECONDS`, on all
+  frames that were read meanwhile. Whoever missed a start, or its frames, loses no step by that.
+* of several changes of the same kind on a frame (jumps are one), the surest is written. The others are seen again on the
+  next frame on which an update is due, with that one in the context.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 from prospect_core.timeline import STEP_STATES, Change, DialogState, StepState
 
@@ -25,26 +25,27 @@ class Tracker:
 
     def __init__(self, state: DialogState, fps: float) -> None:
         self.state, self.fps = state, fps
-        #: jumps that are seen: the first frame of those that they were seen on without a break, up to `_latest`
-        self._jumps: dict[str, int] = {}
-        self._latest: int | None = None
+        #: jumps that are held back, with the first of the frames that they have been seen on since
+        self.held: dict[str, int] = {}
 
-    def follow(self, frame: int, probs_K3: Any) -> tuple[list[tuple[str, Change]], list[tuple[str, StepState]]]:
+    def follow(self, frame: int, probs_K3: np.ndarray) -> tuple[list[tuple[str, Change]], list[tuple[str, StepState]]]:
         """Take over what is to be written on this frame, on which an update is due: (changes that were made, in the order of
-        the steps; illegal wishes). ``probs_K3`` are the probabilities of `STEP_STATES` for every step, a numpy array."""
-        best_K = probs_K3.argmax(-1)
-        wanted = self.state.changes_to([STEP_STATES[k] for k in best_K])
-        unbroken = self._jumps if self._latest == frame - 1 else {}
-        self._jumps = {step: unbroken.get(step, frame) for step, _, changes in wanted if len(changes) > 1}
-        self._latest = frame
+        the steps; illegal wishes). ``probs_K3`` are the probabilities of `STEP_STATES` for every step."""
+        wanted = self.state.changes_to([STEP_STATES[k] for k in probs_K3.argmax(-1)])
+        self.held = {step: self.held.get(step, frame) for step, _, changes in wanted if len(changes) > 1}
         sure = dict(zip(self.state.step_ids, probs_K3.max(-1), strict=True))
         surest: dict[tuple[Change, ...], str] = {}
         for step, _, changes in wanted:
-            if step in self._jumps and frame - self._jumps[step] < JUMP_SECONDS * self.fps:
+            if step in self.held and frame - self.held[step] < JUMP_SECONDS * self.fps:
                 continue
             if changes not in surest or sure[step] > sure[surest[changes]]:
                 surest[changes] = step
         made = [(step, c) for step, _, changes in wanted if changes and surest.get(changes) == step for c in changes]
         for step, change in made:
             self.state = self.state.apply(step, change, frame / self.fps)
+            self.held.pop(step, None)
         return made, [(step, new) for step, new, changes in wanted if not changes]
+
+    def nothing_due(self) -> None:
+        """A frame was read on which no update is due: what was seen before it has not lasted."""
+        self.held.clear()

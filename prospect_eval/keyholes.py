@@ -3,7 +3,7 @@
     prospect-eval run --ckpt baseline:keyhole_all --suite workbench
 
 They know what the pixels mean (`prospect_core.workbench.observers`), so they exist for the workbench only. ``dst_head_jga``
-scores what the keyhole tells by itself, ``dst_jga`` the same with the suite's tracker as a notebook. They answer the
+scores what the keyhole tells by itself, ``dst_jga`` the same with a notebook that takes every legal change. They answer the
 user's questions from what they take for true, and say nothing else.
 """
 

@@ -106,6 +106,8 @@ def joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[
         for frame, (probability, seen, truth) in enumerate(zip(record.update_prob, states, reference, strict=True)):
             if probability >= threshold:
                 tracker.follow(frame, seen)
+            else:
+                tracker.nothing_due()
             right += tracker.state.states == truth
         out.append(right / len(reference))
     return out

@@ -176,7 +176,7 @@ def test_knobs_that_would_do_nothing_are_refused(model, tokenizer, name, budget,
 
 
 def test_a_jump_that_lasts_counts_as_start_and_complete(model, tokenizer):
-    """Every wrong jump of a well trained model lasted for a frame or two; what was written of it was then believed."""
+    """Nearly every wrong jump of a well trained model lasts for less; what was written of it was then believed."""
     runner = Scripted(model, tokenizer, Knobs(), dict.fromkeys(range(4), ("completed", "in_progress")))
     runner.reset(TASK)
     outputs = [runner.step(frame) for frame in pictures(4)]
@@ -199,6 +199,16 @@ def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
     assert not any(o.transitions for o in outputs)
     assert "[DST]" not in tokenizer.decode(runner.context_ids)
     assert runner.state == start
+
+
+def test_a_lasting_jump_is_written_beside_a_lasting_illegal_wish(model, tokenizer):
+    model.config.update_rest_frames = 2
+    start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))
+    runner = Scripted(model, tokenizer, Knobs(), dict.fromkeys(range(8), ("not_started", "completed")))
+    runner.reset(TASK, start)
+    outputs = [runner.step(f) for f in pictures(8)]
+    assert [o.frame for o in outputs if o.transitions] == [3]
+    assert runner.state["S2"] == "completed"
 
 
 def test_an_update_that_comes_a_frame_after_nothing_was_wanted_is_taken(model, tokenizer):

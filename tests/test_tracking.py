@@ -34,12 +34,21 @@ def test_a_jump_is_written_once_it_has_lasted(fps, frame):
     assert stream.state.completions == (("S1", frame / fps),)
 
 
-def test_a_jump_that_is_not_seen_on_a_frame_between_has_not_lasted():
+def test_a_jump_has_to_be_seen_on_all_frames_that_are_read():
     stream = tracker(N)
-    # frame 2 had no update due, on frame 5 nothing was seen
-    for frame, state in [(0, C), (1, C), (3, C), (4, C), (5, N), (6, C), (7, C), (8, C)]:
-        assert stream.follow(frame, seen(state)) == ([], [])
+    # on frame 2 no update was due, on frame 5 nothing was seen
+    for frame, state in [(0, C), (1, C), (2, None), (3, C), (4, C), (5, N), (6, C), (7, C), (8, C)]:
+        if state is None:
+            stream.nothing_due()
+        else:
+            assert stream.follow(frame, seen(state)) == ([], [])
     assert stream.follow(9, seen(C))[0] == [("S1", "start"), ("S1", "complete")]
+
+
+def test_a_jump_lasts_over_frames_that_were_never_read():
+    """A live stream that is too slow skips frames, and it is there that starts are missed."""
+    stream = tracker(N)
+    assert [bool(stream.follow(frame, seen(C))[0]) for frame in (0, 2, 4)] == [False, False, True]
 
 
 def test_a_step_that_is_seen_begun_while_its_jump_is_held_begins():

@@ -165,6 +165,8 @@ class VLMStreamRunner:
             self.said.append(("User", said))
         number = self.frame + last
         self.frame = number + 1
+        if last:
+            self.tracker.nothing_due()
         transitions, refusals = self._update(number, update_F[last], states_FK3[last])
         utterance = self._speak(number) if speaking_F[last] >= self.knobs.speaking_threshold else None
         compression, compression_seconds = self._compress(number)
@@ -255,13 +257,14 @@ class VLMStreamRunner:
     ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
         """Write what the tracker takes over from the state head into the context; what is illegal is refused."""
         if not self._updates(frame, probability):
+            self.tracker.nothing_due()
             return (), ()
         changes, illegal = self.tracker.follow(frame, state_probs)
         if changes:
             written = self.builder.update(changes)
             self.meta.add(Kind.UPDATE, frame, len(written))
             self._note(written)
-        elif illegal:
+        elif illegal and not self.tracker.held:
             # it would be refused again at once; where nothing was wanted, the change may come with the next frame
             self.rest_until = frame + 1 + self.model.config.update_rest_frames
         accepted = tuple(PredictedTransition(frame, step, change) for step, change in changes)

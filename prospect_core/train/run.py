@@ -145,18 +145,16 @@ def train(
             write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
         go(trainer, found, tell)
         if not main_process:
-            leave_others()
             return {}
         log.close()
         model.config.tokenizer_digest = tokenizer_digest(tokenizer)
         finish(output, wind_up(trainer, config, episodes, validation, tell), tokenizer, text)
-        leave_others()
     return log.summary()
 
 
 def leave_others() -> None:
-    """Leave the group of processes that train together: one that still is in it when it ends may be aborted by the group's
-    threads, and with it the whole training, which was over."""
+    """Leave the group of processes that train together, before this process ends: one that still is in it may be aborted by the
+    group's threads, and with it the whole training, which was over. Nothing can be trained together here after that."""
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -26,6 +26,8 @@ from prospect_core.workbench.tasks import sample_task
 #: a change of what is generated from the same seed must change this
 WORLD_VERSION = "2"
 FPS = 2
+#: the most steps a task of things that are alike can have, each with a thing of its own
+MOST_ALIKE = 16
 _NAME = re.compile(
     r"videos/(?P<split>[a-z_]+)-(?P<seed>-?\d+)-(?P<number>\d+)(?P<alike>-alike)?(-(?P<level>[a-z]+))?\.mp4"
 )
@@ -53,6 +55,8 @@ def generate(
     counts = dict({name: SPLITS[name].videos for name in ("train", "val", "test")} if splits is None else splits)
     for split in counts:
         choose("split", split, SPLITS)
+        if alike and SPLITS[split].steps[1] > MOST_ALIKE:
+            raise UserError(f"alike: {split} has tasks of more steps than there are things alike; leave that split out")
     if level is not None:
         choose("level", level, LEVELS)
     with staged(root) as scratch:

@@ -98,7 +98,7 @@ class ChatStream(ABC):
             target = [
                 wanted if id_ == step else now for id_, now in zip(self.state.step_ids, self.state.states, strict=True)
             ]
-            # as in the runner: a step that is called complete before it was seen to start is both
+            # a step that is called complete before it was called begun is both, at once: there is no probability to wait for
             legal = [change for _, _, changes in self.state.changes_to(target) for change in changes]
             if named not in legal:
                 refused.append(Refusal(self.frame, step, wanted))
