@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-report bench-faults bench-tests bench-scale docs lint clean
+.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs lint clean
 
 setup: $(READY)
 
@@ -63,6 +63,11 @@ bench-tests: $(READY)
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)
 	$(BIN)/python -m benchmarks.checkpoint --output reports/checkpoint/checkpoint.json
+
+# what each choice of the recipe is worth; 45 minutes; BASE and DATA: what train.sh made; last line: one JSON object
+bench-ablations: $(READY)
+	$(BIN)/python -m benchmarks.ablations --base $(or $(BASE),runs/workbench/5-both) \
+	  --data $(or $(DATA),runs/workbench/data/world) --output reports/ablations.json
 
 # the documentation site, into site/; any warning is an error
 docs: $(READY)
