@@ -5,7 +5,7 @@
 
 ``--base`` sees and reads but does not track yet (the fifth stage of `benchmarks/workbench/train.sh`). Each variant trains it
 for the same number of steps, and is replayed closed loop over the suite's val videos at thresholds of 0.5, never test. All are
-compared with the first, in pairs of episodes; how far the second lies from it, which differs by its seed alone, is what chance
+compared with the first, in pairs of videos; how far the second lies from it, which differs by its seed alone, is what chance
 does. What is there already is not made again. The last line of output is one JSON object: metrics by variant.
 """
 
@@ -91,23 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(output: Path, changes: Sequence[str], options: argparse.Namespace) -> None:
-    """One variant, over windows of the same number, in each of the processes half of a batch of eight."""
+    """One variant: so many steps of eight windows, shared out among the processes."""
     if (output / "model.safetensors").is_file():
         return
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(options.processes),
-    ]
+    many = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(options.processes))
     own = (f"data={options.data}", f"init={options.base}", f"output={output}", f"train.max_steps={options.steps}",
            f"train.batch_size={8 // options.processes}", *RECIPE)  # fmt: skip
-    # the last of two values of one setting counts, and a group comes before its settings
+    # no setting twice: a variant's own value takes the recipe's place
     chosen = {override.split("=", 1)[0]: override for override in (*own, *changes)}
-    arguments = ["-m", "prospect_core.cli", "train", *chosen.values()]
-    subprocess.run([*command, *arguments], check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [sys.executable, "-m", *many, "-m", "prospect_core.cli", "train", *chosen.values()]
+    subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def replay(folder: Path, options: argparse.Namespace) -> Path:

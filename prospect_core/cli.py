@@ -46,24 +46,17 @@ def train(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun: bool) 
         say(text, nl=False)
         return
     from prospect_core.train.run import leave_others
+    from prospect_core.train.run import train as run_training
 
+    click.get_current_context().call_on_close(leave_others)
     if dry_run:
         from prospect_core.train.rehearsal import rehearse
 
-        try:
-            lines = rehearse(config, text, lambda line: say(line, err=True))
-        finally:
-            leave_others()
-        for line in lines:
+        for line in rehearse(config, text, lambda line: say(line, err=True)):
             say(line)
         return
-    from prospect_core.train.run import train as run_training
-
     warnings = idle_options(config, overrides)
-    try:
-        result = run_training(config, text, lambda line: say(line, err=True), sys.stderr.isatty(), warnings)
-    finally:
-        leave_others()
+    result = run_training(config, text, lambda line: say(line, err=True), sys.stderr.isatty(), warnings)
     for name, first in result.get("first", {}).items():
         say(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
     if result:

@@ -201,6 +201,18 @@ def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
     assert runner.state == start
 
 
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_jump_that_silent_frames_break_has_not_lasted(model, tokenizer, at_once):
+    """Of a span that is read at once, only the last frame reaches the tracker."""
+    wanted = dict.fromkeys((0, 1, 3, 4, 5, 6), ("completed", "not_started"))
+    runner = Scripted(model, tokenizer, Knobs(), wanted)
+    runner.reset(TASK)
+    frames, outputs = [(frame, None) for frame in pictures(8)], []
+    while len(outputs) < 8:
+        outputs += runner.advance(frames[len(outputs) : len(outputs) + at_once])
+    assert [o.frame for o in outputs if o.transitions] == [6]
+
+
 def test_a_lasting_jump_is_written_beside_a_lasting_illegal_wish(model, tokenizer):
     model.config.update_rest_frames = 2
     start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))

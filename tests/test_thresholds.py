@@ -52,6 +52,15 @@ def test_the_update_threshold_is_the_one_whose_updates_keep_the_state_right():
     assert choose_thresholds([replace(one, state_probs=())]).update_jga == 0
 
 
+def test_a_jump_that_is_not_due_all_along_is_not_written_open_loop_either():
+    one = record()
+    jump = replace(one, state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
+    # due on two frames of three it never lasts, and at the end the state is not what began at frame 12
+    assert joint_accuracy(jump, (0.5,)) == [12 / 20]
+    # due on all, it is written on the fourth
+    assert joint_accuracy(jump, (0.05,)) == [3 / 20]
+
+
 def test_an_open_loop_curve_is_what_counting_gives():
     records = [record(n, f"v{n // 2}", seed=n) for n in range(24)]
     points = curve(records, "speaking", (0.2, 0.5, 0.99))
