@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup eval gate test test-slow test-oldest bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs lint clean
+.PHONY: setup format lint types quick test test-slow test-browser test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -56,7 +56,7 @@ bench-scale: $(READY)
 # which lines the tests run and which changes of the code they notice; an hour; last line: one JSON object
 bench-tests: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
-	$(BIN)/coverage run -m pytest -m "not slow"
+	$(BIN)/coverage run -m pytest
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run
 	$(BIN)/python -m benchmarks.tests --output reports/tests.json
 
@@ -74,24 +74,52 @@ docs: $(READY)
 	$(BIN)/python -m prospect_eval.handbook docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
+# formatting, lint and types; `make format` mends what can be mended
+SOURCES := prospect_core prospect_eval tests benchmarks
+format: $(READY)
+	$(BIN)/ruff check --quiet --fix-only $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
 lint: $(READY)
-	$(BIN)/ruff check prospect_core prospect_eval tests benchmarks
-	$(BIN)/ruff format --check prospect_core prospect_eval tests benchmarks
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(READY)
 	$(BIN)/mypy
 
-test: lint
-	$(BIN)/python -m pytest -m "not slow"
+# tests run in parallel; WORKERS=0 runs them in one process, as a debugger needs it
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
+# in a minute: formatting, lint, types, and every test that needs neither torch nor more than a second
+quick: lint types
+	$(PYTEST) -m unit
+
+# what each change passes before it is shared: the default suite
+test: lint types
+	$(PYTEST)
+
+# what each change passes before it is merged
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+# reports, previews and comparisons opened in Chromium
+test-browser: $(READY)
+	$(PYTEST) -m browser
 
 # the model and its streams on the oldest transformers that pyproject.toml admits
 OLDEST := $(VENV)/oldest
-STREAMS := model streaming together cache strategies speculation adapters
+OLDEST_TESTS := $(addprefix tests/core/test_,model.py streaming.py together.py cache.py strategies.py speculation.py) \
+	tests/integration/test_cache_streams.py tests/eval/test_adapters.py
 test-oldest: $(READY)
 	test -d $(OLDEST) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(OLDEST) \
 		-c constraints-oldest.txt transformers
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest -m "not slow" $(STREAMS:%=tests/test_%.py)
+	PYTHONPATH=$(OLDEST) $(PYTEST) $(OLDEST_TESTS)
+
+# once a day: Ray clusters and workers that are killed, the drill of kills and damaged files, mutation tests; some hours
+nightly: test-oldest
+	$(PYTEST) -m nightly
+	$(MAKE) bench-faults bench-tests
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,122 +1,155 @@
-"""Shared fixtures: no network, a small world on disk, a random model of the smallest size."""
+"""Shared fixtures: no network, test tiers, a small world on disk, a random model of the smallest size."""
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+from prospect_core.data.dataset import Dataset
+from tests.helpers.fixture_cache import WHOLE, FixtureCache, files_in
+from tests.helpers.paths import SHARED_DATA
+from tests.helpers.tiers import block_torch, holds_unit_tests, tier_of
 
 REAL_CONNECT = socket.socket.connect
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+WORLD_MODULES = ("prospect_core.workbench.generate",)
+WORLD_SEED = 7
+WORLD_VIDEOS = {"train": 2, "val": 1, "test": 2}
+SHORT_FRAMES = 60
 
 
-def _loopback_only(self, address):
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
-        "127.0.0.1",
-        "::1",
-        "localhost",
-    ):
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "unit":
+        block_torch()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m unit``, modules of other tiers are not even imported."""
+    is_module = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    if config.option.markexpr == "unit" and is_module and not holds_unit_tests(collection_path):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(tier_of(item))
+
+
+def _loopback_only(self: socket.socket, address: Any) -> None:
+    is_internet = self.family in (socket.AF_INET, socket.AF_INET6)
+    if is_internet and address[0] not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests must not reach the network: {address}")
-    return REAL_CONNECT(self, address)
+    REAL_CONNECT(self, address)
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch):
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _loopback_only)
 
 
 @pytest.fixture(autouse=True)
-def seeded():
+def seeded() -> None:
     random.seed(0)
     np.random.seed(0)
-    import sys
-
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip("the reference material with real rows is not beside this checkout")
-    return SHARED
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the reference material with real rows is not next to this checkout")
+    return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """A workbench of a few videos: two to train on, one for val, two for test."""
+def fixture_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FixtureCache:
+    """Folders that all workers and later runs share; only of this run without pytest's cache."""
+    cache = getattr(pytestconfig, "cache", None)
+    return FixtureCache(cache.mkdir("fixtures") if cache else tmp_path_factory.mktemp("fixtures"))
+
+
+@pytest.fixture(scope="session")
+def world(fixture_cache: FixtureCache) -> Iterator[Dataset]:
+    """A workbench of a few videos: two to train on, one for val, two for test. Read only."""
     from prospect_core.workbench.generate import generate
 
-    return generate(tmp_path_factory.mktemp("world") / "set", 7, {"train": 2, "val": 1, "test": 2})
+    def make(folder: Path) -> None:
+        generate(folder, WORLD_SEED, WORLD_VIDEOS)
+
+    folder = fixture_cache.folder("world", WORLD_MODULES, {"seed": WORLD_SEED, "videos": WORLD_VIDEOS}, make)
+    yield from _unchanged(folder)
 
 
 @pytest.fixture(scope="session")
-def short_world(world, tmp_path_factory):
-    """The same videos, of each test episode the first half minute."""
+def short_world(world: Dataset, fixture_cache: FixtureCache) -> Iterator[Dataset]:
+    """The same videos, of each episode the first half minute. Read only."""
     from prospect_core.data.dataset import write_dataset
 
-    root = tmp_path_factory.mktemp("short") / "set"
-    shutil.copytree(world.root, root)
-    splits = {
-        split: [e.window(e.start_frame, e.start_frame + 60) for e in world.episodes(split)] for split in world.splits
-    }
-    return write_dataset(root, "short", "1", 2, splits)
+    def make(folder: Path) -> None:
+        shutil.copytree(world.root, folder)
+        splits = {}
+        for split in world.splits:
+            episodes = world.episodes(split)
+            splits[split] = [e.window(e.start_frame, e.start_frame + SHORT_FRAMES) for e in episodes]
+        write_dataset(folder, "short", "1", 2, splits)
+
+    parameters = {"world": world.root.name, "frames": SHORT_FRAMES}
+    yield from _unchanged(fixture_cache.folder("short_world", WORLD_MODULES, parameters, make))
+
+
+def _unchanged(folder: Path) -> Iterator[Dataset]:
+    """The dataset in a folder that tests share; an error at the end of the session if one of them changed a file."""
+    before = files_in(folder)
+    yield Dataset.open(folder)
+    after = files_in(folder)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    changed = [name for name in changed if name != WHOLE]
+    assert not changed, f"tests changed the shared folder {folder}: {', '.join(changed)}"
 
 
 @pytest.fixture(scope="session")
-def tokenizer(world):
+def tokenizer(world: Dataset) -> Any:
     from prospect_core.model.processing import train_tokenizer
 
-    texts = [t for e in world.episodes("train") for t in (*(s.name for s in e.task.steps), *(x.text for x in e.events))]
-    return train_tokenizer([*texts, "S1->start; S2->complete; S3->reopen"], 400)
-
-
-def small_config(tokenizer, **changes):
-    from prospect_core.model.configuration import DSTSmolVLMConfig
-
-    options = {
-        "vision_config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
-                          "image_size": 32, "patch_size": 8},
-        "text_config": {"model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 48, "intermediate_size": 64,
-                        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-                        "max_position_embeddings": 8192, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1},
-        "state_head_size": 16, "tokens_per_frame": 4, "max_reply_tokens": 8, "max_user_tokens": 16, "trained_steps": 1,
-    }  # fmt: skip
-    return DSTSmolVLMConfig(**{**options, **changes})
+    texts = []
+    for episode in world.episodes("train"):
+        texts += [step.name for step in episode.task.steps]
+        texts += [event.text for event in episode.events]
+    return train_tokenizer([text for text in (*texts, "S1->start; S2->complete; S3->reopen") if text], 400)
 
 
 @pytest.fixture
-def model(tokenizer):
+def model(tokenizer: Any) -> Any:
     import torch
 
     from prospect_core.model.modeling import DSTSmolVLM
+    from tests.helpers.small_models import small_config
 
     torch.manual_seed(0)
     return DSTSmolVLM(small_config(tokenizer)).eval()
 
 
 @pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache_folder(fixture_cache: FixtureCache) -> Path:
+    """A cache folder that replays of the small checkpoint share: features of the same videos are encoded once."""
+    return fixture_cache.folder("features", ("prospect_core", "prospect_eval.run"), {}, Path.mkdir)
 
 
 @pytest.fixture
-def checkpoint(model, tokenizer, tmp_path, cache_folder, monkeypatch) -> Path:
-    # what is replayed leaves features of its videos in the cache
+def checkpoint(model: Any, tokenizer: Any, tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint folder of the small model, which the test may change."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     folder = tmp_path / "ckpt"
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def edit_json(path: Path, **changes) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -1,0 +1,127 @@
+"""The benchmarks' own arithmetic, and that they end with one JSON object."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from prospect_core.errors import DataError
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.train.losses import next_tokens
+from prospect_core.train.trainer import MODEL_INPUTS
+from tests.helpers.paths import ROOT
+from tests.helpers.small_models import small_config
+from tests.helpers.training import losses_of
+
+pytestmark = pytest.mark.integration
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_counted_flops_are_those_that_torch_counts(tokenizer):
+    """The formula of the utilisation figure against torch's own counter, forward and backward."""
+    throughput = load("throughput")
+    config = small_config(tokenizer)
+    config._attn_implementation = "eager"
+    model = DSTSmolVLM(config).train()
+    batch = throughput.batch_of(model, 2, 512, "cpu")
+    speaks, _ = next_tokens(batch["labels"])
+    with FlopCounterMode(display=False) as counter:
+        losses_of(model, {k: batch[k] for k in (*MODEL_INPUTS, *batch) if k in batch})[0].sum().backward()
+    counted = throughput.flops(model, 2, 512, int(speaks.sum()))
+    heads = 0.12  # the decision heads, which the formula leaves out, weigh something beside a model this small
+    assert counted < counter.get_total_flops() < counted * (1 + heads)
+
+
+@pytest.mark.slow
+def test_throughput_ends_with_one_json_object(tmp_path):
+    out = tmp_path / "gpu.json"
+    command = [sys.executable, ROOT / "benchmarks" / "throughput.py", "--models", "tiny", "--rows", "1", "--length", "300",
+               "--steps", "1", "--output", out]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    figures = json.loads(done.stdout.splitlines()[-1])["models"]["tiny"]
+    assert figures["tokens_per_s"] > 0
+    assert (figures["mfu"] is None) == (not torch.cuda.is_available())
+    stored = json.loads(out.read_text())
+    assert {"device", "models", "command", "environment"} <= set(stored)
+
+
+def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised():
+    figures = json.loads((ROOT / "reports" / "training" / "training.json").read_text())
+    assert {"command", "environment", "threads", "details"} <= set(figures)
+    assert figures["prefix_sharing_speedup"] >= 10
+    assert figures["trainer_overhead"] <= 0.15
+    assert abs(figures["memory_growth"]) <= 0.02
+    assert figures["resume_bitwise"] is True
+    assert min(figures["details"]["prefix_sharing_features"]["supervised_frames"]) >= 32
+    assert figures["details"]["prefix_sharing_features"]["largest_gradient_difference"] == pytest.approx(0, abs=1e-5)
+
+
+def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenizer):
+    from benchmarks.streaming import same
+    from prospect_core.stream.replay import replay
+    from tests.helpers.streams import busy_episode, busy_runner, pictures
+
+    runner = busy_runner(model, tokenizer, "none", None)
+    record, _ = replay(runner, busy_episode(40), pictures(40), runner.knobs, "x")
+    noisy = replace(record, speaking_prob=tuple(p + 5e-5 for p in record.speaking_prob))
+    assert same({"e": record}, {"e": noisy})
+    off = replace(record, speaking_prob=tuple(p + 3e-4 for p in record.speaking_prob))
+    assert not same({"e": record}, {"e": off})
+    assert not same({"e": record}, {"e": replace(record, utterances=record.utterances[1:])})
+    assert not same({"e": record}, {"e": replace(record, transitions=record.transitions[1:])})
+    assert not same({"e": record}, {"e": replace(record, cache_tokens=tuple(n + 1 for n in record.cache_tokens))})
+
+
+def test_the_committed_figures_of_streams_keep_what_was_promised():
+    figures = json.loads((ROOT / "reports" / "streaming" / "streaming.json").read_text())
+    assert {"command", "environment", "threads", "details", "flatness", "reread"} <= set(figures)
+    assert figures["same_predictions"] is True
+    assert figures["speedup_vs_plain"] >= 4
+    assert figures["sweep_speedup_vs_plain"] >= 6
+    assert figures["speedup_vs_reread"] >= 20
+    assert figures["reread"]["frames"] >= 200
+    assert figures["ratio_to_bound"] <= 2.0
+    # one strategy was cheaper late than early by 12 % of the time, over some 35 summaries; none dearer by a tenth
+    apart = {name for name, entry in figures["flatness"].items() if abs(entry["late_over_early"] - 1) > 0.1}
+    assert apart <= {"summarize_with_dst"}
+    assert figures["late_over_early_ms"] <= 1.1
+    assert abs(figures["memory_growth"]) <= 0.03
+    assert figures["frames_over_budget"] == 0
+    assert figures["encodes_per_video"] == 1
+    assert figures["decode_vs_pyav"] >= 0.9
+
+
+def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
+    tests = load("tests")
+
+    def note(name, codes):
+        file = tmp_path / f"{name}.meta"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"exit_code_by_key": {str(k): code for k, code in enumerate(codes)}}))
+
+    with pytest.raises(DataError, match="no mutants there"):
+        tests.mutants_of(tmp_path)
+    note("prospect_core/a.py", [1, 0, 1, -24])
+    note("prospect_eval/b.py", [0, 1])
+    note("prospect_eval/untouched.py", [])
+    assert tests.mutants_of(tmp_path) == {
+        "all": {"mutants": 6, "killed": 4, "share": 0.6667},
+        "prospect_core/a.py": {"mutants": 4, "killed": 3, "share": 0.75},
+        "prospect_eval/b.py": {"mutants": 2, "killed": 1, "share": 0.5},
+    }
+    note("prospect_eval/b.py", [0, None])
+    with pytest.raises(DataError, match=r"b\.py\.meta: 1 mutants have not been tried"):
+        tests.mutants_of(tmp_path)

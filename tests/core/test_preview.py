@@ -1,0 +1,114 @@
+"""`prospect data preview`: what is shown is what the model gets, in the terminal and in a browser."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from prospect_core.errors import UserError
+from prospect_core.sequence import IGNORE, SequenceBuilder
+from prospect_core.slips import SlipShares
+from prospect_core.timeline import Event
+from prospect_core.train.dataset import Draws, DSTTrainingDataset
+from prospect_core.train.preview import preview, to_html, to_terminal
+from prospect_core.train.samplers import Silent, Speaking, Together
+from prospect_core.train.windows import WindowSampler
+from tests.helpers.browser import CHROMIUM, FLAGS
+from tests.helpers.commands import run_cli
+from tests.helpers.training import pictures
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def dataset(world, tokenizer):
+    draws = Draws(WindowSampler(8, 20, event_share=1.0, progress_share=1.0), Together((Speaking(0, 0), Silent(0.2))))
+    return DSTTrainingDataset(list(world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, draws)
+
+
+def test_tokens_and_labels_are_those_of_the_sequence(dataset):
+    for index in range(len(dataset)):
+        sequence, media = dataset[index]
+        shown = preview(dataset, index)
+        text = "".join(t for piece in (shown.prompt, *(r.after for r in shown.rows)) for t, _ in piece.tokens)
+        assert text == dataset.builder.tokenizer.decode([i for i in sequence.ids if i != dataset.builder.special.image])
+        learnt = sum(on for piece in (shown.prompt, *(r.after for r in shown.rows)) for _, on in piece.tokens)
+        assert learnt == shown.learnt == sum(label != IGNORE for label in sequence.lm_labels)
+        for k, row in enumerate(shown.rows):
+            assert row.frame == sequence.frames[k]
+            assert (row.picture == media[k]).all()
+            assert (IGNORE if row.speaking is None else row.speaking) == sequence.speaking[k]
+            assert [IGNORE if v is None else v for v in row.states] == sequence.states[k]
+
+
+def test_what_the_context_has_otherwise_than_it_should_be_is_told(world, tokenizer):
+    draws = Draws(WindowSampler(400, 400, progress_share=0, slips=SlipShares(0, 1.0, 1.0, 1.0, 0)))
+    data = DSTTrainingDataset(list(world.episodes("train"))[:1], SequenceBuilder(tokenizer, 4), pictures, draws)
+    window, _ = data.window(0)
+    told = preview(data, 0).slips
+    changed = sorted({frame for frame, _, _ in window.clip.transitions()} & window.slips.missed)
+    assert changed
+    assert f"; updates not written on {', '.join(map(str, changed))}" in told
+    assert f"; wrong ones on {', '.join(map(str, sorted(window.slips.wrong)))}" in told
+    assert f"; replies too soon: {', '.join(map(str, sorted(window.slips.early)))}" in told
+    assert "unsaid" not in told
+
+
+def printed(shown, terminal, everything=False):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, color_system="truecolor" if terminal else None, width=140)
+    to_terminal(shown, console, everything)
+    return out.getvalue()
+
+
+def test_the_terminal_shows_thumbnails_of_supervised_frames_and_counts_the_others(dataset):
+    shown = preview(dataset, 0)
+    text = printed(shown, terminal=True)
+    assert text.count("▀") == 24 * 12 * sum(row.supervised for row in shown.rows)
+    plain = printed(shown, terminal=False)
+    assert "▀" not in plain
+    hidden = sum(int(n) for n in re.findall(r"\.\.\. (\d+) frame\(s\) without label or text", plain))
+    assert hidden + plain.count("x <image>") == len(shown.rows)
+    assert printed(shown, False, everything=True).count("x <image>") == len(shown.rows)
+
+
+def test_hostile_text_stays_text(dataset):
+    episode = dataset.episodes[0]
+    events = tuple(
+        replace(e, text="<script>alert(1)</script>[bold]x") if e.kind == "user" else e for e in episode.events
+    )
+    evil = replace(episode, id="<img src=x onerror=alert(1)>", events=events)
+    assert isinstance(events[0], Event)
+    shown = preview(DSTTrainingDataset([evil], dataset.builder, pictures, Draws(WindowSampler(900, 900))), 0)
+    page = to_html(shown)
+    assert "<script>" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;" in page
+    assert "[bold]x" in printed(shown, False)
+
+
+def test_an_index_beyond_the_epoch_says_what_there_is(dataset):
+    with pytest.raises(UserError, match="windows 0 to 5"):
+        preview(dataset, 6)
+
+
+def test_the_command_line_writes_a_page_that_a_browser_opens(world, tmp_path, capsys):
+    page = tmp_path / "window.html"
+    assert run_cli("data", "preview", world.root, "--index", 2, "--html", page, "sampling=all") == 0
+    assert capsys.readouterr().out.strip() == str(page)
+    assert "http" not in page.read_text().replace("http-equiv", "")
+    if CHROMIUM:
+        dom = subprocess.run(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{page}"],
+            capture_output=True, text=True, timeout=120, check=True,
+        ).stdout  # fmt: skip
+        assert dom.count("<img") == dom.count('alt="frame') > 3
+        assert "S1 " in dom
+    assert run_cli("data", "preview", world.root, "--split", "nowhere") == 3
+    assert run_cli("data", "preview", world.root, "sampling.blnk_share=1") == 2
+    assert "did you mean 'sampling.blank_share'" in capsys.readouterr().err

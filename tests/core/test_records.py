@@ -1,0 +1,136 @@
+"""The prediction record and the files that hold it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+
+from prospect_core.errors import DataError
+from prospect_core.jsonio import dump, load, write_atomic
+from prospect_core.records import (
+    SCHEMA,
+    CompressionEvent,
+    EpisodeRecord,
+    Knobs,
+    PredictedTransition,
+    PredictedUtterance,
+    predictions_digest,
+)
+from prospect_core.timeline import Episode, Step, Task
+from prospect_eval.baselines import baseline
+from tests.helpers.random_episodes import episodes
+
+EPISODE = Episode("e", "v", 2, 3, 8, Task("tea", (Step("S1", "boil"),)))
+RECORD = EpisodeRecord(
+    SCHEMA, "m", Knobs("drop_all", 100), EPISODE,
+    (0.1, 0.2, 0.3, 0.4, 0.5), (0.0,) * 5, (((0.2, 0.3, 0.5),),) * 5, (1, 2, 3, 4, 5), (10, 20, 30, 40, 50),
+    (PredictedUtterance(4, "hi", 2),), (PredictedTransition(5, "S1", "start"),), (),
+    (CompressionEvent(6, "drop_all", 9, 3, 90, 30, "text"),),
+)  # fmt: skip
+
+
+def test_a_record_comes_back_equal():
+    assert load(EpisodeRecord, dump(RECORD), "x") == RECORD
+    assert RECORD.problems() == []
+
+
+@given(episodes())
+@settings(max_examples=60, deadline=None)
+def test_any_episode_and_its_oracle_come_back_equal(episode):
+    assert load(Episode, dump(episode), "x") == episode
+    record = baseline("oracle", [episode])(episode)
+    assert load(EpisodeRecord, dump(record), "x") == record
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "record schema 2 is not 1"),
+        ({"speaking_prob": (0.1,)}, "speaking_prob has 1 entries for 5 frames"),
+        ({"state_probs": ((),) * 5}, "state_probs has 0 steps, the task 1"),
+        ({"utterances": (PredictedUtterance(8, "x"),)}, "utterances lie outside frames 3..7"),
+        ({"utterances": (PredictedUtterance(5, "x"), PredictedUtterance(4, "y"))}, "not in order"),
+        (
+            {"utterances": (PredictedUtterance(5, "x"), PredictedUtterance(5, "y"))},
+            "two utterances on one frame",
+        ),
+        ({"transitions": (PredictedTransition(5, "S1", "complete"),)}, "S1->complete at 2.5 s is illegal"),
+        ({"transitions": (PredictedTransition(5, "S4", "start"),)}, "not a step of this task"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_found(changes, message):
+    problems = replace(RECORD, **changes).problems()
+    assert any(message in p for p in problems), problems
+
+
+def test_the_digest_covers_what_was_decided_and_not_probabilities():
+    before = predictions_digest([RECORD])
+    assert predictions_digest([replace(RECORD, speaking_prob=(0.9,) * 5, cache_bytes=())]) == before
+    for changes in (
+        {"utterances": (PredictedUtterance(4, "ho", 2),)},
+        {"utterances": ()},
+        {"transitions": ()},
+        {"compressions": (replace(RECORD.compressions[0], tokens_after=4),)},
+        {"status": "failed"},
+    ):
+        assert predictions_digest([replace(RECORD, **changes)]) != before
+    other = replace(RECORD, episode=replace(EPISODE, id="f"))
+    assert predictions_digest([RECORD, other]) == predictions_digest([other, RECORD])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(speaking_prob=["0.1"]), "speaking_prob.0: Input should be a valid number"),
+        (lambda d: d.pop("episode"), "episode: "),
+        (lambda d: d.update(more=1), "more: Unexpected keyword argument"),
+        (lambda d: d["knobs"].update(budget=1.5), "knobs.budget"),
+    ],
+)
+def test_a_foreign_record_is_refused_by_field(change, message):
+    body = json.loads(dump(RECORD))
+    change(body)
+    with pytest.raises(DataError, match=message):
+        load(EpisodeRecord, json.dumps(body), "file.json")
+
+
+def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    write_atomic(path, "old")
+
+    def fail(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch):
+    from prospect_core import stopwatch
+
+    now = iter([0.0, 1.0, 3.0, 7.0, 10.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(now))
+    watch = stopwatch.Stopwatch()
+    with watch("outer"):
+        with watch("inner"):
+            pass
+        with watch("inner"):
+            pass
+    assert watch.seconds == {"outer": 1.0 + 4.0 + 0.0, "inner": 2.0 + 3.0}
+    with pytest.raises(ValueError, match="no"), watch("fails"):
+        raise ValueError("no")
+    assert watch.seconds["fails"] == 8.0
+
+
+def test_what_getting_an_item_takes_is_its_stages():
+    from prospect_core.stopwatch import Stopwatch
+
+    watch = Stopwatch()
+    assert list(watch.over("get", iter([1, 2]))) == [1, 2]
+    assert watch.seconds["get"] >= 0

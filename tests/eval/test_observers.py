@@ -1,0 +1,141 @@
+"""Observers of the workbench: one who sees everything knows the state exactly, one who sees little does not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prospect_core.errors import UserError
+from prospect_core.workbench import observers
+from prospect_core.workbench.generate import make_video
+from prospect_core.workbench.observers import Sight, UsualStates, Witness, beliefs
+from prospect_core.workbench.tasks import Assignment, Job, Thing
+from prospect_eval.baselines import baseline
+from prospect_eval.cli import main
+from prospect_eval.keyholes import KEYHOLES, keyhole
+from prospect_eval.metrics.answers import answered
+from prospect_eval.metrics.base import Scored
+from prospect_eval.metrics.dst import head_joint_goal, joint_goal
+from tests.helpers.predictions import TOOLS
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def small_table(monkeypatch):
+    """A table of few videos: enough to guess from, quick to make."""
+    observers.usual_states.cache_clear()
+    monkeypatch.setattr(observers, "TABLE_VIDEOS", 6)
+    yield
+    observers.usual_states.cache_clear()
+
+
+@pytest.mark.parametrize("split", ["test", "test_hard", "test_ood"])
+def test_who_sees_everything_has_the_annotation_on_every_frame(split):
+    """So every transition's evidence lies in the frames up to its decision frame, and nothing else is needed."""
+    for number in range(12):
+        episodes, plan = make_video(3, split, number)
+        believed = beliefs(plan, episodes[0].end_frame, 2, None)
+        for frame, belief in enumerate(believed):
+            state = episodes[0].state_at(frame)
+            assert belief.states == state.states, (number, frame)
+            assert [f"S{k + 1}" for k in belief.order] == [step for step, _ in state.completions]
+
+
+def test_who_sees_everything_answers_every_question_and_who_sees_one_frame_does_not():
+    right = {name: np.zeros((3, 2)) for name in KEYHOLES}
+    goals = {name: [] for name in KEYHOLES}
+    kinds = ("present", "past", "remainder")
+    for name in KEYHOLES:
+        predict = keyhole(name)
+        for number in range(8):
+            for episode in make_video(0, "test", number)[0][1:]:
+                scored = Scored(predict(episode), TOOLS)
+                assert not scored.record.problems()
+                goals[name].append((joint_goal(scored)[0], head_joint_goal(scored)[0]))
+                for k, kind in enumerate(kinds):
+                    counts = answered(kind)(scored)
+                    right[name][k] += 0 if isinstance(counts, str) else counts
+    share = {name: table[:, 0] / table[:, 1] for name, table in right.items()}
+    assert (share["keyhole_all"] == 1).all()
+    assert np.all(goals["keyhole_all"] == np.ones((16, 2)))
+    assert share["keyhole_frame"][1] < 0.9
+    assert share["keyhole_frame"][2] < 0.6
+    assert np.max(np.mean(goals["keyhole_frame"], 0)) < 0.5
+    assert np.max(np.mean(goals["keyhole_10s"], 0)) < 0.85
+
+
+def test_the_witness_draws_the_conclusions_of_a_hand_made_story():
+    """Lifted from the drawer, laid down, wiped too briefly, wiped, carried to the wrong place and to the right one."""
+    task = Assignment(
+        "tidy",
+        (Job("fetch", 0), Job("wipe", 0), Job("put", 0, "box")),
+        (Thing("red", "ball"),),
+        (Thing("blue", "cone"),),
+    )
+    on, off = frozenset({0}), frozenset()
+
+    def seen(things=on, up=True, held=None, touched=None, over=""):
+        return Sight(things, off, True, up, held, touched, over)
+
+    rub = seen(up=False, held="cloth", touched=0)
+    story = [
+        (seen(off, up=False, over="drawer"), ("not_started",) * 3),
+        (seen(held=0, over="drawer"), ("in_progress", "not_started", "not_started")),
+        (seen(up=False), ("in_progress", "not_started", "not_started")),
+        (seen(), ("completed", "not_started", "not_started")),
+        *[(rub, ("completed", "in_progress", "not_started"))] * 5,
+        (seen(held="cloth"), ("completed", "in_progress", "not_started")),
+        *[(rub, ("completed", "in_progress", "not_started"))] * 6,
+        (seen(held="cloth"), ("completed", "completed", "not_started")),
+        (seen(held=1), ("completed", "completed", "not_started")),
+        (seen(), ("completed", "completed", "not_started")),
+        (seen(held=0), ("completed", "completed", "in_progress")),
+        (seen(off, over="bin"), ("completed", "completed", "in_progress")),
+        (seen(off, up=False, over="bin"), ("completed", "completed", "in_progress")),
+        (seen(held=0, over="bin"), ("completed", "completed", "in_progress")),
+        (seen(off, over="box"), ("completed", "completed", "completed")),
+        (seen(held=0, over="box"), ("completed", "completed", "in_progress")),
+    ]
+    witness = Witness(task, ["not_started"] * 3)
+    for number, (now, want) in enumerate(story):
+        witness.watch(now)
+        assert tuple(witness.states) == want, number
+    assert witness.order == [0, 1]
+
+
+def test_the_table_guesses_what_was_most_frequent():
+    episodes, plan = make_video(0, "train", 0)
+    table = UsualStates()
+    table.learn(plan, episodes[0].end_frame, 2)
+    now = observers.sight(plan, 0.0)
+    keys = table._keys(plan.assignment, 0, now)
+    for key, states in zip(keys, (["in_progress"] * 9, ["completed"] * 12 + ["not_started"] * 3), strict=False):
+        table.counts[key] = Counter(states)
+    assert table.guess(plan.assignment, 0, now) == "completed"  # nine are too few to go by
+    table.counts[keys[0]]["in_progress"] += 1
+    assert table.guess(plan.assignment, 0, now) == "in_progress"
+    assert UsualStates().guess(plan.assignment, 0, now) == "not_started"
+
+
+def test_observers_run_by_name_and_only_on_the_workbench(world, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--ckpt", "baseline:keyhole_all", "--data", str(world.root), "--split", "test", "--output", str(tmp_path / "run")])  # fmt: skip
+    assert stop.value.code == 0
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    for name in ("dst_jga", "dst_head_jga", "transition_f1@1s", "answer_accuracy@present"):
+        assert scores[name]["value"] == 1.0, name
+    capsys.readouterr()
+    episode = next(world.episodes("test"))
+    with pytest.raises(UserError, match="not an episode of this version's workbench"):
+        keyhole("keyhole_frame")(replace(episode, dataset="kitchen"))
+    with pytest.raises(UserError, match="unknown"):
+        baseline("keyhole_frame", [])
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--ckpt", "baseline:keyhole_al", "--data", str(world.root), "--output", str(tmp_path / "other")])
+    assert stop.value.code == 2
+    assert "did you mean 'keyhole_all'" in capsys.readouterr().err

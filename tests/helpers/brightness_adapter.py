@@ -1,0 +1,52 @@
+"""A model that needs no torch: it speaks whenever a picture is clearly brighter or darker than the one before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.errors import DataError
+from prospect_core.records import EpisodeTiming, Knobs
+from prospect_core.timeline import Episode
+from prospect_eval.adapters import Asked, Prediction, Predictor
+from prospect_eval.baselines import make_record
+
+NAME = "brightness:change"
+PICTURE_SIZE = 32
+#: of 255 grey levels
+CHANGE = 0.5
+
+
+def open_adapter(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
+    """What ``--ckpt brightness:NAME`` stands for once `install` has been called."""
+
+    def predict_one(episode: Episode) -> Prediction:
+        begin = time.perf_counter()
+        try:
+            source = data.frame_source(episode, PICTURE_SIZE)
+            levels = [float(frame.mean()) for frame in source.frames(episode.start_frame, episode.end_frame)]
+        except DataError as error:
+            return episode, error
+        changes = np.flatnonzero(np.abs(np.diff(levels)) > CHANGE) + 1
+        speech = [(episode.start_frame + int(change), f"change {change}") for change in changes]
+        record = make_record(ckpt, episode, speech, [])
+        return episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
+
+    def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        yield from map(predict_one, episodes)
+
+    return Predictor(ckpt, ckpt, Knobs(), predict)
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the adapter known by its entry point, in this process and in processes that it starts."""
+    info = folder / "brightness-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text(f"[prospect.adapters]\nbrightness = {__name__}:open_adapter\n")
+    monkeypatch.syspath_prepend(folder)

@@ -1,0 +1,37 @@
+"""Commands run in this process: exit codes and error lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from prospect_core.cli import main as prospect
+from prospect_eval.cli import main as prospect_eval
+
+
+def call(command: Callable[[list[str]], Any], *args: object) -> Any:
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as stop:
+        command([str(arg) for arg in args])
+    return stop.value.code
+
+
+def evaluate(*args: object) -> Any:
+    """The exit code of ``prospect-eval ARGS``."""
+    return call(prospect_eval, *args)
+
+
+def run_cli(*args: object) -> Any:
+    """The exit code of ``prospect ARGS``."""
+    return call(prospect, *args)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error since the last call."""
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert "Traceback" not in captured.err
+    return lines[0]

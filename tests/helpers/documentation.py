@@ -1,0 +1,33 @@
+"""The pages of the documentation, and the code blocks in them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from prospect_core.cli import main as prospect
+from prospect_eval.cli import main as prospect_eval
+from tests.helpers.paths import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = {"prospect": prospect, "prospect-eval": prospect_eval}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language: str) -> list[tuple[Path, str]]:
+    """The code blocks of a language with their pages."""
+    found = []
+    for page in PAGES:
+        for block in BLOCK.finditer(page.read_text()):
+            if block[1] == language:
+                found.append((page, block[2]))
+    return found
+
+
+def lines(block: str) -> Iterator[list[str]]:
+    """The commands of a console block as words, continued lines joined, comments left out."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            yield shlex.split(line[2:], comments=True)

@@ -1,0 +1,32 @@
+"""Run folders made from records, without a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from prospect_core.jsonio import dump
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.timeline import Episode, Event, Step, Task
+from prospect_eval.run import RunConfig, open_folder, record_path
+
+
+def numbered_episode(number: int) -> Episode:
+    """Three turns at 2, 6 and 10 s; a step from 4 s to 8 s; ten seconds and a half."""
+    task = Task("t", (Step("S1", "boil"),))
+    events = (
+        Event("a1", 2.0, "assistant", f"Boil the water, {number}."),
+        Event("d1", 4.0, "transition", step="S1", change="start"),
+        Event("a2", 6.0, "assistant", "Good | so <b>far</b>."),
+        Event("d2", 8.0, "transition", step="S1", change="complete"),
+        Event("a3", 10.0, "assistant", "That is all."),
+    )
+    return Episode(f"e{number:02d}", f"v{number:02d}", 2, 0, 21, task, events, dataset="x").validate()
+
+
+def store_run(folder: Path, records: Iterable[EpisodeRecord]) -> Path:
+    """A run folder that holds the records and no scores yet."""
+    open_folder(folder, RunConfig("m", "", "data", "d", "test", None, Knobs(), ""))
+    for record in records:
+        record_path(folder, record.episode.id).write_text(dump(record))
+    return folder

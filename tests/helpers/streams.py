@@ -1,0 +1,92 @@
+"""A real runner on a random model, with decisions scripted where a test wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prospect_core.records import Knobs
+from prospect_core.stream import runner as runner_module
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.timeline import Episode, Event, Step, Task
+
+TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "put the blue ball in the bin")))
+
+
+def pictures(count: int, size: int = 32) -> np.ndarray[Any, Any]:
+    """Random pictures (count, size, size, 3), uint8."""
+    return np.random.default_rng(0).integers(0, 255, (count, size, size, 3), dtype=np.uint8)
+
+
+class Scripted(VLMStreamRunner):
+    """``wanted`` maps frames to step states; ``speaks`` lists speaking frames. Everything else is the runner's own.
+
+    ``raw`` holds the model's own logits of every frame that was read, ``spans`` how many frames were read at once.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        knobs: Knobs,
+        wanted: Mapping[int, Sequence[str]] | Sequence[Any] = (),
+        speaks: Iterable[int] = (),
+        **options: Any,
+    ) -> None:
+        super().__init__(model, tokenizer, knobs, **options)
+        self.wanted, self.speaks = dict(wanted), set(speaks)
+        self.raw: list[Any] = []
+        self.spans: list[int] = []
+
+    def _decide(self, hidden_1FD: Any) -> tuple[Any, Any, Any]:
+        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.markers)
+        self.raw += zip(speaking_1F[0], update_1F[0], state_1FK3[0], strict=True)
+        speaking, update, states = super()._decide(hidden_1FD)
+        self.spans.append(len(speaking))
+        order = ("not_started", "in_progress", "completed")
+        for k in range(len(speaking)):
+            now = self.frame + k
+            # beside the model's own, so that a probability still tells what the context was
+            speaking[k] = 0.999 if now in self.speaks else speaking[k] * 1e-3
+            update[k] = 0.999 if now in self.wanted else update[k] * 1e-3
+            if now in self.wanted:
+                states[k] = np.eye(3)[[order.index(s) for s in self.wanted[now]]]
+        return speaking, update, states
+
+
+def least(model: Any, tokenizer: Any, name: str) -> int:
+    """The smallest budget in tokens that a strategy can keep."""
+    return VLMStreamRunner(model, tokenizer, Knobs(name, 10**6)).least_budget(TASK)
+
+
+def busy_episode(frames: int = 120) -> Episode:
+    """User turns all along; a video of that many frames."""
+    users = tuple(Event(f"u{k}", k / 2, "user", f"what about number {k}", frame=k) for k in range(3, frames - 2, 11))
+    return Episode("e", "v", 2, 0, frames, TASK, users, file_order=True)
+
+
+def busy_runner(model: Any, tokenizer: Any, name: str, budget: int, **options: Any) -> Scripted:
+    """Updates, refusals and replies all along."""
+    wanted = {6: ("in_progress", "not_started"), 30: ("completed", "not_started"), 31: ("not_started", "not_started"),
+              60: ("completed", "in_progress"), 61: ("in_progress", "in_progress"), 90: ("completed", "completed")}  # fmt: skip
+    speaks = {*range(4, 120, 9), 30, 61, 62, 63}
+    return Scripted(model, tokenizer, Knobs(name, budget), wanted, speaks, **options)
+
+
+def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterable[str]) -> list[list[int]]:
+    """Have the model write these, one after the other, through the cache as its own words would go; the contexts that it
+    wrote them over."""
+    remaining, seen = iter(texts), []
+
+    def decode(said: Any, following: Callable[[list[int]], Any], *_: Any) -> tuple[list[int], bool]:
+        seen.append(list(runner.context_ids))
+        tokens = runner.builder.text(next(remaining))
+        for token in tokens:
+            following([token])
+        return tokens, False
+
+    monkeypatch.setattr(runner_module, "decode", decode)
+    return seen

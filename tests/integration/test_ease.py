@@ -1,0 +1,177 @@
+"""Everyday ease: results for machines, a look before the work, plain output where nobody sees colours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from prospect_core.cli import main as prospect
+from prospect_core.terminal import counted, spoken_time
+from prospect_eval.cli import main as prospect_eval
+from tests.helpers.commands import call, evaluate, one_line
+from tests.helpers.training import SMALL
+
+
+@pytest.fixture(scope="module")
+def runs(short_world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("oracle", "silent"):
+        assert evaluate("run", "--ckpt", f"baseline:{name}", "--data", short_world.root, "--output", folder / name) == 0
+    return folder
+
+
+def told(capsys, command, *args, code=0):
+    capsys.readouterr()
+    assert call(command, *args) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_results_are_json_alone_where_that_is_asked_for(runs, short_world, capsys):
+    oracle, silent = runs / "oracle", runs / "silent"
+    assert told(capsys, prospect_eval, "show", oracle, "--json")["metrics"]["speaking_event_f1@2s"]["value"] == 1
+    assert len(told(capsys, prospect_eval, "ls", runs, "--json")) == 2
+    (one,) = told(capsys, prospect_eval, "compare", oracle, silent, "--json")["comparisons"]
+    assert one["first"].endswith("oracle")
+    assert told(capsys, prospect_eval, "noise", oracle, oracle, "--json")["dst_jga"] == 0
+    assert told(capsys, prospect_eval, "score", silent, "--json")["report"].endswith("report.html")
+    assert {check["name"] for check in told(capsys, prospect_eval, "doctor", "--json")} >= {"packages", "device"}
+    assert {row["strategy"] for row in told(capsys, prospect, "strategies", "--json")} >= {"none", "dst_refresh"}
+    assert told(capsys, prospect, "data", "stats", short_world.root, "--json")["test"]
+    assert told(capsys, prospect, "data", "validate", short_world.root, "--json") == {"problems": []}
+
+
+def test_json_goes_into_a_file_beside_the_table(runs, tmp_path, capsys):
+    assert evaluate("show", runs / "oracle", "--json", tmp_path / "x.json") == 0
+    assert "speaking_event_f1@2s" in capsys.readouterr().out
+    assert json.loads((tmp_path / "x.json").read_text())["schema"] == 1
+    assert evaluate("show", runs / "oracle", "--json", tmp_path / "new" / "x.json") == 0
+    assert json.loads((tmp_path / "new" / "x.json").read_text())["schema"] == 1
+    capsys.readouterr()
+    assert evaluate("show", runs / "oracle", "--json", tmp_path / "x.json" / "y.json") == 2
+    told = capsys.readouterr()
+    assert (told.out, "y.json: cannot be written" in told.err) == ("", True)
+    assert evaluate("show", runs / "oracle", "--json", tmp_path) == 2
+    assert "cannot be written" in one_line(capsys)
+
+
+def test_every_command_that_prints_results_has_json():
+    without = {"calibrate", "report", "sweep", "train", "watch", "new", "import", "export", "preview", "check", "features",
+               "frames", "proassist", "practice", "captions", "workbench"}  # fmt: skip
+
+    def walk(command):
+        for name, child in command.commands.items():
+            if isinstance(child, click.Group):
+                yield from walk(child)
+            else:
+                yield name, {option for p in child.params for option in p.opts}
+
+    for main in (prospect, prospect_eval):
+        for name, options in walk(main):
+            assert ("--json" in options) != (name in without), name
+
+
+def test_a_dry_run_tells_what_and_how_long_and_does_nothing(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out, "--dry-run") == 0
+    text = capsys.readouterr().out
+    assert "6 episodes of 2 videos: 6 to replay, 0.05 h; 0 there already" in text
+    assert f"into {out}" in text
+    assert "about " in text
+    assert not out.exists()
+
+
+def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
+    code = "from prospect_eval.cli import main; main()"
+    for extra in ({}, {"NO_COLOR": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, env={**os.environ, **extra}
+        )
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("program", ["prospect", "prospect-eval"])
+def test_shells_are_told_how_to_complete(program, shell):
+    variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
+    module = "prospect_core.cli" if program == "prospect" else "prospect_eval.cli"
+    code = f"import sys; sys.argv = ['{program}']; from {module} import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, variable: f"{shell}_source"}
+    )
+    assert variable in done.stdout, done.stderr
+
+
+def test_help_comes_at_once():
+    """Nothing heavy is imported before a command is chosen."""
+    code = "import sys; from prospect_eval.cli import main; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_dry_run_of_a_sweep_counts_its_runs(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "sweep"
+    given = (
+        "--strategies",
+        "none,drop_all",
+        "--budgets",
+        "1/2,700",
+        "--speaking",
+        ".3,.5",
+        "--output",
+        out,
+        "--dry-run",
+    )
+    assert evaluate("sweep", "--ckpt", checkpoint, "--data", short_world.root, "--split", "test", *given) == 0
+    text = capsys.readouterr().out
+    assert "9 runs of 6 episodes" in text
+    assert "none, drop_all at 0.5 of the peak, drop_all at 700" in text
+    assert "each also with speaking at 0.3, 0.5" in text
+    assert "about " in text
+    assert not out.exists()
+
+
+def test_a_dry_run_of_a_store_counts_its_videos(short_world, tmp_path, capsys):
+    given = ("frames", short_world.root, "--size", 64, "--split", "test", "--output", tmp_path / "store")
+    assert call(prospect, "data", *given, "--dry-run") == 0
+    assert "2 videos: 2 to make, 0 there already" in capsys.readouterr().out
+    assert not (tmp_path / "store").exists()
+    assert call(prospect, "data", *given) == 0
+    capsys.readouterr()
+    assert call(prospect, "data", *given, "--dry-run") == 0
+    assert "2 videos: 0 to make, 2 there already" in capsys.readouterr().out
+
+
+def test_a_dry_run_of_a_training_tries_its_steps_and_leaves_nothing(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    given = [f"data={world.root}", f"output={out}", *SMALL[:-1], "model.vision_tower=frozen"]
+    assert call(prospect, "train", "--dry-run", *given, "train.max_steps=1000", "eval.thresholds=true") == 0
+    text = capsys.readouterr().out
+    assert "features of 2 videos are encoded first: about " in text
+    assert "then 1,000 steps of " in text
+    assert "thresholds are chosen by replays of val episodes afterwards" in text
+    assert not out.exists()
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert call(prospect, "train", "--dry-run", *given, "train.minutes=3") == 0
+    assert "then 3 min by the clock: some " in capsys.readouterr().out
+    assert call(prospect, "train", "--dry-run", *given, "data.split=nowhere") == 3
+
+
+def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root)
+    assert evaluate(*given, "--limit", 1, "--output", tmp_path / "one") == 0
+    told = capsys.readouterr().out
+    assert "1 episode replayed" in told
+    assert "of a single one there is none" in told
+    assert evaluate(*given, "--output", tmp_path / "all") == 0
+    assert "of a single one" not in capsys.readouterr().out
+
+
+def test_counts_agree_with_their_nouns():
+    assert [counted(n, "video") for n in (0, 1, 2, 1200)] == ["0 videos", "1 video", "2 videos", "1,200 videos"]
+    assert [spoken_time(s) for s in (3.4, 119, 120, 7100, 7200)] == ["3 s", "119 s", "2 min", "118 min", "2.0 h"]

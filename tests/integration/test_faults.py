@@ -1,0 +1,276 @@
+"""Crashes, two processes at once, interrupts: nothing is lost, nothing is done twice, and what happened is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from prospect_core.data.staging import staged
+from prospect_core.errors import DataError, UserError
+from prospect_core.interrupt import patient, stopping
+from prospect_core.lock import LOCK, OWNER, locked
+from prospect_core.records import EpisodeTiming, Knobs
+from prospect_eval.adapters import Predictor
+from prospect_eval.baselines import baseline
+from prospect_eval.run import RunConfig, held, infer, read_records, record_files
+from tests.helpers.commands import evaluate, one_line
+
+
+@contextmanager
+def running(code, *args):
+    """A Python process that says a line when it has come to its point, and is killed at the end."""
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline().strip() == "here"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from prospect_core.lock import locked
+with locked(Path(sys.argv[1]), "x"):
+    print("here", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_told_who_has_the_run_folder(short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    args = ["run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out]
+    with running(HOLDS, out) as owner:
+        assert evaluate(*args) == 3
+        line = one_line(capsys)
+        assert f"{out}: another process is at work there (process {owner.pid} on " in line
+        assert ", for 0 min); wait for it or choose another folder" in line
+        # killed, its lock is nobody's: what it has left behind says nothing
+        owner.kill()
+        owner.wait()
+        assert (out / OWNER).is_file()
+        assert evaluate(*args) == 0
+    assert not (out / OWNER).exists()
+    with running(HOLDS, out):
+        assert evaluate("score", out) == 3
+    assert evaluate("score", out) == 0
+
+
+def test_a_lock_with_a_damaged_note_or_a_clock_that_jumped_is_told_all_the_same(tmp_path):
+    for note in ("", "{", "[1]", json.dumps({"pid": 1, "host": "h", "since": time.time() + 1e6})):
+        with running(HOLDS, tmp_path / "a"):
+            (tmp_path / "a" / OWNER).write_text(note)
+            told = pytest.raises(DataError, match=r"is at work there( \(process 1 on h, for 0 min\))?; wait")
+            with told, locked(tmp_path / "a", "a"):
+                pass
+
+
+def test_a_folder_is_held_until_the_last_is_through(tmp_path):
+    check = "import sys; from pathlib import Path; from prospect_core.lock import locked\nwith locked(Path(sys.argv[1]), ''): print('free')"
+    with held(tmp_path / "run"):
+        with held(tmp_path / "run"):
+            assert (tmp_path / "run" / OWNER).is_file()
+            (tmp_path / "run" / "kept").touch()
+        assert (tmp_path / "run" / OWNER).is_file()
+        done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
+        assert "at work there" in done.stderr
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {LOCK, "kept"}
+    done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
+    assert done.stdout == "free\n"
+    with held(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def interrupting(episodes, at, times=1):
+    """The oracle, that sends itself Ctrl-C while it is at an episode."""
+    oracle = baseline("oracle", episodes)
+
+    def predict(some):
+        for k, episode in enumerate(some):
+            if stopping():
+                return
+            if k == at:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+            yield episode, (oracle(episode), EpisodeTiming(episode.id, 0.1, {}))
+
+    return Predictor("m", "d", Knobs(), predict)
+
+
+def config():
+    return RunConfig("m", "d", "data", "d", "test", None, Knobs(), "code")
+
+
+def test_ctrl_c_once_ends_after_what_is_under_way_and_the_run_goes_on_from_there(world, tmp_path, capsys):
+    episodes = list(world.episodes("test"))
+    assert len(episodes) > 3
+    with pytest.raises(KeyboardInterrupt):
+        infer(tmp_path / "run", config(), interrupting(episodes, 1), episodes)
+    assert "interrupted: the episodes under way are finished first; once more ends at once" in capsys.readouterr().err
+    assert len(record_files(tmp_path / "run")) == 2
+    before = {file: file.stat().st_mtime_ns for file in record_files(tmp_path / "run")}
+    outcome = infer(tmp_path / "run", config(), interrupting(episodes, -1), episodes)
+    assert (outcome.new, outcome.reused, outcome.failed) == (len(episodes) - 2, 2, 0)
+    assert all(file.stat().st_mtime_ns == when for file, when in before.items())
+    assert [r.episode for r in read_records(tmp_path / "run")[1]] == sorted(episodes, key=lambda e: e.id)
+
+
+def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path):
+    episodes = list(world.episodes("test"))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        infer(tmp_path / "run", config(), interrupting(episodes, 1, times=2), episodes)
+    assert len(record_files(tmp_path / "run")) == 1
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not stopping()
+    with patient("they"):
+        pass
+
+
+@pytest.mark.slow
+def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpoint, short_world, tmp_path):
+    """The real thing, in a process of its own: streams under way end, the others do not begin."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", "from prospect_eval.cli import main; main()", "run", "--ckpt", checkpoint, "--data", short_world.root,
+               "--streams", "1", "--output", out]  # fmt: skip
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list((out / "episodes").glob("*.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted; the same command goes on from what was finished" in error
+    assert 1 <= len(record_files(out)) < len(list(short_world.episodes("test")))
+    assert not (out / "DONE.json").exists()
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0
+    assert " reused, 0 failed" in done.stdout
+    assert ", 0 reused" not in done.stdout
+    assert (out / "DONE.json").is_file()
+
+
+POOL = """
+import time
+from prospect_core.processes import pool
+if __name__ == "__main__":
+    with pool(2) as workers:
+        list(workers.map(abs, range(2)))
+        waiting = [workers.submit(time.sleep, 60) for _ in range(4)]
+        print("here", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_worker_processes_end_with_a_parent_that_was_killed(tmp_path):
+    """Killed, `prospect data` once left two processes behind that went on making videos."""
+    script = tmp_path / "script.py"
+    script.write_text(POOL)
+    with running("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')", script) as parent:
+        workers = [c for c in psutil.Process(parent.pid).children(recursive=True)]
+        assert len(workers) >= 2
+        parent.kill()
+        parent.wait()
+        assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    root = tmp_path / "set"
+    with pytest.raises(TypeError), staged(root) as scratch:
+        (scratch / "half").write_text(None)
+    assert list(tmp_path.iterdir()) == []
+    # what a killed process has left behind is no hindrance, and is not in the result
+    (tmp_path / ".set.part").mkdir()
+    (tmp_path / ".set.part" / "old").write_text("x")
+    with staged(root) as scratch:
+        (scratch / "new").write_text("x")
+        assert not root.exists()
+    assert [f.name for f in tmp_path.iterdir()] == ["set"]
+    assert [f.name for f in root.iterdir()] == ["new"]
+    with pytest.raises(UserError, match="exists already; choose another folder or delete it first"), staged(root):
+        pass
+
+
+MAKES = """
+import sys, time
+from pathlib import Path
+from prospect_core.data.staging import staged
+with staged(Path(sys.argv[1])) as scratch:
+    print("here", flush=True)
+    time.sleep(1)
+    (scratch / "theirs").touch()
+print("made", flush=True)
+"""
+
+
+def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
+    root = tmp_path / "set"
+    with running(MAKES, root) as other:
+        with pytest.raises(UserError, match="exists already"), staged(root):
+            pass
+        assert other.wait(10) == 0
+    assert [f.name for f in root.iterdir()] == ["theirs"]
+
+
+def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world, tmp_path, monkeypatch):
+    """Every replay encodes its videos anew, at other batch sizes, on other numbers of threads, in another order."""
+    import torch
+
+    from prospect_core.data import frames
+    from prospect_core.records import predictions_digest
+    from prospect_eval.adapters import Asked, open_predictor
+
+    # of two videos
+    episodes = list(short_world.episodes("test"))[1:5]
+    digests, threads = set(), torch.get_num_threads()
+    for number, (count, streams, batch, order) in enumerate(
+        [(1, 1, 64, 1), (2, 1, 64, 1), (1, 4, 7, 1), (2, 3, 16, -1)]
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{number}"))
+        monkeypatch.setattr(frames, "ENCODE_BATCH", batch)
+        torch.set_num_threads(count)
+        try:
+            predictor = open_predictor(str(checkpoint), short_world, episodes, Asked(streams=streams))
+            records = [result[0] for _, result in predictor.predict(episodes[::order])]
+        finally:
+            torch.set_num_threads(threads)
+        assert any(record.utterances for record in records)
+        digests.add(predictions_digest(records))
+    assert len(digests) == 1
+
+
+def test_what_a_killed_process_was_writing_is_swept_up(world, tmp_path):
+    episodes, out = list(world.episodes("test")), tmp_path / "run"
+    infer(out, config(), interrupting(episodes, -1), episodes)
+    (out / ".metrics.json.abc123").write_text("{")
+    (out / "episodes" / ".e.json.abc123").write_text("{")
+    whole = record_files(out)
+    infer(out, config(), interrupting(episodes, -1), episodes)
+    assert [f.name for f in out.rglob(".*")] == [LOCK]
+    assert record_files(out) == whole
+
+
+def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, monkeypatch):
+    """Killed between two of the files that are derived, it was once taken for a finished one."""
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out) == 0
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prospect_eval.report.build.write_report", killed)
+    assert evaluate("score", out) == 130
+    assert not (out / "DONE.json").exists()
+    monkeypatch.undo()
+    assert evaluate("score", out) == 0
+    assert (out / "DONE.json").is_file()

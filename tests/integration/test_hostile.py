@@ -1,0 +1,418 @@
+"""Input that means harm, or reads as if it did: refused in one line, or shown as the text that it is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.video import MAX_HOURS, MAX_SIDE, FramesFile, VideoFile
+from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import MOST_BYTES, decode, load, read_json
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.processing import tokenizer_digest
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.terminal import make_console, printable, say
+from prospect_core.timeline import Episode, Event
+from prospect_core.train.config import compose_config
+from prospect_eval.rules import read_rules
+from prospect_eval.suites import open_suite
+from prospect_eval.yaml_files import read_yaml
+from tests.helpers.commands import evaluate, one_line
+from tests.helpers.media import write_grey
+
+STEERING = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe \ud800 [red]x[/red]"
+SHOWN = r"\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe \ud800 [red]x[/red]"
+
+
+def test_text_cannot_steer_a_terminal(capsys):
+    assert printable(STEERING) == SHOWN
+    assert printable("tab\tline\näöü 👩‍🍳") == "tab\tline\näöü 👩‍🍳"
+    say(STEERING)
+    say(STEERING, err=True)
+    assert [text.strip() for text in capsys.readouterr()] == [SHOWN, SHOWN]
+
+
+def test_tables_and_styled_text_cannot_either():
+    from rich.table import Table
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = make_console(file=out, force_terminal=True, width=200, color_system="standard")
+    table = Table(title=STEERING)
+    table.add_column(STEERING)
+    table.add_row(STEERING)
+    console.print(table)
+    console.print(Text(STEERING, "red"))
+    told = out.getvalue()
+    assert told.count(r"\x1b[2J\x1b]0;owned") == 4
+    assert "[red]x[/red]" in told
+    assert not {"\x9b", "\x07", "\u202e", "\ud800"} & set(told)
+    assert "\x1b[2J" not in told
+    # our own colours stay
+    assert "\x1b[31m" in told
+
+
+def test_names_in_errors_and_tables_are_shown_as_text(short_world, tmp_path, capsys):
+    assert evaluate("run", "--ckpt", "\x1b[31mno", "--data", short_world.root) == 2
+    line = one_line(capsys)
+    assert r"'\x1b[31mno'" in line
+    assert "\x1b" not in line
+    episodes = [replace(e, id=f"\x1b[2J{e.id}") for e in short_world.episodes("test")]
+    bad = replace(episodes[0], events=(Event("\x1b[31mevent", 1e9, "assistant", "x"),))
+    rows = tmp_path / "rows"
+    (rows / "videos").mkdir(parents=True)
+    write_dataset(rows, "n", "1", 2, {"test": episodes[:1]})
+    (rows / "test.jsonl").write_text(json.dumps(_plain(bad)) + "\n")
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", rows) == 3
+    assert "\x1b" not in one_line(capsys)
+
+
+def _plain(episode):
+    from prospect_core.jsonio import dump
+
+    return json.loads(dump(episode))
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside.mp4", "/etc/passwd", "link.mp4", "sub/../../outside.mp4", "~/x.mp4", "a\x00b"]
+)
+def test_no_row_names_a_file_outside_of_its_dataset(short_world, tmp_path, path):
+    (tmp_path / "outside.mp4").write_bytes(b"x")
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "link.mp4").symlink_to(tmp_path / "outside.mp4")
+    episode = replace(next(iter(short_world.episodes("test"))), video=path)
+    data = Dataset(root, short_world.info)
+    with pytest.raises(DataError) as error:
+        data.frame_source(episode, 32)
+    assert "leaves the dataset folder" in str(error.value) or path.startswith(("~", "a"))
+
+
+@pytest.mark.parametrize("name", ["v" * 5000, "/".join(["v" * 200] * 40), "v" * 256])
+def test_a_name_that_no_file_system_takes_is_told_in_one_line(short_world, tmp_path, name):
+    """The system's own error came through as it was."""
+    data = Dataset(tmp_path, short_world.info)
+    with pytest.raises(DataError, match=r": 'v.* is no path \(.*File name too long"):
+        data.inside(name)
+
+
+def test_nor_does_a_split_or_a_listed_video(tmp_path):
+    (tmp_path / "secret.jsonl").write_text("{}\n")
+    root = tmp_path / "set"
+    root.mkdir()
+    info = {"schema": 1, "name": "n", "version": "1", "fps": 2, "videos": {"../secret.jsonl": "0" * 64},
+            "splits": {"test": {"file": "../secret.jsonl", "episodes": 1, "sha256": ""}}}  # fmt: skip
+    (root / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="leaves the dataset folder"):
+        list(Dataset.open(root).episodes("test"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metrics: !!python/object/apply:os.system ['touch owned']", "not YAML"),
+        ("a: &a [x, x]\nb: [*a, *a]", "aliases .* are not read here"),
+        ("a: &a [*a]", "aliases"),
+        ("[" * 5000, "nested too deeply"),
+        ("x" * (1 << 21), "at most 1,048,576 are read"),
+    ],
+)
+def test_yaml_holds_plain_values_alone(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    for read in (lambda: read_rules(text, "rules"), lambda: open_suite(str(file)), lambda: read_yaml(text, "here")):
+        with pytest.raises(UserError, match=message) as error:
+            read()
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_configuration_builds_no_objects(tmp_path, monkeypatch):
+    """`_target_` in a value is Hydra's way to call anything."""
+    monkeypatch.chdir(tmp_path)
+    for override in ("+data._target_=os.system", "data._target_=os.system", "+_target_=os.mkdir"):
+        with pytest.raises(UserError):
+            compose_config([override])
+    call_it = "{_target_:os.system,command:'touch owned'}"
+    assert compose_config([f"data.path={call_it}"])[0].data.path == call_it
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_without_end_or_measure_is_refused(tmp_path, monkeypatch):
+    for text in ("[" * 100_000, '{"a":' * 100_000):
+        with pytest.raises(DataError, match=r"here: not JSON that can be read .nested too deeply"):
+            decode(text, "here")
+    # infinity, written as a number of JSON, was a traceback where a row was written again
+    for text in ("NaN", '{"a": Infinity}', "-Infinity", "[1e999]", '{"a": -1.0e400}', "9" * 5000, '{"a"', b"\xff"):
+        with pytest.raises(DataError, match="here: not JSON"):
+            decode(text, "here")
+    with pytest.raises(DataError, match="here: "):
+        load(Episode, '{"id": "\\ud800"}', "here")
+    file = tmp_path / "large.json"
+    with file.open("wb") as out:
+        out.truncate(MOST_BYTES + 1)
+    with pytest.raises(DataError, match=r"large\.json: has 4,294,967,297 bytes; files read whole have at most"):
+        read_json(file)
+
+
+def frames_file(path, *texts):
+    schema = pa.schema([("frame", pa.string())])
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([list(texts)], schema=schema))
+    return path
+
+
+def encoded(size, kind):
+    buffer = io.BytesIO()
+    Image.new("1", size).save(buffer, kind)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "message"),
+    [
+        ((MAX_SIDE + 1, 8), "PNG", "16385 x 8 pictures; at most 16384 a side"),
+        ((60_000, 60_000), "PNG", "row 0 is not a base64 JPEG"),
+        ((8, 8), "TIFF", "row 0 is not a base64 JPEG"),
+    ],
+)
+def test_a_stored_picture_that_unpacks_to_gigabytes_is_refused(tmp_path, size, kind, message):
+    with pytest.raises(DataError, match=message):
+        list(FramesFile(frames_file(tmp_path / "f.arrow", encoded(size, kind)), 16).frames(0, 1))
+
+
+def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_process(tmp_path):
+    """A damaged offset once ended the whole process when the row was read."""
+    file = frames_file(tmp_path / "f.arrow", *(encoded((8, 8), "PNG") for _ in range(3)))
+    data = file.read_bytes()
+    offsets = np.array([0, *np.cumsum([len(encoded((8, 8), "PNG"))] * 3)], "<i4").tobytes()
+    at = data.index(offsets)
+    file.write_bytes(data[: at + 4] + np.array([2**30, 2**30 + 5], "<i4").tobytes() + data[at + 12 :])
+    with pytest.raises(DataError, match=r"f\.arrow: not an Arrow stream file"):
+        FramesFile(file, 16)
+
+
+def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_path):
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 20_000, 32, "yuvj420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 20_000, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    with pytest.raises(DataError, match=r"v\.mkv: 20000 x 32 pictures; at most 16384 a side"):
+        VideoFile(path, 2, 16)
+
+
+def test_one_timestamp_far_away_does_not_make_millions_of_frames(tmp_path):
+    path = write_grey(tmp_path / "v.mkv", [0, Fraction(1, 2), 3600 * (MAX_HOURS + 1)], [0, 9, 99])
+    with pytest.raises(DataError, match=r"v\.mkv: its timestamps reach to 101 h; at most 100 h are read"):
+        VideoFile(path, 2, 16)
+
+
+@pytest.mark.parametrize("fmt", ["gray", "yuv444p", "yuv420p10le", "rgb24"])
+def test_odd_pixel_formats_are_read(tmp_path, fmt):
+    path = tmp_path / "v.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1" if fmt != "rgb24" else "png", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, fmt
+        for k in range(4):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * k, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    frames = list(VideoFile(path, 2, 16).frames(0, 4))
+    assert [abs(int(f.mean()) - 60 * k) <= 3 for k, f in enumerate(frames)] == [True] * 4
+
+
+def test_one_picture_and_a_wrong_name_are_no_hindrance(tmp_path):
+    path = write_grey(tmp_path / "v.mp4", [0], [90])
+    wrong = path.rename(tmp_path / "v.txt")
+    source = VideoFile(wrong, 2, 16)
+    assert source.num_frames == 1
+    assert abs(int(next(source.frames(0, 1)).mean()) - 90) <= 4
+
+
+def test_timestamps_that_go_back_give_every_frame_or_a_place(tmp_path):
+    """Two recordings in one stream, the second beginning anew at 0: a transport stream allows it."""
+    first = write_grey(tmp_path / "a.ts", [Fraction(k, 2) for k in range(8)], [20] * 8).read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(first + first)
+    source = VideoFile(path, 2, 16)
+    assert 8 <= len(list(source.frames(0, source.num_frames))) == source.num_frames
+
+
+class Harm:
+    def __reduce__(self):
+        return (open, ("owned", "w"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.pt"])
+def test_a_pickle_is_refused_unread(checkpoint, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (checkpoint / "model.safetensors").unlink()
+    torch.save({"x": Harm()}, checkpoint / name)
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_checkpoint(str(checkpoint))
+    (checkpoint / name).write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(DataError, match="cannot be loaded"):
+        load_checkpoint(str(checkpoint))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_code_in_a_checkpoint_is_never_run(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (checkpoint / "evil.py").write_text("open('owned', 'w')\nclass Evil: pass\n")
+    config = json.loads((checkpoint / "config.json").read_text())
+    remote = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
+    (checkpoint / "config.json").write_text(json.dumps(config | {"auto_map": remote}))
+    load_checkpoint(str(checkpoint))
+    (checkpoint / "config.json").write_text(json.dumps(config | {"auto_map": remote, "model_type": "evil"}))
+    with pytest.raises(DataError, match=r"config\.json"):
+        load_checkpoint(str(checkpoint))
+    assert not (tmp_path / "owned").exists()
+
+
+def damaged_weights(checkpoint, kind):
+    from safetensors.torch import load_file, save_file
+
+    file = checkpoint / "model.safetensors"
+    tensors = load_file(file)
+    name = next(key for key in tensors if tensors[key].is_floating_point() and tensors[key].ndim == 2)
+    if kind == "truncated":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        return
+    if kind == "nan":
+        tensors[name][0, 0] = float("nan")
+    elif kind == "inf":
+        tensors[name][-1, -1] = float("inf")
+    elif kind == "missing":
+        del tensors[name]
+    elif kind == "extra":
+        tensors["other.weight"] = torch.zeros(2)
+    elif kind == "shape":
+        tensors[name] = tensors[name][:-1].clone()
+    save_file(tensors, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", ["truncated", "nan", "inf", "missing", "extra", "shape"])
+def test_wrong_weights_are_an_error_before_the_first_video(checkpoint, short_world, tmp_path, capsys, kind):
+    damaged_weights(checkpoint, kind)
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out) == 3
+    assert str(checkpoint) in one_line(capsys)
+    assert not out.exists()
+
+
+def test_another_tokenizer_is_an_error(checkpoint, short_world, capsys):
+    config = json.loads((checkpoint / "config.json").read_text())
+    mine = tokenizer_digest(load_checkpoint(str(checkpoint))[1])
+    for digest, code in ((mine, 0), ("0" * 64, 3)):
+        (checkpoint / "config.json").write_text(json.dumps(config | {"tokenizer_digest": digest}))
+        assert evaluate("calibrate", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1) == code
+    assert "the tokenizer is not the one that the model was trained with" in one_line(capsys)
+
+
+def test_a_replay_whose_probabilities_are_no_numbers_stops_there_and_is_counted(
+    checkpoint, short_world, tmp_path, monkeypatch, capsys
+):
+    """NaN compares false with every threshold: such a model would merely be silent."""
+    decide = VLMStreamRunner._decide
+    episodes = list(short_world.episodes("test"))
+    task = episodes[0].task
+
+    def sick(self, hidden_1FD):
+        speaking, update, states = decide(self, hidden_1FD)
+        return (
+            [float("nan")] * len(speaking) if self.frame > 20 and self.task == task else speaking,
+            update,
+            states,
+        )
+
+    monkeypatch.setattr(VLMStreamRunner, "_decide", sick)
+    args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
+    assert evaluate(*args) == 3
+    line = one_line(capsys)
+    assert ": frame 2" in line
+    assert "the model's speaking probability is not one" in line
+    assert evaluate(*args, "--on-error", "skip") == 0
+    assert f", {sum(e.task == task for e in episodes)} failed" in capsys.readouterr().out
+    assert "speaking probability is not one" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("metrics.json", lambda plain: plain["metrics"]["dst_jga"].update(value="high"), "metrics.dst_jga.value: "),
+        ("metrics.json", lambda plain: plain.pop("metrics"), "metrics: Field required"),
+        ("counts.json", lambda plain: plain["counts"].update(dst_jga=[1]), "counts.dst_jga: "),
+        ("run.json", lambda plain: plain["config"].update(knobs=None), "config.knobs: "),
+    ],
+)
+def test_a_run_folder_whose_files_were_edited_names_file_and_field(
+    short_world, tmp_path, capsys, file, damage, message
+):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2, "--output", out) == 0
+    plain = json.loads((out / file).read_text())
+    damage(plain)
+    (out / file).write_text(json.dumps(plain))
+    capsys.readouterr()
+    assert evaluate("compare", out, out) == 3
+    assert f"{out / file}: {message}" in one_line(capsys)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_line(checkpoint, short_world, device, tmp_path, capsys):
+    given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run", "--device", device]
+    assert evaluate(*given) == 2
+    assert f"--device {device}: cannot be used here" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"text_config": {"hidden_size": 64, "num_attention_heads": 3}}, "config.json cannot be read"),
+        ({"text_config": []}, "text_config is list, not an object"),
+        ({"text_config": {"model_type": "no_such_model"}}, "config.json cannot be read"),
+        ({"vision_config": {"patch_size": 0}}, "config.json cannot be read"),
+        ({"vision_config": {"image_size": "x"}}, "config.json cannot be read"),
+        ({"speaking_threshold": float("nan")}, "speaking_threshold nan: use 0 to 1"),
+        ({"update_threshold": "0.5"}, "update_threshold '0.5': use 0 to 1"),
+        ({"max_context": "many"}, "max_context 'many': use a whole number from 0"),
+    ],
+)
+def test_a_config_that_cannot_be_is_one_line(checkpoint, short_world, tmp_path, capsys, change, why):
+    """Each was a traceback and exit code 1, which means that a gate failed; a list for the text model took all memory."""
+    copy = tmp_path / "c"
+    shutil.copytree(checkpoint, copy)
+    config = json.loads((copy / "config.json").read_text())
+    for key, value in change.items():
+        config[key] = {**config[key], **value} if isinstance(value, dict) else value
+    (copy / "config.json").write_text(json.dumps(config))
+    given = ("run", "--ckpt", copy, "--data", short_world.root, "--output", tmp_path / "run")
+    assert evaluate(*given) == 3
+    line = one_line(capsys)
+    assert why in line
+    assert len(line) < 600
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["--speaking-threshold", "--update-threshold", "--timeout"])
+def test_no_number_is_not_taken_for_one(short_world, tmp_path, capsys, option):
+    given = ("run", "--ckpt", "workbench-tiny", "--data", short_world.root, "--output", tmp_path / "run", option, "nan")
+    assert evaluate(*given) == 2
+    assert f"{option} nan: not a number" in one_line(capsys)

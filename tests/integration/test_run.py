@@ -1,0 +1,291 @@
+"""`prospect-eval`: whole runs, resume, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from prospect_core.cli import main as prospect
+from prospect_core.jsonio import load
+from prospect_core.records import EpisodeRecord
+from tests.helpers.commands import call, evaluate, one_line
+from tests.helpers.files import edit_json
+from tests.helpers.proassist_rows import PREPARED
+
+
+def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, tmp_path, monkeypatch, capsys):
+    # no features from other tests: this one asks where the time of decoding went
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
+    assert capsys.readouterr().out.rstrip().endswith(str(out / "report.html"))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["schema"] == 1
+    entry = metrics["metrics"]["speaking_event_f1@2s"]
+    assert set(entry) == {
+        "value",
+        "ci95",
+        "n_videos",
+        "n_scored",
+        "n_undefined",
+        "status",
+        "reason",
+        "signature",
+    }
+    assert metrics["baselines"]["oracle"]["speaking_event_f1@2s"]["value"] == 1.0
+    assert metrics["metrics"]["cache_peak_bytes"]["value"] > 0
+    records = [load(EpisodeRecord, p.read_bytes(), str(p)) for p in sorted((out / "episodes").iterdir())]
+    assert len(records) == 2
+    assert all(len(r.speaking_prob) == r.episode.num_frames for r in records)
+    config = json.loads((out / "run.json").read_text())
+    assert config["config"]["data_digest"] == short_world.digest
+    assert config["environment"]["versions"]["torch"]
+    timings = json.loads((out / "timings.json").read_text())["episodes"]
+    assert set(timings) == {r.episode.id for r in records}
+    # every second is some stage's: the vision of the batches was once lost to that of the stream
+    for timing in timings.values():
+        assert sum(timing["stages"].values()) == pytest.approx(timing["seconds"], rel=1e-6)
+    assert {"decode", "vision", "language model", "rest"} <= {stage for t in timings.values() for stage in t["stages"]}
+    assert (out / "DONE.json").is_file()
+
+
+@pytest.mark.parametrize("strategy", ["drop_all", "dst_refresh"])
+def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
+    out = tmp_path / "run"
+    args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]
+    assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, *args) == 0
+    (path,) = (out / "episodes").iterdir()
+    record = load(EpisodeRecord, path.read_bytes(), "x")
+    assert max(record.cache_tokens) <= 920
+    assert record.compressions
+
+
+def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, short_world, tmp_path, capsys):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 3, "--output"]
+    assert evaluate(*args, whole) == 0
+    shutil.copytree(whole, cut)
+    files = sorted((cut / "episodes").iterdir())
+    files[0].unlink()
+    files[1].write_text(files[1].read_text()[:500])
+    kept = files[2].stat().st_mtime_ns
+    for name in ("DONE.json", "metrics.json", "report.html"):
+        (cut / name).unlink()
+    capsys.readouterr()
+    assert evaluate(*args, cut) == 0
+    assert "2 episodes replayed" in (out := capsys.readouterr().out)
+    assert "1 reused" in out
+    assert files[2].stat().st_mtime_ns == kept
+    for name in ("metrics.json", *(f"episodes/{f.name}" for f in files)):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(
+    checkpoint, short_world, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
+    assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
+    capsys.readouterr()
+    assert evaluate(*args, "--ckpt", "baseline:silent") == 2
+    line = one_line(capsys)
+    assert "model: baseline:oracle there, baseline:silent now" in line
+    assert (out / "metrics.json").is_file()
+
+
+def test_a_refused_run_leaves_the_finished_one_finished(short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
+    assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
+    assert evaluate(*args, "--ckpt", "baseline:silent") == 2
+    assert (out / "DONE.json").is_file()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(short_world, tmp_path, capsys):
+    (tmp_path / "precious.txt").write_text("x")
+    assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path) == 2
+    assert "is not a run folder" in one_line(capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_an_imported_row_without_its_frames_says_which_file_and_exits_3(checkpoint, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(PREPARED) + "\n")
+    assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
+    capsys.readouterr()
+    assert evaluate("run", "--ckpt", checkpoint, "--data", tmp_path / "in", "--output", tmp_path / "run") == 3
+    assert str(tmp_path / "in" / "frames" / "v1.arrow") in (line := one_line(capsys))
+    assert "no such file" in line
+    assert not (tmp_path / "run" / "DONE.json").exists()
+
+
+def test_a_real_row_of_the_origin_without_its_frames(checkpoint, shared_data, tmp_path, capsys):
+    rows = shared_data / "origin" / "proassist_prepared.jsonl"
+    assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
+    capsys.readouterr()
+    assert evaluate("run", "--ckpt", checkpoint, "--data", tmp_path / "in", "--output", tmp_path / "run") == 3
+    assert "_mono10bit.arrow: no such file" in one_line(capsys)
+
+
+def test_skipped_episodes_are_counted_and_shown(checkpoint, short_world, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(short_world.root, data)
+    videos = sorted({e.video for e in short_world.episodes("test")})
+    (data / videos[0]).write_bytes(b"broken")
+    out = tmp_path / "run"
+    args = ["run", "--ckpt", checkpoint, "--data", data, "--output", out]
+    assert evaluate(*args) == 3
+    capsys.readouterr()
+    assert evaluate(*args, "--on-error", "skip") == 0
+    assert "3 failed" in capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["episodes"] == {"scored": 3, "failed": 3}
+    page = (out / "report.html").read_text()
+    assert "3 episode(s) failed" in page
+    assert "not a readable video" in page
+
+
+def test_when_everything_failed_the_run_has_failed(checkpoint, short_world, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(short_world.root, data)
+    for video in {e.video for e in short_world.episodes("test")}:
+        (data / video).unlink()
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", data, "--output", out, "--on-error", "skip") == 3
+    assert "none of 6 episodes could be predicted" in capsys.readouterr().err
+    assert not (out / "DONE.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--ckpt", "baseline:orcle"], 2, "did you mean 'oracle'"),
+        (["--ckpt", "nowhere"], 2, "neither a folder nor a shipped checkpoint"),
+        (["--ckpt", "baseline:silent", "--split", "tset"], 3, "did you mean 'test'"),
+        (
+            ["--ckpt", "baseline:silent", "--strategy", "drop_all", "--budget", "9"],
+            2,
+            "a baseline has no context",
+        ),
+        (["--ckpt", "CKPT", "--strategy", "drop_al", "--budget", "99"], 2, "did you mean 'drop_all'"),
+        (["--ckpt", "CKPT", "--strategy", "drop_all"], 2, "needs a budget"),
+        (["--ckpt", "CKPT", "--budget", "99"], 2, "leave --budget out"),
+        (["--ckpt", "CKPT", "--strategy", "drop_all", "--budget", "99"], 2, "tokens are needed"),
+    ],
+)
+def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, short_world, tmp_path, capsys):
+    args = [str(checkpoint) if a == "CKPT" else a for a in args]
+    assert evaluate("run", "--data", short_world.root, "--output", tmp_path / "run", *args) == code
+    line = one_line(capsys)
+    assert message in line
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize("names", ["metrics: [dst_jag]", "gate: {metrics: {dst_jag: {margin: 0.1}}}"])
+def test_metrics_of_a_suite_that_do_not_exist_are_told_before_the_replay(command, names, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(f"data: workbench\n{names}\n")
+    out = ("--output", tmp_path / "out")
+    assert evaluate(command, "--ckpt", "baseline:silent", "--suite", tmp_path / "mine.yaml", *out) == 2
+    assert "there is no metric 'dst_jag'; did you mean 'dst_jga'?" in one_line(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_or_suite_must_be_given_and_be_known(capsys):
+    assert evaluate("run", "--ckpt", "baseline:silent") == 2
+    assert "give either --data FOLDER or --suite NAME" in one_line(capsys)
+    assert evaluate("run", "--ckpt", "baseline:silent", "--suite", "workbnch") == 2
+    assert "did you mean 'workbench'" in one_line(capsys)
+
+
+def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, short_world, tmp_path, capsys):
+    edit_json(checkpoint / "config.json", trained_steps=0)
+    args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
+    assert evaluate(*args) == 3
+    assert "was never trained" in one_line(capsys)
+    edit_json(checkpoint / "config.json", trained_steps=5, state_head_size=32)
+    assert evaluate(*args) == 3
+    assert "does not fit the model" in one_line(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("left", [None, "broken"])
+def test_a_finished_run_whose_timings_are_lost_goes_on(short_world, tmp_path, left):
+    """No score hangs on them; the latency that is not there was once looked for in a file that is not there."""
+    args = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "run")
+    assert evaluate(*args) == 0
+    timings = tmp_path / "run" / "timings.json"
+    timings.unlink() if left is None else timings.write_text(left)
+    assert evaluate(*args) == 0
+    assert json.loads(timings.read_text())["metrics"]["ms_per_frame_p50"]["status"] == "undefined"
+
+
+def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
+    before = (out / "metrics.json").read_bytes()
+    shutil.rmtree(checkpoint)
+    assert evaluate("score", out) == 0
+    assert (out / "metrics.json").read_bytes() == before
+    assert evaluate("report", out) == 0
+    assert evaluate("score", tmp_path / "nowhere") == 3
+
+
+def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
+    assert evaluate("doctor") == 0
+    out = capsys.readouterr().out
+    for word in ("H.264", "WordNet", "similarity", "device"):
+        assert word in out
+
+
+def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypatch):
+    import nltk
+
+    from prospect_eval import wordnet
+
+    system = next((Path(f) for f in wordnet.SYSTEM_FOLDERS if (Path(f) / "data.noun").is_file()), None)
+    if system is None:
+        pytest.skip("no system package with WordNet's database is installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    found = wordnet.find_wordnet()
+    assert found.version == "3.0"
+    # what was found stays found: a reader opened later looked in the cache of that moment and saw none
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    reader = found.reader()
+    assert {s.name() for s in reader.synsets("car")} & {"car.n.01"}
+    assert reader.synset("car.n.01").lexname() == "noun.artifact"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert wordnet.find_wordnet(folders=()) is not None
+
+
+def test_without_wordnet_there_is_none_and_no_network_is_tried(tmp_path, monkeypatch):
+    import nltk
+
+    from prospect_eval import wordnet
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(nltk.data, "path", [])
+    assert wordnet.find_wordnet(folders=(str(tmp_path),)) is None
+    assert "could not be downloaded" in wordnet.fetch_wordnet()
+
+
+def test_a_run_that_is_refused_leaves_no_folder_behind(checkpoint, short_world, tmp_path, capsys):
+    out = tmp_path / "run"
+    given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out)
+    assert evaluate(*given, "--strategy", "drop_all", "--budget", 10) == 2
+    assert "too small" in one_line(capsys)
+    assert not out.exists()
+    # and none of what was there before
+    (out / "episodes").mkdir(parents=True)
+    assert evaluate(*given, "--limit", 1) == 2
+    assert (out / "episodes").is_dir()
+
+
+def test_a_baseline_refuses_a_device_that_it_would_ignore(short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "x")
+    assert evaluate(*given, "--device", "cuda") == 2
+    assert "would ignore --device" in one_line(capsys)

@@ -1,0 +1,268 @@
+"""Training under faults: kills at bad moments, damaged files, diverging losses, odd command lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import prospect_core.train.run as module
+from prospect_core.errors import UserError
+from prospect_core.lock import locked
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.train.config import compose_config, sweep
+from prospect_core.train.progress import TrainingLog
+from tests.helpers.commands import run_cli
+from tests.helpers.training import SMALL
+
+QUICK = [*SMALL, "train.max_steps=4", "train.save_every=2"]
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("extra", [[], ["eval.every=2", "eval.episodes=1", "eval.patience=1", "eval.metric=dst_jga"]])
+def test_killed_while_winding_up_it_does_not_train_on(world, tmp_path, monkeypatch, extra):
+    """A step too many was made when the last thing that a kill had interrupted was the writing of the checkpoint."""
+    out = tmp_path / "run"
+    command = ["train", f"data={world.root}", f"output={out}", *QUICK, *extra]
+    monkeypatch.setattr(module, "finish", interrupt)
+    assert run_cli(*command) == 130
+    before = rows_of(out)
+    monkeypatch.undo()
+    assert run_cli(*command) == 0
+    assert rows_of(out) == before
+    assert load_checkpoint(str(out))[0].config.trained_steps in (2, 4)
+
+
+@pytest.mark.slow
+def test_thresholds_and_patience_go_on_too(world, tmp_path, monkeypatch):
+    """An evaluation starts from the thresholds of the one before it: after a resume as in one go."""
+    options = [f"data={world.root}", *SMALL, "train.max_steps=3", "eval.every=1", "eval.episodes=1", "eval.patience=9"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_cli("train", *options, f"output={whole}") == 0
+    calls = []
+    real = module.go
+
+    def stop_in_the_middle(trainer, found, tell):
+        evaluate = trainer.validation.evaluate
+
+        def counted(model):
+            calls.append(1)
+            return evaluate(model) if len(calls) < 2 else interrupt()
+
+        trainer.validation.evaluate = counted
+        real(trainer, found, tell)
+
+    monkeypatch.setattr(module, "go", stop_in_the_middle)
+    assert run_cli("train", *options, f"output={cut}") == 130
+    monkeypatch.undo()
+    assert run_cli("train", *options, f"output={cut}") == 0
+    scores = [[row["eval"] for row in rows_of(folder) if "eval" in row] for folder in (whole, cut)]
+    assert scores[0] == scores[1]
+    assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
+
+
+def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(world, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    command = ["train", f"data={world.root}", f"output={out}", *QUICK]
+    monkeypatch.setattr(module, "finish", interrupt)
+    assert run_cli(*command, "sampling=curriculum") == 130
+    capsys.readouterr()
+    assert run_cli(*command) == 2
+    assert "sampling.curriculum.start: 0.3 there, None now" in capsys.readouterr().err
+    assert run_cli(*command, "sampling=curriculum", "sampling.frames.silent=null") == 2
+    assert "sampling.frames.silent.rate: 0.1 there, None now" in capsys.readouterr().err
+    (out / ".trainer" / "training.json").write_text("[]")
+    assert run_cli(*command) == 3
+    assert "training.json: is damaged" in capsys.readouterr().err
+
+
+def test_two_trainings_on_one_output_are_refused(world, tmp_path, capsys):
+    out = tmp_path / "run"
+    with locked(out / ".trainer", "here"):
+        command = [sys.executable, "-m", "prospect_core.cli", "train", f"data={world.root}", f"output={out}", *QUICK]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert f"error: output={out}: another process is at work there (process {os.getpid()} on " in done.stderr
+    assert run_cli("train", f"data={world.root}", f"output={out}", *QUICK) == 0
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"step": 3, "weights": {"a": 1}', b'{"step": 3, "x": "\xc3', b'{"no": 1}\n', b"[]\n"]
+)
+def test_a_log_that_a_crash_cut_is_read_up_to_there(world, tmp_path, monkeypatch, tail):
+    out = tmp_path / "run"
+    command = ["train", f"data={world.root}", f"output={out}", *QUICK]
+    monkeypatch.setattr(module, "finish", interrupt)
+    assert run_cli(*command) == 130
+    monkeypatch.undo()
+    log = out / "train_log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]) + tail)
+    for folder in out.glob(".trainer/checkpoint-4"):
+        (folder / "optimizer.pt").unlink()
+    assert run_cli(*command) == 0
+    assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("saves", [[], ["train.log_every=100"]])
+def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(world, tmp_path, capsys, saves):
+    out = tmp_path / "run"
+    code = run_cli("train", f"data={world.root}", f"output={out}", *QUICK, "train.learning_rate=1e18", *saves)
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert code == 3
+    assert len(error) == 1
+    assert "diverged" in error[0]
+    assert not (out / "config.json").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_used_output_is_not_passed_over(world, tmp_path, capfd):
+    base = [f"data={world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
+    assert run_cli("train", "-m", *base, "loss=focal,plain") == 0
+    assert run_cli("train", "-m", *base, "loss=uncertainty,gradnorm") == 2
+    assert "holds a checkpoint already" in capfd.readouterr().err
+
+
+def test_errors_out_of_worker_processes_are_one_line(world, tmp_path, capsys):
+    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *QUICK, "sampling.max_tokens=20"]
+    for workers, code in ((0, 2), (1, 2)):
+        assert run_cli(*command, f"data.workers={workers}") == code
+        error = capsys.readouterr().err.split("error: ")[1].strip()
+        assert "\n" not in error
+        assert error.startswith("sampling.max_tokens=20: frame")
+
+
+def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(world, tmp_path, monkeypatch):
+    import prospect_eval.evaluator as evaluator
+
+    values = iter([None, 0.3])
+    monkeypatch.setattr(evaluator, "metric_values", lambda records, names: {names[0]: next(values)})
+    out = tmp_path / "run"
+    options = [
+        *SMALL,
+        "train.max_steps=2",
+        "eval.every=1",
+        "eval.episodes=1",
+        "eval.patience=5",
+        "eval.metric=similarity",
+    ]
+    assert run_cli("train", f"data={world.root}", f"output={out}", *options) == 0
+    assert [row["eval"]["similarity"] for row in rows_of(out) if "eval" in row] == [None, 0.3]
+    assert load_checkpoint(str(out))[0].config.trained_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=/d", "sampling.curriculum.start=0.5"], "sampling.curriculum"),
+        (["~sampling.curriculum"], "keys can only be set"),
+        (["+x=1"], "keys can only be set"),
+        (["++output=/tmp/x"], "keys can only be set"),
+        (["hydra.run.dir=x"], "keys can only be set"),
+        (["train.warmup=1"], "less than 1"),
+        (["train.beta1=1"], "less than 1"),
+        (["train.seed=99999999999"], "less than 4294967296"),
+        (["loss=null"], "loss=null: use one of"),
+        (["sampling.frames.complexity={rate:0.2}"], "sampling.frames.complexity.floor: field required"),
+        (
+            ["sampling=all", "sampling.frames.every=false", "sampling.frames.key_frames={share: 0}"],
+            "no sampler is left",
+        ),
+    ],
+)
+def test_an_odd_command_line_is_one_short_line(overrides, message):
+    with pytest.raises(UserError) as error:
+        compose_config(overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 350
+
+
+@pytest.mark.parametrize("override", ["train.learning_rate=interval(0,1)", "+x=1,2", "~loss=focal,plain", "loss=a,b,"])
+def test_an_odd_sweep_is_one_line(override):
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
+        list(map(compose_config, sweep([override])))
+
+
+@pytest.mark.parametrize("path", ["/a b", "/ü", "/it's", "/a(b)", "/a=b", "/a,b", '/q"x', "~/x", "/{x}", "/$x"])
+def test_any_path_can_be_given(path):
+    config, _ = compose_config([f"output={path}", f"init={path}", f"data.path={path}", f"model.weights={path}"])
+    assert (config.output, config.init, config.data.path, config.model.weights) == (path,) * 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.text.heads=5", "model.text.heads=5 does not divide"),
+        ("model.text.kv_heads=3", "model.text.kv_heads=3 does not divide"),
+        ("model.vision.heads=3", "model.vision.heads=3 does not divide"),
+        ("model.attention=bogus", "model: "),
+        ("model.attention=flash_attention_2", "model: "),
+        ("train.optimiser=adamw_bnb_8bit", "train: "),
+        ("init=/nope", "init '/nope' is neither"),
+        ("output=", "give a folder"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line_and_exit_2(override, message, world, tmp_path, capsys):
+    code = run_cli("train", f"data={world.root}", f"output={tmp_path / 'x'}", *QUICK, override)
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("warning: ", "0.1"))]
+    assert code == 2
+    assert len(error) == 1
+    assert error[0].startswith("error: ")
+    assert message in error[0]
+
+
+def test_an_output_that_is_a_file_is_refused_at_once(tmp_path, capsys):
+    file = tmp_path / "x"
+    file.write_text("")
+    assert run_cli("train", "data=/nowhere", f"output={file}") == 2
+    assert "is a file; give a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["data=/nope"], "does not change what a window shows"),
+        (["--epoch", "-5"], "--epoch"),
+        (["--html", "/nope/x.html"], "--html /nope/x.html: give a file in a folder that exists"),
+        (["--html", "/tmp"], "--html /tmp: give a file"),
+    ],
+)
+def test_a_preview_takes_only_what_it_can_show(args, message, world, capsys):
+    assert run_cli("data", "preview", world.root, *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_interrupted_once_the_step_under_way_is_kept_and_training_goes_on_from_it(world, tmp_path, monkeypatch, capsys):
+    """What Ctrl-C did before: all since the last checkpoint was lost, which was everything in a training of minutes."""
+    command = ["train", f"data={world.root}", *SMALL, "train.max_steps=6", "train.save_every=200"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run_cli(*command, f"output={whole}") == 0
+    say = TrainingLog.on_log
+
+    def interrupting(log, args, state, control, **given):
+        say(log, args, state, control, **given)
+        if state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingLog, "on_log", interrupting)
+    assert run_cli(*command, f"output={cut}") == 130
+    told = capsys.readouterr().err
+    assert "interrupted: the step under way and a checkpoint are finished first" in told
+    last = len(rows_of(cut))
+    assert last in (3, 4)
+    assert f"interrupted at step {last}; the last checkpoint is of step {last}" in told
+    monkeypatch.undo()
+    assert run_cli(*command, f"output={cut}") == 0
+    assert f"going on from step {last}" in capsys.readouterr().err
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

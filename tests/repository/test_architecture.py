@@ -1,0 +1,114 @@
+"""Dependencies point one way, the packages stay light, and nothing loads pickles."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+#: lower floors first; a module may import from its own floor and from below
+FLOORS = [
+    ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.stopwatch",
+     "prospect_core.ahead", "prospect_core.processes", "prospect_core.lock", "prospect_core.interrupt", "prospect_core.slips", "prospect_core.crew",
+     "prospect_core.timeline", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
+    ["prospect_core.sequence", "prospect_core.data"],
+    ["prospect_core.stream", "prospect_core.workbench"],
+    ["prospect_core.train", "prospect_eval"],
+    ["prospect_core.cli", "prospect_core.data_cli", "prospect_core.store_cli", "prospect_core.new", "prospect_eval.cli",
+     "prospect_eval.handbook"],
+]  # fmt: skip
+
+
+@cache
+def modules():
+    """(name, syntax tree, file) of every module of both packages."""
+    found = []
+    for package in ("prospect_core", "prospect_eval"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found.append((name, ast.parse(file.read_text()), file))
+    return found
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def floor(name):
+    best = max(
+        ((len(prefix), level) for level, names in enumerate(FLOORS) for prefix in names
+         if name == prefix or (name.startswith(prefix + ".") and prefix != "prospect_core")),
+        default=None,
+    )  # fmt: skip
+    assert best is not None, f"{name} has no floor: add it to FLOORS"
+    return best[1]
+
+
+def test_no_import_runs_upwards():
+    for name, tree, _ in modules():
+        for target in imports(tree):
+            if target.startswith(("prospect_core", "prospect_eval")):
+                assert floor(target) <= floor(name), f"{name} imports {target}"
+                assert not (name.startswith("prospect_core") and target.startswith("prospect_eval"))
+
+
+def test_no_circles_between_modules():
+    graph = {
+        name: {t for t in imports(tree) if t.startswith("prospect_") and t != name and not name.startswith(t + ".")}
+        for name, tree, _ in modules()
+    }
+
+    def visit(node, path):
+        assert node not in path, " -> ".join([*path, node])
+        for target in graph.get(node, ()):
+            visit(target, [*path, node])
+
+    for start in graph:
+        visit(start, [])
+
+
+def test_timeline_is_pure_and_records_lean_on_it_alone():
+    trees = {name: tree for name, tree, _ in modules()}
+    assert not [t for t in imports(trees["prospect_core.timeline"]) if t.startswith("prospect_")]
+    ours = {t for t in imports(trees["prospect_core.records"]) if t.startswith("prospect_")}
+    assert ours == {"prospect_core.timeline"}
+
+
+@pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli import main",
+                                  "from prospect_eval.cli import main", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
+def test_heavy_libraries_wait_until_they_are_needed(what):
+    code = f"{what}; import sys; print([m for m in ('torch', 'transformers', 'scipy', 'av', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+def test_names_of_the_front_door_lead_somewhere():
+    import prospect_core
+
+    for name in prospect_core._LAZY:
+        assert getattr(prospect_core, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = prospect_core.nothing
+
+
+def test_files_are_small_and_say_what_they_are_for():
+    for name, tree, file in modules():
+        text = ast.get_docstring(tree)
+        assert text, f"{name} has no docstring"
+        assert len(file.read_text().splitlines()) <= 420, f"{name} is too long"
+
+
+def test_no_pickle_is_ever_loaded():
+    for name, tree, file in modules():
+        assert not {"pickle", "dill", "joblib"} & set(imports(tree)), name
+        assert "torch.load" not in file.read_text(), name
