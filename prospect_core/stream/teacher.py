@@ -113,7 +113,8 @@ class _Reader:
         hidden_1TD = self._read(places[-1] + 1)
         at_frames_1FD = hidden_1TD[:, [place - begin for place in places]]
         probs_F = self.model.speaking_head(at_frames_1FD)[0, :, 0].sigmoid()
-        return (probs_F >= self.threshold).tolist()
+        speaks: list[bool] = (probs_F >= self.threshold).tolist()
+        return speaks
 
     def reply(self, own: int) -> tuple[int, int, float]:
         """(tokens, right from the first on, mean cross-entropy) of the reply on a frame that has been read."""
