@@ -282,17 +282,7 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
 
 def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
     """Our frames by timestamp against a bare loop over the pictures, the same files."""
-    import av
-
     files = sorted({bench.data.video(episode.video) for episode in bench.episodes})[:6]
-
-    def bare() -> None:
-        for file in files:
-            with av.open(str(file)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                for _ in container.decode(stream):
-                    pass
 
     def pictures() -> None:
         for file in files:
@@ -308,10 +298,22 @@ def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
 
     ratios = []
     for _ in range(rounds):
-        alone = _seconds(bare)
+        alone = _seconds(partial(_decode_bare, files))
         ratios.append((alone / _seconds(pictures), alone / _seconds(scaled)))
     decoded, with_scaling = (round(statistics.median(column), 3) for column in zip(*ratios, strict=True))
     return {"decode_vs_pyav": decoded, "decode_and_scale_vs_pyav": with_scaling}
+
+
+def _decode_bare(files: Sequence[Path]) -> None:
+    """All pictures of these files by PyAV alone."""
+    import av
+
+    for file in files:
+        with av.open(str(file)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for _ in container.decode(stream):
+                pass
 
 
 def _seconds(work: Callable[[], None]) -> float:

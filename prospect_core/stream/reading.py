@@ -136,7 +136,7 @@ class _Held(tuple[Tensor, ...]):
 
 
 def _attend(
-    module: Any, query: Tensor, key: _Held, value: _Held, attention_mask: Any, scaling: float | None = None, **_: Any
+    _module: Any, query: Tensor, key: _Held, value: _Held, _mask: Any, scaling: float | None = None, **_: Any
 ) -> tuple[Tensor, None]:
     """Causal attention of a packed row, stream by stream; (1, T, H, D)."""
     rows, out = key.rows, []

@@ -70,17 +70,16 @@ def teacher_forced(
         if first is not None:
             diff: int | None = first - (len(speaks) - 1)
         else:
-            diff = _look_ahead(whole, builder, episode, turn, own, min(after - own, len(speaks) - 1))
+            diff = _look_ahead(whole, builder, episode, turn, min(after - own, len(speaks) - 1))
         tokens, right, nats = whole.reply(own)
         out.append(ForcedTurn(turn.frame, len(speaks), diff, first == len(speaks) - 1, tokens, right, round(nats, 6)))
         last = own
     return out
 
 
-def _look_ahead(
-    whole: _Reader, builder: SequenceBuilder, episode: Episode, turn: Utterance, own: int, bound: int
-) -> int | None:
+def _look_ahead(whole: _Reader, builder: SequenceBuilder, episode: Episode, turn: Utterance, bound: int) -> int | None:
     """The m-th frame after its own at which an unsaid turn would be said, or ``bound``."""
+    own = turn.frame - episode.start_frame
     if own == episode.num_frames - 1:
         return None
     unsaid = replace(episode, events=tuple(event for event in episode.events if event not in turn.events))
