@@ -64,7 +64,7 @@ def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
     written = sum(record_path(folder, record.episode.id).stat().st_size for record in records)
 
     def share(ids: list[str]) -> float:
-        spent = sum(s for i in ids for k, s in timings[i]["stages"].items() if k not in PER_VIDEO)
+        spent: float = sum(s for i in ids for k, s in timings[i]["stages"].items() if k not in PER_VIDEO)
         return spent / sum(hours[i] for i in ids)
 
     ordered = sorted(hours, key=hours.__getitem__)

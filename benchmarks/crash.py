@@ -34,7 +34,7 @@ TRAIN = [sys.executable, "-m", "prospect_core.cli", "train"]
 SAME = ("metrics.json", "counts.json", "frames.parquet", "DONE.json")
 
 
-def start(command: Sequence[str], cache: Path, threads: int = 1) -> subprocess.Popen:
+def start(command: Sequence[str], cache: Path, threads: int = 1) -> subprocess.Popen[str]:
     """A command in a session of its own, with a cache of its own."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(

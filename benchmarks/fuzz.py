@@ -46,7 +46,7 @@ def fuzz(inputs: int, seed: int = 0) -> dict[str, Any]:
         ]
         begin = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True)
-        result = {"fuzzed": 0, "tracebacks": 0, "hangs": 0}
+        result: dict[str, Any] = {"fuzzed": 0, "tracebacks": 0, "hangs": 0}
         for line in done.stdout.splitlines():
             if line.startswith("{"):
                 result = json.loads(line)

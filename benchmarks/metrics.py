@@ -38,7 +38,7 @@ def sentence(rng: np.random.Generator) -> str:
 def make_record(number: int) -> Any:
     """An hour of dialogue with eight steps, and a model that is a little off in all of it."""
     from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
-    from prospect_core.timeline import Episode, Event, Step, Task
+    from prospect_core.timeline import Change, Episode, Event, Step, Task
 
     rng = np.random.default_rng(number)
     due = np.sort(rng.choice(FRAMES, SAID, replace=False)).tolist()
@@ -54,8 +54,8 @@ def make_record(number: int) -> Any:
     ]
     moments = np.sort(rng.choice(FRAMES, 2 * STEPS, replace=False)).tolist()
     for k, frame in enumerate(moments):
-        step, change = f"S{k // 2 + 1}", ("start", "complete")[k % 2]
-        events.append(Event(f"d{k}", frame / FPS, "transition", step=step, change=change))  # type: ignore[arg-type]
+        change: Change = "complete" if k % 2 else "start"
+        events.append(Event(f"d{k}", frame / FPS, "transition", step=f"S{k // 2 + 1}", change=change))
     events.sort(key=lambda e: (e.time, e.kind != "transition"))
     task = Task("tidy up", tuple(Step(f"S{k + 1}", f"{VERBS[k % 5]} the {THINGS[k]}") for k in range(STEPS)))
     user = ("no_talk", "talk_some", "talk_more")[number % 3]
@@ -68,7 +68,7 @@ def make_record(number: int) -> Any:
     probs = rng.dirichlet((1, 1, 1), (FRAMES, STEPS)).round(6).tolist()
     return EpisodeRecord(
         SCHEMA, "hours", Knobs(), episode, tuple(rng.random(FRAMES).round(6).tolist()),
-        tuple(rng.random(FRAMES).round(6).tolist()), tuple(tuple(map(tuple, row)) for row in probs),  # type: ignore[misc]
+        tuple(rng.random(FRAMES).round(6).tolist()), tuple(tuple(map(tuple, row)) for row in probs),
         tuple(range(FRAMES)), tuple(range(FRAMES)), tuple(PredictedUtterance(f, sentence(rng)) for f in frames),
         tuple(PredictedTransition(min(FRAMES - 1, f + 2), s, c) for f, s, c in episode.transitions()),
     )  # fmt: skip

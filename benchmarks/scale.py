@@ -76,9 +76,10 @@ class Runs:
 
 def _command(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        command: list[str] = process.cmdline()
     except psutil.Error:
         return []
+    return command
 
 
 def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any]:

@@ -28,9 +28,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -148,9 +150,8 @@ def replays(bench: Bench, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         plain = {name: bench.plain_loop(name) for name in SWEEP}
         bench.forget_features()
-        VideoFile.frames = counted  # type: ignore[method-assign]
-        fast = {name: bench.fast_replay(name, bench.episodes) for name in SWEEP}
-        VideoFile.frames = frames  # type: ignore[method-assign]
+        with patch.object(VideoFile, "frames", counted):
+            fast = {name: bench.fast_replay(name, bench.episodes) for name in SWEEP}
         bound = bench.bound()
         equal = equal and all(same(plain[name][1], fast[name][1]) for name in SWEEP)
         ratios["speedup_vs_plain"].append(plain["none"][0] / fast["none"][0])
@@ -211,7 +212,7 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
 
     figures = {}
     for name in (strategy.name for strategy in BUILT_IN if strategy.limited):
-        figures[name] = _old_and_young(lambda name=name: stream(name), int(hours * 3600 * FPS))  # type: ignore[misc]
+        figures[name] = _old_and_young(partial(stream, name), int(hours * 3600 * FPS))
         print(f"flatness, {name}: {figures[name]}", flush=True)
     worst = max((f["late_over_early"] for f in figures.values()), key=lambda ratio: abs(ratio - 1))
     return {
@@ -281,17 +282,7 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
 
 def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
     """Our frames by timestamp against a bare loop over the pictures, the same files."""
-    import av
-
     files = sorted({bench.data.video(episode.video) for episode in bench.episodes})[:6]
-
-    def bare() -> None:
-        for file in files:
-            with av.open(str(file)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                for _ in container.decode(stream):
-                    pass
 
     def pictures() -> None:
         for file in files:
@@ -307,10 +298,22 @@ def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
 
     ratios = []
     for _ in range(rounds):
-        alone = _seconds(bare)
+        alone = _seconds(partial(_decode_bare, files))
         ratios.append((alone / _seconds(pictures), alone / _seconds(scaled)))
     decoded, with_scaling = (round(statistics.median(column), 3) for column in zip(*ratios, strict=True))
     return {"decode_vs_pyav": decoded, "decode_and_scale_vs_pyav": with_scaling}
+
+
+def _decode_bare(files: Sequence[Path]) -> None:
+    """All pictures of these files by PyAV alone."""
+    import av
+
+    for file in files:
+        with av.open(str(file)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for _ in container.decode(stream):
+                pass
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -71,7 +71,8 @@ def flops(model: DSTSmolVLM, rows: int, length: int, spoken: int) -> float:
     matrices = sum(p.numel() for p in text.parameters()) - table
     shape = model.config.text_config
     attention = 12 * shape.num_hidden_layers * shape.hidden_size * length**2
-    return rows * (6.0 * matrices * length + attention) + 6.0 * table * spoken
+    counted: float = rows * (6.0 * matrices * length + attention) + 6.0 * table * spoken
+    return counted
 
 
 def measure(name: str, rows: int, length: int, steps: int, device: str, checkpointing: bool) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def plain(folder: Path, steps: int, sequences: list[list[int]], text_config: Any
     trainer = Trainer(
         model=LlamaForCausalLM(text_config),
         args=arguments(folder, steps),
-        train_dataset=sequences,  # type: ignore[arg-type]
+        train_dataset=sequences,
         data_collator=collate,
         callbacks=[watch],
     )

@@ -53,7 +53,9 @@ SEED, OTHER_SEED = 0, 1
 ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder")
 
 
-def measure(names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]) -> dict:
+def measure(
+    names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]
+) -> dict[str, dict[str, Any]]:
     """{metric: {value, ci95}} of a predictor over episodes, intervals over videos."""
     tools = make_tools()
     scored = Scored.over(map(predict, episodes), tools)
@@ -64,7 +66,7 @@ def measure(names: Sequence[str], episodes: Sequence[Episode], predict: Callable
 
 def speakers(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Proactive F1 within 1 s of everything that speaks without looking; ``periodic`` at every rate."""
-    speak = {"silent": silent, "always_talk": always_talk, "rate_matched_random": rate_matched_random}
+    speak: dict[str, Speak] = {"silent": silent, "always_talk": always_talk, "rate_matched_random": rate_matched_random}
     speak |= {"reply_to_user": reply_to_user, **{f"periodic_{s}s": periodic(s) for s in PERIODS_S}}
     names = ["proactive_event_f1@1s", "speaking_event_f1@2s"]
     return {name: measure(names, episodes, partial(_speaks, name, f)) for name, f in speak.items()}
@@ -72,7 +74,7 @@ def speakers(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 def trackers(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Joint goal accuracy of what tracks without looking."""
-    track = {"never_update": never_update, "linear_schedule": linear_schedule}
+    track: dict[str, Track] = {"never_update": never_update, "linear_schedule": linear_schedule}
     return {name: measure(["dst_jga"], episodes, partial(_tracks, name, f)) for name, f in track.items()}
 
 

@@ -47,9 +47,10 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
         if quick is not None:
             return quick
     try:
-        return _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
+        value: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
         raise DataError(f"{where}: {_all_that_is_wrong(error.errors(include_url=False))}") from None
+    return value
 
 
 def _all_that_is_wrong(errors: list[Any]) -> str:

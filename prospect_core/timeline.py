@@ -15,6 +15,7 @@ Conventions (all frame numbers are indices into the video sampled at ``fps``):
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -386,5 +387,4 @@ def sort_events(events: Iterable[Event]) -> tuple[Event, ...]:
 
 
 def _repeated(items: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    return {item for item in items if item in seen or seen.add(item)}  # type: ignore[func-returns-value]
+    return {item for item, count in Counter(items).items() if count > 1}

@@ -18,13 +18,13 @@ import numpy as np
 
 from prospect_core.errors import choose
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
-from prospect_core.timeline import STEP_STATES, Episode, StepState
+from prospect_core.timeline import Change, Episode, StepState
 from prospect_eval.matching import match_events
 
 TEXT = "Go on with the next step."
 PERIODS_S = (2, 4, 6, 8, 10, 15, 20, 30)
 Speak = Callable[[Episode], list[tuple[int, str]]]
-Track = Callable[[Episode], list[tuple[int, str, str]]]
+Track = Callable[[Episode], list[tuple[int, str, Change]]]
 
 
 def silent(episode: Episode) -> list[tuple[int, str]]:
@@ -74,21 +74,22 @@ def reply_to_user(episode: Episode) -> list[tuple[int, str]]:
     return [(frame, TEXT) for frame in sorted(frames)]
 
 
-def never_update(episode: Episode) -> list[tuple[int, str, str]]:
+def never_update(episode: Episode) -> list[tuple[int, str, Change]]:
     """Leaves every step as it is at the start."""
     return []
 
 
-def linear_schedule(episode: Episode) -> list[tuple[int, str, str]]:
+def linear_schedule(episode: Episode) -> list[tuple[int, str, Change]]:
     """Steps one after the other in the listed order, each for an equal share of the episode."""
     count = len(episode.task.steps)
     state = episode.initial_state
     edges = [episode.start_frame + round(k * episode.num_frames / count) for k in range(count + 1)] if count else []
-    out: list[tuple[int, str, str]] = []
+    out: list[tuple[int, str, Change]] = []
     for k, step in enumerate(episode.task.step_ids):
-        for change, frame in (("start", edges[k]), ("complete", edges[k + 1])):
+        moves: tuple[tuple[Change, int], ...] = (("start", edges[k]), ("complete", edges[k + 1]))
+        for change, frame in moves:
             if frame < episode.end_frame and state.is_legal(step, change):
-                state = state.apply(step, change, frame / episode.fps)  # type: ignore[arg-type]
+                state = state.apply(step, change, frame / episode.fps)
                 out.append((frame, step, change))
     return sorted(out, key=lambda item: item[0])
 
@@ -98,11 +99,17 @@ def oracle_speech(episode: Episode) -> list[tuple[int, str]]:
     return [(u.frame, u.text) for u in episode.utterances()]
 
 
-def oracle_transitions(episode: Episode) -> list[tuple[int, str, str]]:
+def oracle_transitions(episode: Episode) -> list[tuple[int, str, Change]]:
     """The reference transitions."""
-    return [(frame, step, change) for frame, step, change in episode.transitions()]
+    return episode.transitions()
 
 
+#: in the order of `STEP_STATES`
+_ONE_HOT: dict[StepState, tuple[float, float, float]] = {
+    "not_started": (1.0, 0.0, 0.0),
+    "in_progress": (0.0, 1.0, 0.0),
+    "completed": (0.0, 0.0, 1.0),
+}
 _FIXED: dict[str, tuple[Speak, Track]] = {
     "silent": (silent, never_update),
     "always_talk": (always_talk, never_update),
@@ -127,7 +134,7 @@ def make_record(
     model: str,
     episode: Episode,
     speech: list[tuple[int, str]],
-    transitions: list[tuple[int, str, str]],
+    transitions: list[tuple[int, str, Change]],
     believed: Sequence[Sequence[StepState]] | None = None,
 ) -> EpisodeRecord:
     """A record of certain decisions: probabilities are 0 or 1. The state head says what is tracked, or, where given,
@@ -141,7 +148,7 @@ def make_record(
         speaking_prob=tuple(float(f in spoken) for f in range(episode.start_frame, episode.end_frame)),
         update_prob=tuple(float(f in changed) for f in range(episode.start_frame, episode.end_frame)),
         utterances=tuple(PredictedUtterance(frame, text) for frame, text in speech),
-        transitions=tuple(PredictedTransition(f, s, c) for f, s, c in transitions),  # type: ignore[arg-type]
+        transitions=tuple(PredictedTransition(f, s, c) for f, s, c in transitions),
     )
     if believed is None:
         states = dict(record.tracked_states())
@@ -152,4 +159,4 @@ def make_record(
 
 @lru_cache(maxsize=1 << 12)
 def _one_hot(states: tuple[StepState, ...]) -> tuple[tuple[float, float, float], ...]:
-    return tuple(tuple(float(s == name) for name in STEP_STATES) for s in states)  # type: ignore[misc]
+    return tuple(_ONE_HOT[state] for state in states)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
 from prospect_eval.metrics.base import Metric, Tools
@@ -59,7 +60,7 @@ def formats_page() -> str:
 
 def metrics_page() -> str:
     """Every metric by family, with the family's formulas."""
-    tools = Tools(lambda a, b: None, "MODEL", lambda a, b: 0.0, "METEOR", True)  # type: ignore[arg-type,return-value]
+    tools = Tools(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
     families = [
         ("Speaking", speaking, speaking.METRICS),
         ("The field's other timing metrics", timing, timing.metrics("MODEL")),
@@ -106,8 +107,10 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 
 def _help(path: str, command: click.Command) -> str:
     # as the program's own group hands it down
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "terminal_width": 110}
-    return command.get_help(click.Context(command, info_name=path, **settings))  # type: ignore[arg-type]
+    context = click.Context(
+        command, info_name=path, help_option_names=["-h", "--help"], max_content_width=110, terminal_width=110
+    )
+    return command.get_help(context)
 
 
 def _type(place: str) -> Any:

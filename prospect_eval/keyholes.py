@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import Episode, Event
+from prospect_core.timeline import Change, Episode, Event
 from prospect_core.workbench.generate import plan_of
 from prospect_core.workbench.observers import Belief, beliefs
 from prospect_core.workbench.phrases import number_word
@@ -43,14 +43,15 @@ def keyhole(name: str) -> Callable[[Episode], EpisodeRecord]:
     return observe
 
 
-def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, str]]:
+def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, Change]]:
     """Transitions of a tracker that takes every legal change towards what is believed."""
-    state, out = episode.initial_state, []
+    state = episode.initial_state
+    out: list[tuple[int, str, Change]] = []
     for frame, belief in enumerate(believed):
         for step, _, changes in state.changes_to(belief.states):
             for change in changes:
                 state = state.apply(step, change, frame / episode.fps)
-                out.append((frame, step, str(change)))
+                out.append((frame, step, change))
     return out
 
 

@@ -50,6 +50,10 @@ def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name:
         times = take(measured)
         return _histogram([1000 * t for t in times]) if times else "the model never spoke"
 
+    def sample(measured: Any) -> np.ndarray | None:
+        times = take(measured)
+        return np.array([1000 * t for t in times]) if times else None
+
     return Metric(
         name,
         counts,
@@ -58,7 +62,7 @@ def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name:
         better="lower",
         unit="ms",
         bounds=POSITIVE,
-        sample=lambda measured: np.array([1000 * t for t in take(measured)]) if take(measured) else None,  # type: ignore[arg-type]
+        sample=sample,
         exact=lambda samples: float(np.quantile(np.concatenate(samples), q)),
     )
 

@@ -65,7 +65,8 @@ def match_utterances(
     cosines = _cosines(similarity, unique.tolist(), text_of, predictions, references)
 
     def distance(gap: np.ndarray) -> np.ndarray:
-        return distance_factor * (np.abs(gap) / width) ** distance_power
+        cost: np.ndarray = distance_factor * (np.abs(gap) / width) ** distance_power
+        return cost
 
     # a prediction whose block of time holds no reference stays on its own frame, unpaired
     rows = np.flatnonzero(_near_a_reference(frames, spoken, late, early))
@@ -95,7 +96,7 @@ def match_utterances(
     )
 
 
-def match_events(predicted: Sequence[int], reference: Sequence[int], tolerance: float) -> list[tuple[int, int]]:
+def match_events(predicted: Sequence[float], reference: Sequence[float], tolerance: float) -> list[tuple[int, int]]:
     """One-to-one pairs (index, index) of frames at most ``tolerance`` frames apart: most pairs, then least |dt|."""
     if not len(predicted) or not len(reference):
         return []
@@ -129,6 +130,7 @@ def _cosines(
     references: Sequence[tuple[int, str]],
 ) -> np.ndarray:
     """(unique predicted texts, references) absolute cosines."""
+    cosines: np.ndarray
     shape = len(unique), len(references)
     if similarity is None:
         return np.ones(shape)

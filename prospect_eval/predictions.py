@@ -19,7 +19,7 @@ from typing import Any
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import decode, dump, load, read_limited
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
-from prospect_core.timeline import Episode, Event, Task, TimelineError
+from prospect_core.timeline import Episode, Event, EventKind, Task, TimelineError
 
 #: ProAssist samples its videos at this rate
 PROASSIST_FPS = 2
@@ -127,11 +127,10 @@ def _episode_of(
 ) -> Episode:
     video = str(meta.get("video_uid") or where)
     # what the user says is given with a frame: it came right after the one before
-    turns = [(max(0, frame - 1), 0, "user", text) for frame, text in asked]
+    turns: list[tuple[int, int, EventKind, str]] = [(max(0, frame - 1), 0, "user", text) for frame, text in asked]
     turns += [(frame, 1, "assistant", text) for frame, text in references]
     events = tuple(
-        Event(f"t{k}", frame / fps, kind, text, frame=frame)  # type: ignore[arg-type]
-        for k, (frame, _, kind, text) in enumerate(sorted(turns))
+        Event(f"t{k}", frame / fps, kind, text, frame=frame) for k, (frame, _, kind, text) in enumerate(sorted(turns))
     )
     name = ".".join(str(meta[key]) for key in ("video_uid", "user_type", "sample_idx") if meta.get(key) is not None)
     try:

@@ -6,6 +6,7 @@ prospect-eval run --help
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import click
@@ -17,13 +18,12 @@ from prospect_core.terminal import Number
 def crew_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--workers, --backend, --address, --gpus-per-worker; the command is called with ``hands`` (None: it does all itself)."""
 
+    @wraps(command)
     def with_hands(*args: Any, workers: int, backend: Any, address: str | None, gpus: float, **kwargs: Any) -> Any:
         hands = Hands(workers, backend, gpus, address).check()
         alone = (hands.workers, hands.backend, hands.gpus) == (1, "process", 0)
         return command(*args, hands=None if alone else hands, **kwargs)
 
-    with_hands.__name__, with_hands.__doc__ = command.__name__, command.__doc__
-    with_hands.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     for option in reversed(
         (
             click.option("--workers", type=click.IntRange(1, 4096), default=1, help="Processes that share the work.", show_default=True),

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -42,6 +43,19 @@ Pictures = tuple[Path, np.ndarray | DataError | None]
 MOST_OPEN = 256
 #: a change of how frames become features must change this
 FEATURES_VERSION = 1
+
+
+class EncodesFrames(Protocol):
+    """What is asked of a model here."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        ...
+
+    def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) uint8 to features (N, I, D)."""
+        ...
 
 
 class PictureCache:
@@ -134,7 +148,7 @@ class FeatureCache:
         return len(missing)
 
     def feed(
-        self, model: DSTSmolVLM, episodes: Sequence[Episode], watch: Stopwatch | None = None
+        self, model: EncodesFrames, episodes: Sequence[Episode], watch: Stopwatch | None = None
     ) -> Iterator[np.ndarray | DataError]:
         """The features (F, I, D) of each episode in order, or why there are none.
 
@@ -177,7 +191,9 @@ class FeatureCache:
         except DataError as error:
             return error
 
-    def encoded(self, model: DSTSmolVLM, clips: Sequence[Footage]) -> Iterator[tuple[Footage, np.ndarray | DataError]]:
+    def encoded(
+        self, model: EncodesFrames, clips: Sequence[Footage]
+    ) -> Iterator[tuple[Footage, np.ndarray | DataError]]:
         """The features (F, I, D) of the whole video of each clip, or why there are none; nothing is read or kept."""
         # as keys, any names do
         named = {Path(str(number)): clip for number, clip in enumerate(clips)}
@@ -204,7 +220,7 @@ class FeatureCache:
                 yield path, error
 
     def _encoded(
-        self, model: DSTSmolVLM, pictures: Iterator[Pictures], watch: Stopwatch
+        self, model: EncodesFrames, pictures: Iterator[Pictures], watch: Stopwatch
     ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
         """Features of whole videos."""
         parts: list[np.ndarray] = []
@@ -307,7 +323,7 @@ def vision_digest(model: DSTSmolVLM) -> str:
 
 
 @torch.no_grad()
-def encode_video(model: DSTSmolVLM, source: FrameSource, start: int, end: int) -> Tensor:
+def encode_video(model: EncodesFrames, source: FrameSource, start: int, end: int) -> Tensor:
     """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
     batches = _batches(source.frames(start, end), ENCODE_BATCH)
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])

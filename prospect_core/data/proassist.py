@@ -110,9 +110,10 @@ def stored_frames(path: Path) -> int | None:
         return None
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-            return sum(batch.num_rows for batch in stream)
+            rows: int = sum(batch.num_rows for batch in stream)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from None
+    return rows
 
 
 def _rows_file(folder: Path, split: str) -> Path | None:

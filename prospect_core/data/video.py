@@ -24,7 +24,10 @@ from prospect_core.timeline import exact
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.container import InputContainer
     from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+    from pyarrow import ChunkedArray
 
 #: pictures larger than this on either side are refused before they are decoded
 MAX_SIDE = 16384
@@ -54,7 +57,8 @@ class VideoFile:
         self.path, self.fps, self.size = Path(path), exact(fps), size
         self.num_frames = max(1, ceil(self._end() * self.fps))
 
-    def _open(self):
+    def _open(self) -> tuple[InputContainer, VideoStream, Fraction]:
+        """The container, its video stream, and the seconds that one tick of the stream's time base lasts."""
         import av
 
         if not self.path.is_file():
@@ -70,22 +74,25 @@ class VideoFile:
         if stream.codec_context is not None and max(stream.width, stream.height) > MAX_SIDE:
             container.close()
             raise DataError(f"{self.path}: {stream.width} x {stream.height} pictures; at most {MAX_SIDE} a side")
+        if stream.time_base is None:
+            container.close()
+            raise DataError(f"{self.path}: its video stream has no time base")
         stream.thread_type = "AUTO"
         # there is none where the codec is unknown
         if self.threads and stream.codec_context is not None:
             stream.codec_context.thread_count = self.threads
-        return container, stream
+        return container, stream, stream.time_base
 
     def _end(self) -> Fraction:
         """Seconds at which the last picture stops being shown."""
         import av
 
-        container, stream = self._open()
+        container, stream, base = self._open()
         with container:
-            base = stream.time_base
             # in ticks of the time base
             usual = (1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)) / base
-            pictures, last = 0, Fraction(0)
+            pictures = 0
+            last: int | Fraction = 0
             try:
                 for packet in container.demux(stream):
                     if packet.pts is not None:
@@ -121,10 +128,10 @@ class VideoFile:
                 f"{self.path}: has {self.num_frames} frames at {float(self.fps):g} fps, frame {end - 1} is asked for;"
                 " shorten the annotation or bring the whole video"
             )
-        container, stream = self._open()
+        container, stream, base = self._open()
         wanted, shown = start, None
         # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
-        above, below = (stream.time_base * self.fps).as_integer_ratio()
+        above, below = (base * self.fps).as_integer_ratio()
         with container:
             try:
                 for picture in container.decode(stream):
@@ -192,7 +199,7 @@ def open_frames(path: str | Path, fps: float, size: int) -> FrameSource:
     return FramesFile(path, size) if path.suffix == ".arrow" else VideoFile(path, fps, size)
 
 
-def read_arrow(path: Path, *columns: str) -> dict:
+def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
     """Columns of an Arrow IPC stream file, memory-mapped; a missing, broken or other file is a `DataError`."""
     import pyarrow as pa
 

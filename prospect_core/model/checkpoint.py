@@ -5,10 +5,14 @@ python -c "from prospect_core.model.checkpoint import load_checkpoint; model, to
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prospect_core.checkpoints import find_checkpoint, require_whole
 from prospect_core.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    from prospect_core.model.configuration import DSTSmolVLMConfig
 
 #: files that a tokenizer may be read from
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -21,9 +25,8 @@ LONGEST = 300
 def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
     """(model in float32 and eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`."""
     import torch
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from prospect_core.model.configuration import DSTSmolVLMConfig
     from prospect_core.model.modeling import CheckpointError, DSTSmolVLM
     from prospect_core.model.processing import SpecialIds, tokenizer_digest
 
@@ -31,17 +34,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
     require_whole(folder)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        # libraries have kinds of their own for what cannot be
-        raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from None
-    if not isinstance(config, DSTSmolVLMConfig):
-        raise DataError(
-            f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed"
-        )
-    if config.trained_steps <= 0:
-        raise DataError(f"{folder}: was never trained (trained_steps is 0); train it with `prospect train` first")
+    config = _config_of(folder)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(f"{folder}: no {TOKENIZERS[0]}; bring the tokenizer that it was trained with")
     try:
@@ -64,6 +57,26 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
     return _placed(model, device).eval(), tokenizer
+
+
+def _config_of(folder: Path) -> DSTSmolVLMConfig:
+    """The configuration of a checkpoint that was trained."""
+    from transformers import AutoConfig
+
+    from prospect_core.model.configuration import DSTSmolVLMConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        # libraries have kinds of their own for what cannot be
+        raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from None
+    if not isinstance(config, DSTSmolVLMConfig):
+        raise DataError(
+            f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed"
+        )
+    if config.trained_steps <= 0:
+        raise DataError(f"{folder}: was never trained (trained_steps is 0); train it with `prospect train` first")
+    return config
 
 
 def _placed(model: Any, device: str) -> Any:

@@ -59,7 +59,8 @@ class StateHead(nn.Module):
         """(B, F, D) and (B, K, D) to (B, F, K, 3)."""
         frame_sum, frame_gate = self.frame(frame_BFD)[:, :, None].chunk(2, dim=-1)
         marker_sum, marker_gate = self.marker(marker_BKD)[:, None].chunk(2, dim=-1)
-        return self.out(functional.gelu(frame_sum + marker_sum + frame_gate * marker_gate))
+        logits_BFK3: Tensor = self.out(functional.gelu(frame_sum + marker_sum + frame_gate * marker_gate))
+        return logits_BFK3
 
 
 class ConvStem(nn.Sequential):
@@ -70,7 +71,9 @@ class ConvStem(nn.Sequential):
     """
 
     def __init__(self, width: int, config: SmolVLMVisionConfig) -> None:
-        rest = int(config.patch_size) // 4  # type: ignore[arg-type]
+        if not isinstance(config.patch_size, int):
+            raise ValueError(f"patch_size {config.patch_size}: patches of a stem are square, use one whole number")
+        rest = config.patch_size // 4
         super().__init__(
             nn.Conv2d(config.num_channels, width, 3, stride=2, padding=1),
             nn.GELU(),
@@ -95,7 +98,9 @@ class DSTSmolVLM(PreTrainedModel):
 
     def __init__(self, config: DSTSmolVLMConfig) -> None:
         super().__init__(config)
-        self.model = SmolVLMModel(config)  # type: ignore[arg-type]
+        # SmolVLMModel declares the configuration class of transformers, but only reads attributes that ours has as well
+        smolvlm_config: Any = config
+        self.model = SmolVLMModel(smolvlm_config)
         if config.stem_width:
             self.model.vision_model.embeddings.patch_embedding = ConvStem(config.stem_width, config.vision_config)
         hidden, vocab = config.text_config.hidden_size, config.text_config.vocab_size
@@ -129,7 +134,7 @@ class DSTSmolVLM(PreTrainedModel):
         if "pictures" in self.config.lacks:
             pixels_N3HW = torch.full_like(pixels_N3HW, BLACK)
         patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state
-        tokens_NGD = self.model.connector(patches)
+        tokens_NGD: Tensor = self.model.connector(patches)
         frames, count, width = tokens_NGD.shape
         wanted = self.config.tokens_per_frame
         if wanted == count:
@@ -144,7 +149,7 @@ class DSTSmolVLM(PreTrainedModel):
         The number of slots must be N * I: anything else raises ValueError.
         """
         slots_BT = ids_BT == self.config.image_token_id
-        embeds_BTD = self.model.text_model.get_input_embeddings()(ids_BT)
+        embeds_BTD: Tensor = self.model.text_model.get_input_embeddings()(ids_BT)
         given = 0 if frames_NID is None else frames_NID.shape[0] * frames_NID.shape[1]
         if int(slots_BT.sum()) != given:
             raise ValueError(f"{int(slots_BT.sum())} frame slots in the tokens, {given} frame embeddings")
@@ -160,18 +165,20 @@ class DSTSmolVLM(PreTrainedModel):
         position_ids: Tensor | None = None,
     ) -> Tensor:
         """Hidden states (B, T, D) of the text model; with a cache, its keys and values are appended to it."""
-        return self.model.text_model(
+        hidden_BTD: Tensor = self.model.text_model(
             inputs_embeds=embeds_BTD,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
             position_ids=position_ids,
             use_cache=past_key_values is not None,
         ).last_hidden_state
+        return hidden_BTD
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits (..., V) of hidden states (..., D)."""
         if self.lm_head is not None:
-            return self.lm_head(hidden)
+            logits: Tensor = self.lm_head(hidden)
+            return logits
         return functional.linear(hidden, self.model.text_model.get_input_embeddings().weight)
 
     def decide(self, frame_BFD: Tensor, marker_BKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:

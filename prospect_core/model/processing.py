@@ -107,8 +107,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
 
 def add_special_tokens(tokenizer: Any) -> int:
     """Add our special tokens to a published tokenizer, pad apart from eos; returns the number of new entries."""
-    added = tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
-    return added + tokenizer.add_special_tokens({"pad_token": PAD, "eos_token": EOS})
+    added: int = tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
+    added += tokenizer.add_special_tokens({"pad_token": PAD, "eos_token": EOS})
+    return added
 
 
 #: a black pixel as the model sees it

@@ -14,7 +14,7 @@ rows, and odd numbers of them, go through other kernels). So a replay gives the 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -86,7 +86,7 @@ def read(model: DSTSmolVLM, requests: Sequence[Request]) -> list[Any]:
 
 
 @contextmanager
-def _packed(config: Any):
+def _packed(config: Any) -> Iterator[None]:
     """Attention of the text model is ours meanwhile; training and whole sequences keep the one that was chosen."""
     chosen = config._attn_implementation
     config._attn_implementation = PACKED
@@ -124,7 +124,7 @@ class _Rows:
         return self._masks[asked, held]
 
 
-class _Held(tuple):
+class _Held(tuple[Tensor, ...]):
     """Keys or values of the streams of a packed row, (1, H, T, D) each."""
 
     rows: _Rows
@@ -136,7 +136,7 @@ class _Held(tuple):
 
 
 def _attend(
-    module: Any, query: Tensor, key: _Held, value: _Held, attention_mask: Any, scaling: float | None = None, **_: Any
+    _module: Any, query: Tensor, key: _Held, value: _Held, _mask: Any, scaling: float | None = None, **_: Any
 ) -> tuple[Tensor, None]:
     """Causal attention of a packed row, stream by stream; (1, T, H, D)."""
     rows, out = key.rows, []

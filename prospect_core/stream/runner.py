@@ -400,6 +400,7 @@ class VLMStreamRunner:
         """Tokens that one step may add at most: user text, frame, update, a reply with its two marks, and, where the
         model writes one, a summary with its two."""
         config = self.model.config
-        summary = config.max_summary_tokens + 2 if self.strategy.writes else 0
-        speech = config.max_reply_tokens + 2 + summary
-        return config.max_user_tokens + config.tokens_per_frame + self.builder.longest_update(task) + speech
+        summary: int = config.max_summary_tokens + 2 if self.strategy.writes else 0
+        speech: int = config.max_reply_tokens + 2 + summary
+        heard: int = config.max_user_tokens + config.tokens_per_frame
+        return heard + self.builder.longest_update(task) + speech

@@ -70,17 +70,16 @@ def teacher_forced(
         if first is not None:
             diff: int | None = first - (len(speaks) - 1)
         else:
-            diff = _look_ahead(whole, builder, episode, turn, own, min(after - own, len(speaks) - 1))
+            diff = _look_ahead(whole, builder, episode, turn, min(after - own, len(speaks) - 1))
         tokens, right, nats = whole.reply(own)
         out.append(ForcedTurn(turn.frame, len(speaks), diff, first == len(speaks) - 1, tokens, right, round(nats, 6)))
         last = own
     return out
 
 
-def _look_ahead(
-    whole: _Reader, builder: SequenceBuilder, episode: Episode, turn: Utterance, own: int, bound: int
-) -> int | None:
+def _look_ahead(whole: _Reader, builder: SequenceBuilder, episode: Episode, turn: Utterance, bound: int) -> int | None:
     """The m-th frame after its own at which an unsaid turn would be said, or ``bound``."""
+    own = turn.frame - episode.start_frame
     if own == episode.num_frames - 1:
         return None
     unsaid = replace(episode, events=tuple(event for event in episode.events if event not in turn.events))
@@ -113,7 +112,8 @@ class _Reader:
         hidden_1TD = self._read(places[-1] + 1)
         at_frames_1FD = hidden_1TD[:, [place - begin for place in places]]
         probs_F = self.model.speaking_head(at_frames_1FD)[0, :, 0].sigmoid()
-        return (probs_F >= self.threshold).tolist()
+        speaks: list[bool] = (probs_F >= self.threshold).tolist()
+        return speaks
 
     def reply(self, own: int) -> tuple[int, int, float]:
         """(tokens, right from the first on, mean cross-entropy) of the reply on a frame that has been read."""

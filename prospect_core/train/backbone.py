@@ -190,9 +190,11 @@ def add_lora(model: DSTSmolVLM, options: Lora) -> None:
         raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from None
     text = model.model.text_model
     text.requires_grad_(False)
+    # peft declares a whole number, but only divides it by the rank
+    alpha: Any = options.alpha
     config = LoraConfig(
         r=options.rank,
-        lora_alpha=options.alpha,  # type: ignore[arg-type]
+        lora_alpha=alpha,
         lora_dropout=options.dropout,
         target_modules=LORA_TARGETS,
     )

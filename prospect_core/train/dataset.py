@@ -51,7 +51,7 @@ class Draws:
     places: bool = False
 
 
-class DSTTrainingDataset(TorchDataset):
+class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
     """The same seed, epoch and progress give the same items. ``media`` brings the pictures, or stored features.
 
     An item is ``(TokenSequence, media of the window's frames)``; `DSTDataCollator` makes batches of them.

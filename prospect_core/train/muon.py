@@ -95,7 +95,7 @@ def _gradient(parameter: Tensor) -> Tensor:
 def orthogonalized(matrices_BMN: Tensor) -> Tensor:
     """Matrices (B, M, N), M <= N, with all their singular values brought near 1 (0.7 to 1.2)."""
     a, b, c = QUINTIC
-    x = matrices_BMN / (matrices_BMN.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x: Tensor = matrices_BMN / (matrices_BMN.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -26,7 +26,7 @@ from prospect_core.train.output import SCRATCH, finished, refuse_finished
 STEPS = 4
 
 
-class _Enough(Exception):
+class _StepsDoneError(Exception):
     """The steps are done."""
 
 
@@ -73,7 +73,7 @@ class Rehearsal:
             def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
                 marks.append(time.perf_counter())
                 if len(marks) == STEPS:
-                    raise _Enough
+                    raise _StepsDoneError
 
         return Clock()
 
@@ -101,7 +101,7 @@ def rehearse(config: Config, text: str, tell: Callable[[str], None]) -> list[str
         options = replace(config.train, max_steps=STEPS + 1, minutes=None, save_every=10**6, tensorboard=False)
         closed = replace(config.eval, every=None, patience=None, thresholds=False)
         trial = replace(config, output=str(Path(name) / "run"), train=options, eval=closed)
-        with suppress(_Enough):
+        with suppress(_StepsDoneError):
             train(trial, text, quiet, media_of=rehearsal.media, callbacks=[rehearsal.callback()])
     return list(_lines(config, output, rehearsal))
 

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,9 +90,11 @@ class DSTTrainer(Trainer):
         self.add_callback(_Steps(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[arg-type]
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        assert isinstance(dataset, Sized)
+        return SequentialSampler(dataset)
 
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: Any) -> Any:
+    def get_batch_samples(self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: Any) -> Any:
         """As in transformers, with one count for each objective over all micro-batches and processes of the step."""
         # the range comes first: the other way round, zip would take one batch too many and drop it
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
@@ -173,7 +175,8 @@ class DSTTrainer(Trainer):
                 self.weighting.observe(np.where(counts > 0, sums / counts, np.nan), np.sqrt(squares))
             self._step = torch.zeros_like(self._step)
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+    # transformers declares floats; a metric without a value is logged as None, which its callbacks hand on
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         """Adds the mean of each objective that had something to learn since the last report, and learned weights."""
         if "loss" in logs:
             sums, counts = self._reported()
@@ -188,14 +191,14 @@ class DSTTrainer(Trainer):
 
     def _reported(self) -> list[list[float]]:
         """[sums, counts] since the last report over all processes; a sum that is not finite is a `DataError`."""
-        report = self.accelerator.reduce(self._report, "sum").cpu()
-        for name, value in zip(OBJECTIVES, report[0].tolist(), strict=True):
+        report: list[list[float]] = self.accelerator.reduce(self._report, "sum").cpu().tolist()
+        for name, value in zip(OBJECTIVES, report[0], strict=True):
             if not math.isfinite(value):
                 raise DataError(
                     f"training diverged by step {self.state.global_step}: the {name} loss is {value};"
                     " lower train.learning_rate, or raise train.warmup"
                 )
-        return report.tolist()
+        return report
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The streaming metrics of a short closed-loop replay, as ``eval_NAME``; every process gets the same.
@@ -213,7 +216,7 @@ class DSTTrainer(Trainer):
             found = broadcast_object_list([found])[0]
         worst = -math.inf if self.args.greater_is_better else math.inf
         metrics = {f"eval_{name}": worst if value is None else value for name, value in found.items()}
-        self.log({f"eval_{name}": value for name, value in found.items()})  # type: ignore[misc]
+        self.log({f"eval_{name}": value for name, value in found.items()})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

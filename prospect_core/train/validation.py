@@ -3,11 +3,7 @@
     prospect train eval.every=200 eval.metric=speaking_event_f1@2s eval.patience=5
 
 What scores and chooses thresholds is found by entry point (group ``prospect.evaluators``), so that this package does
-not depend on the one that evaluates. An evaluator is an object or module with
-
-    check_metric(name) -> "higher" or "lower", whichever is better
-    metric_values(records, names) -> {name: value or None}
-    choose_thresholds(records) -> something with ``speaking`` and ``update``
+not depend on the one that evaluates; `Evaluator` says what it must have.
 """
 
 from __future__ import annotations
@@ -15,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -40,13 +36,44 @@ SILENT = (1.01, 0.5)
 Features = dict[tuple[str, float], Tensor]
 
 
-def find_evaluator(name: str) -> Any:
+class Choice(Protocol):
+    """Thresholds that an evaluator has chosen, 0..1."""
+
+    @property
+    def speaking(self) -> float: ...
+
+    @property
+    def update(self) -> float: ...
+
+
+class ChoosesThresholds(Protocol):
+    """What `settle` asks of an object or module."""
+
+    def choose_thresholds(self, records: Sequence[EpisodeRecord]) -> Choice:
+        """The best thresholds for what was replayed."""
+        ...
+
+
+class Evaluator(ChoosesThresholds, Protocol):
+    """An object or module that is registered in the group `GROUP`."""
+
+    def check_metric(self, name: str) -> str:
+        """``"higher"`` or ``"lower"``, whichever is better."""
+        ...
+
+    def metric_values(self, records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
+        """{name: value}, None where undefined."""
+        ...
+
+
+def find_evaluator(name: str) -> Evaluator:
     """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
     found = {point.name: point for point in installed(GROUP)}
     if not found:
         raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
     choose("eval.evaluator", name, found)
-    return loaded(found[name])
+    evaluator: Evaluator = loaded(found[name])
+    return evaluator
 
 
 @dataclass
@@ -60,7 +87,7 @@ class Validation:
     split: str
     episodes: Sequence[Episode]
     tokenizer: Any
-    evaluator: Any
+    evaluator: Evaluator
     metrics: tuple[str, ...]
     thresholds: tuple[float, float] = SILENT
 
@@ -108,7 +135,7 @@ class Validation:
 def settle(
     replay_all: Callable[[tuple[float, float]], Sequence[EpisodeRecord]],
     start: tuple[float, float],
-    evaluator: Any,
+    evaluator: ChoosesThresholds,
     tell: Callable[[str], None],
 ) -> tuple[float, float]:
     """(speaking, update): replay, choose from the stored probabilities, replay again with them until they settle."""

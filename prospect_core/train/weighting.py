@@ -9,7 +9,7 @@ objective, in the order of `OBJECTIVES`; a loss that nothing was supervised for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -144,7 +144,11 @@ class GradNormWeights:
         self.first = np.array([np.nan if v is None else v for v in state["first"]])
 
 
-KINDS = {"fixed": FixedWeights, "uncertainty": UncertaintyWeights, "gradnorm": GradNormWeights}
+KINDS: dict[str, Callable[[np.ndarray], Weighting]] = {
+    "fixed": FixedWeights,
+    "uncertainty": UncertaintyWeights,
+    "gradnorm": GradNormWeights,
+}
 
 
 def make_weighting(kind: str, start: Mapping[str, float]) -> Weighting:

@@ -147,7 +147,14 @@ class _Writer:
         progress = progress_summary(self.task, self.state)
         self.events.append(Event(self._id("a"), time, "assistant", text, labels=labels, slots=slots, progress=progress))
 
-    def _user(self, time: float, text: str, question: str = "", accepted: Sequence[str] = (), slots=None) -> None:
+    def _user(
+        self,
+        time: float,
+        text: str,
+        question: str = "",
+        accepted: Sequence[str] = (),
+        slots: dict[str, str] | None = None,
+    ) -> None:
         self.events.append(
             Event(self._id("u"), time, "user", text, question=question, accepted=tuple(accepted), slots=slots or {})
         )

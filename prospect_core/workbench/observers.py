@@ -147,7 +147,9 @@ def beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[
         witness = Witness(task, [STEP_STATES[0]] * len(task.jobs))
         for now in seen:
             witness.watch(now)
-            out.append(Belief(tuple(witness.states), tuple(witness.order)))  # type: ignore[arg-type]
+            # all were known at the beginning, and none becomes unknown
+            known = [state for state in witness.states if state is not None]
+            out.append(Belief(tuple(known), tuple(witness.order)))
         return out
     table = usual_states(fps)
     for frame, now in enumerate(seen):

@@ -249,6 +249,10 @@ def _draw_look(rng: random.Random, task: Assignment, level: Level, slots: tuple[
     front = [slots[k] for k in range(len(task.looks)) if k not in shown and slots[k] >= columns]
     taken = rng.sample(front, min(level.occluders, len(front)))
     jugs = tuple(COLUMN * (slot % columns + 0.5) + rng.uniform(-9, 9) for slot in taken)
+
+    def channel() -> float:
+        return 1 + rng.uniform(-0.4, 0.4) * level.light
+
     return Look(
         sway=level.sway,
         roll=level.roll,
@@ -256,7 +260,7 @@ def _draw_look(rng: random.Random, task: Assignment, level: Level, slots: tuple[
         phases=tuple(rng.uniform(0, 2 * math.pi) for _ in range(6)),
         light=1.1 - rng.uniform(0, 2 * level.light),
         drift=rng.uniform(0, level.light),
-        tint=tuple(1 + rng.uniform(-0.4, 0.4) * level.light for _ in range(3)),  # type: ignore[arg-type]
+        tint=(channel(), channel(), channel()),
         lamps=(),
         patches=patches,
         jugs=jugs,

@@ -199,8 +199,9 @@ def scene_at(plan: Plan, time_s: float) -> Scene:
     for moment, factor in look.lamps:
         if time_s >= moment:
             level *= 1 + (factor - 1) * min(1.0, (time_s - moment) / 0.4)
-    light = tuple(level * channel for channel in look.tint)
-    return Scene(stage, hand if hand[1] < REST_Y - 1 else None, camera, light)  # type: ignore[arg-type]
+    red, green, blue = look.tint
+    light = level * red, level * green, level * blue
+    return Scene(stage, hand if hand[1] < REST_Y - 1 else None, camera, light)
 
 
 def slot_point(slot: int, columns: int) -> Point:

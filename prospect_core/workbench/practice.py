@@ -18,7 +18,7 @@ from pathlib import Path
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.staging import staged
-from prospect_core.timeline import Change, DialogState, Episode, Event, Task
+from prospect_core.timeline import Change, DialogState, Episode, Event, StepState, Task
 from prospect_core.workbench.dialogue import next_step, progress_summary
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.levels import SPLITS
@@ -156,11 +156,12 @@ def _episode(name: str, task: Task, events: list[Event], start: DialogState) -> 
 
 
 def _some_state(rng: random.Random, ids: tuple[str, ...]) -> DialogState:
-    states = tuple(rng.choice(("not_started", "not_started", "in_progress", "completed")) for _ in ids)
+    likely: tuple[StepState, ...] = ("not_started", "not_started", "in_progress", "completed")
+    states = tuple(rng.choice(likely) for _ in ids)
     done = [s for s, state in zip(ids, states, strict=True) if state == "completed"]
     rng.shuffle(done)
     times = sorted(round(rng.uniform(5, 120), 1) for _ in done)
-    return DialogState(ids, states, tuple(zip(done, times, strict=True)))  # type: ignore[arg-type]
+    return DialogState(ids, states, tuple(zip(done, times, strict=True)))
 
 
 def _comment(rng: random.Random, world: Assignment, state: DialogState, step: str, change: Change) -> str:

@@ -27,7 +27,8 @@ def picture(plan: Plan, time_s: float) -> Image.Image:
     light = scene.light
 
     def lit(color: Color) -> Color:
-        return tuple(min(255, max(0, int(c * f))) for c, f in zip(color, light, strict=True))  # type: ignore[return-value]
+        red, green, blue = (min(255, max(0, int(c * f))) for c, f in zip(color, light, strict=True))
+        return red, green, blue
 
     image = Image.new("RGB", (VIEW, VIEW), lit(BENCH_RGB))
     draw = ImageDraw.Draw(image)
@@ -98,4 +99,5 @@ def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
     """Bench coordinates (N, 2) to pixels of the picture."""
     c, s = camera.zoom * math.cos(camera.roll), camera.zoom * math.sin(camera.roll)
     middle = np.array([camera.x, camera.y])
-    return (points - middle) @ np.array([[c, s], [-s, c]]) + VIEW / 2
+    pixels: np.ndarray = (points - middle) @ np.array([[c, s], [-s, c]]) + VIEW / 2
+    return pixels

@@ -130,7 +130,8 @@ def _hand(plan: Plan, scene: Scene) -> Iterator[Shape]:
 
 
 def _moved(points: np.ndarray, x: float, y: float) -> np.ndarray:
-    return points + np.array([x, y])
+    moved: np.ndarray = points + np.array([x, y])
+    return moved
 
 
 @cache

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
     from prospect_eval.suites import Suite
 
+    Numbers = click.ParamType[list[float]]
+else:
+    # generic for type checkers only: click 8.1 cannot subscript it
+    Numbers = click.ParamType
+
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data or --suite, --split, --limit, --device: the same for every command that replays."""
@@ -54,7 +59,7 @@ def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-class Thresholds(click.ParamType):
+class Thresholds(Numbers):
     """Numbers in 0..1 with commas between."""
 
     name = "0..1,0..1,..."
@@ -70,7 +75,7 @@ class Thresholds(click.ParamType):
         return found
 
 
-class Budgets(click.ParamType):
+class Budgets(Numbers):
     """Tokens, or shares of what ``none`` needs (``1/2``, ``0.5``, ``50%``), with commas between."""
 
     name = "TOKENS|SHARE,..."

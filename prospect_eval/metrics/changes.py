@@ -192,7 +192,8 @@ def overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
         if not scored.record.episode.task.steps:
             return NO_STEPS
         lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
-        return np.array([segmental_counts(ours, theirs, percent / 100) for ours, theirs in lanes]).sum(0)
+        total: np.ndarray = np.array([segmental_counts(ours, theirs, percent / 100) for ours, theirs in lanes]).sum(0)
+        return total
 
     return counts
 

@@ -9,11 +9,11 @@ over all turns, then counted by the kind of their reference; an utterance withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from prospect_core.timeline import STEP_STATES, DialogState, Utterance
 from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
 from prospect_eval.metrics.cider import CiderIdf
 
+T = TypeVar("T")
 #: a matched pair counts as correct when its cosine is above this
 GOOD_SIMILARITY = 0.5
 
@@ -48,7 +49,7 @@ class Scored:
     corpus: CiderIdf | None = None
     only: str = ""
     #: what does not depend on ``only``, shared by all views
-    _shared: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def over(cls, records: Iterable[EpisodeRecord], tools: Tools) -> list[Scored]:
@@ -59,20 +60,19 @@ class Scored:
 
     def view(self, only: str) -> Scored:
         """The same record, counting turns of one kind."""
-        seen: Scored = self.once(("view", only), lambda: replace(self, only=only))
-        return seen
+        return self.once(("view", only), lambda: replace(self, only=only))
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """A value made on first use and shared by all views."""
         if key not in self._shared:
             self._shared[key] = make()
-        return self._shared[key]
+        value: T = self._shared[key]
+        return value
 
     @property
     def idf(self) -> CiderIdf:
         """Document frequencies for CIDEr."""
-        idf: CiderIdf = self.corpus or self.once("idf", lambda: CiderIdf(text for _, text in self.references))
-        return idf
+        return self.corpus or self.once("idf", lambda: CiderIdf(text for _, text in self.references))
 
     @property
     def fps(self) -> float:
@@ -172,7 +172,8 @@ class Scored:
         def most_likely() -> np.ndarray:
             # one flat list: NumPy is slow on nested tuples
             flat = list(chain.from_iterable(chain.from_iterable(probs)))
-            return np.array(flat).reshape(len(probs), -1, 3).argmax(-1)
+            states: np.ndarray = np.array(flat).reshape(len(probs), -1, 3).argmax(-1)
+            return states
 
         return self.once("head states", most_likely) if probs else None
 

@@ -107,7 +107,8 @@ def _common(left: Counter[Any], right: Counter[Any]) -> int:
 def bleu_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """(matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length), summed over segments."""
     _same_length(hypotheses, references)
-    return np.sum([_pair_stats(h, r)[0] for h, r in zip(hypotheses, references, strict=True)], axis=0)
+    total: np.ndarray = np.sum([_pair_stats(h, r)[0] for h, r in zip(hypotheses, references, strict=True)], axis=0)
+    return total
 
 
 def bleu_value(stats: np.ndarray) -> np.ndarray:
@@ -128,7 +129,8 @@ def bleu_value(stats: np.ndarray) -> np.ndarray:
 def chrf_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """(hypothesis, reference and common character n-grams) of order 1..6, one after the other: 18 counts."""
     _same_length(hypotheses, references)
-    return np.sum([_pair_stats(h, r)[1] for h, r in zip(hypotheses, references, strict=True)], axis=0)
+    total: np.ndarray = np.sum([_pair_stats(h, r)[1] for h, r in zip(hypotheses, references, strict=True)], axis=0)
+    return total
 
 
 def chrf_value(stats: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, 
     # moving the predictions by half the difference makes the window even
     shift = (early - late) / 2
     moved = [frame + shift for frame, _ in scored.predictions]
-    return match_events(moved, [frame for frame, _ in scored.references], (early + late) / 2)  # type: ignore[arg-type]
+    return match_events(moved, [frame for frame, _ in scored.references], (early + late) / 2)
 
 
 def sw_counts(scored: Scored) -> np.ndarray:

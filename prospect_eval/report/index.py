@@ -75,7 +75,8 @@ def _chart(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     span = (high - low) or 1.0
 
     def y(value: float) -> float:
-        return round(HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN), 1)
+        pixels: float = round(HEIGHT - MARGIN - (value - low) / span * (HEIGHT - 2 * MARGIN), 1)
+        return pixels
 
     points = [
         {

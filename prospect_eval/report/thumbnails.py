@@ -12,7 +12,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -76,7 +76,7 @@ def sheets(
 
 
 def _columns(count: int) -> int:
-    return max(1, ceil(count**0.5))
+    return max(1, ceil(sqrt(count)))
 
 
 def _sheet(pictures: Sequence[bytes], quality: int) -> bytes:

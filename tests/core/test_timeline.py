@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -230,7 +230,11 @@ def test_window_outside_is_refused():
         make().window(5, 21)
 
 
-def test_episode_is_immutable():
+@pytest.mark.parametrize("name", [field.name for field in fields(Episode)])
+def test_episode_is_immutable(name):
     with pytest.raises(AttributeError):
-        make().fps = 3  # type: ignore[misc]
+        setattr(make(), name, None)
+
+
+def test_episode_is_replaced_by_a_changed_one():
     assert replace(make(), fps=3).fps == 3

@@ -1,0 +1,59 @@
+"""The files that may break a rule of the linter are exactly those that do: none is added, and a mended one leaves the list."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    # mypy brings it
+    import tomli as tomllib
+
+from tests.helpers.paths import ROOT
+
+FOLDERS = ("prospect_core", "prospect_eval", "benchmarks", "tests")
+
+
+@pytest.fixture(scope="module")
+def listed():
+    """[(pattern, code)] of the exceptions in pyproject.toml."""
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    return [(pattern, code) for pattern, codes in lint["per-file-ignores"].items() for code in codes]
+
+
+@pytest.fixture(scope="module")
+def found():
+    """{(path, code)} that ruff finds where no file is excepted."""
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "json"]
+    done = subprocess.run(
+        [*command, "--config", "lint.per-file-ignores={}", *FOLDERS], cwd=ROOT, capture_output=True, text=True
+    )
+    # 1: something was found
+    assert done.returncode in (0, 1), done.stderr
+    return {(Path(one["filename"]).relative_to(ROOT).as_posix(), one["code"]) for one in json.loads(done.stdout)}
+
+
+def covers(entry, offence):
+    return entry[1] == offence[1] and fnmatch(offence[0], entry[0])
+
+
+def test_no_file_breaks_a_rule_that_is_not_listed_for_it(listed, found):
+    new = sorted(one for one in found if not any(covers(entry, one) for entry in listed))
+    assert not new, f"mend these files, the list in pyproject.toml does not grow: {new}"
+
+
+def test_every_listed_exception_is_still_needed(listed, found):
+    unneeded = [entry for entry in listed if not any(covers(entry, one) for one in found)]
+    assert not unneeded, f"take these out of per-file-ignores in pyproject.toml: {unneeded}"
+
+
+def test_the_list_is_sorted_and_names_each_file_by_its_path(listed):
+    assert listed == sorted(listed)
+    assert not [path for path, _ in listed if not (ROOT / path).is_file()]
