@@ -64,7 +64,6 @@ def _image_processor() -> Callable[..., Any]:
     try:
         from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
     except ImportError:
-        from transformers import Idefics3ImageProcessor
-
-        return Idefics3ImageProcessor
-    return Idefics3ImageProcessorPil
+        from transformers import Idefics3ImageProcessor as Idefics3ImageProcessorPil
+    processor: Callable[..., Any] = Idefics3ImageProcessorPil
+    return processor

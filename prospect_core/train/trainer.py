@@ -217,13 +217,14 @@ class DSTTrainer(Trainer):
         worst = -math.inf if self.args.greater_is_better else math.inf
         metrics = {f"eval_{name}": worst if value is None else value for name, value in found.items()}
         self.log({f"eval_{name}": value for name, value in found.items()})
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def progress(self, step: int) -> float:
         """Share of the training that is over, 0..1."""
         if self.minutes is None:
-            return min(1.0, step / max(1, self.args.max_steps))
+            steps: int = self.args.max_steps
+            return min(1.0, step / max(1, steps))
         return min(1.0, self._clock / (60 * self.minutes))
 
     def tick(self) -> None:
@@ -260,7 +261,7 @@ class DSTTrainer(Trainer):
         options, model = self.args, self.model
         assert model is not None
         groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
-        self.optimizer = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
+        self.optimizer: Any = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

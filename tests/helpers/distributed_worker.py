@@ -46,7 +46,8 @@ def step(world: str, output: str, batch_size: int, weighting: str, seconds: floa
         arrays = {f"{k}/{n.removeprefix('module.')}": g.numpy() for k, s in enumerate(keep.steps) for n, g in s.items()}
         for k, row in enumerate(r for r in trainer.state.log_history if "loss" in r):
             arrays |= {f"log/{k}/{n}": np.array(v) for n, v in row.items() if n.startswith("loss")}
-        np.savez(output, weights=trainer.weighting.weights(), **arrays)
+        arrays["weights"] = np.asarray(trainer.weighting.weights())
+        np.savez(output, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

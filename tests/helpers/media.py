@@ -17,9 +17,9 @@ def write_grey(
     """Pictures of one grey level each at exact times in seconds; ``corner`` paints the top left quarter white."""
     base = Fraction(1, 90000)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            codec, rate=30, options={"crf": "10", "preset": "veryfast"} if codec == "libx264" else {}
-        )
+        options = {"crf": "10", "preset": "veryfast"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=30, options=options)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.time_base = base
         stream.codec_context.thread_count = 1

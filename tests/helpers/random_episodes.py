@@ -6,7 +6,7 @@ import math
 
 from hypothesis import strategies as st
 
-from prospect_core.timeline import DialogState, Episode, Event, Step, Task, exact, sort_events
+from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, exact, sort_events
 
 FPS = st.sampled_from([1, 2, 2.5, 4, 10, 29.97])
 
@@ -25,12 +25,13 @@ def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_fram
     count = draw(st.integers(0, max_events))
     grain = draw(st.sampled_from([1, 10, 100, 500]))
     times = sorted(min(max(draw(st.integers(low, high)) // grain * grain, low), high) / 1000 for _ in range(count))
-    events, state = [], DialogState.initial(task)
+    events: list[Event] = []
+    state = DialogState.initial(task)
     latest_user = (start + frames - 2) / fps
     for number, time in enumerate(times):
         kind = draw(st.sampled_from(["user", "assistant", "transition", "transition"]))
         if kind == "transition":
-            legal = [(s, c) for s in task.step_ids for c in ("start", "complete", "reopen") if state.is_legal(s, c)]
+            legal = [(s, c) for s in task.step_ids for c in CHANGES if state.is_legal(s, c)]
             if not legal or (events and events[-1].kind != "transition" and events[-1].time == time):
                 continue
             step, change = draw(st.sampled_from(legal))

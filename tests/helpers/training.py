@@ -28,7 +28,7 @@ SMALL = [
 
 
 def losses_of(
-    model: Any, batch: Mapping[str, Any], speaking: FocalOptions = PLAIN, update: FocalOptions = PLAIN
+    model: Any, batch: dict[str, Any], speaking: FocalOptions = PLAIN, update: FocalOptions = PLAIN
 ) -> tuple[torch.Tensor, Any]:
     """((4,) loss sums, output) of a batch."""
     output = model(**{k: batch[k] for k in MODEL_INPUTS if k in batch}, speaks_BT=next_tokens(batch["labels"])[0])
