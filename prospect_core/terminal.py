@@ -145,7 +145,7 @@ def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
         Path(json_).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(json_), text)
     except OSError as error:
-        raise DataError(f"{json_}: cannot be written ({error.strerror})") from None
+        raise DataError(f"{json_}: cannot be written ({error.strerror})") from error
     return True
 
 

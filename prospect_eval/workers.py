@@ -101,8 +101,8 @@ def _send(end: Connection, what: str, *arguments: Any) -> None:
 def _answer(end: Connection) -> Any:
     try:
         answer = end.recv()
-    except (EOFError, OSError):
-        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from None
+    except (EOFError, OSError) as error:
+        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from error
     if isinstance(answer, UserError):
         raise answer
     return answer

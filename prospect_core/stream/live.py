@@ -80,7 +80,7 @@ def _as_they_come(address: str, fps: float, size: int, stall_s: float, format_: 
             if shown is not None:
                 yield wanted, scaled(shown, size, reformatter)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class Newest:
@@ -169,8 +169,8 @@ class WatchLog:
     def __init__(self, path: Path) -> None:
         try:
             self._file = path.open("x", encoding="utf-8")
-        except FileExistsError:
-            raise UserError(f"--output {path}: exists already; choose another file") from None
+        except FileExistsError as error:
+            raise UserError(f"--output {path}: exists already; choose another file") from error
 
     def write(self, **what: Any) -> None:
         """One line."""

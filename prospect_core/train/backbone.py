@@ -158,7 +158,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
             tie_word_embeddings=text.tied,
         )
     except ValueError as error:
-        raise UserError(f"model: {error}") from None
+        raise UserError(f"model: {error}") from error
     config._attn_implementation = options.attention
     return config
 
@@ -186,8 +186,8 @@ def add_lora(model: DSTSmolVLM, options: Lora) -> None:
     """Adapters on the text model's linear layers; embeddings, LM head and decision heads learn as a whole."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from None
+    except ImportError as error:
+        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from error
     text = model.model.text_model
     text.requires_grad_(False)
     config = LoraConfig(

@@ -187,11 +187,11 @@ def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None
         tell(f"interrupted at step {trainer.state.global_step}; the last checkpoint is {step}")
         raise
     except ImportError as error:
-        raise UserError(f"train: {' '.join(str(error).split())}") from None
+        raise UserError(f"train: {' '.join(str(error).split())}") from error
     except UserError as error:
         # out of a worker process it comes with that process's traceback, whose last line is the error
         last = str(error).strip().splitlines()[-1]
-        raise type(error)(last.rpartition(f"{type(error).__name__}: ")[2]) from None
+        raise type(error)(last.rpartition(f"{type(error).__name__}: ")[2]) from error
 
 
 def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: Any, tell: Callable[[str], None]) -> Any:
@@ -224,7 +224,7 @@ def one_line(what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, ImportError, TypeError) as error:
-        raise UserError(f"{what}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
