@@ -10,6 +10,7 @@ the last picture that has arrived at i / fps seconds after the first one, whatev
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ from prospect_core.data.video import VideoFile, scaled
 from prospect_core.errors import DataError, UserError
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.timeline import Task
+
+logger = logging.getLogger(__name__)
 
 #: a frame's number since the stream began, and its picture, (size, size, 3) uint8
 Arrival = tuple[int, np.ndarray]
@@ -150,6 +153,7 @@ def watch(
             except TimeoutError:
                 return Ending(f"stalled: no picture for {stall_s:g} s", False, seen, lost)
             except DataError as error:
+                logger.debug("the stream broke off", exc_info=error)
                 return Ending(f"broke off: {error}", False, seen, lost)
             if arrival is None:
                 return Ending("ended", True, seen, lost)
