@@ -47,7 +47,6 @@ class Endpoint:
             answer = client.chat.completions.create(
                 model=self.model, messages=list(messages), temperature=temperature, top_p=top_p, max_tokens=max_tokens
             )
-            return answer.choices[0].message.content or ""
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(f"{self.url}: refuses the key ({_first_line(error)}); see --key-variable") from error
         except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -56,7 +55,12 @@ class Endpoint:
             raise DataError(
                 f"{self.url}: no answer within the time-out; raise --timeout or start again later"
             ) from error
-        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
+        except (openai.OpenAIError, ValueError) as error:
+            raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
+        try:
+            return answer.choices[0].message.content or ""
+        except (AttributeError, IndexError, TypeError) as error:
+            # the library does not check the shape of what a server sends
             raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
 
 
