@@ -71,7 +71,7 @@ def main() -> None:
     try:
         result = {"coverage": coverage_of(options.coverage), "mutants": mutants_of(options.mutants)}
     except DataError as error:
-        raise SystemExit(f"Error: {error}") from None
+        raise SystemExit(f"Error: {error}") from error
     if options.output:
         command = " ".join(["python -m benchmarks.tests", *sys.argv[1:]])
         write_atomic(

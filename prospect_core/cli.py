@@ -14,7 +14,7 @@ import click
 from prospect_core import __version__
 from prospect_core.data_cli import data
 from prospect_core.errors import EXIT_INCOMPLETE
-from prospect_core.terminal import Commands, Number, give_json, json_option, make_console, say
+from prospect_core.terminal import DEBUG, Commands, Number, give_json, json_option, make_console, say
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +39,8 @@ def train(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun: bool) 
     if multirun:
         if dry_run:
             raise click.UsageError("--dry-run tries one training; --cfg -m shows what all of them are")
-        _train_all(list(overrides), cfg)
+        debug = click.get_current_context().find_root().params["debug"]
+        _train_all(list(overrides), cfg, debug)
         return
     config, text = compose_config(overrides)
     if cfg:
@@ -141,7 +142,7 @@ def watch(
         sys.exit(EXIT_INCOMPLETE)
 
 
-def _train_all(overrides: list[str], cfg: bool) -> None:
+def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
     """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
     from prospect_core.train.config import compose_config, sweep
     from prospect_core.train.output import finished
@@ -159,7 +160,8 @@ def _train_all(overrides: list[str], cfg: bool) -> None:
         elif finished(folder, text):
             say(f"checkpoint: {folder} (there already)")
         else:
-            done = subprocess.run([sys.executable, "-m", "prospect_core.cli", "train", *command])
+            program = [sys.executable, "-m", "prospect_core.cli", *([DEBUG] if debug else [])]
+            done = subprocess.run([*program, "train", *command])
             if done.returncode:
                 raise SystemExit(done.returncode)
 

@@ -49,7 +49,7 @@ def load(kind: type[T], data: bytes | str, where: str) -> T:
     try:
         value: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
     except ValidationError as error:
-        raise DataError(f"{where}: {_all_that_is_wrong(error.errors(include_url=False))}") from None
+        raise DataError(f"{where}: {_all_that_is_wrong(error.errors(include_url=False))}") from error
     return value
 
 
@@ -110,7 +110,7 @@ def read_shaped(path: Path, shape: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {place}: {first['msg']}; damaged, or not of this program") from None
+        raise DataError(f"{path}: {place}: {first['msg']}; damaged, or not of this program") from error
 
 
 def decode(data: bytes | str, where: str) -> Any:
@@ -118,10 +118,10 @@ def decode(data: bytes | str, where: str) -> Any:
     ``where``."""
     try:
         return json.loads(data, parse_constant=_not_finite, parse_float=_finite)
-    except RecursionError:
-        raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from None
+    except RecursionError as error:
+        raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from error
     except ValueError as error:
-        raise DataError(f"{where}: not JSON ({error})") from None
+        raise DataError(f"{where}: not JSON ({error})") from error
 
 
 def _finite(text: str) -> float:
@@ -142,7 +142,7 @@ def read_limited(path: Path) -> bytes:
             raise DataError(f"{path}: has {size:,} bytes; files read whole have at most {MOST_BYTES:,}")
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        raise DataError(f"{path}: {error.strerror or error}") from error
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,7 +163,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_atomic(path: Path, payload: bytes) -> None:

@@ -34,10 +34,10 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
     try:
         lock.acquire()
-    except Timeout:
+    except Timeout as error:
         raise DataError(
             f"{what}: another process is at work there{_told(owner)}; wait for it or choose another folder"
-        ) from None
+        ) from error
     try:
         if lock.lock_counter == 1:
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))

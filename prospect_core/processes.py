@@ -12,11 +12,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import connection, get_context, parent_process
-from typing import TypeVar
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -74,3 +76,48 @@ def thrifty(threads: int) -> None:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+
+
+class RemoteError(Exception):
+    """The traceback of an error in the process that raised it: the cause of that error where it arrives."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+class _Carried:
+    """An error on its way to another process, where it is the error itself again, caused by a `RemoteError`."""
+
+    def __init__(self, error: Exception) -> None:
+        self._text = "".join(traceback.format_exception(error))
+        self._error = error if _can_be_sent(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+    def __reduce__(self) -> Any:
+        return _arrived, (self._error, self._text)
+
+
+def carried(error: Exception) -> Any:
+    """What to send to another process so that it gets the error, together with where that was raised here.
+
+    An error alone would arrive without its traceback and its causes, which cannot be sent. One that cannot be sent itself
+    arrives as a `RuntimeError` with its name and text.
+    """
+    return _Carried(error)
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        # an error's own constructor is called, which may raise anything
+        return False
+    return True
+
+
+def _arrived(error: Exception, text: str) -> Exception:
+    error.__cause__ = RemoteError(text)
+    return error

@@ -5,14 +5,15 @@ python -c "from prospect_core.terminal import say; say('\\x1b[31mred')"
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, UserError
 
+#: the option of both programs that shows tracebacks
+DEBUG = "--debug"
 #: seconds after which a log that nobody looks at is told how far it is
 QUIET_S = 30
 #: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
@@ -84,32 +87,87 @@ def make_console(**options: Any) -> Any:
 
 
 class Commands(click.Group):
-    """A click group whose user errors are one line with their own exit code; ``--debug`` shows the traceback."""
+    """A click group whose user errors are one line with their own exit code.
+
+    ``--debug`` shows the traceback with every cause. It may stand before the command or after it.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        given = args[0] if args else kwargs.pop("args", None)
+        arguments = sys.argv[1:] if given is None else list(given)
+        debug = DEBUG in _options(arguments)
+        if debug:
+            given = _debug_first(arguments)
         kwargs["standalone_mode"] = False
-        given = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
-        debug = "--debug" in given
-        try:
-            code = super().main(*args, **kwargs)
-            sys.exit(code if isinstance(code, int) else 0)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            say("interrupted; the same command goes on from what was finished", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except UserError as error:
-            if debug:
-                traceback.print_exc()
-            say(f"error: {error}", err=True)
-            sys.exit(error.exit_code)
-        except OSError as error:
-            if debug:
-                traceback.print_exc()
-            where = f"{error.filename}: " if error.filename else ""
-            say(f"error: {where}{error.strerror or error}", err=True)
-            sys.exit(EXIT_INCOMPLETE)
+        with _packages_logged() if debug else nullcontext():
+            try:
+                code = super().main(given, *args[1:], **kwargs)
+                sys.exit(code if isinstance(code, int) else 0)
+            except click.ClickException as error:
+                # a usage error without a cause says all there is to say
+                if debug and (error.__cause__ or error.__context__):
+                    _say_traceback(error)
+                error.show()
+                sys.exit(error.exit_code)
+            except (click.Abort, KeyboardInterrupt):
+                say("interrupted; the same command goes on from what was finished", err=True)
+                sys.exit(EXIT_INTERRUPTED)
+            except UserError as error:
+                if debug:
+                    _say_traceback(error)
+                say(f"error: {error}", err=True)
+                sys.exit(error.exit_code)
+            except OSError as error:
+                if debug:
+                    _say_traceback(error)
+                where = f"{error.filename}: " if error.filename else ""
+                say(f"error: {where}{error.strerror or error}", err=True)
+                sys.exit(EXIT_INCOMPLETE)
+
+
+def _options(given: Sequence[str]) -> Sequence[str]:
+    """The arguments before ``--``, among which the options are."""
+    return given[: given.index("--")] if "--" in given else given
+
+
+def _debug_first(given: Sequence[str]) -> list[str]:
+    """The arguments with ``--debug`` before the command.
+
+    It is an option of the program, but it is natural to add it at the end of a command that has failed.
+    """
+    options = _options(given)
+    others = [argument for argument in options if argument != DEBUG]
+    return [DEBUG, *others, *given[len(options) :]]
+
+
+def _say_traceback(error: BaseException) -> None:
+    # the texts of errors quote files and models
+    say("".join(traceback.format_exception(error)).rstrip(), err=True)
+
+
+class _Printable(logging.Formatter):
+    """Log records that cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+@contextmanager
+def _packages_logged() -> Iterator[None]:
+    """Show on standard error what the packages log, such as errors that a command has gone on from."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(name)s: %(message)s"))
+    loggers = [logging.getLogger(package) for package in ("prospect_core", "prospect_eval")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
@@ -145,7 +203,7 @@ def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
         Path(json_).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(json_), text)
     except OSError as error:
-        raise DataError(f"{json_}: cannot be written ({error.strerror})") from None
+        raise DataError(f"{json_}: cannot be written ({error.strerror})") from error
     return True
 
 

@@ -5,6 +5,7 @@ prospect-eval doctor --fix
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from prospect_core.cachedir import cache_dir
 from prospect_eval.provenance import VERSIONED
 from prospect_eval.wordnet import fetch_wordnet, find_wordnet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def _guard(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except Exception as error:
         # the doctor's work is to report whatever is broken, of any kind
+        logger.debug("%s cannot be used", name, exc_info=error)
         return Check(name, False, str(error).splitlines()[0] if str(error) else type(error).__name__, "reinstall")
 
 

@@ -30,8 +30,8 @@ class Endpoint:
             raise UserError(f"--endpoint {url}: give the address of its API, as in http://127.0.0.1:8000/v1")
         try:
             import openai
-        except ImportError:
-            raise UserError("an endpoint needs the package openai: `pip install 'prospect-suite[endpoint]'`") from None
+        except ImportError as error:
+            raise UserError("an endpoint needs the package openai: `pip install 'prospect-suite[endpoint]'`") from error
         self.url, self.model = url, model
         self._client = openai.OpenAI(
             base_url=url, api_key=os.environ.get(key_variable) or "none", timeout=timeout_s, max_retries=retries
@@ -47,17 +47,21 @@ class Endpoint:
             answer = client.chat.completions.create(
                 model=self.model, messages=list(messages), temperature=temperature, top_p=top_p, max_tokens=max_tokens
             )
-            return answer.choices[0].message.content or ""
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise UserError(f"{self.url}: refuses the key ({_first_line(error)}); see --key-variable") from None
+            raise UserError(f"{self.url}: refuses the key ({_first_line(error)}); see --key-variable") from error
         except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            raise UserError(f"{self.url}: refuses the request for {self.model!r} ({_first_line(error)})") from None
-        except openai.APITimeoutError:
+            raise UserError(f"{self.url}: refuses the request for {self.model!r} ({_first_line(error)})") from error
+        except openai.APITimeoutError as error:
             raise DataError(
                 f"{self.url}: no answer within the time-out; raise --timeout or start again later"
-            ) from None
-        except (openai.OpenAIError, AttributeError, IndexError, TypeError, ValueError) as error:
-            raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from None
+            ) from error
+        except (openai.OpenAIError, ValueError) as error:
+            raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
+        try:
+            return answer.choices[0].message.content or ""
+        except (AttributeError, IndexError, TypeError) as error:
+            # the library does not check the shape of what a server sends
+            raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
 
 
 def _first_line(error: Exception) -> str:

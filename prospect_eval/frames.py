@@ -72,8 +72,8 @@ def to_pandas(run: str | Path) -> pandas.DataFrame:
         raise DataError(f"{path}: no such file; `prospect-eval score {run}` writes it")
     try:
         import pandas
-    except ImportError:
-        raise DataError("to_pandas needs the package pandas: pip install 'prospect-suite[pandas]'") from None
+    except ImportError as error:
+        raise DataError("to_pandas needs the package pandas: pip install 'prospect-suite[pandas]'") from error
     return pandas.read_parquet(path)
 
 

@@ -91,7 +91,7 @@ def read_baseline(file: Path) -> dict[str, Any]:
     try:
         return dict(read_shaped(file, BaselineFile))
     except DataError as error:
-        raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from None
+        raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from error
 
 
 def judge(run: Path, baseline: dict[str, Any], metrics: Sequence[Metric], rules: Rules | None = None) -> Gate:

@@ -90,7 +90,7 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
             if role == "user"
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from None
+        raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from error
     if not said:
         raise DataError(f"{where}: holds no frame")
     references = [(frame, text) for frame, text in due if text]
@@ -139,7 +139,7 @@ def _episode_of(
             user_type=str(meta.get("user_type") or ""), dataset=str(meta.get("dataset") or ""), file_order=True,
         ).validate()  # fmt: skip
     except TimelineError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}") from error
 
 
 def store_predictions(

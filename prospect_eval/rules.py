@@ -66,7 +66,7 @@ def make_rules(plain: Any, where: str) -> Rules:
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(
             f"{where}: {place}: {first['msg']}; a rule is `NAME: {{margin: 0.02}}` under `metrics`"
-        ) from None
+        ) from error
     if not rules.metrics and not rules.exact:
         raise UserError(f"{where}: asks for nothing; name metrics with margins, or what must be exact")
     return rules

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ from prospect_eval.provenance import environment
 
 if TYPE_CHECKING:
     from prospect_eval.adapters import Predictor
+
+logger = logging.getLogger(__name__)
 
 #: what a folder may hold before it is a run folder
 MARKS = (LOCK, OWNER)
@@ -154,6 +157,7 @@ def kept(
     if isinstance(result, DataError):
         if on_error == "fail":
             raise result
+        logger.debug("episode %s failed and is skipped", episode.id, exc_info=result)
         record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
         timing = EpisodeTiming(episode.id, 0.0, {})
     else:
@@ -264,7 +268,8 @@ def _reusable(path: Path, episode: Episode) -> bool:
     """Whether a record file is whole and of this very episode; a broken one is done again."""
     try:
         record = load(EpisodeRecord, path.read_bytes(), str(path))
-    except DataError:
+    except DataError as error:
+        logger.debug("%s is broken and is done again", path, exc_info=error)
         return False
     return record.episode == episode and record.status == "ok"
 

@@ -118,11 +118,11 @@ def open_similarity(model: str | None = None) -> SentenceSimilarity:
 
     try:
         folder = Path(snapshot_download(model, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError, OSError):
+    except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"--similarity {model}: neither a folder nor in the Hugging Face cache; give a sentence-transformers folder,"
             f" or fetch it first (`hf download {model}`)"
-        ) from None
+        ) from error
     return SentenceSimilarity(folder, model)
 
 

@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.errors import DataError, UserError
-from prospect_core.processes import belong
+from prospect_core.errors import DataError
+from prospect_core.processes import belong, carried
 from prospect_eval.run import read_records, record_files
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def _send(end: Connection, what: str, *arguments: Any) -> None:
 def _answer(end: Connection) -> Any:
     try:
         answer = end.recv()
-    except (EOFError, OSError):
-        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from None
-    if isinstance(answer, UserError):
+    except (EOFError, OSError) as error:
+        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from error
+    if isinstance(answer, Exception):
         raise answer
     return answer
 
@@ -129,6 +129,7 @@ def _serve(end: Connection, files: Sequence[Path], similarity: str | None) -> No
             end.send(getattr(share, what)(*arguments))
         except EOFError:
             return
-        except UserError as error:
-            end.send(error)
+        except Exception as error:
+            # the one who asks gets it, whatever it is
+            end.send(carried(error))
             return

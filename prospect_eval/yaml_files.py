@@ -30,7 +30,7 @@ def read_yaml(text: str, where: str) -> Any:
         raise UserError(f"{where}: has {len(text):,} characters; at most {MOST:,} are read")
     try:
         return yaml.load(text, Loader=_Plain)
-    except RecursionError:
-        raise UserError(f"{where}: not YAML that can be read (nested too deeply)") from None
+    except RecursionError as error:
+        raise UserError(f"{where}: not YAML that can be read (nested too deeply)") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{where}: not YAML ({' '.join(str(error).split())[:200]})") from None
+        raise UserError(f"{where}: not YAML ({' '.join(str(error).split())[:200]})") from error

@@ -13,7 +13,7 @@ from multiprocessing import connection, get_context
 from typing import Any
 
 from prospect_core.crew import Craft, Event, Hands, Lost, Made, Ready, Through
-from prospect_core.processes import belong, cores, thrifty
+from prospect_core.processes import belong, carried, cores, thrifty
 
 
 class LocalCrew:
@@ -96,4 +96,4 @@ def _serve(end: connection.Connection, craft: Craft, threads: int, cards: str | 
     except EOFError:
         return
     except Exception as error:
-        end.send(error)
+        end.send(carried(error))

@@ -48,8 +48,8 @@ class RayCrew:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
-        except ImportError:
-            raise UserError("--backend ray needs the package ray: pip install 'prospect-suite[ray]'") from None
+        except ImportError as error:
+            raise UserError("--backend ray needs the package ray: pip install 'prospect-suite[ray]'") from error
         self._ray, self._hands = ray, hands
         self._began = not ray.is_initialized()
         if self._began:
@@ -85,11 +85,11 @@ class RayCrew:
             del self._pending[found]
             return number, Through()
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+            raise error.cause from error
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, Exception):
-                raise cause from None
+                raise cause from error
             del self._pending[found]
             return number, Lost(str(error).strip().splitlines()[0])
         return number, event
@@ -125,7 +125,7 @@ def _connect(ray: Any, hands: Hands) -> None:
         _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise DataError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
+        raise DataError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from error
 
 
 def _knock(address: str) -> None:

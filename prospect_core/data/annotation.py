@@ -98,7 +98,7 @@ def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
     try:
         return episode.validate(), video
     except TimelineError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{file}: {error}") from error
 
 
 def lone_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
@@ -166,8 +166,8 @@ def _text(file: Path) -> str:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
     try:
         text = read_limited(file).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{file}: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text") from error
     if odd := _CONTROL.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise DataError(f"{file}: line {line}: holds a control character ({printable(odd[0])}); take it out")
@@ -235,10 +235,10 @@ def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[
     for number, row in rows:
         try:
             kind, name_id, start, end, name = row[0].lower(), row[1], seconds(row[2]), seconds(row[3]), row[4]
-        except IndexError:
-            raise DataError(f"{file}: line {number}: has {len(row)} columns; 5 are needed") from None
+        except IndexError as error:
+            raise DataError(f"{file}: line {number}: has {len(row)} columns; 5 are needed") from error
         except ValueError as error:
-            raise DataError(f"{file}: line {number}: {error}") from None
+            raise DataError(f"{file}: line {number}: {error}") from error
         if kind not in LEVELS:
             raise DataError(f"{file}: line {number}: type {row[0]!r} is unknown: use {', '.join(LEVELS).upper()}")
         if kind == level:
@@ -259,7 +259,7 @@ def _spoken(file: Path, text: str) -> tuple[list[Step], list[Event]]:
         cues: Any = webvtt.from_buffer(io.StringIO(text), format=file.suffix[1:])
     except Exception as error:
         # the library raises errors of its own kinds
-        raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from None
+        raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from error
     events = []
     for number, cue in enumerate(cues, 1):
         said = " ".join(cue.text.split())

@@ -125,7 +125,7 @@ def _inside(root: Path, relative: str) -> Path:
         # a name that no file system takes is told here
         (root / relative).is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{root}: {relative!r} is no path ({error})") from None
+        raise DataError(f"{root}: {relative!r} is no path ({error})") from error
     if not inside:
         raise DataError(f"{root}: path {relative!r} leaves the dataset folder")
     return root / relative

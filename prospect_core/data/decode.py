@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
-from prospect_core.processes import cores, pool
+from prospect_core.processes import carried, cores, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,17 @@ def decoded(data: Dataset, episodes: Sequence[Footage], size: int) -> Iterator[n
         yield from (decode(data, episode, size) for episode in episodes)
         return
     with pool(processes) as workers:
-        waiting = deque(workers.submit(decode, data, episode, size) for episode in episodes[: 2 * processes])
+        waiting = deque(workers.submit(_decode_apart, data, episode, size) for episode in episodes[: 2 * processes])
         for episode in [*episodes[2 * processes :], *[None] * len(waiting)]:
             yield waiting.popleft().result()
             if episode is not None:
-                waiting.append(workers.submit(decode, data, episode, size))
+                waiting.append(workers.submit(_decode_apart, data, episode, size))
+
+
+def _decode_apart(data: Dataset, episode: Footage, size: int) -> Any:
+    """As `decode`, in a process of a pool: an error keeps its traceback on the way back."""
+    found = decode(data, episode, size)
+    return carried(found) if isinstance(found, DataError) else found
 
 
 def decode(data: Dataset, episode: Footage, size: int) -> np.ndarray | DataError:

@@ -194,7 +194,7 @@ def read_rows(
     try:
         lines = file.open("rb")
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
+        raise DataError(f"{file}: {error.strerror}") from error
     with lines:
         lines.seek(begin)
         for number, line in enumerate(lines, 1):
@@ -203,9 +203,10 @@ def read_rows(
             if line.strip():
                 episode = load(Episode, line, f"{file}: row {number}")
                 try:
-                    yield begin, len(line), number, episode.validate() if check else episode
+                    sound = episode.validate() if check else episode
                 except TimelineError as error:
-                    raise DataError(f"{file}: row {number}: {error}") from None
+                    raise DataError(f"{file}: row {number}: {error}") from error
+                yield begin, len(line), number, sound
             begin += len(line)
 
 
@@ -222,7 +223,7 @@ def _place(file: Path) -> Path:
     try:
         found = file.stat()
     except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
+        raise DataError(f"{file}: {error.strerror}") from error
     # the file itself, wherever it is moved
     key = f"{INDEX_VERSION}/{found.st_dev}/{found.st_ino}/{found.st_size}/{found.st_mtime_ns}"
     return cache_dir() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"

@@ -60,18 +60,18 @@ def read_origin(path: Path) -> list[Episode]:
     """Episodes of a file in one of the origin's formats: JSON lines of prepared rows, or one DST clip or a list."""
     try:
         text = read_limited(path).decode("utf-8")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text") from error
     episodes = []
     for where, row in _rows(path, text):
         try:
             episode = from_dst_clip(row) if "dst" in row else from_prepared(row)
             episodes.append(episode.validate())
         except (TimelineError, UserError) as error:
-            raise DataError(f"{where}: {error}") from None
+            raise DataError(f"{where}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             what = f"no field {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"{where}: not a ProAssist prepared row nor a DST clip ({what})") from None
+            raise DataError(f"{where}: not a ProAssist prepared row nor a DST clip ({what})") from error
     if not episodes:
         raise DataError(f"{path}: holds no row")
     return episodes

@@ -112,7 +112,7 @@ def stored_frames(path: Path) -> int | None:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
             rows: int = sum(batch.num_rows for batch in stream)
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from error
     return rows
 
 
@@ -131,9 +131,10 @@ def _rows(file: Path) -> Iterator[Episode]:
             if not line.strip():
                 continue
             try:
-                yield from_prepared(json.loads(line)).validate()
+                episode = from_prepared(json.loads(line)).validate()
             except (TimelineError, UserError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-                raise DataError(f"{file}: row {number}: not a prepared row ({error})") from None
+                raise DataError(f"{file}: row {number}: not a prepared row ({error})") from error
+            yield episode
 
 
 def _placed(tree: Path, subset: str, episode: Episode) -> Episode:

@@ -126,7 +126,7 @@ class Store:
         except (ValueError, IndexError) as error:
             raise DataError(
                 f"{shard}.arrow: is damaged ({error}); delete it and its .json, then make it again"
-            ) from None
+            ) from error
         if not self._local:
             self._kept[key] = found
             if len(self._kept) > MOST_KEPT:
@@ -205,9 +205,9 @@ def _filesystem(url: str) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         extra = ": pip install 'prospect-suite[s3]'" if "s3fs" in str(error) else ""
-        raise UserError(f"{url}: {error}{extra}") from None
+        raise UserError(f"{url}: {error}{extra}") from error
     except ValueError as error:
-        raise UserError(f"{url}: {error}; give a folder or an address of fsspec's, as s3://bucket/features") from None
+        raise UserError(f"{url}: {error}; give a folder or an address of fsspec's, as s3://bucket/features") from error
     return fs, str(root)
 
 
@@ -223,4 +223,4 @@ def _told(url: str) -> Iterator[None]:
         own = type(error).__module__.startswith(("botocore", "aiohttp", "gcsfs", "google", "huggingface_hub"))
         if not (own or isinstance(error, OSError | pa.ArrowException)):
             raise
-        raise DataError(f"{url}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+        raise DataError(f"{url}: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error

@@ -66,7 +66,7 @@ class VideoFile:
         try:
             container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a readable video ({_reason(error)})") from None
+            raise DataError(f"{self.path}: not a readable video ({_reason(error)})") from error
         if not container.streams.video:
             container.close()
             raise DataError(f"{self.path}: has no video stream")
@@ -99,7 +99,7 @@ class VideoFile:
                         last = max(last, packet.pts + (packet.duration or usual))
                         pictures += 1
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from None
+                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from error
         if not pictures:
             raise DataError(f"{self.path}: holds no picture with a timestamp")
         if last * base > MAX_HOURS * 3600:
@@ -115,9 +115,10 @@ class VideoFile:
         reformatter = av.video.reformatter.VideoReformatter()
         for number, picture in enumerate(self.pictures(start, end), start):
             try:
-                yield scaled(picture, self.size, reformatter)
+                frame = scaled(picture, self.size, reformatter)
             except (av.error.FFmpegError, ValueError) as error:
-                raise DataError(f"{self.path}: frame {number}: {_reason(error)}") from None
+                raise DataError(f"{self.path}: frame {number}: {_reason(error)}") from error
+            yield frame
 
     def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
         """The decoded pictures that are frames ``start .. end - 1``, as the file holds them."""
@@ -148,7 +149,7 @@ class VideoFile:
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(
                     f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({_reason(error)})"
-                ) from None
+                ) from error
             if shown is None:
                 raise DataError(f"{self.path}: no picture could be decoded")
             for _ in range(wanted, end):
@@ -188,7 +189,7 @@ class FramesFile:
                     raise ValueError(f"{stored.size[0]} x {stored.size[1]} pictures; at most {MAX_SIDE} a side")
                 image = stored.convert("RGB")
             except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-                raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from None
+                raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from error
             image = image.resize(_cover(*image.size, self.size), Image.Resampling.BOX)
             yield _middle(np.asarray(image), self.size)
 
@@ -208,10 +209,10 @@ def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
             table = pa.ipc.open_stream(source).read_all()
             # offsets that lead out of the file would end the process, not raise, once a row is read
             table.validate(full=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from None
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from error
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from error
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise DataError(f"{path}: has no column {missing[0]!r}; it has {', '.join(table.column_names)}")

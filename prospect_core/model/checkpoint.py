@@ -42,10 +42,10 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         ids = SpecialIds.of(tokenizer)
     except CheckpointError as error:
-        raise DataError(str(error)) from None
+        raise DataError(str(error)) from error
     except Exception as error:
         # transformers, safetensors and tokenizers each raise kinds of their own for a broken file
-        raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from None
+        raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from error
     if (ids.pad, ids.eos, ids.image) != (config.pad_token_id, config.eos_token_id, config.image_token_id):
         raise DataError(f"{folder}: the tokenizer's special tokens are not the ones in config.json")
     if config.tokenizer_digest and config.tokenizer_digest != tokenizer_digest(tokenizer):
@@ -69,7 +69,7 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         # libraries have kinds of their own for what cannot be
-        raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from None
+        raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from error
     if not isinstance(config, DSTSmolVLMConfig):
         raise DataError(
             f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed"
@@ -86,7 +86,7 @@ def _placed(model: Any, device: str) -> Any:
         # torch says so in as many ways as there are kinds of device
         raise UserError(
             f"--device {device}: cannot be used here ({_first_line(error)}); leave it out for the CPU"
-        ) from None
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

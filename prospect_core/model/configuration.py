@@ -18,6 +18,10 @@ FRAME_TOKENS = (1, 4, 9, 16)
 INPUTS = ("pictures", "steps", "state", "past")
 
 
+class ConfigurationError(ValueError):
+    """A value that the configuration of a model cannot have."""
+
+
 class DSTSmolVLMConfig(PreTrainedConfig):
     """SmolVLM2 with four objectives.
 
@@ -28,6 +32,9 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
     training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
     tokenizer it was trained (`processing.tokenizer_digest`; empty: not known).
+
+    Raises:
+        ConfigurationError: A value is not allowed, or does not go together with another one.
     """
 
     model_type = "dst_smolvlm"
@@ -60,30 +67,32 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         **kwargs: Any,
     ) -> None:
         if tokens_per_frame not in (0, *FRAME_TOKENS):
-            raise ValueError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
+            raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
         for name, number in (("speaking_threshold", speaking_threshold), ("update_threshold", update_threshold)):
             # 1.01 is what none reaches
             if type(number) not in (int, float) or not 0 <= number <= 1.01:
-                raise ValueError(f"{name} {number!r}: use 0 to 1")
+                raise ConfigurationError(f"{name} {number!r}: use 0 to 1")
         for name, count in (
             ("max_user_tokens", max_user_tokens), ("max_reply_tokens", max_reply_tokens), ("max_context", max_context),
             ("max_summary_tokens", max_summary_tokens), ("trained_steps", trained_steps),
         ):  # fmt: skip
             if type(count) is not int or count < 0:
-                raise ValueError(f"{name} {count!r}: use a whole number from 0")
+                raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
         if unknown := sorted(set(lacks) - set(INPUTS)):
-            raise ValueError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
+            raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
         self.text_config = _text(text_config)
         if stem_width and self.vision_config.patch_size % 4:
-            raise ValueError(
+            raise ConfigurationError(
                 f"stem_width {stem_width}: needs a patch_size that 4 divides, not {self.vision_config.patch_size}"
             )
         self.scale_factor = scale_factor
         self.stem_width = stem_width
         side = self.vision_config.image_size // self.vision_config.patch_size // scale_factor
         if tokens_per_frame > side * side:
-            raise ValueError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")
+            raise ConfigurationError(
+                f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame"
+            )
         self.tokens_per_frame = tokens_per_frame or side * side
         self.image_token_id = image_token_id
         self.state_head_size = state_head_size
@@ -120,7 +129,7 @@ def _text(value: Any) -> Any:
     if isinstance(value, PreTrainedConfig):
         return value
     if value is not None and not isinstance(value, dict):
-        raise ValueError(f"text_config is {type(value).__name__}, not an object")
+        raise ConfigurationError(f"text_config is {type(value).__name__}, not an object")
     options = dict(value or {})
     return AutoConfig.for_model(options.pop("model_type", "llama"), **options)
 

@@ -33,7 +33,7 @@ def load_published(
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"model.weights={name}: cannot be read ({reason})") from None
+        raise DataError(f"model.weights={name}: cannot be read ({reason})") from error
     if published.model_type != "smolvlm":
         raise DataError(f"model.weights={name}: is a {published.model_type!r} model; a smolvlm one is needed")
     add_special_tokens(tokenizer)
@@ -48,7 +48,7 @@ def load_published(
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"model.weights={name}: cannot be loaded ({reason})") from None
+        raise DataError(f"model.weights={name}: cannot be loaded ({reason})") from error
     source, info = loaded
     wrong = [f"{kind}: {sorted(map(str, info[kind]))[0]}" for kind in info if "keys" in kind and info[kind]]
     if wrong:

@@ -10,6 +10,7 @@ the last picture that has arrived at i / fps seconds after the first one, whatev
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ from prospect_core.data.video import VideoFile, scaled
 from prospect_core.errors import DataError, UserError
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.timeline import Task
+
+logger = logging.getLogger(__name__)
 
 #: a frame's number since the stream began, and its picture, (size, size, 3) uint8
 Arrival = tuple[int, np.ndarray]
@@ -80,7 +83,7 @@ def _as_they_come(address: str, fps: float, size: int, stall_s: float, format_: 
             if shown is not None:
                 yield wanted, scaled(shown, size, reformatter)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
 
 
 class Newest:
@@ -150,6 +153,7 @@ def watch(
             except TimeoutError:
                 return Ending(f"stalled: no picture for {stall_s:g} s", False, seen, lost)
             except DataError as error:
+                logger.debug("the stream broke off", exc_info=error)
                 return Ending(f"broke off: {error}", False, seen, lost)
             if arrival is None:
                 return Ending("ended", True, seen, lost)
@@ -169,8 +173,8 @@ class WatchLog:
     def __init__(self, path: Path) -> None:
         try:
             self._file = path.open("x", encoding="utf-8")
-        except FileExistsError:
-            raise UserError(f"--output {path}: exists already; choose another file") from None
+        except FileExistsError as error:
+            raise UserError(f"--output {path}: exists already; choose another file") from error
 
     def write(self, **what: Any) -> None:
         """One line."""

@@ -26,6 +26,7 @@ from prospect_core.sequence import ROLE, step_line
 from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.begin import begin
 from prospect_core.train.fitting import fit_connector
+from prospect_core.train.objections import objections
 from prospect_core.train.options import Lora, ModelOptions
 
 TOKENS_PER_FRAME = 4
@@ -45,22 +46,27 @@ def make_model(
     """
     if init:
         model, tokenizer = load_checkpoint(init, option="init")
-        model.set_attn_implementation(options.attention)
+        with objections("model"):
+            model.set_attn_implementation(options.attention)
         if options.tokens_per_frame is not None:
             # pooling has no weights; a number that the tower does not give is refused here
             changed = {**model.config.to_dict(), "tokens_per_frame": options.tokens_per_frame}
-            model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
+            with objections("model"):
+                model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
     elif options.weights:
-        model, tokenizer = load_published(
-            options.weights,
-            _tokens_per_frame(options),
-            options.state_head_size,
-            options.max_context,
-            options.attention,
-        )
+        with objections("model"):
+            model, tokenizer = load_published(
+                options.weights,
+                _tokens_per_frame(options),
+                options.state_head_size,
+                options.max_context,
+                options.attention,
+            )
     else:
         tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
-        model = DSTSmolVLM(model_config(options, tokenizer))
+        config = model_config(options, tokenizer)
+        with objections("model"):
+            model = DSTSmolVLM(config)
         begin(model, options.text.local_heads)
     if options.tower:
         seeing = load_checkpoint(options.tower, option="model.tower")[0]
@@ -83,7 +89,8 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
         )
     config |= {"vision_config": other.vision_config.to_dict()}
     config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width}
-    joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
+    with objections("model"):
+        joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
     joined.set_attn_implementation(model.config._attn_implementation)
     seen = ("model.vision_model.", "model.connector.")
     own = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(seen)}
@@ -120,7 +127,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
     rows = text.vocab_size or len(tokenizer)
     if rows < len(tokenizer):
         raise UserError(f"model.text.vocab_size={rows}: the tokenizer has {len(tokenizer)} entries; give at least that")
-    try:
+    with objections("model"):
         config = DSTSmolVLMConfig(
             vision_config={
                 "hidden_size": vision.hidden_size,
@@ -157,8 +164,6 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
             max_context=options.max_context,
             tie_word_embeddings=text.tied,
         )
-    except ValueError as error:
-        raise UserError(f"model: {error}") from None
     config._attn_implementation = options.attention
     return config
 
@@ -186,8 +191,8 @@ def add_lora(model: DSTSmolVLM, options: Lora) -> None:
     """Adapters on the text model's linear layers; embeddings, LM head and decision heads learn as a whole."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
-    except ImportError:
-        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from None
+    except ImportError as error:
+        raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from error
     text = model.model.text_model
     text.requires_grad_(False)
     # peft declares a whole number, but only divides it by the rank

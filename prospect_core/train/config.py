@@ -36,7 +36,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
             tree = compose("train", rewritten)
         plain = OmegaConf.to_container(tree, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UserError(_reason(error, rewritten)) from None
+        raise UserError(_reason(error, rewritten)) from error
     try:
         config = TypeAdapter(Config).validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
@@ -44,7 +44,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
         key = ".".join(str(part) for part in first["loc"] if part in first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         what = key if isinstance(first["input"], dict | list) else f"{key}={first['input']}"
-        raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from None
+        raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from error
     _check(config)
     return config, OmegaConf.to_yaml(tree, resolve=True)
 
@@ -63,7 +63,7 @@ def sweep(overrides: Sequence[str]) -> list[list[str]]:
             for p, given in zip(parsed, overrides, strict=True)
         ]
     except (HydraException, ValueError) as error:
-        raise UserError(_reason(error, rewritten)) from None
+        raise UserError(_reason(error, rewritten)) from error
     return [list(line) for line in product(*choices)]
 
 

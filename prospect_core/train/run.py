@@ -10,8 +10,8 @@ from when the same command is given again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.terminal import counted, quiet_transformers
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
+from prospect_core.train.objections import objections
 from prospect_core.train.options import Config, FrameOptions, SamplingOptions
 from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, finished, refuse_another, refuse_finished
 from prospect_core.train.sources import open_data, open_media, open_sources, some_videos
@@ -88,14 +89,12 @@ def train(
     found = last_whole_checkpoint(scratch)
     if found is not None:
         refuse_another(scratch, training)
-    with one_line("model"):
-        model, tokenizer = make_model(config.model, config.init, episodes, partial(some_videos, sources), tell)
+    model, tokenizer = make_model(config.model, config.init, episodes, partial(some_videos, sources), tell)
     set_backbone(model, config.model)
     # a rebuilt prompt shows as many utterances as training has shown
     if config.sampling.recent_share:
         model.config.recent_utterances = config.sampling.recent_utterances
-    with one_line("train"):
-        arguments = training_arguments(config, scratch, output)
+    arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder.of(model.config, tokenizer)
     with arguments.main_process_first(desc="features"):
         place = arguments.device
@@ -115,7 +114,7 @@ def train(
     if config.eval.patience is not None:
         callbacks = [*callbacks, EarlyStoppingCallback(config.eval.patience)]
     start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
-    with one_line("train"):
+    with objections("train"):
         trainer = DSTTrainer(
             model=model,
             args=arguments,
@@ -179,19 +178,34 @@ def go(trainer: Any, found: tuple[Path, bool] | None, tell: Callable[[str], None
     # of several processes each would stop at a step of its own
     alone = trainer.args.world_size == 1
     try:
-        with patient("the step under way and a checkpoint") if alone else nullcontext():
+        # some packages that are needed are imported only now
+        with (
+            patient("the step under way and a checkpoint") if alone else nullcontext(),
+            objections("train", (ImportError,)),
+        ):
             trainer.train(resume_from_checkpoint=None if found is None else str(found[0]))
     except KeyboardInterrupt:
         kept = last_whole_checkpoint(Path(trainer.args.output_dir))
         step = "none" if kept is None else f"of step {kept[0].name.rsplit('-', 1)[1]}"
         tell(f"interrupted at step {trainer.state.global_step}; the last checkpoint is {step}")
         raise
-    except ImportError as error:
-        raise UserError(f"train: {' '.join(str(error).split())}") from None
     except UserError as error:
-        # out of a worker process it comes with that process's traceback, whose last line is the error
-        last = str(error).strip().splitlines()[-1]
-        raise type(error)(last.rpartition(f"{type(error).__name__}: ")[2]) from None
+        original = _out_of_loader(error)
+        if original is None:
+            raise
+        raise original from error
+
+
+def _out_of_loader(error: UserError) -> UserError | None:
+    """The error that a process of torch's loader met, of one that has that process's traceback as its text; None for others.
+
+    In such a text the traceback ends with the error's own line or lines.
+    """
+    text, kind = str(error), type(error)
+    if not text.startswith(f"Caught {kind.__name__} in DataLoader worker process"):
+        return None
+    _, found, message = text.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
+    return kind(message.strip()) if found else None
 
 
 def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: Any, tell: Callable[[str], None]) -> Any:
@@ -218,15 +232,6 @@ def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: A
     return model
 
 
-@contextmanager
-def one_line(what: str) -> Iterator[None]:
-    """transformers' own objections (an unknown optimiser, sharding on one process, a missing package) as a `UserError`."""
-    try:
-        yield
-    except (ValueError, ImportError, TypeError) as error:
-        raise UserError(f"{what}: {' '.join(str(error).split())}") from None
-
-
 def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
     """Our options as transformers has them."""
     import torch
@@ -241,7 +246,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
     save = every or options.save_every
     if options.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
-    arguments = TrainingArguments(
+    given: dict[str, Any] = dict(
         output_dir=str(scratch),
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.accumulation,
@@ -278,6 +283,8 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         ddp_find_unused_parameters=False,
         seed=options.seed,
     )
+    with objections("train"):
+        arguments = TrainingArguments(**given)
     if arguments.n_gpu > 1:
         # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them
         arguments._n_gpu = 1

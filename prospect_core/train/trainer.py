@@ -31,6 +31,7 @@ from prospect_core.jsonio import dump, write_atomic
 from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
 from prospect_core.train.memory import EVERY_STEPS, give_back
 from prospect_core.train.muon import Muon, parameter_groups
+from prospect_core.train.objections import objections
 from prospect_core.train.weighting import Weighting
 
 STATE_FILE = "prospect.json"
@@ -255,9 +256,10 @@ class DSTTrainer(Trainer):
         return self.lr_scheduler
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, or Muon."""
+        """As in transformers, or Muon; an optimiser that cannot be made is a `UserError`."""
         if not self.muon or self.optimizer is not None:
-            return super().create_optimizer(*args, **kwargs)
+            with objections("train"):
+                return super().create_optimizer(*args, **kwargs)
         options, model = self.args, self.model
         assert model is not None
         groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))

@@ -92,9 +92,9 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
     except ImportError as error:
-        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect-suite[hf]'`") from None
+        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect-suite[hf]'`") from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from None
+        raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from error
     if not getattr(processor, "chat_template", None):
         raise DataError(f"--ckpt hf:{name}: its processor has no chat template; an instruction-tuned model is needed")
     model.eval()
@@ -113,7 +113,7 @@ def require_reachable(ckpt: str, name: str) -> None:
         if isinstance(try_to_load_from_cache(name, "config.json"), str):
             return
     except HFValidationError as error:
-        raise UserError(f"--ckpt {ckpt}: neither a folder nor a name on the hub ({_first_line(error)})") from None
+        raise UserError(f"--ckpt {ckpt}: neither a folder nor a name on the hub ({_first_line(error)})") from error
     hub = urlsplit(constants.ENDPOINT)
     try:
         if constants.HF_HUB_OFFLINE:
@@ -125,7 +125,7 @@ def require_reachable(ckpt: str, name: str) -> None:
         why = f"{hub.hostname} cannot be reached ({error.strerror or error})"
         raise DataError(
             f"--ckpt {ckpt}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
-        ) from None
+        ) from error
 
 
 def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:

@@ -85,7 +85,7 @@ def gate(
             try:
                 write_atomic(file, write())
             except OSError as error:
-                raise DataError(f"{file}: cannot be written ({error.strerror})") from None
+                raise DataError(f"{file}: cannot be written ({error.strerror})") from error
     if give_json(json_, lambda: plain(result)):
         print_gate(result)
     if not result.passes:

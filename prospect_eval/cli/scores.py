@@ -101,7 +101,7 @@ def compare(
             try:
                 write(file)
             except OSError as error:
-                raise DataError(f"{file}: cannot be written ({error.strerror})") from None
+                raise DataError(f"{file}: cannot be written ({error.strerror})") from error
 
 
 @click.command()

@@ -5,6 +5,7 @@ prospect-eval report runs/first
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from prospect_eval.report.thumbnails import sheets, shown_frames
 from prospect_eval.run import RunConfig
 from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
+
+logger = logging.getLogger(__name__)
 
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "episodes.js", "report.js")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -118,7 +121,8 @@ def sheets_of(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, 
         frames |= shown_frames(episode, turns)
     try:
         data = open_data(config.data, config.split)
-    except (UserError, OSError):
+    except (UserError, OSError) as error:
+        logger.debug("no pictures: the data cannot be opened", exc_info=error)
         return {}
     return sheets(data, wanted)
 

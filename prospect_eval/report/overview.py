@@ -5,6 +5,7 @@ python -c "from prospect_eval.report.overview import chart_data; help(chart_data
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,8 @@ from prospect_eval.front import front
 from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
 from prospect_eval.thresholds import open_loop
+
+logger = logging.getLogger(__name__)
 
 #: bins of a curve over stream time, at most
 BINS = 120
@@ -94,7 +97,8 @@ def _front(folder: Path) -> dict[str, Any] | None:
         for other in beside:
             try:
                 front([folder.resolve(), other], quality)
-            except (UserError, KeyError, ValueError):
+            except (UserError, KeyError, ValueError) as error:
+                logger.debug("%s is left out of the front", other, exc_info=error)
                 continue
             runs.append(other)
         if len(runs) > 1:

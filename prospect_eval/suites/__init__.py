@@ -73,12 +73,12 @@ def open_suite(name: str) -> Suite:
     try:
         plain = read_yaml(file.read_text("utf-8"), str(file))
         suite = TypeAdapter(Suite).validate_python(plain)
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: not UTF-8 text") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{file}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise UserError(f"{file}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
     suite.rules()
     return suite
 

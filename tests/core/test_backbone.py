@@ -243,7 +243,7 @@ def test_pooling_can_change_on_the_way(world, tmp_path):
         features = again.encode_frames(pixels)
         assert features.shape[1] == count
         assert torch.allclose(features.mean(1), model.encode_frames(pixels)[:, 0], atol=1e-5)
-    with pytest.raises(ValueError, match="tokens_per_frame 16"):
+    with pytest.raises(UserError, match=r"^model: tokens_per_frame 16: the vision tower gives 4 a frame"):
         make_model(options("model.tokens_per_frame=16"), str(tmp_path), episodes)
 
 

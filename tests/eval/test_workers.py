@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monke
 
 def test_a_process_that_dies_is_told(run_folder):
     with workers.workers(sorted((run_folder / "episodes").iterdir()), None) as shares:
-        shares._ends[0].send(("__class__", ("an argument that kills",)))
+        for process in active_children():
+            process.kill()
         with pytest.raises(DataError, match="has died"):
             shares.ask("outline")
 

@@ -1,0 +1,382 @@
+"""A user reads one line about an error; ``--debug`` shows where it came from, in this process or in another."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from prospect_core.cli import main as prospect
+from prospect_core.crew import Hands, work
+from prospect_core.data import decode
+from prospect_core.data.decode import decoded
+from prospect_core.errors import DataError, UserError
+from prospect_core.processes import pool
+from prospect_core.records import Knobs
+from prospect_core.terminal import Commands
+from prospect_core.train import backbone
+from prospect_core.train import run as training
+from prospect_core.train.objections import objections
+from prospect_core.train.trainer import DSTTrainer
+from prospect_eval import workers
+from prospect_eval.cli import main as prospect_eval
+from prospect_eval.run import RunConfig, kept
+from tests.helpers.commands import call, one_line, run_cli
+from tests.helpers.failing import (
+    Failing,
+    carry_a_chain,
+    carry_what_cannot_be_pickled,
+    planted,
+    planted_value_error,
+)
+from tests.helpers.paths import ROOT
+from tests.helpers.training import SMALL
+
+DIRECT_CAUSE = "The above exception was the direct cause of the following exception"
+ONE_STEP = [*SMALL, "train.max_steps=1"]
+ERRORS = {
+    "user": lambda: UserError("told to the user"),
+    "data": lambda: DataError("told to the user"),
+    "system": lambda: OSError("told to the user"),
+    "usage": lambda: click.UsageError("told to the user"),
+}
+EXIT_CODES = {"user": 2, "data": 3, "system": 3, "usage": 2}
+
+
+@pytest.fixture
+def program():
+    """A program of one command, and of a group with the same command."""
+
+    @click.group(cls=Commands)
+    @click.option("--debug", is_flag=True)
+    def main(debug):
+        pass
+
+    @click.command()
+    @click.argument("kind")
+    @click.argument("rest", nargs=-1)
+    def fail(kind, rest):
+        try:
+            planted()
+        except TypeError as error:
+            raise ERRORS[kind]() from error
+
+    main.add_command(fail)
+    group = click.Group("data")
+    group.add_command(fail)
+    main.add_command(group)
+    return main
+
+
+@pytest.mark.parametrize("kind", ["user", "data", "system"])
+def test_main_without_debug_prints_one_line(program, kind, capsys):
+    assert call(program, "fail", kind) == EXIT_CODES[kind]
+    assert one_line(capsys) == "error: told to the user"
+
+
+@pytest.mark.parametrize("kind", list(ERRORS))
+def test_main_with_debug_prints_every_cause_and_the_line(program, kind, capsys):
+    assert call(program, "--debug", "fail", kind) == EXIT_CODES[kind]
+    printed = capsys.readouterr().err
+    assert "in planted" in printed
+    assert 'raise TypeError("a planted bug")' in printed
+    assert DIRECT_CAUSE in printed
+    assert printed.splitlines()[-1].lower() == "error: told to the user"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--debug", "fail", "user"],
+        ["fail", "--debug", "user"],
+        ["fail", "user", "--debug"],
+        ["--debug", "data", "fail", "user"],
+        ["data", "--debug", "fail", "user"],
+        ["data", "fail", "user", "--debug"],
+        ["data", "fail", "--debug", "--", "user", "--debug"],
+    ],
+)
+def test_debug_anywhere_on_the_command_line_is_understood(program, arguments, capsys):
+    assert call(program, *arguments) == 2
+    assert "in planted" in capsys.readouterr().err
+
+
+def test_debug_after_two_dashes_is_an_argument(program, capsys):
+    assert call(program, "fail", "user", "--", "--debug") == 2
+    assert one_line(capsys) == "error: told to the user"
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (prospect, ["data", "check"]),
+        (prospect_eval, ["show"]),
+    ],
+)
+@pytest.mark.parametrize("position", [0, None])
+def test_debug_of_both_programs_prints_a_traceback(command, arguments, position, tmp_path, capsys):
+    given = [*arguments, tmp_path / "nowhere"]
+    code = call(command, *given)
+    line = one_line(capsys)
+    given.insert(len(given) if position is None else position, "--debug")
+    assert call(command, *given) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback")
+    assert printed.splitlines()[-1] == line
+
+
+def test_debug_output_with_control_characters_is_escaped(program, capsys, monkeypatch):
+    monkeypatch.setitem(ERRORS, "user", lambda: UserError("told \x1b[31m to the user"))
+    assert call(program, "--debug", "fail", "user") == 2
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert r"\x1b[31m" in printed
+
+
+def test_debug_log_of_the_packages_is_shown_and_then_removed(capsys):
+    @click.command(cls=Commands, invoke_without_command=True)
+    @click.option("--debug", is_flag=True)
+    def main(debug):
+        logging.getLogger("prospect_core.anything").debug("an error that was passed over")
+
+    assert call(main, "--debug") == 0
+    assert "an error that was passed over" in capsys.readouterr().err
+    assert call(main, "--version") == 2
+    capsys.readouterr()
+    logging.getLogger("prospect_core.anything").debug("an error that was passed over")
+    assert capsys.readouterr().err == ""
+    assert logging.getLogger("prospect_core").handlers == []
+
+
+def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkeypatch, capsys):
+    """A file that is not UTF-8 is refused in one line; the decoder's own error is its cause."""
+    suite = tmp_path / "suite.yaml"
+    suite.write_bytes(b"\xff\xfe\xff")
+    arguments = ["run", "--ckpt", "oracle", "--suite", suite, "--output", tmp_path / "out"]
+    assert call(prospect_eval, *arguments) == 2
+    line = one_line(capsys)
+    assert "not UTF-8 text" in line
+    assert call(prospect_eval, "--debug", *arguments) == 2
+    printed = capsys.readouterr().err
+    assert "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff" in printed
+    assert DIRECT_CAUSE in printed
+    assert printed.splitlines()[-1] == line
+
+
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    [
+        ("train_tokenizer", planted),
+        ("begin", planted_value_error),
+        ("set_backbone", planted),
+    ],
+)
+def test_train_with_a_bug_in_the_model_is_no_usage_error(name, bug, world, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone, name, bug)
+    with pytest.raises((TypeError, ValueError), match="a planted bug"):
+        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
+
+
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    [
+        ("add_callback", planted),
+        ("add_callback", planted_value_error),
+        ("compute_loss", planted),
+        ("get_batch_samples", planted_value_error),
+    ],
+)
+def test_train_with_a_bug_in_the_trainer_is_no_usage_error(name, bug, world, tmp_path, monkeypatch):
+    monkeypatch.setattr(DSTTrainer, name, bug)
+    with pytest.raises((TypeError, ValueError), match="a planted bug"):
+        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
+
+
+def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_higher_is_better", planted_value_error)
+    with pytest.raises(ValueError, match="a planted bug"):
+        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1"])
+
+
+@pytest.fixture
+def no_deepspeed(monkeypatch):
+    # transformers keeps the configuration of DeepSpeed in the process, also after it has refused it
+    monkeypatch.setattr("transformers.integrations.deepspeed._hf_deepspeed_config_weak_ref", None)
+
+
+@pytest.mark.parametrize(
+    ("override", "raised_in"),
+    [
+        ("train.optimiser=adamx", "training_args.py"),
+        ("train.optimiser=adamw_bnb_8bit", "create_optimizer"),
+        ("train.fsdp=full_shard", "trainer.py"),
+        ("train.fsdp=no_such_option", "training_args.py"),
+        ("train.deepspeed=/nowhere/ds.json", "deepspeed"),
+        ("model.attention=bogus", "modeling_utils.py"),
+        ("model.tokens_per_frame=16", "configuration.py"),
+    ],
+)
+@pytest.mark.usefixtures("no_deepspeed")
+def test_train_with_a_wrong_option_is_one_line_with_a_cause(override, raised_in, world, tmp_path, capsys):
+    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, override]
+    assert run_cli(*command, "--debug") == 2
+    printed = capsys.readouterr().err
+    assert DIRECT_CAUSE in printed
+    assert raised_in in printed.split(DIRECT_CAUSE)[0]
+    assert printed.splitlines()[-1].startswith(("error: train: ", "error: model: "))
+    assert printed.count("\nerror: ") == 1
+
+
+def test_train_all_with_debug_passes_it_on(tmp_path, monkeypatch):
+    commands = []
+
+    @dataclass
+    class Done:
+        returncode: int = 0
+
+    monkeypatch.setattr("subprocess.run", lambda command: commands.append(command) or Done())
+    command = ["train", "-m", "data=/d", f"output={tmp_path}", "loss=focal,plain"]
+    assert run_cli("--debug", *command) == 0
+    assert ["--debug" in given for given in commands] == [True, True]
+    commands.clear()
+    assert run_cli(*command) == 0
+    assert ["--debug" in given for given in commands] == [False, False]
+
+
+def test_objections_of_a_library_are_usage_errors():
+    from transformers.training_args import OptimizerNames
+
+    with (
+        pytest.raises(UserError, match=r"^train: nothing is not a valid OptimizerNames") as raised,
+        objections("train"),
+    ):
+        OptimizerNames("nothing")
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("bug", [planted, planted_value_error])
+def test_objections_with_a_bug_of_ours_lets_it_pass(bug):
+    with pytest.raises((TypeError, ValueError), match="a planted bug"), objections("train"):
+        bug()
+
+
+def test_a_loader_process_with_an_error_shows_its_line_by_debug(world, tmp_path, capsys):
+    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP]
+    command += ["sampling.max_tokens=20", "data.workers=1"]
+    assert run_cli(*command, "--debug") == 2
+    printed = capsys.readouterr().err
+    before, after = printed.split(DIRECT_CAUSE)
+    assert "in DataLoader worker process 0" in before
+    assert "windows.py" in before
+    assert printed.splitlines()[-1].startswith("error: sampling.max_tokens=20: frame")
+    assert "Caught" not in after
+
+
+def test_go_with_an_error_of_several_lines_keeps_them_all():
+    class Training:
+        args = SimpleNamespace(world_size=1)
+
+        def train(self, resume_from_checkpoint):
+            raise DataError("first line\nsecond line")
+
+    with pytest.raises(DataError, match=r"^first line\nsecond line$"):
+        training.go(Training(), None, print)
+
+
+@pytest.mark.parametrize(
+    ("bug", "kind", "line"),
+    [
+        (False, DataError, 'raise DataError(f"{job} is broken")'),
+        (True, TypeError, 'raise TypeError("a planted bug")'),
+    ],
+)
+@pytest.mark.parametrize("backend", ["process", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
+    if backend == "ray":
+        pytest.importorskip("ray")
+    with pytest.raises(kind) as raised:
+        list(work(Failing(bug), [["job"]], Hands(1, backend)))
+    assert line in str(raised.value.__cause__)
+
+
+def test_a_scoring_process_with_a_bug_tells_its_line(world, tmp_path):
+    from prospect_core.jsonio import dump
+    from prospect_eval.baselines import baseline
+
+    episode = next(world.episodes("test"))
+    file = tmp_path / "record.json"
+    file.write_text(dump(baseline("oracle", [])(episode)))
+    with workers.workers([file], None) as shares, pytest.raises(AttributeError) as raised:
+        shares.ask("no_such_question")
+    assert "in _serve" in str(raised.value.__cause__)
+
+
+def test_a_scoring_process_with_a_broken_record_tells_its_line(tmp_path):
+    file = tmp_path / "record.json"
+    file.write_text('{"schema": 1')
+    with workers.workers([file], None) as shares, pytest.raises(DataError) as raised:
+        shares.ask("outline")
+    assert "jsonio.py" in str(raised.value.__cause__)
+
+
+def test_decoded_by_processes_tells_where_a_video_failed(world, monkeypatch):
+    monkeypatch.setattr(decode, "at_once", lambda episodes, size: 1)
+    episode = next(world.episodes("test"))
+    (found,) = decoded(world, [replace(episode, video="videos/lost.mp4")], 16)
+    assert isinstance(found, DataError)
+    assert "in decode" in str(found.__cause__)
+
+
+def test_carried_across_a_process_is_the_error_with_its_cause():
+    with pool(1) as processes:
+        found = processes.submit(carry_a_chain).result()
+    assert isinstance(found, DataError)
+    assert str(found) == "above"
+    assert DIRECT_CAUSE in str(found.__cause__)
+    assert 'raise ValueError("a planted bug")' in str(found.__cause__)
+
+
+def test_carried_across_a_process_without_pickling_is_told_by_name():
+    with pool(1) as processes:
+        found = processes.submit(carry_what_cannot_be_pickled).result()
+    assert isinstance(found, RuntimeError)
+    assert str(found) == "UnpicklableError: first and second"
+    assert "raise UnpicklableError" in str(found.__cause__)
+
+
+def test_a_skipped_episode_is_logged_with_its_error(world, caplog):
+    episode = next(world.episodes("test"))
+    config = RunConfig("m", "", "", "", "test", None, Knobs(), "")
+    with caplog.at_level(logging.DEBUG, "prospect_eval"):
+        done = kept(config, "m", episode, DataError("no picture"), "skip")
+    assert json.loads(done.body)["error"] == "no picture"
+    (record,) = caplog.records
+    assert episode.id in record.getMessage()
+    assert isinstance(record.exc_info[1], DataError)
+
+
+def _sources():
+    for folder in ("prospect_core", "prospect_eval", "benchmarks", "tests"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_packages_raise_nothing_from_none():
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in _sources()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Raise) and isinstance(node.cause, ast.Constant) and node.cause.value is None
+    ]
+    assert found == []
+
+
+def test_templates_raise_nothing_from_none():
+    # names in them are placeholders, so that they cannot be parsed
+    files = sorted((ROOT / "prospect_core" / "templates").rglob("*.txt"))
+    assert files
+    assert [file.name for file in files if "from None" in file.read_text("utf-8")] == []
