@@ -23,11 +23,11 @@ from prospect_eval.report.compare_page import write_comparison
 from prospect_eval.report.index import write_index
 from prospect_eval.report.sweep_page import write_sweep
 from prospect_eval.run import RunConfig, open_folder, record_path
-from tests.helpers.browser import CHROMIUM, FLAGS
+from tests.helpers.browser import CHROMIUM, FLAGS, needs_chromium
 from tests.helpers.predictions import TOOLS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+pytestmark = needs_chromium
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "</script><img src=x onerror=\"document.title='owned'\">",

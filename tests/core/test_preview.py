@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,6 @@ from prospect_core.train.dataset import Draws, DSTTrainingDataset
 from prospect_core.train.preview import preview, to_html, to_terminal
 from prospect_core.train.samplers import Silent, Speaking, Together
 from prospect_core.train.windows import WindowSampler
-from tests.helpers.browser import CHROMIUM, FLAGS
 from tests.helpers.commands import run_cli
 from tests.helpers.training import pictures
 
@@ -97,18 +95,11 @@ def test_an_index_beyond_the_epoch_says_what_there_is(dataset):
         preview(dataset, 6)
 
 
-def test_the_command_line_writes_a_page_that_a_browser_opens(world, tmp_path, capsys):
+def test_the_command_line_writes_a_page(world, tmp_path, capsys):
     page = tmp_path / "window.html"
     assert run_cli("data", "preview", world.root, "--index", 2, "--html", page, "sampling=all") == 0
     assert capsys.readouterr().out.strip() == str(page)
     assert "http" not in page.read_text().replace("http-equiv", "")
-    if CHROMIUM:
-        dom = subprocess.run(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{page}"],
-            capture_output=True, text=True, timeout=120, check=True,
-        ).stdout  # fmt: skip
-        assert dom.count("<img") == dom.count('alt="frame') > 3
-        assert "S1 " in dom
     assert run_cli("data", "preview", world.root, "--split", "nowhere") == 3
     assert run_cli("data", "preview", world.root, "sampling.blnk_share=1") == 2
     assert "did you mean 'sampling.blank_share'" in capsys.readouterr().err

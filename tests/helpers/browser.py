@@ -3,7 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+#: skips a test where no browser is installed
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+def dom_of(page: Path, profile: Path) -> str:
+    """The document of a page once a browser has run its scripts.
+
+    Args:
+        page: An HTML file.
+        profile: A folder for the browser's own files.
+    """
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -1,7 +1,7 @@
 """Test tiers: which tier a test belongs to, and that unit tests work without torch.
 
-Every test belongs to exactly one tier. Markers decide first, the folder second: tests in ``tests/browser`` are browser
-tests, tests in ``tests/integration`` integration tests, all others unit tests.
+Markers decide first, the folder second: tests in ``tests/browser`` are browser tests, tests in ``tests/integration``
+integration tests, all others unit tests. A slow test of a module that is marked as integration is a slow test.
 """
 
 from __future__ import annotations

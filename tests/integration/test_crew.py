@@ -60,7 +60,7 @@ class Squares:
             (self.folder / f"{job}-{k}").touch()
 
 
-@pytest.fixture(params=["process", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.fixture(params=["process", pytest.param("ray", marks=pytest.mark.nightly)])
 def backend(request):
     if request.param == "ray":
         pytest.importorskip("ray")
@@ -115,14 +115,14 @@ def test_after_an_interrupt_only_what_is_in_hand_is_done(tmp_path, monkeypatch):
     assert found in PACKS
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_cluster_without_room_is_told_of(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(UserError, match=r"--workers 2: they need 6 GPU, the cluster has 0"):
         list(work(Squares(tmp_path), PACKS, Hands(2, "ray", gpus=3)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_address_that_nobody_answers_at_is_told_of(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(DataError, match=r"--address 127\.0\.0\.1:9: no Ray cluster answers"):

@@ -6,12 +6,10 @@ make test-slow
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
 from prospect_core.train.losses import OBJECTIVES
-from tests.helpers.browser import CHROMIUM, FLAGS
 from tests.helpers.commands import run_cli
 
 pytestmark = pytest.mark.slow
@@ -34,24 +32,30 @@ def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-def test_the_shipped_checkpoint_over_the_built_in_test_split(tmp_path, capsys):
-    """What `make eval` runs: the report opens in a browser, and the model beats everything that sees nothing."""
+def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
+    """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
     from prospect_eval.cli import main
 
     with pytest.raises(SystemExit) as stop:
-        main(["run", "--ckpt", "workbench-tiny", "--suite", "workbench", "--output", str(tmp_path / "run")])
+        main(
+            [
+                "run",
+                "--ckpt",
+                "workbench-tiny",
+                "--suite",
+                "workbench",
+                "--limit",
+                "45",
+                "--output",
+                str(tmp_path / "run"),
+            ]
+        )
     assert stop.value.code == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.endswith("report.html")
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert scores["episodes"] == {"scored": 180, "failed": 0}
+    assert scores["episodes"] == {"scored": 45, "failed": 0}
     blind = [table for name, table in scores["baselines"].items() if name != "oracle"]
     for name in ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s"):
         best = max(table[name]["value"] or 0 for table in blind)
         assert scores["metrics"][name]["ci95"][0] > best, name
-    if CHROMIUM:
-        dom = subprocess.run(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{last}"],
-            capture_output=True, text=True, timeout=120, check=True,
-        ).stdout  # fmt: skip
-        assert "workbench-tiny" in dom

@@ -295,7 +295,7 @@ def test_go_with_an_error_of_several_lines_keeps_them_all():
         (True, TypeError, 'raise TypeError("a planted bug")'),
     ],
 )
-@pytest.mark.parametrize("backend", ["process", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["process", pytest.param("ray", marks=pytest.mark.nightly)])
 def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
     if backend == "ray":
         pytest.importorskip("ray")
