@@ -22,7 +22,8 @@ import psutil
 import torch
 
 from prospect_core.data.dataset import Dataset, DatasetInfo, SplitInfo, write_dataset
-from prospect_core.data.frames import FeatureCache, video_key
+from prospect_core.data.frames import FeatureCache
+from prospect_core.data.picture_cache import video_key
 from prospect_core.data.store import Store
 from prospect_core.jsonio import dump
 from prospect_core.timeline import Episode

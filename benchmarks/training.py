@@ -25,7 +25,8 @@ import torch
 from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, PictureCache, vision_digest
+from prospect_core.data.frames import FeatureCache, vision_digest
+from prospect_core.data.picture_cache import PictureCache
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence import SequenceBuilder
 from prospect_core.terminal import quiet_transformers

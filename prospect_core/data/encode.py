@@ -52,7 +52,7 @@ class Encoder:
     def serving(self, model: Any) -> Serve:
         """Serve with a model that is there already (None for pictures)."""
         from prospect_core.data.dataset import Dataset, sha256_file
-        from prospect_core.data.frames import video_key
+        from prospect_core.data.picture_cache import video_key
 
         data = Dataset.open(self.root)
         make, store = self.maker(data, model), self.store(model)
@@ -85,7 +85,8 @@ class Encoder:
 
     def store(self, model: Any) -> Store:
         """Where they go, under what made them."""
-        from prospect_core.data.frames import feature_store, picture_store
+        from prospect_core.data.frames import feature_store
+        from prospect_core.data.picture_cache import picture_store
 
         return picture_store(self.url, self.size) if model is None else feature_store(self.url, model)
 
@@ -151,7 +152,7 @@ def plan(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -
 
 def _todo(store: Store, data: Dataset, splits: Sequence[str]) -> tuple[list[Footage], list[Footage]]:
     """All videos, and those that the store lacks."""
-    from prospect_core.data.frames import longest, stored
+    from prospect_core.data.picture_cache import longest, stored
 
     clips = longest(clip for split in splits for clip in data.rows(split).clips())
     if not clips:

@@ -314,7 +314,7 @@ def make_draws(config: Config, max_context: int) -> Any:
 
 def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
     """The dataset that `prospect train` would draw from, with pictures, for a checkpoint's tokenizer."""
-    from prospect_core.data.frames import PictureCache
+    from prospect_core.data.picture_cache import PictureCache
     from prospect_core.sequence import SequenceBuilder
     from prospect_core.train.dataset import DSTTrainingDataset
 

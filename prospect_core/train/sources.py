@@ -42,7 +42,8 @@ def open_media(
 
     What is not stored yet is encoded on ``device``, where the model will be trained.
     """
-    from prospect_core.data.frames import FeatureCache, PictureCache, feature_store, picture_store, vision_digest
+    from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
+    from prospect_core.data.picture_cache import PictureCache, picture_store
     from prospect_core.train.backbone import vision_is_frozen
 
     size = model.config.image_size
@@ -70,7 +71,7 @@ def open_media(
 def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, size: int) -> Iterator[Any]:
     """The pictures of the first videos of the first source."""
     from prospect_core.data.decode import decode
-    from prospect_core.data.frames import longest
+    from prospect_core.data.picture_cache import longest
 
     data, episodes = sources[0]
     for clip in longest(clips_of(episodes))[:count]:

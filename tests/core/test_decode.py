@@ -9,7 +9,8 @@ import pytest
 
 from prospect_core.data import decode
 from prospect_core.data.decode import decoded
-from prospect_core.data.frames import FeatureCache, PictureCache, encode_video, vision_digest
+from prospect_core.data.frames import FeatureCache, encode_video, vision_digest
+from prospect_core.data.picture_cache import PictureCache
 from prospect_core.errors import DataError
 
 pytestmark = pytest.mark.integration

@@ -17,7 +17,8 @@ import torch
 from prospect_core.ahead import ahead
 from prospect_core.data import decode, frames
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, PictureCache, encode_batch, encode_video, vision_digest
+from prospect_core.data.frames import FeatureCache, encode_batch, encode_video, vision_digest
+from prospect_core.data.picture_cache import PictureCache
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM

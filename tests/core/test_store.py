@@ -12,7 +12,8 @@ import pytest
 from prospect_core.cli import main as prospect
 from prospect_core.data import encode
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, PictureCache, feature_store, picture_store, vision_digest
+from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
+from prospect_core.data.picture_cache import PictureCache, picture_store
 from prospect_core.data.store import Store
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError, UserError

@@ -1,0 +1,95 @@
+"""Pictures for training within a memory limit, and which videos a store holds. Needs no torch, so workers start fast.
+
+python -c "from prospect_core.data.picture_cache import PictureCache; help(PictureCache)"
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import numpy as np
+
+from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.decode import decoded
+from prospect_core.data.index import Footage
+from prospect_core.data.store import Store
+from prospect_core.errors import DataError
+
+
+class PictureCache:
+    """Decoded frames of whole videos, the least recently used ones dropped beyond ``limit_bytes``.
+
+    Called as ``cache(episode, start, end)`` it gives (F, size, size, 3) uint8. Videos of a ``store`` (`picture_store`) are not
+    decoded.
+    """
+
+    def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30, store: Store | None = None) -> None:
+        self.data, self.size, self.limit_bytes, self.store = data, size, limit_bytes, store
+        self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
+
+    def prepare(self, episodes: Iterable[Footage]) -> None:
+        """Decode as many videos as there is room for: worker processes that are forked afterwards share them, where each
+        would decode its own. A video that is missing or too short is a `DataError`."""
+        wanted, room = [], self.limit_bytes
+        for episode in longest(episodes):
+            if stored(self.data, self.store, episode):
+                continue
+            room -= episode.end_frame * 3 * self.size**2
+            if room < 0:
+                break
+            wanted.append(episode)
+        for episode, pictures in zip(wanted, decoded(self.data, wanted, self.size), strict=True):
+            if isinstance(pictures, DataError):
+                raise pictures
+            self._videos[episode.video, episode.fps] = pictures
+
+    def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
+        key = (episode.video, episode.fps)
+        have = self._videos.get(key)
+        if have is None or len(have) < end:
+            have = self._whole(episode, end)
+            self._videos[key] = have
+            while len(self._videos) > 1 and sum(v.nbytes for v in self._videos.values()) > self.limit_bytes:
+                self._videos.popitem(last=False)
+        self._videos.move_to_end(key)
+        return have[start:end]
+
+    def _whole(self, episode: Footage, end: int) -> np.ndarray:
+        found = stored(self.data, self.store, episode)
+        if found is not None and self.store is not None and self.store.frames_of(found) >= max(end, episode.end_frame):
+            return self.store.read(found)
+        source = self.data.frame_source(episode, self.size)
+        return np.stack(list(source.frames(0, max(end, episode.end_frame))))
+
+
+def picture_store(url: str, size: int) -> Store:
+    """The pictures of a store that are of this size."""
+    return Store(url, f"frames-{size}")
+
+
+def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:
+    """The key under which a store has a clip's video; a file that is here too must be the one that it was made of."""
+    if store is None:
+        return None
+    file, digest = data.video(clip.video), data.info.videos.get(clip.video)
+    size = file.stat().st_size if file.is_file() else None
+    if digest is None and size is None:
+        return None
+    key = video_key(digest or sha256_file(file), clip.fps)
+    return key if store.fits(key, size) else None
+
+
+def video_key(digest: str, fps: float) -> str:
+    """A video, sampled at a rate, in any store."""
+    return f"{digest[:32]}-{fps:g}fps"
+
+
+def longest(episodes: Iterable[Footage]) -> list[Footage]:
+    """Of each video the episode that reaches furthest."""
+    found: dict[tuple[str, float], Footage] = {}
+    for episode in episodes:
+        best = found.setdefault((episode.video, episode.fps), episode)
+        if episode.end_frame > best.end_frame:
+            found[episode.video, episode.fps] = episode
+    return list(found.values())
