@@ -85,10 +85,13 @@ class Encoder:
 
     def store(self, model: Any) -> Store:
         """Where they go, under what made them."""
-        from prospect_core.data.frames import feature_store
-        from prospect_core.data.picture_cache import picture_store
+        if model is None:
+            from prospect_core.data.picture_cache import picture_store
 
-        return picture_store(self.url, self.size) if model is None else feature_store(self.url, model)
+            return picture_store(self.url, self.size)
+        from prospect_core.data.frames import feature_store
+
+        return feature_store(self.url, model)
 
     def frame_bytes(self, model: Any) -> int:
         """Of a frame in the store."""
@@ -98,11 +101,12 @@ class Encoder:
 
     def maker(self, data: Dataset, model: Any) -> Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]]:
         """What makes features, or pictures, of clips."""
-        from prospect_core.data.decode import decode
+        if model is None:
+            from prospect_core.data.decode import decode
+
+            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips)
         from prospect_core.data.frames import FeatureCache
 
-        if model is None:
-            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips)
         cache = FeatureCache(data, Path(), "", model.config.image_size)
         return lambda clips: cache.encoded(model, clips)
 

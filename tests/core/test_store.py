@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -188,6 +190,19 @@ def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monke
     cache.prepare(short_world.rows("train").clips())
     for episode, pictures in zip(short_world.rows("train"), expected, strict=True):
         np.testing.assert_array_equal(cache(episode, 2, 9), pictures)
+
+
+def test_decoding_a_store_of_pictures_never_imports_torch(short_world, tmp_path):
+    """Workers that only decode start without it."""
+    arguments = ["data", "frames", str(short_world.root), "--size", "16", "--output", str(tmp_path / "store")]
+    code = (
+        "import contextlib, sys; from prospect_core.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({arguments})\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "5 videos made" in done.stdout
 
 
 def test_a_broken_video_does_not_stop_the_others(short_world, tmp_path, capsys):
