@@ -160,6 +160,37 @@ class EpisodeTiming:
     physical_peak_tokens: int | None = None
 
 
+@dataclass(frozen=True)
+class EpisodeLatency:
+    """Seconds of every step (vision, decisions, reply, compression), from a frame to the first token of its reply, and
+    of decoding; bytes at their highest. ``device_peak_bytes`` is None on a CPU."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    episode: str
+    steps: tuple[float, ...]
+    first_tokens: tuple[float, ...]
+    decoding: float
+    video_seconds: float
+    weights_bytes: int
+    cache_bytes: int
+    process_peak_bytes: int
+    device_peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class ForcedTurn:
+    """One reference turn under teacher forcing; ``frame`` is its decision frame, ``on_time`` whether it is decided there."""
+
+    __pydantic_config__: ClassVar = _STRICT
+    frame: int
+    decisions: int
+    frame_diff: int | None
+    on_time: bool
+    tokens: int
+    right: int
+    nats: float
+
+
 def predictions_digest(records: Iterable[EpisodeRecord]) -> str:
     """sha256 over decisions, transitions, texts and compressions of all records, in order of episode id.
 

@@ -246,8 +246,15 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def quiet_transformers() -> None:
-    """No progress bars and warnings of libraries between our own lines."""
-    from transformers.utils import logging
+    """No progress bars and warnings of libraries between our own lines.
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    transformers is not imported for it, which takes seconds: where nobody has imported it yet, it reads this from the
+    environment.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()

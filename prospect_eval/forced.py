@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.stream.teacher import ForcedTurn
+from prospect_core.records import ForcedTurn
 from prospect_core.timeline import Episode
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.jsonio import dump, load, write_atomic
-from prospect_core.stream.latency import EpisodeLatency
+from prospect_core.records import EpisodeLatency
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.run import read_timings

@@ -14,7 +14,7 @@ from typing import Any
 
 from prospect_core.errors import UserError
 from prospect_core.jsonio import dump, load, read_json, write_atomic
-from prospect_core.stream.teacher import ForcedTurn
+from prospect_core.records import ForcedTurn
 from prospect_core.timeline import Episode
 from prospect_eval.adapters import Predictor
 from prospect_eval.forced import score_forced

@@ -8,12 +8,11 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
+from prospect_core.records import EpisodeLatency
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.replay import with_users
 from prospect_core.stream.runner import VLMStreamRunner
@@ -21,23 +20,6 @@ from prospect_core.timeline import Episode
 
 #: frames that are run and thrown away first: libraries set themselves up on their first call
 WARM_UP = 4
-
-
-@dataclass(frozen=True)
-class EpisodeLatency:
-    """Seconds of every step (vision, decisions, reply, compression), from a frame to the first token of its reply, and
-    of decoding; bytes at their highest. ``device_peak_bytes`` is None on a CPU."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
-    episode: str
-    steps: tuple[float, ...]
-    first_tokens: tuple[float, ...]
-    decoding: float
-    video_seconds: float
-    weights_bytes: int
-    cache_bytes: int
-    process_peak_bytes: int
-    device_peak_bytes: int | None
 
 
 def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:

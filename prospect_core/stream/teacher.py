@@ -15,8 +15,8 @@ after the turn before it up to its own:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,26 +24,13 @@ from torch.nn import functional
 
 from prospect_core.errors import UserError
 from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.records import ForcedTurn
 from prospect_core.sequence import SequenceBuilder, TokenSequence
 from prospect_core.stream.cache import StreamCache
 from prospect_core.timeline import Episode, Utterance
 
 #: tokens read at once
 CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class ForcedTurn:
-    """One reference turn under teacher forcing; ``frame`` is its decision frame, ``on_time`` whether it is decided there."""
-
-    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
-    frame: int
-    decisions: int
-    frame_diff: int | None
-    on_time: bool
-    tokens: int
-    right: int
-    nats: float
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from prospect_core.stream import SPAN, STREAMS
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.together import Together
+from prospect_core.thresholds import stored_thresholds
 from prospect_core.timeline import Episode
 
 GROUP = "prospect.evaluators"
@@ -148,21 +149,6 @@ def settle(
         if moved < SETTLED:
             break
     return now
-
-
-#: ends ``thresholds_data`` where the choice was forced on test data
-FORCED = " forced"
-
-
-def stored_thresholds(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
-    """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on, with
-    `FORCED` behind it where that is test data."""
-    mark = FORCED if split.startswith("test") else ""
-    return {
-        "speaking_threshold": chosen[0],
-        "update_threshold": chosen[1],
-        "thresholds_data": f"{data.info.name}/{split}/{data.digest[:16]}{mark}",
-    }
 
 
 def pick_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:

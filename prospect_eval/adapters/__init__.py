@@ -30,8 +30,7 @@ from prospect_eval.baselines import BASELINES, baseline
 from prospect_eval.keyholes import KEYHOLES, keyhole
 
 if TYPE_CHECKING:
-    from prospect_core.stream.latency import EpisodeLatency
-    from prospect_core.stream.teacher import ForcedTurn
+    from prospect_core.records import EpisodeLatency, ForcedTurn
 
 GROUP = "prospect.adapters"
 #: an episode and what became of it

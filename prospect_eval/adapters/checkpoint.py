@@ -21,12 +21,13 @@ from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
 from prospect_core.errors import DataError
 from prospect_core.interrupt import stopping
 from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.records import EpisodeLatency, ForcedTurn
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream import SPAN
-from prospect_core.stream.latency import EpisodeLatency, plain_pass
+from prospect_core.stream.latency import plain_pass
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.stream.teacher import ForcedTurn, teacher_forced
+from prospect_core.stream.teacher import teacher_forced
 from prospect_core.stream.together import Together
 from prospect_core.timeline import Episode
 from prospect_eval.adapters import Asked, Prediction, Predictor

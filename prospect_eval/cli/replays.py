@@ -178,7 +178,8 @@ def calibrate(
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
     from prospect_core.checkpoints import SHIPPED, find_checkpoint
     from prospect_core.jsonio import dump, read_json, write_atomic
-    from prospect_core.train.validation import settle, stored_thresholds
+    from prospect_core.thresholds import stored_thresholds
+    from prospect_core.train.validation import settle
     from prospect_eval import thresholds
     from prospect_eval.adapters import Asked, open_predictor
     from prospect_eval.run import select

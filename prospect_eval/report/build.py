@@ -13,8 +13,8 @@ from typing import Any
 from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
+from prospect_core.thresholds import FORCED
 from prospect_core.timeline import STEP_STATES, Episode
-from prospect_core.train.validation import FORCED
 from prospect_eval.derived import read_run
 from prospect_eval.metrics import Scored, Tools
 from prospect_eval.report.episodes import episode_data, failed_data

@@ -62,10 +62,10 @@ def test_the_causal_shift_is_applied_once():
         assert (float(loss_sums(output, batch, PLAIN, PLAIN)[RESPONSE]) < 1e-3) is right
 
 
-def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, world):
+def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, short_world):
     """With pad taken for eos the origin's attention mask removed every eos from the loss."""
     builder = SequenceBuilder(tokenizer, 4)
-    episode = next(world.episodes("train")).window(0, 12)
+    episode = next(short_world.episodes("train")).window(0, 12)
     short = episode.window(0, 5)
     frames = np.zeros((17, 32, 32, 3), np.uint8)
     collator = DSTDataCollator(builder.special.pad)
@@ -80,9 +80,11 @@ def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, world):
     assert grad[batch["attention_mask"] == 0].abs().sum() == 0
 
 
-def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, world):
+def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, short_world):
     builder = SequenceBuilder(tokenizer, 4)
-    episodes = [e.window(a, a + n) for e, a, n in zip(world.episodes("train"), (0, 9, 3), (20, 6, 13), strict=False)]
+    episodes = [
+        e.window(a, a + n) for e, a, n in zip(short_world.episodes("train"), (0, 9, 3), (20, 6, 13), strict=False)
+    ]
     frames = [
         np.random.default_rng(k).integers(0, 255, (e.num_frames, 32, 32, 3), dtype=np.uint8)
         for k, e in enumerate(episodes)

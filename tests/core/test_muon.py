@@ -94,15 +94,15 @@ def test_its_state_is_carried_on(model):
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
-def test_the_command_line_trains_with_it(world, tmp_path):
-    options = [f"data={world.root}", *SMALL, "optimiser=muon", "train.max_steps=2", f"output={tmp_path / 'out'}"]
+def test_the_command_line_trains_with_it(short_world, tmp_path):
+    options = [f"data={short_world.root}", *SMALL, "optimiser=muon", "train.max_steps=2", f"output={tmp_path / 'out'}"]
     assert run_cli("train", *options) == 0
     assert "optimiser: muon" in (tmp_path / "out" / "train_config.yaml").read_text()
 
 
-def test_a_trainer_with_muon_saves_and_reads_its_state(model, world, tokenizer, tmp_path):
+def test_a_trainer_with_muon_saves_and_reads_its_state(model, short_world, tokenizer, tmp_path):
     dataset = DSTTrainingDataset(
-        list(world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, Draws(WindowSampler(2, 6))
+        list(short_world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, Draws(WindowSampler(2, 6))
     )
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     whole = make_trainer(model, dataset, tmp_path / "a", muon=True, max_steps=3, save_strategy="steps", save_steps=2)

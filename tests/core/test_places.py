@@ -21,8 +21,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def clip(world, builder):
-    episode = next(world.episodes("train"))
+def clip(short_world, builder):
+    episode = next(short_world.episodes("train"))
     every = {word for step in episode.task.steps for word in step.name.split()}
     words = sorted(word for word in every if len(builder.text(f" {word}")) == 1)
     texts = {0: f"{words[0]} {words[1]}, {words[1]}, {words[2]}, {words[0]}", 2: words[0]}

@@ -31,18 +31,20 @@ def builder(tokenizer):
     return SequenceBuilder(tokenizer, 4)
 
 
-def make_dataset(world, builder, media=pictures, frames=None, **windows):
+def make_dataset(short_world, builder, media=pictures, frames=None, **windows):
     sampler = WindowSampler(**{"min_frames": 4, "max_frames": 20, **windows})
     frames = frames or Together((Transitions(), Speaking(), Silent(0.2)))
-    return DSTTrainingDataset(list(world.episodes("train")), builder, media, Draws(sampler, frames))
+    return DSTTrainingDataset(list(short_world.episodes("train")), builder, media, Draws(sampler, frames))
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["pictures", "features"])
 @pytest.mark.parametrize("frames", [None, Every()], ids=["sampled", "every"])
-def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, world, builder, frames, stored):
+def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, short_world, builder, frames, stored):
     """One forward of a window is all of its samples: context up to the frame, labels of that frame alone."""
     features = lambda e, a, b: np.random.default_rng(a).normal(size=(b - a, 4, 48)).astype(np.float32)  # noqa: E731
-    dataset = make_dataset(world, builder, features if stored else pictures, frames, min_frames=18, progress_share=1.0)
+    dataset = make_dataset(
+        short_world, builder, features if stored else pictures, frames, min_frames=18, progress_share=1.0
+    )
     collate = DSTDataCollator(builder.special.pad)
     focal = FocalOptions(), FocalOptions()
     checked = 0
@@ -68,14 +70,14 @@ def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, world, bu
     assert checked > 12
 
 
-def test_losses_are_means_over_the_global_count_not_means_of_batch_means(world, builder, tokenizer, tmp_path):
+def test_losses_are_means_over_the_global_count_not_means_of_batch_means(short_world, builder, tokenizer, tmp_path):
     """Four windows of very different numbers of labels: the same gradients in one batch or accumulated one by one."""
     found = []
     for size, accumulation in ((4, 1), (1, 4)):
         torch.manual_seed(0)
         model = DSTSmolVLM(small_config(tokenizer))
         keep = KeepGradients()
-        trainer = make_trainer(model, make_dataset(world, builder, frames=Every()), tmp_path, callbacks=[keep],
+        trainer = make_trainer(model, make_dataset(short_world, builder, frames=Every()), tmp_path, callbacks=[keep],
                                per_device_train_batch_size=size, gradient_accumulation_steps=accumulation)  # fmt: skip
         trainer.train()
         found.append((keep.steps[0], next(r for r in trainer.state.log_history if "loss" in r)))
@@ -92,14 +94,14 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def run_workers(world, output, processes, batch_size, weighting, *seconds):
+def run_workers(short_world, output, processes, batch_size, weighting, *seconds):
     base = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes),
             "ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
     command = [
         sys.executable,
         "-m",
         "tests.helpers.distributed_worker",
-        str(world.root),
+        str(short_world.root),
         str(output),
         str(batch_size),
         weighting,
@@ -118,10 +120,10 @@ def run_workers(world, output, processes, batch_size, weighting, *seconds):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["fixed", "gradnorm"])
-def test_two_gloo_processes_give_the_gradients_of_one(world, tmp_path, weighting):
+def test_two_gloo_processes_give_the_gradients_of_one(short_world, tmp_path, weighting):
     """Windows of different lengths, so that each process counts differently: only global counts give one result."""
-    one = run_workers(world, tmp_path / "one.npz", 1, 4, weighting)
-    two = run_workers(world, tmp_path / "two.npz", 2, 2, weighting)
+    one = run_workers(short_world, tmp_path / "one.npz", 1, 4, weighting)
+    two = run_workers(short_world, tmp_path / "two.npz", 2, 2, weighting)
     assert set(one.files) == set(two.files)
     assert any(name.startswith("1/") for name in one.files)
     for name in one.files:
@@ -129,20 +131,20 @@ def test_two_gloo_processes_give_the_gradients_of_one(world, tmp_path, weighting
 
 
 @pytest.mark.slow
-def test_all_processes_stop_by_one_clock(world, tmp_path):
+def test_all_processes_stop_by_one_clock(short_world, tmp_path):
     """Each by its own, one stopped after its last step while the other went on and waited for it forever."""
-    run_workers(world, tmp_path / "stopped.npz", 2, 2, "fixed", 4)
+    run_workers(short_world, tmp_path / "stopped.npz", 2, 2, "fixed", 4)
     assert (tmp_path / "stopped.npz").is_file()
 
 
-def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(world, builder, tokenizer, tmp_path):
+def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(short_world, builder, tokenizer, tmp_path):
     """In the origin the flag stood in the YAML and nobody read it."""
     found = []
     for on in (False, True):
         torch.manual_seed(0)
         model = DSTSmolVLM(small_config(tokenizer))
         keep = KeepGradients()
-        trainer = make_trainer(model, make_dataset(world, builder), tmp_path, callbacks=[keep],
+        trainer = make_trainer(model, make_dataset(short_world, builder), tmp_path, callbacks=[keep],
                                gradient_checkpointing=on)  # fmt: skip
         trainer.train()
         assert model.is_gradient_checkpointing is on
@@ -152,11 +154,11 @@ def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(world, buil
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm"])
-def test_learned_weights_are_logged_and_survive_a_checkpoint(world, builder, tokenizer, tmp_path, weighting):
+def test_learned_weights_are_logged_and_survive_a_checkpoint(short_world, builder, tokenizer, tmp_path, weighting):
     def run(folder, **options):
         torch.manual_seed(0)
         model = DSTSmolVLM(small_config(tokenizer))
-        trainer = make_trainer(model, make_dataset(world, builder), folder, weighting, max_steps=8,
+        trainer = make_trainer(model, make_dataset(short_world, builder), folder, weighting, max_steps=8,
                                save_strategy="steps", save_steps=4, **options)  # fmt: skip
         return trainer, model
 
@@ -174,10 +176,10 @@ def test_learned_weights_are_logged_and_survive_a_checkpoint(world, builder, tok
 @pytest.mark.parametrize(
     "damage", ["cut weights", "no optimiser", "cut state", "state is a list", "no state", "cut rng"]
 )
-def test_a_damaged_checkpoint_is_passed_over(world, builder, model, tmp_path, damage):
+def test_a_damaged_checkpoint_is_passed_over(short_world, builder, model, tmp_path, damage):
     """The one before it is taken; a folder of another name never is."""
     trainer = make_trainer(
-        model, make_dataset(world, builder), tmp_path, max_steps=4, save_strategy="steps", save_steps=2
+        model, make_dataset(short_world, builder), tmp_path, max_steps=4, save_strategy="steps", save_steps=2
     )
     trainer.train()
     (tmp_path / "checkpoint-old").mkdir()
@@ -198,9 +200,9 @@ def test_a_damaged_checkpoint_is_passed_over(world, builder, model, tmp_path, da
     assert last_whole_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_the_next_step_reports_only_its_own_losses(world, builder, model, tmp_path):
+def test_the_next_step_reports_only_its_own_losses(short_world, builder, model, tmp_path):
     """Sums since the last report, not since the beginning; what nothing was supervised for is no loss, not zero."""
-    dataset = make_dataset(world, builder, frames=lambda rng, view: set(), progress_share=0)
+    dataset = make_dataset(short_world, builder, frames=lambda rng, view: set(), progress_share=0)
     trainer = make_trainer(model, dataset, tmp_path, max_steps=2)
     trainer.train()
     rows = [row for row in trainer.state.log_history if "loss" in row]
@@ -208,10 +210,10 @@ def test_the_next_step_reports_only_its_own_losses(world, builder, model, tmp_pa
     assert not any(key.startswith("loss_") for row in rows for key in row)
 
 
-def test_an_optimiser_steps_windows_are_drawn_together(world, builder, model, tmp_path):
+def test_an_optimiser_steps_windows_are_drawn_together(short_world, builder, model, tmp_path):
     """All micro-batches of a step: were it one batch, those of a step would differ in length between processes."""
     draws = Draws(windows=WindowSampler(2, 4), windows_per_episode=2)
-    data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, draws)
+    data = DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, draws)
     assert data.together == 1
     make_trainer(model, data, tmp_path, gradient_accumulation_steps=3).train()
     assert data.together == 6

@@ -30,13 +30,13 @@ def builder(tokenizer):
     return SequenceBuilder(tokenizer, 4)
 
 
-def dataset(world, builder, seed=3, **draws):
-    return DSTTrainingDataset(list(world.episodes("train")), builder, pictures, Draws(**draws), seed)
+def dataset(short_world, builder, seed=3, **draws):
+    return DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, Draws(**draws), seed)
 
 
-def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(world, builder):
+def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(short_world, builder):
     draws = {"windows": WindowSampler(4, 9, progress_share=0), "frames": Silent(0.3)}
-    one, twin = dataset(world, builder, **draws), dataset(world, builder, **draws)
+    one, twin = dataset(short_world, builder, **draws), dataset(short_world, builder, **draws)
     first = [one[k][0] for k in range(len(one))]
     random.seed(5)
     assert first == [twin[k][0] for k in range(len(twin))]
@@ -46,10 +46,10 @@ def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(world, builder):
     assert first == [one[k][0] for k in range(len(one))]
 
 
-def test_the_windows_of_a_step_are_of_similar_length(world, builder):
+def test_the_windows_of_a_step_are_of_similar_length(short_world, builder):
     """The same windows in another order: padded to the longest of a step, a quarter of all was padding."""
     windows = WindowSampler(2, 40)
-    data = dataset(world, builder, windows=windows, windows_per_episode=21)
+    data = dataset(short_world, builder, windows=windows, windows_per_episode=21)
     count = len(data)
     assert count % 4
     drawn = [data[k][0] for k in range(count)]
@@ -65,14 +65,14 @@ def test_the_windows_of_a_step_are_of_similar_length(world, builder):
 
     assert padding(alike) < 0.1 < 0.2 < padding(drawn)
     # an epoch that is entered in the middle is the same
-    again = dataset(world, builder, windows=windows, windows_per_episode=21)
+    again = dataset(short_world, builder, windows=windows, windows_per_episode=21)
     again.together = 4
     assert [again[k][0] for k in range(count - 5, count)] == alike[-5:]
 
 
-def test_the_pictures_are_those_of_the_windows_own_frames(world, builder):
+def test_the_pictures_are_those_of_the_windows_own_frames(short_world, builder):
     """In the origin every clip but a video's first was trained on pictures from hundreds of frames away."""
-    data = dataset(world, builder, windows=WindowSampler(4, 9))
+    data = dataset(short_world, builder, windows=WindowSampler(4, 9))
     for k in range(len(data)):
         sequence, media = data[k]
         window, _ = data.window(k)
@@ -80,8 +80,8 @@ def test_the_pictures_are_those_of_the_windows_own_frames(world, builder):
         assert np.array_equal(media, pictures(window.episode, window.start, window.end))
 
 
-def test_dialogues_of_a_video_take_turns(world, builder):
-    data = dataset(world, builder, dialogues_per_video=1)
+def test_dialogues_of_a_video_take_turns(short_world, builder):
+    data = dataset(short_world, builder, dialogues_per_video=1)
     assert len(data) == 2
     seen = set()
     for epoch in range(12):
@@ -90,13 +90,13 @@ def test_dialogues_of_a_video_take_turns(world, builder):
         assert len({e.video for e in videos}) == 2
         seen |= {e.id for e in videos}
     assert len(seen) == 6
-    assert len(dataset(world, builder, windows_per_episode=3)) == 18
+    assert len(dataset(short_world, builder, windows_per_episode=3)) == 18
 
 
-def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it(world, builder):
+def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it(short_world, builder):
     """With long epochs, one share an epoch would leave most of the data unused for the whole training."""
     windows = WindowSampler(2, 40, progress_share=0)
-    data = dataset(world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=20)
+    data = dataset(short_world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=20)
     data.set_epoch(0, 0.0, 1.0)
     data.set_epoch(0)
     assert (data.progress, data.span) == (0.0, 1.0)
@@ -107,20 +107,20 @@ def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it
     assert max(w.end - w.start for w in first) < 24 < max(w.end - w.start for w in last)
 
 
-def test_label_rates_are_those_of_the_drawn_labels(world, builder):
-    data = dataset(world, builder, windows=WindowSampler(10, 30))
+def test_label_rates_are_those_of_the_drawn_labels(short_world, builder):
+    data = dataset(short_world, builder, windows=WindowSampler(10, 30))
     labels = [label for k in range(len(data)) for label in data[k][0].speaking if label != IGNORE]
     assert data.label_rates()["speaking"] == pytest.approx(labels.count(1) / len(labels))
 
 
-def test_without_labels_there_is_no_label_rate(world, builder):
+def test_without_labels_there_is_no_label_rate(short_world, builder):
     """No label seen is not a rate of zero: the focal losses then keep the options that they have."""
-    data = dataset(world, builder, frames=lambda rng, view: set())
+    data = dataset(short_world, builder, frames=lambda rng, view: set())
     assert data.label_rates() == {"speaking": None, "update": None}
 
 
-def test_label_rates_see_the_pictures_that_samplers_look_at(world, builder):
-    data = dataset(world, builder, frames=KeyFrames(0.3), windows=WindowSampler(20, 30))
+def test_label_rates_see_the_pictures_that_samplers_look_at(short_world, builder):
+    data = dataset(short_world, builder, frames=KeyFrames(0.3), windows=WindowSampler(20, 30))
     assert data.label_rates()["speaking"] is not None
 
 
@@ -130,38 +130,44 @@ def test_no_episode_is_an_error(builder):
 
 
 @pytest.fixture(scope="module")
-def black_world(world, tmp_path_factory):
-    """The world's dialogues over other pictures, under the same names of videos."""
+def black_world(short_world, tmp_path_factory):
+    """The short_world's dialogues over other pictures, under the same names of videos."""
     root = tmp_path_factory.mktemp("black")
     (root / "videos").mkdir()
-    episodes = list(world.episodes("train"))
+    episodes = list(short_world.episodes("train"))
     for episode in episodes:
         write_blank(root / episode.video, episode.num_frames / episode.fps)
     return write_dataset(root, "black", "1", 2, {"train": [replace(e, id=f"black-{e.id}") for e in episodes]})
 
 
-def test_each_of_several_datasets_brings_its_own_pictures(world, black_world):
-    config, _ = compose_config([f"data={world.root}", f"data.more=[{black_world.root}]"])
+def test_each_of_several_datasets_brings_its_own_pictures(short_world, black_world):
+    config, _ = compose_config([f"data={short_world.root}", f"data.more=[{black_world.root}]"])
     sources = open_sources(config, print)
-    assert [data.root for data, _ in sources] == [world.root, black_world.root]
+    assert [data.root for data, _ in sources] == [short_world.root, black_world.root]
     media = Mixed([(some, lambda e, a, b, k=k: np.full((b - a,), k)) for k, (_, some) in enumerate(sources)])
     for k, (_, some) in enumerate(sources):
         assert all((media(episode, 0, 3) == [k] * 3).all() for episode in some)
 
 
-def test_training_draws_from_several_datasets(world, black_world, tmp_path, capsys):
+def test_training_draws_from_several_datasets(short_world, black_world, tmp_path, capsys):
     out = tmp_path / "out"
-    given = (f"data={world.root}", f"data.more=[{black_world.root}]", "train.max_steps=2", f"output={out}", *SMALL)
+    given = (
+        f"data={short_world.root}",
+        f"data.more=[{black_world.root}]",
+        "train.max_steps=2",
+        f"output={out}",
+        *SMALL,
+    )
     assert run_cli("train", *given) == 0
-    episodes = len(list(world.episodes("train")))
+    episodes = len(list(short_world.episodes("train")))
     assert f"{2 * episodes} episodes" in capsys.readouterr().err
     rows = [json.loads(row) for row in (out / "train_log.jsonl").read_text().splitlines()]
     assert rows[0]["epoch"] == pytest.approx(1 / -(-2 * episodes // 3))
 
 
-def test_two_episodes_of_one_id_are_refused(world, tmp_path, capsys):
+def test_two_episodes_of_one_id_are_refused(short_world, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run_cli("train", f"data={world.root}", f"data.more=[{world.root}]", f"output={out}", *SMALL) == 3
+    assert run_cli("train", f"data={short_world.root}", f"data.more=[{short_world.root}]", f"output={out}", *SMALL) == 3
     told = capsys.readouterr().err
-    assert f"data.more: {world.root} has an episode" in told
+    assert f"data.more: {short_world.root} has an episode" in told
     assert told.count("\n") == 1

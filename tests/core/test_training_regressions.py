@@ -34,9 +34,9 @@ def builder(tokenizer):
     return SequenceBuilder(tokenizer, 4)
 
 
-def test_labels_sit_on_the_frame_of_their_own_event_not_of_the_one_before(world, builder):
+def test_labels_sit_on_the_frame_of_their_own_event_not_of_the_one_before(short_world, builder):
     """There each label sat at the previous event's time: a step that began at 97 s was labelled on frame 0."""
-    for episode in world.episodes("train"):
+    for episode in short_world.episodes("train"):
         sequence = builder.window(episode)
         spoken = {f for f, label in zip(sequence.frames, sequence.speaking, strict=True) if label == 1}
         updated = {f for f, label in zip(sequence.frames, sequence.update, strict=True) if label == 1}
@@ -62,35 +62,35 @@ def test_labels_of_a_real_clip_sit_on_their_own_frames(shared_data, builder):
         assert min(abs(frame / episode.fps - turn["time"]) for frame in updated) <= 1.0
 
 
-def test_assistant_update_and_user_text_all_enter_the_sequence(world, builder):
+def test_assistant_update_and_user_text_all_enter_the_sequence(short_world, builder):
     """There the model was trained on frames alone for weeks, and user turns never entered at all."""
-    for episode in world.episodes("train"):
+    for episode in short_world.episodes("train"):
         text = builder.tokenizer.decode(builder.window(episode).ids)
         for event in episode.events:
             assert (event.text or f"{event.step}->{event.change}") in text
 
 
-def test_a_windows_prompt_shows_the_state_at_its_start_not_at_its_end(world, builder):
+def test_a_windows_prompt_shows_the_state_at_its_start_not_at_its_end(short_world, builder):
     """There the prompt of a clip showed the state at its end: the answers leaked."""
-    episode = max(world.episodes("train"), key=lambda e: len(e.transitions()))
+    episode = max(short_world.episodes("train"), key=lambda e: len(e.transitions()))
     for start in range(episode.start_frame + 1, episode.end_frame - 20, 7):
         window = WindowSampler(20, 20, 0.0, 0.0, 0.0, 0.0, progress_share=0)
         drawn = window.draw(random.Random(start), episode, builder, 4000)
         assert drawn.context.state == episode.state_at(drawn.start - 1)
 
 
-def test_a_decision_token_is_not_trained_to_predict_itself(world, builder):
+def test_a_decision_token_is_not_trained_to_predict_itself(short_world, builder):
     """There [ASST] was labelled at its own position, unshifted: the head decides, the LM never learns the mark."""
-    sequence = builder.window(next(world.episodes("train")))
+    sequence = builder.window(next(short_world.episodes("train")))
     special = builder.special
     learnt = [i for i, label in zip(sequence.ids, sequence.lm_labels, strict=True) if label != IGNORE]
     assert special.eos in learnt
     assert not {special.asst, special.dst, special.user, special.image, special.pad} & set(learnt)
 
 
-def test_speaking_and_updating_on_one_frame_do_not_compete(model, builder, world):
+def test_speaking_and_updating_on_one_frame_do_not_compete(model, builder, short_world):
     """There both came out of one softmax, so neither could pass one half on the frames where both happen."""
-    episode = next(e for e in world.episodes("train") if any(u.frame in {f for f, _, _ in e.transitions()} for u in e.utterances()))  # fmt: skip
+    episode = next(e for e in short_world.episodes("train") if any(u.frame in {f for f, _, _ in e.transitions()} for u in e.utterances()))  # fmt: skip
     sequence = builder.window(episode)
     assert any(s == u == 1 for s, u in zip(sequence.speaking, sequence.update, strict=True))
     with torch.no_grad():
@@ -109,12 +109,12 @@ def test_the_focal_loss_takes_logits():
     assert float(focal(sure.sigmoid(), torch.tensor([1, 0]), 0.0, 0.5)) > 0.3
 
 
-def test_sampling_does_not_touch_or_follow_the_global_generators(world, builder):
+def test_sampling_does_not_touch_or_follow_the_global_generators(short_world, builder):
     """There negatives were drawn with the global generator and nothing was seeded."""
     from prospect_core.train.dataset import DSTTrainingDataset
 
     config, _ = compose_config(["sampling=balanced"])
-    data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, make_draws(config, 2048))
+    data = DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, make_draws(config, 2048))
     random.seed(1)
     np.random.seed(1)
     before = random.getstate(), np.random.get_state()[1].tolist()
@@ -124,12 +124,12 @@ def test_sampling_does_not_touch_or_follow_the_global_generators(world, builder)
     assert data[0][0] == first
 
 
-def test_long_windows_are_shortened_by_frames_never_by_tokens(world, builder):
+def test_long_windows_are_shortened_by_frames_never_by_tokens(short_world, builder):
     """There a collator cut the sequence wherever the limit fell, through an answer or an image's tokens."""
     from prospect_core.train.dataset import Draws, DSTTrainingDataset
 
     draws = Draws(WindowSampler(90, 90), max_tokens=480)
-    data = DSTTrainingDataset(list(world.episodes("train")), builder, pictures, draws)
+    data = DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, draws)
     for k in range(len(data)):
         sequence, media = data[k]
         assert len(sequence.ids) <= 480
@@ -200,9 +200,14 @@ def test_an_option_without_effect_warns(overrides, warned):
     assert [line.split(" has no effect: ")[0] for line in lines] == ([] if warned is None else [warned])
 
 
-def test_a_warning_is_printed_by_the_command(world, tmp_path, capsys):
+def test_a_warning_is_printed_by_the_command(short_world, tmp_path, capsys):
     run_cli(
-        "train", f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=1", "eval.metric=dst_jga", *SMALL
+        "train",
+        f"data={short_world.root}",
+        f"output={tmp_path / 'x'}",
+        "train.max_steps=1",
+        "eval.metric=dst_jga",
+        *SMALL,
     )
     assert "warning: eval.metric has no effect: eval.every is null" in capsys.readouterr().err
 
@@ -214,8 +219,10 @@ def test_a_warning_is_printed_by_the_command(world, tmp_path, capsys):
         ("train.optimiser=adamx", "adamx is not a valid OptimizerNames"),
     ],
 )
-def test_what_the_library_objects_to_is_one_line(override, message, world, tmp_path, capsys):
-    code = run_cli("train", f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *SMALL, override)
+def test_what_the_library_objects_to_is_one_line(override, message, short_world, tmp_path, capsys):
+    code = run_cli(
+        "train", f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *SMALL, override
+    )
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert code == 2
     assert len(error) == 1
@@ -223,9 +230,9 @@ def test_what_the_library_objects_to_is_one_line(override, message, world, tmp_p
     assert not (tmp_path / "x" / "config.json").exists()
 
 
-def test_padding_is_not_eos_and_lengths_make_the_mask(world, builder):
+def test_padding_is_not_eos_and_lengths_make_the_mask(short_world, builder):
     """There the mask was `ids != pad` with pad = eos: every eos vanished from attention and from the loss."""
-    episode = next(world.episodes("train"))
+    episode = next(short_world.episodes("train"))
     items = [(builder.window(e), pictures(e, 0, e.num_frames)) for e in (episode.window(0, 12), episode.window(0, 5))]
     batch = DSTDataCollator(builder.special.pad)(items)
     eos = batch["input_ids"] == builder.special.eos
@@ -235,9 +242,9 @@ def test_padding_is_not_eos_and_lengths_make_the_mask(world, builder):
     assert batch["attention_mask"].sum(1).tolist() == [len(item.ids) for item, _ in items]
 
 
-def test_a_blank_context_is_not_answered_from_what_it_cannot_know(world, builder):
+def test_a_blank_context_is_not_answered_from_what_it_cannot_know(short_world, builder):
     """There a split dialogue restarted from an empty state, and the true one was asked of the model all the same."""
-    episode = max(world.episodes("train"), key=lambda e: len(e.transitions()))
+    episode = max(short_world.episodes("train"), key=lambda e: len(e.transitions()))
     window = Window(episode, episode.end_frame - 10, episode.end_frame, Context())
     sequence = window.tokens(builder)
     changed = {step for _, step, _ in window.clip.transitions()}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from prospect_core.records import EpisodeLatency, ForcedTurn
 from prospect_core.sequence import SequenceBuilder
 from prospect_core.stream.cache import StreamCache
-from prospect_core.stream.latency import EpisodeLatency
-from prospect_core.stream.teacher import CHUNK, ForcedTurn, teacher_forced
+from prospect_core.stream.teacher import CHUNK, teacher_forced
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_eval.forced import fluency, score_forced
 from prospect_eval.latency import timing_metrics

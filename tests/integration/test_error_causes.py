@@ -176,10 +176,10 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
         ("set_backbone", planted),
     ],
 )
-def test_train_with_a_bug_in_the_model_is_no_usage_error(name, bug, world, tmp_path, monkeypatch):
+def test_train_with_a_bug_in_the_model_is_no_usage_error(name, bug, short_world, tmp_path, monkeypatch):
     monkeypatch.setattr(backbone, name, bug)
     with pytest.raises((TypeError, ValueError), match="a planted bug"):
-        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
+        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
 
 
 @pytest.mark.parametrize(
@@ -191,16 +191,16 @@ def test_train_with_a_bug_in_the_model_is_no_usage_error(name, bug, world, tmp_p
         ("get_batch_samples", planted_value_error),
     ],
 )
-def test_train_with_a_bug_in_the_trainer_is_no_usage_error(name, bug, world, tmp_path, monkeypatch):
+def test_train_with_a_bug_in_the_trainer_is_no_usage_error(name, bug, short_world, tmp_path, monkeypatch):
     monkeypatch.setattr(DSTTrainer, name, bug)
     with pytest.raises((TypeError, ValueError), match="a planted bug"):
-        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
+        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
 
 
-def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(world, tmp_path, monkeypatch):
+def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_higher_is_better", planted_value_error)
     with pytest.raises(ValueError, match="a planted bug"):
-        prospect(["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1"])
+        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1"])
 
 
 @pytest.fixture
@@ -222,8 +222,8 @@ def no_deepspeed(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("no_deepspeed")
-def test_train_with_a_wrong_option_is_one_line_with_a_cause(override, raised_in, world, tmp_path, capsys):
-    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, override]
+def test_train_with_a_wrong_option_is_one_line_with_a_cause(override, raised_in, short_world, tmp_path, capsys):
+    command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, override]
     assert run_cli(*command, "--debug") == 2
     printed = capsys.readouterr().err
     assert DIRECT_CAUSE in printed
@@ -265,8 +265,8 @@ def test_objections_with_a_bug_of_ours_lets_it_pass(bug):
         bug()
 
 
-def test_a_loader_process_with_an_error_shows_its_line_by_debug(world, tmp_path, capsys):
-    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *ONE_STEP]
+def test_a_loader_process_with_an_error_shows_its_line_by_debug(short_world, tmp_path, capsys):
+    command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP]
     command += ["sampling.max_tokens=20", "data.workers=1"]
     assert run_cli(*command, "--debug") == 2
     printed = capsys.readouterr().err
@@ -304,11 +304,11 @@ def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
     assert line in str(raised.value.__cause__)
 
 
-def test_a_scoring_process_with_a_bug_tells_its_line(world, tmp_path):
+def test_a_scoring_process_with_a_bug_tells_its_line(short_world, tmp_path):
     from prospect_core.jsonio import dump
     from prospect_eval.baselines import baseline
 
-    episode = next(world.episodes("test"))
+    episode = next(short_world.episodes("test"))
     file = tmp_path / "record.json"
     file.write_text(dump(baseline("oracle", [])(episode)))
     with workers.workers([file], None) as shares, pytest.raises(AttributeError) as raised:
@@ -324,10 +324,10 @@ def test_a_scoring_process_with_a_broken_record_tells_its_line(tmp_path):
     assert "jsonio.py" in str(raised.value.__cause__)
 
 
-def test_decoded_by_processes_tells_where_a_video_failed(world, monkeypatch):
+def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatch):
     monkeypatch.setattr(decode, "at_once", lambda episodes, size: 1)
-    episode = next(world.episodes("test"))
-    (found,) = decoded(world, [replace(episode, video="videos/lost.mp4")], 16)
+    episode = next(short_world.episodes("test"))
+    (found,) = decoded(short_world, [replace(episode, video="videos/lost.mp4")], 16)
     assert isinstance(found, DataError)
     assert "in decode" in str(found.__cause__)
 
@@ -349,8 +349,8 @@ def test_carried_across_a_process_without_pickling_is_told_by_name():
     assert "raise UnpicklableError" in str(found.__cause__)
 
 
-def test_a_skipped_episode_is_logged_with_its_error(world, caplog):
-    episode = next(world.episodes("test"))
+def test_a_skipped_episode_is_logged_with_its_error(short_world, caplog):
+    episode = next(short_world.episodes("test"))
     config = RunConfig("m", "", "", "", "test", None, Knobs(), "")
     with caplog.at_level(logging.DEBUG, "prospect_eval"):
         done = kept(config, "m", episode, DataError("no picture"), "skip")

@@ -55,7 +55,7 @@ def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
     )
     assert done.returncode == 0, done.stdout
     passed = {case.get("classname").split(".")[0] for case in ElementTree.parse(report).iter("testcase")}
-    assert passed == {f"my_{kind}" for kind in KINDS}
+    assert passed == {f"test_my_{kind}" for kind in KINDS}
 
 
 def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):

@@ -23,9 +23,9 @@ from tests.helpers.commands import run_cli
 from tests.helpers.training import SMALL
 
 
-def test_train_writes_a_checkpoint_that_loads_and_its_configuration(world, tmp_path, capsys):
+def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world, tmp_path, capsys):
     out = tmp_path / "run"
-    assert run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=12", *SMALL) == 0
+    assert run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=12", *SMALL) == 0
     assert f"checkpoint: {out}" in capsys.readouterr().out
     model, tokenizer = load_checkpoint(str(out))
     assert model.config.trained_steps == 12
@@ -40,21 +40,23 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(world, tmp_p
     assert "max_steps: 12" in (out / "train_config.yaml").read_text()
     assert not (out / ".trainer").exists()
     again = tmp_path / "again"
-    assert run_cli("train", f"data={world.root}", f"output={again}", f"init={out}", "train.max_steps=2", *SMALL) == 0
+    assert (
+        run_cli("train", f"data={short_world.root}", f"output={again}", f"init={out}", "train.max_steps=2", *SMALL) == 0
+    )
     assert load_checkpoint(str(again))[0].config.trained_steps == 14
 
 
-def test_no_batch_of_an_epoch_is_dropped(world, tmp_path, capsys):
+def test_no_batch_of_an_epoch_is_dropped(short_world, tmp_path, capsys):
     """An iterator zipped in the wrong order once cost every second batch."""
-    run_cli("train", f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL)
+    run_cli("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL)
     rows = (tmp_path / "x" / "train_log.jsonl").read_text().splitlines()
     trainer_epochs = [json.loads(row)["epoch"] for row in rows]
     assert trainer_epochs == [0.5, 1.0]
 
 
-def test_two_trainings_of_one_seed_are_equal(world, tmp_path):
+def test_two_trainings_of_one_seed_are_equal(short_world, tmp_path):
     for name in ("one", "two"):
-        run_cli("train", f"data={world.root}", f"output={tmp_path / name}", "train.max_steps=3", *SMALL)
+        run_cli("train", f"data={short_world.root}", f"output={tmp_path / name}", "train.max_steps=3", *SMALL)
     one, two = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("one", "two"))
     assert one == two
 
@@ -92,8 +94,8 @@ def test_missing_data_is_exit_3(tmp_path, capsys):
     assert "not a dataset" in capsys.readouterr().err
 
 
-def test_training_never_overwrites_a_checkpoint(checkpoint, world, capsys):
-    assert run_cli("train", f"data={world.root}", f"output={checkpoint}") == 2
+def test_training_never_overwrites_a_checkpoint(checkpoint, short_world, capsys):
+    assert run_cli("train", f"data={short_world.root}", f"output={checkpoint}") == 2
     assert "holds a checkpoint already" in capsys.readouterr().err
 
 
@@ -131,12 +133,12 @@ def test_every_preset_composes(group):
 
 
 @pytest.mark.slow
-def test_multirun_trains_every_combination(world, tmp_path, capfd):
+def test_multirun_trains_every_combination(short_world, tmp_path, capfd):
     base = tmp_path / "sweep"
     command = [
         "train",
         "-m",
-        f"data={world.root}",
+        f"data={short_world.root}",
         f"output={base}",
         "train.max_steps=1",
         "loss.speaking.gamma=0,2",
@@ -166,9 +168,9 @@ def losses_by_step(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(world, tmp_path):
+def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(short_world, tmp_path):
     """SIGKILL in the middle; the same command again goes on from the last whole checkpoint, bit for bit."""
-    options = [f"data={world.root}", "train.max_steps=30", "train.save_every=5", "sampling=curriculum",
+    options = [f"data={short_world.root}", "train.max_steps=30", "train.save_every=5", "sampling=curriculum",
                "loss=gradnorm", *SMALL]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run_cli("train", f"output={whole}", *options) == 0
@@ -192,11 +194,11 @@ def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(world, 
     assert not (killed / ".trainer").exists()
 
 
-def test_an_unfinished_training_is_not_continued_as_another_one(world, tmp_path, capsys, monkeypatch):
+def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp_path, capsys, monkeypatch):
     import prospect_core.train.run as module
 
     out = tmp_path / "run"
-    options = [f"data={world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
+    options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
     monkeypatch.setattr(module, "finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_cli("train", *options) == 130
     assert "the same command goes on from what was finished" in capsys.readouterr().err
@@ -208,7 +210,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(world, tmp_path,
 
 
 @pytest.mark.slow
-def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(world, tmp_path, capsys, monkeypatch):
+def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(short_world, tmp_path, capsys, monkeypatch):
     """The metric is that of a closed-loop replay by the evaluation's own code, found by entry point."""
     import prospect_eval.evaluator as evaluator
 
@@ -220,7 +222,7 @@ def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(world, tmp
 
     monkeypatch.setattr(evaluator, "metric_values", metric_values)
     out = tmp_path / "run"
-    options = [f"data={world.root}", f"output={out}", "train.max_steps=50", *SMALL, "eval.every=2", "eval.patience=2",
+    options = [f"data={short_world.root}", f"output={out}", "train.max_steps=50", *SMALL, "eval.every=2", "eval.patience=2",
                "eval.episodes=2", "eval.metric=dst_jga"]  # fmt: skip
     assert run_cli("train", *options) == 0
     rows = rows_of(out)
@@ -231,16 +233,16 @@ def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(world, tmp
     assert all(knobs.strategy == "none" for _, each, _ in seen for knobs in each)
 
 
-def test_the_real_metric_is_computed_while_training(world, tmp_path):
+def test_the_real_metric_is_computed_while_training(short_world, tmp_path):
     out = tmp_path / "run"
-    assert run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", *SMALL, "eval.every=2",
+    assert run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=2", *SMALL, "eval.every=2",
                    "eval.episodes=1", "eval.metric=dst_head_jga") == 0  # fmt: skip
     (row,) = [row for row in rows_of(out) if "eval" in row]
     assert 0 <= row["eval"]["dst_head_jga"] <= 1
 
 
-def test_an_unknown_metric_is_named_before_training(world, tmp_path, capsys):
-    options = [f"data={world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL, "eval.every=1"]
+def test_an_unknown_metric_is_named_before_training(short_world, tmp_path, capsys):
+    options = [f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL, "eval.every=1"]
     assert run_cli("train", *options, "eval.metric=speaking_event_f1@3s") == 2
     assert "did you mean 'speaking_event_f1@" in capsys.readouterr().err
     assert run_cli("train", *options, "eval.evaluator=prospect_evel") == 2
@@ -258,24 +260,26 @@ def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path
     assert "thresholds, round 1: speaking" in capsys.readouterr().err
 
 
-def test_data_without_val_says_that_thresholds_stay(world, tmp_path, capsys):
+def test_data_without_val_says_that_thresholds_stay(short_world, tmp_path, capsys):
     from prospect_core.data.dataset import write_dataset
 
     root = tmp_path / "set"
-    shutil.copytree(world.root / "videos", root / "videos")
-    write_dataset(root, "only-train", "1", 2, {"train": list(world.episodes("train"))})
+    shutil.copytree(short_world.root / "videos", root / "videos")
+    write_dataset(root, "only-train", "1", 2, {"train": list(short_world.episodes("train"))})
     options = [o for o in SMALL if not o.startswith("eval.")]
     assert run_cli("train", f"data={root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *options) == 0
     assert "has no split 'val'; the thresholds stay 0.5" in capsys.readouterr().err
     assert load_checkpoint(str(tmp_path / "x"))[0].config.thresholds_data == ""
 
 
-def test_tensorboard_gets_the_four_losses(world, tmp_path):
+def test_tensorboard_gets_the_four_losses(short_world, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"
     assert (
-        run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", "train.tensorboard=true", *SMALL)
+        run_cli(
+            "train", f"data={short_world.root}", f"output={out}", "train.max_steps=2", "train.tensorboard=true", *SMALL
+        )
         == 0
     )
     events = EventAccumulator(str(out / "tensorboard"))
@@ -283,38 +287,38 @@ def test_tensorboard_gets_the_four_losses(world, tmp_path):
     assert {f"train/loss_{name}" for name in ("speaking", "update", "state")} <= set(events.Tags()["scalars"])
 
 
-def test_the_log_tells_losses_throughput_and_memory(world, tmp_path):
+def test_the_log_tells_losses_throughput_and_memory(short_world, tmp_path):
     out = tmp_path / "run"
-    run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=2", *SMALL)
+    run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=2", *SMALL)
     for row in rows_of(out):
         assert row["tokens_per_s"] > 0
         assert row["frames_per_s"] > 0
         assert row["memory_mb"] > 50
 
 
-def test_blank_windows_are_in_the_data(world, tokenizer):
+def test_blank_windows_are_in_the_data(short_world, tokenizer):
     builder = SequenceBuilder(tokenizer, 4)
-    window = next(world.episodes("train")).window(40, 44)
+    window = next(short_world.episodes("train")).window(40, 44)
     blank = builder.window(window, Context())
     assert len(blank.ids) < len(builder.window(window).ids)
 
 
-def test_worker_processes_change_no_loss(world, tmp_path):
+def test_worker_processes_change_no_loss(short_world, tmp_path):
     losses = []
     for workers in (0, 2):
         out = tmp_path / str(workers)
-        options = [f"data={world.root}", f"output={out}", "train.max_steps=5", f"data.workers={workers}", *SMALL]
+        options = [f"data={short_world.root}", f"output={out}", "train.max_steps=5", f"data.workers={workers}", *SMALL]
         assert run_cli("train", *options) == 0
         losses.append(losses_by_step(out))
     assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
-def test_one_command_trains_with_two_processes(world, tmp_path):
+def test_one_command_trains_with_two_processes(short_world, tmp_path):
     """As torchrun starts it: one log, one checkpoint; sharding, which needs accelerators, says that it did not happen."""
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "--no-python", sys.executable, "-m", "prospect_core.cli", "train", f"data={world.root}", f"output={out}",
+               "--no-python", sys.executable, "-m", "prospect_core.cli", "train", f"data={short_world.root}", f"output={out}",
                "train.max_steps=4", "train.save_every=2", "train.fsdp=full_shard", *SMALL]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -337,10 +341,10 @@ def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
 
 
 @pytest.mark.parametrize("backbone", ["full", "lora", "frozen"])
-def test_mixed_precision_checkpointing_and_accumulation_work_together(world, tmp_path, backbone, monkeypatch):
+def test_mixed_precision_checkpointing_and_accumulation_work_together(short_world, tmp_path, backbone, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
-    options = [f"data={world.root}", f"output={out}", "train.max_steps=3", *SMALL, "train.accumulation=2",
+    options = [f"data={short_world.root}", f"output={out}", "train.max_steps=3", *SMALL, "train.accumulation=2",
                "train.precision=bfloat16", "train.gradient_checkpointing=true", f"model.backbone={backbone}",
                "loss=gradnorm", "sampling.frames.complexity={rate: 0.2, floor: 0.1}"]  # fmt: skip
     assert run_cli("train", *options) == 0
@@ -349,7 +353,7 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(world, tmp
     assert all(np.isfinite(value) for row in losses_by_step(out).values() for value in row if value is not None)
 
 
-def test_choosing_thresholds_begins_silent(world, model, tokenizer):
+def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
     """Begun at one half, a model that would yet talk on every frame made the choice take longer than the training."""
     from prospect_core.train.validation import SILENT, Validation
 
@@ -363,8 +367,8 @@ def test_choosing_thresholds_begins_silent(world, model, tokenizer):
             replays.append(records)
             return type("Choice", (), {"speaking": 1.01, "update": 0.5})()
 
-    episodes = list(world.episodes("val"))[:1]
-    validation = Validation(world, "val", episodes, tokenizer, Evaluator, ())
+    episodes = list(short_world.episodes("val"))[:1]
+    validation = Validation(short_world, "val", episodes, tokenizer, Evaluator, ())
     assert validation.thresholds == SILENT
     validation.calibrate(model, lambda line: None)
     assert max(replays[0][0].speaking_prob) == 1.0
@@ -372,8 +376,8 @@ def test_choosing_thresholds_begins_silent(world, model, tokenizer):
     assert len(replays) == 1
 
 
-def test_a_finished_training_given_again_says_so_and_does_nothing(world, tmp_path, capsys):
-    given = [f"data={world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", *SMALL]
+def test_a_finished_training_given_again_says_so_and_does_nothing(short_world, tmp_path, capsys):
+    given = [f"data={short_world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", *SMALL]
     assert run_cli("train", *given) == 0
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
     capsys.readouterr()
@@ -383,8 +387,8 @@ def test_a_finished_training_given_again_says_so_and_does_nothing(world, tmp_pat
     assert run_cli("train", *given, "loss.state.weight=7") == 2
 
 
-def test_the_summary_of_a_short_training_has_two_sides(world, tmp_path, capsys):
-    given = [f"data={world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", "train.log_every=1", *SMALL]
+def test_the_summary_of_a_short_training_has_two_sides(short_world, tmp_path, capsys):
+    given = [f"data={short_world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", "train.log_every=1", *SMALL]
     assert run_cli("train", *given) == 0
     rows = rows_of(tmp_path / "run")
     assert f"state: loss {rows[0]['state']:.4f} -> {rows[1]['state']:.4f}" in capsys.readouterr().out

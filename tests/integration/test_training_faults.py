@@ -31,10 +31,10 @@ def interrupt(*args):
 
 
 @pytest.mark.parametrize("extra", [[], ["eval.every=2", "eval.episodes=1", "eval.patience=1", "eval.metric=dst_jga"]])
-def test_killed_while_winding_up_it_does_not_train_on(world, tmp_path, monkeypatch, extra):
+def test_killed_while_winding_up_it_does_not_train_on(short_world, tmp_path, monkeypatch, extra):
     """A step too many was made when the last thing that a kill had interrupted was the writing of the checkpoint."""
     out = tmp_path / "run"
-    command = ["train", f"data={world.root}", f"output={out}", *QUICK, *extra]
+    command = ["train", f"data={short_world.root}", f"output={out}", *QUICK, *extra]
     monkeypatch.setattr(module, "finish", interrupt)
     assert run_cli(*command) == 130
     before = rows_of(out)
@@ -45,9 +45,16 @@ def test_killed_while_winding_up_it_does_not_train_on(world, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_thresholds_and_patience_go_on_too(world, tmp_path, monkeypatch):
+def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
     """An evaluation starts from the thresholds of the one before it: after a resume as in one go."""
-    options = [f"data={world.root}", *SMALL, "train.max_steps=3", "eval.every=1", "eval.episodes=1", "eval.patience=9"]
+    options = [
+        f"data={short_world.root}",
+        *SMALL,
+        "train.max_steps=3",
+        "eval.every=1",
+        "eval.episodes=1",
+        "eval.patience=9",
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_cli("train", *options, f"output={whole}") == 0
     calls = []
@@ -72,9 +79,9 @@ def test_thresholds_and_patience_go_on_too(world, tmp_path, monkeypatch):
     assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
 
 
-def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(world, tmp_path, monkeypatch, capsys):
+def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_world, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
-    command = ["train", f"data={world.root}", f"output={out}", *QUICK]
+    command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
     monkeypatch.setattr(module, "finish", interrupt)
     assert run_cli(*command, "sampling=curriculum") == 130
     capsys.readouterr()
@@ -87,22 +94,30 @@ def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(world, tm
     assert "training.json: is damaged" in capsys.readouterr().err
 
 
-def test_two_trainings_on_one_output_are_refused(world, tmp_path, capsys):
+def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     with locked(out / ".trainer", "here"):
-        command = [sys.executable, "-m", "prospect_core.cli", "train", f"data={world.root}", f"output={out}", *QUICK]
+        command = [
+            sys.executable,
+            "-m",
+            "prospect_core.cli",
+            "train",
+            f"data={short_world.root}",
+            f"output={out}",
+            *QUICK,
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3
     assert f"error: output={out}: another process is at work there (process {os.getpid()} on " in done.stderr
-    assert run_cli("train", f"data={world.root}", f"output={out}", *QUICK) == 0
+    assert run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK) == 0
 
 
 @pytest.mark.parametrize(
     "tail", [b'{"step": 3, "weights": {"a": 1}', b'{"step": 3, "x": "\xc3', b'{"no": 1}\n', b"[]\n"]
 )
-def test_a_log_that_a_crash_cut_is_read_up_to_there(world, tmp_path, monkeypatch, tail):
+def test_a_log_that_a_crash_cut_is_read_up_to_there(short_world, tmp_path, monkeypatch, tail):
     out = tmp_path / "run"
-    command = ["train", f"data={world.root}", f"output={out}", *QUICK]
+    command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
     monkeypatch.setattr(module, "finish", interrupt)
     assert run_cli(*command) == 130
     monkeypatch.undo()
@@ -115,9 +130,9 @@ def test_a_log_that_a_crash_cut_is_read_up_to_there(world, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("saves", [[], ["train.log_every=100"]])
-def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(world, tmp_path, capsys, saves):
+def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(short_world, tmp_path, capsys, saves):
     out = tmp_path / "run"
-    code = run_cli("train", f"data={world.root}", f"output={out}", *QUICK, "train.learning_rate=1e18", *saves)
+    code = run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK, "train.learning_rate=1e18", *saves)
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert code == 3
     assert len(error) == 1
@@ -126,15 +141,15 @@ def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(world, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_sweep_on_a_used_output_is_not_passed_over(world, tmp_path, capfd):
-    base = [f"data={world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
+def test_a_sweep_on_a_used_output_is_not_passed_over(short_world, tmp_path, capfd):
+    base = [f"data={short_world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", "-m", *base, "loss=focal,plain") == 0
     assert run_cli("train", "-m", *base, "loss=uncertainty,gradnorm") == 2
     assert "holds a checkpoint already" in capfd.readouterr().err
 
 
-def test_errors_out_of_worker_processes_are_one_line(world, tmp_path, capsys):
-    command = ["train", f"data={world.root}", f"output={tmp_path / 'x'}", *QUICK, "sampling.max_tokens=20"]
+def test_errors_out_of_worker_processes_are_one_line(short_world, tmp_path, capsys):
+    command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *QUICK, "sampling.max_tokens=20"]
     for workers, code in ((0, 2), (1, 2)):
         assert run_cli(*command, f"data.workers={workers}") == code
         error = capsys.readouterr().err.split("error: ")[1].strip()
@@ -142,7 +157,7 @@ def test_errors_out_of_worker_processes_are_one_line(world, tmp_path, capsys):
         assert error.startswith("sampling.max_tokens=20: frame")
 
 
-def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(world, tmp_path, monkeypatch):
+def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_world, tmp_path, monkeypatch):
     import prospect_eval.evaluator as evaluator
 
     values = iter([None, 0.3])
@@ -156,7 +171,7 @@ def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(world, 
         "eval.patience=5",
         "eval.metric=similarity",
     ]
-    assert run_cli("train", f"data={world.root}", f"output={out}", *options) == 0
+    assert run_cli("train", f"data={short_world.root}", f"output={out}", *options) == 0
     assert [row["eval"]["similarity"] for row in rows_of(out) if "eval" in row] == [None, 0.3]
     assert load_checkpoint(str(out))[0].config.trained_steps == 2
 
@@ -213,8 +228,8 @@ def test_any_path_can_be_given(path):
         ("output=", "give a folder"),
     ],
 )
-def test_what_cannot_be_built_is_one_line_and_exit_2(override, message, world, tmp_path, capsys):
-    code = run_cli("train", f"data={world.root}", f"output={tmp_path / 'x'}", *QUICK, override)
+def test_what_cannot_be_built_is_one_line_and_exit_2(override, message, short_world, tmp_path, capsys):
+    code = run_cli("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *QUICK, override)
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("warning: ", "0.1"))]
     assert code == 2
     assert len(error) == 1
@@ -238,14 +253,16 @@ def test_an_output_that_is_a_file_is_refused_at_once(tmp_path, capsys):
         (["--html", "/tmp"], "--html /tmp: give a file"),
     ],
 )
-def test_a_preview_takes_only_what_it_can_show(args, message, world, capsys):
-    assert run_cli("data", "preview", world.root, *args) == 2
+def test_a_preview_takes_only_what_it_can_show(args, message, short_world, capsys):
+    assert run_cli("data", "preview", short_world.root, *args) == 2
     assert message in capsys.readouterr().err
 
 
-def test_interrupted_once_the_step_under_way_is_kept_and_training_goes_on_from_it(world, tmp_path, monkeypatch, capsys):
+def test_interrupted_once_the_step_under_way_is_kept_and_training_goes_on_from_it(
+    short_world, tmp_path, monkeypatch, capsys
+):
     """What Ctrl-C did before: all since the last checkpoint was lost, which was everything in a training of minutes."""
-    command = ["train", f"data={world.root}", *SMALL, "train.max_steps=6", "train.save_every=200"]
+    command = ["train", f"data={short_world.root}", *SMALL, "train.max_steps=6", "train.save_every=200"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_cli(*command, f"output={whole}") == 0
     say = TrainingLog.on_log

@@ -16,7 +16,7 @@ FLOORS = [
     ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.stopwatch",
      "prospect_core.ahead", "prospect_core.processes", "prospect_core.lock", "prospect_core.interrupt", "prospect_core.slips", "prospect_core.crew",
      "prospect_core.timeline", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
-    ["prospect_core.sequence", "prospect_core.data"],
+    ["prospect_core.sequence", "prospect_core.data", "prospect_core.thresholds"],
     ["prospect_core.stream", "prospect_core.workbench"],
     ["prospect_core.train", "prospect_eval"],
     ["prospect_core.cli", "prospect_core.data_cli", "prospect_core.store_cli", "prospect_core.new", "prospect_eval.cli",
@@ -89,6 +89,20 @@ def test_heavy_libraries_wait_until_they_are_needed(what):
     code = f"{what}; import sys; print([m for m in ('torch', 'transformers', 'scipy', 'av', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+def test_baseline_run_never_imports_torch(short_world, tmp_path):
+    """Replay, scores and report of a model that needs no torch: it starts in seconds."""
+    given = ["run", "--ckpt", "baseline:silent", "--data", str(short_world.root), "--output", str(tmp_path / "run")]
+    code = (
+        "import contextlib, sys; from prospect_eval.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({given})\n"
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (tmp_path / "run" / "report.html").is_file(), done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.integration
