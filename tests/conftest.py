@@ -22,6 +22,8 @@ REAL_CONNECT = socket.socket.connect
 WORLD_MODULES = ("prospect_core.workbench.generate",)
 WORLD_SEED = 7
 WORLD_VIDEOS = {"train": 2, "val": 1, "test": 2}
+#: pictures per second: those alone that are read, so that decoding is cheap
+WORLD_FPS = 2
 SHORT_FRAMES = 60
 
 
@@ -84,9 +86,10 @@ def world(fixture_cache: FixtureCache) -> Iterator[Dataset]:
     from prospect_core.workbench.generate import generate
 
     def make(folder: Path) -> None:
-        generate(folder, WORLD_SEED, WORLD_VIDEOS)
+        generate(folder, WORLD_SEED, WORLD_VIDEOS, video_fps=WORLD_FPS)
 
-    folder = fixture_cache.folder("world", WORLD_MODULES, {"seed": WORLD_SEED, "videos": WORLD_VIDEOS}, make)
+    parameters = {"seed": WORLD_SEED, "videos": WORLD_VIDEOS, "video_fps": WORLD_FPS}
+    folder = fixture_cache.folder("world", WORLD_MODULES, parameters, make)
     yield from _unchanged(folder)
 
 
@@ -142,7 +145,7 @@ def model(tokenizer: Any) -> Any:
 @pytest.fixture(scope="session")
 def cache_folder(fixture_cache: FixtureCache) -> Path:
     """A cache folder that replays of the small checkpoint share: features of the same videos are encoded once."""
-    return fixture_cache.folder("features", ("prospect_core", "prospect_eval.run"), {}, Path.mkdir)
+    return fixture_cache.folder("features", ("prospect_eval.adapters.checkpoint",), {}, Path.mkdir)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_videos():
 
 @pytest.mark.integration
 def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
-    again = generate(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1)
+    again = generate(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1, video_fps=2)
     for split in world.splits:
         assert (again.root / f"{split}.jsonl").read_bytes() == (world.root / f"{split}.jsonl").read_bytes()
     one, two = (next(d.episodes("val")) for d in (world, again))

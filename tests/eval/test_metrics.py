@@ -198,7 +198,7 @@ PERFECT = ("_f1", "_precision", "_recall", "_jaccard", "similarity", "dst_jga", 
 
 @pytest.mark.integration
 @given(st.lists(episodes(), min_size=1, max_size=3))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_oracle_is_perfect(references):
     references = [replace(e, id=f"e{k}", video=f"v{k}") for k, e in enumerate(references)]
     records = [baseline("oracle", references)(e) for e in references]

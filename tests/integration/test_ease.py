@@ -89,8 +89,9 @@ def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
     code = "from prospect_eval.cli import main; main()"
     for extra in ({}, {"NO_COLOR": "1"}):
         done = subprocess.run(
-            [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, env={**os.environ, **extra}
+            [sys.executable, "-c", code, "ls", runs], capture_output=True, text=True, env={**os.environ, **extra}
         )
+        assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout + done.stderr
 
 

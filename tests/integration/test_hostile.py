@@ -7,6 +7,8 @@ import io
 import json
 import pickle
 import shutil
+import struct
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 
@@ -186,13 +188,22 @@ def encoded(size, kind):
     ("size", "kind", "message"),
     [
         ((MAX_SIDE + 1, 8), "PNG", "16385 x 8 pictures; at most 16384 a side"),
-        ((60_000, 60_000), "PNG", "row 0 is not a base64 JPEG"),
         ((8, 8), "TIFF", "row 0 is not a base64 JPEG"),
     ],
 )
 def test_a_stored_picture_that_unpacks_to_gigabytes_is_refused(tmp_path, size, kind, message):
     with pytest.raises(DataError, match=message):
         list(FramesFile(frames_file(tmp_path / "f.arrow", encoded(size, kind)), 16).frames(0, 1))
+
+
+def test_a_stored_picture_whose_header_promises_gigabytes_is_refused_unread(tmp_path):
+    """60,000 x 60,000 pixels by its header, with nothing behind it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
+    empty = b"IDAT" + zlib.compress(b"")
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, empty, b"IEND")]
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
+    with pytest.raises(DataError, match="row 0 is not a base64 JPEG"):
+        list(FramesFile(frames_file(tmp_path / "f.arrow", picture), 16).frames(0, 1))
 
 
 def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_process(tmp_path):

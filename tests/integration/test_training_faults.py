@@ -12,7 +12,6 @@ import pytest
 
 import prospect_core.train.run as module
 from prospect_core.errors import UserError
-from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.config import compose_config, sweep
 from prospect_core.train.progress import TrainingLog
@@ -96,19 +95,17 @@ def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_wor
 
 def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
     out = tmp_path / "run"
-    with locked(out / ".trainer", "here"):
-        command = [
-            sys.executable,
-            "-m",
-            "prospect_core.cli",
-            "train",
-            f"data={short_world.root}",
-            f"output={out}",
-            *QUICK,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 3
-    assert f"error: output={out}: another process is at work there (process {os.getpid()} on " in done.stderr
+    hold = (
+        "import sys; from pathlib import Path; from prospect_core.lock import locked\n"
+        "with locked(Path(sys.argv[1]), 'here'): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, str(out / ".trainer")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        assert run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK) == 3
+        line = capsys.readouterr().err
+        other.stdin.close()
+    assert f"error: output={out}: another process is at work there (process {other.pid} on " in line
     assert run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK) == 0
 
 
