@@ -85,7 +85,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check $(SOURCES)
 
 types: $(READY)
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 # tests run in parallel; WORKERS=0 runs them in one process, as a debugger needs it
 WORKERS ?= logical
@@ -119,6 +119,7 @@ test-oldest: $(READY)
 # once a day: Ray clusters and workers that are killed, the drill of kills and damaged files, mutation tests; some hours
 nightly: test-oldest
 	$(PYTEST) -m nightly
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit
 	$(MAKE) bench-faults bench-tests
 
 clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -17,6 +19,11 @@ from prospect_core.data.dataset import Dataset
 from tests.helpers.fixture_cache import WHOLE, FixtureCache, files_in
 from tests.helpers.paths import SHARED_DATA
 from tests.helpers.tiers import block_torch, holds_unit_tests, tier_of
+
+# `HYPOTHESIS_PROFILE=nightly` looks further; tests that state their own number of examples keep it
+hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("nightly", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 REAL_CONNECT = socket.socket.connect
 WORLD_MODULES = ("prospect_core.workbench.generate",)

@@ -25,6 +25,7 @@ def test_a_projection_by_hand():
     assert "| ProAssist test | 42 | 126 |" in page(found, "x")
 
 
+@pytest.mark.slow
 def test_a_profile_is_that_of_the_run(checkpoint, short_world, tmp_path):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out) == 0

@@ -47,6 +47,7 @@ def talker(model, tokenizer, cls=Scripted):
     return cls(model, tokenizer, Knobs(), {5: ("in_progress", "not_started")}, speaks={3, 8})
 
 
+@pytest.mark.slow
 def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     """Same frames, same words, in the time that the file takes. A step has a third of a second."""
     runner, told = talker(model, tokenizer), []
@@ -69,6 +70,7 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     assert [o.frame for o, _ in told if o.text] == [3, 8]
 
 
+@pytest.mark.slow
 def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
     class Slow(Scripted):
         def step(self, frame, user_text=None):

@@ -135,6 +135,7 @@ def test_a_bucket_that_is_not_there_is_told_of(url):
         Store("s3://nobody/x", "y").write(arrays(np.random.default_rng(0)))
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_path, monkeypatch, capsys):
     """Nothing is decoded or encoded any more, the videos themselves may be gone, and every digit is the same."""
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output"]

@@ -134,7 +134,7 @@ def test_graded_damage_fails_from_the_size_that_the_stated_power_says(folders, h
     assert seen == {"PASS", "FAIL"} or seen == {"PASS", "INCONCLUSIVE", "FAIL"}
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_stated_power_is_what_repeated_damage_finds(oracle):
     """Losses as large as the stated one fail some four times of five; losses of the margin, once in forty."""
     metric = next(m for m in METRICS if m.name == SPEAKING)

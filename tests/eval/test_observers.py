@@ -46,6 +46,7 @@ def test_who_sees_everything_has_the_annotation_on_every_frame(split):
             assert [f"S{k + 1}" for k in belief.order] == [step for step, _ in state.completions]
 
 
+@pytest.mark.slow
 def test_who_sees_everything_answers_every_question_and_who_sees_one_frame_does_not():
     right = {name: np.zeros((3, 2)) for name in KEYHOLES}
     goals = {name: [] for name in KEYHOLES}

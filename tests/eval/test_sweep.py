@@ -106,7 +106,7 @@ def test_the_name_of_a_setting_says_what_differs():
     assert Setting("c", "dst_refresh", 600, "update", 0.5).folder() == "dst_refresh-600/update-0.50"
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_sweep_replays_each_setting_and_goes_on(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "sweep"
     given = ("sweep", "--ckpt", checkpoint, "--data", short_world.root, "--split", "val", "--limit", 1, "--output", out,

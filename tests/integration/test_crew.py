@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,40 +21,7 @@ from prospect_eval.cli import main as prospect_eval
 from tests.helpers import brightness_adapter
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.files import digest
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Squares numbers. ``kills`` are jobs that end the worker, of each as often as there are marks left in ``folder``."""
-
-    folder: Path
-    kills: tuple[int, ...] = ()
-    fails: tuple[int, ...] = ()
-    born: bool = True
-
-    def __call__(self):
-        if not self.born:
-            os._exit(7)
-
-        def serve(pack):
-            for number, job in enumerate(pack):
-                if job in self.kills and self._left(job):
-                    os.kill(os.getpid(), signal.SIGKILL)
-                if job in self.fails:
-                    raise DataError(f"{job} is broken")
-                yield number, job * job
-
-        return serve
-
-    def _left(self, job):
-        marks = sorted(self.folder.glob(f"{job}-*"))
-        for mark in marks[:1]:
-            mark.unlink()
-        return marks
-
-    def kill_at(self, job, times):
-        for k in range(times):
-            (self.folder / f"{job}-{k}").touch()
+from tests.helpers.squares import Squares
 
 
 @pytest.fixture(params=["process", pytest.param("ray", marks=pytest.mark.nightly)])
@@ -174,6 +138,7 @@ def brightness(tmp_path, monkeypatch):
     return brightness_adapter.NAME
 
 
+@pytest.mark.slow
 def test_records_come_back_where_the_run_folder_is_not_seen(brightness, short_world, tmp_path, monkeypatch):
     given = ["run", "--ckpt", brightness, "--data", short_world.root, "--limit", 2, "--workers", 2, "--output"]
     assert evaluate(*given, tmp_path / "seen") == 0
@@ -184,6 +149,7 @@ def test_records_come_back_where_the_run_folder_is_not_seen(brightness, short_wo
     assert digest(tmp_path / "unseen") == digest(tmp_path / "seen")
 
 
+@pytest.mark.slow
 def test_a_broken_video_fails_its_episodes_alone(short_world, brightness, tmp_path, capsys):
     import shutil
 

@@ -222,6 +222,7 @@ def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
     assert [f.name for f in root.iterdir()] == ["theirs"]
 
 
+@pytest.mark.slow
 def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world, tmp_path, monkeypatch):
     """Every replay encodes its videos anew, at other batch sizes, on other numbers of threads, in another order."""
     import torch

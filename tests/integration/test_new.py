@@ -39,6 +39,7 @@ def python(folder, *args):
     return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=300, env=env)
 
 
+@pytest.mark.slow
 def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
     """All kinds in one process, which imports torch once; each has at least one test of its own."""
     folders = [written(kind, tmp_path / f"my_{kind}", capsys, f"my_{kind}") for kind in KINDS]
@@ -58,6 +59,7 @@ def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
     assert passed == {f"test_my_{kind}" for kind in KINDS}
 
 
+@pytest.mark.slow
 def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):
     folder = written("metric", tmp_path / "mine", capsys)
     install(folder)
