@@ -13,6 +13,17 @@ from prospect_core.data.dataset import Dataset
 FORCED = " forced"
 
 
+#: of a model whose thresholds were never chosen
+NEUTRAL = 0.5
+
+
+def forget_thresholds(config: Any) -> None:
+    """Set both thresholds of a model's configuration to `NEUTRAL`, chosen on nothing."""
+    config.speaking_threshold = NEUTRAL
+    config.update_threshold = NEUTRAL
+    config.thresholds_data = ""
+
+
 def stored_thresholds(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
     """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on, with
     `FORCED` behind it where that is test data."""

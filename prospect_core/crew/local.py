@@ -24,20 +24,27 @@ class LocalCrew:
         self._context = get_context("spawn")
         self._workers: dict[connection.Connection, tuple[int, Any]] = {}
         self._ends: dict[int, connection.Connection] = {}
+        #: of each worker the place that decides on which cards it works
+        self._places: dict[int, int] = {}
         self._hired = 0
 
     def hire(self) -> int:
         here, there = self._context.Pipe()
         number, self._hired = self._hired, self._hired + 1
         threads = max(1, cores() // self._hands.workers)
-        place = number % self._hands.workers
+        place = self._free_place()
         process = self._context.Process(
             target=_serve, args=(there, self._craft, threads, _cards(place, self._hands.gpus)), daemon=True
         )
         process.start()
         there.close()
-        self._workers[here], self._ends[number] = (number, process), here
+        self._workers[here], self._ends[number], self._places[number] = (number, process), here, place
         return number
+
+    def _free_place(self) -> int:
+        """The place of a worker that is gone, or the next one: a replacement takes the cards of the one that it replaces."""
+        taken = set(self._places.values())
+        return next(place for place in range(len(taken) + 1) if place not in taken)
 
     def give(self, worker: int, pack: Sequence[Any]) -> None:
         # one that is gone is told of by `next`
@@ -67,6 +74,7 @@ class LocalCrew:
 
     def _forget(self, worker: int) -> None:
         end = self._ends.pop(worker)
+        del self._places[worker]
         del self._workers[end]
         end.close()
 

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -162,6 +162,17 @@ def write_dataset(
         del written["videos_root"]
     write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(root)
+
+
+def sha256_once(path: Path) -> str:
+    """Hex sha256 of a file's bytes, read once a process as long as its size and modification time stay."""
+    status = path.stat()
+    return _sha256_of_state(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _sha256_of_state(path: Path, size: int, modified_ns: int) -> str:
+    return sha256_file(path)
 
 
 def sha256_file(path: Path) -> str:

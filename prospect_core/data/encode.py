@@ -51,7 +51,7 @@ class Encoder:
 
     def serving(self, model: Any) -> Serve:
         """Serve with a model that is there already (None for pictures)."""
-        from prospect_core.data.dataset import Dataset, sha256_file
+        from prospect_core.data.dataset import Dataset, sha256_once
         from prospect_core.data.picture_cache import video_key
 
         data = Dataset.open(self.root)
@@ -65,7 +65,7 @@ class Encoder:
                 if isinstance(made, DataError):
                     results.append(made)
                     continue
-                digest = data.info.videos.get(clip.video) or sha256_file(file)
+                digest = data.info.videos.get(clip.video) or sha256_once(file)
                 whole.append((video_key(digest, clip.fps), made, file.stat().st_size))
                 results.append(len(made))
             store.write(whole)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from prospect_core.ahead import ahead
-from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.dataset import Dataset, sha256_once
 from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.index import Footage, clips_of
 from prospect_core.data.picture_cache import stored
@@ -198,7 +198,7 @@ class FeatureCache:
         if not file.is_file():
             raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
         # the digest that the dataset states, and the size that the file has: a replaced video shows
-        video = self.data.info.videos.get(episode.video) or sha256_file(file)
+        video = self.data.info.videos.get(episode.video) or sha256_once(file)
         return self.folder / f"{video[:32]}-{file.stat().st_size}-{episode.fps:g}fps.npy"
 
     def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:

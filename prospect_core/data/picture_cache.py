@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.dataset import Dataset, sha256_once
 from prospect_core.data.decode import decoded
 from prospect_core.data.index import Footage
 from prospect_core.data.store import Store
@@ -76,7 +76,7 @@ def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:
     size = file.stat().st_size if file.is_file() else None
     if digest is None and size is None:
         return None
-    key = video_key(digest or sha256_file(file), clip.fps)
+    key = video_key(digest or sha256_once(file), clip.fps)
     return key if store.fits(key, size) else None
 
 

@@ -90,13 +90,14 @@ class VideoFile:
         container, stream, base = self._open()
         with container:
             # in ticks of the time base
+            first = _start_seconds(container, stream, base) / base
             usual = (1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)) / base
             pictures = 0
             last: int | Fraction = 0
             try:
                 for packet in container.demux(stream):
                     if packet.pts is not None:
-                        last = max(last, packet.pts + (packet.duration or usual))
+                        last = max(last, packet.pts - first + (packet.duration or usual))
                         pictures += 1
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from error
@@ -134,11 +135,12 @@ class VideoFile:
         # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
         above, below = (base * self.fps).as_integer_ratio()
         with container:
+            offset = _start_seconds(container, stream, base) * self.fps * below
             try:
                 for picture in container.decode(stream):
                     if picture.pts is None:
                         continue
-                    due = picture.pts * above
+                    due = picture.pts * above - offset
                     # everything due before this picture shows the one before it
                     while wanted < end and shown is not None and wanted * below < due:
                         yield shown
@@ -154,6 +156,23 @@ class VideoFile:
                 raise DataError(f"{self.path}: no picture could be decoded")
             for _ in range(wanted, end):
                 yield shown
+
+
+def _start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
+    """The timestamp at which a player's clock shows zero: that of the container's first packet of any stream.
+
+    Recorders, HLS segments and cut files begin at any timestamp. Annotation is made in players, and ffmpeg extracts frames
+    by the same clock. The container states it in microseconds; where that is the video stream's own start, rounded, the
+    stream's is taken, which is exact.
+    """
+    import av
+
+    if container.start_time is None:
+        return Fraction(0)
+    start = Fraction(container.start_time, av.time_base)
+    if stream.start_time is not None and abs(stream.start_time * base - start) <= Fraction(1, av.time_base):
+        return stream.start_time * base
+    return start
 
 
 def scaled(picture: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:

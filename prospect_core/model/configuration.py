@@ -6,12 +6,12 @@ python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import deepcopy
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 
-FRAME_TOKENS = (1, 4, 9, 16)
 #: what a model can be made to do without: pictures (all are black), the names of the steps, their tracked state (in prompt
 #: and context), and the past (the context holds the prompt without states, the newest frame and what was said since the
 #: one before)
@@ -25,7 +25,7 @@ class ConfigurationError(ValueError):
 class DSTSmolVLMConfig(PreTrainedConfig):
     """SmolVLM2 with four objectives.
 
-    ``tokens_per_frame`` is 1, 4, 9, 16 or 0 for all visual tokens of a frame. ``stem_width`` is the
+    ``tokens_per_frame`` is a square number up to the tower's own, or 0 for that one. ``stem_width`` is the
     channels of the first of some small convolutions that make the patches (0: one convolution does, as in SmolVLM2).
     Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
@@ -66,8 +66,6 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         tokenizer_digest: str = "",
         **kwargs: Any,
     ) -> None:
-        if tokens_per_frame not in (0, *FRAME_TOKENS):
-            raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: use one of {FRAME_TOKENS}, or 0 for all")
         for name, number in (("speaking_threshold", speaking_threshold), ("update_threshold", update_threshold)):
             # 1.01 is what none reaches
             if type(number) not in (int, float) or not 0 <= number <= 1.01:
@@ -80,8 +78,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
                 raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
         if unknown := sorted(set(lacks) - set(INPUTS)):
             raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
-        self.vision_config = _sub(SmolVLMVisionConfig, vision_config)
-        self.text_config = _text(text_config)
+        self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
+        self.text_config: Any = _without_dtype(_text(text_config))
         if stem_width and self.vision_config.patch_size % 4:
             raise ConfigurationError(
                 f"stem_width {stem_width}: needs a patch_size that 4 divides, not {self.vision_config.patch_size}"
@@ -89,11 +87,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.scale_factor = scale_factor
         self.stem_width = stem_width
         side = self.vision_config.image_size // self.vision_config.patch_size // scale_factor
-        if tokens_per_frame > side * side:
-            raise ConfigurationError(
-                f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame"
-            )
-        self.tokens_per_frame = tokens_per_frame or side * side
+        self.tokens_per_frame = _square_grid(tokens_per_frame, side)
         self.image_token_id = image_token_id
         self.state_head_size = state_head_size
         self.speaking_threshold = speaking_threshold
@@ -119,6 +113,25 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     def image_size(self) -> int:
         """Side of the square frames in pixels."""
         return int(self.vision_config.image_size)
+
+
+def _square_grid(tokens_per_frame: int, side: int) -> int:
+    """The number of tokens of a square grid that is no finer than the tower's own, of ``side`` tokens a side; 0: its own."""
+    if tokens_per_frame > side * side:
+        raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")
+    allowed = [count * count for count in range(1, side + 1)]
+    if tokens_per_frame and tokens_per_frame not in allowed:
+        numbers = ", ".join(map(str, allowed))
+        raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: use one of {numbers}, or 0 for the tower's own")
+    return tokens_per_frame or side * side
+
+
+def _without_dtype(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The same part without a dtype of its own: a part that says bfloat16, as published text models do, would be built in
+    bfloat16 beside float32 heads whatever dtype the whole model is loaded with."""
+    config = deepcopy(config)
+    config.dtype = None
+    return config
 
 
 def _sub(kind: type, value: Any) -> Any:

@@ -72,4 +72,4 @@ def decode(
             heard(token)
             lookup.add(token)
         said = after[right]
-    return tokens, len(tokens) == limit
+    return tokens, said != eos

@@ -46,13 +46,16 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Tensor:
     """Sum of the binary focal losses over labels 0 and 1 (`IGNORE` is left out).
 
     ``-alpha_t (1 - p_t)^gamma log p_t`` (Lin et al. 2017), with p_t the probability of the true label and alpha_t
-    alpha for positives, 1 - alpha for negatives.
+    alpha for positives, 1 - alpha for negatives. The gradient is finite for every logit and every gamma >= 0: where p_t
+    rounds to 1 the derivative of (1 - p_t)^gamma would be infinite for gamma < 1.
     """
     keep = labels != IGNORE
     logits, target = logits[keep], labels[keep].to(logits.dtype)
     log_pt = functional.logsigmoid(torch.where(target > 0, logits, -logits))
     weight = torch.where(target > 0, alpha, 1 - alpha)
-    return -(weight * (1 - log_pt.exp()).pow(gamma) * log_pt).sum()
+    smallest = torch.finfo(log_pt.dtype).tiny
+    wrong = (-torch.expm1(log_pt)).clamp_min(smallest)
+    return -(weight * wrong.pow(gamma) * log_pt).sum()
 
 
 def next_tokens(labels_BT: Tensor) -> tuple[Tensor, Tensor]:

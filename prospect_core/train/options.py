@@ -62,7 +62,7 @@ class TextShape:
 class ModelOptions:
     __pydantic_config__: ClassVar = _STRICT
     weights: str | None
-    tokens_per_frame: Literal[0, 1, 4, 9, 16] | None
+    tokens_per_frame: Annotated[int, Ge(0)] | None
     vocab_size: Annotated[int, Ge(264)]
     texts: tuple[str, ...] | None
     tower: str | None

@@ -27,6 +27,7 @@ from prospect_core.jsonio import dump, write_atomic
 from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.terminal import counted, quiet_transformers
+from prospect_core.thresholds import forget_thresholds
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 from prospect_core.train.objections import objections
@@ -226,7 +227,8 @@ def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: A
         raise DataError(f"output={config.output}: training diverged, weights are not finite; lower train.learning_rate")
     best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
     model.config.trained_steps += best or trainer.state.global_step
-    model.config.thresholds_data = ""
+    # those of the checkpoint that it began from were chosen for other weights
+    forget_thresholds(model.config)
     if validation and config.eval.thresholds:
         validation.calibrate(model, tell)
     return model

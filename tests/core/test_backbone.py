@@ -157,6 +157,24 @@ def test_published_weights_load_into_our_class_tensor_by_tensor(published):
     assert float((torch.cdist(new, new) + torch.eye(len(new))).min().detach()) > 0
 
 
+@pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
+def test_published_dtype_of_the_text_model_is_not_kept(published, key):
+    """The 500M's config.json says float32 at the top and bfloat16 in text_config."""
+    folder, source = published
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"].pop("dtype", None)
+    config["text_config"][key] = "bfloat16"
+    (folder / "config.json").write_text(json.dumps(config))
+    model, _ = load_published(str(folder), 0)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    expected = source.model.state_dict()
+    found = model.model.state_dict()
+    rows = expected["text_model.embed_tokens.weight"].shape[0]
+    for name, tensor in expected.items():
+        mine = found[name][:rows] if name == "text_model.embed_tokens.weight" else found[name]
+        assert torch.equal(mine, tensor), name
+
+
 def test_published_weights_see_and_read_as_in_the_library(published):
     """Same pictures, same text: the logits of our path are those of transformers' own class."""
     folder, source = published

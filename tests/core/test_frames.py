@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from prospect_core.ahead import ahead
+from prospect_core.data import dataset as dataset_module
 from prospect_core.data import decode, frames
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, encode_batch, encode_video, vision_digest
@@ -31,6 +32,26 @@ from tests.helpers.small_models import small_config
 from tests.helpers.training import SMALL
 
 pytestmark = pytest.mark.integration
+
+
+def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeypatch):
+    """It was hashed whole for every window."""
+    root = tmp_path / "set"
+    shutil.copytree(world.root, root)
+    info = json.loads((root / "dataset.json").read_text())
+    (root / "dataset.json").write_text(json.dumps({**info, "videos": dict.fromkeys(info["videos"])}))
+    hashed = []
+    real = dataset_module.sha256_file
+    monkeypatch.setattr(dataset_module, "sha256_file", lambda path: (hashed.append(path), real(path))[1])
+    data = Dataset.open(root)
+    episode = next(data.episodes("test"))
+    cache = FeatureCache(data, tmp_path / "features", "digest", 32)
+    hashed.clear()
+    paths = {cache.path(episode) for _ in range(3)}
+    assert len(paths) == len(hashed) == 1
+    with (root / episode.video).open("ab") as file:
+        file.write(b"x")
+    assert cache.path(episode) not in paths
 
 
 def test_pictures_are_those_of_the_video_and_within_the_limit(world):

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from prospect_core.errors import UserError
@@ -18,6 +20,19 @@ from prospect_core.train.weighting import KINDS, GradNormWeights, UncertaintyWei
 from tests.helpers.training import PLAIN, RESPONSE, losses_of
 
 pytestmark = pytest.mark.integration
+
+
+@given(
+    logit=st.floats(-200, 200, width=32),
+    label=st.sampled_from([0, 1]),
+    gamma=st.one_of(st.floats(0, 5), st.sampled_from([0.0, 0.5, 0.69, 1.0])),
+)
+def test_focal_gradient_is_finite_for_every_logit_and_gamma(logit, label, gamma):
+    logits = torch.tensor([logit], requires_grad=True)
+    loss = focal(logits, torch.tensor([label]), gamma, 0.75)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
 
 
 def sequence(ids, labels, frames=0):

@@ -17,7 +17,7 @@ from prospect_core.model import CheckpointError, DSTSmolVLM
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.processing import SPECIAL_TOKENS, SpecialIds, add_special_tokens, to_pixels
 from tests.helpers.files import edit_json
-from tests.helpers.small_models import small_config
+from tests.helpers.small_models import TEXT, VISION, small_config
 
 pytestmark = pytest.mark.integration
 
@@ -184,6 +184,29 @@ def test_a_later_token_changes_nothing_before_it(model):
     other = torch.tensor([[20, 21, 22, 30, 31]])
     a, b = (model.read(model.joint_embed(x)) for x in (ids, other))
     torch.testing.assert_close(a[:, :3], b[:, :3], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 9, 16, 25, 36, 49, 64])
+def test_every_square_grid_of_tokens_loads_again(tokenizer, tmp_path, count):
+    """0 stores the tower's own number, of 8 x 8 patches here."""
+    vision = {**VISION, "patch_size": 4}
+    model = DSTSmolVLM(small_config(tokenizer, vision_config=vision, scale_factor=1, tokens_per_frame=count))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded, _ = load_checkpoint(str(tmp_path))
+    assert loaded.config.tokens_per_frame == (count or 64)
+    assert loaded.encode_frames(torch.zeros(1, 3, 32, 32)).shape == (1, count or 64, 48)
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
+def test_dtype_of_a_part_changes_no_weight(tokenizer, tmp_path, part):
+    """Published configurations say bfloat16 in text_config and float32 at the top."""
+    parts = {"text_config": {**TEXT, "vocab_size": len(tokenizer)}, "vision_config": dict(VISION)}
+    parts[part]["dtype"] = "bfloat16"
+    model = DSTSmolVLM(small_config(tokenizer, **parts))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    model.save_pretrained(tmp_path)
+    assert "bfloat16" not in (tmp_path / "config.json").read_text()
 
 
 @pytest.mark.parametrize("bad", [{"tokens_per_frame": 5}, {"tokens_per_frame": 9}])

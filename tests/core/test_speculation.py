@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prospect_core.model.generation import decode
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.replay import replay, speculate
 from prospect_core.stream.strategies import BUILT_IN
@@ -146,3 +147,11 @@ def test_a_wrong_draft_is_taken_back():
     assert held == [1, 2, 3, 7, 8]
     # of 3, 4, 5, 1, 2 the first was right
     assert taken == [4]
+
+
+@pytest.mark.parametrize(("ends", "cut"), [(True, False), (False, True)])
+def test_decode_of_a_reply_as_long_as_the_limit_is_cut_only_if_it_goes_on(ends, cut):
+    """A reply of exactly the limit that ends itself is whole."""
+    eos, words = 1, [10, 11, 12]
+    after = iter([*words[1:], eos if ends else 13])
+    assert decode(words[0], lambda tokens: [next(after)], lambda count: None, eos, len(words), draft=0) == (words, cut)

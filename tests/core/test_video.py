@@ -52,9 +52,21 @@ def test_variable_frame_rate(tmp_path):
 
 
 def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
+    """Sound begins at once, the picture after a second and a half."""
     times, grey = [Fraction(3, 2), Fraction(2), Fraction(5, 2)], [50, 120, 200]
-    source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey), 2, 16)
+    source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey, sound=True), 2, 16)
     close(levels(source, 0, 6), [50, 50, 50, 50, 120, 200])
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(60), Fraction(1001, 30000), Fraction(10**5)])
+def test_container_start_time_is_not_part_of_the_time_axis(tmp_path, suffix, start):
+    """Recorders, HLS segments and ``-copyts`` leave any start time; a player's clock begins at 0 all the same."""
+    times, grey = [start + Fraction(k, 2) for k in range(8)], [20 + 25 * k for k in range(8)]
+    source = VideoFile(write_grey(tmp_path / f"v.{suffix}", times, grey), 2, 16)
+    assert source.num_frames == 8
+    close(levels(source, 0, 8), grey)
+    close(levels(source, 5, 7), grey[5:7])
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])

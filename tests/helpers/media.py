@@ -8,13 +8,23 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 
 
 def write_grey(
-    path: Path, times: Sequence[Fraction | float], levels: Sequence[int], size: tuple[int, int] = (64, 48), rotation: int = 0,
-    corner: bool = False, codec: str = "libx264",
-) -> Path:  # fmt: skip
-    """Pictures of one grey level each at exact times in seconds; ``corner`` paints the top left quarter white."""
+    path: Path,
+    times: Sequence[Fraction | float],
+    levels: Sequence[int],
+    size: tuple[int, int] = (64, 48),
+    rotation: int = 0,
+    corner: bool = False,
+    codec: str = "libx264",
+    sound: bool = False,
+) -> Path:
+    """Pictures of one grey level each at exact times in seconds.
+
+    ``corner`` paints the top left quarter white; ``sound`` adds a second of silence that begins at 0.
+    """
     base = Fraction(1, 90000)
     with av.open(str(path), "w") as container:
         options = {"crf": "10", "preset": "veryfast"} if codec == "libx264" else {}
@@ -25,6 +35,8 @@ def write_grey(
         stream.codec_context.thread_count = 1
         if rotation:
             stream.set_display_rotation(rotation)
+        if sound:
+            _add_silence(container)
         for time, level in zip(times, levels, strict=True):
             array = np.full((size[1], size[0], 3), level, np.uint8)
             if corner:
@@ -36,12 +48,19 @@ def write_grey(
     return path
 
 
+def _add_silence(container: OutputContainer) -> None:
+    """A second of silence from 0 on."""
+    stream = container.add_stream("aac", rate=16000)
+    assert isinstance(stream, av.AudioStream)
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
+    frame.sample_rate = 16000
+    frame.pts = 0
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
 def write_audio(path: Path) -> Path:
     """A file with sound and no picture."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        _add_silence(container)
     return path

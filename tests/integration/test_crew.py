@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.crew import Hands, packed, work
+from prospect_core.crew.local import LocalCrew, _cards
 from prospect_core.errors import DataError, UserError
 from prospect_core.interrupt import stopping
 from prospect_eval.adapters import Asked, open_predictor
@@ -32,6 +33,16 @@ def backend(request):
 
 
 PACKS = [[1, 2, 3], [4, 5], [6], [7, 8, 9]]
+
+
+def test_a_replacement_takes_the_cards_of_the_worker_that_was_lost(tmp_path):
+    """Of workers on cards 0, 1 and 2 the second one dies: the new one works on card 1, not beside the first."""
+    crew = LocalCrew(Squares(tmp_path), Hands(3, gpus=1))
+    crew._places = {0: 0, 1: 1, 2: 2}
+    assert crew._free_place() == 3
+    del crew._places[1]
+    assert crew._free_place() == 1
+    assert _cards(crew._free_place(), 1) == "1"
 
 
 def test_every_job_is_done_once(backend, tmp_path):

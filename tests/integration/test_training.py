@@ -20,6 +20,7 @@ from prospect_core.sequence import Context, SequenceBuilder
 from prospect_core.train.config import GROUPS, compose_config, group_options
 from prospect_core.train.losses import OBJECTIVES
 from tests.helpers.commands import run_cli
+from tests.helpers.files import edit_json
 from tests.helpers.training import SMALL
 
 
@@ -392,3 +393,14 @@ def test_the_summary_of_a_short_training_has_two_sides(short_world, tmp_path, ca
     assert run_cli("train", *given) == 0
     rows = rows_of(tmp_path / "run")
     assert f"state: loss {rows[0]['state']:.4f} -> {rows[1]['state']:.4f}" in capsys.readouterr().out
+
+
+def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_path):
+    """They were chosen for other weights: without a choice of its own a training writes the neutral 0.5."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ["train", f"data={short_world.root}", *SMALL, "train.max_steps=1"]
+    assert run_cli(*options, f"output={first}") == 0
+    edit_json(first / "config.json", speaking_threshold=0.88, update_threshold=0.44, thresholds_data="x/val/1")
+    assert run_cli(*options, f"output={second}", f"init={first}") == 0
+    config = json.loads((second / "config.json").read_text())
+    assert (config["speaking_threshold"], config["update_threshold"], config["thresholds_data"]) == (0.5, 0.5, "")
