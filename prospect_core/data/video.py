@@ -167,9 +167,11 @@ def _start_seconds(container: InputContainer, stream: VideoStream, base: Fractio
     """
     import av
 
-    if container.start_time is None:
+    # None where the container states none, which its type does not say
+    stated: int | None = getattr(container, "start_time", None)
+    if stated is None:
         return Fraction(0)
-    start = Fraction(container.start_time, av.time_base)
+    start = Fraction(stated, av.time_base)
     if stream.start_time is not None and abs(stream.start_time * base - start) <= Fraction(1, av.time_base):
         return stream.start_time * base
     return start
