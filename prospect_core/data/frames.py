@@ -255,10 +255,15 @@ def vision_digest(model: DSTSmolVLM) -> str:
     return digest.hexdigest()[:32]
 
 
-@torch.no_grad()
 def encode_video(model: EncodesFrames, source: FrameSource, start: int, end: int) -> Tensor:
     """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
-    batches = _batches(source.frames(start, end), ENCODE_BATCH)
+    return encode_pictures(model, source.frames(start, end))
+
+
+@torch.no_grad()
+def encode_pictures(model: EncodesFrames, pictures: Iterable[np.ndarray]) -> Tensor:
+    """Embeddings (F, I, D) of pictures (size, size, 3) uint8, encoded in batches."""
+    batches = _batches(iter(pictures), ENCODE_BATCH)
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
 
 

@@ -44,6 +44,12 @@ class PictureCache:
                 raise pictures
             self._videos[episode.video, episode.fps] = pictures
 
+    def require(self, episodes: Iterable[Footage]) -> None:
+        """Look for every video, in the store or as a file that is long enough; the first that is not there is a `DataError`."""
+        for episode in longest(episodes):
+            if stored(self.data, self.store, episode) is None:
+                self.data.frame_source(episode, self.size)
+
     def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
         key = (episode.video, episode.fps)
         have = self._videos.get(key)

@@ -139,6 +139,11 @@ def _check(config: Config) -> None:
         raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
     if config.eval.patience is not None and config.eval.every is None:
         raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
+    if config.loss.weighting == "gradnorm" and config.model.backbone == "frozen":
+        raise UserError(
+            "loss=gradnorm: it compares gradients of the text model, and model.backbone=frozen trains none of it;"
+            " use loss=focal or loss=uncertainty"
+        )
 
 
 def idle_options(config: Config, given: Sequence[str]) -> list[str]:
@@ -153,6 +158,10 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (config.model.backbone != "lora", ("model.lora",), f"model.backbone is {config.model.backbone}"),
         (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
         (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
+        (config.model.tower is not None, ("model.vision",), "the tower's shape comes with model.tower"),
+        (config.sampling.places, ("sampling.slips",), "with sampling.places, windows show prompts and frames alone"),
+        ("past" in (config.model.lacks or ()), ("sampling.min_frames", "sampling.max_frames"),
+         "a model without the past is trained on windows of one frame"),
         (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
         (config.init is not None or config.model.weights is not None,
          ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the shape comes with the weights"),

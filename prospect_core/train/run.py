@@ -100,9 +100,10 @@ def train(
     with arguments.main_process_first(desc="features"):
         place = arguments.device
         media = Mixed([(some, media_of(config, data, model, some, tell, place)) for data, some in sources])
+        # before the first step, so that a video that is missing ends the training before it begins
+        validation = make_validation(config, model, tokenizer, partial(media_of, config), tell, place)
     draws = make_draws(config, model.config.max_context)
     dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
-    validation = make_validation(config, tokenizer, tell)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tell(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {learning / 1e6:.2f} M of them learn;"
@@ -358,8 +359,23 @@ def make_sampler(options: FrameOptions) -> Any:
     return chosen if options.balance is None else samplers.ClassBalanced(chosen, options.balance)
 
 
-def make_validation(config: Config, tokenizer: Any, tell: Callable[[str], None]) -> Any:
-    """The closed-loop validation, or None where nothing asks for it; data without val trains with neutral thresholds."""
+def make_validation(
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    media_of: Callable[..., Any],
+    tell: Callable[[str], None],
+    device: Any,
+) -> Any:
+    """The closed-loop validation, or None where nothing asks for it; data without val trains with neutral thresholds.
+
+    ``media_of(data, model, episodes, tell, device)`` gives its frames, from where training has its own: stored features of
+    a frozen tower, or pictures. One process alone validates, so the others prepare nothing.
+
+    Raises:
+        DataError: A video that validation needs is missing or too short.
+    """
+    from prospect_core.data.picture_cache import PictureCache
     from prospect_core.train.validation import Validation, find_evaluator, pick_episodes
 
     options = config.eval
@@ -374,7 +390,13 @@ def make_validation(config: Config, tokenizer: Any, tell: Callable[[str], None])
     if options.every and config.train.fsdp:
         raise UserError("eval.every with train.fsdp: a sharded model cannot be streamed; evaluate the checkpoint later")
     episodes = pick_episodes(data, options.split, options.episodes)
-    return Validation(data, options.split, episodes, tokenizer, evaluator, (options.metric,))
+    if os.environ.get("RANK", "0") == "0":
+        media = media_of(data, model, episodes, tell, device)
+        if isinstance(media, PictureCache):
+            media.require(episodes)
+    else:
+        media = None
+    return Validation(data, options.split, episodes, tokenizer, evaluator, (options.metric,), media)
 
 
 def _windows(options: SamplingOptions) -> Any:

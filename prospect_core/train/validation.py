@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import encode_video
+from prospect_core.data.frames import encode_pictures
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.plugins import installed, loaded
@@ -90,6 +92,8 @@ class Validation:
     tokenizer: Any
     evaluator: Evaluator
     metrics: tuple[str, ...]
+    #: ``media(episode, start, end)``: pictures (F, size, size, 3) uint8, or features (F, I, D) of a frozen tower
+    media: Callable[[Episode, int, int], np.ndarray]
     thresholds: tuple[float, float] = SILENT
 
     def evaluate(self, model: DSTSmolVLM) -> dict[str, float | None]:
@@ -114,10 +118,14 @@ class Validation:
         longest: dict[tuple[str, float], Episode] = {}
         for episode in sorted(self.episodes, key=lambda e: e.end_frame):
             longest[episode.video, episode.fps] = episode
-        return {
-            key: encode_video(model, self.data.frame_source(e, model.config.image_size), 0, e.end_frame)
-            for key, e in longest.items()
-        }
+        return {key: self._features(model, episode) for key, episode in longest.items()}
+
+    def _features(self, model: DSTSmolVLM, episode: Episode) -> Tensor:
+        """Embeddings (F, I, D) of an episode's video up to the episode's end."""
+        found = self.media(episode, 0, episode.end_frame)
+        if found.dtype == np.uint8:
+            return encode_pictures(model, found)
+        return torch.from_numpy(found).to(model.device)
 
     def _replay(self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: Features) -> list[EpisodeRecord]:
         knobs, together = Knobs("none", None, *thresholds), Together(model)

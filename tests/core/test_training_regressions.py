@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from prospect_core.data.origin_formats import read_origin
+from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder
 from prospect_core.timeline import frame_ceil, frame_floor
 from prospect_core.train.collator import DSTDataCollator
@@ -191,6 +192,9 @@ def test_options_of_sampling_arrive_where_they_act(builder):
         (["loss=dynamic", "loss.update.alpha=0.1"], "loss.update.alpha"),
         (["sampling.frames.every=true", "sampling.frames.silent.rate=0.3"], "sampling.frames.silent.rate"),
         (["eval.metric=dst_jga"], "eval.metric"),
+        (["model.tower=x", "model.vision.layers=7"], "model.vision.layers"),
+        (["sampling.places=true", "sampling.slips.missed=1"], "sampling.slips.missed"),
+        (["model.lacks=[past]", "sampling.max_frames=200"], "sampling.max_frames"),
         (["model.vision_tower=frozen", "data.features=true"], None),
         (["model.backbone=lora", "model.lora.rank=4"], None),
     ],
@@ -198,6 +202,15 @@ def test_options_of_sampling_arrive_where_they_act(builder):
 def test_an_option_without_effect_warns(overrides, warned):
     lines = idle_options(compose_config(overrides)[0], overrides)
     assert [line.split(" has no effect: ")[0] for line in lines] == ([] if warned is None else [warned])
+
+
+def test_gradnorm_of_a_frozen_backbone_is_refused_before_anything_is_read():
+    """It compares gradients of the text model; a frozen one has none, which was a traceback at the first step."""
+    with pytest.raises(
+        UserError, match=r"loss=gradnorm: .* model.backbone=frozen .*; use loss=focal or loss=uncertainty"
+    ):
+        compose_config(["loss=gradnorm", "model.backbone=frozen"])
+    compose_config(["loss=gradnorm", "model.backbone=lora"])
 
 
 def test_a_warning_is_printed_by_the_command(short_world, tmp_path, capsys):

@@ -356,6 +356,7 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(short_worl
 
 def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
     """Begun at one half, a model that would yet talk on every frame made the choice take longer than the training."""
+    from prospect_core.data.picture_cache import PictureCache
     from prospect_core.train.validation import SILENT, Validation
 
     with torch.no_grad():
@@ -369,7 +370,8 @@ def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
             return type("Choice", (), {"speaking": 1.01, "update": 0.5})()
 
     episodes = list(short_world.episodes("val"))[:1]
-    validation = Validation(short_world, "val", episodes, tokenizer, Evaluator, ())
+    media = PictureCache(short_world, model.config.image_size)
+    validation = Validation(short_world, "val", episodes, tokenizer, Evaluator, (), media)
     assert validation.thresholds == SILENT
     validation.calibrate(model, lambda line: None)
     assert max(replays[0][0].speaking_prob) == 1.0
@@ -404,3 +406,31 @@ def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_p
     assert run_cli(*options, f"output={second}", f"init={first}") == 0
     config = json.loads((second / "config.json").read_text())
     assert (config["speaking_threshold"], config["update_threshold"], config["thresholds_data"]) == (0.5, 0.5, "")
+
+
+def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path):
+    """Validation reads the same store; it decoded the videos, after the last step."""
+    root, out, store = tmp_path / "set", tmp_path / "out", tmp_path / "store"
+    shutil.copytree(short_world.root, root)
+    assert run_cli("data", "features", root, "--ckpt", checkpoint, "--output", store) == 0
+    shutil.rmtree(root / "videos")
+    options = [
+        f"data={root}",
+        f"data.store={store}",
+        f"init={checkpoint}",
+        f"output={out}",
+        "model.vision_tower=frozen",
+    ]
+    assert run_cli("train", *options, *SMALL, "train.max_steps=2", "eval.thresholds=true", "eval.episodes=1") == 0
+    assert json.loads((out / "config.json").read_text())["thresholds_data"].startswith("short/val/")
+
+
+def test_a_missing_video_of_val_ends_the_training_before_its_first_step(short_world, tmp_path, capsys):
+    root, out = tmp_path / "set", tmp_path / "out"
+    shutil.copytree(short_world.root, root)
+    video = next(short_world.episodes("val")).video
+    (root / video).unlink()
+    options = [f"data={root}", f"output={out}", *SMALL, "train.max_steps=2", "eval.thresholds=true"]
+    assert run_cli("train", *options) == 3
+    assert f"{video}: no such file" in capsys.readouterr().err
+    assert not (out / "train_log.jsonl").exists()
