@@ -116,7 +116,7 @@ test-oldest: $(READY)
 		-c constraints-oldest.txt transformers
 	PYTHONPATH=$(OLDEST) $(PYTEST) $(OLDEST_TESTS)
 
-# once a day: Ray clusters and workers that are killed, the drill of kills and damaged files, mutation tests; some hours
+# once a day: Ray clusters, every command of every page, the drill of kills and damaged files, mutation tests; some hours
 nightly: test-oldest
 	$(PYTEST) -m nightly
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m unit

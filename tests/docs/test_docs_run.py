@@ -129,7 +129,7 @@ def clear(words):
             place.with_suffix(".tsv").unlink(missing_ok=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("page", TOLD, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_run(page, desk, tmp_path, monkeypatch, capsys):
     here = tmp_path / "desk"
