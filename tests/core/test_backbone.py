@@ -341,7 +341,7 @@ def test_a_tower_for_wider_words_is_refused(world, tmp_path):
         make_model(options(f"model.tower={tower}"), None, episodes)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_true_256m_shape_trains_a_step_and_streams_a_minute(world, tmp_path):
     """Random weights in SmolVLM2-256M's configuration: one training step, then a streamed minute, end to end."""
     from prospect_core.records import Knobs
