@@ -12,8 +12,6 @@ from prospect_core.model.published import load_published
 from tests.helpers.commands import evaluate, run_cli
 from tests.helpers.published_smolvlm2 import write_published
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def published(shared_data, tmp_path_factory):
@@ -24,6 +22,7 @@ def published(shared_data, tmp_path_factory):
     return folder, write_published(folder, config)
 
 
+@pytest.mark.slow
 def test_load_published_gives_float32_and_the_published_values(published):
     folder, source = published
     model, _ = load_published(str(folder), 0)
@@ -36,6 +35,7 @@ def test_load_published_gives_float32_and_the_published_values(published):
     assert torch.equal(model.lm_head.weight[:rows], source.lm_head.weight)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_train_from_published_weights_ends_with_a_calibrated_checkpoint(published, short_world, tmp_path, precision):
     """All tokens of a frame; the checkpoint loads again and is replayed."""
