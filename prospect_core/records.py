@@ -24,7 +24,7 @@ _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 class PredictedTransition:
     """An accepted step change, at the video frame on which it was decided."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     step: str
     change: Change
@@ -34,7 +34,7 @@ class PredictedTransition:
 class PredictedUtterance:
     """What the model said at a video frame; ``cut`` when the reply limit ended it before its end token."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     text: str
     tokens: int = 0
@@ -45,7 +45,7 @@ class PredictedUtterance:
 class Refusal:
     """A state that the model wanted and the state machine does not allow."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     step: str
     wanted: str
@@ -55,7 +55,7 @@ class Refusal:
 class CompressionEvent:
     """What a context strategy did when the cache reached its budget; ``text`` is the new prompt where it was rebuilt."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     strategy: str
     tokens_before: int
@@ -70,7 +70,7 @@ class Knobs:
     """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited; ``cache_dtype``
     is how keys and values are stored, ``model`` for as the model computes them."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     strategy: str = "none"
     budget: int | None = None
     speaking_threshold: float = 0.5
@@ -86,8 +86,8 @@ class EpisodeRecord:
     probabilities gives empty arrays; metrics that need them are then undefined, never zero.
     """
 
-    __pydantic_config__: ClassVar = _STRICT
-    __arrays__: ClassVar = ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes")
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    __arrays__: ClassVar[tuple[str, ...]] = ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes")
     schema: int
     model: str
     knobs: Knobs
@@ -152,7 +152,7 @@ class EpisodeTiming:
     """What varies from run to run: seconds by stage, and of each compression; and the most tokens that the cache held at
     once, those that were read ahead and taken back among them (None: not known)."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     episode: str
     seconds: float
     stages: dict[str, float]
@@ -165,7 +165,7 @@ class EpisodeLatency:
     """Seconds of every step (vision, decisions, reply, compression), from a frame to the first token of its reply, and
     of decoding; bytes at their highest. ``device_peak_bytes`` is None on a CPU."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     episode: str
     steps: tuple[float, ...]
     first_tokens: tuple[float, ...]
@@ -181,7 +181,7 @@ class EpisodeLatency:
 class ForcedTurn:
     """One reference turn under teacher forcing; ``frame`` is its decision frame, ``on_time`` whether it is decided there."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     decisions: int
     frame_diff: int | None

@@ -63,7 +63,7 @@ def frame_ceil(time_s: float, fps: float) -> int:
 class Step:
     """One step of a task: an id such as ``S1`` and a name in words."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     id: str
     name: str
 
@@ -72,7 +72,7 @@ class Step:
 class Task:
     """A goal, its ordered steps (none is legal) and, where the data has it, knowledge such as a recipe."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     goal: str
     steps: tuple[Step, ...] = ()
     knowledge: str = ""
@@ -91,7 +91,7 @@ class Event:
     exactly; ``question`` and ``accepted`` mark a user question and the values that answer it.
     """
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     id: str
     time: float
     kind: EventKind
@@ -115,7 +115,7 @@ class Event:
 class DialogState:
     """The state of every step, with the completed ones in order of completion and their times in seconds."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     step_ids: tuple[str, ...]
     states: tuple[StepState, ...]
     completions: tuple[tuple[str, float], ...] = ()
@@ -196,7 +196,7 @@ class Episode:
     ``initial`` is the state before the first frame (None: nothing started).
     """
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     id: str
     video: str
     fps: float

@@ -29,7 +29,7 @@ Direction = Literal["higher", "lower", "zero"]
 class Rule:
     """How far a metric may get worse; ``direction`` is where better lies (None: as the metric says)."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     margin: Annotated[float, Ge(0), Lt(math.inf)]
     direction: Direction | None = None
 
@@ -38,7 +38,7 @@ class Rule:
 class Rules:
     """The rules of a gate."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     metrics: dict[str, Rule] = field(default_factory=dict)
     exact: tuple[str, ...] = ()
     strict: bool = False

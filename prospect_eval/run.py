@@ -49,7 +49,7 @@ SAVE_S = 5.0
 class RunConfig:
     """What makes two runs the same run: a run is only ever continued when all of this is equal."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     model: str
     model_digest: str
     data: str

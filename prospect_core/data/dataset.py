@@ -30,7 +30,7 @@ SCHEMA = 1
 class SplitInfo:
     """One split: its file inside the dataset, number of episodes and sha256."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     file: str
     episodes: int
     sha256: str
@@ -40,7 +40,7 @@ class SplitInfo:
 class DatasetInfo:
     """The contents of ``dataset.json``."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     schema: int
     name: str
     version: str

@@ -39,7 +39,7 @@ MOST_OPEN, MOST_KEPT = 6, 16
 class Stored:
     """A video in a shard: its key, how many frames of it there are, the shape of each, and the size of its file in bytes."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     key: str
     frames: int
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ class Stored:
 class Shard:
     """The contents of a shard's JSON file; videos in the order of its batches."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     schema: int
     videos: tuple[Stored, ...]
 

@@ -22,7 +22,7 @@ _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 @dataclass(frozen=True)
 class Lora:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     rank: Count
     alpha: Positive
     dropout: Share
@@ -30,7 +30,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class VisionShape:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     image_size: Count
     patch_size: Count
     scale_factor: Count
@@ -44,7 +44,7 @@ class VisionShape:
 
 @dataclass(frozen=True)
 class TextShape:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     vocab_size: Count | None
     hidden_size: Count
     intermediate_size: Count
@@ -60,7 +60,7 @@ class TextShape:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     weights: str | None
     tokens_per_frame: Annotated[int, Ge(0)] | None
     vocab_size: Annotated[int, Ge(264)]
@@ -80,7 +80,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     path: str
     more: tuple[str, ...] | None
     split: str
@@ -94,39 +94,39 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Around:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     before_s: NotNegative
     after_s: NotNegative
 
 
 @dataclass(frozen=True)
 class KeyFrameOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     share: Share
 
 
 @dataclass(frozen=True)
 class RegularOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     every_s: Positive
 
 
 @dataclass(frozen=True)
 class SilentOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     rate: Share
 
 
 @dataclass(frozen=True)
 class ComplexityOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     rate: Share
     floor: Positive
 
 
 @dataclass(frozen=True)
 class FrameOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     every: bool
     transitions: Around | None
     speaking: Around | None
@@ -139,14 +139,14 @@ class FrameOptions:
 
 @dataclass(frozen=True)
 class CurriculumOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     start: Annotated[float, Gt(0), Le(1)]
     until: Annotated[float, Gt(0), Le(1)]
 
 
 @dataclass(frozen=True)
 class SlipOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     missed: Share
     late: Share
     wrong: Share
@@ -156,7 +156,7 @@ class SlipOptions:
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     min_frames: Count
     max_frames: Count
     max_tokens: Count | None
@@ -174,7 +174,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class FocalLoss:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     weight: NotNegative
     gamma: NotNegative
     alpha: Share
@@ -182,13 +182,13 @@ class FocalLoss:
 
 @dataclass(frozen=True)
 class PlainLoss:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     weight: NotNegative
 
 
 @dataclass(frozen=True)
 class LossOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     weighting: Literal["fixed", "uncertainty", "gradnorm"]
     dynamic: bool
     speaking: FocalLoss
@@ -199,7 +199,7 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     optimiser: str
     learning_rate: Positive
     weight_decay: NotNegative
@@ -223,7 +223,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     split: str
     episodes: Count | None
     every: Count | None
@@ -237,7 +237,7 @@ class EvalOptions:
 class Config:
     """Everything that `prospect train` can be told, resolved."""
 
-    __pydantic_config__: ClassVar = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     model: ModelOptions
     data: DataOptions
     sampling: SamplingOptions

@@ -34,7 +34,7 @@ class Suite:
     ``budgets`` are tokens, or up to 1.0 shares of what ``none`` needs at its peak; ``metrics`` are shown first.
     ``profile`` says whose windows matched dialogue has; ``gate`` are rules as `prospect_eval.rules` has them."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     about: str = ""
     data: str | None = None
     split: str = "test"
