@@ -1,7 +1,4 @@
-"""What takes minutes: a training from random weights, and the released checkpoint over a part of the built-in test split.
-
-make test-slow
-"""
+"""What takes minutes: a training from random weights, and the released checkpoint over a part of the built-in test split."""
 
 from __future__ import annotations
 
@@ -12,9 +9,8 @@ import pytest
 from prospect_core.train.losses import OBJECTIVES
 from tests.helpers.commands import run_cli
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.nightly
 def test_a_training_by_the_clock_lowers_all_four_losses(world, tmp_path, capsys):
     """The default model from random weights, a minute and a half over a few videos."""
     import torch
@@ -33,6 +29,7 @@ def test_a_training_by_the_clock_lowers_all_four_losses(world, tmp_path, capsys)
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
     """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
     from prospect_eval.cli import main
