@@ -165,7 +165,7 @@ def write_dataset(
 
 
 def sha256_once(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read once a process as long as its size and modification time stay."""
+    """Hex sha256 of a file's bytes; read once per process while its size and modification time stay the same."""
     status = path.stat()
     return _sha256_of_state(path.absolute(), status.st_size, status.st_mtime_ns)
 

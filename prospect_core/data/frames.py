@@ -27,7 +27,7 @@ from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.index import Footage, clips_of
 from prospect_core.data.picture_cache import stored
 from prospect_core.data.store import Store
-from prospect_core.data.video import FrameSource, open_frames
+from prospect_core.data.video import FRAMES_VERSION, FrameSource, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
@@ -240,8 +240,12 @@ def vision_digest(model: DSTSmolVLM) -> str:
     """sha256 over all that turns a frame into features: vision weights, connector, pooling and picture size."""
     config = model.config
     told = config.vision_config.to_dict().items()
-    shape = {k: v for k, v in told if isinstance(v, int | float | str) and k != "transformers_version"}
-    text = f"{FEATURES_VERSION}/{config.tokens_per_frame}/{config.scale_factor}/{sorted(shape.items())}"
+    # a dtype that the configuration states is set by whoever loads it; those of the tensors count below
+    ignored = ("transformers_version", "dtype")
+    shape = {k: v for k, v in told if isinstance(v, int | float | str) and k not in ignored}
+    text = (
+        f"{FEATURES_VERSION}/{FRAMES_VERSION}/{config.tokens_per_frame}/{config.scale_factor}/{sorted(shape.items())}"
+    )
     if config.stem_width:
         text += f"/stem {config.stem_width}"
     if "pictures" in config.lacks:

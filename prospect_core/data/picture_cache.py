@@ -14,6 +14,7 @@ from prospect_core.data.dataset import Dataset, sha256_once
 from prospect_core.data.decode import decoded
 from prospect_core.data.index import Footage
 from prospect_core.data.store import Store
+from prospect_core.data.video import FRAMES_VERSION
 from prospect_core.errors import DataError
 
 
@@ -71,7 +72,7 @@ class PictureCache:
 
 def picture_store(url: str, size: int) -> Store:
     """The pictures of a store that are of this size."""
-    return Store(url, f"frames-{size}")
+    return Store(url, f"frames-v{FRAMES_VERSION}-{size}")
 
 
 def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:

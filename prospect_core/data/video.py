@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MAX_SIDE = 16384
 #: a video that claims to last longer is refused: one wrong timestamp would make it millions of frames
 MAX_HOURS = 100
+#: which pictures of a video are its frames; a change of that must change this, so that frames and features that were stored
+#: before are made again. 2: timestamps count from the start time of the container
+FRAMES_VERSION = 2
 #: what stored frames may be
 PICTURE_FORMATS = ("JPEG", "PNG")
 

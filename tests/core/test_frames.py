@@ -16,12 +16,13 @@ import torch
 
 from prospect_core.ahead import ahead
 from prospect_core.data import dataset as dataset_module
-from prospect_core.data import decode, frames
+from prospect_core.data import decode, frames, picture_cache
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, encode_batch, encode_video, vision_digest
-from prospect_core.data.picture_cache import PictureCache
+from prospect_core.data.picture_cache import PictureCache, picture_store
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
+from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.train.backbone import set_backbone
@@ -32,6 +33,20 @@ from tests.helpers.small_models import small_config
 from tests.helpers.training import SMALL
 
 pytestmark = pytest.mark.integration
+
+
+def test_stored_frames_and_features_of_another_time_axis_are_not_met(model, tmp_path, monkeypatch):
+    """Which picture is frame 0 has changed for videos whose container does not start at 0."""
+    before = vision_digest(model), picture_store(str(tmp_path), 16).name
+    monkeypatch.setattr(frames, "FRAMES_VERSION", 99)
+    monkeypatch.setattr(picture_cache, "FRAMES_VERSION", 99)
+    after = vision_digest(model), picture_store(str(tmp_path), 16).name
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_vision_digest_of_a_loaded_model_is_that_of_the_saved_one(model, checkpoint):
+    assert vision_digest(load_checkpoint(str(checkpoint))[0]) == vision_digest(model)
 
 
 def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeypatch):
