@@ -87,7 +87,13 @@ class EpisodeRecord:
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
-    __arrays__: ClassVar[tuple[str, ...]] = ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes")
+    __arrays__: ClassVar[tuple[str, ...]] = (
+        "speaking_prob",
+        "update_prob",
+        "state_probs",
+        "cache_tokens",
+        "cache_bytes",
+    )
     schema: int
     model: str
     knobs: Knobs

@@ -11,14 +11,12 @@ from prospect_core.data.dataset import Dataset
 
 #: ends ``thresholds_data`` where the choice was forced on test data
 FORCED = " forced"
-
-
-#: of a model whose thresholds were never chosen
+#: both thresholds of a model for which none were chosen
 NEUTRAL = 0.5
 
 
 def forget_thresholds(config: Any) -> None:
-    """Set both thresholds of a model's configuration to `NEUTRAL`, chosen on nothing."""
+    """Set both thresholds of a model's configuration to `NEUTRAL` and clear what they were chosen on."""
     config.speaking_threshold = NEUTRAL
     config.update_threshold = NEUTRAL
     config.thresholds_data = ""

@@ -24,7 +24,7 @@ class LocalCrew:
         self._context = get_context("spawn")
         self._workers: dict[connection.Connection, tuple[int, Any]] = {}
         self._ends: dict[int, connection.Connection] = {}
-        #: of each worker the place that decides on which cards it works
+        #: {worker: place}; the place decides which cards the worker uses
         self._places: dict[int, int] = {}
         self._hired = 0
 
@@ -42,7 +42,7 @@ class LocalCrew:
         return number
 
     def _free_place(self) -> int:
-        """The place of a worker that is gone, or the next one: a replacement takes the cards of the one that it replaces."""
+        """The lowest place that no worker holds, so that a replacement gets the cards of the worker that it replaces."""
         taken = set(self._places.values())
         return next(place for place in range(len(taken) + 1) if place not in taken)
 

@@ -127,8 +127,11 @@ def _square_grid(tokens_per_frame: int, side: int) -> int:
 
 
 def _without_dtype(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The same part without a dtype of its own: a part that says bfloat16, as published text models do, would be built in
-    bfloat16 beside float32 heads whatever dtype the whole model is loaded with."""
+    """The same part of a model without a dtype of its own.
+
+    Published configurations state bfloat16 for the text model alone. It would be built in bfloat16, with heads in float32,
+    whatever dtype the whole model is loaded with.
+    """
     config = deepcopy(config)
     config.dtype = None
     return config

@@ -159,7 +159,7 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
         (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
         (config.model.tower is not None, ("model.vision",), "the tower's shape comes with model.tower"),
-        (config.sampling.places, ("sampling.slips",), "with sampling.places, windows show prompts and frames alone"),
+        (config.sampling.places, ("sampling.slips",), "with sampling.places, windows hold prompts and frames only"),
         ("past" in (config.model.lacks or ()), ("sampling.min_frames", "sampling.max_frames"),
          "a model without the past is trained on windows of one frame"),
         (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),

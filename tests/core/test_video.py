@@ -52,7 +52,7 @@ def test_variable_frame_rate(tmp_path):
 
 
 def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
-    """Sound begins at once, the picture after a second and a half."""
+    """Sound begins at 0 s, the picture at 1.5 s."""
     times, grey = [Fraction(3, 2), Fraction(2), Fraction(5, 2)], [50, 120, 200]
     source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey, sound=True), 2, 16)
     close(levels(source, 0, 6), [50, 50, 50, 50, 120, 200])

@@ -28,7 +28,7 @@ def same_words(left: Sequence[str], right: Sequence[str]) -> np.ndarray[Any, Any
 
 TOOLS = Tools(same_words, "words", lambda a, b: float(a == b), "equal", True)
 
-#: hypothesis: short sentences of a few words, many of them alike
+#: Hypothesis strategy: sentences of 1 to 9 words out of 7, so that many share words
 WORDS = st.lists(st.sampled_from(["put", "the", "red", "cup", "away", "now", "please"]), min_size=1, max_size=9).map(
     " ".join
 )

@@ -36,7 +36,7 @@ PACKS = [[1, 2, 3], [4, 5], [6], [7, 8, 9]]
 
 
 def test_a_replacement_takes_the_cards_of_the_worker_that_was_lost(tmp_path):
-    """Of workers on cards 0, 1 and 2 the second one dies: the new one works on card 1, not beside the first."""
+    """There are workers on cards 0, 1 and 2, and the second one dies. Its replacement works on card 1."""
     crew = LocalCrew(Squares(tmp_path), Hands(3, gpus=1))
     crew._places = {0: 0, 1: 1, 2: 2}
     assert crew._free_place() == 3

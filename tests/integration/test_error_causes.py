@@ -19,10 +19,8 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.processes import pool
 from prospect_core.records import Knobs
 from prospect_core.terminal import Commands
-from prospect_core.train import backbone
 from prospect_core.train import run as training
 from prospect_core.train.objections import objections
-from prospect_core.train.trainer import DSTTrainer
 from prospect_eval import workers
 from prospect_eval.cli import main as prospect_eval
 from prospect_eval.run import RunConfig, kept
@@ -169,30 +167,19 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "bug"),
+    ("target", "bug"),
     [
-        ("train_tokenizer", planted),
-        ("begin", planted_value_error),
-        ("set_backbone", planted),
+        ("prospect_core.train.backbone.train_tokenizer", planted),
+        ("prospect_core.train.backbone.begin", planted_value_error),
+        ("prospect_core.train.backbone.set_backbone", planted),
+        ("prospect_core.train.trainer.DSTTrainer.add_callback", planted),
+        ("prospect_core.train.trainer.DSTTrainer.add_callback", planted_value_error),
+        ("prospect_core.train.trainer.DSTTrainer.compute_loss", planted),
+        ("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error),
     ],
 )
-def test_train_with_a_bug_in_the_model_is_no_usage_error(name, bug, short_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone, name, bug)
-    with pytest.raises((TypeError, ValueError), match="a planted bug"):
-        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
-
-
-@pytest.mark.parametrize(
-    ("name", "bug"),
-    [
-        ("add_callback", planted),
-        ("add_callback", planted_value_error),
-        ("compute_loss", planted),
-        ("get_batch_samples", planted_value_error),
-    ],
-)
-def test_train_with_a_bug_in_the_trainer_is_no_usage_error(name, bug, short_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(DSTTrainer, name, bug)
+def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(target, bug, short_world, tmp_path, monkeypatch):
+    monkeypatch.setattr(target, bug)
     with pytest.raises((TypeError, ValueError), match="a planted bug"):
         prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
 
