@@ -40,7 +40,7 @@ import torch
 
 from benchmarks.plain import write_plain
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import encode_video
+from prospect_core.data.frames import encode_pictures
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.model.checkpoint import load_checkpoint
@@ -120,7 +120,7 @@ class Bench:
         with torch.no_grad():
             for episode, sequence in zip(self.episodes, sequences, strict=True):
                 source = self.data.frame_source(episode, self.model.config.image_size)
-                features = encode_video(self.model, source, episode.start_frame, episode.end_frame)
+                features = encode_pictures(self.model, source.frames(episode.start_frame, episode.end_frame))
                 self.model.read(self.model.joint_embed(torch.tensor([sequence.ids]), features))
         return time.perf_counter() - begin
 
@@ -202,7 +202,7 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
     """Every budgeted strategy over one video's features, again and again: an old stream against a young one."""
     episode = bench.episodes[0]
     source = bench.data.frame_source(episode, bench.model.config.image_size)
-    features = encode_video(bench.model, source, episode.start_frame, episode.end_frame)
+    features = encode_pictures(bench.model, source.frames(episode.start_frame, episode.end_frame))
     users = {frame - episode.start_frame + 1: event.text for frame, event in episode.user_turns()}
 
     def stream(name: str) -> Looped:

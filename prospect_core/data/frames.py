@@ -27,7 +27,7 @@ from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.index import Footage, clips_of
 from prospect_core.data.picture_cache import stored
 from prospect_core.data.store import Store
-from prospect_core.data.video import FRAMES_VERSION, FrameSource, open_frames
+from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
@@ -259,14 +259,9 @@ def vision_digest(model: DSTSmolVLM) -> str:
     return digest.hexdigest()[:32]
 
 
-def encode_video(model: EncodesFrames, source: FrameSource, start: int, end: int) -> Tensor:
-    """Embeddings (F, I, D) of video frames ``start .. end - 1``, decoded once and encoded in batches."""
-    return encode_pictures(model, source.frames(start, end))
-
-
 @torch.no_grad()
 def encode_pictures(model: EncodesFrames, pictures: Iterable[np.ndarray]) -> Tensor:
-    """Embeddings (F, I, D) of pictures (size, size, 3) uint8, encoded in batches."""
+    """Embeddings (F, I, D) of pictures (size, size, 3) uint8, taken as they are needed and encoded in batches."""
     batches = _batches(iter(pictures), ENCODE_BATCH)
     return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
 

@@ -9,7 +9,7 @@ import pytest
 
 from prospect_core.data import decode
 from prospect_core.data.decode import decoded
-from prospect_core.data.frames import FeatureCache, encode_video, vision_digest
+from prospect_core.data.frames import FeatureCache, encode_pictures, vision_digest
 from prospect_core.data.picture_cache import PictureCache
 from prospect_core.errors import DataError
 
@@ -54,7 +54,7 @@ def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypat
     cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
     assert cache.prepare(model, episodes) == len(episodes)
     for episode in episodes:
-        expected = encode_video(model, world.frame_source(episode, 32), 0, episode.end_frame).numpy()
+        expected = encode_pictures(model, world.frame_source(episode, 32).frames(0, episode.end_frame)).numpy()
         np.testing.assert_array_equal(cache(episode, 0, episode.end_frame), expected)
 
 

@@ -18,7 +18,7 @@ from prospect_core.ahead import ahead
 from prospect_core.data import dataset as dataset_module
 from prospect_core.data import decode, frames, picture_cache
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import FeatureCache, encode_batch, encode_video, vision_digest
+from prospect_core.data.frames import FeatureCache, encode_batch, encode_pictures, vision_digest
 from prospect_core.data.picture_cache import PictureCache, picture_store
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
@@ -92,7 +92,7 @@ def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tm
     assert again.prepare(model, episodes) == 0
     monkeypatch.undo()
     episode = episodes[0]
-    expected = encode_video(model, world.frame_source(episode, 32), 0, episode.end_frame).numpy()
+    expected = encode_pictures(model, world.frame_source(episode, 32).frames(0, episode.end_frame)).numpy()
     assert again(episode, 5, 12).dtype == np.float32
     np.testing.assert_array_equal(again(episode, 5, 12), expected[5:12])
     assert isinstance(np.load(again.path(episode), mmap_mode="r"), np.memmap)
@@ -158,7 +158,7 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
         np.testing.assert_array_equal(found[0][7:30], found[1])
         np.testing.assert_array_equal(found[0], found[4])
         assert isinstance(found[2], DataError)
-        whole = encode_video(model, world.frame_source(second, 32), 0, second.end_frame)
+        whole = encode_pictures(model, world.frame_source(second, 32).frames(0, second.end_frame))
         np.testing.assert_array_equal(found[3], whole.numpy())
     assert len(list((tmp_path / "a").rglob("*.npy"))) == 2
     again = list(FeatureCache(world, tmp_path / "a", "x", 32).feed(model, [second, longer]))
@@ -281,7 +281,7 @@ def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, t
     cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
     assert cache.prepare(model, episodes) == 2
     assert (max(sizes), len(sizes) > 2) == (7, True)
-    expected = encode_video(model, world.frame_source(episodes[0], 32), 0, episodes[0].end_frame).numpy()
+    expected = encode_pictures(model, world.frame_source(episodes[0], 32).frames(0, episodes[0].end_frame)).numpy()
     np.testing.assert_allclose(cache(episodes[0], 0, episodes[0].end_frame), expected, atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -27,6 +27,8 @@ pytestmark = pytest.mark.integration
     label=st.sampled_from([0, 1]),
     gamma=st.one_of(st.floats(0, 5), st.sampled_from([0.0, 0.5, 0.69, 1.0])),
 )
+@example(logit=20.0, label=1, gamma=0.69)
+@example(logit=-20.0, label=0, gamma=0.5)
 def test_focal_gradient_is_finite_for_every_logit_and_gamma(logit, label, gamma):
     logits = torch.tensor([logit], requires_grad=True)
     loss = focal(logits, torch.tensor([label]), gamma, 0.75)
