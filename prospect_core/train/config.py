@@ -139,11 +139,6 @@ def _check(config: Config) -> None:
         raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
     if config.eval.patience is not None and config.eval.every is None:
         raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
-    if config.loss.weighting == "gradnorm" and config.model.backbone == "frozen":
-        raise UserError(
-            "loss=gradnorm: it compares gradients of the text model, and model.backbone=frozen trains none of it;"
-            " use loss=focal or loss=uncertainty"
-        )
 
 
 def idle_options(config: Config, given: Sequence[str]) -> list[str]:

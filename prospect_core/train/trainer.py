@@ -49,6 +49,13 @@ class Evaluates(Protocol):
         ...
 
 
+def _require_gradient(module: Any, inputs: Any, output: Any) -> None:
+    """Forward hook: gradients reach the last hidden states, where the norms of `Weighting.wants_norms` are taken."""
+    hidden_BTD = output.last_hidden_state
+    if torch.is_grad_enabled() and not hidden_BTD.requires_grad:
+        hidden_BTD.requires_grad_()
+
+
 class DSTTrainer(Trainer):
     """Trains `DSTSmolVLM`. Each objective's loss is its sum over the step's global number of supervised items.
 
@@ -89,6 +96,9 @@ class DSTTrainer(Trainer):
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
+        if weighting.wants_norms:
+            # of a frozen text model too: the heads share its hidden states
+            self.accelerator.unwrap_model(self.model).model.text_model.register_forward_hook(_require_gradient)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = train_dataset if train_dataset is not None else self.train_dataset

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from prospect_core.data.origin_formats import read_origin
-from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder
 from prospect_core.timeline import frame_ceil, frame_floor
 from prospect_core.train.collator import DSTDataCollator
@@ -204,13 +203,15 @@ def test_an_option_without_effect_warns(overrides, warned):
     assert [line.split(" has no effect: ")[0] for line in lines] == ([] if warned is None else [warned])
 
 
-def test_gradnorm_of_a_frozen_backbone_is_refused_before_anything_is_read():
-    """It compares gradients of the text model; a frozen one has none, which was a traceback at the first step."""
-    with pytest.raises(
-        UserError, match=r"loss=gradnorm: .* model.backbone=frozen .*; use loss=focal or loss=uncertainty"
-    ):
-        compose_config(["loss=gradnorm", "model.backbone=frozen"])
-    compose_config(["loss=gradnorm", "model.backbone=lora"])
+def test_gradnorm_balances_the_heads_of_a_frozen_backbone(short_world, tmp_path):
+    """Norms are taken at the hidden states that all heads share; frozen ones had no gradient and ended the first step."""
+    out = tmp_path / "run"
+    options = [f"data={short_world.root}", f"output={out}", "train.max_steps=3", *SMALL]
+    assert run_cli("train", *options, "loss=gradnorm", "model.backbone=frozen") == 0
+    rows = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
+    first, last = rows[0]["weights"], [row for row in rows if "weights" in row][-1]["weights"]
+    assert sum(last.values()) == pytest.approx(sum(first.values()))
+    assert last != first
 
 
 def test_a_warning_is_printed_by_the_command(short_world, tmp_path, capsys):
