@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+INSTALL := .ci/install $(BIN)/python
+# tests start many processes: none has to compile again what another one has
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup format lint types quick test test-slow test-browser test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
 
@@ -10,9 +13,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(INSTALL) -c constraints.txt -e '.[dev]'
 	touch $@
 
 # the shipped checkpoint over the built-in test videos; the last line is the report's path
@@ -46,7 +47,7 @@ bench-report: $(READY)
 
 # kills, damaged files, hours of stream; the last line: one JSON object
 bench-faults: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
+	$(INSTALL) -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/python -m benchmarks.faults --output reports/faults.json
 
 # workers, a Ray cluster, a worker killed, data at size; some 20 minutes; last line: one JSON object
@@ -55,7 +56,7 @@ bench-scale: $(READY)
 
 # which lines the tests run and which changes of the code they notice; an hour; last line: one JSON object
 bench-tests: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,drill]'
+	$(INSTALL) -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/coverage run -m pytest
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run
 	$(BIN)/python -m benchmarks.tests --output reports/tests.json
@@ -112,7 +113,7 @@ OLDEST := $(VENV)/oldest
 OLDEST_TESTS := $(addprefix tests/core/test_,model.py streaming.py together.py cache.py strategies.py speculation.py) \
 	tests/integration/test_cache_streams.py tests/eval/test_adapters.py
 test-oldest: $(READY)
-	test -d $(OLDEST) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(OLDEST) \
+	test -d $(OLDEST) || $(INSTALL) --target $(OLDEST) \
 		-c constraints-oldest.txt transformers
 	PYTHONPATH=$(OLDEST) $(PYTEST) $(OLDEST_TESTS)
 

@@ -19,6 +19,8 @@ RESAMPLES, SEED = 2000, 20261
 SMOOTH_COUNTS = 40
 #: up to so many videos a permutation test tries every flip
 EXACT_VIDEOS = 20
+#: up to so many videos each distinct resample is computed once
+FEW_VIDEOS = 5
 Value = Callable[[np.ndarray], np.ndarray]
 
 
@@ -42,10 +44,10 @@ def bootstrap_ci(
     videos = len(counts)
     if videos < 2:
         return None
-    weights = _weights(videos, resamples, seed)
+    weights, drawn = _weights(videos, resamples, seed)
     sums = weights @ counts
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws, point = value(sums), float(value(counts.sum(0)))
+        draws, point = value(sums)[drawn], float(value(counts.sum(0)))
         defined = np.isfinite(draws)
         if defined.sum() < 0.9 * resamples or not np.isfinite(point):
             return None
@@ -55,7 +57,7 @@ def bootstrap_ci(
         leave_one_out = value(counts.sum(0) - counts)
         ends = None
         if method == "studentised" or (method == "auto" and counts.shape[1] <= SMOOTH_COUNTS):
-            ends = _studentised(counts, value, weights, sums, draws, point, leave_one_out, alphas)
+            ends = _studentised(counts, value, weights, drawn, sums, draws, point, leave_one_out, alphas)
         if ends is None:
             draws = draws[defined]
             shifted = alphas if method == "percentile" else _bca_levels(draws, point, leave_one_out, alphas)
@@ -68,6 +70,7 @@ def _studentised(
     counts: np.ndarray,
     value: Value,
     weights: np.ndarray,
+    drawn: np.ndarray | slice,
     sums: np.ndarray,
     draws: np.ndarray,
     point: float,
@@ -82,7 +85,7 @@ def _studentised(
     influence = _gradient(value, sums) @ counts.T
     first = np.einsum("bv,bv->b", weights, influence) / videos
     second = np.einsum("bv,bv,bv->b", weights, influence, influence) / videos
-    errors = np.sqrt(np.maximum(second - first**2, 0) * videos**2 / (videos - 1))
+    errors = np.sqrt(np.maximum(second - first**2, 0) * videos**2 / (videos - 1))[drawn]
     usable = np.isfinite(draws) & np.isfinite(errors) & (errors > 1e-3 * error)
     if usable.mean() < 0.9:
         return None
@@ -212,9 +215,17 @@ def kendall_agreement(scores: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _weights(videos: int, resamples: int, seed: int) -> np.ndarray:
+def _weights(videos: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray | slice]:
+    """How often each video is in each distinct resample, (D, videos), and which of these each resample is.
+
+    Of a few videos there are few: two give three.
+    """
     rng = np.random.default_rng(seed)
-    return rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
+    weights = rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
+    if videos > FEW_VIDEOS:
+        return weights, slice(None)
+    distinct, drawn = np.unique(weights, axis=0, return_inverse=True)
+    return distinct, drawn.reshape(-1)
 
 
 def _same_shape(first: np.ndarray, second: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -51,6 +52,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(tier_of(item))
+
+
+def pytest_collection_finish() -> None:
+    """Imported modules live to the end: a whole garbage collection, of which each training makes two, passes them over."""
+    gc.collect()
+    gc.freeze()
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:

@@ -11,11 +11,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from itertools import product
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from prospect_core.errors import UserError, did_you_mean
 from prospect_core.train.options import Config
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 #: keys whose value is a path or a name, taken as it is
 PATHS = ("data.path", "output", "init", "model.weights", "model.tower", "train.deepspeed")
@@ -28,7 +32,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     rewritten = [_path(given) for given in overrides]
     try:
@@ -38,7 +42,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError(_reason(error, rewritten)) from error
     try:
-        config = TypeAdapter(Config).validate_json(json.dumps(plain), strict=True)
+        config = _schema().validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part in first["loc"])
@@ -47,6 +51,14 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
         raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from error
     _check(config)
     return config, OmegaConf.to_yaml(tree, resolve=True)
+
+
+@cache
+def _schema() -> TypeAdapter[Config]:
+    """Types and ranges of the configuration; to build them takes longer than to check one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Config)
 
 
 def sweep(overrides: Sequence[str]) -> list[list[str]]:

@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 from prospect_core.model.generation import decode
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.replay import replay, speculate
-from prospect_core.stream.strategies import BUILT_IN
-from tests.helpers.streams import busy_episode, busy_runner, least, pictures
+from tests.helpers.streams import STRATEGIES, busy_episode, busy_runner, least, pictures
 
 pytestmark = pytest.mark.integration
 
-LIMITED = [s.name for s in BUILT_IN if s.limited]
 
-
-@pytest.mark.parametrize("name", [None, *LIMITED])
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
     """Updates, refusals, replies, user turns and compressions inside the spans."""
     budget = None if name is None else least(model, tokenizer, name) + 40

@@ -13,14 +13,11 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.reading import Request, read
 from prospect_core.stream.replay import replay
-from prospect_core.stream.strategies import BUILT_IN
 from prospect_core.stream.together import Together
 from tests.helpers.small_models import small_config
-from tests.helpers.streams import busy_episode, busy_runner, least, pictures
+from tests.helpers.streams import STRATEGIES, busy_episode, busy_runner, least, pictures
 
 pytestmark = pytest.mark.integration
-
-LIMITED = [s.name for s in BUILT_IN if s.limited]
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
@@ -57,7 +54,7 @@ def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
     assert words[0].shape == (1, 2, 64)
 
 
-@pytest.mark.parametrize("name", [None, *LIMITED])
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_streams_together_give_the_records_of_each_alone(model, tokenizer, name):
     """Different lengths, user turns, updates, refusals, replies and compressions, each at times of its own."""
     budget = None if name is None else least(model, tokenizer, name) + 40

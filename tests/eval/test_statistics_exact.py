@@ -151,10 +151,21 @@ def test_bounds_cut_both_ends():
 
 
 def test_weights_are_seeded_and_each_resample_has_as_many_videos():
-    weights = _weights(7, 50, 3)
-    assert weights.shape == (50, 7)
+    weights, drawn = _weights(7, 50, 3)
+    assert weights[drawn].shape == (50, 7)
     assert set(weights.sum(1)) == {7.0}
-    assert not np.array_equal(weights, _weights(7, 50, 4))
+    assert not np.array_equal(weights, _weights(7, 50, 4)[0])
+
+
+def test_resamples_of_few_videos_are_computed_once_and_are_the_same_ones(monkeypatch):
+    counts = counts_of(6, 4)
+    few, (distinct, drawn) = bootstrap_ci(counts, ratio), _weights(4, 2000, 1)
+    assert len(distinct) == 35
+    monkeypatch.setattr("prospect_eval.statistics.FEW_VIDEOS", 0)
+    _weights.cache_clear()
+    assert np.array_equal(_weights(4, 2000, 1)[0], distinct[drawn])
+    assert bootstrap_ci(counts, ratio) == few
+    _weights.cache_clear()
 
 
 def test_the_jackknife_error_of_a_mean_is_the_textbooks():

@@ -129,6 +129,7 @@ def test_packs_by_hand():
     assert packed([1] * 40, list(range(40)), 5, 1)[0] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_by_workers_is_the_run_of_one_process(backend, checkpoint, short_world, tmp_path, capsys):
     """Also where they do not see the run folder: records come back then."""
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 3, "--output"]

@@ -52,7 +52,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
     assert (out / "DONE.json").is_file()
 
 
-@pytest.mark.parametrize("strategy", ["drop_all", "dst_refresh"])
+@pytest.mark.parametrize("strategy", [pytest.param("drop_all", marks=pytest.mark.slow), "dst_refresh"])
 def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     out = tmp_path / "run"
     args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]
