@@ -155,6 +155,6 @@ def test_windows_with_slips_fit_into_their_tokens(world, tokenizer):
     sizes = [
         len(sampler.draw(rng, episode, builder, 700).tokens(builder).ids)
         for episode in world.episodes("train")
-        for _ in range(30)
+        for _ in range(12)
     ]
     assert 0.9 * 700 < np.max(sizes) <= 700

@@ -34,11 +34,10 @@ from prospect_core.stream.token_strategies import (
 from prospect_core.stream.tokens import Kind, TokenMeta
 from prospect_core.timeline import DialogState
 from tests.helpers.small_models import small_config
-from tests.helpers.streams import TASK, Scripted, busy_episode, busy_runner, least, pictures, says
+from tests.helpers.streams import STRATEGIES, TASK, Scripted, busy_episode, busy_runner, least, pictures, says
 
 pytestmark = pytest.mark.integration
 
-LIMITED = [s.name for s in BUILT_IN if s.limited]
 TOKEN = {s.name: s for s in TOKEN_STRATEGIES}
 
 
@@ -99,7 +98,7 @@ def test_a_fork_goes_its_own_way(model):
     assert (empty.length, empty.nbytes) == (0, 0)
 
 
-@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("name", STRATEGIES[1:])
 def test_the_cache_is_never_over_budget(model, tokenizer, name):
     budget = least(model, tokenizer, name)
     runner = busy_runner(model, tokenizer, name, budget)
