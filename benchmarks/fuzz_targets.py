@@ -23,6 +23,7 @@ from prospect_core.data.checks import find_problems
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.origin_formats import read_origin, to_dst_clip, to_prepared
 from prospect_core.data.video import open_frames, write_frames_file
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
@@ -117,7 +118,7 @@ def _run_file(folder: Path, data: bytes) -> None:
 
 def _video(name: str) -> Callable[[Path, bytes], Any]:
     def read(file: Path) -> None:
-        source = open_frames(file, 2, SIDE)
+        source = open_frames(file, 2, FrameFormat(SIDE))
         for picture in source.frames(0, min(source.num_frames, 40)):
             assert picture.shape == (SIDE, SIDE, 3)
 

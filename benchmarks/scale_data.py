@@ -25,6 +25,7 @@ from prospect_core.data.dataset import Dataset, DatasetInfo, SplitInfo, write_da
 from prospect_core.data.frames import FeatureCache
 from prospect_core.data.picture_cache import video_key
 from prospect_core.data.store import Store
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump
 from prospect_core.timeline import Episode
 from prospect_core.workbench.generate import make_video
@@ -116,7 +117,7 @@ class NoTower:
 def stream_once(folder: str) -> dict[str, float]:
     """Read every feature of a dataset through the cache that training and evaluation use."""
     data = Dataset.open(Path(folder) / "set")
-    cache = FeatureCache(data, Path(folder) / "cache", "x", 8, Store(f"{folder}/store", "x"))
+    cache = FeatureCache(data, Path(folder) / "cache", "x", FrameFormat(8), Store(f"{folder}/store", "x"))
     process, most, total = psutil.Process(), 0, 0.0
     begin = time.perf_counter()
     for features in cache.feed(NoTower(), data.rows("test")):

@@ -66,7 +66,7 @@ def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str
     episode = next(iter(data.episodes("test")))
     runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.5, 0.5))
     runner.reset(episode.task, fps=FPS)
-    source = data.frame_source(episode, model.config.image_size)
+    source = data.frame_source(episode, model.config.frame_format)
     pictures = list(source.frames(0, source.num_frames))
     frames, meter = round(hours * 3600 * FPS), Meter()
     taken = threading.Semaphore()

@@ -43,6 +43,7 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import encode_pictures
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.sequence import SequenceBuilder
@@ -94,7 +95,7 @@ class Bench:
         runner = VLMStreamRunner(self.model, self.tokenizer, knobs, draft=0)
         begin, records = time.perf_counter(), {}
         for episode in self.episodes:
-            source = self.data.frame_source(episode, self.model.config.image_size)
+            source = self.data.frame_source(episode, self.model.config.frame_format)
             frames = source.frames(episode.start_frame, episode.end_frame)
             records[episode.id] = replay(runner, episode, frames, knobs, "x", longest_span=1)[0]
         return time.perf_counter() - begin, records
@@ -119,7 +120,7 @@ class Bench:
         begin = time.perf_counter()
         with torch.no_grad():
             for episode, sequence in zip(self.episodes, sequences, strict=True):
-                source = self.data.frame_source(episode, self.model.config.image_size)
+                source = self.data.frame_source(episode, self.model.config.frame_format)
                 features = encode_pictures(self.model, source.frames(episode.start_frame, episode.end_frame))
                 self.model.read(self.model.joint_embed(torch.tensor([sequence.ids]), features))
         return time.perf_counter() - begin
@@ -186,7 +187,7 @@ def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
     ratios, seconds = [], []
     for number in range(rounds):
         begin = time.perf_counter()
-        frames = bench.data.frame_source(episode, size).frames(episode.start_frame, episode.end_frame)
+        frames = bench.data.frame_source(episode, FrameFormat(size)).frames(episode.start_frame, episode.end_frame)
         replay(stream, episode, frames, Knobs(), "x")
         slow = time.perf_counter() - begin
         bench.forget_features()
@@ -201,7 +202,7 @@ def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
 def flatness(bench: Bench, hours: float) -> dict[str, Any]:
     """Every budgeted strategy over one video's features, again and again: an old stream against a young one."""
     episode = bench.episodes[0]
-    source = bench.data.frame_source(episode, bench.model.config.image_size)
+    source = bench.data.frame_source(episode, bench.model.config.frame_format)
     features = encode_pictures(bench.model, source.frames(episode.start_frame, episode.end_frame))
     users = {frame - episode.start_frame + 1: event.text for frame, event in episode.user_turns()}
 
@@ -286,13 +287,13 @@ def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
 
     def pictures() -> None:
         for file in files:
-            source = VideoFile(file, FPS, bench.model.config.image_size)
+            source = VideoFile(file, FPS, bench.model.config.frame_format)
             for _ in source.pictures(0, source.num_frames):
                 pass
 
     def scaled() -> None:
         for file in files:
-            source = VideoFile(file, FPS, bench.model.config.image_size)
+            source = VideoFile(file, FPS, bench.model.config.frame_format)
             for _ in source.frames(0, source.num_frames):
                 pass
 

@@ -54,8 +54,8 @@ def prepare(folder: Path, frozen: bool) -> tuple[DSTSmolVLM, Any, Dataset, Any]:
     model, tokenizer = make_model(options, None, episodes)
     set_backbone(model, options)
     if not frozen:
-        return model, SequenceBuilder(tokenizer, 4), data, PictureCache(data, model.config.image_size)
-    cache = FeatureCache(data, folder / "features", vision_digest(model), model.config.image_size)
+        return model, SequenceBuilder(tokenizer, 4), data, PictureCache(data, model.config.frame_format)
+    cache = FeatureCache(data, folder / "features", vision_digest(model), model.config.frame_format)
     cache.prepare(model, episodes)
     return model, SequenceBuilder(tokenizer, 4), data, cache
 

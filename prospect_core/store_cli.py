@@ -13,6 +13,7 @@ import click
 from prospect_core.crew import Hands
 from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError
+from prospect_core.framing import FRAMINGS, FrameFormat, Framing
 from prospect_core.terminal import counted, progress_bar, say
 
 
@@ -41,15 +42,24 @@ def features(
 ) -> None:
     """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
     it goes on."""
-    _encode(root, output, splits, ckpt, 0, device, dry_run, hands)
+    _encode(root, output, splits, ckpt, None, device, dry_run, hands)
 
 
 @click.command()
 @_store_options
 @click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures.")
-def frames(root: Path, output: str, splits: tuple[str, ...], size: int, dry_run: bool, hands: Hands | None) -> None:
+@click.option(
+    "--framing",
+    type=click.Choice(FRAMINGS),
+    default="squash",
+    show_default=True,
+    help="How pictures become squares: that of the model that will be trained.",
+)
+def frames(
+    root: Path, output: str, splits: tuple[str, ...], size: int, framing: Framing, dry_run: bool, hands: Hands | None
+) -> None:
     """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
-    _encode(root, output, splits, None, size, "cpu", dry_run, hands)
+    _encode(root, output, splits, None, FrameFormat(size, framing), "cpu", dry_run, hands)
 
 
 def _encode(
@@ -57,7 +67,7 @@ def _encode(
     url: str,
     wanted: tuple[str, ...],
     ckpt: str | None,
-    size: int,
+    shape: FrameFormat | None,
     device: str,
     dry_run: bool,
     hands: Hands | None,
@@ -68,7 +78,7 @@ def _encode(
 
     quiet_transformers()
     dataset = Dataset.open(root)
-    encoder = Encoder(root.resolve(), url, ckpt, size, device, str(Path.cwd()))
+    encoder = Encoder(root.resolve(), url, ckpt, shape, device, str(Path.cwd()))
     splits = refuse_splits(dataset, wanted)
     if dry_run:
         for line in plan(encoder, dataset, splits, 1 if hands is None else hands.workers):

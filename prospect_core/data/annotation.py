@@ -33,6 +33,7 @@ from prospect_core.data.dataset import Dataset, DatasetInfo, write_dataset
 from prospect_core.data.staging import staged
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError, UserError, did_you_mean
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import read_limited
 from prospect_core.terminal import printable
 from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, TimelineError
@@ -62,7 +63,7 @@ class Given:
 
 def skeleton(video: Path, fps: float = FPS) -> str:
     """The beginning of a table for a video: what is known of it, and a line of each kind to write over."""
-    seconds = open_frames(video, fps, 16).num_frames / fps
+    seconds = open_frames(video, fps, FrameFormat(16)).num_frames / fps
     clock = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
     rows = (("0:02", "start", "S1"), ("0:10", "complete", "S1"), ("0:11", "say", "Good. Next, the second one."),
             ("0:15", "user", "What is left?"))  # fmt: skip
@@ -85,7 +86,7 @@ def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
     if video is None:
         raise UserError(f"{file}: names no video; give --video FILE, or a line `# video: clip.mp4` in it")
     fps = given.fps or _rate(file, head.get("fps", str(FPS)))
-    end = open_frames(video, fps, 16).num_frames
+    end = open_frames(video, fps, FrameFormat(16)).num_frames
     steps, events = _spoken(file, text) if not table else _rows(file, table, given.level)
     steps = steps or [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
     task = Task(given.goal or head.get("goal", ""), tuple(steps), head.get("knowledge", ""))

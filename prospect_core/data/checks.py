@@ -18,6 +18,7 @@ from prospect_core.data.dataset import Dataset, sha256_file
 from prospect_core.data.index import edges
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import load
 from prospect_core.processes import each
 from prospect_core.timeline import Episode
@@ -133,6 +134,6 @@ def _length(job: tuple[Path | str, float]) -> int | str:
     if isinstance(path, str):
         return path
     try:
-        return open_frames(path, fps, 8).num_frames
+        return open_frames(path, fps, FrameFormat(8)).num_frames
     except DataError as error:
         return str(error)

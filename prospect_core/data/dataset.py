@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError, did_you_mean
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.timeline import Episode
 
@@ -107,10 +108,10 @@ class Dataset:
         """Where a video lies that a row names."""
         return _inside(Path(self.info.videos_root) if self.info.videos_root else self.root, relative)
 
-    def frame_source(self, episode: Footage, size: int) -> FrameSource:
+    def frame_source(self, episode: Footage, shape: FrameFormat) -> FrameSource:
         """The episode's video; a missing or too short file is a `DataError` naming it."""
         path = self.video(episode.video)
-        source = open_frames(path, episode.fps, size)
+        source = open_frames(path, episode.fps, shape)
         if source.num_frames < episode.end_frame:
             raise DataError(
                 f"{path}: has {source.num_frames} frames at {episode.fps:g} fps, episode {episode.id} needs"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.index import Footage
+    from prospect_core.framing import FrameFormat
 
 #: bytes of pictures that may wait for whoever asked for them
 WAITING = 2 << 30
@@ -29,39 +30,39 @@ WAITING = 2 << 30
 FEW = 16
 
 
-def at_once(episodes: Sequence[Footage], size: int) -> int:
+def at_once(episodes: Sequence[Footage], shape: FrameFormat) -> int:
     """How many processes are worth it for so many videos of that length; 0 for none."""
     if len(episodes) < FEW or cores() == 1:
         return 0
-    longest = max(e.end_frame for e in episodes) * 3 * size**2
+    longest = max(e.end_frame for e in episodes) * 3 * shape.size**2
     # each of them has one video in hand and one that waits
     return min(cores(), WAITING // (2 * longest))
 
 
-def decoded(data: Dataset, episodes: Sequence[Footage], size: int) -> Iterator[np.ndarray | DataError]:
+def decoded(data: Dataset, episodes: Sequence[Footage], shape: FrameFormat) -> Iterator[np.ndarray | DataError]:
     """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
-    processes = at_once(episodes, size)
+    processes = at_once(episodes, shape)
     if not processes:
-        yield from (decode(data, episode, size) for episode in episodes)
+        yield from (decode(data, episode, shape) for episode in episodes)
         return
     with pool(processes) as workers:
-        waiting = deque(workers.submit(_decode_apart, data, episode, size) for episode in episodes[: 2 * processes])
+        waiting = deque(workers.submit(_decode_apart, data, episode, shape) for episode in episodes[: 2 * processes])
         for episode in [*episodes[2 * processes :], *[None] * len(waiting)]:
             yield waiting.popleft().result()
             if episode is not None:
-                waiting.append(workers.submit(_decode_apart, data, episode, size))
+                waiting.append(workers.submit(_decode_apart, data, episode, shape))
 
 
-def _decode_apart(data: Dataset, episode: Footage, size: int) -> Any:
+def _decode_apart(data: Dataset, episode: Footage, shape: FrameFormat) -> Any:
     """As `decode`, in a process of a pool: an error keeps its traceback on the way back."""
-    found = decode(data, episode, size)
+    found = decode(data, episode, shape)
     return carried(found) if isinstance(found, DataError) else found
 
 
-def decode(data: Dataset, episode: Footage, size: int) -> np.ndarray | DataError:
+def decode(data: Dataset, episode: Footage, shape: FrameFormat) -> np.ndarray | DataError:
     """The pictures (F, size, size, 3) uint8 of an episode's whole video, or why there are none."""
     try:
-        source = data.frame_source(episode, size)
+        source = data.frame_source(episode, shape)
         if isinstance(source, VideoFile):
             source.threads = 1
         return np.stack(list(source.frames(0, source.num_frames)))

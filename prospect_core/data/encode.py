@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.index import Footage
     from prospect_core.data.store import Store
+    from prospect_core.framing import FrameFormat
 
 #: bytes and videos of a shard, at most
 SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
@@ -33,12 +34,12 @@ SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
 
 @dataclass(frozen=True)
 class Encoder:
-    """All that a worker must know: features of a checkpoint's tower, or (without one) pictures of a ``size``."""
+    """All that a worker must know: features of a checkpoint's tower, or (without one) pictures of a ``shape``."""
 
     root: Path
     url: str
     ckpt: str | None
-    size: int
+    shape: FrameFormat | None
     device: str
     #: where it was started: what it names may be named from there
     cwd: str
@@ -88,15 +89,21 @@ class Encoder:
         if model is None:
             from prospect_core.data.picture_cache import picture_store
 
-            return picture_store(self.url, self.size)
+            return picture_store(self.url, self._shape)
         from prospect_core.data.frames import feature_store
 
         return feature_store(self.url, model)
 
+    @property
+    def _shape(self) -> FrameFormat:
+        if self.shape is None:
+            raise ValueError("an encoder without a checkpoint needs a shape of pictures")
+        return self.shape
+
     def frame_bytes(self, model: Any) -> int:
         """Of a frame in the store."""
         if model is None:
-            return 3 * self.size**2
+            return 3 * self._shape.size**2
         return int(4 * model.config.text_config.hidden_size * model.config.tokens_per_frame)
 
     def maker(self, data: Dataset, model: Any) -> Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]]:
@@ -104,10 +111,10 @@ class Encoder:
         if model is None:
             from prospect_core.data.decode import decode
 
-            return lambda clips: ((clip, decode(data, clip, self.size)) for clip in clips)
+            return lambda clips: ((clip, decode(data, clip, self._shape)) for clip in clips)
         from prospect_core.data.frames import FeatureCache
 
-        cache = FeatureCache(data, Path(), "", model.config.image_size)
+        cache = FeatureCache(data, Path(), "", model.config.frame_format)
         return lambda clips: cache.encoded(model, clips)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, did_you_mean
+from prospect_core.framing import FrameFormat
 from prospect_core.terminal import printable, visible
 from prospect_core.timeline import Episode, Event, StepState
 
@@ -76,7 +77,11 @@ def filmstrip(
     if not hidden:
         frames |= set(events)
     span = (episode.start_frame, episode.end_frame)
-    source = dataset.frame_source(episode, SIZE).frames(*span) if pictures else repeat(np.empty((0, 0, 3), np.uint8))
+    source = (
+        dataset.frame_source(episode, FrameFormat(SIZE)).frames(*span)
+        if pictures
+        else repeat(np.empty((0, 0, 3), np.uint8))
+    )
     changes = dict(episode.states_by_change())
     state, stills = changes[episode.start_frame - 1], []
     for frame, picture in zip(range(*span), source, strict=False):

@@ -29,6 +29,7 @@ from prospect_core.data.picture_cache import stored
 from prospect_core.data.store import Store
 from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
@@ -67,8 +68,10 @@ class FeatureCache:
     and need not be anywhere else.
     """
 
-    def __init__(self, data: Dataset, folder: Path, digest: str, size: int, store: Store | None = None) -> None:
-        self.data, self.size, self.store = data, size, store
+    def __init__(
+        self, data: Dataset, folder: Path, digest: str, shape: FrameFormat, store: Store | None = None
+    ) -> None:
+        self.data, self.shape, self.store = data, shape, store
         self.folder = folder / digest
         #: which of the paths stand for videos of the store
         self._stored: dict[Path, str] = {}
@@ -87,9 +90,9 @@ class FeatureCache:
         wanted = list(episodes)
         missing = self.missing(wanted)
         self.folder.mkdir(parents=True, exist_ok=True)
-        if at_once(list(missing.values()), self.size):
-            videos = zip(missing, decoded(self.data, list(missing.values()), self.size), strict=True)
-            pictures = _in_batches(videos, encode_batch(model.device, self.size))
+        if at_once(list(missing.values()), self.shape):
+            videos = zip(missing, decoded(self.data, list(missing.values()), self.shape), strict=True)
+            pictures = _in_batches(videos, encode_batch(model.device, self.shape.size))
         else:
             # a few videos, or too long ones to be held whole
             pictures = ahead(self._pictures(missing), BATCHES_AHEAD)
@@ -167,7 +170,7 @@ class FeatureCache:
     def _pictures(self, missing: dict[Path, Footage]) -> Iterator[Pictures]:
         for path, episode in missing.items():
             try:
-                source = open_frames(self.data.video(episode.video), episode.fps, self.size)
+                source = open_frames(self.data.video(episode.video), episode.fps, self.shape)
                 for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
                     yield path, np.stack(batch)
                 yield path, None
@@ -215,7 +218,7 @@ class FeatureCache:
         have = self._mapped(path) if found is None else found
         if len(have) < episode.end_frame:
             # says what is wrong with the two of them
-            self.data.frame_source(episode, self.size)
+            self.data.frame_source(episode, self.shape)
             raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
         return np.array(have[start:end])
 
@@ -237,7 +240,7 @@ def feature_store(url: str, model: DSTSmolVLM) -> Store:
 
 
 def vision_digest(model: DSTSmolVLM) -> str:
-    """sha256 over all that turns a frame into features: vision weights, connector, pooling and picture size."""
+    """sha256 over all that turns a frame into features: vision weights, connector, pooling, framing and picture size."""
     config = model.config
     told = config.vision_config.to_dict().items()
     # a dtype that the configuration states is set by whoever loads it; those of the tensors count below
@@ -248,6 +251,8 @@ def vision_digest(model: DSTSmolVLM) -> str:
     )
     if config.stem_width:
         text += f"/stem {config.stem_width}"
+    if config.framing != "crop":
+        text += f"/{config.framing}"
     if "pictures" in config.lacks:
         text += "/black"
     digest = hashlib.sha256(text.encode())

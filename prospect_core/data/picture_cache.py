@@ -16,6 +16,7 @@ from prospect_core.data.index import Footage
 from prospect_core.data.store import Store
 from prospect_core.data.video import FRAMES_VERSION
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 
 
 class PictureCache:
@@ -25,8 +26,10 @@ class PictureCache:
     decoded.
     """
 
-    def __init__(self, data: Dataset, size: int, limit_bytes: int = 1 << 30, store: Store | None = None) -> None:
-        self.data, self.size, self.limit_bytes, self.store = data, size, limit_bytes, store
+    def __init__(
+        self, data: Dataset, shape: FrameFormat, limit_bytes: int = 1 << 30, store: Store | None = None
+    ) -> None:
+        self.data, self.shape, self.limit_bytes, self.store = data, shape, limit_bytes, store
         self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
 
     def prepare(self, episodes: Iterable[Footage]) -> None:
@@ -36,11 +39,11 @@ class PictureCache:
         for episode in longest(episodes):
             if stored(self.data, self.store, episode):
                 continue
-            room -= episode.end_frame * 3 * self.size**2
+            room -= episode.end_frame * 3 * self.shape.size**2
             if room < 0:
                 break
             wanted.append(episode)
-        for episode, pictures in zip(wanted, decoded(self.data, wanted, self.size), strict=True):
+        for episode, pictures in zip(wanted, decoded(self.data, wanted, self.shape), strict=True):
             if isinstance(pictures, DataError):
                 raise pictures
             self._videos[episode.video, episode.fps] = pictures
@@ -49,7 +52,7 @@ class PictureCache:
         """Look for every video, in the store or as a file that is long enough; the first that is not there is a `DataError`."""
         for episode in longest(episodes):
             if stored(self.data, self.store, episode) is None:
-                self.data.frame_source(episode, self.size)
+                self.data.frame_source(episode, self.shape)
 
     def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
         key = (episode.video, episode.fps)
@@ -66,13 +69,13 @@ class PictureCache:
         found = stored(self.data, self.store, episode)
         if found is not None and self.store is not None and self.store.frames_of(found) >= max(end, episode.end_frame):
             return self.store.read(found)
-        source = self.data.frame_source(episode, self.size)
+        source = self.data.frame_source(episode, self.shape)
         return np.stack(list(source.frames(0, max(end, episode.end_frame))))
 
 
-def picture_store(url: str, size: int) -> Store:
-    """The pictures of a store that are of this size."""
-    return Store(url, f"frames-v{FRAMES_VERSION}-{size}")
+def picture_store(url: str, shape: FrameFormat) -> Store:
+    """The pictures of a store that are of this format."""
+    return Store(url, f"frames-v{FRAMES_VERSION}-{shape.framing}-{shape.size}")
 
 
 def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:

@@ -1,10 +1,9 @@
 """Frames of a video file by presentation timestamp: decoded once, in order, scaled as they are decoded.
 
-    python -c "from prospect_core.data.video import open_frames; s = open_frames('clip.mp4', fps=2, size=64); print(s.num_frames)"
+    python -c "from prospect_core.data.video import open_frames; from prospect_core.framing import FrameFormat; print(open_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
 
 Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
-when it is shown later. Rotation metadata is applied. A frame ends up as ``(size, size, 3)`` uint8 RGB: the short side
-is scaled to ``size`` and the middle is cut out.
+when it is shown later. How a picture becomes a frame is told by `prospect_core.framing`.
 """
 
 from __future__ import annotations
@@ -20,22 +19,20 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat, frame_of, frame_of_image, require_decodable
 from prospect_core.timeline import exact
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
     from pyarrow import ChunkedArray
 
-#: pictures larger than this on either side are refused before they are decoded
-MAX_SIDE = 16384
 #: a video that claims to last longer is refused: one wrong timestamp would make it millions of frames
 MAX_HOURS = 100
 #: which pictures of a video are its frames; a change of that must change this, so that frames and features that were stored
-#: before are made again. 2: timestamps count from the start time of the container
-FRAMES_VERSION = 2
+#: before are made again. 2: timestamps count from the start time of the container. 3: pixels are made square
+FRAMES_VERSION = 3
 #: what stored frames may be
 PICTURE_FORMATS = ("JPEG", "PNG")
 
@@ -46,7 +43,7 @@ class FrameSource(Protocol):
     num_frames: int
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """Frames ``start .. end - 1`` in order, each (size, size, 3) uint8 RGB."""
+        """Frames ``start .. end - 1`` in order, each uint8 RGB as its `FrameFormat` says."""
         ...
 
 
@@ -56,8 +53,10 @@ class VideoFile:
     #: of the decoder, 0: as many as it likes
     threads = 0
 
-    def __init__(self, path: Path, fps: float, size: int) -> None:
-        self.path, self.fps, self.size = Path(path), exact(fps), size
+    def __init__(self, path: Path, fps: float, shape: FrameFormat) -> None:
+        self.path, self.fps, self.shape = Path(path), exact(fps), shape
+        #: the width of a pixel by its height
+        self.pixel_aspect = Fraction(1)
         self.num_frames = max(1, ceil(self._end() * self.fps))
 
     def _open(self) -> tuple[InputContainer, VideoStream, Fraction]:
@@ -74,14 +73,18 @@ class VideoFile:
             container.close()
             raise DataError(f"{self.path}: has no video stream")
         stream = container.streams.video[0]
-        if stream.codec_context is not None and max(stream.width, stream.height) > MAX_SIDE:
-            container.close()
-            raise DataError(f"{self.path}: {stream.width} x {stream.height} pictures; at most {MAX_SIDE} a side")
+        # there is none where the codec is unknown
+        if stream.codec_context is not None:
+            try:
+                require_decodable(stream.width, stream.height)
+            except ValueError as error:
+                container.close()
+                raise DataError(f"{self.path}: {error}") from error
+            self.pixel_aspect = pixel_aspect(stream)
         if stream.time_base is None:
             container.close()
             raise DataError(f"{self.path}: its video stream has no time base")
         stream.thread_type = "AUTO"
-        # there is none where the codec is unknown
         if self.threads and stream.codec_context is not None:
             stream.codec_context.thread_count = self.threads
         return container, stream, stream.time_base
@@ -119,7 +122,7 @@ class VideoFile:
         reformatter = av.video.reformatter.VideoReformatter()
         for number, picture in enumerate(self.pictures(start, end), start):
             try:
-                frame = scaled(picture, self.size, reformatter)
+                frame = frame_of(picture, self.shape, reformatter, self.pixel_aspect)
             except (av.error.FFmpegError, ValueError) as error:
                 raise DataError(f"{self.path}: frame {number}: {_reason(error)}") from error
             yield frame
@@ -180,22 +183,16 @@ def _start_seconds(container: InputContainer, stream: VideoStream, base: Fractio
     return start
 
 
-def scaled(picture: VideoFrame, size: int, reformatter: VideoReformatter) -> np.ndarray:
-    """A decoded picture as a frame, (size, size, 3) uint8; one that is too large is a `ValueError`."""
-    if max(picture.width, picture.height) > MAX_SIDE:
-        raise ValueError(f"{picture.width} x {picture.height} pictures; at most {MAX_SIDE} a side")
-    width, height = _cover(picture.width, picture.height, size)
-    # threads for a picture this small cost more than they save
-    array = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1).to_ndarray()
-    turns = round((picture.rotation or 0) / 90) % 4
-    return _middle(np.rot90(array, turns) if turns else array, size)
+def pixel_aspect(stream: VideoStream) -> Fraction:
+    """The width of a stream's pixels by their height; 1 where it is not told."""
+    return stream.sample_aspect_ratio or Fraction(1)
 
 
 class FramesFile:
     """A file of stored frames in the origin's format: an Arrow IPC stream, column ``frame``, base64 JPEG a row."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size = Path(path), size
+    def __init__(self, path: Path, shape: FrameFormat) -> None:
+        self.path, self.shape = Path(path), shape
         self._column = read_arrow(self.path, "frame")["frame"]
         self.num_frames = len(self._column)
 
@@ -209,19 +206,17 @@ class FramesFile:
             try:
                 data = io.BytesIO(base64.b64decode(self._column[row].as_py()))
                 stored = Image.open(data, formats=PICTURE_FORMATS)
-                if max(stored.size) > MAX_SIDE:
-                    raise ValueError(f"{stored.size[0]} x {stored.size[1]} pictures; at most {MAX_SIDE} a side")
+                require_decodable(*stored.size)
                 image = stored.convert("RGB")
             except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
                 raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from error
-            image = image.resize(_cover(*image.size, self.size), Image.Resampling.BOX)
-            yield _middle(np.asarray(image), self.size)
+            yield frame_of_image(image, self.shape)
 
 
-def open_frames(path: str | Path, fps: float, size: int) -> FrameSource:
+def open_frames(path: str | Path, fps: float, shape: FrameFormat) -> FrameSource:
     """A video file, or an ``.arrow`` file of stored frames (whose own rate is taken to be ``fps``)."""
     path = Path(path)
-    return FramesFile(path, size) if path.suffix == ".arrow" else VideoFile(path, fps, size)
+    return FramesFile(path, shape) if path.suffix == ".arrow" else VideoFile(path, fps, shape)
 
 
 def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
@@ -257,17 +252,6 @@ def write_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 9
             writer.write_batch(pa.record_batch([[base64.b64encode(buffer.getvalue()).decode()]], schema=schema))
             count += 1
     return count
-
-
-def _cover(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height whose short side is ``size``, same aspect."""
-    short = min(width, height)
-    return max(size, round(width * size / short)), max(size, round(height * size / short))
-
-
-def _middle(array: np.ndarray, size: int) -> np.ndarray:
-    top, left = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
-    return np.ascontiguousarray(array[top : top + size, left : left + size])
 
 
 def _reason(error: Exception) -> str:

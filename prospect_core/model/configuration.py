@@ -12,6 +12,8 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 
+from prospect_core.framing import FRAMINGS, FrameFormat, Framing
+
 #: what a model can be made to do without: pictures (all are black), the names of the steps, their tracked state (in prompt
 #: and context), and the past (the context holds the prompt without states, the newest frame and what was said since the
 #: one before)
@@ -27,6 +29,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
 
     ``tokens_per_frame`` is a square number up to the tower's own, or 0 for that one. ``stem_width`` is the
     channels of the first of some small convolutions that make the patches (0: one convolution does, as in SmolVLM2).
+    ``framing`` says how a picture becomes a square (`prospect_core.framing`).
     Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
     is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
@@ -46,6 +49,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         text_config: dict[str, Any] | PreTrainedConfig | None = None,
         scale_factor: int = 2,
         stem_width: int = 0,
+        framing: Framing = "crop",
         tokens_per_frame: int = 4,
         image_token_id: int = 2,
         pad_token_id: int = 0,
@@ -76,6 +80,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         ):  # fmt: skip
             if type(count) is not int or count < 0:
                 raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
+        if framing not in FRAMINGS:
+            raise ConfigurationError(f"framing {framing!r}: use one of {', '.join(FRAMINGS)}")
         if unknown := sorted(set(lacks) - set(INPUTS)):
             raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
@@ -86,6 +92,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
             )
         self.scale_factor = scale_factor
         self.stem_width = stem_width
+        self.framing = framing
         side = self.vision_config.image_size // self.vision_config.patch_size // scale_factor
         self.tokens_per_frame = _square_grid(tokens_per_frame, side)
         self.image_token_id = image_token_id
@@ -113,6 +120,11 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     def image_size(self) -> int:
         """Side of the square frames in pixels."""
         return int(self.vision_config.image_size)
+
+    @property
+    def frame_format(self) -> FrameFormat:
+        """How pictures become the frames that the model sees."""
+        return FrameFormat(self.image_size, self.framing)
 
 
 def _square_grid(tokens_per_frame: int, side: int) -> int:

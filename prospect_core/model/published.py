@@ -23,7 +23,7 @@ def load_published(
     """(model in float32, tokenizer) of a folder or a hub name in SmolVLM2's published layout.
 
     Every tensor of the backbone must be there and fit, else it is a `DataError`: nothing but the three heads (and the
-    rows of our special tokens) begins at random.
+    rows of our special tokens) begins at random. Pictures are framed as the published processor does it.
     """
     import torch
     from transformers import AutoConfig, AutoTokenizer, SmolVLMForConditionalGeneration
@@ -57,6 +57,7 @@ def load_published(
         vision_config=published.vision_config,
         text_config=published.text_config,
         scale_factor=published.scale_factor,
+        framing="squash",
         tokens_per_frame=tokens_per_frame,
         image_token_id=ids.image,
         pad_token_id=ids.pad,

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.video import VideoFile, scaled
+from prospect_core.data.video import VideoFile, pixel_aspect
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat, frame_of
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.timeline import Task
 
@@ -45,16 +46,16 @@ class Ending:
     dropped: int
 
 
-def arrivals(source: str, fps: float, size: int, speed: float, stall_s: float) -> Iterator[Arrival]:
+def arrivals(source: str, fps: float, shape: FrameFormat, speed: float, stall_s: float) -> Iterator[Arrival]:
     """The frames of ``camera``, ``camera:NUMBER``, an address (``rtsp://...``) or a file, each when it is due."""
     if source == "camera" or source.startswith("camera:"):
         if sys.platform not in CAMERAS:
             raise UserError(f"{source}: cameras of {sys.platform} are not known; give an address or a file")
         format_, name = CAMERAS[sys.platform]
-        return _as_they_come(name.format(source.partition(":")[2] or "0"), fps, size, stall_s, format_)
+        return _as_they_come(name.format(source.partition(":")[2] or "0"), fps, shape, stall_s, format_)
     if "://" in source:
-        return _as_they_come(source, fps, size, stall_s)
-    return _paced(VideoFile(Path(source), fps, size), fps, speed)
+        return _as_they_come(source, fps, shape, stall_s)
+    return _paced(VideoFile(Path(source), fps, shape), fps, speed)
 
 
 def _paced(video: VideoFile, fps: float, speed: float) -> Iterator[Arrival]:
@@ -64,7 +65,9 @@ def _paced(video: VideoFile, fps: float, speed: float) -> Iterator[Arrival]:
         yield number, frame
 
 
-def _as_they_come(address: str, fps: float, size: int, stall_s: float, format_: str | None = None) -> Iterator[Arrival]:
+def _as_they_come(
+    address: str, fps: float, shape: FrameFormat, stall_s: float, format_: str | None = None
+) -> Iterator[Arrival]:
     import av
 
     options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
@@ -74,14 +77,16 @@ def _as_they_come(address: str, fps: float, size: int, stall_s: float, format_: 
                 raise DataError(f"{address}: has no video stream")
             wanted, shown, begin = 0, None, 0.0
             reformatter = av.video.reformatter.VideoReformatter()
-            for picture in container.decode(container.streams.video[0]):
+            stream = container.streams.video[0]
+            aspect = pixel_aspect(stream)
+            for picture in container.decode(stream):
                 begin = begin or time.monotonic()
                 while shown is not None and wanted / fps < time.monotonic() - begin:
-                    yield wanted, scaled(shown, size, reformatter)
+                    yield wanted, frame_of(shown, shape, reformatter, aspect)
                     wanted += 1
                 shown = picture
             if shown is not None:
-                yield wanted, scaled(shown, size, reformatter)
+                yield wanted, frame_of(shown, shape, reformatter, aspect)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
 

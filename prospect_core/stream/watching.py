@@ -82,7 +82,7 @@ def run_watch(
     runner = VLMStreamRunner(model, tokenizer, knobs)
     # what cannot be kept or opened is refused before there is a log
     runner.reset(task, fps=fps)
-    frames = arrivals(source, fps, config.image_size, speed, stall_s)
+    frames = arrivals(source, fps, config.frame_format, speed, stall_s)
     path = output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))
     log = WatchLog(path)
     reason = "interrupted"

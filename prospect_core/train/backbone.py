@@ -17,6 +17,7 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
@@ -37,12 +38,12 @@ def make_model(
     options: ModelOptions,
     init: str | None,
     episodes: Iterable[Episode],
-    videos: Callable[[int, int], Iterable[np.ndarray]] = lambda count, size: (),
+    videos: Callable[[int, FrameFormat], Iterable[np.ndarray]] = lambda count, shape: (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[DSTSmolVLM, Any]:
     """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer.
 
-    ``videos`` gives the pictures of so many videos at a size, for a tower that is to be fitted.
+    ``videos`` gives the pictures of so many videos in a format, for a tower that is to be fitted.
     """
     if init:
         model, tokenizer = load_checkpoint(init, option="init")
@@ -70,9 +71,11 @@ def make_model(
         begin(model, options.text.local_heads)
     if options.tower:
         seeing = load_checkpoint(options.tower, option="model.tower")[0]
+        model.config.framing = seeing.config.framing
         if options.fit_tower:
-            _fit(model, seeing, videos(options.fit_tower, model.config.image_size), tell)
+            _fit(model, seeing, videos(options.fit_tower, model.config.frame_format), tell)
         model = with_tower(model, seeing)
+    model.config.framing = options.framing or model.config.framing
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer
@@ -88,7 +91,7 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
             f"model.tower: its frames are {wanted} wide, the text model's words {width}; they must be alike"
         )
     config |= {"vision_config": other.vision_config.to_dict()}
-    config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width}
+    config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width, "framing": other.framing}
     with objections("model"):
         joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
     joined.set_attn_implementation(model.config._attn_implementation)
@@ -100,7 +103,9 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
 
 
 def _fit(own: DSTSmolVLM, seeing: DSTSmolVLM, videos: Iterable[np.ndarray], tell: Callable[[str], None]) -> None:
-    shapes = [(m.config.tokens_per_frame, m.config.image_size, m.config.text_config.hidden_size) for m in (own, seeing)]
+    shapes = [
+        (m.config.tokens_per_frame, m.config.frame_format, m.config.text_config.hidden_size) for m in (own, seeing)
+    ]
     if shapes[0] != shapes[1]:
         raise UserError(
             "model.fit_tower: both towers must have the same tokens a frame, picture size and width, not"
@@ -156,6 +161,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
             },
             scale_factor=vision.scale_factor,
             stem_width=vision.stem_width,
+            framing=options.framing or "squash",
             tokens_per_frame=_tokens_per_frame(options),
             image_token_id=ids.image,
             pad_token_id=ids.pad,

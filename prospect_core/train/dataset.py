@@ -69,6 +69,9 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         self.progress, self.span = 0.0, 0.0
         #: windows of one optimiser step, in all processes: those of a step are of similar length
         self.together = 1
+        #: the number of windows is a multiple of this one, so that all processes read as many: those that are added teach
+        #: nothing (a loader that has too few repeats some)
+        self.multiple = 1
         self._places: dict[int, list[int]] = {}
         #: of an episode, tokens of its prompt without states and with them, and of the frames before each with what is written
         #: after them
@@ -96,9 +99,12 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         self._places.clear()
 
     def __len__(self) -> int:
-        return len(self._order)
+        return -(-len(self._order) // self.multiple) * self.multiple
 
     def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
+        if index >= len(self._order):
+            sequence, media = self[index % len(self._order)]
+            return unsupervised(sequence), media
         window, rng = self.window(index)
         media = self.media(window.episode, window.start, window.end)
         if self.draws.places:
@@ -116,7 +122,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         chunk, place = divmod(index, size)
         if chunk not in self._places:
             begin = index - place
-            drawn = range(begin, min(len(self), begin + size))
+            drawn = range(begin, min(len(self._order), begin + size))
             alike = sorted(drawn, key=self._tokens)
             steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
             # the step that is not full stays the last one
@@ -131,7 +137,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         chosen, longest = self._order[index], None
         if draws.curriculum is not None:
-            progress = min(1.0, self.progress + self.span * index / len(self))
+            progress = min(1.0, self.progress + self.span * index / len(self._order))
             admitted = self._easiest[: draws.curriculum.admitted(len(self.episodes), progress)]
             chosen = chosen if chosen in admitted else rng.choice(admitted)
             longest = draws.curriculum.longest(draws.windows.min_frames, draws.windows.max_frames, progress)
@@ -158,7 +164,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
     def label_rates(self) -> dict[str, float | None]:
         """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""
         counts = {"speaking": [0, 0], "update": [0, 0]}
-        for index in range(min(len(self), RATE_WINDOWS)):
+        for index in range(min(len(self._order), RATE_WINDOWS)):
             sequence, _ = self[index]
             for name, labels in (("speaking", sequence.speaking), ("update", sequence.update)):
                 counts[name][0] += labels.count(1)
@@ -174,6 +180,18 @@ class Mixed:
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
         return self._media[episode.id](episode, start, end)
+
+
+def unsupervised(sequence: TokenSequence) -> TokenSequence:
+    """The same window without anything to learn."""
+    frames = len(sequence.frames)
+    return replace(
+        sequence,
+        lm_labels=[IGNORE] * len(sequence.lm_labels),
+        speaking=[IGNORE] * frames,
+        update=[IGNORE] * frames,
+        states=[[IGNORE] * len(states) for states in sequence.states],
+    )
 
 
 def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:

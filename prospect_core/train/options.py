@@ -12,6 +12,8 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from prospect_core.framing import Framing
+
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
@@ -62,6 +64,7 @@ class TextShape:
 class ModelOptions:
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     weights: str | None
+    framing: Framing | None
     tokens_per_frame: Annotated[int, Ge(0)] | None
     vocab_size: Annotated[int, Ge(264)]
     texts: tuple[str, ...] | None

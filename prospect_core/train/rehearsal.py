@@ -45,11 +45,11 @@ class Rehearsal:
         from prospect_core.data.frames import ENCODE_BATCH, FeatureCache, feature_store, vision_digest
         from prospect_core.train.backbone import vision_is_frozen
 
-        size = model.config.image_size
-        blank = np.zeros((1, size, size, 3), np.uint8)
+        shape = model.config.frame_format
+        blank = np.zeros((1, shape.size, shape.size, 3), np.uint8)
         if config.data.features and vision_is_frozen(model):
             store = feature_store(config.data.store, model) if config.data.store else None
-            missing = FeatureCache(data, cache_dir() / "features", vision_digest(model), size, store).missing(
+            missing = FeatureCache(data, cache_dir() / "features", vision_digest(model), shape, store).missing(
                 clips_of(episodes)
             )
             pixels = torch.from_numpy(blank).permute(0, 3, 1, 2)

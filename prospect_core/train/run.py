@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -149,7 +150,7 @@ def train(
             return {}
         log.close()
         model.config.tokenizer_digest = tokenizer_digest(tokenizer)
-        finish(output, wind_up(trainer, config, episodes, validation, tell), tokenizer, text)
+        finish(output, wind_up(trainer, config, validation, tell), tokenizer, text)
     return log.summary()
 
 
@@ -210,16 +211,17 @@ def _out_of_loader(error: UserError) -> UserError | None:
     return kind(message.strip()) if found else None
 
 
-def wind_up(trainer: Any, config: Config, episodes: Sequence[Any], validation: Any, tell: Callable[[str], None]) -> Any:
+def wind_up(trainer: Any, config: Config, validation: Any, tell: Callable[[str], None]) -> Any:
     """The trained model, whole, merged and finite, with its thresholds."""
     import torch
 
-    from prospect_core.train.backbone import make_model, merge_lora, set_backbone
+    from prospect_core.model.modeling import DSTSmolVLM
+    from prospect_core.train.backbone import merge_lora, set_backbone
 
-    if trainer.whole_state is None:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-    else:
-        model, _ = make_model(config.model, config.init, episodes)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if trainer.whole_state is not None:
+        # this process holds a part of each tensor: a whole model of the same configuration takes the whole ones
+        model = DSTSmolVLM(deepcopy(model.config))
         set_backbone(model, config.model)
         model.load_state_dict(trainer.whole_state, strict=True)
     merge_lora(model)
@@ -334,7 +336,7 @@ def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str])
         raise DataError(f"{data.root}: split {split!r} has no episode to show")
     model, tokenizer = load_checkpoint(ckpt)
     builder = SequenceBuilder.of(model.config, tokenizer)
-    media = PictureCache(data, model.config.image_size)
+    media = PictureCache(data, model.config.frame_format)
     draws = make_draws(config, model.config.max_context)
     return DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
 

@@ -12,6 +12,7 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.index import Rows, clips_of
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.processes import cores
 from prospect_core.terminal import counted, progress_bar
 from prospect_core.train.options import Config
@@ -46,18 +47,18 @@ def open_media(
     from prospect_core.data.picture_cache import PictureCache, picture_store
     from prospect_core.train.backbone import vision_is_frozen
 
-    size = model.config.image_size
+    shape = model.config.frame_format
     if not (config.data.features and vision_is_frozen(model)):
         url = config.data.store
-        store = picture_store(url, size).need(f"pictures of {size} x {size}") if url else None
-        pictures = PictureCache(data, size, config.data.picture_cache_mb << 20, store)
+        store = picture_store(url, shape).need(f"pictures of {shape}") if url else None
+        pictures = PictureCache(data, shape, config.data.picture_cache_mb << 20, store)
         if config.data.workers:
             pictures.prepare(clips_of(episodes))
         return pictures
     clips = clips_of(episodes)
     url = config.data.store
     store = feature_store(url, model).need("features of this model's tower") if url else None
-    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), size, store)
+    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), shape, store)
     # made on the CPU, it would be moved by the trainer only later
     model.to(device)
     with progress_bar("video features") as advance:
@@ -68,14 +69,14 @@ def open_media(
     return cache
 
 
-def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, size: int) -> Iterator[Any]:
+def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, shape: FrameFormat) -> Iterator[Any]:
     """The pictures of the first videos of the first source."""
     from prospect_core.data.decode import decode
     from prospect_core.data.picture_cache import longest
 
     data, episodes = sources[0]
     for clip in longest(clips_of(episodes))[:count]:
-        pictures = decode(data, clip, size)
+        pictures = decode(data, clip, shape)
         if isinstance(pictures, DataError):
             raise pictures
         yield pictures

@@ -96,6 +96,10 @@ class DSTTrainer(Trainer):
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
+        if self.accelerator.num_processes > 1:
+            # otherwise the last batches of an epoch would be filled up with windows that it has had before
+            whole: Any = self.train_dataset
+            whole.multiple = self.args.train_batch_size * self.accelerator.num_processes
         if weighting.wants_norms:
             # of a frozen text model too: the heads share its hidden states
             self.accelerator.unwrap_model(self.model).model.text_model.register_forward_hook(_require_gradient)

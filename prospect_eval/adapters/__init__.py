@@ -73,6 +73,8 @@ class Asked:
     key_variable: str = "OPENAI_API_KEY"
     #: where a checkpoint's features lie (`prospect data features`)
     features: str | None = None
+    #: pictures that a chat model is shown at once, the newest; None: its adapter's own number
+    frames_shown: int | None = None
     #: others replay; this process only has to tell who the model is
     apart: bool = False
 
@@ -90,6 +92,10 @@ class Asked:
         """Where the thresholds come from, those of a checkpoint from ``thresholds_data``."""
         given = (self.speaking_threshold, self.update_threshold) != (None, None)
         return "the command line" if given else thresholds_data or "never chosen"
+
+    def frames_digest(self) -> str:
+        """What tells models that are shown other numbers of pictures apart."""
+        return "" if self.frames_shown is None else f" {self.frames_shown} frames shown"
 
     def refuse(self, ckpt: str, what: str, thresholds: bool = False, device: bool = False) -> None:
         """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak,
@@ -113,6 +119,8 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
     kind, _, name = ckpt.partition(":")
     if (asked.endpoint is not None) != (kind == "endpoint"):
         raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
+    if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
+        raise UserError(f"--ckpt {ckpt}: --frames-shown is for hf:NAME and endpoint:MODEL; leave it out")
     if kind == "baseline":
         return _open_baseline(ckpt, name, episodes, asked)
     if kind == "hf":

@@ -25,7 +25,7 @@ SILENT = "SILENT"
 NOT_SHOWN = "(frames that are not shown any more)"
 #: a change of a step, in the canonical form of updates
 _CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
-#: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8}
+#: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8, "seconds": float}
 Content = list[dict[str, Any]]
 
 
@@ -49,7 +49,10 @@ class ChatStream(ABC):
 
     @abstractmethod
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
-        """The answer to a chat: a list of {"role", "content"}, first the system's, last the user's."""
+        """The answer to a chat: a list of {"role", "content"}, first the system's, last the user's.
+
+        A text before each picture tells its time. A chat that the model cannot take is a `DataError`.
+        """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
         """Begin a stream."""
@@ -65,9 +68,9 @@ class ChatStream(ABC):
         shown: Content = self._chat[-1]["content"]
         if user_text:
             shown.append(text(f'The user says: "{user_text}"'))
-        shown.append({"type": "image", "image": frame})
+        shown.append({"type": "image", "image": frame, "seconds": self.frame / self.fps})
         self._forget()
-        answer = self.answer(self._chat)
+        answer = self.answer(self.messages())
         said, changes = read_answer(answer.text)
         transitions, refusals = self._apply(changes)
         written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([said] if said else [])])
@@ -80,6 +83,10 @@ class ChatStream(ABC):
             PredictedUtterance(number, said, answer.tokens, answer.cut) if said else None,
             answer.context_tokens, None, time.perf_counter() - begin,
         )  # fmt: skip
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat as it is shown to the model, with the time of each picture."""
+        return [{**message, "content": _with_times(message["content"])} for message in self._chat]
 
     def _forget(self) -> None:
         """Drop the oldest pictures beyond those that are shown."""
@@ -107,6 +114,18 @@ class ChatStream(ABC):
                 self.state = self.state.apply(step, change, self.frame / self.fps)
                 accepted.append(PredictedTransition(self.frame, step, change))
         return tuple(accepted), tuple(refused)
+
+
+def _with_times(content: Content) -> Content:
+    """The same content with the time of each picture before it, in the words of SmolVLM2's own video prompts."""
+    out: Content = []
+    for part in content:
+        if part["type"] == "image":
+            minutes, seconds = divmod(int(part["seconds"]), 60)
+            out.append(text(f"\nFrame from {minutes:02d}:{seconds:02d}:"))
+            part = {"type": "image", "image": part["image"]}
+        out.append(part)
+    return out
 
 
 def text(words: str) -> dict[str, Any]:

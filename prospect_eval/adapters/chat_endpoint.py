@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.framing import FrameFormat
 from prospect_core.records import Knobs
 from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import Answer, ChatStream
 from prospect_eval.adapters.streams import predictor
 from prospect_eval.endpoint import Endpoint
 
-#: pictures that a request shows; their side in pixels; and the longest reply in tokens
-FRAMES_SHOWN, PICTURE_SIZE, REPLY_TOKENS = 16, 384, 128
+#: pictures that a request shows; their longest side in pixels; and the longest reply in tokens
+FRAMES_SHOWN, LONGEST_SIDE, REPLY_TOKENS = 16, 384, 128
 
 
 class EndpointStream(ChatStream):
@@ -56,5 +57,9 @@ def open_chat_endpoint(ckpt: str, name: str, data: Dataset, asked: Asked) -> Pre
     asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
     assert asked.endpoint is not None
     endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s)
-    digest = f"{asked.endpoint} {name}"
-    return predictor(ckpt, digest, lambda: EndpointStream(endpoint), data, PICTURE_SIZE, Knobs(), at_once=asked.streams)
+    digest = f"{asked.endpoint} {name}{asked.frames_digest()}"
+    shown = asked.frames_shown or FRAMES_SHOWN
+    pictures = FrameFormat(LONGEST_SIDE, "whole")
+    return predictor(
+        ckpt, digest, lambda: EndpointStream(endpoint, shown), data, pictures, Knobs(), at_once=asked.streams
+    )

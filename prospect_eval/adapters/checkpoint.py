@@ -45,7 +45,7 @@ class CheckpointModel:
         digest = vision_digest(self.model)
         need = "features of this checkpoint"
         store = feature_store(asked.features, self.model).need(need) if asked.features else None
-        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.image_size, store)
+        self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.frame_format, store)
 
     def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
         """Replay many episodes at once; their videos are decoded ahead and encoded in batches before they begin."""
@@ -78,7 +78,7 @@ class CheckpointModel:
 
     def latency(self, episode: Episode) -> EpisodeLatency:
         """The seconds of every step, as if live."""
-        source = self.data.frame_source(episode, self.model.config.image_size)
+        source = self.data.frame_source(episode, self.model.config.frame_format)
         return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
     def least_budget(self, episodes: Sequence[Episode]) -> int:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.records import Knobs
 from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import SILENT, Answer, ChatStream
@@ -29,8 +30,8 @@ from prospect_eval.adapters.streams import predictor
 
 #: seconds that the hub has to answer
 KNOCK_S = 5
-#: the longest reply in tokens; the side of pictures where the model names none
-REPLY_TOKENS, PICTURE_SIZE = 128, 384
+#: the longest reply in tokens; the longest side of pictures in pixels where the model names none
+REPLY_TOKENS, LONGEST_SIDE = 128, 384
 
 
 class RereadingStream(ChatStream):
@@ -39,33 +40,47 @@ class RereadingStream(ChatStream):
     def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
         super().__init__(frames_shown)
         self.model, self.processor, self.threshold = model, processor, threshold
+        #: tokens that end a reply
+        self.ends = end_tokens(model, processor.tokenizer)
 
     @torch.no_grad()
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
         """One forward over everything and the word of silence, and, when it speaks, greedy decoding."""
         inputs, silence = self._inputs(messages)
         context = inputs["input_ids"].shape[1]
+        self._require_room(context)
         speaking = 1.0 - self._probability(inputs, silence)
         if speaking < self.threshold:
             return Answer(SILENT, speaking, context)
-        written = self.model.generate(**inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, bad_words_ids=[silence])[
-            0, context:
-        ]
+        written = self.model.generate(
+            **inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, bad_words_ids=[silence], eos_token_id=self.ends
+        )[0, context:]
         said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
-        cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self._ends()
+        cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self.ends
         return Answer(said.strip(), speaking, context, len(written), cut)
 
     def _probability(self, inputs: Any, word: list[int]) -> float:
         """Of these tokens coming next."""
         tail_1T = torch.tensor([word], device=self.model.device)
-        whole = {**inputs, "input_ids": torch.cat([inputs["input_ids"], tail_1T], 1)}
+        shape = inputs["input_ids"].shape
+        # what there is one of for each token, such as its modality, is 0 for text
+        each = {k: v for k, v in inputs.items() if isinstance(v, torch.Tensor) and v.shape == shape}
+        whole = {**inputs, **{k: torch.cat([v, torch.zeros_like(tail_1T)], 1) for k, v in each.items()}}
+        whole["input_ids"] = torch.cat([inputs["input_ids"], tail_1T], 1)
         whole["attention_mask"] = torch.ones_like(whole["input_ids"])
         logits_TV = self.model(**whole, logits_to_keep=len(word) + 1).logits[0, :-1].float()
         return float(logits_TV.log_softmax(-1).gather(1, tail_1T.T).sum().exp())
 
-    def _ends(self) -> list[int]:
-        ends = self.model.generation_config.eos_token_id
-        return ends if isinstance(ends, list) else [ends]
+    def _require_room(self, context: int) -> None:
+        """Refuse, as a `DataError`, a context whose reply could pass the model's positions."""
+        text_config = self.model.config.get_text_config()
+        most = getattr(text_config, "max_position_embeddings", None)
+        if most is not None and context + REPLY_TOKENS > most:
+            raise DataError(
+                f"frame {self.frame} ({self.frame / self.fps:g} s): {context:,} tokens of context and up to {REPLY_TOKENS} of a"
+                f" reply are more than the model's {most:,} positions; show fewer pictures at once (--frames-shown) or"
+                " replay shorter episodes"
+            )
 
     def _inputs(self, messages: list[dict[str, Any]]) -> tuple[Any, list[int]]:
         """What the model reads, and the tokens of silence behind it."""
@@ -101,6 +116,28 @@ def load_plain(name: str, device: str) -> tuple[Any, Any]:
     return model.to(torch.device(device)), processor
 
 
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a reply: those of the model's generation settings, and the tokenizer's own."""
+    stated = model.generation_config.eos_token_id
+    ends = [*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id]
+    # chat models of this family close a turn by a token that not every tokenizer calls its end
+    ends.append(tokenizer.get_vocab().get("<end_of_utterance>"))
+    return sorted({end for end in ends if end is not None})
+
+
+def frame_format(model: Any, processor: Any) -> FrameFormat:
+    """How frames are shown to a model. Processors that cut pictures into tiles (SmolVLM, Idefics3) are set up for videos, as
+    published: the whole frame in one tile; other models get the frame in its own shape."""
+    images = processor.image_processor
+    if not hasattr(images, "do_image_splitting"):
+        return FrameFormat(
+            getattr(getattr(model.config, "vision_config", None), "image_size", None) or LONGEST_SIDE, "whole"
+        )
+    side = int(images.max_image_size["longest_edge"])
+    images.do_image_splitting, images.size = False, {"longest_edge": side}
+    return FrameFormat(side, "squash")
+
+
 def require_reachable(ckpt: str, name: str) -> None:
     """Refuse at once, by what ``--ckpt`` is, a model that is neither a folder nor stored here where the hub cannot be reached:
     its library goes on trying for minutes."""
@@ -133,10 +170,10 @@ def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: Asked) -> Pred
     asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
     model, processor = load_plain(name, asked.device)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
-    vision = getattr(model.config, "vision_config", None)
-    size = getattr(vision, "image_size", None) or PICTURE_SIZE
+    shape = frame_format(model, processor)
+    make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
     return predictor(
-        ckpt, weights_digest(model), partial(RereadingStream, model, processor, threshold), data, size,
+        ckpt, f"{weights_digest(model)}{asked.frames_digest()}", make, data, shape,
         Knobs(speaking_threshold=threshold),
     )  # fmt: skip
 

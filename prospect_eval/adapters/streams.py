@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.interrupt import stopping
 from prospect_core.records import Knobs
 from prospect_core.stream.replay import replay
@@ -23,18 +24,18 @@ def predictor(
     digest: str,
     make: Callable[[], StreamModel],
     data: Dataset,
-    picture_size: int,
+    shape: FrameFormat,
     knobs: Knobs,
     at_once: int = 1,
 ) -> Predictor:
     """``make`` gives a model for one stream; ``at_once`` streams run in threads of their own (for models that wait for
-    others, such as servers). Pictures are (picture_size, picture_size, 3) uint8. A `DataError` fails its episode alone."""
+    others, such as servers). Pictures are of that ``shape``. A `DataError` fails its episode alone."""
 
     def one(episode: Episode) -> Prediction | None:
         if stopping():
             return None
         try:
-            source = data.frame_source(episode, picture_size)
+            source = data.frame_source(episode, shape)
             pictures = source.frames(episode.start_frame, episode.end_frame)
             return episode, replay(make(), episode, pictures, knobs, name)
         except DataError as error:

@@ -54,6 +54,12 @@ from prospect_eval.cli.scores import score_and_report
 @crew_options
 @click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
 @endpoint_options
+@click.option(
+    "--frames-shown",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The newest pictures that hf:NAME (default: all) and endpoint:MODEL (default: 16) are shown at once.",
+)
 @click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, where to, and about how long that takes.")
@@ -77,6 +83,7 @@ def run(
     endpoint: str | None,
     timeout: float,
     key_variable: str,
+    frames_shown: int | None,
     teacher_forced: bool,
     latency: int | None,
     dry_run: bool,
@@ -107,6 +114,7 @@ def run(
         timeout,
         key_variable,
         features,
+        frames_shown,
     )
     apart = hands is not None and not (teacher_forced or latency or dry_run)
     predictor = open_predictor(ckpt, dataset, episodes, replace(asked, apart=apart))

@@ -23,6 +23,7 @@ from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.video import open_frames
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import write_atomic
 from prospect_core.processes import cores, pool
 from prospect_core.timeline import Episode
@@ -131,7 +132,7 @@ def _keep(job: tuple[Path, Path, float, int]) -> None:
     path, file, fps, stride = job
     pictures = []
     with suppress(DataError):
-        source = open_frames(file, fps, SIDE)
+        source = open_frames(file, fps, FrameFormat(SIDE))
         for number, picture in enumerate(source.frames(0, source.num_frames)):
             if number % stride == 0:
                 buffer = io.BytesIO()

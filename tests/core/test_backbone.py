@@ -359,7 +359,7 @@ def test_the_true_256m_shape_trains_a_step_and_streams_a_minute(world, tmp_path)
     assert (config.text_config.num_key_value_heads, config.text_config.vocab_size) == (3, 49280)
     assert (config.vision_config.image_size, config.vision_config.num_hidden_layers) == (512, 12)
     episode = next(world.episodes("test"))
-    source = world.frame_source(episode, config.image_size)
+    source = world.frame_source(episode, config.frame_format)
     budget = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6)).least_budget(episode.task) + 40
     runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.99, 0.99))
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)

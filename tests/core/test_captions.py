@@ -8,6 +8,7 @@ from PIL import Image
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.workbench import captions
 from prospect_core.workbench.captions import FRAMES, MAP_CLUTTER, caption, captioned, make_captions
 from prospect_core.workbench.generate import make_video
@@ -65,7 +66,7 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
         expected, plan, moments = captioned(5, number)
         assert episode == expected
         assert [u.text for u in episode.utterances()] == [caption(plan, sight(plan, time)) for time in moments]
-        frames = list(Dataset.open(tmp_path / "captions").frame_source(episode, 160).frames(0, FRAMES))
+        frames = list(Dataset.open(tmp_path / "captions").frame_source(episode, FrameFormat(160)).frames(0, FRAMES))
         shown = [np.asarray(picture(plan, time), dtype=float) for time in moments]
         # each decoded frame is nearest to its own picture
         for k, frame in enumerate(frames):

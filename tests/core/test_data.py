@@ -26,6 +26,7 @@ from prospect_core.data.origin_formats import (
 from prospect_core.data.stats import describe, statistics
 from prospect_core.data.video import write_frames_file
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump, load
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from tests.helpers.media import write_grey
@@ -310,7 +311,7 @@ def test_validation_finds_what_is_wrong(tmp_path):
     dataset = small_set(tmp_path / "set", end_frame=24)
     assert [p for p in find_problems(dataset) if "ends at frame 24, its video videos/v.mp4 has 20" in p]
     with pytest.raises(DataError, match="has 20 frames at 2 fps, episode e1 needs 24"):
-        dataset.frame_source(next(dataset.episodes("test")), 16)
+        dataset.frame_source(next(dataset.episodes("test")), FrameFormat(16))
     (tmp_path / "set" / "videos" / "v.mp4").write_bytes(b"x")
     problems = find_problems(Dataset.open(tmp_path / "set"))
     assert any("sha256 is not the one" in p for p in problems)
@@ -350,7 +351,7 @@ def test_paths_cannot_leave_the_dataset(tmp_path, path):
     (tmp_path / "outside.mp4").write_bytes(b"x")
     (tmp_path / "set" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
     with pytest.raises(DataError, match="leaves the dataset folder"):
-        dataset.frame_source(replace(next(dataset.episodes("test")), video=path), 16)
+        dataset.frame_source(replace(next(dataset.episodes("test")), video=path), FrameFormat(16))
 
 
 def test_a_video_in_two_splits_is_found(tmp_path):

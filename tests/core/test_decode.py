@@ -12,6 +12,7 @@ from prospect_core.data.decode import decoded
 from prospect_core.data.frames import FeatureCache, encode_pictures, vision_digest
 from prospect_core.data.picture_cache import PictureCache
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 
 pytestmark = pytest.mark.integration
 
@@ -26,12 +27,12 @@ def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
     monkeypatch.setattr(decode, "cores", lambda: 2)
     episodes = videos(world)
     lost = replace(episodes[0], video="videos/lost.mp4")
-    found = list(decoded(world, [*episodes, lost, *episodes], 16))
+    found = list(decoded(world, [*episodes, lost, *episodes], FrameFormat(16)))
     assert len(found) == 2 * len(episodes) + 1
     assert isinstance(found[len(episodes)], DataError)
     assert "lost.mp4: no such file" in str(found[len(episodes)])
     for episode, first, second in zip(episodes, found, found[len(episodes) + 1 :], strict=False):
-        source = world.frame_source(episode, 16)
+        source = world.frame_source(episode, FrameFormat(16))
         assert np.array_equal(first, np.stack(list(source.frames(0, source.num_frames))))
         assert np.array_equal(first, second)
 
@@ -43,7 +44,7 @@ def test_long_videos_are_not_held_whole_by_many_processes(world, monkeypatch):
     longest = max(e.end_frame for e in episodes) * 3 * 16**2
     for room, processes in ((longest, 0), (2 * longest, 1), (7 * longest, 3), (1000 * longest, 8)):
         monkeypatch.setattr(decode, "WAITING", room)
-        assert decode.at_once(episodes, 16) == processes
+        assert decode.at_once(episodes, FrameFormat(16)) == processes
 
 
 @pytest.mark.parametrize("few", [0, 99])
@@ -51,21 +52,23 @@ def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypat
     monkeypatch.setattr(decode, "FEW", few)
     monkeypatch.setattr(decode, "cores", lambda: 2)
     episodes = videos(world)
-    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == len(episodes)
     for episode in episodes:
-        expected = encode_pictures(model, world.frame_source(episode, 32).frames(0, episode.end_frame)).numpy()
+        expected = encode_pictures(
+            model, world.frame_source(episode, FrameFormat(32)).frames(0, episode.end_frame)
+        ).numpy()
         np.testing.assert_array_equal(cache(episode, 0, episode.end_frame), expected)
 
 
 def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkeypatch):
     episodes = videos(world)
-    cache = PictureCache(world, 16)
+    cache = PictureCache(world, FrameFormat(16))
     cache.prepare(episodes)
-    tight = PictureCache(world, 16, limit_bytes=episodes[0].end_frame * 3 * 16**2)
+    tight = PictureCache(world, FrameFormat(16), limit_bytes=episodes[0].end_frame * 3 * 16**2)
     tight.prepare(episodes)
     assert len(tight._videos) == 1
-    expected = {e.id: PictureCache(world, 16)(e, 2, 5) for e in episodes}
+    expected = {e.id: PictureCache(world, FrameFormat(16))(e, 2, 5) for e in episodes}
     monkeypatch.setattr(type(world), "frame_source", None)
     for episode in episodes:
         assert np.array_equal(cache(episode, 2, 5), expected[episode.id])
@@ -74,4 +77,4 @@ def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkey
 def test_a_lost_video_is_told_before_training(world):
     lost = replace(videos(world)[0], video="videos/lost.mp4")
     with pytest.raises(DataError, match="no such file"):
-        PictureCache(world, 16).prepare([lost])
+        PictureCache(world, FrameFormat(16)).prepare([lost])

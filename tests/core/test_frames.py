@@ -22,6 +22,7 @@ from prospect_core.data.frames import FeatureCache, encode_batch, encode_picture
 from prospect_core.data.picture_cache import PictureCache, picture_store
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stopwatch import Stopwatch
@@ -37,10 +38,10 @@ pytestmark = pytest.mark.integration
 
 def test_stored_frames_and_features_of_another_time_axis_are_not_met(model, tmp_path, monkeypatch):
     """Which picture is frame 0 has changed for videos whose container does not start at 0."""
-    before = vision_digest(model), picture_store(str(tmp_path), 16).name
+    before = vision_digest(model), picture_store(str(tmp_path), FrameFormat(16)).name
     monkeypatch.setattr(frames, "FRAMES_VERSION", 99)
     monkeypatch.setattr(picture_cache, "FRAMES_VERSION", 99)
-    after = vision_digest(model), picture_store(str(tmp_path), 16).name
+    after = vision_digest(model), picture_store(str(tmp_path), FrameFormat(16)).name
     assert before[0] != after[0]
     assert before[1] != after[1]
 
@@ -60,7 +61,7 @@ def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeyp
     monkeypatch.setattr(dataset_module, "sha256_file", lambda path: (hashed.append(path), real(path))[1])
     data = Dataset.open(root)
     episode = next(data.episodes("test"))
-    cache = FeatureCache(data, tmp_path / "features", "digest", 32)
+    cache = FeatureCache(data, tmp_path / "features", "digest", FrameFormat(32))
     hashed.clear()
     paths = {cache.path(episode) for _ in range(3)}
     assert len(paths) == len(hashed) == 1
@@ -71,13 +72,13 @@ def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeyp
 
 def test_pictures_are_those_of_the_video_and_within_the_limit(world):
     episodes = {e.video: e for split in world.splits for e in world.episodes(split)}
-    cache = PictureCache(world, 16, limit_bytes=1)
+    cache = PictureCache(world, FrameFormat(16), limit_bytes=1)
     for episode in episodes.values():
-        expected = np.stack(list(world.frame_source(episode, 16).frames(0, episode.end_frame)))
+        expected = np.stack(list(world.frame_source(episode, FrameFormat(16)).frames(0, episode.end_frame)))
         assert np.array_equal(cache(episode, 3, 9), expected[3:9])
         assert np.array_equal(cache(episode, 0, episode.end_frame), expected)
     assert len(cache._videos) == 1
-    roomy = PictureCache(world, 16)
+    roomy = PictureCache(world, FrameFormat(16))
     for episode in episodes.values():
         roomy(episode, 0, 4)
     assert len(roomy._videos) == len(episodes)
@@ -85,14 +86,14 @@ def test_pictures_are_those_of_the_video_and_within_the_limit(world):
 
 def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tmp_path, monkeypatch):
     episodes = list(world.episodes("train"))
-    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == 2
     monkeypatch.setattr(DSTSmolVLM, "encode_frames", None)
-    again = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    again = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     assert again.prepare(model, episodes) == 0
     monkeypatch.undo()
     episode = episodes[0]
-    expected = encode_pictures(model, world.frame_source(episode, 32).frames(0, episode.end_frame)).numpy()
+    expected = encode_pictures(model, world.frame_source(episode, FrameFormat(32)).frames(0, episode.end_frame)).numpy()
     assert again(episode, 5, 12).dtype == np.float32
     np.testing.assert_array_equal(again(episode, 5, 12), expected[5:12])
     assert isinstance(np.load(again.path(episode), mmap_mode="r"), np.memmap)
@@ -128,11 +129,11 @@ def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(to
 
 def test_damaged_features_are_encoded_again_and_short_videos_refused(world, model, tmp_path):
     episodes = list(world.episodes("train"))
-    cache = FeatureCache(world, tmp_path, "x", 32)
+    cache = FeatureCache(world, tmp_path, "x", FrameFormat(32))
     cache.prepare(model, episodes)
     file = cache.path(episodes[0])
     file.write_bytes(file.read_bytes()[:40])
-    assert FeatureCache(world, tmp_path, "x", 32).prepare(model, episodes) == 1
+    assert FeatureCache(world, tmp_path, "x", FrameFormat(32)).prepare(model, episodes) == 1
     longer = replace(episodes[0], end_frame=episodes[0].end_frame + 500)
     with pytest.raises(DataError, match=r"has \d+ frames at 2 fps, episode"):
         cache.prepare(model, [longer])
@@ -150,7 +151,7 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
         (tmp_path / "file").write_text("no folder can be here")
         decoded.clear()
         watch = Stopwatch()
-        cache = FeatureCache(world, folder, "x", 32)
+        cache = FeatureCache(world, folder, "x", FrameFormat(32))
         found = list(cache.feed(model, [first, part, lost, second, first], watch))
         assert decoded == [world.video(first.video), world.video(second.video)]
         assert {"decode", "vision"} == set(watch.take())
@@ -158,10 +159,10 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
         np.testing.assert_array_equal(found[0][7:30], found[1])
         np.testing.assert_array_equal(found[0], found[4])
         assert isinstance(found[2], DataError)
-        whole = encode_pictures(model, world.frame_source(second, 32).frames(0, second.end_frame))
+        whole = encode_pictures(model, world.frame_source(second, FrameFormat(32)).frames(0, second.end_frame))
         np.testing.assert_array_equal(found[3], whole.numpy())
     assert len(list((tmp_path / "a").rglob("*.npy"))) == 2
-    again = list(FeatureCache(world, tmp_path / "a", "x", 32).feed(model, [second, longer]))
+    again = list(FeatureCache(world, tmp_path / "a", "x", FrameFormat(32)).feed(model, [second, longer]))
     np.testing.assert_array_equal(again[0], found[3])
     assert "frames at 2 fps" in str(again[1])
 
@@ -197,7 +198,7 @@ def test_a_replaced_video_shows_by_its_size(world, model, tmp_path):
     shutil.copytree(world.root, root)
     data = Dataset.open(root)
     episode = next(data.episodes("train"))
-    cache = FeatureCache(data, tmp_path, "x", 32)
+    cache = FeatureCache(data, tmp_path, "x", FrameFormat(32))
     before = cache.path(episode)
     (root / episode.video).write_bytes((root / episode.video).read_bytes() + b"more")
     assert cache.path(episode) != before
@@ -210,9 +211,9 @@ def test_the_rate_of_an_episode_counts(world):
     """Two rates of one video are two sets of pictures."""
     episode = next(world.episodes("train"))
     slow = replace(episode, fps=1.0, end_frame=episode.end_frame // 2)
-    cache = PictureCache(world, 16)
+    cache = PictureCache(world, FrameFormat(16))
     fast = cache(episode, 0, 20)
-    expected = np.stack(list(world.frame_source(slow, 16).frames(0, 10)))
+    expected = np.stack(list(world.frame_source(slow, FrameFormat(16)).frames(0, 10)))
     assert np.array_equal(cache(slow, 0, 10), expected)
     assert np.array_equal(expected, fast[::2])
 
@@ -224,12 +225,12 @@ def test_another_video_of_the_same_name_has_other_features(world, model, tmp_pat
     info = json.loads((root / "dataset.json").read_text())
     info["videos"][episode.video] = "0" * 64
     (root / "dataset.json").write_text(json.dumps(info))
-    paths = {FeatureCache(data, tmp_path, "x", 32).path(episode) for data in (world, Dataset.open(root))}
+    paths = {FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode) for data in (world, Dataset.open(root))}
     assert len(paths) == 2
 
 
 def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypatch):
-    cache = FeatureCache(world, tmp_path, "x", 32)
+    cache = FeatureCache(world, tmp_path, "x", FrameFormat(32))
     monkeypatch.setattr(np, "save", lambda file, array, allow_pickle: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         cache.prepare(model, list(world.episodes("train")))
@@ -239,11 +240,11 @@ def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypat
 def test_files_of_features_do_not_all_stay_open(world, model, tmp_path, monkeypatch):
     """Each was mapped for good: with a thousand videos a process had no more files to open."""
     monkeypatch.setattr("prospect_core.data.frames.MOST_OPEN", 2)
-    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     episodes = list({e.video: e for split in world.splits for e in world.episodes(split)}.values())
     cache.prepare(model, episodes)
     before = psutil.Process().num_fds()
-    again = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    again = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     seen = [again(e, 0, 5) for e in (*episodes, *reversed(episodes))]
     assert len(episodes) > 3
     assert psutil.Process().num_fds() <= before + 2
@@ -278,10 +279,12 @@ def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, t
         DSTSmolVLM, "encode_frames", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels)
     )
     episodes = list(world.episodes("train"))
-    cache = FeatureCache(world, tmp_path, vision_digest(model), 32)
+    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == 2
     assert (max(sizes), len(sizes) > 2) == (7, True)
-    expected = encode_pictures(model, world.frame_source(episodes[0], 32).frames(0, episodes[0].end_frame)).numpy()
+    expected = encode_pictures(
+        model, world.frame_source(episodes[0], FrameFormat(32)).frames(0, episodes[0].end_frame)
+    ).numpy()
     np.testing.assert_allclose(cache(episodes[0], 0, episodes[0].end_frame), expected, atol=1e-5)
 
 

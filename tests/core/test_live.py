@@ -21,6 +21,7 @@ from rich.console import Console
 from prospect_core.cli import main as prospect
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.records import Knobs
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
 from prospect_core.stream.runner import StepOutput
@@ -53,7 +54,7 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     runner, told = talker(model, tokenizer), []
     users = iter([None, "What now?"])
     begin = time.monotonic()
-    frames = arrivals(str(clip), 2, 32, 1.5, 5)
+    frames = arrivals(str(clip), 2, FrameFormat(32), 1.5, 5)
     ending = watch(runner, TASK, frames, 2, 5, lambda: next(users, None), lambda o, dropped: told.append((o, dropped)))
     # the last of the 12 frames is due at 5.5 s, one and a half times as fast
     assert 5.5 / 1.5 <= time.monotonic() - begin < 5.5 / 1.5 + 2
@@ -61,7 +62,8 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     other = talker(model, tokenizer)
     other.reset(TASK, fps=2)
     replayed = [
-        other.step(frame, {1: "What now?"}.get(k)) for k, frame in enumerate(VideoFile(clip, 2, 32).frames(0, 12))
+        other.step(frame, {1: "What now?"}.get(k))
+        for k, frame in enumerate(VideoFile(clip, 2, FrameFormat(32)).frames(0, 12))
     ]
     for (live, dropped), step in zip(told, replayed, strict=True):
         assert dropped == 0
@@ -86,7 +88,7 @@ def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
         # when it was due, against when it was done with
         late.append(time.monotonic() - begin - output.frame / 10)
 
-    ending = watch(runner, TASK, arrivals(str(clip), 10, 32, 1.0, 5), 10, 5, tell=tell)
+    ending = watch(runner, TASK, arrivals(str(clip), 10, FrameFormat(32), 1.0, 5), 10, 5, tell=tell)
     numbers = [number for number, _ in told]
     assert numbers == sorted(set(numbers))
     assert ending.frames == len(told)
@@ -159,20 +161,25 @@ def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer,
     told = []
     with dripping(ts.read_bytes(), whole) as address:
         ending = watch(
-            talker(model, tokenizer), TASK, arrivals(address, 20, 32, 1, 2), 20, 1.0, tell=lambda o, _: told.append(o)
+            talker(model, tokenizer),
+            TASK,
+            arrivals(address, 20, FrameFormat(32), 1, 2),
+            20,
+            1.0,
+            tell=lambda o, _: told.append(o),
         )
     assert told
     assert ending.whole == whole
     assert ending.reason == "ended" if whole else "stalled" in ending.reason or "broke off" in ending.reason
     with pytest.raises(DataError, match=r"127\.0\.0\.1"):
-        next(arrivals("http://127.0.0.1:9/none.ts", 2, 32, 1, 1))
+        next(arrivals("http://127.0.0.1:9/none.ts", 2, FrameFormat(32), 1, 1))
 
 
 def test_pictures_of_a_live_stream_that_are_too_large_end_it_in_a_line(model, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("prospect_core.data.video.MAX_SIDE", 40)
+    monkeypatch.setattr("prospect_core.framing.MAX_SIDE", 40)
     ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
     with dripping(ts.read_bytes(), True) as address:
-        ending = watch(talker(model, tokenizer), TASK, arrivals(address, 20, 32, 1, 2), 20, 2.0)
+        ending = watch(talker(model, tokenizer), TASK, arrivals(address, 20, FrameFormat(32), 1, 2), 20, 2.0)
     assert ending.reason.endswith("64 x 48 pictures; at most 40 a side")
 
 
@@ -307,4 +314,4 @@ def test_tasks_and_typed_lines(tmp_path):
     assert typed() == "one two three"
     assert typed() is None
     with pytest.raises((UserError, DataError), match=r"camera|/dev/video"):
-        next(arrivals("camera:77", 2, 32, 1, 1))
+        next(arrivals("camera:77", 2, FrameFormat(32), 1, 1))

@@ -12,6 +12,7 @@ from prospect_core.data.checks import find_problems
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.proassist import frames_name
 from prospect_core.data.video import write_frames_file
+from prospect_core.framing import FrameFormat
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.proassist_rows import row
 
@@ -79,7 +80,7 @@ def test_a_tree_is_read_in_place(tree, tmp_path, capsys):
     run = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", out, "--output", run) == 0
     (episode, *_) = data.episodes("train")
-    assert len(list(data.frame_source(episode, 8).frames(0, 6))) == 6
+    assert len(list(data.frame_source(episode, FrameFormat(8)).frames(0, 6))) == 6
 
 
 def test_one_subset_alone(tree, tmp_path, capsys):

@@ -19,6 +19,7 @@ from prospect_core.data.picture_cache import PictureCache, picture_store
 from prospect_core.data.store import Store
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.modeling import DSTSmolVLM
 from tests.helpers.commands import call, evaluate, one_line
@@ -152,7 +153,9 @@ def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_
     root = tmp_path / "set"
     shutil.copytree(short_world.root, root, ignore=shutil.ignore_patterns("*.mp4"))
     model, _ = load_checkpoint(str(checkpoint))
-    cache = FeatureCache(Dataset.open(root), tmp_path / "none", vision_digest(model), 32, feature_store(url, model))
+    cache = FeatureCache(
+        Dataset.open(root), tmp_path / "none", vision_digest(model), FrameFormat(32), feature_store(url, model)
+    )
     episode = next(short_world.episodes("test"))
     assert cache(episode, 3, 9).shape == (6, 4, 48)
     assert cache.prepare(model, [episode]) == 0
@@ -171,10 +174,10 @@ def test_a_video_that_was_replaced_is_made_again(checkpoint, short_world, tmp_pa
     shutil.copytree(short_world.root, root)
     data, episode = Dataset.open(root), next(short_world.episodes("test"))
     model, _ = load_checkpoint(str(checkpoint))
-    encoder = encode.Encoder(root, str(tmp_path / "store"), str(checkpoint), 0, "cpu", str(tmp_path))
+    encoder = encode.Encoder(root, str(tmp_path / "store"), str(checkpoint), None, "cpu", str(tmp_path))
     assert encode.encode(encoder, data, ["test"], None) == (2, 0, [])
     store = feature_store(str(tmp_path / "store"), model)
-    cache = FeatureCache(data, tmp_path / "a", vision_digest(model), 32, store)
+    cache = FeatureCache(data, tmp_path / "a", vision_digest(model), FrameFormat(32), store)
     assert cache.prepare(model, [episode]) == 0
     other = next(e.video for e in short_world.episodes("test") if e.video != episode.video)
     shutil.copy(root / other, root / episode.video)
@@ -183,11 +186,27 @@ def test_a_video_that_was_replaced_is_made_again(checkpoint, short_world, tmp_pa
 
 def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monkeypatch, capsys):
     url = str(tmp_path / "store")
-    assert call(prospect, "data", "frames", short_world.root, "--size", 16, "--output", url, "--workers", 2) == 0
+    assert (
+        call(
+            prospect,
+            "data",
+            "frames",
+            short_world.root,
+            "--size",
+            16,
+            "--framing",
+            "crop",
+            "--output",
+            url,
+            "--workers",
+            2,
+        )
+        == 0
+    )
     assert "videos made, 0 there before" in capsys.readouterr().out
-    expected = [PictureCache(short_world, 16)(e, 2, 9) for e in short_world.rows("train")]
+    expected = [PictureCache(short_world, FrameFormat(16))(e, 2, 9) for e in short_world.rows("train")]
     monkeypatch.setattr(VideoFile, "frames", None)
-    cache = PictureCache(short_world, 16, store=picture_store(url, 16))
+    cache = PictureCache(short_world, FrameFormat(16), store=picture_store(url, FrameFormat(16)))
     cache.prepare(short_world.rows("train").clips())
     for episode, pictures in zip(short_world.rows("train"), expected, strict=True):
         np.testing.assert_array_equal(cache(episode, 2, 9), pictures)

@@ -10,6 +10,7 @@ import torch
 
 from prospect_core.data.frames import encode_pictures
 from prospect_core.errors import UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import Knobs
@@ -286,7 +287,7 @@ def test_step_before_reset_is_an_error(model, tokenizer):
 
 def test_replay_is_deterministic_and_encoded_frames_are_the_same_as_pictures(model, tokenizer, world):
     episode = replace(next(world.episodes("test")), end_frame=30, events=())
-    source = world.frame_source(episode, 32)
+    source = world.frame_source(episode, FrameFormat(32))
     encoded = encode_pictures(model, source.frames(0, 30))
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=0.45))
     one, _ = replay(runner, episode, encoded, runner.knobs, "x")

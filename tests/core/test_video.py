@@ -10,6 +10,7 @@ import pytest
 from prospect_core.data.features import column_names, read_features, write_features
 from prospect_core.data.video import FramesFile, VideoFile, open_frames, write_frames_file
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from tests.helpers.media import write_audio, write_grey
 
 
@@ -36,7 +37,7 @@ def test_no_rate_drifts(tmp_path, rate, fps):
     """Counting pictures drifts by 42 s in ten minutes at 29.97 fps; timestamps do not."""
     count = int(rate * 21)
     times, grey = [Fraction(k) / rate for k in range(count)], [k * 230 // count + 10 for k in range(count)]
-    source = VideoFile(write_grey(tmp_path / "v.mp4", times, grey), fps, 16)
+    source = VideoFile(write_grey(tmp_path / "v.mp4", times, grey), fps, FrameFormat(16))
     assert source.num_frames == -(-count * fps // rate)
     expected = [shown_at(times, grey, Fraction(i, fps)) for i in range(source.num_frames)]
     close(levels(source, 0, source.num_frames), expected)
@@ -46,7 +47,7 @@ def test_no_rate_drifts(tmp_path, rate, fps):
 def test_variable_frame_rate(tmp_path):
     times = [Fraction(t) for t in ("0", "0.1", "0.15", "1.9", "2.0", "2.05", "4.4", "4.45", "6")]
     grey = [20 + 25 * k for k in range(9)]
-    source = VideoFile(write_grey(tmp_path / "v.mp4", times, grey), 2, 16)
+    source = VideoFile(write_grey(tmp_path / "v.mp4", times, grey), 2, FrameFormat(16))
     expected = [shown_at(times, grey, Fraction(i, 2)) for i in range(12)]
     close(levels(source, 0, 12), expected)
 
@@ -54,7 +55,7 @@ def test_variable_frame_rate(tmp_path):
 def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
     """Sound begins at 0 s, the picture at 1.5 s."""
     times, grey = [Fraction(3, 2), Fraction(2), Fraction(5, 2)], [50, 120, 200]
-    source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey, sound=True), 2, 16)
+    source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey, sound=True), 2, FrameFormat(16))
     close(levels(source, 0, 6), [50, 50, 50, 50, 120, 200])
 
 
@@ -63,7 +64,7 @@ def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
 def test_container_start_time_is_not_part_of_the_time_axis(tmp_path, suffix, start):
     """Recorders, HLS segments and ``-copyts`` leave any start time; a player's clock begins at 0 all the same."""
     times, grey = [start + Fraction(k, 2) for k in range(8)], [20 + 25 * k for k in range(8)]
-    source = VideoFile(write_grey(tmp_path / f"v.{suffix}", times, grey), 2, 16)
+    source = VideoFile(write_grey(tmp_path / f"v.{suffix}", times, grey), 2, FrameFormat(16))
     assert source.num_frames == 8
     close(levels(source, 0, 8), grey)
     close(levels(source, 5, 7), grey[5:7])
@@ -74,7 +75,7 @@ def test_rotation_metadata_is_applied(tmp_path, rotation):
     """The bright corner stands where a player shows it: FFmpeg's rotation is counter-clockwise."""
     times = [Fraction(k, 10) for k in range(10)]
     path = write_grey(tmp_path / "v.mp4", times, [20] * 10, (64, 64), rotation, corner=True)
-    frame = next(iter(VideoFile(path, 2, 32).frames(0, 1))).mean(-1)
+    frame = next(iter(VideoFile(path, 2, FrameFormat(32)).frames(0, 1))).mean(-1)
     plain = np.full((32, 32), 20.0)
     plain[:16, :16] = 255
     assert np.abs(frame - np.rot90(plain, rotation // 90)).mean() < 12
@@ -82,14 +83,14 @@ def test_rotation_metadata_is_applied(tmp_path, rotation):
 
 def test_the_middle_of_a_wide_picture_is_kept_square(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(0), Fraction(1)], [60, 60], (128, 64))
-    frame = next(iter(VideoFile(path, 2, 24).frames(0, 1)))
+    frame = next(iter(VideoFile(path, 2, FrameFormat(24)).frames(0, 1)))
     assert frame.shape == (24, 24, 3)
     assert frame.dtype == np.uint8
 
 
 def test_a_video_shorter_than_its_annotation_says_so(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(k, 10) for k in range(30)], [90] * 30)
-    source = VideoFile(path, 2, 16)
+    source = VideoFile(path, 2, FrameFormat(16))
     assert source.num_frames == 6
     with pytest.raises(DataError, match=r"v\.mp4: has 6 frames at 2 fps, frame 9 is asked for"):
         list(source.frames(0, 10))
@@ -115,7 +116,7 @@ def damaged(tmp_path, kind):
 def test_a_bad_file_is_one_clear_line(tmp_path, kind):
     path = damaged(tmp_path, kind)
     with pytest.raises(DataError) as error:
-        list(VideoFile(path, 2, 16).frames(0, 1))
+        list(VideoFile(path, 2, FrameFormat(16)).frames(0, 1))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -126,7 +127,7 @@ def test_a_broken_middle_is_a_stated_place_or_still_readable(tmp_path):
     middle = len(data) // 2
     data[middle : middle + 200] = bytes(200)
     path.write_bytes(bytes(data))
-    source = VideoFile(path, 2, 16)
+    source = VideoFile(path, 2, FrameFormat(16))
     frames, problem = [], ""
     try:
         frames = list(source.frames(0, 40))
@@ -139,7 +140,7 @@ def test_frames_files_of_the_origin_round_trip(tmp_path):
     frames = [np.full((24, 24, 3), 10 * k, np.uint8) for k in range(9)]
     path = tmp_path / "f.arrow"
     assert write_frames_file(path, iter(frames)) == 9
-    source = open_frames(path, 2, 24)
+    source = open_frames(path, 2, FrameFormat(24))
     assert isinstance(source, FramesFile)
     assert source.num_frames == 9
     close(levels(source, 3, 7), [30, 40, 50, 60])
@@ -151,12 +152,12 @@ def test_an_arrow_file_of_another_kind_is_named(tmp_path):
     path = tmp_path / "f.arrow"
     path.write_bytes(b"not arrow")
     with pytest.raises(DataError, match=r"f\.arrow: not an Arrow stream"):
-        open_frames(path, 2, 24)
+        open_frames(path, 2, FrameFormat(24))
     write_features(path, {"cls": np.ones((3, 4))})
     with pytest.raises(DataError, match="has no column 'frame'; it has cls"):
-        open_frames(path, 2, 24)
+        open_frames(path, 2, FrameFormat(24))
     with pytest.raises(DataError, match="no such file"):
-        open_frames(tmp_path / "none.arrow", 2, 24)
+        open_frames(tmp_path / "none.arrow", 2, FrameFormat(24))
 
 
 @pytest.mark.parametrize(("tokens", "names"), [(1, ("cls",)), (4, ("2x2",)), (5, ("cls", "2x2")), (10, ("cls", "3x3"))])

@@ -11,6 +11,7 @@ import pytest
 from prospect_core.cli import main
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.workbench.generate import WORLD_VERSION, generate, make_video, plan_of
 from prospect_core.workbench.levels import SPLITS
 from prospect_core.workbench.render import VIDEO_FPS, write_video
@@ -23,8 +24,8 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
         assert (again.root / f"{split}.jsonl").read_bytes() == (world.root / f"{split}.jsonl").read_bytes()
     one, two = (next(d.episodes("val")) for d in (world, again))
     for a, b in zip(
-        world.frame_source(one, 48).frames(0, one.end_frame),
-        again.frame_source(two, 48).frames(0, two.end_frame),
+        world.frame_source(one, FrameFormat(48)).frames(0, one.end_frame),
+        again.frame_source(two, FrameFormat(48)).frames(0, two.end_frame),
         strict=True,
     ):
         assert np.array_equal(a, b)
@@ -52,7 +53,9 @@ def test_a_video_with_no_more_pictures_than_are_read_shows_the_same(world, tmp_p
     one, two = (next(d.episodes("train")) for d in (full, world))
     assert one == two
     assert world.root.joinpath(one.video).stat().st_size < 0.6 * full.root.joinpath(one.video).stat().st_size
-    frames = [np.stack(list(d.frame_source(one, 48).frames(0, one.end_frame))).astype(int) for d in (full, world)]
+    frames = [
+        np.stack(list(d.frame_source(one, FrameFormat(48)).frames(0, one.end_frame))).astype(int) for d in (full, world)
+    ]
     # encoded with other pictures in between
     assert np.abs(frames[0] - frames[1]).mean() < 2
     with pytest.raises(UserError, match="video_fps=3: 2 frames a second are read; give a multiple of that"):

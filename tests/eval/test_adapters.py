@@ -18,6 +18,7 @@ from PIL import Image
 from benchmarks.plain import write_plain
 from prospect_core.data.dataset import write_dataset
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord, Knobs, Refusal
 from prospect_core.stream.replay import replay
@@ -77,7 +78,7 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
         Refusal(4, "S9", "in_progress"),
     ]
     assert "put the red cube in the box (not started)" in model.asked[0][0][1][0]
-    assert model.asked[0][1:] == [("user", ["picture"])]
+    assert model.asked[0][1:] == [("user", ["\nFrame from 00:00:", "picture"])]
     for asked in model.asked:
         # user and assistant take turns, also when all pictures of a turn are forgotten
         assert [role for role, _ in asked] == ["system", *["user", "assistant"] * (len(asked) // 2)][: len(asked)]
@@ -86,9 +87,9 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
         ("assistant", ["S1->start"]),
         ("user", ['The user says: "Hello?"']),
         ("assistant", ["Go on."]),
-        ("user", ["picture"]),
+        ("user", ["\nFrame from 00:01:", "picture"]),
         ("assistant", ["S2->start S2->complete Fine."]),
-        ("user", ["picture"]),
+        ("user", ["\nFrame from 00:02:", "picture"]),
     ]
     model = Told(["SILENT"])
     model.reset(Task("look"))
@@ -103,8 +104,12 @@ def test_what_a_model_cannot_tell_is_left_empty_in_its_record():
     assert (record.speaking_prob, record.update_prob, record.state_probs, record.cache_tokens) == ((), (), (), ())
     assert [(u.frame, u.text) for u in record.utterances] == [(11, "Stop.")]
     # the user turn right after frame 3 comes with frame 4
-    assert model.asked[3][1][1] == ["picture"] * 4
-    assert model.asked[4][1][1] == [*["picture"] * 4, 'The user says: "what about number 3"', "picture"]
+    shown = ["\nFrame from 00:00:", "picture", "\nFrame from 00:00:", "picture"]
+    shown += ["\nFrame from 00:01:", "picture", "\nFrame from 00:01:", "picture"]
+    assert model.asked[3][1][1] == shown
+    assert model.asked[4][1][1] == [
+        *shown, 'The user says: "what about number 3"', "\nFrame from 00:02:", "picture"
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +133,16 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     silent = [stream.step(p, "What now?" if n == 2 else None) for n, p in enumerate(pictures(4))]
     assert [o.text for o in silent] == [""] * 4
     tokens = [o.cache_tokens for o in silent]
-    # 16 patches pooled to 4 tokens, two marks around them and one before
-    assert tokens[1] - tokens[0] == tokens[3] - tokens[2] == 7
-    assert tokens[2] - tokens[1] > 7
+    # 16 patches pooled to 4 tokens, two marks around them and one before; and the words of its time
+    assert tokens[1] - tokens[0] == tokens[3] - tokens[2] > 7
+    assert tokens[2] - tokens[1] > tokens[1] - tokens[0]
     assert all(0 < o.speaking_prob <= 1 for o in silent)
     # the probability is that of the words as the model gives them, over the whole chat
-    inputs, silence = stream._inputs(stream._chat)
+    inputs, silence = stream._inputs(stream.messages())
     assert inputs["pixel_values"].shape[1] == 4
+    read = processor.tokenizer.decode(inputs["input_ids"][0])
+    assert [read.count(f"Frame from 00:0{second}:") for second in range(3)] == [2, 2, 0]
+    assert read.count("<image>") == 4 * 4
     assert processor.tokenizer.decode(silence) == " SILENT"
     probability, ids = 1.0, inputs["input_ids"]
     with torch.no_grad():
@@ -143,14 +151,16 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
             probability *= float(model(**given).logits[0, -1].softmax(-1)[token])
             ids = torch.cat([ids, torch.tensor([[token]])], 1)
     # of a random model it is next to nothing
-    assert stream._probability(*stream._inputs(stream._chat)) == pytest.approx(probability, rel=1e-3)
+    assert stream._probability(*stream._inputs(stream.messages())) == pytest.approx(probability, rel=1e-3)
     assert silent[3].speaking_prob == pytest.approx(1 - probability, abs=1e-6)
     talking = RereadingStream(model, processor, threshold=0.0)
     talking.reset(TASK)
     first = talking.step(pictures(1)[0])
     assert first.utterance.tokens <= 128
-    inputs, silence = talking._inputs(talking._chat[:2])
-    expected = model.generate(**inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence])
+    inputs, silence = talking._inputs(talking.messages()[:2])
+    expected = model.generate(
+        **inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence], eos_token_id=talking.ends
+    )
     words = processor.tokenizer.decode(expected[0, first.cache_tokens :], skip_special_tokens=True)
     assert first.text == read_answer(words.strip())[0]
 
@@ -274,7 +284,7 @@ def test_any_stream_model_is_a_predictor(world):
             assert frame.shape == (48, 48, 3)
             return self.told.step(frame, user_text)
 
-    found = list(predictor("odd", "1", Odd, world, 48, Knobs()).predict(episodes))
+    found = list(predictor("odd", "1", Odd, world, FrameFormat(48), Knobs()).predict(episodes))
     assert [episode.id for episode, _ in found] == [e.id for e in episodes]
     assert [isinstance(result, DataError) for _, result in found] == [False, True, False]
     with pytest.raises(UserError, match="give the address"):
@@ -295,7 +305,7 @@ def test_pictures_reach_the_model_as_they_are(plain):
     for shade in (0, 255):
         stream.reset(TASK)
         stream.step(np.full((32, 32, 3), shade, dtype=np.uint8))
-        inputs, silence = stream._inputs(stream._chat)
+        inputs, silence = stream._inputs(stream.messages())
         probs.append(stream._probability(inputs, silence))
         pixels = inputs["pixel_values"]
         assert pixels.shape[-2:] == (32, 32)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prospect_core.framing import FrameFormat
 from prospect_core.records import PredictedUtterance
 from prospect_eval.baselines import baseline
 from prospect_eval.report import thumbnails
@@ -90,7 +91,7 @@ def test_sheets_hold_the_pictures_of_the_frames_that_they_name(world, tmp_path, 
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["src"].partition(",")[2]))).convert("RGB"), float)
     for k, frame in enumerate(sheet["frames"]):
         y, x = (n * SIDE for n in divmod(k, sheet["columns"]))
-        true = next(iter(world.frame_source(episode, SIDE).frames(frame, frame + 1)))
+        true = next(iter(world.frame_source(episode, FrameFormat(SIDE)).frames(frame, frame + 1)))
         assert np.abs(image[y : y + SIDE, x : x + SIDE] - true).mean() < 12
     monkeypatch.setattr(thumbnails, "_keep", None)
     assert sheets(world, wanted) == made

@@ -11,6 +11,7 @@ import pytest
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
+from prospect_core.framing import FrameFormat
 from prospect_core.records import EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
 from prospect_eval.adapters import Asked, Prediction, Predictor
@@ -28,7 +29,7 @@ def open_adapter(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor
     def predict_one(episode: Episode) -> Prediction:
         begin = time.perf_counter()
         try:
-            source = data.frame_source(episode, PICTURE_SIZE)
+            source = data.frame_source(episode, FrameFormat(PICTURE_SIZE))
             levels = [float(frame.mean()) for frame in source.frames(episode.start_frame, episode.end_frame)]
         except DataError as error:
             return episode, error

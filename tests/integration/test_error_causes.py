@@ -16,6 +16,7 @@ from prospect_core.crew import Hands, work
 from prospect_core.data import decode
 from prospect_core.data.decode import decoded
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat
 from prospect_core.processes import pool
 from prospect_core.records import Knobs
 from prospect_core.terminal import Commands
@@ -314,7 +315,7 @@ def test_a_scoring_process_with_a_broken_record_tells_its_line(tmp_path):
 def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatch):
     monkeypatch.setattr(decode, "at_once", lambda episodes, size: 1)
     episode = next(short_world.episodes("test"))
-    (found,) = decoded(short_world, [replace(episode, video="videos/lost.mp4")], 16)
+    (found,) = decoded(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
     assert isinstance(found, DataError)
     assert "in decode" in str(found.__cause__)
 

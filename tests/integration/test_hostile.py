@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.video import MAX_HOURS, MAX_SIDE, FramesFile, VideoFile
+from prospect_core.data.video import MAX_HOURS, FramesFile, VideoFile
 from prospect_core.errors import DataError, UserError
+from prospect_core.framing import MAX_SIDE, FrameFormat
 from prospect_core.jsonio import MOST_BYTES, decode, load, read_json
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.processing import tokenizer_digest
@@ -99,7 +100,7 @@ def test_no_row_names_a_file_outside_of_its_dataset(short_world, tmp_path, path)
     episode = replace(next(iter(short_world.episodes("test"))), video=path)
     data = Dataset(root, short_world.info)
     with pytest.raises(DataError) as error:
-        data.frame_source(episode, 32)
+        data.frame_source(episode, FrameFormat(32))
     assert "leaves the dataset folder" in str(error.value) or path.startswith(("~", "a"))
 
 
@@ -193,7 +194,7 @@ def encoded(size, kind):
 )
 def test_a_stored_picture_that_unpacks_to_gigabytes_is_refused(tmp_path, size, kind, message):
     with pytest.raises(DataError, match=message):
-        list(FramesFile(frames_file(tmp_path / "f.arrow", encoded(size, kind)), 16).frames(0, 1))
+        list(FramesFile(frames_file(tmp_path / "f.arrow", encoded(size, kind)), FrameFormat(16)).frames(0, 1))
 
 
 def test_a_stored_picture_whose_header_promises_gigabytes_is_refused_unread(tmp_path):
@@ -203,7 +204,7 @@ def test_a_stored_picture_whose_header_promises_gigabytes_is_refused_unread(tmp_
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, empty, b"IEND")]
     picture = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
     with pytest.raises(DataError, match="row 0 is not a base64 JPEG"):
-        list(FramesFile(frames_file(tmp_path / "f.arrow", picture), 16).frames(0, 1))
+        list(FramesFile(frames_file(tmp_path / "f.arrow", picture), FrameFormat(16)).frames(0, 1))
 
 
 def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_process(tmp_path):
@@ -214,7 +215,7 @@ def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_p
     at = data.index(offsets)
     file.write_bytes(data[: at + 4] + np.array([2**30, 2**30 + 5], "<i4").tobytes() + data[at + 12 :])
     with pytest.raises(DataError, match=r"f\.arrow: not an Arrow stream file"):
-        FramesFile(file, 16)
+        FramesFile(file, FrameFormat(16))
 
 
 def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_path):
@@ -226,13 +227,13 @@ def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_pat
         container.mux(stream.encode(picture))
         container.mux(stream.encode())
     with pytest.raises(DataError, match=r"v\.mkv: 20000 x 32 pictures; at most 16384 a side"):
-        VideoFile(path, 2, 16)
+        VideoFile(path, 2, FrameFormat(16))
 
 
 def test_one_timestamp_far_away_does_not_make_millions_of_frames(tmp_path):
     path = write_grey(tmp_path / "v.mkv", [0, Fraction(1, 2), 3600 * (MAX_HOURS + 1)], [0, 9, 99])
     with pytest.raises(DataError, match=r"v\.mkv: its timestamps reach to 101 h; at most 100 h are read"):
-        VideoFile(path, 2, 16)
+        VideoFile(path, 2, FrameFormat(16))
 
 
 @pytest.mark.parametrize("fmt", ["gray", "yuv444p", "yuv420p10le", "rgb24"])
@@ -245,14 +246,14 @@ def test_odd_pixel_formats_are_read(tmp_path, fmt):
             picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * k, np.uint8), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    frames = list(VideoFile(path, 2, 16).frames(0, 4))
+    frames = list(VideoFile(path, 2, FrameFormat(16)).frames(0, 4))
     assert [abs(int(f.mean()) - 60 * k) <= 3 for k, f in enumerate(frames)] == [True] * 4
 
 
 def test_one_picture_and_a_wrong_name_are_no_hindrance(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [0], [90])
     wrong = path.rename(tmp_path / "v.txt")
-    source = VideoFile(wrong, 2, 16)
+    source = VideoFile(wrong, 2, FrameFormat(16))
     assert source.num_frames == 1
     assert abs(int(next(source.frames(0, 1)).mean()) - 90) <= 4
 
@@ -262,7 +263,7 @@ def test_timestamps_that_go_back_give_every_frame_or_a_place(tmp_path):
     first = write_grey(tmp_path / "a.ts", [Fraction(k, 2) for k in range(8)], [20] * 8).read_bytes()
     path = tmp_path / "both.ts"
     path.write_bytes(first + first)
-    source = VideoFile(path, 2, 16)
+    source = VideoFile(path, 2, FrameFormat(16))
     assert 8 <= len(list(source.frames(0, source.num_frames))) == source.num_frames
 
 

@@ -370,7 +370,7 @@ def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
             return type("Choice", (), {"speaking": 1.01, "update": 0.5})()
 
     episodes = list(short_world.episodes("val"))[:1]
-    media = PictureCache(short_world, model.config.image_size)
+    media = PictureCache(short_world, model.config.frame_format)
     validation = Validation(short_world, "val", episodes, tokenizer, Evaluator, (), media)
     assert validation.thresholds == SILENT
     validation.calibrate(model, lambda line: None)
