@@ -17,6 +17,8 @@ from typing import ClassVar, Literal
 from prospect_core.timeline import Change, DialogState, Episode, TimelineError
 
 SCHEMA = 1
+#: lengths of a stream
+LengthKind = Literal["frames", "tokens", "compressions"]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -66,6 +68,17 @@ class CompressionEvent:
 
 
 @dataclass(frozen=True)
+class UnseenLength:
+    """A length that a stream reached at a video frame and that is beyond the longest in training: frames since the stream
+    began or was last compressed, tokens of the context, or compressions."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    kind: LengthKind
+    frame: int
+    trained: int
+
+
+@dataclass(frozen=True)
 class Knobs:
     """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited; ``cache_dtype``
     is how keys and values are stored, ``model`` for as the model computes them."""
@@ -83,7 +96,8 @@ class EpisodeRecord:
     """Everything that one replay predicted, beside the reference. Arrays have one entry a frame of the episode.
 
     ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). A model without
-    probabilities gives empty arrays; metrics that need them are then undefined, never zero.
+    probabilities gives empty arrays; metrics that need them are then undefined, never zero. ``unseen`` tells where the stream
+    left the lengths of its model's training.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -109,6 +123,7 @@ class EpisodeRecord:
     compressions: tuple[CompressionEvent, ...] = ()
     status: Literal["ok", "failed"] = "ok"
     error: str = ""
+    unseen: tuple[UnseenLength, ...] = ()
 
     def tracked_states(self) -> list[tuple[int, DialogState]]:
         """[(frame, tracked state from this frame on)], beginning with the initial state before the first frame."""

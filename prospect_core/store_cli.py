@@ -6,15 +6,19 @@ prospect data features --help
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prospect_core.crew import Hands
 from prospect_core.crew.options import crew_options
+from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype
 from prospect_core.errors import DataError
 from prospect_core.framing import FRAMINGS, FrameFormat, Framing
 from prospect_core.terminal import counted, progress_bar, say
+
+if TYPE_CHECKING:
+    from prospect_core.data.encode import Encoder
 
 
 def _store_options(command: Any) -> Any:
@@ -35,14 +39,42 @@ def _store_options(command: Any) -> Any:
 
 @click.command()
 @_store_options
-@click.option("--ckpt", required=True, help="Whose vision tower: a checkpoint folder or a shipped name.")
+@click.option(
+    "--ckpt",
+    required=True,
+    help="Whose vision tower: a checkpoint folder, a shipped name, or published SmolVLM2 weights (folder or hub name).",
+)
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@click.option(
+    "--tokens-per-frame",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of published weights, as model.tokens_per_frame of the training; 0 for the tower's own [default: 4].",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(tuple(FEATURE_DTYPES)),
+    default="float32",
+    show_default=True,
+    help="How features are kept; float16 takes half the room.",
+)
 def features(
-    root: Path, output: str, splits: tuple[str, ...], ckpt: str, device: str, dry_run: bool, hands: Hands | None
+    root: Path,
+    output: str,
+    splits: tuple[str, ...],
+    ckpt: str,
+    device: str,
+    tokens_per_frame: int | None,
+    dtype: FeatureDtype,
+    dry_run: bool,
+    hands: Hands | None,
 ) -> None:
     """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
     it goes on."""
-    _encode(root, output, splits, ckpt, None, device, dry_run, hands)
+    from prospect_core.data.encode import Encoder
+
+    where = str(Path.cwd())
+    _encode(Encoder(root.resolve(), output, ckpt, None, device, where, tokens_per_frame, dtype), splits, dry_run, hands)
 
 
 @click.command()
@@ -59,26 +91,19 @@ def frames(
     root: Path, output: str, splits: tuple[str, ...], size: int, framing: Framing, dry_run: bool, hands: Hands | None
 ) -> None:
     """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
-    _encode(root, output, splits, None, FrameFormat(size, framing), "cpu", dry_run, hands)
+    from prospect_core.data.encode import Encoder
+
+    shape = FrameFormat(size, framing)
+    _encode(Encoder(root.resolve(), output, None, shape, "cpu", str(Path.cwd())), splits, dry_run, hands)
 
 
-def _encode(
-    root: Path,
-    url: str,
-    wanted: tuple[str, ...],
-    ckpt: str | None,
-    shape: FrameFormat | None,
-    device: str,
-    dry_run: bool,
-    hands: Hands | None,
-) -> None:
+def _encode(encoder: Encoder, wanted: tuple[str, ...], dry_run: bool, hands: Hands | None) -> None:
     from prospect_core.data.dataset import Dataset
-    from prospect_core.data.encode import Encoder, encode, plan, refuse_splits
+    from prospect_core.data.encode import encode, plan, refuse_splits
     from prospect_core.terminal import quiet_transformers
 
     quiet_transformers()
-    dataset = Dataset.open(root)
-    encoder = Encoder(root.resolve(), url, ckpt, shape, device, str(Path.cwd()))
+    dataset = Dataset.open(encoder.root)
     splits = refuse_splits(dataset, wanted)
     if dry_run:
         for line in plan(encoder, dataset, splits, 1 if hands is None else hands.workers):
@@ -86,7 +111,7 @@ def _encode(
         return
     with progress_bar("videos") as advance:
         new, found, problems = encode(encoder, dataset, splits, hands, advance)
-    say(f"{url}: {counted(new, 'video')} made, {found} there before")
+    say(f"{encoder.url}: {counted(new, 'video')} made, {found} there before")
     for problem in problems:
         say(problem, err=True)
     if problems:

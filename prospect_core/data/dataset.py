@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,7 +150,7 @@ def write_dataset(
         lines = [dump(row) + "\n" for row in rows]
         text = "".join(lines)
         write_atomic(root / f"{split}.jsonl", text)
-        keep_index(root / f"{split}.jsonl", rows, (len(line.encode()) for line in lines))
+        keep_index(root / f"{split}.jsonl", rows, [line.encode() for line in lines])
         infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
         videos |= {row.video for row in rows}
     place = Path(videos_root) if videos_root else root
@@ -163,17 +163,6 @@ def write_dataset(
         del written["videos_root"]
     write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(root)
-
-
-def sha256_once(path: Path) -> str:
-    """Hex sha256 of a file's bytes; read once per process while its size and modification time stay the same."""
-    status = path.stat()
-    return _sha256_of_state(path.absolute(), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=100_000)
-def _sha256_of_state(path: Path, size: int, modified_ns: int) -> str:
-    return sha256_file(path)
 
 
 def sha256_file(path: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.crew import Hands, Serve, work
+from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import counted, spoken_time
 
@@ -34,7 +35,8 @@ SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
 
 @dataclass(frozen=True)
 class Encoder:
-    """All that a worker must know: features of a checkpoint's tower, or (without one) pictures of a ``shape``."""
+    """All that a worker must know: features of a checkpoint's tower, kept as ``dtype``, or (without one) pictures of a
+    ``shape``. ``tokens_per_frame`` None is the checkpoint's own, or, of published weights, what training begins with."""
 
     root: Path
     url: str
@@ -43,6 +45,8 @@ class Encoder:
     device: str
     #: where it was started: what it names may be named from there
     cwd: str
+    tokens_per_frame: int | None = None
+    dtype: FeatureDtype = "float32"
 
     def __call__(self) -> Serve:
         """Open the data, the model and the store."""
@@ -52,7 +56,8 @@ class Encoder:
 
     def serving(self, model: Any) -> Serve:
         """Serve with a model that is there already (None for pictures)."""
-        from prospect_core.data.dataset import Dataset, sha256_once
+        from prospect_core.data.dataset import Dataset
+        from prospect_core.data.digests import content_digest
         from prospect_core.data.picture_cache import video_key
 
         data = Dataset.open(self.root)
@@ -66,8 +71,7 @@ class Encoder:
                 if isinstance(made, DataError):
                     results.append(made)
                     continue
-                digest = data.info.videos.get(clip.video) or sha256_once(file)
-                whole.append((video_key(digest, clip.fps), made, file.stat().st_size))
+                whole.append((video_key(content_digest(file), clip.fps), made, file.stat().st_size))
                 results.append(len(made))
             store.write(whole)
             yield from enumerate(results)
@@ -78,11 +82,11 @@ class Encoder:
         """The checkpoint's model; None where pictures are made."""
         if self.ckpt is None:
             return None
-        from prospect_core.model.checkpoint import load_checkpoint
+        from prospect_core.model.published import load_tower
         from prospect_core.terminal import quiet_transformers
 
         quiet_transformers()
-        return load_checkpoint(self.ckpt, device)[0]
+        return load_tower(self.ckpt, device, self.tokens_per_frame)
 
     def store(self, model: Any) -> Store:
         """Where they go, under what made them."""
@@ -92,7 +96,7 @@ class Encoder:
             return picture_store(self.url, self._shape)
         from prospect_core.data.frames import feature_store
 
-        return feature_store(self.url, model)
+        return feature_store(self.url, model, self.dtype)
 
     @property
     def _shape(self) -> FrameFormat:
@@ -104,7 +108,8 @@ class Encoder:
         """Of a frame in the store."""
         if model is None:
             return 3 * self._shape.size**2
-        return int(4 * model.config.text_config.hidden_size * model.config.tokens_per_frame)
+        numbers: int = model.config.text_config.hidden_size * model.config.tokens_per_frame
+        return FEATURE_DTYPES[self.dtype] * numbers
 
     def maker(self, data: Dataset, model: Any) -> Callable[[Sequence[Footage]], Iterable[tuple[Footage, Any]]]:
         """What makes features, or pictures, of clips."""
@@ -115,7 +120,11 @@ class Encoder:
         from prospect_core.data.frames import FeatureCache
 
         cache = FeatureCache(data, Path(), "", model.config.frame_format)
-        return lambda clips: cache.encoded(model, clips)
+        return lambda clips: ((clip, _kept_as(made, self.dtype)) for clip, made in cache.encoded(model, clips))
+
+
+def _kept_as(made: np.ndarray | DataError, dtype: str) -> np.ndarray | DataError:
+    return made if isinstance(made, DataError) else made.astype(dtype)
 
 
 def encode(

@@ -14,6 +14,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,11 +23,12 @@ import torch
 from torch import Tensor
 
 from prospect_core.ahead import ahead
-from prospect_core.data.dataset import Dataset, sha256_once
+from prospect_core.data.dataset import Dataset
 from prospect_core.data.decode import at_once, decoded
+from prospect_core.data.digests import content_digest
 from prospect_core.data.index import Footage, clips_of
-from prospect_core.data.picture_cache import stored
-from prospect_core.data.store import Store
+from prospect_core.data.picture_cache import stored, video_key
+from prospect_core.data.store import FeatureDtype, Store
 from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
@@ -60,6 +62,15 @@ class EncodesFrames(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Processes:
+    """Processes that train together: which of them this is, how many they are, and how to wait for all of them."""
+
+    number: int
+    count: int
+    wait: Callable[[], None]
+
+
 class FeatureCache:
     """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
 
@@ -82,13 +93,18 @@ class FeatureCache:
         model: DSTSmolVLM,
         episodes: Iterable[Footage],
         progress: Callable[[int, int], None] = lambda done, total: None,
+        processes: Processes | None = None,
     ) -> int:
         """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
 
-        A video that is shorter than an episode needs is a `DataError`.
+        Of several ``processes`` each encodes its share. A video that is shorter than an episode needs is a `DataError`.
         """
         wanted = list(episodes)
         missing = self.missing(wanted)
+        if processes is not None:
+            # all have seen the same files missing before one of them makes any
+            processes.wait()
+            missing = dict(list(missing.items())[processes.number :: processes.count])
         self.folder.mkdir(parents=True, exist_ok=True)
         if at_once(list(missing.values()), self.shape):
             videos = zip(missing, decoded(self.data, list(missing.values()), self.shape), strict=True)
@@ -101,6 +117,8 @@ class FeatureCache:
                 raise features
             _save_whole(path, features)
             progress(done, len(missing))
+        if processes is not None:
+            processes.wait()
         for episode in wanted:
             self(episode, episode.start_frame, episode.start_frame)
         return len(missing)
@@ -200,9 +218,7 @@ class FeatureCache:
         file = self.data.video(episode.video)
         if not file.is_file():
             raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
-        # the digest that the dataset states, and the size that the file has: a replaced video shows
-        video = self.data.info.videos.get(episode.video) or sha256_once(file)
-        return self.folder / f"{video[:32]}-{file.stat().st_size}-{episode.fps:g}fps.npy"
+        return self.folder / f"{video_key(content_digest(file), episode.fps)}.npy"
 
     def __call__(self, episode: Footage, start: int, end: int) -> np.ndarray:
         """Frames ``start .. end - 1`` of the video, whose file must be there."""
@@ -220,7 +236,7 @@ class FeatureCache:
             # says what is wrong with the two of them
             self.data.frame_source(episode, self.shape)
             raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
-        return np.array(have[start:end])
+        return np.array(have[start:end], dtype=np.float32)
 
     def _mapped(self, path: Path) -> np.ndarray:
         if path in self._stored and self.store is not None:
@@ -234,9 +250,14 @@ class FeatureCache:
         return have
 
 
-def feature_store(url: str, model: DSTSmolVLM) -> Store:
-    """The features of a store that this model's tower has made."""
-    return Store(url, vision_digest(model))
+def feature_store(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None) -> Store:
+    """The features of a store that this model's tower has made, kept as ``dtype``; None: as the most exact that is there."""
+    digest = vision_digest(model)
+    names = {"float32": digest, "float16": f"{digest}-float16"}
+    if dtype is not None:
+        return Store(url, names[dtype])
+    stores = [Store(url, name) for name in names.values()]
+    return next((store for store in stores if store.videos), stores[0])
 
 
 def vision_digest(model: DSTSmolVLM) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: a change of what is kept, or of what makes a row sound, must change this
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 #: episodes that stay read, in each process: a training comes back to them
 KEPT = 4096
 #: smaller files are read as quickly as what would be kept of them
 WORTH_KEEPING = 4 << 20
 #: bytes of a large file that one process checks at a time
 PART = 16 << 20
-_COLUMNS = ("begin", "size", "row", "id", "video", "fps", "start_frame", "end_frame")
+_COLUMNS = ("begin", "size", "row", "checksum", "id", "video", "fps", "start_frame", "end_frame")
 
 
 @dataclass(frozen=True)
@@ -108,22 +109,23 @@ class Rows(Sequence[Episode]):
     def clip(self, index: int) -> Clip:
         """What is known of an episode without reading it."""
         k = int(self._chosen[index])
-        return Clip(*(self._table.column(name)[k].as_py() for name in _COLUMNS[3:]))
+        return Clip(*(self._table.column(name)[k].as_py() for name in _COLUMNS[4:]))
 
     def clips(self) -> list[Clip]:
         """The same of all."""
-        some = self._table.select(_COLUMNS[3:]).take(self._chosen)
+        some = self._table.select(_COLUMNS[4:]).take(self._chosen)
         return [Clip(*row) for row in zip(*(column.to_pylist() for column in some.columns), strict=True)]
 
     def _row(self, k: int) -> Episode:
-        begin, size, number = (self._table.column(name)[k].as_py() for name in _COLUMNS[:3])
+        begin, size, number, checksum = (self._table.column(name)[k].as_py() for name in _COLUMNS[:4])
         if self._handle is None:
             self._handle = os.open(self.file, os.O_RDONLY)
         where = f"{self.file}: row {number}"
-        episode = load(Episode, os.pread(self._handle, size, begin), where)
-        if episode.id != self._table.column("id")[k].as_py():
-            raise DataError(f"{where}: has changed since the file was opened; start again")
-        return episode
+        line = os.pread(self._handle, size, begin)
+        # also where the edited file has the size and modification time that it had
+        if zlib.crc32(line) != checksum:
+            raise DataError(f"{where}: has changed since the file was checked; `prospect data validate` checks it anew")
+        return load(Episode, line, where)
 
 
 class Joined(Sequence[Episode]):
@@ -188,8 +190,8 @@ def open_rows(file: Path, workers: int = 1) -> Rows:
 
 def read_rows(
     file: Path, check: bool = True, begin: int = 0, end: int | None = None
-) -> Iterator[tuple[int, int, int, Episode]]:
-    """(first byte, bytes, row number, episode) of each row, validated unless ``check`` is off; the first bad one is a
+) -> Iterator[tuple[int, bytes, int, Episode]]:
+    """(first byte, line, row number, episode) of each row, validated unless ``check`` is off; the first bad one is a
     `DataError`. Of the rows that begin at bytes ``begin .. end - 1`` only, numbers count from the first of them."""
     try:
         lines = file.open("rb")
@@ -206,17 +208,15 @@ def read_rows(
                     sound = episode.validate() if check else episode
                 except TimelineError as error:
                     raise DataError(f"{file}: row {number}: {error}") from error
-                yield begin, len(line), number, sound
+                yield begin, line, number, sound
             begin += len(line)
 
 
-def keep_index(file: Path, episodes: Iterable[Episode], sizes: Iterable[int]) -> None:
-    """Store the index of a file that has just been written, of valid rows of so many bytes each."""
-    ends = [0, *accumulate(sizes)]
-    places = zip(ends, (b - a for a, b in pairwise(ends)), count(1))
-    _store(
-        file, _place(file), _table(_entry(*place, episode) for place, episode in zip(places, episodes, strict=False))
-    )
+def keep_index(file: Path, episodes: Iterable[Episode], lines: Sequence[bytes]) -> None:
+    """Store the index of a file that has just been written, of valid rows and the lines that they are in."""
+    begins = accumulate((len(line) for line in lines), initial=0)
+    rows = zip(begins, lines, count(1), episodes, strict=False)
+    _store(file, _place(file), _table(_entry(*row) for row in rows))
 
 
 def _place(file: Path) -> Path:
@@ -262,16 +262,16 @@ def _part(job: tuple[Path, int, int]) -> tuple[int, list[tuple[Any, ...]]]:
     return count, [_entry(*row) for row in read_rows(file, begin=begin, end=end)]
 
 
-def _entry(begin: int, size: int, number: int, episode: Episode) -> tuple[Any, ...]:
+def _entry(begin: int, line: bytes, number: int, episode: Episode) -> tuple[Any, ...]:
     e = episode
-    return begin, size, number, e.id, e.video, float(e.fps), e.start_frame, e.end_frame
+    return begin, len(line), number, zlib.crc32(line), e.id, e.video, float(e.fps), e.start_frame, e.end_frame
 
 
 def _table(rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     import pyarrow as pa
 
     number, text = pa.int64(), pa.string()
-    kinds = (number, number, number, text, text, pa.float64(), number, number)
+    kinds = (number, number, number, number, text, text, pa.float64(), number, number)
     columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
     return pa.table([pa.array(c, kind) for c, kind in zip(columns, kinds, strict=True)], names=_COLUMNS)
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from prospect_core.data.dataset import Dataset, sha256_once
+from prospect_core.data.dataset import Dataset
 from prospect_core.data.decode import decoded
+from prospect_core.data.digests import content_digest
 from prospect_core.data.index import Footage
 from prospect_core.data.store import Store
 from prospect_core.data.video import FRAMES_VERSION
@@ -79,15 +80,15 @@ def picture_store(url: str, shape: FrameFormat) -> Store:
 
 
 def stored(data: Dataset, store: Store | None, clip: Footage) -> str | None:
-    """The key under which a store has a clip's video; a file that is here too must be the one that it was made of."""
+    """The key under which a store has a clip's video: of the file that is here, or of the digest that the dataset states."""
     if store is None:
         return None
-    file, digest = data.video(clip.video), data.info.videos.get(clip.video)
-    size = file.stat().st_size if file.is_file() else None
-    if digest is None and size is None:
+    file = data.video(clip.video)
+    digest = content_digest(file) if file.is_file() else data.info.videos.get(clip.video)
+    if digest is None:
         return None
-    key = video_key(digest or sha256_once(file), clip.fps)
-    return key if store.fits(key, size) else None
+    key = video_key(digest, clip.fps)
+    return key if key in store.videos else None
 
 
 def video_key(digest: str, fps: float) -> str:

@@ -6,7 +6,7 @@
 STORE/NAME/SHARD.arrow   an Arrow IPC file, one record batch a video, one row a frame
 STORE/NAME/SHARD.json    which videos those are; written after the shard, so that what it names is whole
 
-NAME tells what made them: the digest of the vision tower, or the size of the pictures. Many writers add shards side by side,
+NAME tells what made them: the digest of the vision tower (and how features are kept), or framing and size of the pictures. Many writers add shards side by side,
 nothing is ever written twice, and readers see what was there when they opened it. Files of a folder are memory-mapped; of a
 store, only the videos asked for are fetched (``filecache::s3://...`` keeps whole shards on this machine).
 """
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 1
+#: how features are kept
+FeatureDtype = Literal["float32", "float16"]
+#: bytes of a number
+FEATURE_DTYPES: dict[FeatureDtype, int] = {"float32": 4, "float16": 2}
 #: shards that a reader keeps open, and videos of a remote store that it keeps
 MOST_OPEN, MOST_KEPT = 6, 16
 
@@ -107,10 +111,6 @@ class Store:
     def frames_of(self, key: str) -> int:
         """How many frames of a video there are."""
         return self.videos[key][2].frames
-
-    def fits(self, key: str, size: int | None) -> bool:
-        """Whether a video is there, made of a file of that size (None: whatever its size)."""
-        return key in self.videos and size in (None, self.videos[key][2].bytes)
 
     def read(self, key: str) -> np.ndarray:
         """A video's frames (F, ...): of a folder, as they lie mapped, read-only."""

@@ -56,7 +56,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
-    return _placed(model, device).eval(), tokenizer
+    return placed(model, device).eval(), tokenizer
 
 
 def _config_of(folder: Path) -> DSTSmolVLMConfig:
@@ -79,7 +79,8 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
     return config
 
 
-def _placed(model: Any, device: str) -> Any:
+def placed(model: Any, device: str) -> Any:
+    """The model on a device; one that cannot be used is a `UserError`."""
     try:
         return model.to(device)
     except (AssertionError, RuntimeError, NotImplementedError) as error:

@@ -32,7 +32,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
     ``framing`` says how a picture becomes a square (`prospect_core.framing`).
     Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
-    is 0 for a model that was never trained, which evaluation refuses. ``lacks`` names inputs that a model neither has in
+    is 0 for a model that was never trained, which evaluation refuses; ``trained_frames``, ``trained_tokens`` and
+    ``trained_compressions`` are the longest that training has shown (frames 0: not known). ``lacks`` names inputs that a model neither has in
     training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
     tokenizer it was trained (`processing.tokenizer_digest`; empty: not known).
 
@@ -66,6 +67,9 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         update_rest_frames: int = 0,
         max_context: int = 2048,
         trained_steps: int = 0,
+        trained_frames: int = 0,
+        trained_tokens: int = 0,
+        trained_compressions: int = 0,
         lacks: Collection[str] = (),
         tokenizer_digest: str = "",
         **kwargs: Any,
@@ -76,7 +80,8 @@ class DSTSmolVLMConfig(PreTrainedConfig):
                 raise ConfigurationError(f"{name} {number!r}: use 0 to 1")
         for name, count in (
             ("max_user_tokens", max_user_tokens), ("max_reply_tokens", max_reply_tokens), ("max_context", max_context),
-            ("max_summary_tokens", max_summary_tokens), ("trained_steps", trained_steps),
+            ("max_summary_tokens", max_summary_tokens), ("trained_steps", trained_steps), ("trained_frames", trained_frames),
+            ("trained_tokens", trained_tokens), ("trained_compressions", trained_compressions),
         ):  # fmt: skip
             if type(count) is not int or count < 0:
                 raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
@@ -108,6 +113,9 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.update_rest_frames = update_rest_frames
         self.max_context = max_context
         self.trained_steps = trained_steps
+        self.trained_frames = trained_frames
+        self.trained_tokens = trained_tokens
+        self.trained_compressions = trained_compressions
         self.lacks = sorted(lacks)
         shared: dict[str, Any] = {
             "tie_word_embeddings": tie_word_embeddings,

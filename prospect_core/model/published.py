@@ -5,12 +5,53 @@ python -c "from prospect_core.model.published import load_published; load_publis
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
-from prospect_core.errors import DataError
-from prospect_core.model.configuration import DSTSmolVLMConfig
+from prospect_core.errors import DataError, UserError
+from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, add_special_tokens
+
+#: of a training that does not say otherwise
+TOKENS_PER_FRAME = 4
+
+
+def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
+    """The model whose vision tower encodes: a checkpoint of ours, or published weights by folder or hub name.
+
+    ``tokens_per_frame`` (0: the tower's own; None: `TOKENS_PER_FRAME`) is chosen for published weights alone; a checkpoint of
+    ours has its own.
+
+    Raises:
+        UserError: A number of tokens that the tower does not give, or any for a checkpoint of ours; the name is neither.
+        DataError: The model cannot be loaded.
+    """
+    from prospect_core.model.checkpoint import load_checkpoint, placed
+
+    if not _is_published(name):
+        if tokens_per_frame is not None:
+            raise UserError(f"--tokens-per-frame {tokens_per_frame}: {name} has its own number; leave it out")
+        return load_checkpoint(name, device)[0]
+    try:
+        model, _ = load_published(name, TOKENS_PER_FRAME if tokens_per_frame is None else tokens_per_frame)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from error
+    return placed(model, device).eval()
+
+
+def _is_published(name: str) -> bool:
+    """Whether a name is that of a folder with a published SmolVLM2, or of a model on the hub (``OWNER/NAME``)."""
+    folder = Path(name)
+    if folder.is_dir():
+        try:
+            kind: Any = json.loads((folder / "config.json").read_bytes())
+            return isinstance(kind, dict) and kind.get("model_type") == "smolvlm"
+        except (OSError, ValueError):
+            return False
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None and not folder.parent.is_dir()
 
 
 def load_published(
@@ -33,14 +74,14 @@ def load_published(
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"model.weights={name}: cannot be read ({reason})") from error
+        raise DataError(f"published weights {name}: cannot be read ({reason})") from error
     if published.model_type != "smolvlm":
-        raise DataError(f"model.weights={name}: is a {published.model_type!r} model; a smolvlm one is needed")
+        raise DataError(f"published weights {name}: is a {published.model_type!r} model; a smolvlm one is needed")
     add_special_tokens(tokenizer)
     ids = SpecialIds.of(tokenizer)
     if ids.image != published.image_token_id:
         raise DataError(
-            f"model.weights={name}: <image> is token {ids.image}, config.json says {published.image_token_id}"
+            f"published weights {name}: <image> is token {ids.image}, config.json says {published.image_token_id}"
         )
     try:
         loaded: Any = SmolVLMForConditionalGeneration.from_pretrained(
@@ -48,11 +89,11 @@ def load_published(
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"model.weights={name}: cannot be loaded ({reason})") from error
+        raise DataError(f"published weights {name}: cannot be loaded ({reason})") from error
     source, info = loaded
     wrong = [f"{kind}: {sorted(map(str, info[kind]))[0]}" for kind in info if "keys" in kind and info[kind]]
     if wrong:
-        raise DataError(f"model.weights={name}: not a complete SmolVLM2 checkpoint ({'; '.join(wrong)})")
+        raise DataError(f"published weights {name}: not a complete SmolVLM2 checkpoint ({'; '.join(wrong)})")
     config = DSTSmolVLMConfig(
         vision_config=published.vision_config,
         text_config=published.text_config,

@@ -40,7 +40,7 @@ def replay(
     seen = with_users(episode, frames)
     taken = speculate(advance, seen, longest_span) if advance else (model.step(*item) for item in seen)
     steps = [_sound(step, episode) for step in taken]
-    watch = getattr(model, "watch", None)
+    watch, lengths = getattr(model, "watch", None), getattr(model, "lengths", None)
     # what others did meanwhile is theirs
     seconds = time.perf_counter() - begin - (watch.waited if watch else 0.0)
     record = EpisodeRecord(
@@ -57,6 +57,7 @@ def replay(
         transitions=tuple(t for s in steps for t in s.transitions),
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),
+        unseen=lengths.unseen if lengths else (),
     )
     stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(

@@ -30,6 +30,7 @@ from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, 
 from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
+from prospect_core.stream.lengths import StreamLengths
 from prospect_core.stream.reading import Alone, Reader, Request
 from prospect_core.stream.strategies import Rebuilds, Selects, strategy
 from prospect_core.stream.text_strategies import StreamMemory
@@ -68,7 +69,8 @@ class StreamModel(Protocol):
     """Any streaming model that can be replayed.
 
     Optional: ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one
-    of them, as `VLMStreamRunner.advance`; ``watch``, a `Stopwatch` with the seconds by stage; ``peak_tokens``.
+    of them, as `VLMStreamRunner.advance`; ``watch``, a `Stopwatch` with the seconds by stage; ``peak_tokens``; ``lengths``,
+    `StreamLengths` that tell where it leaves those of its training.
     """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
@@ -114,6 +116,7 @@ class VLMStreamRunner:
         self.rest_until = start_frame
         #: the most tokens that were ever held at once, speculation included
         self.peak_tokens = 0
+        self.lengths, self.compressions, self._since = StreamLengths(self.model.config), 0, start_frame
         self.reserve = self._reserve(task)
         least = self.least_budget(task)
         if self.knobs.budget is not None and self.knobs.budget < least:
@@ -171,6 +174,10 @@ class VLMStreamRunner:
         utterance = self._speak(number) if speaking_F[last] >= self.knobs.speaking_threshold else None
         compression, compression_seconds = self._compress(number)
         self.peak_tokens = max(self.peak_tokens, self.length)
+        for k, end in enumerate(ends[: last + 1], number - last):
+            self.lengths.note(k, k + 1 - self._since, end, self.compressions)
+        if compression is not None:
+            self.compressions, self._since = self.compressions + 1, number + 1
         seconds = (time.perf_counter() - begin) / (last + 1)
         silent = [
             StepOutput(
@@ -384,6 +391,7 @@ class VLMStreamRunner:
     def _ask(self, ids: list[int], frames_NID: Tensor | None = None, banned: tuple[int, ...] | None = None) -> Any:
         """Read what was noted and these tokens; the reader's answer for all of them."""
         asked = [*self.context_ids[self.length - self._unread :], *ids]
+        self.lengths.require_positions(self.frame, self.cache.length + len(asked))
         with self.watch.shared() as mine:
             answer, seconds = self.reader(Request(asked, self.cache, frames_NID, banned))
             mine.append(seconds)

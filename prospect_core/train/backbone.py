@@ -22,7 +22,7 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, train_tokenizer
-from prospect_core.model.published import load_published
+from prospect_core.model.published import TOKENS_PER_FRAME, load_published
 from prospect_core.sequence import ROLE, step_line
 from prospect_core.timeline import DialogState, Episode
 from prospect_core.train.begin import begin
@@ -30,7 +30,6 @@ from prospect_core.train.fitting import fit_connector
 from prospect_core.train.objections import objections
 from prospect_core.train.options import Lora, ModelOptions
 
-TOKENS_PER_FRAME = 4
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

@@ -29,15 +29,13 @@ from prospect_core.lock import locked
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.terminal import counted, quiet_transformers
 from prospect_core.thresholds import forget_thresholds
+from prospect_core.train.arguments import MUON, training_arguments
 from prospect_core.train.config import compose_config
 from prospect_core.train.losses import OBJECTIVES, FocalOptions
 from prospect_core.train.objections import objections
 from prospect_core.train.options import Config, FrameOptions, SamplingOptions
 from prospect_core.train.output import SCRATCH, TRAINING_FILE, finish, finished, refuse_another, refuse_finished
 from prospect_core.train.sources import open_data, open_media, open_sources, some_videos
-
-#: the one optimiser that is not transformers'
-MUON = "muon"
 
 
 def train(
@@ -98,11 +96,10 @@ def train(
         model.config.recent_utterances = config.sampling.recent_utterances
     arguments = training_arguments(config, scratch, output)
     builder = SequenceBuilder.of(model.config, tokenizer)
-    with arguments.main_process_first(desc="features"):
-        place = arguments.device
-        media = Mixed([(some, media_of(config, data, model, some, tell, place)) for data, some in sources])
-        # before the first step, so that a video that is missing ends the training before it begins
-        validation = make_validation(config, model, tokenizer, partial(media_of, config), tell, place)
+    place = arguments.device
+    media = Mixed([(some, media_of(config, data, model, some, tell, place)) for data, some in sources])
+    # before the first step, so that a video that is missing ends the training before it begins
+    validation = make_validation(config, model, tokenizer, partial(media_of, config), tell, place)
     draws = make_draws(config, model.config.max_context)
     dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -146,11 +143,12 @@ def train(
             refuse_finished(output)
             write_atomic(scratch / TRAINING_FILE, dump(training, indent=1) + "\n")
         go(trainer, found, tell)
+        longest = trainer.longest()
         if not main_process:
             return {}
         log.close()
         model.config.tokenizer_digest = tokenizer_digest(tokenizer)
-        finish(output, wind_up(trainer, config, validation, tell), tokenizer, text)
+        finish(output, wind_up(trainer, config, validation, longest, tell), tokenizer, text)
     return log.summary()
 
 
@@ -211,7 +209,9 @@ def _out_of_loader(error: UserError) -> UserError | None:
     return kind(message.strip()) if found else None
 
 
-def wind_up(trainer: Any, config: Config, validation: Any, tell: Callable[[str], None]) -> Any:
+def wind_up(
+    trainer: Any, config: Config, validation: Any, longest: tuple[int, int], tell: Callable[[str], None]
+) -> Any:
     """The trained model, whole, merged and finite, with its thresholds."""
     import torch
 
@@ -230,6 +230,7 @@ def wind_up(trainer: Any, config: Config, validation: Any, tell: Callable[[str],
         raise DataError(f"output={config.output}: training diverged, weights are not finite; lower train.learning_rate")
     best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
     model.config.trained_steps += best or trainer.state.global_step
+    note_lengths(model.config, longest, config.sampling)
     # those of the checkpoint that it began from were chosen for other weights
     forget_thresholds(model.config)
     if validation and config.eval.thresholds:
@@ -237,63 +238,16 @@ def wind_up(trainer: Any, config: Config, validation: Any, tell: Callable[[str],
     return model
 
 
-def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
-    """Our options as transformers has them."""
-    import torch
-    from transformers import TrainingArguments
+def note_lengths(config: Any, longest: tuple[int, int], sampling: SamplingOptions) -> None:
+    """Keep the longest windows of all trainings in a model's configuration: ``longest`` are tokens and frames of this one's.
 
-    # transformers 5.x renames this option on its way to 6
-    known = {f.name for f in fields(TrainingArguments)}
-    renamed = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-    checkpointing: dict[str, Any] = {renamed: True} if config.train.gradient_checkpointing else {}
-    options, every = config.train, config.eval.every
-    # transformers loads the best model only where checkpoints and evaluations fall together
-    save = every or options.save_every
-    if options.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
-    given: dict[str, Any] = dict(
-        output_dir=str(scratch),
-        per_device_train_batch_size=options.batch_size,
-        gradient_accumulation_steps=options.accumulation,
-        **checkpointing,
-        # ours is made by the trainer
-        optim="adamw_torch" if options.optimiser == MUON else options.optimiser,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        adam_beta1=options.beta1,
-        adam_beta2=options.beta2,
-        max_grad_norm=options.grad_clip,
-        max_steps=options.max_steps if options.minutes is None else 10**9,
-        use_cpu=not torch.accelerator.is_available(),
-        bf16=options.precision == "bfloat16",
-        tf32=True if options.precision == "tf32" else None,
-        fsdp=options.fsdp or "",
-        deepspeed=options.deepspeed,
-        logging_steps=options.log_every,
-        logging_first_step=True,
-        save_strategy="steps",
-        save_steps=save,
-        save_total_limit=2,
-        eval_strategy="steps" if every else "no",
-        eval_steps=every,
-        load_best_model_at_end=config.eval.patience is not None,
-        metric_for_best_model=config.eval.metric if every else None,
-        greater_is_better=_higher_is_better(config) if every else None,
-        report_to=["tensorboard"] if options.tensorboard else [],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_num_workers=config.data.workers,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        dataloader_drop_last=False,
-        ddp_find_unused_parameters=False,
-        seed=options.seed,
-    )
-    with objections("train"):
-        arguments = TrainingArguments(**given)
-    if arguments.n_gpu > 1:
-        # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them
-        arguments._n_gpu = 1
-    return arguments
+    Windows that begin with a summary, or with what was said before them, are as a stream goes on after one compression.
+    """
+    tokens, frames = longest
+    config.trained_tokens = max(config.trained_tokens, tokens)
+    config.trained_frames = max(config.trained_frames, frames)
+    if sampling.summary_share or sampling.recent_share:
+        config.trained_compressions = 1
 
 
 def make_draws(config: Config, max_context: int) -> Any:
@@ -372,7 +326,7 @@ def make_validation(
     """The closed-loop validation, or None where nothing asks for it; data without val trains with neutral thresholds.
 
     ``media_of(data, model, episodes, tell, device)`` gives its frames, from where training has its own: stored features of
-    a frozen tower, or pictures. One process alone validates, so the others prepare nothing.
+    a frozen tower, or pictures. One process alone validates; all encode their share of what it will need.
 
     Raises:
         DataError: A video that validation needs is missing or too short.
@@ -392,12 +346,9 @@ def make_validation(
     if options.every and config.train.fsdp:
         raise UserError("eval.every with train.fsdp: a sharded model cannot be streamed; evaluate the checkpoint later")
     episodes = pick_episodes(data, options.split, options.episodes)
-    if os.environ.get("RANK", "0") == "0":
-        media = media_of(data, model, episodes, tell, device)
-        if isinstance(media, PictureCache):
-            media.require(episodes)
-    else:
-        media = None
+    media = media_of(data, model, episodes, tell, device)
+    if isinstance(media, PictureCache):
+        media.require(episodes)
     return Validation(data, options.split, episodes, tokenizer, evaluator, (options.metric,), media)
 
 
@@ -407,9 +358,3 @@ def _windows(options: SamplingOptions) -> Any:
 
     given = {f.name: getattr(options, f.name) for f in fields(WindowSampler)}
     return WindowSampler(**given | {"slips": SlipShares(**asdict(options.slips))})
-
-
-def _higher_is_better(config: Config) -> bool:
-    from prospect_core.train.validation import find_evaluator
-
-    return find_evaluator(config.eval.evaluator).check_metric(config.eval.metric) == "higher"

@@ -41,7 +41,8 @@ def open_media(
 ) -> Any:
     """Stored features where the vision tower is frozen and they are wanted, else decoded pictures.
 
-    What is not stored yet is encoded on ``device``, where the model will be trained.
+    What is not stored yet is encoded on ``device``, where the model will be trained. Every process that trains has to call this
+    with the same episodes: each encodes its share.
     """
     from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
     from prospect_core.data.picture_cache import PictureCache, picture_store
@@ -62,11 +63,23 @@ def open_media(
     # made on the CPU, it would be moved by the trainer only later
     model.to(device)
     with progress_bar("video features") as advance:
-        new = cache.prepare(model, clips, advance)
+        new = cache.prepare(model, clips, advance, together())
     tell(
         f"features of {counted(len({clip.video for clip in clips}), 'video')} in {cache.folder} ({new} encoded now, on {model.device.type})"
     )
     return cache
+
+
+def together() -> Any:
+    """The processes that train together, each of which encodes its share of the videos; None for one alone."""
+    from accelerate import PartialState
+
+    from prospect_core.data.frames import Processes
+
+    state = PartialState()
+    if state.num_processes == 1:
+        return None
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone)
 
 
 def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, shape: FrameFormat) -> Iterator[Any]:

@@ -95,6 +95,8 @@ class DSTTrainer(Trainer):
         self._step = torch.zeros(3, len(OBJECTIVES), dtype=torch.float64)
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
+        # tokens and frames of the longest window that this process has read
+        self._longest = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
         if self.accelerator.num_processes > 1:
             # otherwise the last batches of an epoch would be filled up with windows that it has had before
@@ -137,6 +139,8 @@ class DSTTrainer(Trainer):
         self._note(sums.detach(), mine, output.hidden_BTD, means)
         read = torch.stack([inputs["attention_mask"].sum(), (inputs["frame_index"] >= 0).sum()])
         self._seen = self._seen.to(read.device) + read
+        each = torch.stack([inputs["attention_mask"].sum(1), (inputs["frame_index"] >= 0).sum(1)])
+        self._longest = torch.maximum(self._longest.to(each.device), each.amax(1))
         # gradients are averaged over processes, and ours are already parts of one global mean
         total = (weights * means).sum() * self.accelerator.num_processes
         return (total, output) if return_outputs else total
@@ -180,6 +184,11 @@ class DSTTrainer(Trainer):
     def seen(self) -> tuple[int, int]:
         """(tokens without padding, frames) that this process has read so far; waits for the device."""
         tokens, frames = self._seen.tolist()
+        return tokens, frames
+
+    def longest(self) -> tuple[int, int]:
+        """(tokens, frames) of the longest windows that any process has read so far; waits for the device."""
+        tokens, frames = self.accelerator.gather(self._longest[None].to(self.accelerator.device)).amax(0).tolist()
         return tokens, frames
 
     def end_step(self) -> None:
@@ -281,7 +290,7 @@ class DSTTrainer(Trainer):
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        report = self._reported()
+        report, longest = self._reported(), self.longest()
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -289,6 +298,7 @@ class DSTTrainer(Trainer):
                 "report": report,
                 "weighting": self.weighting.state(),
                 "seconds": self.seconds(),
+                "longest": longest,
                 # one that is interrupted stops too
                 "over": (self.control.should_training_stop and not stopping())
                 or self.progress(self.state.global_step) >= 1,
@@ -306,6 +316,7 @@ class DSTTrainer(Trainer):
             self._report = torch.tensor(state["report"], dtype=torch.float64)
         self.weighting.load(state["weighting"])
         self.seconds_before = state["seconds"]
+        self._longest = torch.tensor(state["longest"], dtype=torch.int64)
         if self.validation and state["thresholds"]:
             self.validation.thresholds = tuple(state["thresholds"])
         for callback, counter in zip(self._stoppers(), state["patience"], strict=True):

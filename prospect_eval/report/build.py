@@ -91,6 +91,7 @@ def write_report(
         failed=[record for record in records if record.status != "ok"],
         undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
         cut=sum(u.cut for r in good for u in r.utterances),
+        unseen=_unseen_lengths(good),
         wordnet=tools.wordnet,
         splits=metrics["splits"],
         shown_in_parts=IN_PARTS,
@@ -165,6 +166,16 @@ def _thresholds_peeked(config: RunConfig) -> bool:
     """Whether the thresholds were chosen on the data that they are tested on, or on test data at all."""
     source, _, mark = config.thresholds_from.partition(" ")
     return f" {mark}" == FORCED or source.endswith(f"/{config.split}/{config.data_digest[:16]}")
+
+
+def _unseen_lengths(records: Sequence[EpisodeRecord]) -> list[tuple[str, int, int, float]]:
+    """(kind of length, longest in training, episodes that went beyond it, seconds into the stream at the earliest)."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for record in records:
+        for item in record.unseen:
+            seconds = (item.frame - record.episode.start_frame) / record.episode.fps
+            found.setdefault((item.kind, item.trained), []).append(seconds)
+    return [(kind, trained, len(times), min(times)) for (kind, trained), times in found.items()]
 
 
 def _families(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:

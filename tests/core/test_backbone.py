@@ -223,7 +223,7 @@ def test_incomplete_published_weights_are_refused_in_one_line(published, how, ch
     with pytest.raises(DataError) as error:
         load_published(name, 4)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith(f"model.weights={name}: ")
+    assert str(error.value).startswith(f"published weights {name}: ")
 
 
 def test_a_table_smaller_than_the_tokenizer_is_refused(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 import threading
@@ -15,11 +16,12 @@ import pytest
 import torch
 
 from prospect_core.ahead import ahead
-from prospect_core.data import dataset as dataset_module
-from prospect_core.data import decode, frames, picture_cache
-from prospect_core.data.dataset import Dataset
+from prospect_core.data import decode, digests, frames, picture_cache
+from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.digests import content_digest
+from prospect_core.data.encode import Encoder, encode
 from prospect_core.data.frames import FeatureCache, encode_batch, encode_pictures, vision_digest
-from prospect_core.data.picture_cache import PictureCache, picture_store
+from prospect_core.data.picture_cache import PictureCache, picture_store, stored
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
@@ -57,12 +59,10 @@ def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeyp
     info = json.loads((root / "dataset.json").read_text())
     (root / "dataset.json").write_text(json.dumps({**info, "videos": dict.fromkeys(info["videos"])}))
     hashed = []
-    real = dataset_module.sha256_file
-    monkeypatch.setattr(dataset_module, "sha256_file", lambda path: (hashed.append(path), real(path))[1])
+    monkeypatch.setattr(digests, "sha256_file", lambda path: (hashed.append(path), sha256_file(path))[1])
     data = Dataset.open(root)
     episode = next(data.episodes("test"))
     cache = FeatureCache(data, tmp_path / "features", "digest", FrameFormat(32))
-    hashed.clear()
     paths = {cache.path(episode) for _ in range(3)}
     assert len(paths) == len(hashed) == 1
     with (root / episode.video).open("ab") as file:
@@ -218,15 +218,41 @@ def test_the_rate_of_an_episode_counts(world):
     assert np.array_equal(expected, fast[::2])
 
 
-def test_another_video_of_the_same_name_has_other_features(world, model, tmp_path):
+def test_a_replaced_video_of_the_same_size_has_other_features(world, model, tmp_path):
+    """Also where the dataset still states the digest of the old one, in a cache and in a store."""
     root = tmp_path / "set"
     shutil.copytree(world.root, root)
-    episode = next(world.episodes("train"))
-    info = json.loads((root / "dataset.json").read_text())
-    info["videos"][episode.video] = "0" * 64
-    (root / "dataset.json").write_text(json.dumps(info))
-    paths = {FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode) for data in (world, Dataset.open(root))}
-    assert len(paths) == 2
+    data = Dataset.open(root)
+    episode = next(data.episodes("train"))
+    file, url = data.video(episode.video), str(tmp_path / "store")
+    encoder = Encoder(root, url, None, FrameFormat(16), "cpu", str(tmp_path))
+    assert encode(encoder, data, ["train"], None)[2] == []
+    before = FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode)
+    assert stored(data, picture_store(url, FrameFormat(16)), episode) is not None
+    content = file.read_bytes()
+    file.write_bytes(content[:-9] + b"something")
+    assert file.stat().st_size == len(content)
+    assert FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode) != before
+    assert stored(data, picture_store(url, FrameFormat(16)), episode) is None
+
+
+def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "v.mp4"
+    file.write_bytes(b"one")
+    reads = []
+    monkeypatch.setattr(digests, "sha256_file", lambda path: reads.append(path) or sha256_file(path))
+    for _ in range(2):
+        assert content_digest(file) == hashlib.sha256(b"one").hexdigest()
+        # what another process would find
+        digests._digest_of_state.cache_clear()
+    assert len(reads) == 1
+    (kept,) = (tmp_path / "cache" / "prospect" / "digests").iterdir()
+    kept.write_text("damaged")
+    digests._digest_of_state.cache_clear()
+    assert content_digest(file) == hashlib.sha256(b"one").hexdigest()
+    file.write_bytes(b"two")
+    assert content_digest(file) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypatch):
@@ -292,8 +318,8 @@ def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_
     """And with a trained tower stored features would be stale: they are not read, and asking for them warns."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     losses = {}
-    for stored in ("true", "false"):
-        out = tmp_path / stored
+    for from_store in ("true", "false"):
+        out = tmp_path / from_store
         options = [
             f"data={world.root}",
             f"output={out}",
@@ -301,8 +327,8 @@ def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_
             "sampling.frames.key_frames=null",
             *SMALL,
         ]
-        assert run_cli("train", *options, "model.vision_tower=frozen", f"data.features={stored}") == 0
-        losses[stored] = [json.loads(line)["state"] for line in (out / "train_log.jsonl").read_text().splitlines()]
+        assert run_cli("train", *options, "model.vision_tower=frozen", f"data.features={from_store}") == 0
+        losses[from_store] = [json.loads(line)["state"] for line in (out / "train_log.jsonl").read_text().splitlines()]
     assert "features of 2 videos" in capsys.readouterr().err
     assert losses["true"] == pytest.approx(losses["false"], abs=2e-5)
     files = list((tmp_path / "cache").rglob("*.npy"))

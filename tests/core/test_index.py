@@ -82,11 +82,28 @@ def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
     text = file.read_bytes()
     file.write_bytes(text.replace("é1".encode(), "é7".encode()))
     assert rows[0] == episodes[0]
-    with pytest.raises(DataError, match=r"test\.jsonl: row 2: has changed since the file was opened; start again"):
+    with pytest.raises(
+        DataError, match=r"test\.jsonl: row 2: has changed since the file was checked; `prospect data validate`"
+    ):
         rows[1]
     os.truncate(file, 10)
     with pytest.raises(DataError, match=r"test\.jsonl: row 2: "):
         rows[1]
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(episodes, tmp_path, monkeypatch):
+    """A row that nobody has checked is never handed out, by the file as it was opened nor by one opened later."""
+    monkeypatch.setattr(index, "WORTH_KEEPING", 0)
+    file = written(tmp_path / "set", episodes)
+    rows = open_rows(file)
+    status, text = file.stat(), file.read_bytes()
+    edited = text.replace(b'"start_frame":0', b'"start_frame":9', 1)
+    assert edited != text
+    file.write_bytes(edited)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    for opened in (rows, open_rows(file)):
+        with pytest.raises(DataError, match="has changed since the file was checked"):
+            list(opened)
 
 
 @pytest.mark.integration

@@ -46,6 +46,30 @@ def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(short_world, build
     assert first == [one[k][0] for k in range(len(one))]
 
 
+def test_windows_that_fill_up_the_last_batches_of_an_epoch_teach_nothing(short_world, builder):
+    """Several processes read as many each: a loader without enough repeated windows, with their labels."""
+    data = dataset(short_world, builder, windows=WindowSampler(2, 9), windows_per_episode=7)
+    drawn = len(data)
+    whole = [data[k][0] for k in range(drawn)]
+    data.multiple = 16
+    assert len(data) % 16 == 0
+    assert drawn < len(data) < drawn + 16
+    assert [data[k][0] for k in range(drawn)] == whole
+    for k in range(drawn, len(data)):
+        window, _ = data[k]
+        assert window.ids == whole[k - drawn].ids
+        assert {
+            *window.lm_labels,
+            *window.speaking,
+            *window.update,
+            *(label for states in window.states for label in states),
+        } == {IGNORE}
+    # beside windows of similar length too, none is lost
+    data.together = 4
+    data.set_epoch(0)
+    assert sorted(map(repr, (data[k][0] for k in range(drawn)))) == sorted(map(repr, whole))
+
+
 def test_the_windows_of_a_step_are_of_similar_length(short_world, builder):
     """The same windows in another order: padded to the longest of a step, a quarter of all was padding."""
     windows = WindowSampler(2, 40)

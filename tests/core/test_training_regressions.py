@@ -17,10 +17,11 @@ import torch
 from prospect_core.data.origin_formats import read_origin
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder
 from prospect_core.timeline import frame_ceil, frame_floor
+from prospect_core.train.arguments import training_arguments
 from prospect_core.train.collator import DSTDataCollator
 from prospect_core.train.config import compose_config, idle_options, known_keys
 from prospect_core.train.losses import focal
-from prospect_core.train.run import make_draws, make_sampler, training_arguments
+from prospect_core.train.run import make_draws, make_sampler
 from prospect_core.train.windows import Window, WindowSampler
 from tests.helpers.commands import run_cli
 from tests.helpers.paths import ROOT

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
-#: entries of the published tokenizer before its added tokens
-PLAIN_TOKENS = 49152
+#: entries of the published tokenizer before its added tokens; those of them that are words here
+PLAIN_TOKENS, WORDS = 49152, 2000
 LAYERS = 2
 
 
-def write_published(folder: Path, config: dict[str, Any]) -> SmolVLMForConditionalGeneration:
+def write_published(
+    folder: Path, config: dict[str, Any], texts: Iterable[str], others: Path | None = None
+) -> SmolVLMForConditionalGeneration:
     """Write configuration, weights and tokenizer; the model that the weights are of.
 
     Args:
         folder: A folder that does not exist yet.
         config: The published ``config.json``. All of its keys are kept but the numbers of layers.
+        texts: What the tokenizer learns its words from.
+        others: A folder with the other published files (processor, chat template, generation), which are copied.
     """
     folder.mkdir()
     config = json.loads(json.dumps(config))
@@ -30,7 +36,10 @@ def write_published(folder: Path, config: dict[str, Any]) -> SmolVLMForCondition
     model = SmolVLMForConditionalGeneration(_float32(config))
     model.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(config))
-    _write_tokenizer(folder)
+    for file in () if others is None else sorted(others.glob("*.json")):
+        if file.name != "config.json":
+            shutil.copy(file, folder / file.name)
+    _write_tokenizer(folder, texts)
     return model
 
 
@@ -43,14 +52,25 @@ def _float32(config: dict[str, Any]) -> SmolVLMConfig:
     return SmolVLMConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "transformers_version")})
 
 
-def _write_tokenizer(folder: Path) -> None:
-    """Bytes as tokens, and the published special tokens under their published ids."""
-    vocabulary = {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
-    for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary[letter] = len(vocabulary)
+def _write_tokenizer(folder: Path, texts: Iterable[str]) -> None:
+    """Words of the texts, and the published special tokens under their published ids."""
+    learnt = Tokenizer(models.BPE())
+    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learnt.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=WORDS,
+            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    model = json.loads(learnt.to_str())["model"]
+    vocabulary = dict(model["vocab"])
     while len(vocabulary) < PLAIN_TOKENS:
         vocabulary[f"<unused_{len(vocabulary)}>"] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    merges = [tuple(merge) for merge in model["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     added = ["<global-img>"]

@@ -1,33 +1,63 @@
-"""The published 500M configuration, every key of it, with two layers a part and random weights."""
+"""The published 500M files: configuration (every key of it, with two layers a part and random weights) and processor."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from prospect_core.data.dataset import write_dataset
+from prospect_core.data.video import VideoFile
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.published import load_published
 from tests.helpers.commands import evaluate, run_cli
+from tests.helpers.media import write_pictures
 from tests.helpers.published_smolvlm2 import write_published
+
+pytestmark = pytest.mark.slow
+
+#: frames of the episodes that are trained on and replayed
+FRAMES = 10
 
 
 @pytest.fixture(scope="module")
-def published(shared_data, tmp_path_factory):
+def files(shared_data):
+    """The folder of the published files."""
+    return shared_data / "field" / "smolvlm2" / "500M"
+
+
+@pytest.fixture(scope="module")
+def published(files, world, tmp_path_factory):
     """(folder, the model that its weights are of)."""
-    config = json.loads((shared_data / "field" / "smolvlm2" / "500M" / "config.json").read_text())
+    config = json.loads((files / "config.json").read_text())
     assert config["text_config"]["torch_dtype"] == "bfloat16"
     folder = tmp_path_factory.mktemp("published") / "500M"
-    return folder, write_published(folder, config)
+    texts = [text for episode in world.episodes("train") for text in (*map(str, episode.task.steps), episode.task.goal)]
+    return folder, write_published(folder, config, texts, files)
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def brief(short_world, tmp_path_factory):
+    """A dataset of two episodes a split, of each a few frames; its videos beside it."""
+    root = tmp_path_factory.mktemp("brief") / "data"
+    cut = {
+        split: [e.window(e.start_frame, e.start_frame + FRAMES) for e in short_world.episodes(split)][:2]
+        for split in short_world.splits
+    }
+    made = write_dataset(root, "brief", "1", 2, cut)
+    (root / "videos").symlink_to(short_world.root / "videos")
+    return made
+
+
 def test_load_published_gives_float32_and_the_published_values(published):
     folder, source = published
     model, _ = load_published(str(folder), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert model.config.tokens_per_frame == 64
+    assert (model.config.tokens_per_frame, model.config.framing) == (64, "squash")
     found = model.model.state_dict()
     for name, tensor in source.model.state_dict().items():
         assert torch.equal(found[name][: len(tensor)], tensor), name
@@ -35,19 +65,75 @@ def test_load_published_gives_float32_and_the_published_values(published):
     assert torch.equal(model.lm_head.weight[:rows], source.lm_head.weight)
 
 
-@pytest.mark.nightly
+def published_pixels(path, files):
+    """What transformers makes of the first two seconds of a video, by the published settings: (2, 3, S, S) float32."""
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+    from transformers.video_utils import load_video
+
+    frames, _ = load_video(str(path), sample_indices_fn=lambda metadata, **_: np.arange(2), backend="pyav")
+    stated = json.loads((files / "preprocessor_config.json").read_text())
+    stated |= {"do_image_splitting": False, "size": stated["video_sampling"]["video_size"]}
+    processor = SmolVLMImageProcessorPil(**{k: v for k, v in stated.items() if k != "video_sampling"})
+    return processor([[Image.fromarray(frame) for frame in frames]], return_tensors="pt")["pixel_values"][0]
+
+
+@torch.no_grad()
+def test_features_and_logits_of_a_video_file_are_those_of_transformers(published, files, tmp_path):
+    """To the last bit, with decoding and preprocessing."""
+    folder, source = published
+    model, tokenizer = load_published(str(folder), 0)
+    rng = np.random.default_rng(0)
+    small = [Image.fromarray(rng.integers(0, 255, (9, 16, 3), dtype=np.uint8)) for _ in range(3)]
+    path = write_pictures(tmp_path / "wide.mp4", [np.asarray(picture.resize((640, 360))) for picture in small])
+    frames = np.stack(list(VideoFile(path, 1, model.config.frame_format).frames(0, 2)))
+    theirs = published_pixels(path, files)
+    features = model.encode_frames(torch.from_numpy(frames).permute(0, 3, 1, 2))
+    expected = source.eval().model.get_image_features(theirs[None]).pooler_output
+    assert features.shape == (2, 64, 960)
+    assert torch.equal(features, expected.reshape(features.shape))
+    image = model.config.image_token_id
+    words = tokenizer("What is done here?", add_special_tokens=False).input_ids
+    ids = torch.tensor([[*words, *[image] * 64, *words, *[image] * 64, *words]])
+    hidden = model.read(model.joint_embed(ids, features))
+    logits = source(input_ids=ids, pixel_values=theirs[None]).logits
+    assert torch.equal(model.lm_logits(hidden)[..., : logits.shape[-1]], logits)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_train_from_published_weights_ends_with_a_calibrated_checkpoint(published, short_world, tmp_path, precision):
-    """All tokens of a frame; the checkpoint loads again and is replayed."""
+def test_an_epoch_from_published_weights_ends_with_a_calibrated_checkpoint_that_replays(
+    published, brief, tmp_path, precision
+):
+    """All tokens of a frame; the checkpoint loads again, is calibrated anew and is replayed."""
     out = tmp_path / "out"
-    options = ["model=smolvlm2_500m", f"model.weights={published[0]}", f"data={short_world.root}", f"output={out}"]
+    options = ["model=smolvlm2_500m", f"model.weights={published[0]}", f"data={brief.root}", f"output={out}"]
     options += ["model.tokens_per_frame=0", "train.max_steps=2", "train.batch_size=1", "eval.episodes=1"]
-    options += ["sampling.min_frames=2", "sampling.max_frames=3", f"train.precision={precision}"]
-    options += ["train.learning_rate=1e-5", "eval.thresholds=true"]
+    options += ["sampling.min_frames=2", "sampling.max_frames=3"]
+    options += [f"train.precision={precision}", "train.learning_rate=1e-5", "eval.thresholds=true"]
     assert run_cli("train", *options) == 0
     model, _ = load_checkpoint(str(out))
     assert model.config.tokens_per_frame == 64
+    assert model.config.thresholds_data.startswith("brief/val/")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert "bfloat16" not in (out / "config.json").read_text()
-    given = ["run", "--ckpt", out, "--data", short_world.root, "--limit", 1, "--output", tmp_path / "run"]
-    assert evaluate(*given) == 0
+    given = ["--ckpt", out, "--data", brief.root, "--limit", 1]
+    assert evaluate("calibrate", *given) == 0
+    assert evaluate("run", *given, "--output", tmp_path / "run") == 0
+
+
+def test_features_of_a_published_tower_are_encoded_ahead_and_trained_on_without_videos(
+    published, brief, tmp_path, capsys
+):
+    """In half precision, by the folder of the published weights; then training and calibration need no video."""
+    folder, root, store = published[0], tmp_path / "data", tmp_path / "store"
+    shutil.copytree(brief.root, root)
+    given = ["data", "features", root, "--ckpt", folder, "--output", store, "--dtype", "float16"]
+    assert run_cli(*given, "--tokens-per-frame", "4") == 0
+    shutil.rmtree(root / "videos")
+    out = tmp_path / "out"
+    options = ["model=smolvlm2_500m", f"model.weights={folder}", f"data={root}", f"data.store={store}", f"output={out}"]
+    options += ["train.max_steps=1", "train.batch_size=1", "sampling.min_frames=2", "sampling.max_frames=3"]
+    assert run_cli("train", *options, "eval.episodes=1") == 0
+    assert load_checkpoint(str(out))[0].config.thresholds_data.startswith("brief/val/")
+    capsys.readouterr()
+    assert run_cli(*given, "--tokens-per-frame", "5") == 2
+    assert "tokens_per_frame 5" in capsys.readouterr().err

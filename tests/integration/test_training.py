@@ -19,6 +19,7 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.sequence import Context, SequenceBuilder
 from prospect_core.train.config import GROUPS, compose_config, group_options
 from prospect_core.train.losses import OBJECTIVES
+from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import run_cli
 from tests.helpers.files import edit_json
 from tests.helpers.training import SMALL
@@ -30,6 +31,7 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world,
     assert f"checkpoint: {out}" in capsys.readouterr().out
     model, tokenizer = load_checkpoint(str(out))
     assert model.config.trained_steps == 12
+    assert 0 < model.config.trained_frames <= 12 < model.config.trained_tokens <= model.config.max_context
     assert len(tokenizer) == model.config.text_config.vocab_size
     rows = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 13))
@@ -408,11 +410,14 @@ def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_p
     assert (config["speaking_threshold"], config["update_threshold"], config["thresholds_data"]) == (0.5, 0.5, "")
 
 
-def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path, dtype):
     """Validation reads the same store; it decoded the videos, after the last step."""
     root, out, store = tmp_path / "set", tmp_path / "out", tmp_path / "store"
     shutil.copytree(short_world.root, root)
-    assert run_cli("data", "features", root, "--ckpt", checkpoint, "--output", store) == 0
+    assert run_cli("data", "features", root, "--ckpt", checkpoint, "--output", store, "--dtype", dtype) == 0
+    (kept,) = store.iterdir()
+    assert kept.name.endswith("-float16") == (dtype == "float16")
     shutil.rmtree(root / "videos")
     options = [
         f"data={root}",
@@ -423,6 +428,40 @@ def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short
     ]
     assert run_cli("train", *options, *SMALL, "train.max_steps=2", "eval.thresholds=true", "eval.episodes=1") == 0
     assert json.loads((out / "config.json").read_text())["thresholds_data"].startswith("short/val/")
+
+
+@pytest.mark.parametrize("backbone", ["full", "lora"])
+def test_a_sharded_training_writes_the_configuration_that_was_trained(short_world, tmp_path, monkeypatch, backbone):
+    """Of a model whose tensors are put together from several processes: utterances shown, tokenizer, and fitted connector
+    were those of a model made anew."""
+    real = DSTTrainer.train
+
+    def put_together(self, *args, **kwargs):
+        output = real(self, *args, **kwargs)
+        self.whole_state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        return output
+
+    outputs = []
+    for name in ("whole", "sharded"):
+        out = tmp_path / name
+        options = [
+            f"data={short_world.root}",
+            f"output={out}",
+            *SMALL,
+            "train.max_steps=2",
+            f"model.backbone={backbone}",
+        ]
+        options += ["sampling.recent_share=0.5", "sampling.recent_utterances=5", "model.framing=letterbox"]
+        assert run_cli("train", *options) == 0
+        outputs.append({file.name: file.read_bytes() for file in out.glob("*.json")})
+        monkeypatch.setattr(DSTTrainer, "train", put_together)
+    whole, sharded = outputs
+    config = json.loads(whole["config.json"])
+    assert (config["recent_utterances"], config["framing"]) == (5, "letterbox")
+    assert config["tokenizer_digest"]
+    assert sharded["config.json"] == whole["config.json"]
+    first, second = (load_checkpoint(str(tmp_path / name))[0].state_dict() for name in ("whole", "sharded"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_missing_video_of_val_ends_the_training_before_its_first_step(short_world, tmp_path, capsys):

@@ -1,0 +1,43 @@
+"""Digests of video files: read through once, and again only when a file has changed.
+
+    python -c "from pathlib import Path; from prospect_core.data.digests import content_digest; print(content_digest(Path('clip.mp4')))"
+
+What was made of a video is found again by what the video holds, not by its name, its size, or a digest that a dataset states
+for it: a file that was replaced never meets what was made of the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from prospect_core.cachedir import cache_dir
+from prospect_core.data.dataset import sha256_file
+from prospect_core.jsonio import write_atomic
+
+
+def content_digest(path: Path) -> str:
+    """Hex sha256 of a file's bytes.
+
+    It is kept on disk under the file's device, inode, size and modification time, as long as those stay the same.
+    """
+    status = path.stat()
+    state = f"{status.st_dev}/{status.st_ino}/{status.st_size}/{status.st_mtime_ns}/{status.st_ctime_ns}"
+    return _digest_of_state(path.absolute(), state)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of_state(path: Path, state: str) -> str:
+    kept = cache_dir() / "digests" / hashlib.sha256(state.encode()).hexdigest()[:32]
+    with suppress(OSError, ValueError):
+        found = kept.read_text().strip()
+        if len(bytes.fromhex(found)) == hashlib.sha256().digest_size:
+            return found
+    digest = sha256_file(path)
+    # where nothing can be kept, the file is read again next time
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, digest + "\n")
+    return digest
