@@ -96,9 +96,9 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist workstea
 quick: lint types
 	$(PYTEST) -m unit
 
-# what each change passes before it is shared: the default suite
-test: lint types
-	$(PYTEST)
+# what each change passes before it is shared: the default suite, with types checked beside it
+test: lint
+	$(BIN)/mypy --num-workers 2 & types=$$!; $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
 # what each change passes before it is merged
 test-slow: $(READY)

@@ -24,6 +24,7 @@ from prospect_core.train.config import compose_config
 from prospect_core.train.fitting import _inputs
 from prospect_core.train.options import Lora
 from tests.helpers.commands import run_cli
+from tests.helpers.tiers import slow
 from tests.helpers.training import SMALL
 
 pytestmark = pytest.mark.integration
@@ -73,7 +74,7 @@ def test_lora_learns_adapters_rows_and_heads_and_merges_into_a_plain_model(model
     torch.testing.assert_close(model.read(model.joint_embed(ids)), adapted, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("backbone", ["lora", "frozen"])
+@pytest.mark.parametrize("backbone", ["lora", slow("frozen")])
 def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_changed(
     world, tmp_path, backbone, monkeypatch
 ):

@@ -361,7 +361,7 @@ def test_a_video_in_two_splits_is_found(tmp_path):
     assert any("also stands in split train" in p for p in find_problems(Dataset.open(tmp_path / "set")))
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_several_processes_find_and_count_the_same(world, tmp_path, monkeypatch):
     rows = [replace(e, id=f"{e.id}-{k}") for k in range(4) for split in world.splits for e in world.episodes(split)]
     made = write_dataset(tmp_path / "set", "many", "1", 2, {"train": rows[:30], "test": rows[20:]})

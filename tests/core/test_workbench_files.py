@@ -87,7 +87,7 @@ def test_a_failed_generation_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, monkeypatch):
     import prospect_core.workbench.generate as module
 

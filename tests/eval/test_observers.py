@@ -21,6 +21,7 @@ from prospect_eval.metrics.answers import answered
 from prospect_eval.metrics.base import Scored
 from prospect_eval.metrics.dst import head_joint_goal, joint_goal
 from tests.helpers.predictions import TOOLS
+from tests.helpers.tiers import slow
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ def small_table(monkeypatch):
     observers.usual_states.cache_clear()
 
 
-@pytest.mark.parametrize("split", ["test", "test_hard", "test_ood"])
+@pytest.mark.parametrize("split", ["test", slow("test_hard"), slow("test_ood")])
 def test_who_sees_everything_has_the_annotation_on_every_frame(split):
     """So every transition's evidence lies in the frames up to its decision frame, and nothing else is needed."""
     for number in range(6):

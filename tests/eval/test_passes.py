@@ -76,7 +76,7 @@ def brute_force(model, tokenizer, episode, frames, threshold):
     return out
 
 
-@pytest.mark.parametrize(("chunk", "seeds"), [(CHUNK, 6), (7, 1)])
+@pytest.mark.parametrize(("chunk", "seeds"), [(CHUNK, 3), (7, 1)])
 def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model, tokenizer, monkeypatch, chunk, seeds):
     monkeypatch.setattr("prospect_core.stream.teacher.CHUNK", chunk)
     seen = set()

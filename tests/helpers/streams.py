@@ -13,15 +13,16 @@ from prospect_core.stream import runner as runner_module
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import BUILT_IN
 from prospect_core.timeline import Episode, Event, Step, Task
+from tests.helpers.tiers import slow
 
 TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "put the blue ball in the bin")))
 
 #: one context strategy of each kind
-_EACH_KIND = ("drop_middle", "keydiff", "dst_refresh", "summarize_with_dst")
+_EACH_KIND = ("drop_middle", "keydiff", "dst_refresh")
 #: no strategy and those that keep a budget, as parameters: one of each kind in the default suite, the others in slow tests
 STRATEGIES = [
     None,
-    *(s.name if s.name in _EACH_KIND else pytest.param(s.name, marks=pytest.mark.slow) for s in BUILT_IN if s.limited),
+    *(s.name if s.name in _EACH_KIND else slow(s.name) for s in BUILT_IN if s.limited),
 ]
 
 

@@ -13,6 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,11 @@ def tier_of(item: pytest.Item) -> str:
         if item.get_closest_marker(tier) is not None:
             return tier
     return FOLDERS.get(item.path.relative_to(ROOT / "tests").parts[0], "unit")
+
+
+def slow(value: object) -> Any:
+    """A value of a parametrised test that belongs to the slow tests, where another one stands for its kind in the default suite."""
+    return pytest.param(value, marks=pytest.mark.slow)
 
 
 def holds_unit_tests(file: Path) -> bool:

@@ -20,7 +20,7 @@ from prospect_core.framing import FrameFormat
 from prospect_core.processes import pool
 from prospect_core.records import Knobs
 from prospect_core.terminal import Commands
-from prospect_core.train import run as training
+from prospect_core.train import arguments
 from prospect_core.train.objections import objections
 from prospect_eval import workers
 from prospect_eval.cli import main as prospect_eval
@@ -186,7 +186,7 @@ def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(target, bug, sho
 
 
 def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_higher_is_better", planted_value_error)
+    monkeypatch.setattr(arguments, "_higher_is_better", planted_value_error)
     with pytest.raises(ValueError, match="a planted bug"):
         prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1"])
 

@@ -14,6 +14,7 @@ from prospect_core.records import EpisodeRecord
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.files import edit_json
 from tests.helpers.proassist_rows import PREPARED
+from tests.helpers.tiers import slow
 
 
 def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, tmp_path, monkeypatch, capsys):
@@ -52,7 +53,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
     assert (out / "DONE.json").is_file()
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("drop_all", marks=pytest.mark.slow), "dst_refresh"])
+@pytest.mark.parametrize("strategy", [slow("drop_all"), "dst_refresh"])
 def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     out = tmp_path / "run"
     args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]

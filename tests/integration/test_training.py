@@ -22,6 +22,7 @@ from prospect_core.train.losses import OBJECTIVES
 from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import run_cli
 from tests.helpers.files import edit_json
+from tests.helpers.tiers import slow
 from tests.helpers.training import SMALL
 
 
@@ -343,7 +344,7 @@ def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
     assert not torch.distributed.is_initialized()
 
 
-@pytest.mark.parametrize("backbone", ["full", "lora", "frozen"])
+@pytest.mark.parametrize("backbone", [slow("full"), "lora", slow("frozen")])
 def test_mixed_precision_checkpointing_and_accumulation_work_together(short_world, tmp_path, backbone, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
@@ -410,7 +411,7 @@ def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_p
     assert (config["speaking_threshold"], config["update_threshold"], config["thresholds_data"]) == (0.5, 0.5, "")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", [slow("float32"), "float16"])
 def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path, dtype):
     """Validation reads the same store; it decoded the videos, after the last step."""
     root, out, store = tmp_path / "set", tmp_path / "out", tmp_path / "store"
@@ -430,7 +431,7 @@ def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short
     assert json.loads((out / "config.json").read_text())["thresholds_data"].startswith("short/val/")
 
 
-@pytest.mark.parametrize("backbone", ["full", "lora"])
+@pytest.mark.parametrize("backbone", [slow("full"), "lora"])
 def test_a_sharded_training_writes_the_configuration_that_was_trained(short_world, tmp_path, monkeypatch, backbone):
     """Of a model whose tensors are put together from several processes: utterances shown, tokenizer, and fitted connector
     were those of a model made anew."""
