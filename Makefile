@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -107,6 +107,13 @@ test-slow: $(READY)
 # reports, previews and comparisons opened in Chromium
 test-browser: $(READY)
 	$(PYTEST) -m browser
+
+# models with Hugging Face's own processors; torchvision lies beside, for one that is built for GPUs cannot be imported with a
+# torch that is not, except as these tests do it
+HF := $(VENV)/hf
+test-hf: $(READY)
+	test -d $(HF) || $(INSTALL) --target $(HF) --no-deps -c constraints.txt torchvision
+	PYTHONPATH=$(HF) $(PYTEST) -m hf tests/hf
 
 # the model and its streams on the oldest transformers that pyproject.toml admits
 OLDEST := $(VENV)/oldest

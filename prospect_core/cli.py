@@ -14,7 +14,8 @@ import click
 from prospect_core import __version__
 from prospect_core.data_cli import data
 from prospect_core.errors import EXIT_INCOMPLETE
-from prospect_core.terminal import DEBUG, Commands, Number, give_json, json_option, make_console, say
+from prospect_core.records import AskedDtype
+from prospect_core.terminal import DEBUG, Commands, Number, dtype_option, give_json, json_option, make_console, say
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -113,6 +114,7 @@ def new(kind: str, name: str, output: Path | None) -> None:
 @click.option("--speed", type=Number(min=0.1), default=1, show_default=True, help="Of a file.")
 @click.option("--stall", type=Number(min=0.1), default=15, show_default=True, help="Seconds without a picture.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@dtype_option
 @click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
 def watch(
     source: str,
@@ -126,6 +128,7 @@ def watch(
     speed: float,
     stall: float,
     device: str,
+    dtype: AskedDtype,
     output: Path | None,
 ) -> None:
     """Watch SOURCE live: a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH.
@@ -135,7 +138,7 @@ def watch(
     from prospect_core.stream.watching import run_watch, task_of
 
     ending = run_watch(
-        source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, output
+        source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, dtype, output
     )
     say(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
     if not ending.whole:

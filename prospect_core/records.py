@@ -17,6 +17,10 @@ from typing import ClassVar, Literal
 from prospect_core.timeline import Change, DialogState, Episode, TimelineError
 
 SCHEMA = 1
+#: what a model computes in
+Dtype = Literal["float32", "bfloat16"]
+#: the same, or what the device is made for
+AskedDtype = Literal["float32", "bfloat16", "auto"]
 #: lengths of a stream
 LengthKind = Literal["frames", "tokens", "compressions"]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
@@ -81,7 +85,7 @@ class UnseenLength:
 @dataclass(frozen=True)
 class Knobs:
     """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited; ``cache_dtype``
-    is how keys and values are stored, ``model`` for as the model computes them."""
+    is how keys and values are stored, ``model`` for as the model computes them; ``dtype`` is what the model computes in."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     strategy: str = "none"
@@ -89,6 +93,7 @@ class Knobs:
     speaking_threshold: float = 0.5
     update_threshold: float = 0.5
     cache_dtype: Literal["model", "int8", "fp8"] = "model"
+    dtype: Dtype = "float32"
 
 
 @dataclass(frozen=True)

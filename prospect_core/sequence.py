@@ -79,11 +79,16 @@ class SequenceBuilder:
         self.tokens_per_frame, self.max_user_tokens, self.lacks = tokens_per_frame, max_user_tokens, frozenset(lacks)
         # training meets the same lines in every epoch
         self._known: dict[str, list[int]] = {}
+        #: ids that no reply may contain
+        self.unsayable = self.special.unsayable
 
     @classmethod
     def of(cls, config: Any, tokenizer: Any) -> SequenceBuilder:
         """The builder of a model with this configuration (`DSTSmolVLMConfig`)."""
-        return cls(tokenizer, config.tokens_per_frame, config.max_user_tokens, config.lacks)
+        builder = cls(tokenizer, config.tokens_per_frame, config.max_user_tokens, config.lacks)
+        # rows that fill up the table stand for no token
+        builder.unsayable += tuple(range(len(tokenizer), config.text_config.vocab_size))
+        return builder
 
     def text(self, text: str) -> list[int]:
         """Plain text; special tokens written out in it are text, not commands."""

@@ -180,6 +180,14 @@ def _writable(context: Any, param: Any, value: str | None) -> str | None:
     return value
 
 
+def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--dtype: what a model computes in."""
+    return click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True,
+        help="What the model computes in; auto: bfloat16 on an NVIDIA GPU that has it. Numbers differ in the last digits.",
+    )(command)  # fmt: skip
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, into that beside it."""
     return click.option(

@@ -54,6 +54,7 @@ class KnobsPart(TypedDict):
     strategy: str
     budget: int | None
     cache_dtype: NotRequired[str]
+    dtype: NotRequired[str]
 
 
 class ConfigPart(TypedDict):

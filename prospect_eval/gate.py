@@ -28,7 +28,9 @@ from prospect_eval.statistics import detectable_difference, paired_ci
 SCHEMA = 1
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 #: what a run must share with its baseline to be compared with it at all
-SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype")
+SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.dtype")
+#: of runs and baselines that were written before there was a choice
+DEFAULTS = {"knobs.dtype": "float32"}
 
 
 #: where a run folder keeps the verdict on it
@@ -202,9 +204,10 @@ def _exact(table: dict[str, Any], name: str) -> Any:
 
 
 def _at(config: dict[str, Any], key: str) -> Any:
-    for part in key.split("."):
+    *folders, last = key.split(".")
+    for part in folders:
         config = config[part]
-    return config
+    return config.get(last, DEFAULTS[key]) if key in DEFAULTS else config[last]
 
 
 def plain(gate: Gate) -> dict[str, Any]:

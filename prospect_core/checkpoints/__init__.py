@@ -2,7 +2,7 @@
 
     python -c "from prospect_core.checkpoints import find_checkpoint; print(find_checkpoint('workbench-tiny'))"
 
-Nothing here needs torch; `prospect_core.model.checkpoint` makes models of these files.
+Nothing here needs torch, but to ask a GPU what it can; `prospect_core.model.checkpoint` makes models of these files.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 
 from prospect_core.errors import DataError, UserError, did_you_mean
+from prospect_core.records import AskedDtype, Dtype
 
 SHIPPED = Path(__file__).parent
 #: of a shipped checkpoint, as `sha256sum` writes it
@@ -32,6 +33,17 @@ def find_checkpoint(name: str, option: str = "--ckpt") -> Path:
     raise UserError(
         f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
     )
+
+
+def dtype_on(device: str, wanted: AskedDtype) -> Dtype:
+    """What to compute in: as wanted, or (``auto``) bfloat16 on an NVIDIA GPU that has it, else float32."""
+    if wanted != "auto":
+        return wanted
+    if not device.startswith("cuda"):
+        return "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
 def checkpoint_digest(folder: Path) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prospect_core.checkpoints import find_checkpoint, require_whole
 from prospect_core.errors import DataError, UserError
+from prospect_core.records import Dtype
 
 if TYPE_CHECKING:
     from prospect_core.model.configuration import DSTSmolVLMConfig
@@ -22,8 +23,13 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LONGEST = 300
 
 
-def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> tuple[Any, Any]:
-    """(model in float32 and eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`."""
+def load_checkpoint(
+    name: str, device: str = "cpu", option: str = "--ckpt", dtype: Dtype = "float32"
+) -> tuple[Any, Any]:
+    """(model in eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`.
+
+    In ``bfloat16`` the decision heads stay float32: what they weigh is compared with thresholds.
+    """
     import torch
     from transformers import AutoTokenizer
 
@@ -56,7 +62,7 @@ def load_checkpoint(name: str, device: str = "cpu", option: str = "--ckpt") -> t
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
-    return placed(model, device).eval(), tokenizer
+    return placed(model.compute_in(getattr(torch, dtype)), device).eval(), tokenizer
 
 
 def _config_of(folder: Path) -> DSTSmolVLMConfig:

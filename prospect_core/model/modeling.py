@@ -127,6 +127,13 @@ class DSTSmolVLM(PreTrainedModel):
             raise CheckpointError(f"{args[0]}: does not fit the model ({text})")
         return (model, info) if want_info else model
 
+    def compute_in(self, dtype: torch.dtype) -> DSTSmolVLM:
+        """Itself, with weights of ``dtype``; the decision heads stay float32."""
+        self.to(dtype)
+        for head in (self.speaking_head, self.update_head, self.state_head):
+            head.float()
+        return self
+
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
         """Frames (N, 3, H, W), normalised or uint8, to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
         if not pixels_N3HW.is_floating_point():
@@ -183,6 +190,8 @@ class DSTSmolVLM(PreTrainedModel):
 
     def decide(self, frame_BFD: Tensor, marker_BKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of speaking (B, F), update (B, F) and state (B, F, K, 3)."""
+        exact = self.speaking_head.weight.dtype
+        frame_BFD, marker_BKD = frame_BFD.to(exact), marker_BKD.to(exact)
         speaking_BF = self.speaking_head(frame_BFD).squeeze(-1)
         update_BF = self.update_head(frame_BFD).squeeze(-1)
         return speaking_BF, update_BF, self.state_head(frame_BFD, marker_BKD)

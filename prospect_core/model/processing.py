@@ -51,6 +51,11 @@ class SpecialIds:
         return SpecialIds(*ids)
 
     @property
+    def new(self) -> tuple[int, ...]:
+        """All of them but the image slot, which published tokenizers have: no published model knows these."""
+        return tuple(number for name, number in vars(self).items() if name != "image")
+
+    @property
     def unsayable(self) -> tuple[int, ...]:
         """All of them but eos: no reply may contain them."""
         return tuple(number for name, number in vars(self).items() if name != "eos")

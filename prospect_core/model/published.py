@@ -15,6 +15,8 @@ from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConf
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, add_special_tokens
 
+#: the embedding table is filled up to a multiple of so many rows
+ROWS = 64
 #: of a training that does not say otherwise
 TOKENS_PER_FRAME = 4
 
@@ -113,6 +115,6 @@ def load_published(
     if model.lm_head is not None:
         model.lm_head.load_state_dict(source.lm_head.state_dict(), strict=True)
     if len(tokenizer) > config.text_config.vocab_size:
-        # new rows are drawn around the mean of the old ones, each its own
-        model.resize_token_embeddings(len(tokenizer))
+        # new rows are drawn around the mean of the old ones, each its own; a GPU multiplies fast by multiples of 64
+        model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=ROWS)
     return model, tokenizer

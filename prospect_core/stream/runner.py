@@ -295,14 +295,14 @@ class VLMStreamRunner:
                 said,
                 self._following,
                 lambda count: self._forget(self.length - count),
-                special.eos, limit, special.unsayable, self._heard, self.context_ids, self.draft,
+                special.eos, limit, self.builder.unsayable, self._heard, self.context_ids, self.draft,
             )  # fmt: skip
         self._note([special.eos])
         return tokens, cut
 
     def _following(self, tokens: list[int]) -> list[int]:
         """Read tokens; the likeliest one after each that may be said."""
-        following: list[int] = self._ask(tokens, banned=self.builder.special.unsayable)[-len(tokens) :]
+        following: list[int] = self._ask(tokens, banned=self.builder.unsayable)[-len(tokens) :]
         return following
 
     def _heard(self, token: int) -> None:

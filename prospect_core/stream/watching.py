@@ -13,10 +13,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
+from prospect_core.checkpoints import dtype_on
 from prospect_core.errors import UserError
 from prospect_core.jsonio import load
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.records import Knobs
+from prospect_core.records import AskedDtype, Knobs
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.stream.screen import Screen
@@ -68,17 +69,18 @@ def run_watch(
     speed: float,
     stall_s: float,
     device: str,
+    dtype: AskedDtype,
     output: Path | None,
 ) -> Ending:
     """Watch until the stream ends; the log tells that too, also after an interruption."""
     quiet_transformers()
-    model, tokenizer = load_checkpoint(ckpt, device)
+    model, tokenizer = load_checkpoint(ckpt, device, dtype=dtype_on(device, dtype))
     config = model.config
     # an open end needs a limit, and the model's own context is one; a strategy without is told nothing
     limited = strategy != "none"
     budget = budget or (config.max_context if limited else None)
     find_strategy(strategy, budget)
-    knobs = Knobs(strategy, budget, config.speaking_threshold, config.update_threshold)
+    knobs = Knobs(strategy, budget, config.speaking_threshold, config.update_threshold, dtype=dtype_on(device, dtype))
     runner = VLMStreamRunner(model, tokenizer, knobs)
     # what cannot be kept or opened is refused before there is a log
     runner.reset(task, fps=fps)

@@ -33,7 +33,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
     given: dict[str, Any] = dict(
         output_dir=str(scratch),
-        per_device_train_batch_size=options.batch_size,
+        per_device_train_batch_size=options.batch_size if options.batch_tokens is None else 1,
         gradient_accumulation_steps=options.accumulation,
         **checkpointing,
         # ours is made by the trainer

@@ -75,6 +75,9 @@ def make_model(
             _fit(model, seeing, videos(options.fit_tower, model.config.frame_format), tell)
         model = with_tower(model, seeing)
     model.config.framing = options.framing or model.config.framing
+    for limit in ("max_reply_tokens", "max_user_tokens", "max_summary_tokens"):
+        if (tokens := getattr(options, limit)) is not None:
+            setattr(model.config, limit, tokens)
     if options.lacks is not None:
         model.config.lacks = sorted(options.lacks)
     return model.train(), tokenizer

@@ -21,12 +21,15 @@ class DSTDataCollator:
 
     A batch holds ``pixel_values`` (N, 3, H, W) where the items bring pictures, ``frame_embeds`` (N, I, D) where they
     bring features, of all windows' frames in reading order. Pictures stay uint8, a quarter of what would have to be
-    carried to the device: the model normalises them there.
+    carried to the device: the model normalises them there. Items may be lists of windows (`TokenBatches`).
     """
 
     pad_token_id: int
 
-    def __call__(self, items: list[tuple[TokenSequence, np.ndarray]]) -> dict[str, Tensor]:
+    def __call__(
+        self, items: list[tuple[TokenSequence, np.ndarray]] | list[list[tuple[TokenSequence, np.ndarray]]]
+    ) -> dict[str, Tensor]:
+        items = [window for item in items for window in (item if isinstance(item, list) else [item])]
         sequences = [sequence for sequence, _ in items]
         lengths = torch.tensor([len(s.ids) for s in sequences])
         ids_BT = _pad([s.ids for s in sequences], self.pad_token_id)

@@ -180,6 +180,8 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
          "silent", "complexity")), "sampling.frames.every takes all frames already"),
         (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
         (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
+        (config.train.batch_tokens is not None, ("train.batch_size",), "a batch holds train.batch_tokens"),
+        (bool(config.train.fsdp or config.train.deepspeed), ("train.rates",), "sharded parameters have one rate"),
         (config.eval.every is not None, ("train.save_every",), "with eval.every, checkpoints are written as it says"),
         (not config.train.optimiser.startswith(("adamw", "muon")), ("train.beta1", "train.beta2"),
          f"{config.train.optimiser} has no betas"),

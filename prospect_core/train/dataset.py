@@ -123,7 +123,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         if chunk not in self._places:
             begin = index - place
             drawn = range(begin, min(len(self._order), begin + size))
-            alike = sorted(drawn, key=self._tokens)
+            alike = sorted(drawn, key=self.tokens)
             steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
             # the step that is not full stays the last one
             last = [steps.pop()] if len(steps[-1]) < self.together else []
@@ -147,7 +147,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         rng, episode, longest = self._begin(index)
         return self.draws.windows.draw(rng, episode, self.builder, self.draws.max_tokens, longest), rng
 
-    def _tokens(self, index: int) -> int:
+    def tokens(self, index: int) -> int:
         """About how many tokens a draw has, without drawing it: a draw takes many times as long."""
         rng, episode, longest = self._begin(index)
         if episode.id not in self._sizes:

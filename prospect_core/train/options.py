@@ -72,6 +72,9 @@ class ModelOptions:
     fit_tower: Annotated[int, Ge(0)]
     state_head_size: Count
     max_context: Count
+    max_reply_tokens: Count | None
+    max_user_tokens: Count | None
+    max_summary_tokens: Count | None
     lacks: tuple[Literal["pictures", "steps", "state", "past"], ...] | None
     attention: str
     backbone: Literal["full", "lora", "frozen"]
@@ -201,16 +204,28 @@ class LossOptions:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Multiples of the learning rate: of the decision heads, of the rows of new tokens, of vision tower and connector."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    heads: Positive
+    rows: Positive
+    vision: Positive
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     optimiser: str
     learning_rate: Positive
+    rates: Rates
     weight_decay: NotNegative
     beta1: Below1
     beta2: Below1
     warmup: Below1
     grad_clip: NotNegative
     batch_size: Count
+    batch_tokens: Count | None
     accumulation: Count
     max_steps: Count
     minutes: Positive | None

@@ -35,6 +35,8 @@ class Rehearsal:
 
     def __init__(self) -> None:
         self.missing, self.encode_s, self._marks = 0, 0.0, list[float]()
+        #: bytes by what takes them
+        self.memory: dict[str, int] = {}
 
     def media(
         self, config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Any, device: Any
@@ -44,7 +46,9 @@ class Rehearsal:
 
         from prospect_core.data.frames import ENCODE_BATCH, FeatureCache, feature_store, vision_digest
         from prospect_core.train.backbone import vision_is_frozen
+        from prospect_core.train.footprint import training_bytes
 
+        self.memory = training_bytes(model, config)
         shape = model.config.frame_format
         blank = np.zeros((1, shape.size, shape.size, 3), np.uint8)
         if config.data.features and vision_is_frozen(model):
@@ -111,6 +115,8 @@ def _lines(config: Config, output: Path, rehearsal: Rehearsal) -> Any:
     if rehearsal.missing:
         videos = counted(rehearsal.missing, "video")
         yield f"features of {videos} are encoded first: about {spoken_time(rehearsal.encode_s)}, decoding not counted"
+    told = ", ".join(f"{part} {size / 1e9:.2g}" for part, size in rehearsal.memory.items())
+    yield f"memory by formula: about {sum(rehearsal.memory.values()) / 1e9:.2g} GB a process ({told})"
     if minutes:
         yield f"then {spoken_time(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
     else:

@@ -101,7 +101,7 @@ def train(
     # before the first step, so that a video that is missing ends the training before it begins
     validation = make_validation(config, model, tokenizer, partial(media_of, config), tell, place)
     draws = make_draws(config, model.config.max_context)
-    dataset = DSTTrainingDataset(episodes, builder, media, draws, config.train.seed)
+    dataset = in_batches(DSTTrainingDataset(episodes, builder, media, draws, config.train.seed), config)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     tell(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {learning / 1e6:.2f} M of them learn;"
@@ -129,6 +129,7 @@ def train(
             warmup=config.train.warmup,
             validation=validation if config.eval.every else None,
             muon=config.train.optimiser == MUON,
+            rates=config.train.rates,
             callbacks=[log, *callbacks],
         )
     log.trainer = trainer
@@ -150,6 +151,15 @@ def train(
         model.config.tokenizer_digest = tokenizer_digest(tokenizer)
         finish(output, wind_up(trainer, config, validation, longest, tell), tokenizer, text)
     return log.summary()
+
+
+def in_batches(windows: Any, config: Config) -> Any:
+    """The windows themselves, or, where a batch is to hold so many tokens, batches of them."""
+    if config.train.batch_tokens is None:
+        return windows
+    from prospect_core.train.batches import TokenBatches
+
+    return TokenBatches(windows, config.train.batch_tokens)
 
 
 def leave_others() -> None:

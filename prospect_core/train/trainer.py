@@ -32,9 +32,13 @@ from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next
 from prospect_core.train.memory import EVERY_STEPS, give_back
 from prospect_core.train.muon import Muon, parameter_groups
 from prospect_core.train.objections import objections
+from prospect_core.train.options import Rates
+from prospect_core.train.rates import set_rates
 from prospect_core.train.weighting import Weighting
 
 STATE_FILE = "prospect.json"
+#: kinds of training in which each process holds a part of each tensor
+SHARDED = ("FSDP", "DEEPSPEED")
 #: the attention mask is not among them: rows are padded on the right, where causal attention never looks
 MODEL_INPUTS = ("input_ids", "pixel_values", "frame_embeds", "frame_index", "marker_index")
 
@@ -78,11 +82,13 @@ class DSTTrainer(Trainer):
         warmup: float = 0.05,
         validation: Evaluates | None = None,
         muon: bool = False,
+        rates: Rates | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
         self.minutes, self.warmup, self.validation, self.muon = minutes, warmup, validation, muon
+        self.rates = rates
         # our loss is already divided by the counts of the whole accumulated step
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
@@ -161,7 +167,7 @@ class DSTTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As in transformers; a sharded model is put together afterwards, in which every process takes part."""
         output = super().train(*args, **kwargs)
-        if self.accelerator.distributed_type.value in ("FSDP", "DEEPSPEED"):
+        if self.accelerator.distributed_type.value in SHARDED:
             self.whole_state = self.accelerator.get_state_dict(self.model)
         return output
 
@@ -279,14 +285,22 @@ class DSTTrainer(Trainer):
         return self.lr_scheduler
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, or Muon; an optimiser that cannot be made is a `UserError`."""
-        if not self.muon or self.optimizer is not None:
-            with objections("train"):
-                return super().create_optimizer(*args, **kwargs)
+        """As in transformers, or Muon, with a rate for each part; an optimiser that cannot be made is a `UserError`."""
+        if self.optimizer is not None:
+            return self.optimizer
         options, model = self.args, self.model
         assert model is not None
-        groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
-        self.optimizer: Any = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
+        if self.muon:
+            groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
+            self.optimizer: Any = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
+        else:
+            with objections("train"):
+                super().create_optimizer(*args, **kwargs)
+        # sharded, a parameter is a part of several, and has their rate
+        if self.rates is not None and self.accelerator.distributed_type.value not in SHARDED:
+            dataset: Any = self.train_dataset
+            optimizer: Any = self.optimizer
+            set_rates(optimizer, self.accelerator.unwrap_model(model), self.rates, dataset.builder.special.new)
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
+from prospect_core.checkpoints import checkpoint_digest, dtype_on, find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.interrupt import stopping
 from prospect_core.jsonio import read_json
 from prospect_core.plugins import installed, loaded
-from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.records import AskedDtype, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, baseline
@@ -75,6 +75,8 @@ class Asked:
     features: str | None = None
     #: pictures that a chat model is shown at once, the newest; None: its adapter's own number
     frames_shown: int | None = None
+    #: what a model computes in; ``auto``: the fastest that its device is made for
+    dtype: AskedDtype = "float32"
     #: others replay; this process only has to tell who the model is
     apart: bool = False
 
@@ -86,6 +88,7 @@ class Asked:
             speaking_threshold if self.speaking_threshold is None else self.speaking_threshold,
             update_threshold if self.update_threshold is None else self.update_threshold,
             self.cache_dtype,
+            dtype_on(self.device, self.dtype),
         )
 
     def thresholds_from(self, thresholds_data: str) -> str:
@@ -105,7 +108,7 @@ class Asked:
             ("--budget", self.budget is not None),
             ("--cache-dtype", self.cache_dtype != "model"),
             ("--features", self.features is not None),
-            *([] if device else [("--device", self.device != "cpu")]),
+            *([] if device else [("--device", self.device != "cpu"), ("--dtype", self.dtype != "float32")]),
             *([] if thresholds else [("--speaking-threshold", self.speaking_threshold is not None)]),
             ("--update-threshold", self.update_threshold is not None),
         ]

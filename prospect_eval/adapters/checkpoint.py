@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from prospect_core.cachedir import cache_dir
-from prospect_core.checkpoints import checkpoint_digest, find_checkpoint
+from prospect_core.checkpoints import checkpoint_digest, dtype_on, find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import FeatureCache, feature_store, vision_digest
 from prospect_core.errors import DataError
@@ -38,7 +38,8 @@ class CheckpointModel:
 
     def __init__(self, ckpt: str, data: Dataset, asked: Asked) -> None:
         self.name, self.data, self.streams = ckpt, data, asked.streams
-        self.model, self.tokenizer = load_checkpoint(ckpt, asked.device)
+        dtype = dtype_on(asked.device, asked.dtype)
+        self.model, self.tokenizer = load_checkpoint(ckpt, asked.device, dtype=dtype)
         config = self.model.config
         self.knobs = asked.knobs(config.speaking_threshold, config.update_threshold)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)

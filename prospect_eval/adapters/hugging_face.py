@@ -20,10 +20,11 @@ from urllib.request import getproxies
 import torch
 from PIL import Image
 
+from prospect_core.checkpoints import dtype_on
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
-from prospect_core.records import Knobs
+from prospect_core.records import Dtype, Knobs
 from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import SILENT, Answer, ChatStream
 from prospect_eval.adapters.streams import predictor
@@ -98,14 +99,16 @@ class RereadingStream(ChatStream):
         return inputs.to(self.model.device), silence
 
 
-def load_plain(name: str, device: str) -> tuple[Any, Any]:
-    """(model, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
+def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, Any]:
+    """(model in ``dtype``, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     require_reachable(f"hf:{name}", name)
     try:
         processor = AutoProcessor.from_pretrained(name)
-        model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            name, use_safetensors=True, dtype=getattr(torch, dtype)
+        )
     except ImportError as error:
         raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect-suite[hf]'`") from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -168,13 +171,14 @@ def require_reachable(ckpt: str, name: str) -> None:
 def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
     """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
     asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
-    model, processor = load_plain(name, asked.device)
+    dtype = dtype_on(asked.device, asked.dtype)
+    model, processor = load_plain(name, asked.device, dtype)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
     shape = frame_format(model, processor)
     make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
     return predictor(
         ckpt, f"{weights_digest(model)}{asked.frames_digest()}", make, data, shape,
-        Knobs(speaking_threshold=threshold),
+        Knobs(speaking_threshold=threshold, dtype=dtype),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.errors import UserError
-from prospect_core.terminal import Number, progress_bar
+from prospect_core.terminal import Number, dtype_option, progress_bar
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
@@ -26,7 +26,7 @@ else:
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--data or --suite, --split, --limit, --device: the same for every command that replays."""
+    """--data or --suite, --split, --limit, --device, --dtype: the same for every command that replays."""
     for option in reversed(
         (
             click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
@@ -36,6 +36,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
             click.option("--device", default="cpu", show_default=True, help="Torch device."),
+            dtype_option,
         )
     ):
         command = option(command)

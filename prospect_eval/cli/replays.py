@@ -16,7 +16,7 @@ import click
 from prospect_core.crew import Hands, Share
 from prospect_core.crew.options import crew_options
 from prospect_core.errors import DataError, UserError
-from prospect_core.records import Knobs
+from prospect_core.records import AskedDtype, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.terminal import Number, counted, json_option, progress_bar, progress_bars, say
 from prospect_eval.cli.options import data_options, endpoint_options, open_asked, open_source
@@ -71,6 +71,7 @@ def run(
     split: str | None,
     limit: int | None,
     device: str,
+    dtype: AskedDtype,
     strategy: str | None,
     budget: int | None,
     cache_dtype: Literal["model", "int8", "fp8"],
@@ -115,6 +116,7 @@ def run(
         key_variable,
         features,
         frames_shown,
+        dtype,
     )
     apart = hands is not None and not (teacher_forced or latency or dry_run)
     predictor = open_predictor(ckpt, dataset, episodes, replace(asked, apart=apart))
@@ -172,7 +174,8 @@ def run(
 
 def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
     base = Path(ckpt.replace(":", "-")).name
-    stored = [] if knobs.cache_dtype == "model" else [knobs.cache_dtype]
+    stored: list[str] = [] if knobs.cache_dtype == "model" else [knobs.cache_dtype]
+    stored += [] if knobs.dtype == "float32" else [knobs.dtype]
     return "-".join([base, data, knobs.strategy, *([str(knobs.budget)] if knobs.budget else []), *stored])
 
 
@@ -181,7 +184,14 @@ def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
 @data_options
 @click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
 def calibrate(
-    ckpt: str, data: Path | None, suite: str | None, split: str | None, limit: int | None, device: str, force: bool
+    ckpt: str,
+    data: Path | None,
+    suite: str | None,
+    split: str | None,
+    limit: int | None,
+    device: str,
+    dtype: AskedDtype,
+    force: bool,
 ) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
     from prospect_core.checkpoints import SHIPPED, find_checkpoint
@@ -206,7 +216,8 @@ def calibrate(
     episodes = select(dataset, split, limit)
 
     def replay_all(speaking: float, update: float) -> list[Any]:
-        predictor = open_predictor(ckpt, dataset, episodes, Asked("none", None, speaking, update, device))
+        asked = Asked("none", None, speaking, update, device, dtype=dtype)
+        predictor = open_predictor(ckpt, dataset, episodes, asked)
         records = []
         with progress_bar("replay") as advance:
             for done, (_, result) in enumerate(predictor.predict(episodes), 1):
@@ -216,7 +227,7 @@ def calibrate(
                 advance(done, len(episodes))
         return records
 
-    first = open_predictor(ckpt, dataset, episodes, Asked(device=device)).knobs
+    first = open_predictor(ckpt, dataset, episodes, Asked(device=device, dtype=dtype)).knobs
     speaking, update = settle(
         lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.errors import DataError, UserError
+from prospect_core.records import AskedDtype
 from prospect_core.terminal import progress_bar, say
 from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_asked, open_source
 from prospect_eval.cli.tables import print_curves, print_front
@@ -43,6 +44,7 @@ def sweep(
     split: str | None,
     limit: int | None,
     device: str,
+    dtype: AskedDtype,
     strategies: str | None,
     budgets: list[float] | None,
     closed_loop: bool,
@@ -88,7 +90,7 @@ def sweep(
     if split.startswith("test") and any(moved.values()):
         say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     root = output or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
-    result = _replays(root, grid, data, suite, split, limit, device, quality, dry_run)
+    result = _replays(root, grid, data, suite, split, limit, device, dtype, quality, dry_run)
     if result is None:
         return
     result["split"] = split
@@ -126,6 +128,7 @@ def _replays(
     split: str,
     limit: int | None,
     device: str,
+    dtype: AskedDtype,
     quality: str,
     dry_run: bool,
 ) -> dict[str, Any] | None:
@@ -143,18 +146,18 @@ def _replays(
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
     if dry_run:
-        first = open_predictor(grid.ckpts[0], dataset, episodes, Asked(device=device))
+        first = open_predictor(grid.ckpts[0], dataset, episodes, Asked(device=device, dtype=dtype))
         for line in sweep_plan(root, grid, first, episodes):
             say(line)
         return None
 
     def least(ckpt: str, strategy: str) -> int:
-        predictor = open_predictor(ckpt, dataset, episodes, Asked(strategy, 10**6, device=device))
+        predictor = open_predictor(ckpt, dataset, episodes, Asked(strategy, 10**6, device=device, dtype=dtype))
         return predictor.least_budget(episodes) if predictor.least_budget else 0
 
     def run(setting: Setting, folder: Path) -> None:
         moved = {setting.knob: setting.threshold}
-        asked = Asked(setting.strategy, setting.budget, moved.get("speaking"), moved.get("update"), device)
+        asked = Asked(setting.strategy, setting.budget, moved.get("speaking"), moved.get("update"), device, dtype=dtype)
         predictor = open_predictor(setting.ckpt, dataset, episodes, asked)
         config = RunConfig(
             setting.ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),

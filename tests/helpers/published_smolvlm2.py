@@ -12,6 +12,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
+from prospect_core.data.dataset import Dataset, write_dataset
+
 #: entries of the published tokenizer before its added tokens; those of them that are words here
 PLAIN_TOKENS, WORDS = 49152, 2000
 LAYERS = 2
@@ -41,6 +43,23 @@ def write_published(
             shutil.copy(file, folder / file.name)
     _write_tokenizer(folder, texts)
     return model
+
+
+def brief_dataset(root: Path, source: Dataset, frames: int) -> Dataset:
+    """A dataset of two episodes a split, of each the first ``frames``; its videos are those of ``source``."""
+    splits = {
+        split: [e.window(e.start_frame, e.start_frame + frames) for e in source.episodes(split)][:2]
+        for split in source.splits
+    }
+    made = write_dataset(root, "brief", "1", 2, splits)
+    (root / "videos").symlink_to(source.root / "videos")
+    return made
+
+
+def texts_of(source: Dataset) -> list[str]:
+    """What a tokenizer can learn its words from."""
+    steps = [step.name for e in source.episodes("train") for step in e.task.steps]
+    return steps + [event.text for e in source.episodes("train") for event in e.events if event.text]
 
 
 def _float32(config: dict[str, Any]) -> SmolVLMConfig:

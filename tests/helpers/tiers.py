@@ -1,7 +1,7 @@
 """Test tiers: which tier a test belongs to, and that unit tests work without torch.
 
-Markers decide first, the folder second: tests in ``tests/browser`` are browser tests, tests in ``tests/integration``
-integration tests, all others unit tests. A slow test of a module that is marked as integration is a slow test.
+Markers decide first, the folder second: tests in ``tests/browser`` are browser tests, tests in ``tests/hf`` those of
+Hugging Face's own processors, tests in ``tests/integration`` integration tests, all others unit tests. A slow test of a module that is marked as integration is a slow test.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pytest
 from tests.helpers.paths import ROOT
 
 #: the first marker that a test has decides
-TIERS = ("nightly", "slow", "browser", "integration", "unit")
-FOLDERS = {"browser": "browser", "integration": "integration"}
+TIERS = ("nightly", "slow", "browser", "hf", "integration", "unit")
+FOLDERS = {"browser": "browser", "hf": "hf", "integration": "integration"}
 #: a module that declares this is not imported where unit tests alone are asked for
 _NOT_UNIT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(integration|slow|nightly|browser)\b", re.M)
 

@@ -21,6 +21,7 @@ from prospect_core.processes import pool
 from prospect_core.records import Knobs
 from prospect_core.terminal import Commands
 from prospect_core.train import arguments
+from prospect_core.train import run as training
 from prospect_core.train.objections import objections
 from prospect_eval import workers
 from prospect_eval.cli import main as prospect_eval

@@ -10,13 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from prospect_core.data.dataset import write_dataset
 from prospect_core.data.video import VideoFile
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.model.published import load_published
 from tests.helpers.commands import evaluate, run_cli
 from tests.helpers.media import write_pictures
-from tests.helpers.published_smolvlm2 import write_published
+from tests.helpers.published_smolvlm2 import brief_dataset, texts_of, write_published
 
 pytestmark = pytest.mark.slow
 
@@ -36,21 +35,12 @@ def published(files, world, tmp_path_factory):
     config = json.loads((files / "config.json").read_text())
     assert config["text_config"]["torch_dtype"] == "bfloat16"
     folder = tmp_path_factory.mktemp("published") / "500M"
-    texts = [text for episode in world.episodes("train") for text in (*map(str, episode.task.steps), episode.task.goal)]
-    return folder, write_published(folder, config, texts, files)
+    return folder, write_published(folder, config, texts_of(world), files)
 
 
 @pytest.fixture(scope="module")
 def brief(short_world, tmp_path_factory):
-    """A dataset of two episodes a split, of each a few frames; its videos beside it."""
-    root = tmp_path_factory.mktemp("brief") / "data"
-    cut = {
-        split: [e.window(e.start_frame, e.start_frame + FRAMES) for e in short_world.episodes(split)][:2]
-        for split in short_world.splits
-    }
-    made = write_dataset(root, "brief", "1", 2, cut)
-    (root / "videos").symlink_to(short_world.root / "videos")
-    return made
+    return brief_dataset(tmp_path_factory.mktemp("brief") / "data", short_world, FRAMES)
 
 
 def test_load_published_gives_float32_and_the_published_values(published):

@@ -1,0 +1,127 @@
+"""Batches by tokens, rates by part, rows that fill up a table, and how much memory a training takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.sequence import IGNORE, SequenceBuilder
+from prospect_core.train.backbone import set_backbone
+from prospect_core.train.batches import TokenBatches, packed
+from prospect_core.train.collator import DSTDataCollator
+from prospect_core.train.config import compose_config
+from prospect_core.train.dataset import Draws, DSTTrainingDataset
+from prospect_core.train.footprint import training_bytes
+from prospect_core.train.options import Rates
+from prospect_core.train.rates import part_of, set_rates
+from prospect_core.train.windows import WindowSampler
+from tests.helpers.commands import run_cli
+from tests.helpers.small_models import small_config
+from tests.helpers.training import SMALL, pictures
+
+pytestmark = pytest.mark.integration
+
+
+def test_packing_by_hand():
+    assert packed([5, 9, 3, 4, 20, 5], 20) == [[4], [1, 0], [5, 3, 2]]
+    assert packed([5, 5], 4, first=7) == [[7], [8]]
+    assert packed([], 4) == []
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
+def test_packed_items_are_all_there_once_and_fit(sizes, room):
+    groups = packed(sizes, room)
+    assert sorted(k for group in groups for k in group) == list(range(len(sizes)))
+    assert all(len(group) == 1 or len(group) * max(sizes[k] for k in group) <= room for group in groups)
+
+
+def test_batches_hold_every_window_once_within_their_tokens(short_world, tokenizer):
+    draws = Draws(WindowSampler(2, 30), windows_per_episode=9)
+    windows = DSTTrainingDataset(list(short_world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, draws)
+    batches = TokenBatches(windows, 1200)
+    batches.multiple = 4
+    assert len(batches) % 4 == 0
+    seen, full, collate = [], 0, DSTDataCollator(0)
+    for k in range(len(batches)):
+        batch = batches[k]
+        learns = [s for s, _ in batch if {*s.lm_labels, *s.speaking} != {IGNORE}]
+        assert len(learns) in (0, len(batch))
+        seen += learns
+        ids = collate([batch])["input_ids"]
+        # sizes are estimated before a window is drawn: what is written at its end is not known yet
+        assert len(batch) == 1 or ids.numel() <= 1.3 * 1200
+        full += len(batch) > 1
+    assert sorted(map(repr, seen)) == sorted(repr(windows[k][0]) for k in range(len(windows)))
+    assert full
+    before = len(batches)
+    batches.set_epoch(1, 0.5, 0.1)
+    assert len(batches) == before
+    assert sum(len(batches[k]) for k in range(before)) >= 0.9 * len(windows)
+
+
+def test_a_training_by_tokens_goes_through_and_resumes(short_world, tmp_path):
+    out = tmp_path / "out"
+    options = [f"data={short_world.root}", f"output={out}", *SMALL, "train.batch_tokens=900", "train.max_steps=5"]
+    assert run_cli("train", *options) == 0
+    rows = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+def test_each_part_moves_by_its_own_rate(tokenizer):
+    torch.manual_seed(0)
+    model = DSTSmolVLM(small_config(tokenizer))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    set_rates(optimizer, model, Rates(5.0, 3.0, 0.5), [2, 7])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.05, 0.005]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    for name, p in model.named_parameters():
+        moved = (before[name] - p).detach()
+        expected = torch.full_like(p, {"heads": 0.05, "vision": 0.005, "text": 0.01}[part_of(name)])
+        if name == "model.text_model.embed_tokens.weight":
+            expected[[2, 7]] = 0.03
+        torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
+
+
+def test_rows_that_fill_up_the_table_are_never_said(tokenizer):
+    config = small_config(tokenizer)
+    config.text_config.vocab_size = len(tokenizer) + 3
+    builder = SequenceBuilder.of(config, tokenizer)
+    filled = range(len(tokenizer), len(tokenizer) + 3)
+    assert set(builder.unsayable) == {*builder.special.unsayable, *filled}
+    model = DSTSmolVLM(config)
+    hidden = 100 * model.get_input_embeddings().weight[filled[1] : filled[1] + 1].detach()
+    assert model.likeliest(hidden) == [filled[1]]
+    assert model.likeliest(hidden, builder.unsayable)[0] < len(tokenizer)
+
+
+def test_limits_are_options_and_kept_from_a_checkpoint(short_world, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    options = [f"data={short_world.root}", f"init={checkpoint}", f"output={out}", *SMALL, "train.max_steps=1"]
+    assert run_cli("train", *options, "model.max_reply_tokens=20", "model.max_summary_tokens=30") == 0
+    config = load_checkpoint(str(out))[0].config
+    # the checkpoint's own number of what the user says, 16
+    assert (config.max_reply_tokens, config.max_summary_tokens, config.max_user_tokens) == (20, 30, 16)
+
+
+def test_memory_of_a_training_by_hand(tokenizer):
+    config, _ = compose_config(["output=x", "model.vision_tower=frozen", "train.batch_tokens=1000"])
+    model = DSTSmolVLM(small_config(tokenizer))
+    set_backbone(model, config.model)
+    count = sum(p.numel() for p in model.parameters())
+    learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    found = training_bytes(model, config)
+    assert (found["weights"], found["gradients"], found["optimiser"]) == (4 * count, 4 * learns, 8 * learns)
+    layers = 1000 * 48 * 2 * 20 * 4
+    assert found["activations"] == layers + 2 * 4 * 100 * len(tokenizer)
+    half = replace(config, train=replace(config.train, precision="bfloat16", gradient_checkpointing=True))
+    assert training_bytes(model, half)["activations"] == 1000 * 48 * 22 * 2 + 2 * 4 * 100 * len(tokenizer)
