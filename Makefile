@@ -102,7 +102,7 @@ test: lint
 
 # what each change passes before it is merged
 test-slow: $(READY)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not nightly"
 
 # reports, previews and comparisons opened in Chromium
 test-browser: $(READY)

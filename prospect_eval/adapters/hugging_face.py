@@ -115,6 +115,7 @@ def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, A
         raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from error
     if not getattr(processor, "chat_template", None):
         raise DataError(f"--ckpt hf:{name}: its processor has no chat template; an instruction-tuned model is needed")
+    _show_whole(processor)
     model.eval()
     return model.to(torch.device(device)), processor
 
@@ -128,17 +129,22 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     return sorted({end for end in ends if end is not None})
 
 
+def _show_whole(processor: Any) -> None:
+    """Set up a processor that cuts pictures into tiles (SmolVLM, Idefics3) for frames of videos, as published: one tile each."""
+    images = processor.image_processor
+    if hasattr(images, "do_image_splitting"):
+        images.do_image_splitting = False
+        images.size = {"longest_edge": int(images.max_image_size["longest_edge"])}
+
+
 def frame_format(model: Any, processor: Any) -> FrameFormat:
-    """How frames are shown to a model. Processors that cut pictures into tiles (SmolVLM, Idefics3) are set up for videos, as
-    published: the whole frame in one tile; other models get the frame in its own shape."""
+    """How frames are shown to a model: squashed into its one tile where it takes tiles, else in their own shape."""
     images = processor.image_processor
     if not hasattr(images, "do_image_splitting"):
         return FrameFormat(
             getattr(getattr(model.config, "vision_config", None), "image_size", None) or LONGEST_SIDE, "whole"
         )
-    side = int(images.max_image_size["longest_edge"])
-    images.do_image_splitting, images.size = False, {"longest_edge": side}
-    return FrameFormat(side, "squash")
+    return FrameFormat(int(images.max_image_size["longest_edge"]), "squash")
 
 
 def require_reachable(ckpt: str, name: str) -> None:

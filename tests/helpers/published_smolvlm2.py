@@ -13,9 +13,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.framing import FrameFormat
+from tests.helpers.media import write_pictures
 
 #: entries of the published tokenizer before its added tokens; those of them that are words here
 PLAIN_TOKENS, WORDS = 49152, 2000
+#: of the pictures of a brief dataset, in pixels
+SIDE = 96
 LAYERS = 2
 
 
@@ -46,14 +50,15 @@ def write_published(
 
 
 def brief_dataset(root: Path, source: Dataset, frames: int) -> Dataset:
-    """A dataset of two episodes a split, of each the first ``frames``; its videos are those of ``source``."""
+    """A dataset of two episodes a split, of each the first ``frames``; its videos hold no more than those."""
     splits = {
-        split: [e.window(e.start_frame, e.start_frame + frames) for e in source.episodes(split)][:2]
-        for split in source.splits
+        split: [e.window(0, frames) for e in source.episodes(split) if not e.start_frame][:2] for split in source.splits
     }
-    made = write_dataset(root, "brief", "1", 2, splits)
-    (root / "videos").symlink_to(source.root / "videos")
-    return made
+    (root / "videos").mkdir(parents=True)
+    for episode in (e for episodes in splits.values() for e in episodes):
+        pictures = source.frame_source(episode, FrameFormat(SIDE)).frames(0, frames)
+        write_pictures(root / episode.video, list(pictures), [k / 2 for k in range(frames)])
+    return write_dataset(root, "brief", "1", 2, splits)
 
 
 def texts_of(source: Dataset) -> list[str]:

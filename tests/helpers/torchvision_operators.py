@@ -1,7 +1,7 @@
 """torchvision beside a torch that is built for other hardware.
 
 The torchvision of the package index is built for GPUs. Beside a torch for CPUs its compiled operators cannot be loaded, and
-its import fails for want of the name of one of them. Hugging Face's processors use none: they scale and normalise in Python.
+its import fails for want of two names. Hugging Face's processors use none: they scale and normalise in Python.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import torch
 
 
 def make_importable() -> None:
-    """Declare the operator that the import of torchvision asks for, unless it can be loaded."""
+    """Declare the operators that the import of torchvision asks for, unless they can be loaded."""
     if torch.version.cuda is not None or hasattr(torch.ops.torchvision, "nms"):
         return
     library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     # it is forgotten with the last reference to it
     _LIBRARIES.append(library)
 
