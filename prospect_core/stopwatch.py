@@ -6,7 +6,7 @@ python -c "from prospect_core.stopwatch import Stopwatch; w = Stopwatch(); exec(
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """``with watch("stage"):`` adds to ``watch.seconds["stage"]``; stages may lie within one another."""
+    """``with watch("stage"):`` adds to ``watch.seconds["stage"]``; stages may lie within one another.
 
-    def __init__(self) -> None:
+    ``synchronise`` waits for a device that works on after it was told what to do: without it, the time of that work is counted
+    for whichever stage waits for its results.
+    """
+
+    def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
+        self.synchronise = synchronise
         self.seconds: dict[str, float] = {}
         #: seconds that went to others while a stage ran here
         self.waited = 0.0
@@ -63,6 +68,8 @@ class Stopwatch:
         self._since = now - sum(mine)
 
     def _count(self) -> None:
+        if self.synchronise is not None:
+            self.synchronise()
         now = time.perf_counter()
         if self._running:
             stage = self._running[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ WARM_UP = 4
 def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:
     """Step through an episode picture by picture; ``pictures`` decodes them as it is asked."""
     device = runner.model.device
+    if device.type == "cuda":
+        runner.watch = Stopwatch(partial(torch.cuda.synchronize, device))
     black = np.zeros((runner.model.config.image_size,) * 2 + (3,), dtype=np.uint8)
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     for _ in range(WARM_UP):

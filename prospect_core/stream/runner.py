@@ -32,7 +32,7 @@ from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.lengths import StreamLengths
 from prospect_core.stream.reading import Alone, Reader, Request
-from prospect_core.stream.strategies import Rebuilds, Selects, strategy
+from prospect_core.stream.strategies import Rebuilds, Selects, require_turnable, strategy
 from prospect_core.stream.text_strategies import StreamMemory
 from prospect_core.stream.tokens import Kind, TokenMeta
 from prospect_core.timeline import STEP_STATES, DialogState, Task
@@ -100,6 +100,7 @@ class VLMStreamRunner:
         self.model, self.knobs, self.draft = model, knobs, draft
         self.reader: Reader = reader or Alone(model)
         self.strategy = strategy(knobs.strategy, knobs.budget)
+        require_turnable(self.strategy, config.text_config)
         self.builder = SequenceBuilder.of(config, tokenizer)
         self.task: Task | None = None
         #: seconds by stage since the stream began: language model, generation, compression
@@ -110,7 +111,7 @@ class VLMStreamRunner:
         """Begin a stream: ``state`` is what is known to be done already, ``start_frame`` the video's frame number
         of the first step. A budget that could not be kept for this task is refused with the least possible one."""
         self.task, self.fps, self.frame = task, fps, start_frame
-        self.watch = Stopwatch()
+        self.watch = Stopwatch(self.watch.synchronise)
         self.tracker = Tracker(state if state is not None else DialogState.initial(task), fps)
         self.said: list[tuple[str, str]] = []
         self.rest_until = start_frame

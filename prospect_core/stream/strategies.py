@@ -66,6 +66,10 @@ class Selects(Protocol):
         ...
 
 
+#: kinds of rotary embeddings whose frequencies depend on how long the text is
+LENGTH_DEPENDENT = ("dynamic", "longrope")
+
+
 class KeepAll:
     """``none``: the unlimited reference."""
 
@@ -92,6 +96,18 @@ def strategies() -> dict[str, Strategy]:
             raise UserError(f"strategy {point.value}: the name {theirs.name!r} is taken; give it another one")
         found[theirs.name] = theirs
     return found
+
+
+def require_turnable(chosen: Strategy, text_config: Any) -> None:
+    """Refuse, as a `UserError`, a strategy that moves keys of a model whose rotary frequencies change with the length of the text:
+    what was turned by other frequencies cannot be turned back."""
+    parameters = getattr(text_config, "rope_parameters", None) or {}
+    kind = parameters.get("rope_type", "default")
+    if isinstance(chosen, Selects) and kind in LENGTH_DEPENDENT:
+        raise UserError(
+            f"strategy {chosen.name!r}: keeps keys in other places, which rotary embeddings of type {kind!r} do not allow; use one"
+            " that rebuilds the prompt, as dst_refresh"
+        )
 
 
 def strategy(name: str, budget: int | None) -> Strategy:

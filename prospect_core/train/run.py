@@ -356,10 +356,22 @@ def make_validation(
     if options.every and config.train.fsdp:
         raise UserError("eval.every with train.fsdp: a sharded model cannot be streamed; evaluate the checkpoint later")
     episodes = pick_episodes(data, options.split, options.episodes)
+    require_room(model.config, episodes)
     media = media_of(data, model, episodes, tell, device)
     if isinstance(media, PictureCache):
         media.require(episodes)
     return Validation(data, options.split, episodes, tokenizer, evaluator, (options.metric,), media)
+
+
+def require_room(config: Any, episodes: Sequence[Any]) -> None:
+    """Refuse, as a `UserError`, validation over episodes whose frames alone are more tokens than the model has positions."""
+    most = int(config.text_config.max_position_embeddings)
+    for episode in episodes:
+        if episode.num_frames * config.tokens_per_frame > most:
+            raise UserError(
+                f"eval.split: {episode.id} has {episode.num_frames} frames of {config.tokens_per_frame} tokens, and the model"
+                f" {most:,} positions; lower model.tokens_per_frame, or give eval.thresholds=false"
+            )
 
 
 def _windows(options: SamplingOptions) -> Any:

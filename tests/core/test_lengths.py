@@ -8,13 +8,16 @@ import pytest
 
 from prospect_core.errors import DataError
 from prospect_core.records import Knobs, UnseenLength
+from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.lengths import StreamLengths
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.train.config import compose_config
 from prospect_core.train.run import note_lengths
+from tests.helpers.commands import run_cli
 from tests.helpers.small_models import small_config
-from tests.helpers.streams import busy_episode, busy_runner, least, pictures
+from tests.helpers.streams import TASK, busy_episode, busy_runner, least, pictures
+from tests.helpers.training import SMALL
 
 pytestmark = pytest.mark.integration
 
@@ -63,3 +66,26 @@ def test_the_longest_windows_of_all_trainings_are_kept(tokenizer):
     assert (config.trained_tokens, config.trained_frames, config.trained_compressions) == (500, 32, 0)
     note_lengths(config, (400, 64), replace(plain.sampling, summary_share=0.1))
     assert (config.trained_tokens, config.trained_frames, config.trained_compressions) == (500, 64, 1)
+
+
+def test_validation_over_episodes_beyond_the_positions_is_refused_before_the_first_step(short_world, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = [f"data={short_world.root}", f"output={out}", *SMALL, "train.max_steps=1", "eval.thresholds=true"]
+    assert run_cli("train", *options, "model.text.max_position_embeddings=100") == 2
+    assert "frames of 4 tokens, and the model 100 positions" in capsys.readouterr().err
+    assert not (out / "train_log.jsonl").exists()
+
+
+def test_stages_of_a_device_that_works_on_are_waited_for(model, tokenizer):
+    """Seconds of what was only begun were counted for the stage that waited for it."""
+    waits = []
+    runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
+    runner.watch = Stopwatch(lambda: waits.append(runner.watch._running[-1:]))
+    runner.reset(TASK)
+    waits.clear()
+    runner.step(pictures(1)[0])
+    assert ["vision"] in waits
+    assert ["language model"] in waits
+    quiet = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
+    quiet.reset(TASK)
+    assert quiet.watch.synchronise is None

@@ -20,6 +20,7 @@ from prospect_core.sequence import Context
 from prospect_core.stream import strategies as registry
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.replay import replay
+from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import BUILT_IN
 from prospect_core.stream.text_strategies import contradicts, summary_of
 from prospect_core.stream.token_strategies import (
@@ -350,3 +351,14 @@ def test_the_command_lists_them_all(capsys):
     out = capsys.readouterr().out
     for strategy in BUILT_IN:
         assert f" {strategy.name} " in out
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_keys_whose_frequencies_depend_on_the_length_are_not_moved(model, tokenizer, kind):
+    model.config.text_config.rope_parameters = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
+    with pytest.raises(
+        UserError, match=rf"strategy 'keydiff': keeps keys in other places, which .* of type '{kind}' do not"
+    ):
+        VLMStreamRunner(model, tokenizer, Knobs("keydiff", 10**6))
+    # a rebuilt prompt is read anew
+    VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6))
