@@ -289,6 +289,7 @@ def test_a_tower_that_learnt_elsewhere_takes_the_place_of_the_own_one(world, tmp
     assert torch.allclose(both.read(both.joint_embed(ids)), reading.read(reading.joint_embed(ids)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
     """The own tower behind another connector is found again; one that sees otherwise is met as far as a plain least squares
     of numpy meets it."""

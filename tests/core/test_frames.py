@@ -314,6 +314,7 @@ def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, t
     np.testing.assert_allclose(cache(episodes[0], 0, episodes[0].end_frame), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):
     """And with a trained tower stored features would be stale: they are not read, and asking for them warns."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

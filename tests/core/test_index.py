@@ -131,7 +131,7 @@ def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch)
     assert len(open_rows(empty)) == 0
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_several_processes_index_a_large_file_and_name_the_bad_row(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(4,))
     monkeypatch.setattr(index, "PART", file.stat().st_size // 12)

@@ -189,6 +189,7 @@ def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_w
     assert cache.prepare(model, [episode]) == 1
 
 
+@pytest.mark.slow
 def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monkeypatch, capsys):
     url = str(tmp_path / "store")
     assert (

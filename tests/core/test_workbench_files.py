@@ -31,7 +31,7 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
         assert np.array_equal(a, b)
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_encoder_gives_the_same_bytes_every_time(tmp_path):
     """x264's macroblock tree differed from run to run on processors with AVX-512."""
     plans = [make_video(0, "train", number)[1] for number in range(60)]
@@ -105,7 +105,7 @@ def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == [f"workbench-{WORLD_VERSION}-5-val"]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_commands_make_any_split_at_any_level(tmp_path, capsys):
     def run(*args):
         with pytest.raises(SystemExit) as stop:

@@ -232,6 +232,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
     assert "go together" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     broken = []

@@ -53,6 +53,7 @@ def test_auto_is_what_the_device_is_made_for(monkeypatch, device, has_it, expect
     assert dtype_on(device, "bfloat16") == "bfloat16"
 
 
+@pytest.mark.slow
 def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
     from prospect_core.cli import main
 

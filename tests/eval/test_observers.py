@@ -124,6 +124,7 @@ def test_the_table_guesses_what_was_most_frequent():
     assert UsualStates().guess(plan.assignment, 0, now) == "not_started"
 
 
+@pytest.mark.slow
 def test_observers_run_by_name_and_only_on_the_workbench(world, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["run", "--ckpt", "baseline:keyhole_all", "--data", str(world.root), "--split", "test", "--output", str(tmp_path / "run")])  # fmt: skip

@@ -172,6 +172,7 @@ def test_nothing_is_known_of_latency_after_a_replay():
     assert timing_metrics([("v", latency([0.1]))])["time_to_first_token_ms"]["reason"] == "the model never spoke"
 
 
+@pytest.mark.slow
 def test_a_run_takes_both_passes_beside_its_replay_and_keeps_them(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out)

@@ -101,7 +101,7 @@ def runs(tmp_path, *shifts, videos=12):
     return folders
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path):
     first, second, small, late = *runs(tmp_path, 0, 3), *runs(tmp_path, 0, 3, videos=5)
     found = {d.name: d for d in compare_runs(first, second, all_metrics(TOOLS))}

@@ -119,7 +119,7 @@ def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, wor
     assert (checkpoint / "config.json").read_bytes() == before
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, short_world, tmp_path):
     data = ("--ckpt", checkpoint, "--data", short_world.root, "--limit", 1)
     assert evaluate("calibrate", *data, "--split", "test", "--force") == 0

@@ -107,6 +107,7 @@ def test_a_video_that_goes_while_the_run_is_on_is_named(
     assert len(record_files(out)) == (3 if on_error == "fail" else 6)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_number(checkpoint, short_world, tmp_path, monkeypatch):
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output"]
     assert evaluate(*args, tmp_path / "a") == 0

@@ -307,6 +307,7 @@ def test_blank_windows_are_in_the_data(short_world, tokenizer):
     assert len(blank.ids) < len(builder.window(window).ids)
 
 
+@pytest.mark.slow
 def test_worker_processes_change_no_loss(short_world, tmp_path):
     losses = []
     for workers in (0, 2):
