@@ -6,18 +6,19 @@ its import fails for want of two names. Hugging Face's processors use none: they
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
+#: declared operators are forgotten with the last reference to their library
+_LIBRARIES: list[Any] = []
 
 
 def make_importable() -> None:
     """Declare the operators that the import of torchvision asks for, unless they can be loaded."""
+    import torch
+
     if torch.version.cuda is not None or hasattr(torch.ops.torchvision, "nms"):
         return
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    # it is forgotten with the last reference to it
     _LIBRARIES.append(library)
-
-
-_LIBRARIES: list[torch.library.Library] = []
