@@ -2,8 +2,8 @@
 
     python -c "from pathlib import Path; from prospect_core.data.digests import content_digest; print(content_digest(Path('clip.mp4')))"
 
-What was made of a video is found again by what the video holds, not by its name, its size, or a digest that a dataset states
-for it: a file that was replaced never meets what was made of the old one.
+Stored pictures and features of a video are found by the video's content, not by its name, its size, or the digest that a
+dataset states: a file that was replaced never gets those of the old one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prospect_core.jsonio import write_atomic
 def content_digest(path: Path) -> str:
     """Hex sha256 of a file's bytes.
 
-    It is kept on disk under the file's device, inode, size and modification time, as long as those stay the same.
+    It is kept on disk under the file's device, inode, size, and times of modification and of change of status.
     """
     status = path.stat()
     state = f"{status.st_dev}/{status.st_ino}/{status.st_size}/{status.st_mtime_ns}/{status.st_ctime_ns}"

@@ -112,13 +112,16 @@ class FeatureCache:
         else:
             # a few videos, or too long ones to be held whole
             pictures = ahead(self._pictures(missing), BATCHES_AHEAD)
-        for done, (path, features) in enumerate(self._encoded(model, pictures, Stopwatch()), 1):
-            if isinstance(features, DataError):
-                raise features
-            _save_whole(path, features)
-            progress(done, len(missing))
-        if processes is not None:
-            processes.wait()
+        try:
+            for done, (path, features) in enumerate(self._encoded(model, pictures, Stopwatch()), 1):
+                if isinstance(features, DataError):
+                    raise features
+                _save_whole(path, features)
+                progress(done, len(missing))
+        finally:
+            # also after an error: the other processes wait for this one
+            if processes is not None:
+                processes.wait()
         for episode in wanted:
             self(episode, episode.start_frame, episode.start_frame)
         return len(missing)

@@ -124,7 +124,7 @@ class Rows(Sequence[Episode]):
         line = os.pread(self._handle, size, begin)
         # also where the edited file has the size and modification time that it had
         if zlib.crc32(line) != checksum:
-            raise DataError(f"{where}: has changed since the file was checked; `prospect data validate` checks it anew")
+            raise DataError(f"{where}: has changed since the file was checked; run `prospect data validate`")
         return load(Episode, line, where)
 
 

@@ -6,7 +6,8 @@
 STORE/NAME/SHARD.arrow   an Arrow IPC file, one record batch a video, one row a frame
 STORE/NAME/SHARD.json    which videos those are; written after the shard, so that what it names is whole
 
-NAME tells what made them: the digest of the vision tower (and how features are kept), or framing and size of the pictures. Many writers add shards side by side,
+NAME tells what made them: the digest of the vision tower and the dtype of features, or framing and size of pictures.
+Many writers add shards side by side,
 nothing is ever written twice, and readers see what was there when they opened it. Files of a folder are memory-mapped; of a
 store, only the videos asked for are fetched (``filecache::s3://...`` keeps whole shards on this machine).
 """

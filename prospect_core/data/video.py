@@ -3,7 +3,7 @@
     python -c "from prospect_core.data.video import open_frames; from prospect_core.framing import FrameFormat; print(open_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
 
 Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
-when it is shown later. How a picture becomes a frame is told by `prospect_core.framing`.
+when it is shown later. `prospect_core.framing` makes a picture into a frame.
 """
 
 from __future__ import annotations

@@ -15,20 +15,21 @@ from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConf
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import SpecialIds, add_special_tokens
 
-#: the embedding table is filled up to a multiple of so many rows
+#: rows of the embedding table are padded to a multiple of this
 ROWS = 64
 #: of a training that does not say otherwise
 TOKENS_PER_FRAME = 4
 
 
 def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
-    """The model whose vision tower encodes: a checkpoint of ours, or published weights by folder or hub name.
+    """A model for encoding frames: a checkpoint of `prospect train`, or published weights by folder or hub name.
 
     ``tokens_per_frame`` (0: the tower's own; None: `TOKENS_PER_FRAME`) is chosen for published weights alone; a checkpoint of
     ours has its own.
 
     Raises:
-        UserError: A number of tokens that the tower does not give, or any for a checkpoint of ours; the name is neither.
+        UserError: ``tokens_per_frame`` is not a number that the tower gives, or is given for a checkpoint of `prospect train`;
+            or the name is neither.
         DataError: The model cannot be loaded.
     """
     from prospect_core.model.checkpoint import load_checkpoint, placed

@@ -236,6 +236,20 @@ def test_a_replaced_video_of_the_same_size_has_other_features(world, model, tmp_
     assert stored(data, picture_store(url, FrameFormat(16)), episode) is None
 
 
+def test_a_process_that_fails_to_encode_still_meets_the_others(world, model, tmp_path):
+    """They would wait for it until the time-out of their group."""
+    root = tmp_path / "set"
+    shutil.copytree(world.root, root)
+    data = Dataset.open(root)
+    episode = next(data.episodes("train"))
+    data.video(episode.video).write_bytes(b"no video")
+    waits = []
+    cache = FeatureCache(data, tmp_path, "x", FrameFormat(32))
+    with pytest.raises(DataError, match="not a readable video"):
+        cache.prepare(model, [episode], processes=frames.Processes(0, 1, lambda: waits.append(1)))
+    assert len(waits) == 2
+
+
 def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "v.mp4"

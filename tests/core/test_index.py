@@ -83,7 +83,7 @@ def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
     file.write_bytes(text.replace("é1".encode(), "é7".encode()))
     assert rows[0] == episodes[0]
     with pytest.raises(
-        DataError, match=r"test\.jsonl: row 2: has changed since the file was checked; `prospect data validate`"
+        DataError, match=r"test\.jsonl: row 2: has changed since the file was checked; run `prospect data validate`"
     ):
         rows[1]
     os.truncate(file, 10)
