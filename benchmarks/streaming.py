@@ -13,6 +13,8 @@
   costs time, and is not the same on both sides, so its tokens stand beside the times.
 * Decoding: pictures by timestamp against a bare PyAV loop over the same files, which decodes and scales nothing; and
   beside it, frames as the model gets them, scaled.
+* Operators: how many a forward of 24 layers needs for one stream and for sixteen (`benchmarks.operators`).
+* Busy machine: seconds of a replay next to one other process per core, over those alone (`benchmarks.busy`).
 
 The last line is one JSON object.
 """
@@ -38,6 +40,8 @@ import numpy as np
 import psutil
 import torch
 
+from benchmarks import operators
+from benchmarks.busy import busy_ratio
 from benchmarks.plain import write_plain
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frames import encode_pictures
@@ -330,7 +334,7 @@ def main() -> None:
     parser.add_argument("--reread-rounds", type=int, default=3, help="Three minutes each.")
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--only", choices=("replay", "reread", "flatness", "decoding"))
+    parser.add_argument("--only", choices=("replay", "reread", "flatness", "decoding", "operators", "busy"))
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     from prospect_core.jsonio import dump, write_atomic
@@ -347,6 +351,8 @@ def main() -> None:
         parts["decoding"] = lambda: decoding(bench, options.rounds)
         parts["replay"] = lambda: replays(bench, options.rounds)
         parts["reread"] = lambda: reread(bench, Path(folder) / "plain", options.reread_rounds)
+        parts["operators"] = operators.figures
+        parts["busy"] = lambda: busy_ratio(16, options.rounds)
         result: dict[str, Any] = {}
         for name, work in parts.items():
             if options.only in (None, name):

@@ -24,6 +24,19 @@ J = TypeVar("J")
 R = TypeVar("R")
 #: with fewer jobs than this, processes take longer to start than they save
 FEW_JOBS = 8
+#: how often a waiting thread of OpenMP looks before it sleeps: some 10 microseconds
+SPINS = 2000
+
+
+def limit_spinning() -> None:
+    """Have OpenMP's threads sleep after microseconds, not milliseconds, of waiting for each other.
+
+    A forward of a small model is many short parallel regions. Where other processes want the same cores, a thread that
+    waits by spinning takes its core from the one that it waits for. To be called before torch is imported; a choice that
+    the user has made in the environment stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
 
 
 def pool(workers: int | None = None) -> ProcessPoolExecutor:

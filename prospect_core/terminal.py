@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, UserError
+from prospect_core.processes import limit_spinning
 
 #: the option of both programs that shows tracebacks
 DEBUG = "--debug"
@@ -93,6 +94,7 @@ class Commands(click.Group):
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        limit_spinning()
         given = args[0] if args else kwargs.pop("args", None)
         arguments = sys.argv[1:] if given is None else list(given)
         debug = DEBUG in _options(arguments)

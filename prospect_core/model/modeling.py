@@ -255,7 +255,7 @@ class DSTSmolVLM(PreTrainedModel):
     def likeliest(self, hidden_TD: Tensor, banned: Sequence[int] = ()) -> list[int]:
         """The likeliest token after each of these hidden states, never a banned one."""
         logits_TV = self.lm_logits(hidden_TD)
-        logits_TV[:, list(banned)] = -torch.inf
+        logits_TV.index_fill_(1, torch.tensor(list(banned), dtype=torch.long, device=logits_TV.device), -torch.inf)
         found: list[int] = logits_TV.argmax(-1).tolist()
         return found
 

@@ -1,208 +1,156 @@
-"""The KV cache of one stream: transformers' dynamic cache with its length, its exact size, and ways to forget.
+"""The KV cache of one stream: a span of rows in a pool, with its length, its exact size, and ways to forget.
 
-    python -c "from prospect_core.stream.cache import StreamCache; print(StreamCache('int8').length)"
+After `StreamCache.keep` keys are turned back (RoPE) to contiguous positions, as if the kept tokens had always followed one
+another: what is read next stands where it would stand in a shorter text, and never further than the model has seen.
 
-Our own code never calls ``Cache.crop``, whose sign and limits have changed from version to version: the layers' tensors are
-sliced here. After `StreamCache.keep` keys are turned back (RoPE) to contiguous positions, as if what is kept had always
-followed on: what is read next stands where it would stand in a shorter text, and never further than the model has seen.
-
-Keys and values are stored as they are, or (``int8``, ``fp8``) in a byte each with a scale for every token and head: a
-quarter of the memory in float32, at errors of at most 0.4 % (int8) or 3.6 % (fp8) of the largest number of the same token
-and head. Stored bytes never change: how far a key has been moved since is kept beside it, and it is turned when it is read,
-so that errors do not grow with the number of compressions.
+Bytes of a storage that rounds (int8, fp8) never change: how far a key has been moved since is kept next to it, and the key
+is rotated when it is read, so that errors do not grow with the number of compressions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache
 
-#: tokens that a buffer has room for at least
-FIRST_ROOM = 256
+from prospect_core.stream.kv_pool import KVPool
+from prospect_core.stream.kv_storage import AsIs, rotate
 
-
-class AsIs:
-    """Stores states (1, H, T, D) as they come."""
-
-    def parts(self, states: Tensor) -> tuple[Tensor, ...]:
-        """What is stored of states, each (1, H, T, any)."""
-        return (states,)
-
-    def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """The states that parts stand for."""
-        return parts[0]
+#: fewest rows that a stream owns
+FIRST_ROOM = 64
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """Stores a byte a number and one scale (float32) a token and head; ``largest`` is the largest number of ``kind``."""
-
-    kind: torch.dtype
-    largest: float
-
-    def parts(self, states: Tensor) -> tuple[Tensor, ...]:
-        """Codes (1, H, T, D) uint8 and scales (1, H, T, 1)."""
-        states = states.float()
-        scale = states.abs().amax(-1, keepdim=True).clamp(min=1e-12) / self.largest
-        codes = states / scale
-        codes = codes if self.kind.is_floating_point else codes.round()
-        return codes.clamp(-self.largest, self.largest).to(self.kind).view(torch.uint8), scale
-
-    def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """The numbers that codes and scales stand for."""
-        codes, scale = parts
-        return (codes.contiguous().view(self.kind).float() * scale).to(dtype)
+def bucket(count: int, least: int = 1) -> int:
+    """The smallest power of two, or one and a half of one, that is at least ``count`` and ``least``."""
+    size = 1 << (max(count, least, 1) - 1).bit_length()
+    between = size // 4 * 3
+    return between if between >= max(count, least) else size
 
 
-Store = AsIs | Scaled
-#: ways to store, by the name that ``--cache-dtype`` has for them
-STORES: dict[str, Store] = {
-    "model": AsIs(),
-    "int8": Scaled(torch.int8, 127.0),
-    "fp8": Scaled(torch.float8_e4m3fn, 448.0),
-}
+class StreamCache(Cache):
+    """Grows by what is read and forgets what it is told to.
 
+    It is a cache of transformers as well: ``model.read(..., past_key_values=cache)`` appends to it.
 
-class StreamLayer(DynamicLayer):
-    """Keys and values of one layer at the beginning of buffers that are larger: growing copies nothing but what is new,
-    and going back is a shorter length."""
+    Args:
+        storage: A name in `STORAGES`.
+        pool: Where its rows lie. Without one, the forward that reads into it first chooses.
+    """
 
-    def __init__(self, store: Store | None = None, *_: Any, **__: Any) -> None:
-        super().__init__()
-        self.store = store or AsIs()
+    def __init__(self, storage: str = "model", pool: KVPool | None = None) -> None:
+        super().__init__(layers=[])
+        self.storage, self.pool = storage, pool
+        #: tokens held
         self.length = 0
-        #: of keys and of values: a buffer (1, H, room, any) for each part that is stored
-        self.buffers: list[list[Tensor]] = []
-        #: of stores that round: by how many positions the first tokens have been moved since they were stored, and the
-        #: frequencies that turn their keys
-        self._moved: tuple[Tensor, Tensor] | None = None
+        self.begin = self.end = 0
+        #: of storages that round: by how many positions the first tokens have been moved since they were stored, and the
+        #: frequencies that rotate their keys
+        self.moved: tuple[Tensor, Tensor] | None = None
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Append (1, H, T, D) keys and values; returns all that are held."""
-        stored = [self.store.parts(states) for states in (key_states, value_states)]
-        if not self.buffers:
-            self.lazy_initialization(key_states, value_states)
-            self.dtype = key_states.dtype
-            self.buffers = [[part.new_empty(*part.shape[:-2], 0, part.shape[-1]) for part in parts] for parts in stored]
-        whole = self.length + key_states.shape[-2]
-        for buffers, parts in zip(self.buffers, stored, strict=True):
-            for number, part in enumerate(parts):
-                before = buffers[number]
-                if whole > before.shape[-2]:
-                    room = max(FIRST_ROOM, whole + whole // 4)
-                    buffers[number] = part.new_empty(*part.shape[:-2], room, part.shape[-1])
-                    buffers[number][..., : self.length, :] = before[..., : self.length, :]
-                buffers[number][..., self.length : whole, :] = part
-        self.length = whole
-        return self.held()
+    def __del__(self) -> None:
+        # getattr: an error in __init__ leaves an object without them
+        pool = getattr(self, "pool", None)
+        if pool is not None and self.begin < self.end:
+            pool.give_back(self.begin, self.end)
 
-    def held(self) -> tuple[Tensor, Tensor]:
-        """Keys and values of the tokens that are held, good until the layer changes."""
-        keys, values = (self.store.states(parts, self.dtype) for parts in self.parts())
-        if self._moved is not None:
-            moved_N, inv_freq = self._moved
-            turned = turn(keys[..., : len(moved_N), :], moved_N, inv_freq)
-            keys = torch.cat([turned, keys[..., len(moved_N) :, :]], -2)
-        return keys, values
+    def reserve(self, count: int) -> KVPool:
+        """The pool, in which this stream owns rows for ``count`` tokens more."""
+        pool = self.pool = self.pool or KVPool(self.storage)
+        wanted = bucket(self.length + count, FIRST_ROOM)
+        if self.begin + wanted <= self.end:
+            return pool
+        if self.begin == self.end:
+            self.begin = pool.take(wanted)
+        elif not pool.extend(self.end, self.begin + wanted):
+            begin = pool.take(wanted)
+            pool.move(self.begin, self.begin + self.length, begin)
+            pool.give_back(self.begin, self.end)
+            self.begin = begin
+        self.end = self.begin + wanted
+        return pool
 
-    def parts(self) -> list[list[Tensor]]:
-        """What is stored of the tokens that are held, of keys and of values."""
-        return [[buffer[..., : self.length, :] for buffer in buffers] for buffers in self.buffers]
+    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
+        """Append keys and values (1, H, T, D) to a layer, the first layer first; returns all that the layer holds."""
+        count = key_states.shape[-2]
+        if layer_idx == 0:
+            self.reserve(count)
+            self.length += count
+        pool = self.reserve(0)
+        rows = torch.arange(count, device=key_states.device) + self.begin + self.length - count
+        pool.write(layer_idx, rows, torch.stack((key_states[0], value_states[0])).permute(2, 0, 1, 3))
+        return self._held(layer_idx)
 
-    def keep(self, kept_N: Tensor, inv_freq: Tensor) -> None:
-        """Hold these tokens alone (ascending), moved up to positions 0 .. n-1."""
-        moved_N = torch.arange(len(kept_N), device=kept_N.device) - kept_N
-        keys, values = ([part.index_select(-2, kept_N) for part in parts] for parts in self.parts())
-        if isinstance(self.store, AsIs):
-            keys = [turn(keys[0], moved_N, inv_freq)]
-        else:
-            before_T = torch.zeros(self.length, dtype=moved_N.dtype, device=moved_N.device)
-            if self._moved is not None:
-                before_T[: len(self._moved[0])] = self._moved[0]
-            self._moved = before_T.index_select(0, kept_N) + moved_N, inv_freq
-        self.length = len(kept_N)
-        for buffers, parts in zip(self.buffers, (keys, values), strict=True):
-            for buffer, part in zip(buffers, parts, strict=True):
-                buffer[..., : self.length, :] = part
+    def tensors(self) -> list[tuple[Tensor, Tensor]]:
+        """(keys, values) of every layer, each (1, H, T, D), valid until the cache changes; keys are rotated to their
+        positions."""
+        return [self._held(layer) for layer in range(len(self.pool.layers) if self.pool else 0)]
+
+    def stored(self, layer: int) -> Sequence[Tensor]:
+        """The stored tensors (T, 2, H, any) of a layer."""
+        return self.reserve(0).stored(layer, slice(self.begin, self.begin + self.length))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the held tokens over all layers."""
+        return self.length * self.pool.row_bytes if self.pool else 0
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens held."""
+        return self.length
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Length of keys that a mask for ``query_length`` more tokens covers, and where it begins."""
+        return self.length + query_length, 0
 
     def truncate(self, length: int) -> None:
         """Forget everything after the first ``length`` tokens."""
         self.length = min(length, self.length)
-        if self._moved is not None:
-            self._moved = self._moved[0][: self.length], self._moved[1]
-
-    def copy(self) -> StreamLayer:
-        """The same, to go on from here another way."""
-        other = StreamLayer(self.store)
-        other.dtype, other.length, other._moved = self.dtype, self.length, self._moved
-        other.buffers = [[part.clone() for part in parts] for parts in self.parts()]
-        return other
-
-    def get_seq_length(self) -> int:
-        """Tokens held."""
-        return self.length
-
-
-class StreamCache(DynamicCache):
-    """Grows by what is read, forgets what it is told to; ``store`` is a name of `STORES`."""
-
-    def __init__(self, store: str = "model") -> None:
-        super().__init__()
-        self.store = store
-        self.layers: Any = []
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Append to a layer; returns all that it holds."""
-        while len(self.layers) <= layer_idx:
-            self.layers.append(StreamLayer(STORES[self.store]))
-        return self.layers[layer_idx].update(key_states, value_states)
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return int(self.layers[0].length) if self.layers else 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is stored over all layers, of the tokens that are held."""
-        return sum(
-            part.numel() * part.element_size() for layer in self.layers for parts in layer.parts() for part in parts
-        )
-
-    def tensors(self) -> list[tuple[Tensor, Tensor]]:
-        """(keys, values) of every layer, each (1, H, T, D), good until the cache changes; keys are turned by their
-        positions."""
-        return [layer.held() for layer in self.layers]
-
-    def truncate(self, length: int) -> None:
-        """Forget everything after the first ``length`` tokens."""
-        for layer in self.layers:
-            layer.truncate(length)
+        if self.moved is not None:
+            self.moved = self.moved[0][: self.length], self.moved[1]
 
     def keep(self, indices: Sequence[int], inv_freq: Tensor) -> None:
         """Forget all but these tokens (ascending), and move them up to positions 0 .. n-1.
 
         ``inv_freq`` (D / 2,) are the frequencies of the model's rotary embedding.
         """
-        for layer in self.layers:
-            layer.keep(torch.as_tensor(indices, dtype=torch.long, device=layer.buffers[0][0].device), inv_freq)
+        if self.pool is None:
+            return
+        device = inv_freq.device
+        kept_N = torch.as_tensor(list(indices), dtype=torch.long, device=device)
+        moved_N = torch.arange(len(kept_N), device=device) - kept_N
+        exact = isinstance(self.pool.storage, AsIs)
+        for layer in range(len(self.pool.layers)):
+            for stored, part in zip(self.pool.layers[layer], self.pool.stored(layer, kept_N + self.begin), strict=True):
+                if exact:
+                    part[:, 0] = rotate(part[:, 0], moved_N, inv_freq)
+                stored[self.begin : self.begin + len(kept_N)] = part
+        if not exact:
+            self.moved = self._moved_of_all(device).index_select(0, kept_N) + moved_N, inv_freq
+        self.length = len(kept_N)
 
     def fork(self) -> StreamCache:
-        """A copy, to go on from here another way."""
-        other = StreamCache(self.store)
-        other.layers = [layer.copy() for layer in self.layers]
+        """A copy that can be continued differently."""
+        other = StreamCache(self.storage, self.pool)
+        if self.pool is not None:
+            other.reserve(self.length)
+            self.pool.move(self.begin, self.begin + self.length, other.begin)
+        other.length, other.moved = self.length, self.moved
         return other
 
+    def _held(self, layer: int) -> tuple[Tensor, Tensor]:
+        pool = self.reserve(0)
+        states = pool.read(layer, slice(self.begin, self.begin + self.length))
+        keys, values = states[:, 0], states[:, 1]
+        if self.moved is not None:
+            keys = rotate(keys, self._moved_of_all(keys.device), self.moved[1])
+        return keys.transpose(0, 1)[None], values.transpose(0, 1)[None]
 
-def turn(keys_1HND: Tensor, moved_N: Tensor, inv_freq: Tensor) -> Tensor:
-    """Keys moved by so many positions: k cos(moved f) + rotate_half(k) sin(moved f), worked out in float32."""
-    angle_ND = torch.outer(moved_N.float(), inv_freq.float().to(moved_N.device)).repeat(1, 2)
-    keys = keys_1HND.float()
-    first, second = keys.chunk(2, -1)
-    turned = keys * angle_ND.cos() + torch.cat((-second, first), -1) * angle_ND.sin()
-    return turned.to(keys_1HND.dtype)
+    def _moved_of_all(self, device: torch.device) -> Tensor:
+        """(T,) by how many positions each token has been moved since it was stored."""
+        moved_T = torch.zeros(self.length, dtype=torch.long, device=device)
+        if self.moved is not None:
+            moved_T[: len(self.moved[0])] = self.moved[0]
+        return moved_T

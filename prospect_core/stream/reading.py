@@ -1,36 +1,26 @@
-"""Reading into the KV caches of streams: what several streams want read, in one forward, packed without padding.
+"""Reading into the KV caches of streams: the tokens that several streams want to read, in one forward.
 
-    python -c "from prospect_core.stream.reading import read; help(read)"
-
-The tokens of all requests stand one after the other in one row: linear layers, norms and embeddings run over all of them
-at once, and attention runs a stream at a time over that stream's own cache. So no stream waits for the length of another,
-no mask hides anything, and a cache is never copied to stand beside others.
-
-What a stream reads does not hang on who reads beside it, to the last bit: attention sees one stream alone, and the row is
-filled up to a multiple of `TILE` tokens, for matrix products give a row the same sum in any such company (fewer than four
-rows, and odd numbers of them, go through other kernels). So a replay gives the same records however streams are grouped.
+The answers of a stream are the same whether it reads alone or with others, to the last bit (float32 on CPU); see
+`packed_forward`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
 
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stream.cache import StreamCache
+from prospect_core.stream.kv_pool import KVPool
+from prospect_core.stream.packed_forward import TILE, packed_forward
 
-#: the number of tokens that are read is a multiple of this
-TILE = 16
-#: our attention's name among those of transformers
-PACKED = "prospect_packed"
+#: most tokens of a forward, where more than one stream reads: bounds the memory of its activations and masks
+MOST_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -41,7 +31,7 @@ class Request:
     ids: Sequence[int]
     cache: StreamCache
     frames_NID: Tensor | None = None
-    banned: Sequence[int] | None = None
+    banned: tuple[int, ...] | None = None
 
 
 class Reader(Protocol):
@@ -66,87 +56,82 @@ class Alone:
 
 
 @torch.no_grad()
-def read(model: DSTSmolVLM, requests: Sequence[Request]) -> list[Any]:
-    """Read what is asked, each into its own cache, in one forward; the answers, in order."""
+def read(model: DSTSmolVLM, requests: Sequence[Request], pool: KVPool | None = None) -> list[Any]:
+    """Read each request into its own cache; the answers, in order.
+
+    Args:
+        model: The model whose text model reads.
+        requests: At most one for a cache.
+        pool: Where caches that have no rows yet shall have them; a new one if none of them has.
+
+    Raises:
+        ValueError: Caches of different pools or storages.
+    """
+    shared = _shared_pool([request.cache for request in requests], pool)
+    return [answer for share in _shares(requests) for answer in _read(model, share, shared)]
+
+
+def _shared_pool(caches: Sequence[StreamCache], pool: KVPool | None) -> KVPool:
+    """The one pool in which all of these caches lie; those without one are given it."""
+    pools = {id(cache.pool): cache.pool for cache in caches if cache.pool is not None}
+    storages = {cache.storage for cache in caches}
+    if len(pools) > 1 or len(storages) > 1:
+        raise ValueError(f"{len(pools)} pools, storages {sorted(storages)}: streams of one forward share one of each")
+    shared = next(iter(pools.values()), pool) or KVPool(*storages)
+    for cache in caches:
+        cache.pool = shared
+    return shared
+
+
+def _shares(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """The requests in order, at most `MOST_TOKENS` tokens in one share, or a single request."""
+    share: list[Request] = []
+    tokens = 0
+    for request in requests:
+        if share and tokens + len(request.ids) > MOST_TOKENS:
+            yield share
+            share, tokens = [], 0
+        share.append(request)
+        tokens += len(request.ids)
+    if share:
+        yield share
+
+
+def _read(model: DSTSmolVLM, requests: Sequence[Request], pool: KVPool) -> list[Any]:
     counts = [len(request.ids) for request in requests]
-    caches = [request.cache for request in requests]
-    fill = -sum(counts) % TILE
-    ids = [token for request in requests for token in request.ids] + [model.config.pad_token_id] * fill
-    places = [torch.arange(n) + cache.length for n, cache in zip(counts, caches, strict=True)]
+    ids = [token for request in requests for token in request.ids]
+    ids += [model.config.pad_token_id] * (-len(ids) % TILE)
     frames = [request.frames_NID for request in requests if request.frames_NID is not None]
-    embeds_1TD = model.joint_embed(torch.tensor([ids], device=model.device), torch.cat(frames) if frames else None)
-    places_1T = torch.cat([*places, torch.arange(fill)])[None].to(model.device)
-    with _packed(model.model.text_model.config):
-        hidden_1TD = model.read(embeds_1TD, past_key_values=_Rows(caches, counts, fill), position_ids=places_1T)
-    parts = hidden_1TD.split([*counts, fill], 1)
+    embeds_1TW = model.joint_embed(torch.tensor([ids], device=model.device), torch.cat(frames) if frames else None)
+    caches = [request.cache for request in requests]
+    hidden_TW = packed_forward(model.model.text_model, embeds_1TW[0], counts, caches, pool)
+    parts = hidden_TW.split([*counts, len(ids) - sum(counts)])
+    words = _likeliest(model, requests, parts)
     return [
-        part if request.banned is None else model.likeliest(part[0], request.banned)
-        for request, part in zip(requests, parts, strict=False)
+        part[None] if request.banned is None else words.pop(0) for request, part in zip(requests, parts, strict=False)
     ]
 
 
-@contextmanager
-def _packed(config: Any) -> Iterator[None]:
-    """Attention of the text model is ours meanwhile; training and whole sequences keep the one that was chosen."""
-    chosen = config._attn_implementation
-    config._attn_implementation = PACKED
-    try:
-        yield
-    finally:
-        config._attn_implementation = chosen
+def _likeliest(model: DSTSmolVLM, requests: Sequence[Request], parts: Sequence[Tensor]) -> list[list[int]]:
+    """For each request with ``banned``, in order, the likeliest token after each of its own.
+
+    Requests that ban the same tokens share one matrix product, its rows filled up as those of the forward.
+    """
+    asking = [
+        (request.banned, part) for request, part in zip(requests, parts, strict=False) if request.banned is not None
+    ]
+    found: dict[int, list[int]] = {}
+    for banned in dict.fromkeys(banned for banned, _ in asking):
+        mine = [(number, part) for number, (other, part) in enumerate(asking) if other == banned]
+        rows = torch.cat([part for _, part in mine])
+        filled = _filled(rows)
+        tokens = model.likeliest(filled, banned)
+        for number, part in mine:
+            found[number], tokens = tokens[: len(part)], tokens[len(part) :]
+    return [found[number] for number in range(len(asking))]
 
 
-class _Rows:
-    """Stands in for the cache of a forward over a packed row: each stream's part goes into that stream's own."""
-
-    def __init__(self, caches: Sequence[StreamCache], counts: Sequence[int], fill: int) -> None:
-        self.caches, self.counts, self.fill = caches, counts, fill
-        self._masks: dict[tuple[int, int], Tensor] = {}
-
-    def update(self, key_states: Tensor, value_states: Tensor, layer: int, *_: Any, **__: Any) -> tuple[_Held, _Held]:
-        """Append (1, H, T, D) of a layer; what each stream then holds."""
-        split = [*self.counts, self.fill]
-        parts = zip(self.caches, key_states.split(split, -2), value_states.split(split, -2), strict=False)
-        keys, values = zip(*(cache.update(k, v, layer) for cache, k, v in parts), strict=True)
-        return _Held(keys, self), _Held(values, self)
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Positions are given, so nobody counts from here."""
-        return 0
-
-    def mask(self, asked: int, held: int, like: Tensor) -> Tensor | None:
-        """What is added to scores (asked, held) where the last ``asked`` of what is held ask; None where all is seen."""
-        if asked == 1:
-            return None
-        if (asked, held) not in self._masks:
-            mask = like.new_full((asked, held), -torch.inf)
-            self._masks[asked, held] = mask.triu(held - asked + 1)
-        return self._masks[asked, held]
-
-
-class _Held(tuple[Tensor, ...]):
-    """Keys or values of the streams of a packed row, (1, H, T, D) each."""
-
-    rows: _Rows
-
-    def __new__(cls, parts: Sequence[Tensor], rows: _Rows) -> _Held:
-        held = super().__new__(cls, parts)
-        held.rows = rows
-        return held
-
-
-def _attend(
-    _module: Any, query: Tensor, key: _Held, value: _Held, _mask: Any, scaling: float | None = None, **_: Any
-) -> tuple[Tensor, None]:
-    """Causal attention of a packed row, stream by stream; (1, T, H, D)."""
-    rows, out = key.rows, []
-    for asked, keys, values in zip(query.split([*rows.counts, rows.fill], -2), key, value, strict=False):
-        mask = rows.mask(asked.shape[-2], keys.shape[-2], asked)
-        grouped = asked.shape[1] != keys.shape[1]
-        out.append(scaled_dot_product_attention(asked, keys, values, attn_mask=mask, scale=scaling, enable_gqa=grouped))
-    # what fills up the row looks at nothing and is looked at by nobody
-    out.append(query.new_zeros(*query.shape[:2], rows.fill, query.shape[-1]))
-    return torch.cat(out, -2).transpose(1, 2), None
-
-
-AttentionInterface.register(PACKED, _attend)
+def _filled(rows_NW: Tensor) -> Tensor:
+    """Rows filled up with zeros to a multiple of `TILE`."""
+    fill = -len(rows_NW) % TILE
+    return torch.nn.functional.pad(rows_NW, (0, 0, 0, fill)) if fill else rows_NW

@@ -16,6 +16,7 @@ import torch
 from greenlet import getcurrent, greenlet
 
 from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.stream.kv_pool import KVPool
 from prospect_core.stream.reading import Request, read
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Together:
 
     def __init__(self, model: DSTSmolVLM) -> None:
         self.model = model
+        self._pool: KVPool | None = None
 
     def __call__(self, request: Request) -> tuple[Any, float]:
         """The answer to the request of the stream that runs now, and its share of the seconds, by tokens."""
@@ -52,7 +54,9 @@ class Together:
             if waiting:
                 begin = time.perf_counter()
                 lanes, waiting = waiting, []
-                answers = read(self.model, [request for _, request in lanes])
+                requests = [request for _, request in lanes]
+                self._pool = self._pool or KVPool(requests[0].cache.storage)
+                answers = read(self.model, requests, self._pool)
                 seconds = time.perf_counter() - begin
                 whole = sum(len(request.ids) for _, request in lanes)
                 for (lane, request), answer in zip(lanes, answers, strict=True):

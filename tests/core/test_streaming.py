@@ -15,6 +15,8 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.records import Knobs
 from prospect_core.sequence import SequenceBuilder
+from prospect_core.stream import reading
+from prospect_core.stream.packed_forward import packed_forward
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import DialogState, Episode, Event, Task
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("size", [{}, {"text_config": None}, {"tokens_per_frame": 1}, {"tie_word_embeddings": False}])
-def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
+def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch, size):
     """Frame by frame with a KV cache, with user turns, updates and answers in it, against one pass over the tokens."""
     options = dict(size)
     if "text_config" in options:
@@ -34,16 +36,15 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     torch.manual_seed(1)
     model = DSTSmolVLM(small_config(tokenizer, **options)).eval()
     hidden: dict[int, torch.Tensor] = {}
-    read = model.read
 
-    def recording(*args, **kwargs):
-        out = read(*args, **kwargs)
-        # what was drafted and taken back is written over, and what fills up the row is left out
-        count = sum(kwargs["past_key_values"].counts)
-        hidden.update({int(kwargs["position_ids"][0, k]): out[0, k] for k in range(count)})
+    def recording(text, embeds, counts, caches, pool):
+        (before,) = [cache.length for cache in caches]
+        out = packed_forward(text, embeds, counts, caches, pool)
+        # tokens that were drafted and taken back are written over, and those that fill up the row are left out
+        hidden.update({before + k: out[k] for k in range(sum(counts))})
         return out
 
-    model.read = recording
+    monkeypatch.setattr(reading, "packed_forward", recording)
     wanted = {
         4: ("in_progress", "not_started"),
         9: ("completed", "in_progress"),
@@ -58,7 +59,6 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, size):
     streamed_TD = torch.stack([hidden[k] for k in range(runner.cache.length)])
     assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length == runner.length
 
-    model.read = read
     ids = torch.tensor([runner.context_ids])
     image = ids[0] == runner.builder.special.image
     per_frame = model.config.tokens_per_frame

@@ -17,6 +17,7 @@ from prospect_core.train.config import compose_config
 from prospect_eval.handbook import FORMATS, schemas
 from tests.helpers.documentation import BLOCK, COMMANDS, PAGES, blocks, lines
 from tests.helpers.paths import ROOT
+from tests.helpers.tiers import nightly
 
 
 def parsed(command, args):
@@ -157,8 +158,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path):
-    """All but the installation, in an empty folder, as written."""
+@pytest.mark.parametrize("minutes", ["0.2", nightly("2")])
+def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path, minutes):
+    """All but the installation, in an empty folder, as written but for the minutes of its training."""
     folder = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     assert shutil.which("prospect", path=env["PATH"])
@@ -166,6 +168,7 @@ def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path):
     for _, block in [one for one in blocks("console") if one[0].name == "tutorial.md"]:
         for words in lines(block):
             if words[0] in COMMANDS:
+                words = [f"train.minutes={minutes}" if word == "train.minutes=2" else word for word in words]
                 done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
                 assert done.returncode in ((0, 3) if words[1] == "doctor" else (0,)), (words, done.stderr[-2000:])
                 ran += 1

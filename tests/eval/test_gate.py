@@ -25,6 +25,7 @@ from prospect_eval.run import RunConfig
 from prospect_eval.score import write_metrics
 from prospect_eval.suites import SUITES, open_suite
 from tests.helpers.predictions import TOOLS
+from tests.helpers.tiers import nightly
 
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
@@ -332,12 +333,13 @@ def test_a_wrong_suite_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_world, tmp_path, capsys):
+@pytest.mark.parametrize("replays", [5, nightly(20)])
+def test_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_world, tmp_path, capsys, replays):
     """However many episodes are replayed at once."""
     rules, base = tmp_path / "rules.yaml", tmp_path / "base.json"
     rules.write_text("exact: [schema, predictions_digest, cache_peak_bytes, compressions]")
     digests = set()
-    for k in range(20):
+    for k in range(replays):
         folder = tmp_path / f"run{k}"
         given = ("--data", short_world.root, "--output", folder, "--streams", 1 + k % 5)
         assert run("run", "--ckpt", checkpoint, *given) == 0

@@ -39,6 +39,11 @@ def slow(value: object) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
+def nightly(value: object) -> Any:
+    """A value of a parametrised test that runs once a day, where a shorter one stands for its kind in the slow tests."""
+    return pytest.param(value, marks=pytest.mark.nightly)
+
+
 def holds_unit_tests(file: Path) -> bool:
     """Whether a test module can hold unit tests, told without importing it."""
     parts = file.relative_to(ROOT / "tests").parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ SMALL = [
     "model.vocab_size=400",
     "sampling.min_frames=2", "sampling.max_frames=6", "train.batch_size=3", "train.log_every=1", "eval.thresholds=false",
 ]  # fmt: skip
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a training's log."""
+    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def losses_of(

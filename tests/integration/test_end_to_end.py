@@ -28,7 +28,7 @@ def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
     """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
     from prospect_eval.cli import main

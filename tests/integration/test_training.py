@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -19,11 +18,10 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.sequence import Context, SequenceBuilder
 from prospect_core.train.config import GROUPS, compose_config, group_options
 from prospect_core.train.losses import OBJECTIVES
-from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import run_cli
 from tests.helpers.files import edit_json
 from tests.helpers.tiers import slow
-from tests.helpers.training import SMALL
+from tests.helpers.training import SMALL, rows_of
 
 
 def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world, tmp_path, capsys):
@@ -161,10 +159,6 @@ def test_a_sweep_is_checked_before_its_first_training(tmp_path, capsys):
     assert run_cli("train", "-m", f"output={tmp_path / 's'}", *SMALL, "train.batch_size=2,0") == 2
     assert "train.batch_size=0" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def losses_by_step(folder):
@@ -318,33 +312,6 @@ def test_worker_processes_change_no_loss(short_world, tmp_path):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.slow
-def test_one_command_trains_with_two_processes(short_world, tmp_path):
-    """As torchrun starts it: one log, one checkpoint; sharding, which needs accelerators, says that it did not happen."""
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "--no-python", sys.executable, "-m", "prospect_core.cli", "train", f"data={short_world.root}", f"output={out}",
-               "train.max_steps=4", "train.save_every=2", "train.fsdp=full_shard", *SMALL]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("checkpoint: ") == 1
-    assert done.stderr.count("warning: train.fsdp has no effect") == (0 if torch.accelerator.is_available() else 1)
-    assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]
-    assert load_checkpoint(str(out))[0].config.trained_steps == 4
-
-
-def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
-    """One that was still in the group when it ended was aborted by the group's threads, after 42 minutes of training."""
-    import torch.distributed
-
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    assert run_cli("train", f"data={tmp_path / 'none'}", f"output={tmp_path / 'out'}") == 3
-    assert not torch.distributed.is_initialized()
-
-
 @pytest.mark.parametrize("backbone", [slow("full"), "lora", slow("frozen")])
 def test_mixed_precision_checkpointing_and_accumulation_work_together(short_world, tmp_path, backbone, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -430,40 +397,6 @@ def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short
     ]
     assert run_cli("train", *options, *SMALL, "train.max_steps=2", "eval.thresholds=true", "eval.episodes=1") == 0
     assert json.loads((out / "config.json").read_text())["thresholds_data"].startswith("short/val/")
-
-
-@pytest.mark.parametrize("backbone", [slow("full"), "lora"])
-def test_a_sharded_training_writes_the_configuration_that_was_trained(short_world, tmp_path, monkeypatch, backbone):
-    """Of a model whose tensors are put together from several processes: utterances shown, tokenizer, and fitted connector
-    were those of a model made anew."""
-    real = DSTTrainer.train
-
-    def put_together(self, *args, **kwargs):
-        output = real(self, *args, **kwargs)
-        self.whole_state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        return output
-
-    outputs = []
-    for name in ("whole", "sharded"):
-        out = tmp_path / name
-        options = [
-            f"data={short_world.root}",
-            f"output={out}",
-            *SMALL,
-            "train.max_steps=2",
-            f"model.backbone={backbone}",
-        ]
-        options += ["sampling.recent_share=0.5", "sampling.recent_utterances=5", "model.framing=letterbox"]
-        assert run_cli("train", *options) == 0
-        outputs.append({file.name: file.read_bytes() for file in out.glob("*.json")})
-        monkeypatch.setattr(DSTTrainer, "train", put_together)
-    whole, sharded = outputs
-    config = json.loads(whole["config.json"])
-    assert (config["recent_utterances"], config["framing"]) == (5, "letterbox")
-    assert config["tokenizer_digest"]
-    assert sharded["config.json"] == whole["config.json"]
-    first, second = (load_checkpoint(str(tmp_path / name))[0].state_dict() for name in ("whole", "sharded"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_missing_video_of_val_ends_the_training_before_its_first_step(short_world, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,13 +15,9 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.config import compose_config, sweep
 from prospect_core.train.progress import TrainingLog
 from tests.helpers.commands import run_cli
-from tests.helpers.training import SMALL
+from tests.helpers.training import SMALL, rows_of
 
 QUICK = [*SMALL, "train.max_steps=4", "train.save_every=2"]
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def interrupt(*args):
