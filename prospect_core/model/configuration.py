@@ -24,6 +24,10 @@ class ConfigurationError(ValueError):
     """A value that the configuration of a model cannot have."""
 
 
+#: the kind of text model, whose forward over many streams is our own (`stream.packed_forward`)
+TEXT_MODEL = "llama"
+
+
 class DSTSmolVLMConfig(PreTrainedConfig):
     """SmolVLM2 with four objectives.
 
@@ -91,6 +95,10 @@ class DSTSmolVLMConfig(PreTrainedConfig):
             raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
         self.text_config: Any = _without_dtype(_text(text_config))
+        if self.text_config.model_type != TEXT_MODEL:
+            raise ConfigurationError(
+                f"text_config is of a {self.text_config.model_type!r} model; use a {TEXT_MODEL!r} one, as SmolVLM2 has"
+            )
         if stem_width and self.vision_config.patch_size % 4:
             raise ConfigurationError(
                 f"stem_width {stem_width}: needs a patch_size that 4 divides, not {self.vision_config.patch_size}"
@@ -167,7 +175,7 @@ def _text(value: Any) -> Any:
     if value is not None and not isinstance(value, dict):
         raise ConfigurationError(f"text_config is {type(value).__name__}, not an object")
     options = dict(value or {})
-    return AutoConfig.for_model(options.pop("model_type", "llama"), **options)
+    return AutoConfig.for_model(options.pop("model_type", TEXT_MODEL), **options)
 
 
 AutoConfig.register("dst_smolvlm", DSTSmolVLMConfig)
