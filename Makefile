@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-published bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -40,6 +40,10 @@ bench-metrics: $(READY)
 # how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
 bench-streaming: $(READY)
 	$(BIN)/python -m benchmarks.streaming --output reports/streaming/streaming.json
+
+# a training step and a streamed minute of the true SmolVLM2-256M shape, float32 and bfloat16; last line: one JSON object
+bench-published: $(READY)
+	$(BIN)/python -m benchmarks.published_shape --output reports/published/smolvlm2_256m.json
 
 # how long a report over 100 episodes of 10 minutes takes to build and to open; last line: one JSON object
 bench-report: $(READY)

@@ -162,7 +162,7 @@ def idle_options(config: Config, given: Sequence[str]) -> list[str]:
         (config.train.minutes is not None, ("train.max_steps",), "train.minutes ends the training"),
         (not frozen_vision, ("data.features",), "the vision tower is trained, so its features change"),
         (frozen_vision and config.data.features, ("data.picture_cache_mb",), "features are read, not pictures"),
-        (config.model.backbone != "lora", ("model.lora",), f"model.backbone is {config.model.backbone}"),
+        (config.model.backbone != "lora", ("model.lora", "train.rates.adapters"), f"model.backbone is {config.model.backbone}"),
         (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
         (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
         (config.model.tower is not None, ("model.vision",), "the tower's shape comes with model.tower"),

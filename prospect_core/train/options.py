@@ -205,12 +205,14 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class Rates:
-    """Multiples of the learning rate: of the decision heads, of the rows of new tokens, of vision tower and connector."""
+    """Multiples of the learning rate: of the decision heads, the rows of new tokens, vision tower and connector, and LoRA
+    adapters."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     heads: Positive
     rows: Positive
     vision: Positive
+    adapters: Positive
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,16 @@ from torch import Tensor
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.train.options import Rates
 
-Part = Literal["heads", "vision", "text"]
+Part = Literal["heads", "vision", "adapters", "text"]
 
 
 def part_of(name: str) -> Part:
     """The part that a parameter of `DSTSmolVLM` belongs to."""
     if name.startswith(("speaking_head.", "update_head.", "state_head.")):
         return "heads"
-    return "vision" if name.startswith(("model.vision_model.", "model.connector.")) else "text"
+    if name.startswith(("model.vision_model.", "model.connector.")):
+        return "vision"
+    return "adapters" if ".lora_" in name else "text"
 
 
 def set_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rates: Rates, rows: Sequence[int]) -> None:
@@ -35,9 +37,10 @@ def set_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rates: Rates,
             as far.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scales = {"text": 1.0, "heads": rates.heads, "vision": rates.vision, "adapters": rates.adapters}
     groups = []
     for group in optimizer.param_groups:
-        for part, scale in (("text", 1.0), ("heads", rates.heads), ("vision", rates.vision)):
+        for part, scale in scales.items():
             mine = [p for p in group["params"] if part_of(names[id(p)]) == part]
             if mine:
                 groups.append({**group, "params": mine, "lr": scale * group["lr"]})

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence import IGNORE, SequenceBuilder
 from prospect_core.train.backbone import set_backbone
@@ -79,7 +80,7 @@ def test_each_part_moves_by_its_own_rate(tokenizer):
     model = DSTSmolVLM(small_config(tokenizer))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    set_rates(optimizer, model, Rates(5.0, 3.0, 0.5), [2, 7])
+    set_rates(optimizer, model, Rates(heads=5.0, rows=3.0, vision=0.5, adapters=10.0), [2, 7])
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.05, 0.005]
     for p in model.parameters():
         p.grad = torch.ones_like(p)
@@ -90,6 +91,50 @@ def test_each_part_moves_by_its_own_rate(tokenizer):
         if name == "model.text_model.embed_tokens.weight":
             expected[[2, 7]] = 0.03
         torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
+
+
+def test_adapters_move_by_their_own_rate(tokenizer):
+    model = DSTSmolVLM(small_config(tokenizer))
+    config, _ = compose_config(["output=x", "run=gpu_lora"])
+    set_backbone(model, config.model)
+    adapters = {name for name, _ in model.named_parameters() if part_of(name) == "adapters"}
+    assert adapters == {name for name, _ in model.named_parameters() if "lora_A" in name or "lora_B" in name}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=config.train.learning_rate)
+    set_rates(optimizer, model, config.train.rates, [2])
+    scaled = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = [scaled[id(p)] for name, p in model.named_parameters() if name in adapters]
+    assert rates == pytest.approx([2e-4] * len(adapters))
+    assert scaled[id(model.get_input_embeddings().weight)] == pytest.approx(2e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters", "totals"),
+    [pytest.param("256m", 0.256e9, {"gpu": 4.6, "gpu_lora": 3.4}, marks=pytest.mark.slow),
+     ("500m", 0.508e9, {"gpu": 9.2, "gpu_lora": 5.6}),
+     pytest.param("2.2b", 2.25e9, {"gpu": 34.4, "gpu_lora": 15.3}, marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_presets_for_gpus_state_their_memory_for_every_published_size(size, parameters, totals):
+    """GB on a card, by the formula, as the documentation states them; the published shapes, without their weights."""
+    for run, gigabytes in totals.items():
+        config, _ = compose_config([f"model=smolvlm2_{size}", f"run={run}", "model.weights=null", "output=x"])
+        vision, text = config.model.vision, config.model.text
+        shape = DSTSmolVLMConfig(
+            vision_config={"hidden_size": vision.hidden_size, "intermediate_size": vision.intermediate_size,
+                           "num_hidden_layers": vision.layers, "num_attention_heads": vision.heads,
+                           "image_size": vision.image_size, "patch_size": vision.patch_size},
+            text_config={"vocab_size": text.vocab_size, "hidden_size": text.hidden_size, "num_hidden_layers": text.layers,
+                         "intermediate_size": text.intermediate_size, "num_attention_heads": text.heads,
+                         "num_key_value_heads": text.kv_heads, "pad_token_id": 0, "eos_token_id": 1},
+            scale_factor=vision.scale_factor, tie_word_embeddings=text.tied,
+        )  # fmt: skip
+        with torch.device("meta"):
+            model = DSTSmolVLM(shape)
+            set_backbone(model, config.model)
+        found = training_bytes(model, config)
+        assert found["weights"] == pytest.approx(4 * parameters, rel=0.1)
+        assert sum(found.values()) / 1e9 == pytest.approx(gigabytes, rel=0.1), found
+        if run == "gpu_lora":
+            assert found["optimiser"] < found["weights"]
 
 
 def test_rows_that_fill_up_the_table_are_never_said(tokenizer):

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from prospect_core.records import Knobs
-from prospect_core.stream.cache import STORES
+from prospect_core.stream.kv_storage import STORAGES
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
 from tests.helpers.commands import evaluate
 from tests.helpers.streams import TASK, busy_episode, busy_runner, least, pictures
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", STORAGES)
 def test_bytes_are_those_of_what_is_stored(model, tokenizer, store):
     runner = VLMStreamRunner(model, tokenizer, Knobs(cache_dtype=store))
     runner.reset(TASK)
