@@ -140,6 +140,7 @@ def test_times_are_read_exactly(hours, minutes, whole, thousandths):
         assert seconds(text) == pytest.approx(3600 * hours + 60 * minutes + whole + thousandths / 1000, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_from_a_video_to_a_score(clip, tmp_path, capsys):
     """The first hour of someone with a video of their own."""

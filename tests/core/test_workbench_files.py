@@ -17,6 +17,7 @@ from prospect_core.workbench.levels import SPLITS
 from prospect_core.workbench.render import VIDEO_FPS, write_video
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
     again = generate(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1, video_fps=2)

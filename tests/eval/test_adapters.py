@@ -188,6 +188,7 @@ def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, mo
     assert "go together" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

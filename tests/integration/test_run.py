@@ -53,7 +53,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
     assert (out / "DONE.json").is_file()
 
 
-@pytest.mark.parametrize("strategy", [slow("drop_all"), "dst_refresh"])
+@pytest.mark.parametrize("strategy", [slow("drop_all"), slow("dst_refresh")])
 def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     out = tmp_path / "run"
     args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]

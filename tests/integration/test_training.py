@@ -247,6 +247,7 @@ def test_an_unknown_metric_is_named_before_training(short_world, tmp_path, capsy
     assert "did you mean 'prospect_eval'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path, capsys):
     out = tmp_path / "run"
     options = [o for o in SMALL if not o.startswith("eval.")]

@@ -15,6 +15,7 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.config import compose_config, sweep
 from prospect_core.train.progress import TrainingLog
 from tests.helpers.commands import run_cli
+from tests.helpers.tiers import slow
 from tests.helpers.training import SMALL, rows_of
 
 QUICK = [*SMALL, "train.max_steps=4", "train.save_every=2"]
@@ -24,7 +25,9 @@ def interrupt(*args):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("extra", [[], ["eval.every=2", "eval.episodes=1", "eval.patience=1", "eval.metric=dst_jga"]])
+@pytest.mark.parametrize(
+    "extra", [[], slow(["eval.every=2", "eval.episodes=1", "eval.patience=1", "eval.metric=dst_jga"])]
+)
 def test_killed_while_winding_up_it_does_not_train_on(short_world, tmp_path, monkeypatch, extra):
     """A step too many was made when the last thing that a kill had interrupted was the writing of the checkpoint."""
     out = tmp_path / "run"
@@ -105,7 +108,8 @@ def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "tail", [b'{"step": 3, "weights": {"a": 1}', b'{"step": 3, "x": "\xc3', b'{"no": 1}\n', b"[]\n"]
+    "tail",
+    [slow(b'{"step": 3, "weights": {"a": 1}'), b'{"step": 3, "x": "\xc3', slow(b'{"no": 1}\n'), slow(b"[]\n")],
 )
 def test_a_log_that_a_crash_cut_is_read_up_to_there(short_world, tmp_path, monkeypatch, tail):
     out = tmp_path / "run"
@@ -149,6 +153,7 @@ def test_errors_out_of_worker_processes_are_one_line(short_world, tmp_path, caps
         assert error.startswith("sampling.max_tokens=20: frame")
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_world, tmp_path, monkeypatch):
     import prospect_eval.evaluator as evaluator
 
