@@ -61,20 +61,18 @@ class AttentionGroup:
     Attributes:
         streams: B.
         sizes: Q and L.
-        queries: Of the packed row, the tokens (B * Q) that ask, the last one of a stream repeated as padding.
-        windows: First token and distance where the streams' tokens begin equally far apart, else None.
-        rows: Of the pool, the rows (B * L) of what the streams hold.
-        spans: First row and distance where the streams' rows begin equally far apart, else None.
+        queries: Of the packed row, the tokens that ask: (B * Q) with the last one of a stream repeated as padding, or, where
+            the streams' tokens begin equally far apart, the first one and the distance.
+        rows: Of the pool, what the streams hold: (B * L) rows, or, where those of exact storage begin equally far apart, the
+            first one and the distance.
         mask: (B, 1, Q, L) added to the scores: -inf for keys behind the query; None where there is none.
         moved: (B * L) positions by which keys have been moved, with the frequencies; None where no key was.
     """
 
     streams: int
     sizes: tuple[int, int]
-    queries: Tensor
-    windows: tuple[int, int] | None
-    rows: Tensor
-    spans: tuple[int, int] | None
+    queries: Tensor | tuple[int, int]
+    rows: Tensor | tuple[int, int]
     mask: Tensor | None
     moved: tuple[Tensor, Tensor] | None
 
@@ -112,7 +110,7 @@ class PackedAttention:
         found = [0] * len(embeds_TW)
         done = 0
         for (queries, keys), parts in _grouped(streams, row_bytes, embeds_TW.device.type == "cpu"):
-            self.groups.append(_group(parts, queries, keys, embeds_TW))
+            self.groups.append(_group(parts, (queries, keys), embeds_TW, isinstance(pool.storage, AsIs)))
             for part in parts:
                 self.margin = max(self.margin, queries - part.count)
                 found[part.start : part.start + part.count] = range(done, done + part.count)
@@ -153,16 +151,16 @@ class PackedAttention:
     def _asking(self, group: AttentionGroup, queries_THD: Tensor) -> Tensor:
         """Queries (B, Q, H, D) of a group's streams; as padding, where that needs no copy, those of the tokens behind."""
         sizes = group.streams, group.sizes[0]
-        if group.windows is None:
-            gathered_BQHD: Tensor = queries_THD.index_select(0, group.queries).unflatten(0, sizes)
-            return gathered_BQHD
-        return windows(queries_THD, *group.windows, *sizes)
+        if isinstance(group.queries, tuple):
+            return windows(queries_THD, *group.queries, *sizes)
+        gathered_BQHD: Tensor = queries_THD.index_select(0, group.queries).unflatten(0, sizes)
+        return gathered_BQHD
 
     def _held(self, group: AttentionGroup, layer: int) -> Tensor:
         """Keys and values (B, L, 2, H, D) of a group's streams, without a copy where their rows are equally spaced."""
         sizes = group.streams, group.sizes[1]
-        if group.spans is not None and isinstance(self.pool.storage, AsIs):
-            return self.pool.spans(layer, *group.spans, *sizes)
+        if isinstance(group.rows, tuple):
+            return self.pool.spans(layer, *group.rows, *sizes)
         gathered: Tensor = self.pool.read(layer, group.rows).unflatten(0, sizes)
         return gathered
 
@@ -183,25 +181,23 @@ def _grouped(streams: Sequence[Part], row_bytes: int, on_cpu: bool) -> Iterator[
             yield (queries, keys), parts[begin : begin + most]
 
 
-def _group(parts: Sequence[Part], queries: int, keys: int, like: Tensor) -> AttentionGroup:
-    """A group of streams padded to these sizes."""
-    device = like.device
+def _group(parts: Sequence[Part], sizes: tuple[int, int], like: Tensor, exact: bool) -> AttentionGroup:
+    """A group of streams padded to these sizes; ``exact``: keys and values are stored as they are."""
+    (queries, keys), device = sizes, like.device
     steps_Q, steps_L = torch.arange(queries, device=device), torch.arange(keys, device=device)
     numbers_B4 = torch.tensor([(p.start, p.count, p.cache.length, p.cache.begin) for p in parts], device=device)
     starts_B, counts_B, lengths_B, begins_B = numbers_B4.unbind(1)
     own_BQ = torch.minimum(steps_Q, counts_B[:, None] - 1)
     mask_B1QL = None
-    if (queries, keys) != (1, parts[0].held) or len(parts) > 1:
+    if len(parts) > 1 or sizes != (1, parts[0].held):
         behind_BQL = steps_L > (lengths_B[:, None] + own_BQ)[..., None]
         mask_BQL = torch.zeros(behind_BQL.shape, dtype=like.dtype, device=device)
         mask_B1QL = mask_BQL.masked_fill_(behind_BQL, -torch.inf)[:, None]
     return AttentionGroup(
         streams=len(parts),
-        sizes=(queries, keys),
-        queries=(starts_B[:, None] + own_BQ).flatten(),
-        windows=_spacing([part.start for part in parts]),
-        rows=(begins_B[:, None] + steps_L).flatten(),
-        spans=_spacing([part.cache.begin for part in parts]),
+        sizes=sizes,
+        queries=_spacing([part.start for part in parts]) or (starts_B[:, None] + own_BQ).flatten(),
+        rows=(exact and _spacing([part.cache.begin for part in parts])) or (begins_B[:, None] + steps_L).flatten(),
         mask=mask_B1QL,
         moved=_moved([part.cache for part in parts], keys, device),
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prospect_core.checkpoints import dtype_on
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import allow_tf32, load_checkpoint
 from tests.helpers.commands import call, evaluate, one_line
 
 pytestmark = pytest.mark.integration
@@ -63,3 +63,14 @@ def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
     video = short_world.video(next(short_world.episodes("test")).video)
     watched = ("watch", video, "--ckpt", checkpoint, "--goal", "tidy up", "--speed", 1000, "--dtype", "bfloat16")
     assert call(main, *watched, "--output", tmp_path / "watch.jsonl") == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "allowed"),
+    [("cuda:0", "bfloat16", ["high"]), ("cuda", "float32", []), ("cpu", "bfloat16", [])],
+)
+def test_tf32_is_allowed_on_a_gpu_that_computes_in_bfloat16(monkeypatch, device, dtype, allowed):
+    seen = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", seen.append)
+    allow_tf32(device, dtype)
+    assert seen == allowed

@@ -39,9 +39,9 @@ def slow(value: object) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-def nightly(value: object) -> Any:
-    """A value of a parametrised test that runs once a day, where a shorter one stands for its kind in the slow tests."""
-    return pytest.param(value, marks=pytest.mark.nightly)
+def nightly(*values: object) -> Any:
+    """Values of a parametrised test that runs once a day, where shorter ones stand for their kind in the slow tests."""
+    return pytest.param(*values, marks=pytest.mark.nightly)
 
 
 def holds_unit_tests(file: Path) -> bool:

@@ -16,6 +16,7 @@ from prospect_core.model.published import load_published
 from tests.helpers.commands import evaluate, run_cli
 from tests.helpers.media import write_pictures
 from tests.helpers.published_smolvlm2 import brief_dataset, texts_of, write_published
+from tests.helpers.tiers import nightly
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,35 @@ def test_load_published_gives_float32_and_the_published_values(published):
         assert torch.equal(found[name][: len(tensor)], tensor), name
     rows = len(source.lm_head.weight)
     assert torch.equal(model.lm_head.weight[:rows], source.lm_head.weight)
+
+
+def of_256m(files):
+    """The shape that the first generation's 256M has; the second one's own configuration is not at hand."""
+    config = json.loads((files / "config.json").read_text())
+    text = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3}
+    config["text_config"] |= text
+    return config
+
+
+def of_2_2b(files):
+    """The part of the configuration that is at hand, which lacks many keys, and the vision tower that gives 81 tokens."""
+    config = json.loads((files.parent / "2.2B" / "config.partial.json").read_text())
+    config["vision_config"] = {"model_type": "smolvlm_vision", "hidden_size": 1152, "intermediate_size": 4304,
+                               "num_attention_heads": 16, "image_size": 384, "patch_size": 14}  # fmt: skip
+    return config
+
+
+@pytest.mark.parametrize(("config_of", "tokens"), [(of_256m, 64), nightly(of_2_2b, 81)])
+def test_other_published_sizes_load_with_their_values(files, world, tmp_path, config_of, tokens):
+    source = write_published(tmp_path / "weights", config_of(files), texts_of(world))
+    model, _ = load_published(str(tmp_path / "weights"), 0)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model.config.tokens_per_frame == tokens
+    found = model.model.state_dict()
+    for name, tensor in source.model.state_dict().items():
+        assert torch.equal(found[name][: len(tensor)], tensor), name
+    model.save_pretrained(tmp_path / "saved")
+    assert type(model).from_pretrained(tmp_path / "saved").config.tokens_per_frame == tokens
 
 
 def published_pixels(path, files):
