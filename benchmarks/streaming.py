@@ -26,6 +26,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -358,7 +359,7 @@ def main() -> None:
             if options.only in (None, name):
                 result |= work()
     whole = {
-        "command": "make bench-streaming",
+        "command": " ".join(["python -m benchmarks.streaming", *sys.argv[1:]]),
         "threads": torch.get_num_threads(),
         **result,
         "environment": environment(),

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import busy, published_shape
 from prospect_core.errors import DataError
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.train.losses import next_tokens
@@ -125,3 +127,20 @@ def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
     note("prospect_eval/b.py", [0, None])
     with pytest.raises(DataError, match=r"b\.py\.meta: 1 mutants have not been tried"):
         tests.mutants_of(tmp_path)
+
+
+def test_busy_processes_end_with_their_context():
+    with busy.busy_processes(2):
+        running = [child for child in psutil.Process().children() if "while True" in " ".join(child.cmdline())]
+        assert len(running) == 2
+    assert not any(child.is_running() for child in running)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_published_shape_is_measured_in_every_part(dtype):
+    found = published_shape.measure("tiny", dtype, 400)
+    assert found["parameters"] > 2e6
+    assert found["tokens_per_frame"] == 16
+    assert min(found[part] for part in ("training_step_s", "vision_s_per_frame", "streamed_minute_s", "peak_gb")) >= 0
+    assert found["peak_gb"] >= found["training_peak_gb"] > 0.1
