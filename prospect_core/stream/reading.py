@@ -47,11 +47,13 @@ class Alone:
 
     def __init__(self, model: DSTSmolVLM) -> None:
         self.model = model
+        self._pool: KVPool | None = None
 
     def __call__(self, request: Request) -> tuple[Any, float]:
         """The answer to the request, and its seconds."""
         begin = time.perf_counter()
-        (answer,) = read(self.model, [request])
+        self._pool = self._pool or KVPool(request.cache.storage)
+        (answer,) = read(self.model, [request], self._pool)
         return answer, time.perf_counter() - begin
 
 
