@@ -101,9 +101,11 @@ class StreamCache(Cache):
         """Tokens held."""
         return self.length
 
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Length of keys that a mask for ``query_length`` more tokens covers, and where it begins."""
-        return self.length + query_length, 0
+    def get_mask_sizes(self, query_length: int | Tensor, layer_idx: int) -> tuple[int, int]:
+        """Number of keys that a mask for more tokens covers, and the first of them. Transformers 5.0 gives
+        the tokens' positions in place of their number."""
+        more = len(query_length) if isinstance(query_length, Tensor) else query_length
+        return self.length + more, 0
 
     def truncate(self, length: int) -> None:
         """Forget everything after the first ``length`` tokens."""
