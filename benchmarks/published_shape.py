@@ -138,7 +138,11 @@ def main() -> None:
         from prospect_eval.provenance import environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        body = {"command": "make bench-published", **result, "environment": environment()}
+        body = {
+            "command": " ".join(["python -m benchmarks.published_shape", *sys.argv[1:]]),
+            **result,
+            "environment": environment(),
+        }
         write_atomic(options.output, dump(body, indent=1) + "\n")
     print(json.dumps(result))
 
