@@ -95,7 +95,7 @@ def layered_model() -> DSTSmolVLM:
 
 
 def forward_operators(model: DSTSmolVLM, streams: int, tokens: int = 1) -> int:
-    """Operators of a forward in which so many streams read ``tokens`` tokens each, after as many as they hold."""
+    """Operators of a forward in which ``streams`` streams read ``tokens`` tokens each; each holds `TOKENS_HELD` before."""
     pool = KVPool()
     caches = [StreamCache(pool=pool) for _ in range(streams)]
     read(model, [Request(range(9, 9 + TOKENS_HELD), cache) for cache in caches])

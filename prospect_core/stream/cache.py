@@ -31,7 +31,7 @@ def bucket(count: int, least: int = 1) -> int:
 
 
 class StreamCache(Cache):
-    """Grows by what is read and forgets what it is told to.
+    """Keys and values of one stream: appended by forwards, truncated, or reduced to chosen tokens.
 
     It is a cache of transformers as well: ``model.read(..., past_key_values=cache)`` appends to it.
 

@@ -27,7 +27,7 @@ class KVPool:
     """
 
     def __init__(self, storage: str = "model") -> None:
-        self.name, self.storage = storage, STORAGES[storage]
+        self.storage = STORAGES[storage]
         self.layers: list[list[Tensor]] = []
         self.dtype = torch.float32
         self.rows = 0
@@ -101,11 +101,6 @@ class KVPool:
     def row_bytes(self) -> int:
         """Bytes of one row over all layers."""
         return sum(part[:1].numel() * part.element_size() for parts in self.layers for part in parts)
-
-    @property
-    def layer_row_bytes(self) -> int:
-        """Bytes of one row of a layer; 0 as long as there is none."""
-        return self.row_bytes // max(1, len(self.layers))
 
     def _use(self, begin: int, end: int) -> None:
         """Take rows out of the free region that holds them."""

@@ -6,11 +6,6 @@ its import fails for want of two names. Hugging Face's processors use none: they
 
 from __future__ import annotations
 
-from typing import Any
-
-#: declared operators are forgotten with the last reference to their library
-_LIBRARIES: list[Any] = []
-
 
 def make_importable() -> None:
     """Declare the operators that the import of torchvision asks for, unless they can be loaded."""
@@ -18,7 +13,5 @@ def make_importable() -> None:
 
     if torch.version.cuda is not None or hasattr(torch.ops.torchvision, "nms"):
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _LIBRARIES.append(library)
+        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
