@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from prospect_core.records import ForcedTurn
 from prospect_core.timeline import Episode
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
+from prospect_eval.metrics.families import PASSES
+
+_metric = partial(Metric, family=PASSES)
 
 #: turns of an episode and its rate
 Forced = tuple[Sequence[ForcedTurn], float]
@@ -52,17 +56,17 @@ def _mean_of(value: Callable[[ForcedTurn, float], float | None]) -> Callable[[An
 
 _PASS = {"pass": "teacher-forced", "turns": "mean"}
 METRICS = [
-    Metric(
+    _metric(
         "tf_time_diff_s", _mean_of(lambda turn, fps: None if turn.frame_diff is None else abs(turn.frame_diff) / fps),
-        ratio, _PASS, pool="mean", better="lower", unit="s", bounds=POSITIVE,
-        caveat="a miss costs no more than the frames since the turn before; errors never compound",
+        ratio, _PASS, pool="mean", better="lower", unit="s", range=POSITIVE,
+        failure_mode="a miss costs no more than the frames since the turn before; errors never compound",
     ),
-    Metric("tf_fluency", _mean_of(lambda turn, fps: fluency(turn)), ratio, _PASS, pool="mean",
-           caveat="mostly counts silent frames of the reference, which are many"),
-    Metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
-           better="lower", bounds=(1.0, np.inf), caveat="of the tokenizer's tokens: not comparable among tokenizers"),
-    Metric("tf_token_accuracy", _mean_of(lambda turn, fps: turn.right / turn.tokens), ratio, _PASS, pool="mean",
-           caveat="a prefix score: one other word at the beginning makes it 0"),
+    _metric("tf_fluency", _mean_of(lambda turn, fps: fluency(turn)), ratio, _PASS, pool="mean",
+           failure_mode="mostly counts silent frames of the reference, which are many"),
+    _metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
+           better="lower", range=(1.0, np.inf), failure_mode="of the tokenizer's tokens: not comparable among tokenizers"),
+    _metric("tf_token_accuracy", _mean_of(lambda turn, fps: turn.right / turn.tokens), ratio, _PASS, pool="mean",
+           failure_mode="a prefix score: one other word at the beginning makes it 0"),
 ]  # fmt: skip
 
 

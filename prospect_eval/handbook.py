@@ -80,7 +80,7 @@ def metrics_page() -> str:
     ]
     for title, module, metrics in families:
         lines += [f"## {title}", "", _quoted(_about(module)), ""]
-        lines += ["| metric | range | better | unit | what | failure mode |", "|---|---|---|---|---|---|"]
+        lines += ["| metric | range | better | unit | definition | failure mode |", "|---|---|---|---|---|---|"]
         lines += [_row(metric) for metric in metrics]
         lines.append("")
     return "\n".join(lines)
@@ -130,16 +130,16 @@ def _quoted(text: str) -> str:
 
 
 def _row(metric: Metric) -> str:
-    low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" for bound in metric.bounds)
-    if not math.isfinite(metric.bounds[0]):
+    low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" for bound in metric.range)
+    if not math.isfinite(metric.range[0]):
         low = "-∞"
     cells = [
         f"`{metric.name}`",
         f"{low} .. {high}",
         metric.better or "–",
         metric.unit or "–",
-        metric.help or "–",
-        metric.caveat or "–",
+        metric.definition or "–",
+        metric.failure_mode or "–",
     ]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

@@ -27,7 +27,10 @@ from prospect_core.errors import DataError
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import ratio
+from prospect_eval.metrics.families import JUDGE
 from prospect_eval.store import Store
+
+_metric = partial(Metric, family=JUDGE)
 
 CRITERIA = ("correctness", "promptness", "efficiency", "overall")
 TEMPERATURE, TOP_P = 0.5, 0.95
@@ -149,7 +152,7 @@ def judge_records(
     table, agreed = {}, {}
     for name in CRITERIA:
         scores = [[verdict[name] for verdict in row] for row in verdicts]
-        metric = Metric(f"judge_{name}", _unused, ratio, signature, pool="mean", bounds=(1.0, 5.0))
+        metric = _metric(f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0))
         rows: list[tuple[str, np.ndarray | str]] = [
             (record.episode.video, np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
             for record, row in zip(good, scores, strict=True)

@@ -26,7 +26,10 @@ from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.records import EpisodeLatency
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
+from prospect_eval.metrics.families import PASSES
 from prospect_eval.run import read_timings
+
+_metric = partial(Metric, family=PASSES)
 
 Measured = tuple[str, EpisodeLatency]
 _EDGES_MS = 0.001 * np.exp(0.005 * np.arange(5001))
@@ -54,14 +57,14 @@ def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name:
         times = take(measured)
         return np.array([1000 * t for t in times]) if times else None
 
-    return Metric(
+    return _metric(
         name,
         counts,
         partial(_quantile, q=q),
         {"pass": "plain"},
         better="lower",
         unit="ms",
-        bounds=POSITIVE,
+        range=POSITIVE,
         sample=sample,
         exact=lambda samples: float(np.quantile(np.concatenate(samples), q)),
     )
@@ -74,7 +77,7 @@ def _real_time(measured: Any) -> np.ndarray:
 METRICS = [
     *(_of_times(lambda m: m.steps, p / 100, f"ms_per_frame_p{p}") for p in (50, 95, 99)),
     _of_times(lambda m: m.first_tokens, 0.5, "time_to_first_token_ms"),
-    Metric("real_time_factor", _real_time, ratio, {"pass": "plain"}, better="lower", bounds=POSITIVE),
+    _metric("real_time_factor", _real_time, ratio, {"pass": "plain"}, better="lower", range=POSITIVE),
 ]
 PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_peak_bytes")
 

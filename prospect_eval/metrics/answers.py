@@ -15,11 +15,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_eval.metrics.families import CONTENT
+
+_metric = partial(Metric, family=CONTENT)
 
 ANSWER_WITHIN_S = 5
 KINDS = ("present", "past", "remainder")
@@ -109,10 +112,10 @@ def metrics(similarity_signature: str) -> list[Metric]:
 
     signature = {**MATCHED_SIGNATURE, "sim": similarity_signature}
     return [
-        Metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
-        Metric("content_accuracy_w", weighted(content_counts, 2), weighted_value(ratio, 2), signature, turns="all"),
+        _metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
+        _metric("content_accuracy_w", weighted(content_counts, 2), weighted_value(ratio, 2), signature, turns="all"),
         *(
-            Metric(f"answer_accuracy@{kind}", answered(kind), ratio, {"within": f"{ANSWER_WITHIN_S}s"})
+            _metric(f"answer_accuracy@{kind}", answered(kind), ratio, {"within": f"{ANSWER_WITHIN_S}s"})
             for kind in KINDS
         ),
     ]

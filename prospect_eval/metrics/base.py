@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from prospect_eval.metrics.families import OTHER, Family
 from prospect_eval.metrics.scored import GOOD_SIMILARITY, Scored, Tools
 from prospect_eval.statistics import RESAMPLES, SEED, SMOOTH_COUNTS, bootstrap_ci
 
@@ -47,7 +48,11 @@ class Metric:
     Episodes of one video are summed (``pool="sum"``) or averaged (``pool="mean"``) before videos are. ``turns`` tells
     whether it can be taken of one kind of turn: ``all`` of any kind of proactive and responsive ones, ``pairs`` of
     every kind since it looks at references and their partners only, empty when it is not about turns.
-    ``caveat`` is a known failure mode, printed beside the value.
+
+    ``family`` groups metrics in reports and carries the version of their implementation. ``headline`` metrics come first
+    in every table and are the family of hypotheses that `compare` tests where no suite names its own. ``definition`` says
+    in one sentence what is measured, ``failure_mode`` what can score well without deserving it; both are shown with the
+    value. ``range`` holds every possible value.
     """
 
     name: str
@@ -57,10 +62,12 @@ class Metric:
     pool: Literal["sum", "mean"] = "sum"
     better: Literal["higher", "lower", "zero", ""] = "higher"
     unit: str = ""
-    help: str = ""
+    definition: str = ""
     turns: Literal["", "pairs", "all"] = ""
-    bounds: tuple[float, float] = SHARE
-    caveat: str = ""
+    range: tuple[float, float] = SHARE
+    failure_mode: str = ""
+    family: Family = OTHER
+    headline: bool = False
     #: point estimate, where it is finer than the counts: what it needs of an episode (None: has none), and its value of
     #: all episodes
     sample: Callable[[Scored], np.ndarray | None] | None = None
@@ -103,29 +110,33 @@ class Metric:
             "reason": of.reasons[0] if of.reasons else "no episode",
             "signature": self.signature_text,
         }
-        if self.caveat:
-            out["caveat"] = self.caveat
+        if self.failure_mode:
+            out["failure_mode"] = self.failure_mode
         if not of.videos:
             return out
         with np.errstate(divide="ignore", invalid="ignore"):
             point = float(self.value(of.table.sum(0)))
         if not np.isfinite(point):
             return {**out, "reason": "nothing to divide by"}
-        ci = bootstrap_ci(of.table, self.value, bounds=self.bounds) if intervals else None
+        ci = bootstrap_ci(of.table, self.value, bounds=self.range) if intervals else None
         if self.exact is not None and samples:
             shift = self.exact(samples) - point
             point += shift
             ci = (
-                (float(np.clip(ci[0] + shift, *self.bounds)), float(np.clip(ci[1] + shift, *self.bounds)))
-                if ci
-                else None
+                (float(np.clip(ci[0] + shift, *self.range)), float(np.clip(ci[1] + shift, *self.range))) if ci else None
             )
         return {**out, "value": point, "ci95": list(ci) if ci else None, "status": "ok", "reason": ""}
 
     @property
     def signature_text(self) -> str:
         """sacreBLEU-style: what must be equal for two numbers to be comparable."""
-        parts = {"metric": self.name, **self.signature, "cluster": "video", "pool": self.pool}
+        parts = {
+            "metric": self.name,
+            "v": str(self.family.version),
+            **self.signature,
+            "cluster": "video",
+            "pool": self.pool,
+        }
         parts |= {"ci": f"studentised<={SMOOTH_COUNTS},bca", "bs": str(RESAMPLES), "seed": str(SEED)}
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 

@@ -26,7 +26,10 @@ import numpy as np
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.dst import NO_STEPS
+from prospect_eval.metrics.families import TRANSITIONS
 from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
+
+_metric = partial(Metric, family=TRANSITIONS)
 
 #: (frame, step, change)
 Transition = tuple[int, str, str]
@@ -212,19 +215,19 @@ def order_counts(scored: Scored) -> np.ndarray | str:
 _NEAR = {"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s"}
 METRICS = [
     *(
-        Metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"})
+        _metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"})
         for t in (1, 2, 5)
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
     ),
-    Metric(
+    _metric(
         "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
-        better="zero", unit="s", bounds=UNBOUNDED,
+        better="zero", unit="s", range=UNBOUNDED,
     ),
-    Metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"}),
-    Metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"}),
+    _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"}),
+    _metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"}),
     *(
-        Metric(f"dst_segmental_f1@{k}", overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"})
+        _metric(f"dst_segmental_f1@{k}", overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"})
         for k in OVERLAPS
     ),
-    Metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean"),
+    _metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean"),
 ]  # fmt: skip

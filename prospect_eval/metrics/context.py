@@ -12,12 +12,16 @@ after one: joint goal accuracy of the tracked state and of the state head, and e
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
+from prospect_eval.metrics.families import CONTEXT
+
+_metric = partial(Metric, family=CONTEXT)
 
 NO_CACHE = "the model reports no cache"
 NO_COMPRESSION = "nothing was compressed"
@@ -98,23 +102,23 @@ def speech_around(side: Side) -> Callable[[Scored], np.ndarray | str]:
 
 
 METRICS = [
-    Metric("cache_peak_tokens", of_cache("cache_tokens", np.max), ratio, pool="mean", better="lower", unit="tokens",
-           bounds=POSITIVE),
-    Metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes",
-           bounds=POSITIVE),
-    Metric("cache_mean_tokens", of_cache("cache_tokens", np.mean), ratio, pool="mean", better="lower", unit="tokens",
-           bounds=POSITIVE),
-    Metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes",
-           bounds=POSITIVE),
-    Metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode", bounds=POSITIVE),
-    Metric("compression_ratio", compression_ratio, ratio, pool="mean", better="", bounds=POSITIVE),
+    _metric("cache_peak_tokens", of_cache("cache_tokens", np.max), ratio, pool="mean", better="lower", unit="tokens",
+           range=POSITIVE),
+    _metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes",
+           range=POSITIVE),
+    _metric("cache_mean_tokens", of_cache("cache_tokens", np.mean), ratio, pool="mean", better="lower", unit="tokens",
+           range=POSITIVE),
+    _metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes",
+           range=POSITIVE),
+    _metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode", range=POSITIVE),
+    _metric("compression_ratio", compression_ratio, ratio, pool="mean", better="", range=POSITIVE),
     *(
         metric
         for side in ("before", "after")
         for metric in (
-            Metric(f"dst_jga_{side}_compression", goal_around(side, False), ratio, {"around": f"{AROUND_S}s"}),
-            Metric(f"dst_head_jga_{side}_compression", goal_around(side, True), ratio, {"around": f"{AROUND_S}s"}),
-            Metric(f"speaking_event_f1@2s_{side}_compression", speech_around(side), f1,
+            _metric(f"dst_jga_{side}_compression", goal_around(side, False), ratio, {"around": f"{AROUND_S}s"}),
+            _metric(f"dst_head_jga_{side}_compression", goal_around(side, True), ratio, {"around": f"{AROUND_S}s"}),
+            _metric(f"speaking_event_f1@2s_{side}_compression", speech_around(side), f1,
                    {"match": "one-to-one", "tol": "2s", "around": f"{AROUND_S}s"}),
         )
     ),

@@ -11,10 +11,14 @@ Mean |dt| is over the C correct pairs, in seconds: it says nothing of what was m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
 from prospect_eval.metrics.base import GOOD_SIMILARITY, POSITIVE, Metric, Scored, f1, ratio
+from prospect_eval.metrics.families import MATCHED
+
+_metric = partial(Metric, family=MATCHED)
 
 
 def match_counts(scored: Scored) -> np.ndarray:
@@ -67,14 +71,14 @@ def metrics(similarity_signature: str) -> list[Metric]:
     """The family's metrics with the similarity in use."""
     signature = {**MATCHED_SIGNATURE, "sim": similarity_signature}
     out = [
-        Metric(
+        _metric(
             f"matched_{name}", match_counts, formula, signature, turns="pairs" if name in PAIRS_ONLY else "all",
             better="lower" if name.endswith("rate") else "higher",
         )
         for name, formula in FORMULAS.items()
     ]  # fmt: skip
-    seconds = Metric(
+    seconds = _metric(
         "matched_time_diff_s", time_differences, ratio, signature, better="lower", unit="s", turns="pairs",
-        bounds=POSITIVE, caveat="unsigned, and over correct pairs only",
+        range=POSITIVE, failure_mode="unsigned, and over correct pairs only",
     )  # fmt: skip
     return [*out, seconds]

@@ -15,17 +15,21 @@ video, then over videos; 0..1, undefined for a task without steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from prospect_core.timeline import STEP_STATES
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
+from prospect_eval.metrics.families import STATE
 from prospect_eval.metrics.histogram import (
     histogram_average_precision,
     pooled_average_precision,
     probability_histogram,
 )
+
+_metric = partial(Metric, family=STATE)
 
 NO_STEPS = "the task has no steps"
 NO_HEAD = "the record holds no state probabilities"
@@ -178,16 +182,16 @@ def _parse_update(text: str) -> tuple[str, str] | None:
 
 _FRAME = {"unit": "frame"}
 METRICS = [
-    Metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", help="all tracked states right, by frame"),
-    Metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", help="all states of the head right, by frame"),
-    Metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean"),
-    Metric(
+    _metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", definition="all tracked states right, by frame"),
+    _metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", definition="all states of the head right, by frame"),
+    _metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean"),
+    _metric(
         "dst_relative_step_accuracy", relative_step_accuracy, ratio, {**_FRAME, "none begun": "left out"}, pool="mean"
     ),
-    Metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"}),
-    Metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
-    Metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
-    Metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
+    _metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"}),
+    _metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
+    _metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
+    _metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
            exact=pooled_average_precision),
-    Metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", bounds=POSITIVE),
+    _metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", range=POSITIVE),
 ]  # fmt: skip

@@ -11,11 +11,15 @@ episodes and videos; 0..1, undefined where a group is empty.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from prospect_eval.metrics.base import Metric, Scored, ratio
 from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
+from prospect_eval.metrics.families import RETENTION
+
+_metric = partial(Metric, family=RETENTION)
 
 AGES_S = ((0, 5), (5, 15), (15, 30), (30, 60), (60, np.inf))
 COMPRESSIONS = ((0, 1), (1, 2), (2, np.inf))
@@ -58,12 +62,12 @@ def _name(low: float, high: float, unit: str) -> str:
 
 
 METRICS = [
-    Metric(
+    _metric(
         f"{'dst_head_jga' if head else 'dst_jga'}@{_name(low, high, unit)}",
         retained(head, what, low, high),
         ratio,
         {"since": "last true change", "unit": "frame"},
-        help=f"joint goal accuracy {'of the head ' if head else ''}by {'seconds' if unit == 's' else 'compressions'}"
+        definition=f"joint goal accuracy {'of the head ' if head else ''}by {'seconds' if unit == 's' else 'compressions'}"
         " since the last true change",
     )
     for head in (False, True)

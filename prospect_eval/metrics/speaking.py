@@ -24,6 +24,7 @@ import numpy as np
 
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
+from prospect_eval.metrics.families import SPEAKING
 from prospect_eval.metrics.histogram import (
     histogram_average_precision,
     histogram_quantile,
@@ -31,6 +32,8 @@ from prospect_eval.metrics.histogram import (
     probability_histogram,
     seconds_histogram,
 )
+
+_metric = partial(Metric, family=SPEAKING)
 
 TOLERANCES_S = (1, 2, 5, 10)
 PAIRED_WITHIN_S = 5
@@ -169,47 +172,47 @@ def labelled(scored: Scored) -> np.ndarray | None:
 _ONE_TO_ONE = {"match": "one-to-one"}
 _NEAR = {**_ONE_TO_ONE, "tol": f"{PAIRED_WITHIN_S}s"}
 METRICS = [
-    Metric("speaking_f1", frame_counts, f1, {"match": "frame"}, help="frame-exact F1 of speaking"),
-    Metric("speaking_precision", frame_counts, precision, {"match": "frame"}),
-    Metric("speaking_recall", frame_counts, recall, {"match": "frame"}),
-    Metric("speaking_balanced_accuracy", frame_counts, balanced_accuracy, {"match": "frame"}),
+    _metric("speaking_f1", frame_counts, f1, {"match": "frame"}, definition="frame-exact F1 of speaking"),
+    _metric("speaking_precision", frame_counts, precision, {"match": "frame"}),
+    _metric("speaking_recall", frame_counts, recall, {"match": "frame"}),
+    _metric("speaking_balanced_accuracy", frame_counts, balanced_accuracy, {"match": "frame"}),
     *(
-        Metric(
+        _metric(
             f"speaking_event_{name}@{t}s", event_counts(t), formula, {**_ONE_TO_ONE, "tol": f"{t}s"},
             turns="pairs" if name == "recall" else "all",
         )
         for t in TOLERANCES_S
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
     ),
-    Metric("speaking_event_area", curve_counts, curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all"),
+    _metric("speaking_event_area", curve_counts, curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all"),
     *(
-        Metric(f"{kind}_event_f1@{t}s", event_counts(t, kind), f1, {**_ONE_TO_ONE, "tol": f"{t}s"})
+        _metric(f"{kind}_event_f1@{t}s", event_counts(t, kind), f1, {**_ONE_TO_ONE, "tol": f"{t}s"})
         for kind in ("proactive", "responsive")
         for t in (1, 2)
     ),
-    Metric(
+    _metric(
         "speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
-        exact=pooled_average_precision, help="average precision of the speaking probability",
+        exact=pooled_average_precision, definition="average precision of the speaking probability",
     ),
     *(
-        Metric(
+        _metric(
             f"speaking_delay_{name}_s", delay_histogram, partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
-            better="zero", unit="s", turns="pairs", bounds=UNBOUNDED,
+            better="zero", unit="s", turns="pairs", range=UNBOUNDED,
         )
         for name, q in (("median", 0.5), ("p90", 0.9))
     ),
-    Metric("speaking_early_share", sides, lambda c: c[..., 0] / c[..., 2], _NEAR, better="", turns="pairs"),
-    Metric("speaking_late_share", sides, lambda c: c[..., 1] / c[..., 2], _NEAR, better="", turns="pairs"),
-    Metric(
+    _metric("speaking_early_share", sides, lambda c: c[..., 0] / c[..., 2], _NEAR, better="", turns="pairs"),
+    _metric("speaking_late_share", sides, lambda c: c[..., 1] / c[..., 2], _NEAR, better="", turns="pairs"),
+    _metric(
         "speaking_missed_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower", turns="pairs"
     ),
-    Metric(
+    _metric(
         "speaking_redundant_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR, better="lower",
         turns="all",
     ),
-    Metric("speaking_duplicate_rate", duplicates, ratio, _NEAR, better="lower", turns="all"),
-    Metric(
+    _metric("speaking_duplicate_rate", duplicates, ratio, _NEAR, better="lower", turns="all"),
+    _metric(
         "false_alarms_per_minute", quiet_alarms, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower", unit="1/min",
-        bounds=POSITIVE,
+        range=POSITIVE,
     ),
 ]  # fmt: skip

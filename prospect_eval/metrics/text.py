@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
 from prospect_eval.metrics.cider import cider
 from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_counts
+from prospect_eval.metrics.families import TEXT
+
+_metric = partial(Metric, family=TEXT)
 
 __all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
 
@@ -210,10 +213,10 @@ def metrics(tools: Tools) -> list[Metric]:
     for name, once, value, size, signature, top in families:
         bounds = (0.0, top)
         statistic = _once(name, once)
-        out.append(Metric(name, _pairs(statistic), value, signature, bounds=bounds, turns="pairs"))
+        out.append(_metric(name, _pairs(statistic), value, signature, range=bounds, turns="pairs"))
         both = weighted(statistic, size), weighted_value(value, size)
-        out.append(Metric(f"{name}_w", *both, signature, bounds=bounds, turns="all"))
+        out.append(_metric(f"{name}_w", *both, signature, range=bounds, turns="all"))
     if not tools.wordnet:
         missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"
-        out += [Metric(name, lambda _: missing, ratio, base) for name in ("meteor", "meteor_w")]
+        out += [_metric(name, lambda _: missing, ratio, base) for name in ("meteor", "meteor_w")]
     return out

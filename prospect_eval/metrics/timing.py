@@ -1,6 +1,6 @@
 """The field's other timing metrics, from the same record: they disagree, so each stands beside its known failure mode.
 
-    python -c "from prospect_eval.metrics.timing import metrics; print([(m.name, m.caveat) for m in metrics('none')])"
+    python -c "from prospect_eval.metrics.timing import metrics; print([(m.name, m.failure_mode) for m in metrics('none')])"
 
 References are moments; where a metric wants a span, it is the matching window of the dataset around the moment
 (prediction early .. late), and where it wants a judge, sentence similarity takes its place: those are surrogates, and
@@ -18,12 +18,16 @@ are called so. Similarities below 0 count as 0. An utterance belongs to the near
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from prospect_core.data.origin_formats import window_for
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_eval.metrics.families import FIELD_TIMING
+
+_metric = partial(Metric, family=FIELD_TIMING)
 
 #: for each reference, (frame, text)
 Spans = list[list[tuple[int, str]]]
@@ -179,4 +183,6 @@ def metrics(similarity_signature: str) -> list[Metric]:
         ("pauc_surrogate", pauc_counts, ratio, {**span, **sim, "judge": "similarity", "omega": "0.5"},
          "silence scores 0.25, and whatever is said outside a span is free"),
     ]  # fmt: skip
-    return [Metric(name, counts, value, signature, caveat=caveat) for name, counts, value, signature, caveat in table]
+    return [
+        _metric(name, counts, value, signature, failure_mode=caveat) for name, counts, value, signature, caveat in table
+    ]

@@ -141,7 +141,7 @@ def test_scores_are_means_over_turns_then_videos():
     assert table["tf_time_diff_s"]["n_undefined"] == 2
     assert table["tf_perplexity"]["value"] == pytest.approx((3 + 1) / 2)
     assert table["tf_token_accuracy"]["value"] == pytest.approx((0 + 0.5) / 2)
-    assert all(entry["caveat"] for entry in table.values())
+    assert all(entry["failure_mode"] for entry in table.values())
 
 
 def latency(steps, firsts=(), **more):
