@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -27,6 +28,8 @@ PACKAGES = ("prospect_core", "prospect_eval")
 LIBRARIES = ("av", "numpy", "pillow", "tokenizers", "torch", "transformers")
 #: folders of other content hashes that nobody has used for this long are deleted
 KEPT_SECONDS = 7 * 24 * 3600
+#: Python 3.11 can raise SystemError when two threads build a syntax tree at the same time
+PARSER = threading.Lock()
 #: written last into a folder; its modification time tells when the folder was last used
 WHOLE = ".whole"
 
@@ -118,7 +121,9 @@ def _file_of(name: str) -> Path | None:
 
 def _imported_names(file: Path) -> Iterator[str]:
     """Every name that an import statement of the file could mean as a module, wherever the statement stands."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    with PARSER:
+        tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
