@@ -122,7 +122,7 @@ def rescore(folder: str) -> dict[str, float]:
 def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
     """{kind of counts: {videos: share of intervals that hold the truth}}."""
     from prospect_eval.metrics.base import f1, ratio
-    from prospect_eval.statistics import bootstrap_ci
+    from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
 
     def events(hard: tuple[float, float], extra: tuple[float, float]) -> Any:
         def draw(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -152,7 +152,7 @@ def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
         truth = float(value(draw(rng, 500_000).sum(0)))
         out[name] = {}
         for videos in (10, 20, 30, 60, 90):
-            ends = [bootstrap_ci(draw(rng, videos), value, bounds=bounds) for _ in range(simulations)]
+            ends = [bootstrap_ci(draw(rng, videos), Statistic(value, bounds)) for _ in range(simulations)]
             out[name][str(videos)] = round(sum(e is not None and e[0] <= truth <= e[1] for e in ends) / simulations, 4)
         print(f"coverage, {name}: {out[name]}", flush=True)
     return out

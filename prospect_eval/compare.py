@@ -21,7 +21,10 @@ from prospect_eval.changed import EpisodeChange
 from prospect_eval.derived import read_counts, read_metrics, read_run
 from prospect_eval.markdown import short, text
 from prospect_eval.metrics import Metric
-from prospect_eval.statistics import detectable_difference, holm, noise_floor, paired_ci, sign_flip_p
+from prospect_eval.stats.agreement import noise_floor
+from prospect_eval.stats.bootstrap import paired_ci
+from prospect_eval.stats.permutation import holm, sign_flip_p
+from prospect_eval.stats.power import detectable_difference
 
 MIN_VIDEOS = 10
 

@@ -23,7 +23,8 @@ from prospect_eval.compare import MIN_VIDEOS, differing_keys
 from prospect_eval.derived import BaselineFile, read_counts, read_metrics, read_run
 from prospect_eval.metrics import Metric
 from prospect_eval.rules import EXACT, Rules, check_rules, make_rules
-from prospect_eval.statistics import detectable_difference, paired_ci
+from prospect_eval.stats.bootstrap import paired_ci
+from prospect_eval.stats.power import detectable_difference
 
 SCHEMA = 1
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]

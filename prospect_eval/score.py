@@ -30,7 +30,7 @@ from prospect_eval.metrics.answers import KINDS, chance
 from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.provenance import code_digest
 from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
-from prospect_eval.statistics import kendall_agreement
+from prospect_eval.stats.agreement import kendall_agreement
 from prospect_eval.tools import make_tools
 
 SCHEMA = 1

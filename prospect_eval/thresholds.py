@@ -23,7 +23,7 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.tracking import Tracker
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
-from prospect_eval.statistics import bootstrap_ci
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
 
 GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
 TOLERANCE_S = 1
@@ -89,7 +89,7 @@ def curve(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = G
             with np.errstate(divide="ignore", invalid="ignore"):
                 values = [float(of(counts.sum(0))) for of in (f1, precision, recall)]
             shown = [value if np.isfinite(value) else None for value in values]
-            points.append(Point(threshold, shown[0], bootstrap_ci(counts, f1, bounds=SHARE), *shown[1:]))
+            points.append(Point(threshold, shown[0], bootstrap_ci(counts, Statistic(f1, SHARE)), *shown[1:]))
     return points
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from prospect_eval.metrics.families import OTHER, Family
 from prospect_eval.metrics.scored import GOOD_SIMILARITY, Scored, Tools
-from prospect_eval.statistics import RESAMPLES, SEED, SMOOTH_COUNTS, bootstrap_ci
+from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
+from prospect_eval.stats.boundary import FEW_CLUSTERS
 
 __all__ = [
     "GOOD_SIMILARITY",
@@ -68,6 +69,10 @@ class Metric:
     failure_mode: str = ""
     family: Family = OTHER
     headline: bool = False
+    #: derivatives of the value by each count, for intervals of long count vectors
+    gradient: Callable[[np.ndarray], np.ndarray] | None = None
+    #: an interval of its own, of the (V, C) counts, in place of the bootstrap's
+    interval: Callable[[np.ndarray], tuple[float, float] | None] | None = None
     #: point estimate, where it is finer than the counts: what it needs of an episode (None: has none), and its value of
     #: all episodes
     sample: Callable[[Scored], np.ndarray | None] | None = None
@@ -118,7 +123,7 @@ class Metric:
             point = float(self.value(of.table.sum(0)))
         if not np.isfinite(point):
             return {**out, "reason": "nothing to divide by"}
-        ci = bootstrap_ci(of.table, self.value, bounds=self.range) if intervals else None
+        ci = bootstrap_ci(of.table, self.statistic) if intervals else None
         if self.exact is not None and samples:
             shift = self.exact(samples) - point
             point += shift
@@ -126,6 +131,11 @@ class Metric:
                 (float(np.clip(ci[0] + shift, *self.range)), float(np.clip(ci[1] + shift, *self.range))) if ci else None
             )
         return {**out, "value": point, "ci95": list(ci) if ci else None, "status": "ok", "reason": ""}
+
+    @property
+    def statistic(self) -> Statistic:
+        """What intervals and tests take of the summed counts."""
+        return Statistic(self.value, self.range, self.gradient, self.interval)
 
     @property
     def signature_text(self) -> str:
@@ -137,7 +147,8 @@ class Metric:
             "cluster": "video",
             "pool": self.pool,
         }
-        parts |= {"ci": f"studentised<={SMOOTH_COUNTS},bca", "bs": str(RESAMPLES), "seed": str(SEED)}
+        method = "woodruff" if self.interval else f"bootstrap-t,korn-graubard<{FEW_CLUSTERS}"
+        parts |= {"ci": method, "bs": str(RESAMPLES), "seed": str(SEED)}
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 

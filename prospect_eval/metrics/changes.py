@@ -27,7 +27,7 @@ from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.dst import NO_STEPS
 from prospect_eval.metrics.families import TRANSITIONS
-from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
+from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
 
 _metric = partial(Metric, family=TRANSITIONS)
 
@@ -221,6 +221,7 @@ METRICS = [
     ),
     _metric(
         "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
+        interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
         better="zero", unit="s", range=UNBOUNDED,
     ),
     _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"}),

@@ -25,6 +25,7 @@ from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.families import STATE
 from prospect_eval.metrics.histogram import (
     histogram_average_precision,
+    histogram_average_precision_gradient,
     pooled_average_precision,
     probability_histogram,
 )
@@ -192,6 +193,6 @@ METRICS = [
     _metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
     _metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
     _metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
-           exact=pooled_average_precision),
+           exact=pooled_average_precision, gradient=histogram_average_precision_gradient),
     _metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", range=POSITIVE),
 ]  # fmt: skip

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prospect_eval.stats.quantile import woodruff_interval
+
 GRID_PER_S = 60
 BINS = 512
 _EDGES = 1 / (1 + np.exp(-np.linspace(-9, 9, BINS - 1)))
@@ -72,3 +74,26 @@ def histogram_average_precision(counts: np.ndarray) -> np.ndarray:
     seen = np.maximum(hits + np.cumsum(negatives, axis=-1), 1)
     total = hits[..., -1:]
     return np.asarray(np.where(total[..., 0] > 0, (positives * hits / seen).sum(-1) / total[..., 0], np.nan))
+
+
+def histogram_average_precision_gradient(counts: np.ndarray) -> np.ndarray:
+    """Derivatives of `histogram_average_precision` by each count, (..., 2 x `BINS`)."""
+    positives, negatives = counts[..., :BINS], counts[..., BINS:]
+    hits = np.cumsum(positives, axis=-1)
+    seen = np.maximum(hits + np.cumsum(negatives, axis=-1), 1e-9)
+    total = np.maximum(hits[..., -1:], 1e-9)
+    value = (positives * hits / seen).sum(-1, keepdims=True) / total
+    # what one more frame in a bin takes from the precision of that bin and of all bins below it
+    taken = _sum_from_here_on(positives * hits / seen**2)
+    by_positive = (hits / seen + _sum_from_here_on(positives / seen) - taken - value) / total
+    return np.concatenate([by_positive, -taken / total], axis=-1)
+
+
+def _sum_from_here_on(values: np.ndarray) -> np.ndarray:
+    """Sums of each entry and all after it, along the last axis."""
+    return np.cumsum(values[..., ::-1], axis=-1)[..., ::-1]
+
+
+def seconds_quantile_interval(counts: np.ndarray, q: float, limit_s: float) -> tuple[float, float] | None:
+    """Interval over clusters of a quantile of seconds histograms (V, G)."""
+    return woodruff_interval(counts, q, np.arange(counts.shape[1]) / GRID_PER_S - limit_s)

@@ -27,10 +27,12 @@ from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, f1, 
 from prospect_eval.metrics.families import SPEAKING
 from prospect_eval.metrics.histogram import (
     histogram_average_precision,
+    histogram_average_precision_gradient,
     histogram_quantile,
     pooled_average_precision,
     probability_histogram,
     seconds_histogram,
+    seconds_quantile_interval,
 )
 
 _metric = partial(Metric, family=SPEAKING)
@@ -192,11 +194,12 @@ METRICS = [
     ),
     _metric(
         "speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
-        exact=pooled_average_precision, definition="average precision of the speaking probability",
+        exact=pooled_average_precision, gradient=histogram_average_precision_gradient, definition="average precision of the speaking probability",
     ),
     *(
         _metric(
             f"speaking_delay_{name}_s", delay_histogram, partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
+            interval=partial(seconds_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
             better="zero", unit="s", turns="pairs", range=UNBOUNDED,
         )
         for name, q in (("median", 0.5), ("p90", 0.9))

@@ -1,0 +1,1 @@
+"""Intervals, tests, power and agreement over clusters (videos), from stored sufficient counts."""
