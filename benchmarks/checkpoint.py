@@ -155,7 +155,8 @@ def tool(name: str) -> str:
 def differences(first: Path, second: Path, names: Sequence[str]) -> dict[str, Any]:
     """Paired differences, second minus first, of some metrics."""
     metrics = [metric for metric in all_metrics(make_tools()) if metric.name in names]
-    return {d.name: {k: v for k, v in asdict(d).items() if k != "name"} for d in compare_runs(first, second, metrics)}
+    (found,) = compare_runs(first, [second], metrics)
+    return {d.name: {k: v for k, v in asdict(d).items() if k != "name"} for d in found.differences}
 
 
 if __name__ == "__main__":

@@ -169,9 +169,9 @@ _PROASSIST = {"predictions": [{"frame_idx_in_stream": k, "gen": "Boil." if k == 
               "metadata": {"fps": 2, "video_uid": "v", "task_goal": "tea", "model": "m"}}  # fmt: skip
 _TABLE = {"schema": 1, "episodes": {"scored": 1, "failed": 0}, "predictions_digest": "d", "metrics": {"dst_jga": ENTRY},
           "baselines": {"oracle": {"dst_jga": ENTRY}}}  # fmt: skip
-_BASELINE = {"schema": 1, "provenance": {"config": CONFIG}, "rules": {"metrics": {"dst_jga": {"margin": 0.02}}},
+_BASELINE = {"schema": 2, "provenance": {"config": CONFIG}, "rules": {"metrics": {"dst_jga": {"margin": 0.02}}},
              "episodes": {"scored": 1, "failed": 0}, "exact": {}, "metrics": {"dst_jga": ENTRY},
-             "counts": {"dst_jga": {"v": [1, 2]}}}  # fmt: skip
+             "clusters": {"e": "v"}, "counts": {"dst_jga": {"e": [1, 2]}}}  # fmt: skip
 
 TARGETS: dict[str, Target] = {
     "rows": Target(_rows, lambda: [(dump(EPISODE) + "\n" + dump(replace(EPISODE, id="e2")) + "\n").encode()]),
@@ -184,7 +184,10 @@ TARGETS: dict[str, Target] = {
     "run.json": Target(_run_file, _json({"config": CONFIG, "environment": {}})),
     "timings": Target(_file("timings.json", lambda f: read_timings(f.parent)), _json({"episodes": {"e": {"seconds": 1}}})),
     "metrics": Target(_file("metrics.json", lambda f: read_metrics(f.parent)), _json(_TABLE)),
-    "counts": Target(_file("counts.json", lambda f: read_counts(f.parent)), _json({"counts": {"dst_jga": {"v": [1, 2]}}})),
+    "counts": Target(
+        _file("counts.json", lambda f: read_counts(f.parent)),
+        _json({"schema": 2, "clusters": {"e": "v"}, "failed": [], "counts": {"dst_jga": {"e": [1, 2]}}}),
+    ),
     "baseline": Target(_file("b.json", _baseline), _json(_BASELINE)),
     "rules": Target(
         lambda _, data: read_rules(data.decode("utf-8", "replace"), "rules"),

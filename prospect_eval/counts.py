@@ -8,7 +8,7 @@ Counting sees the whole record and may happen in any process; pooling over episo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,19 +20,22 @@ from prospect_eval.metrics.scored import labels_of
 #: upper ends in minutes, with names
 LENGTHS_MIN = ((2.0, "under 2 min"), (5.0, "2-5 min"), (15.0, "5-15 min"), (float("inf"), "15 min and more"))
 TURNS = ("proactive", "responsive")
+FAILED = "the episode failed"
 Table = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class EpisodeCounts:
     """The counts of one episode: by (metric, view) a vector, or the reason why there is none. ``parts`` names the part
-    of the episodes that it belongs to, by what they are parted; ``questions`` are its `answers.accepted`."""
+    of the episodes that it belongs to, by what they are parted; ``questions`` are its `answers.accepted`. A ``failed``
+    episode counts as the worst case (`Scored`)."""
 
     video: str
     parts: dict[str, str]
     counts: dict[tuple[str, str], np.ndarray | str]
     samples: dict[str, np.ndarray]
     questions: list[tuple[str, frozenset[str]]]
+    failed: bool = False
 
 
 def labels_among(scored: Iterable[Scored]) -> list[str]:
@@ -57,7 +60,7 @@ def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[st
             if turns is None or metric.turns in turns:
                 key = id(metric.counts), view
                 if key not in taken:
-                    taken[key] = metric.counts(seen)
+                    taken[key] = FAILED if scored.failed and not has_worst_value(metric) else metric.counts(seen)
                 counts[metric.name, view] = taken[key]
     sampled = {metric.name: metric.samples([scored]) for metric in metrics if metric.sample}
     return EpisodeCounts(
@@ -70,7 +73,30 @@ def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[st
         counts,
         {name: found[0] for name, found in sampled.items() if found},
         answers.accepted(scored),
+        scored.failed,
     )
+
+
+def has_worst_value(metric: Metric) -> bool:
+    """Whether a failed episode can count in a metric: rates and times without an upper end have no worst value."""
+    return metric.better == "higher" or bool(np.isfinite(metric.range).all())
+
+
+def without_failed_alone(counted: Sequence[EpisodeCounts]) -> list[EpisodeCounts]:
+    """The same counts, those of failed episodes left out of metrics that no other episode has."""
+    defined = {
+        key for item in counted if not item.failed for key, row in item.counts.items() if not isinstance(row, str)
+    }
+    return [
+        replace(
+            item,
+            counts={key: row if key in defined else FAILED for key, row in item.counts.items()},
+            samples={name: sample for name, sample in item.samples.items() if (name, "") in defined},
+        )
+        if item.failed
+        else item
+        for item in counted
+    ]
 
 
 @dataclass(frozen=True)

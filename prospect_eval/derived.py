@@ -10,10 +10,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from typing_extensions import NotRequired, TypedDict
 
 from prospect_core.errors import DataError
-from prospect_core.jsonio import read_shaped
+from prospect_core.jsonio import read_json, read_shaped
+
+COUNTS_SCHEMA = 2
+#: longer vectors of counts are histograms, written without their zeros
+DENSE_COUNTS = 64
 
 
 class Entry(TypedDict):
@@ -30,6 +35,7 @@ class Episodes(TypedDict):
 
     scored: int
     failed: int
+    failed_ids: NotRequired[list[str]]
 
 
 class MetricsFile(TypedDict):
@@ -42,10 +48,25 @@ class MetricsFile(TypedDict):
     baselines: NotRequired[dict[str, dict[str, Entry]]]
 
 
-class CountsFile(TypedDict):
-    """The contents of ``counts.json``: counts by metric and video."""
+class Sparse(TypedDict):
+    """A long vector of counts that is mostly zeros: its size, the places of other numbers, and these numbers."""
 
-    counts: dict[str, dict[str, list[float]]]
+    size: int
+    at: list[int]
+    n: list[float]
+
+
+Packed = list[float] | Sparse
+PackedCounts = dict[str, dict[str, Packed]]
+
+
+class CountsFile(TypedDict):
+    """The contents of ``counts.json``: the cluster of each episode, and counts by metric and episode."""
+
+    schema: int
+    clusters: dict[str, str]
+    failed: list[str]
+    counts: PackedCounts
 
 
 class KnobsPart(TypedDict):
@@ -85,13 +106,14 @@ class Provenance(TypedDict):
 class BaselineFile(TypedDict):
     """A gate's baseline."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     provenance: Provenance
     rules: dict[str, Any]
     episodes: Episodes
     exact: dict[str, Any]
     metrics: dict[str, Entry]
-    counts: dict[str, dict[str, list[float]]]
+    clusters: dict[str, str]
+    counts: PackedCounts
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -106,6 +128,30 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return dict(read_shaped(folder / "metrics.json", MetricsFile))
 
 
-def read_counts(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """The counts by metric and video of a scored run folder."""
-    return read_shaped(folder / "counts.json", CountsFile)["counts"]
+def read_counts(folder: Path) -> CountsFile:
+    """The counts by metric and episode of a scored run folder; one that an older version scored is a `DataError`."""
+    file = folder / "counts.json"
+    if file.is_file() and read_json(file).get("schema") != COUNTS_SCHEMA:
+        raise DataError(f"{folder}: scored by another version; `prospect-eval score {folder}` scores it again")
+    return read_shaped(file, CountsFile)
+
+
+def packed(row: np.ndarray) -> Packed:
+    """A vector of counts as JSON."""
+    if len(row) > DENSE_COUNTS:
+        at = np.flatnonzero(row).tolist()
+        return {"size": len(row), "at": at, "n": [_number(row[k]) for k in at]}
+    return [_number(x) for x in row]
+
+
+def unpacked(row: Packed) -> np.ndarray:
+    """The vector of counts that `packed` wrote."""
+    if isinstance(row, list):
+        return np.array(row, dtype=float)
+    out = np.zeros(row["size"])
+    out[row["at"]] = row["n"]
+    return out
+
+
+def _number(x: float) -> float:
+    return int(x) if x == int(x) else float(x)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prospect_core.errors import DataError, UserError, choose
-from prospect_eval.compare import require_comparable
-from prospect_eval.derived import read_metrics, read_run
+from prospect_core.errors import DataError, choose
+from prospect_eval.metrics import Metric
+from prospect_eval.pairing import ScoredRun, pair_runs
 
 MEMORY = "cache_peak_bytes"
 UNLIMITED, RECENT_WINDOW = "none", "drop_middle"
@@ -37,30 +37,37 @@ class FrontPoint:
     on_front: bool
 
 
-def front(folders: Sequence[Path], quality: str = "dst_head_jga") -> dict[str, Any]:
-    """Points (fewest bytes first) and reference lines of scored runs over the same data. Runs of other data, or measured
-    otherwise, are refused; ``quality`` is any metric of which more is better."""
-    tables, configs = [], []
-    for folder in folders:
-        for file in ("metrics.json", "run.json"):
-            if not (folder / file).is_file():
-                raise DataError(f"{folder}: no {file}; `prospect-eval score {folder}` writes it, of a run folder")
-        tables.append(read_metrics(folder))
-        configs.append(read_run(folder)["config"])
-    choose("--quality", quality, tables[0]["metrics"])
+def front(
+    folders: Sequence[Path], quality: str = "dst_head_jga", metrics: Sequence[Metric] = (), intersect: bool = False
+) -> dict[str, Any]:
+    """Points (fewest bytes first) and reference lines of scored runs over the same episodes.
+
+    Args:
+        folders: scored run folders.
+        quality: any metric of which more is better.
+        metrics: all metrics; needed with ``intersect``.
+        intersect: compare the common episodes where the runs have not the same ones.
+
+    Raises:
+        UserError: runs of other data, split or episodes, or measured in another way.
+        DataError: a run that is not scored, or in which the quality or the memory is undefined.
+    """
+    runs = [ScoredRun.open(folder) for folder in folders]
+    choose("--quality", quality, runs[0].table["metrics"])
+    pairings = [pair_runs(runs[0], run, intersect) for run in runs[1:]]
+    episodes = sorted(runs[0].episodes.intersection(*(pairing.episodes for pairing in pairings)))
+    whole_runs = not any(pairing.left_out for pairing in pairings)
+    by_name = {metric.name: metric for metric in metrics}
     rows = []
-    for folder, table, config in zip(folders, tables, configs, strict=True):
-        require_comparable(tables[0], table)
-        for key in ("data_digest", "split", "limit"):
-            if config[key] != configs[0][key]:
-                raise UserError(
-                    f"{folder}: other data than {folders[0]} ({key}: {config[key]}, there {configs[0][key]})"
-                )
-        value, memory = table["metrics"][quality], table["metrics"][MEMORY]["value"]
-        if value["value"] is None or memory is None:
-            reason = value["reason"] or table["metrics"][MEMORY]["reason"]
+    for folder, run in zip(folders, runs, strict=True):
+        value, memory = (
+            run.table["metrics"][name] if whole_runs else run.entry(by_name[name], episodes)
+            for name in (quality, MEMORY)
+        )
+        if value["value"] is None or memory["value"] is None:
+            reason = value["reason"] or memory["reason"]
             raise DataError(f"{folder}: {quality} or {MEMORY} is undefined there ({reason})")
-        rows.append((folder, config, float(memory), float(value["value"]), value["ci95"]))
+        rows.append((folder, run.config, float(memory["value"]), float(value["value"]), value["ci95"]))
     whole = max((memory for _, config, memory, _, _ in rows if config["knobs"]["strategy"] == UNLIMITED), default=None)
     points = [
         FrontPoint(
@@ -75,4 +82,5 @@ def front(folders: Sequence[Path], quality: str = "dst_head_jga") -> dict[str, A
         name: [[point.bytes, point.quality] for point in points if point.strategy == name]
         for name in (UNLIMITED, RECENT_WINDOW)
     }
-    return {"schema": 1, "quality": quality, "memory": MEMORY, "points": points, "lines": lines}
+    left_out = sorted({episode for pairing in pairings for episode in pairing.left_out})
+    return {"schema": 1, "left_out": left_out, "quality": quality, "memory": MEMORY, "points": points, "lines": lines}

@@ -1,16 +1,16 @@
-"""May a run pass? Non-inferiority against a baseline that holds counts by video, and what must be exactly as it was.
+"""Regression gate: non-inferiority against a baseline that holds counts by episode, and exact equality where asked.
 
     prospect-eval gate runs/now --baseline reports/baselines/workbench.json
 
 Of each metric the paired difference over the videos is taken, such that more is better, with its 95 % interval. FAIL: the
 interval lies below -margin. PASS: its lower end is at or above -margin. Else INCONCLUSIVE: too few videos to tell, which
-fails only where the rules are strict. Each line says which loss would have been found: margin + detectable difference, with
-a power of 0.8. What is deterministic is compared exactly and apart.
+fails only where the rules are strict; it says how many would decide. Each line says which loss would have been found:
+margin + detectable difference, with a power of 0.8. Failed and missing episodes count as the worst value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,14 +19,15 @@ import numpy as np
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import read_shaped
-from prospect_eval.compare import MIN_VIDEOS, differing_keys
-from prospect_eval.derived import BaselineFile, read_counts, read_metrics, read_run
+from prospect_core.terminal import counted
+from prospect_eval.derived import BaselineFile, read_run
 from prospect_eval.metrics import Metric
+from prospect_eval.pairing import MIN_VIDEOS, Pairing, ScoredRun, differing_keys
 from prospect_eval.rules import EXACT, Rules, check_rules, make_rules
-from prospect_eval.stats.bootstrap import paired_ci
+from prospect_eval.stats.bootstrap import Statistic, paired_ci
 from prospect_eval.stats.power import detectable_difference
 
-SCHEMA = 1
+SCHEMA = 2
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 #: what a run must share with its baseline to be compared with it at all
 SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.dtype")
@@ -62,6 +63,7 @@ class Gate:
     verdict: Verdict
     strict: bool
     checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passes(self) -> bool:
@@ -69,21 +71,23 @@ class Gate:
         return self.verdict == "PASS" or (self.verdict == "INCONCLUSIVE" and not self.strict)
 
 
-def make_baseline(run: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
-    """The contents of a baseline file: counts by video of the metrics that the rules name, and where they come from."""
-    config, table, counts = _scored(run)
+def make_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
+    """The contents of a baseline file: counts by episode of the metrics that the rules name, and where they come from."""
+    run = _scored(folder)
     check_rules(rules, (metric.name for metric in metrics), where)
-    missing = [name for name in rules.metrics if name not in counts]
+    missing = [name for name in rules.metrics if name not in run.counts]
     if missing:
-        raise DataError(f"{run}: has no counts of {', '.join(missing)}; `prospect-eval score {run}` takes them anew")
+        raise DataError(f"{folder}: has no counts of {', '.join(missing)}; `prospect-eval score {folder}` makes them")
+    environment = read_run(folder)["environment"]
     return {
         "schema": SCHEMA,
-        "provenance": {"run": run.name, "config": config["config"], "environment": config["environment"]},
+        "provenance": {"run": folder.name, "config": run.config, "environment": environment},
         "rules": rules.plain(),
-        "episodes": table["episodes"],
-        "exact": {name: _exact(table, name) for name in rules.exact},
-        "metrics": {name: table["metrics"][name] for name in rules.metrics},
-        "counts": {name: counts[name] for name in rules.metrics},
+        "episodes": run.table["episodes"],
+        "exact": {name: _exact(run.table, name) for name in rules.exact},
+        "metrics": {name: run.table["metrics"][name] for name in rules.metrics},
+        "clusters": run.clusters,
+        "counts": {name: run.counts[name] for name in rules.metrics},
     }
 
 
@@ -97,114 +101,176 @@ def read_baseline(file: Path) -> dict[str, Any]:
         raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from error
 
 
-def judge(run: Path, baseline: dict[str, Any], metrics: Sequence[Metric], rules: Rules | None = None) -> Gate:
-    """Hold a scored run against a baseline, by its own rules or by others; runs that cannot be compared are refused."""
+def judge(
+    folder: Path,
+    baseline: dict[str, Any],
+    metrics: Sequence[Metric],
+    rules: Rules | None = None,
+    intersect: bool = False,
+) -> Gate:
+    """Check a scored run against a baseline.
+
+    Args:
+        folder: the scored run.
+        baseline: contents of a baseline file.
+        metrics: all metrics.
+        rules: margins; the baseline's where None.
+        intersect: compare the common episodes where the run has not the baseline's.
+
+    Raises:
+        UserError: another strategy, budget or split than the baseline's; other episodes without ``intersect``.
+        DataError: other data or signatures; a run that is not finished or not scored.
+    """
     rules = make_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
     by_name = {metric.name: metric for metric in metrics}
     check_rules(rules, by_name, "rules")
-    config, table, counts = _scored(run)
-    _require_same(run, config["config"], table, baseline, rules)
-    failed = [table["episodes"]["failed"], baseline["episodes"]["failed"]]
-    checks = [Check("failed episodes", "PASS" if failed[0] <= failed[1] else "FAIL", failed[1], failed[0])]
+    run, then = _scored(folder), _of_baseline(baseline)
+    _require_same(run, then, baseline, rules)
+    pairing = _paired(run, then, intersect)
+    failed = [then.table["episodes"]["failed"], run.table["episodes"]["failed"]]
+    checks = [Check("failed episodes", "PASS" if failed[1] <= failed[0] else "FAIL", failed[0], failed[1])]
     for name in rules.exact:
-        then, now = baseline["exact"][name], _exact(table, name)
-        checks.append(Check(name, "PASS" if then == now else "FAIL", then, now, reason="compared exactly"))
+        before, now = baseline["exact"][name], _exact(run.table, name)
+        checks.append(Check(name, "PASS" if before == now else "FAIL", before, now, reason="compared exactly"))
     for name, rule in rules.metrics.items():
         metric = by_name[name]
-        value = _better(metric, rule.direction or metric.better)
-        then, now = baseline["metrics"][name]["value"], table["metrics"][name]["value"]
-        sides = (baseline["counts"][name], counts.get(name, {}))
-        checks.append(_non_inferior(name, rule.margin, value, then, now, *sides))
+        turned = _better(metric, rule.direction or metric.better)
+        values = (then.table["metrics"][name]["value"], run.table["metrics"][name]["value"])
+        checks.append(_non_inferior(name, rule.margin, turned, values, pairing.counts(metric)))
     verdicts = {check.verdict for check in checks}
     worst: Verdict = next((v for v in ("FAIL", "INCONCLUSIVE") if v in verdicts), "PASS")
-    return Gate(worst, rules.strict, tuple(checks))
+    return Gate(worst, rules.strict, tuple(checks), _notes(run, then, pairing))
+
+
+def _of_baseline(baseline: dict[str, Any]) -> ScoredRun:
+    table = {"metrics": baseline["metrics"], "episodes": baseline["episodes"]}
+    return ScoredRun("the baseline", baseline["provenance"]["config"], table, baseline["clusters"], baseline["counts"])
+
+
+def _paired(run: ScoredRun, then: ScoredRun, intersect: bool) -> Pairing:
+    """The baseline and the run over the same episodes."""
+    shared = run.episodes & then.episodes
+    left_out = run.episodes ^ then.episodes
+    if left_out and not intersect:
+        raise UserError(
+            f"{run.name}: has {len(shared)} of the baseline's {len(then.episodes)} episodes and"
+            f" {len(run.episodes - shared)} others; --intersect compares the common ones"
+        )
+    return Pairing(then, run, tuple(sorted(shared)), tuple(sorted(left_out)))
+
+
+def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]:
+    """What a reader of the verdict must know: thresholds that are not the baseline's, episodes left out."""
+    knobs = [side.config["knobs"] for side in (then, run)]
+    out = [
+        f"{name.replace('_', ' ')} {knobs[1].get(name)}, the baseline's {knobs[0].get(name)}"
+        for name in ("speaking_threshold", "update_threshold")
+        if knobs[0].get(name) != knobs[1].get(name)
+    ]
+    if pairing.left_out:
+        out.append(f"{counted(len(pairing.left_out), 'episode')} left out: only one side has them")
+    return tuple(out)
 
 
 def _non_inferior(
     name: str,
     margin: float,
-    value: Callable[[np.ndarray], np.ndarray],
-    then: float | None,
-    now: float | None,
-    before: dict[str, list[float]],
-    after: dict[str, list[float]],
+    turned: Statistic,
+    values: tuple[float | None, float | None],
+    sides: tuple[np.ndarray, np.ndarray],
 ) -> Check:
+    then, now = values
     if then is None and now is None:
         return Check(name, "PASS", then, now, margin=margin, reason="undefined on both sides: nothing to lose")
     if then is None:
         return Check(name, "INCONCLUSIVE", then, now, margin=margin, reason="undefined in the baseline")
     if now is None:
         return Check(name, "FAIL", then, now, margin=margin, reason="defined in the baseline, undefined now")
-    shared = [video for video in before if video in after]
-    if len(shared) < MIN_VIDEOS:
-        reason = f"{len(shared)} videos in common, at least {MIN_VIDEOS} are needed"
-        return Check(name, "INCONCLUSIVE", then, now, margin=margin, videos=len(shared), reason=reason)
-    a, b = (np.array([side[video] for video in shared], dtype=float) for side in (before, after))
-    ci = paired_ci(a, b, value)
-    difference = float(value(b.sum(0)) - value(a.sum(0)))
-    known = (then, now, difference, ci, margin, detectable_difference(a, b, value), len(shared))
+    first, second = sides
+    videos = len(first)
+    if videos < MIN_VIDEOS:
+        reason = f"{counted(videos, 'video')} in common, at least {MIN_VIDEOS} are needed"
+        return Check(name, "INCONCLUSIVE", then, now, margin=margin, videos=videos, reason=reason)
+    ci = paired_ci(first, second, turned)
+    difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
+    known = (then, now, difference, ci, margin, detectable_difference(first, second, turned), videos)
+    if ci is None and np.isfinite(difference):
+        # no video differs, or all differ by the same amount: there is nothing to resample
+        reason = "equal on every video" if not difference else "the same difference on every video"
+        return Check(name, "PASS" if difference >= -margin else "FAIL", *known, reason=reason)
     if ci is None:
         return Check(name, "INCONCLUSIVE", *known, reason="undefined in too many resamples")
     if ci[1] < -margin:
         return Check(name, "FAIL", *known)
     if ci[0] < -margin:
-        return Check(name, "INCONCLUSIVE", *known, reason="too few videos to tell")
-    if len(shared) < len(before):
-        return Check(name, "INCONCLUSIVE", *known, reason=f"{len(shared)} of the baseline's {len(before)} videos")
+        return Check(name, "INCONCLUSIVE", *known, reason=_too_few(videos, difference, ci, margin))
     return Check(name, "PASS", *known)
 
 
-def _better(metric: Metric, direction: str) -> Callable[[np.ndarray], np.ndarray]:
+def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: float) -> str:
+    """How many videos would decide, were the difference what it is: widths shrink with the root of their number."""
+    room = difference + margin
+    reach = difference - ci[0] if room > 0 else ci[1] - difference
+    if abs(room) * 100 < reach:
+        return "too few videos to tell: the difference is at the margin"
+    needed = int(np.ceil(videos * (reach / abs(room)) ** 2))
+    return f"too few videos to tell: about {needed:,} would decide, there are {videos}"
+
+
+def _better(metric: Metric, direction: str) -> Statistic:
     """The metric's value, turned such that more is better."""
     if not direction:
         raise UserError(f"rules: {metric.name} has no better side; give it a `direction`: higher, lower or zero")
-    turned = {"higher": lambda v: v, "lower": lambda v: -v, "zero": lambda v: -np.abs(v)}[direction]
-    return lambda counts: turned(metric.value(counts))
+    if direction == "zero":
+        return Statistic(lambda counts: -np.abs(metric.value(counts)))
+    sign = 1.0 if direction == "higher" else -1.0
+    slopes = metric.gradient
+    gradient = None if slopes is None else (lambda counts: sign * slopes(counts))
+    return Statistic(lambda counts: sign * metric.value(counts), gradient=gradient)
 
 
-def _scored(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """run.json, metrics.json and the counts of a run that is whole."""
-    if not (run / "DONE.json").is_file():
-        what = "not finished; start the run again to go on" if (run / "run.json").is_file() else "not a run folder"
-        raise DataError(f"{run}: {what}")
-    table = read_metrics(run)
-    if not table["episodes"]["scored"]:
-        raise DataError(f"{run}: no episode was scored")
-    return read_run(run), table, read_counts(run)
+def _scored(folder: Path) -> ScoredRun:
+    """A run that is whole and scored."""
+    if not (folder / "DONE.json").is_file():
+        what = "not finished; start the run again to go on" if (folder / "run.json").is_file() else "not a run folder"
+        raise DataError(f"{folder}: {what}")
+    run = ScoredRun.open(folder)
+    if not run.table["episodes"]["scored"]:
+        raise DataError(f"{folder}: no episode was scored")
+    return run
 
 
-def _require_same(
-    run: Path, config: dict[str, Any], table: dict[str, Any], baseline: dict[str, Any], rules: Rules
-) -> None:
-    there = baseline["provenance"]["config"]
-    if config["data_digest"] != there["data_digest"]:
+def _require_same(run: ScoredRun, then: ScoredRun, baseline: dict[str, Any], rules: Rules) -> None:
+    here, there = run.config["data_digest"], then.config["data_digest"]
+    if here != there:
         raise DataError(
-            f"{run}: other data than the baseline's (digest {config['data_digest'][:12]}, there"
-            f" {there['data_digest'][:12]}); gate a run over the same data, or write a new baseline with --update"
+            f"{run.name}: other data than the baseline's (digest {here[:12]}, there {there[:12]}); gate a run over the"
+            " same data, or write a new baseline with --update"
         )
     for key in SAME:
-        here, then = _at(config, key), _at(there, key)
-        if here != then:
-            raise UserError(f"{run}: {key} is {here}, the baseline's {then}; they must be equal")
+        now, before = _at(run.config, key), _at(then.config, key)
+        if now != before:
+            raise UserError(f"{run.name}: {key} is {now}, the baseline's {before}; they must be equal")
     lacking = [n for n in rules.metrics if n not in baseline["counts"]]
     lacking += [n for n in rules.exact if n not in baseline["exact"]]
     if lacking:
-        raise DataError(f"the baseline holds nothing of {', '.join(lacking)}; write it anew with --update")
+        raise DataError(f"the baseline holds nothing of {', '.join(lacking)}; write a new one with --update")
     for name in rules.metrics:
-        if name not in table["metrics"]:
-            raise DataError(f"{run}: was scored without {name}; `prospect-eval score {run}` takes it")
-        wrong = differing_keys(baseline["metrics"][name]["signature"], table["metrics"][name]["signature"])
-        if wrong:
+        if name not in run.table["metrics"]:
+            raise DataError(f"{run.name}: was scored without {name}; `prospect-eval score {run.name}` takes it")
+        signatures = (side.table["metrics"][name]["signature"] for side in (then, run))
+        if wrong := differing_keys(*signatures):
             raise DataError(
-                f"{name} was measured differently in the baseline ({'; '.join(wrong)}); --update writes anew"
+                f"{name} was measured differently in the baseline ({'; '.join(wrong)}); rescore the run, or write a new"
+                " baseline with --update"
             )
 
 
-def _exact(table: dict[str, Any], name: str) -> Any:
+def _exact(table: Mapping[str, Any], name: str) -> Any:
     return table[name] if name in EXACT else table["metrics"][name]["value"]
 
 
-def _at(config: dict[str, Any], key: str) -> Any:
+def _at(config: Mapping[str, Any], key: str) -> Any:
     *folders, last = key.split(".")
     for part in folders:
         config = config[part]

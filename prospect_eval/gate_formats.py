@@ -22,7 +22,7 @@ def cells(check: Check) -> tuple[str, ...]:
     return (*shown, difference, short(check.margin), short(found), check.reason)
 
 
-HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "loss found", "")
+HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "detectable loss", "")
 
 
 def markdown(gate: Gate, run: str, baseline: str) -> str:
@@ -40,7 +40,8 @@ def markdown(gate: Gate, run: str, baseline: str) -> str:
         lines.append(" | ".join([f"| {MARKS[check.verdict]}", code(check.name), *map(text, cells(check))]) + " |")
     lines += [
         "",
-        "Differences count what is better as more. *Loss found*: a true loss of that size fails with a power of 0.8.",
+        *(f"Note: {text(note)}  " for note in gate.notes),
+        "A difference below 0 is a loss, whichever side is better. *Detectable loss*: a true loss of that size fails with a power of 0.8.",
         "",
     ]
     return "\n".join(lines)

@@ -23,6 +23,8 @@ from prospect_core.timeline import Episode, Event, EventKind, Task, TimelineErro
 
 #: ProAssist samples its videos at this rate
 PROASSIST_FPS = 2
+#: the error of an episode of the data that has no prediction
+MISSING = "the predictions have no such episode"
 
 
 def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list[EpisodeRecord], str]:
@@ -142,19 +144,38 @@ def _episode_of(
         raise DataError(f"{where}: {error}") from error
 
 
+def missing_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:
+    """A failed record for each episode of the data that has no prediction."""
+    given = {record.episode.id for record in records}
+    model, knobs = records[0].model, records[0].knobs
+    return [
+        EpisodeRecord(SCHEMA, model, knobs, episode, status="failed", error=MISSING)
+        for episode in episodes
+        if episode.id not in given
+    ]
+
+
 def store_predictions(
     path: Path, folder: Path, episodes: Sequence[Episode], data: str, data_digest: str, split: str
-) -> None:
-    """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused."""
+) -> list[str]:
+    """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused.
+
+    Episodes of the data without a prediction become failed records, which count as the worst value.
+
+    Returns:
+        The ids of these episodes.
+    """
     from prospect_core.jsonio import write_atomic
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, held, open_folder, record_path
 
     records, digest = read_predictions(path, episodes)
+    missing = missing_records(records, episodes)
     if folder.resolve() == path.resolve():
         raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
     config = RunConfig(records[0].model, digest, data, data_digest, split, None, records[0].knobs, code_digest())
     with held(folder):
         open_folder(folder, config)
-        for record in records:
+        for record in [*records, *missing]:
             write_atomic(record_path(folder, record.episode.id), dump(record))
+    return [record.episode.id for record in missing]

@@ -2,8 +2,9 @@
 
     prospect-eval score runs/first
 
-``counts.json`` beside it holds each metric's sufficient counts by video: intervals, paired comparisons and gates follow
-from those alone. The baselines know the references and nothing else, so they are kept in the cache folder and taken
+``counts.json`` holds each metric's sufficient counts by episode, and the cluster (video) of each episode: intervals,
+paired comparisons and gates follow from those alone. Failed and missing episodes count as the worst case (intention to
+treat); ``without_failed`` has the values without them. The baselines know the references and nothing else, so they are kept in the cache folder and taken
 from there when the same references are scored again by the same code and tools.
 """
 
@@ -24,7 +25,8 @@ from prospect_core.jsonio import dump, write_atomic
 from prospect_core.records import EpisodeRecord, digest_of_parts
 from prospect_core.timeline import Episode
 from prospect_eval.baselines import BASELINES, TEXT, baseline
-from prospect_eval.counts import EpisodeCounts, Table, compute, jobs
+from prospect_eval.counts import EpisodeCounts, Table, compute, jobs, without_failed_alone
+from prospect_eval.derived import COUNTS_SCHEMA, packed
 from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
 from prospect_eval.metrics.base import VideoCounts
@@ -44,8 +46,8 @@ def score_records(
     tools: Tools | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """The contents of ``metrics.json``, with ``counts`` by video beside. Failed episodes are counted and not scored;
-    none left is a `DataError`."""
+    """The contents of ``metrics.json``, with the ``clusters`` and ``counts`` of ``counts.json``. Failed episodes count as
+    the worst case; a run in which all failed is a `DataError`."""
     tools = tools or make_tools()
     with single_threaded():
         return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress)
@@ -62,11 +64,11 @@ def score_shares(
     outlines: list[Outline] = shares.ask("outline")
     references: Counter[str] = sum((outline.references for outline in outlines), Counter())
     labels = sorted(set().union(*(outline.labels for outline in outlines)))
-    failed = sum(outline.failed for outline in outlines)
+    failed = sorted(episode for outline in outlines for episode in outline.failed)
     found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
-    if not found:
+    if len(found) == len(failed):
         error = next((outline.error for outline in outlines if outline.error), "no reason is given")
-        raise DataError(f"none of {failed} episodes could be predicted: {error}")
+        raise DataError(f"none of {len(failed)} episodes could be predicted: {error}")
     encode = getattr(tools.similarity, "encode", None)
     if encode is not None:
         encode(sorted(set().union({TEXT}, *(outline.texts for outline in outlines))))
@@ -74,7 +76,8 @@ def score_shares(
     for some in shares.ask("count", references, labels):
         by_episode |= some
     progress(1, 3)
-    counted = [by_episode[episode] for episode in sorted(by_episode)]
+    ids = sorted(by_episode)
+    counted = without_failed_alone([by_episode[episode] for episode in ids])
     metrics = all_metrics(tools)
     todo = list(jobs(metrics, counted, labels))
     own: Table = {}
@@ -87,7 +90,7 @@ def score_shares(
         own[f"answer_accuracy@{kind}"]["chance"] = chance((q for item in counted for q in item.questions), kind)
 
     def episodes() -> list[Episode]:
-        return sorted((r.episode for r in records() if r.status == "ok"), key=lambda episode: episode.id)
+        return sorted((r.episode for r in records()), key=lambda episode: episode.id)
 
     beside = _baselines([found[episode] for episode in sorted(found)], episodes, tools, metrics)
     progress(3, 3)
@@ -95,16 +98,32 @@ def score_shares(
     return {
         "schema": SCHEMA,
         "predictions_digest": digest_of_parts({k: v for outline in outlines for k, v in outline.parts.items()}),
-        "episodes": {"scored": len(counted), "failed": failed},
+        "episodes": {"scored": len(counted) - len(failed), "failed": len(failed), "failed_ids": failed},
         "metrics": own,
+        "without_failed": _values(metrics, [item for item in counted if not item.failed]) if failed else {},
         "baselines": beside,
         "splits": parts,
         "timing_agreement": timing_agreement({"this run": own, **beside}),
         "confusion": confusion_table(counts["dst_macro_f1"]),
+        "clusters": {episode: item.video for episode, item in zip(ids, counted, strict=True)},
         "counts": {
-            name: {video: _plain(row) for video, row in zip(of.videos, of.table, strict=True)}
-            for name, of in counts.items()
+            metric.name: {
+                episode: packed(row)
+                for episode, item in zip(ids, counted, strict=True)
+                if not isinstance(row := item.counts[metric.name, ""], str)
+            }
+            for metric in metrics
         },
+    }
+
+
+def _values(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts]) -> dict[str, float | None]:
+    """The value of every metric over some episodes."""
+    by_name = {metric.name: metric for metric in metrics}
+    return {
+        job.metric: by_name[job.metric].entry(job.counts, job.samples, intervals=False)["value"]
+        for job in jobs(metrics, counted)
+        if not job.place
     }
 
 
@@ -112,10 +131,6 @@ def confusion_table(counts: VideoCounts) -> list[list[int]]:
     """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
     total = counts.table.sum(0) if counts.videos else np.zeros(9)
     return [[int(n) for n in row] for row in total.reshape(3, 3)]
-
-
-def _plain(row: np.ndarray) -> list[float]:
-    return [int(x) if x == int(x) else float(x) for x in row]
 
 
 def timing_agreement(systems: dict[str, Table]) -> dict[str, Any]:
@@ -159,6 +174,11 @@ def _baselines(
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write ``metrics.json`` and ``counts.json``; the same records give the same bytes."""
-    counts = {"schema": SCHEMA, "counts": metrics["counts"]}
+    apart = ("clusters", "counts")
+    counts = {
+        "schema": COUNTS_SCHEMA,
+        **{key: metrics[key] for key in apart},
+        "failed": metrics["episodes"]["failed_ids"],
+    }
     write_atomic(folder / "counts.json", dump(counts) + "\n")
-    write_atomic(folder / "metrics.json", dump({k: v for k, v in metrics.items() if k != "counts"}, indent=1) + "\n")
+    write_atomic(folder / "metrics.json", dump({k: v for k, v in metrics.items() if k not in apart}, indent=1) + "\n")

@@ -22,14 +22,15 @@ from prospect_eval.metrics.cider import CiderIdf
 
 @dataclass(frozen=True)
 class Outline:
-    """What a share holds. ``episodes`` are digests of the references by episode id, of scored episodes only."""
+    """What a share holds. ``episodes`` are digests of the references by episode id; ``failed`` are the ids of those
+    without a prediction."""
 
     references: Counter[str]
     texts: set[str]
     labels: set[str]
     episodes: dict[str, str]
     parts: dict[str, bytes]
-    failed: int
+    failed: list[str]
     error: str
 
 
@@ -38,11 +39,11 @@ class Share:
 
     def __init__(self, records: Sequence[EpisodeRecord], tools: Tools) -> None:
         self.records, self.tools = records, tools
-        self.scored = [Scored(record, tools) for record in records if record.status == "ok"]
+        self.scored = [Scored(record, tools) for record in records]
 
     def outline(self) -> Outline:
         """What there is to know before anything can be counted."""
-        failed = [record.error for record in self.records if record.status != "ok"]
+        failed = {record.episode.id: record.error for record in self.records if record.status != "ok"}
         texts = {text for item in self.scored for side in (item.predictions, item.references) for _, text in side}
         for item in self.scored:
             texts |= {text for replies in timing.said_in_spans(item) for _, text in replies}
@@ -52,8 +53,8 @@ class Share:
             set(labels_among(self.scored)),
             {item.record.episode.id: digest(item.record.episode) for item in self.scored},
             {record.episode.id: digest_part(record) for record in self.records},
-            len(failed),
-            next(iter(failed), ""),
+            list(failed),
+            next(iter(failed.values()), ""),
         )
 
     def count(self, references: Counter[str], labels: Sequence[str]) -> dict[str, EpisodeCounts]:

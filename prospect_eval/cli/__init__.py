@@ -9,9 +9,10 @@ import click
 
 from prospect_core import __version__
 from prospect_core.terminal import Commands
+from prospect_eval.cli.comparisons import compare, front, leaderboard, noise
 from prospect_eval.cli.gates import gate
 from prospect_eval.cli.replays import calibrate, run
-from prospect_eval.cli.scores import compare, doctor, front, judge, list_runs, noise, report, score, show
+from prospect_eval.cli.scores import doctor, judge, list_runs, report, score, show
 from prospect_eval.cli.sweeps import sweep
 
 
@@ -22,5 +23,8 @@ def main(debug: bool) -> None:
     """Measure proactive streaming video assistants: replay, score, compare, report."""
 
 
-for command in (run, score, compare, gate, noise, front, list_runs, show, report, judge, sweep, calibrate, doctor):
+COMMANDS = (
+    run, score, compare, leaderboard, gate, noise, front, list_runs, show, report, judge, sweep, calibrate, doctor,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)

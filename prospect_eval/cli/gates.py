@@ -20,6 +20,7 @@ from prospect_eval.cli.tables import print_gate
 @click.option("--baseline", required=True, type=click.Path(path_type=Path), help="The file that RUN is held against.")
 @click.option("--rules", type=click.Path(path_type=Path), help="YAML of margins [default: those in the baseline].")
 @click.option("--strict", is_flag=True, help="Inconclusive fails too.")
+@click.option("--intersect", is_flag=True, help="Compare the common episodes where RUN has not the baseline's.")
 @click.option("--update", is_flag=True, help="Write RUN as the new baseline instead, with where it comes from.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also a table for a pull request.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also JUnit XML for a CI system.")
@@ -29,6 +30,7 @@ def gate(
     baseline: Path,
     rules: Path | None,
     strict: bool,
+    intersect: bool,
     update: bool,
     markdown: Path | None,
     junit: Path | None,
@@ -72,7 +74,7 @@ def gate(
             say(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
         say(str(baseline.resolve()))
         return
-    result = judge(folder, read_baseline(baseline), metrics, asked)
+    result = judge(folder, read_baseline(baseline), metrics, asked, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
         # the report shows it from now on; a folder that cannot be written to has no such place

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import EXIT_INCOMPLETE, DataError, UserError
+from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import give_json, json_option, make_console, progress_bar, say
 from prospect_core.timeline import Episode
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
-    print_changes,
-    print_differences,
-    print_front,
     print_judge,
     print_runs,
     print_scores,
@@ -58,80 +55,12 @@ def score(
         source, dataset = open_source(data, suite, split)
         digest, episodes = dataset.digest, list(select(dataset, split, None))
     folder = output or Path("runs") / f"scored-{predictions.stem}"
-    store_predictions(predictions, folder, episodes, source, digest, split)
+    missing = store_predictions(predictions, folder, episodes, source, digest, split)
+    if missing:
+        names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
+        text = f"{len(missing)} of {len(episodes)} episodes have no prediction and count as the worst value: {names}"
+        say(text, err=bool(json_))
     score_and_report(folder, similarity, json_)
-
-
-@click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("others", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SECOND [THIRD...]")
-@click.option(
-    "--episodes", type=click.IntRange(min=0), default=5, show_default=True, help="Most changed ones to tell of."
-)
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
-@json_option
-@click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
-def compare(
-    first: Path, others: tuple[Path, ...], episodes: int, markdown: Path | None, json_: str | None, html: Path | None
-) -> None:
-    """Paired differences of scored runs from the first one, over the videos they share, and what changed most."""
-    from prospect_core.jsonio import write_atomic
-    from prospect_eval.changed import changed_episodes
-    from prospect_eval.compare import Comparison, as_markdown, compare_runs, plain
-    from prospect_eval.metrics import all_metrics
-    from prospect_eval.report.compare_page import write_comparison
-    from prospect_eval.tools import make_tools
-
-    tools = make_tools()
-    metrics = all_metrics(tools)
-    found = []
-    for other in others:
-        differences = compare_runs(first, other, metrics)
-        changed = changed_episodes(first, other, tools, episodes) if episodes else []
-        found.append(Comparison(str(first), str(other), tuple(differences), tuple(changed)))
-    if give_json(json_, lambda: {"schema": 1, "comparisons": [*map(plain, found)]}):
-        for one in found:
-            print_differences(Path(one.first).name, Path(one.second).name, one.differences)
-            print_changes(one.episodes)
-    for file, write in (
-        (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
-        (html, lambda path: write_comparison(path, found, tools)),
-    ):
-        if file is not None:
-            try:
-                write(file)
-            except OSError as error:
-                raise DataError(f"{file}: cannot be written ({error.strerror})") from error
-
-
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@json_option
-def noise(runs: tuple[Path, ...], json_: str | None) -> None:
-    """The largest differences between runs of the same thing (A/A): what is smaller between two models is noise."""
-    from prospect_eval.compare import noise_floors
-    from prospect_eval.metrics import all_metrics
-    from prospect_eval.tools import make_tools
-
-    floors = noise_floors(runs, all_metrics(make_tools()))
-    if give_json(json_, lambda: floors):
-        for name, floor in floors.items():
-            say(f"{name} {floor:.6g}")
-
-
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
-@json_option
-def front(runs: tuple[Path, ...], quality: str, json_: str | None) -> None:
-    """Quality against bytes of cache over runs of strategies and budgets, and which are worth their bytes."""
-    from dataclasses import asdict
-
-    from prospect_eval.front import front as quality_memory
-
-    result = quality_memory(runs, quality)
-    if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
-        print_front(result)
 
 
 @click.command()

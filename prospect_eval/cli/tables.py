@@ -14,7 +14,6 @@ from prospect_core.terminal import make_console, say
 if TYPE_CHECKING:
     from prospect_eval.catalogue import Run
     from prospect_eval.changed import EpisodeChange
-    from prospect_eval.compare import Difference
     from prospect_eval.gate import Gate
 
 HEADLINE = (
@@ -43,22 +42,6 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
     make_console(unseen=130).print(table)
     if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
         say("intervals are over videos: of a single one there is none")
-
-
-def print_differences(first: str, second: str, differences: Sequence[Difference]) -> None:
-    """Paired differences of two runs."""
-    from rich.table import Table
-
-    from prospect_eval.report.page import interval, number
-
-    table = Table(title=f"{second} - {first}")
-    for column in ("metric", first, second, "95 % of the difference", "p (Holm)", "detectable", "verdict"):
-        table.add_column(column, no_wrap=column == "metric")
-    for d in differences:
-        p = "–" if d.p is None else f"{d.p:.3f}"
-        cells = (number(d.first), number(d.second), interval(d.ci95), p, number(d.detectable), d.verdict)
-        table.add_row(d.name, *cells)
-    make_console(unseen=150).print(table)
 
 
 def print_runs(runs: Sequence[Run], root: Path) -> None:
@@ -174,4 +157,6 @@ def print_gate(gate: Gate) -> None:
         table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *cells(check))
     console = make_console(unseen=150)
     console.print(table)
+    for note in gate.notes:
+        console.print(f"Note: {note}")
     console.print(f"{gate.verdict}{' (strict)' if gate.strict else ''}")

@@ -91,6 +91,10 @@ def content_counts(scored: Scored) -> np.ndarray | str:
     turns, values = scored.once("slots", lambda: _slots(scored))
     if not values:
         return "the data carries no slots"
+    if scored.failed:
+        spoken = zip(scored.references, turns, scored.counts_reference, strict=True)
+        asked = sum(len({key for key, value in of if says(text, value)}) for (_, text), of, counts in spoken if counts)
+        return np.array([0, asked])
     right = asked = 0
     predictions, references = scored.predictions, scored.references
     for p, r, _ in scored.pairs:

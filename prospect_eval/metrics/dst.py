@@ -138,13 +138,13 @@ def ranked_updates(scored: Scored) -> np.ndarray | str:
     """Histogram of the update probabilities of frames with and without an update."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
-    probs = scored.record.update_prob
+    probs = scored.update_prob
     return probability_histogram(scored.update_labels, probs) if probs else "the record holds no probabilities"
 
 
 def labelled_updates(scored: Scored) -> np.ndarray | None:
     """(2, frames): whether the reference state changes, and the update probability; None without steps."""
-    probs = scored.record.update_prob
+    probs = scored.update_prob
     return np.stack([scored.update_labels, probs]) if probs and scored.record.episode.task.steps else None
 
 

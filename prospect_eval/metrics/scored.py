@@ -41,7 +41,11 @@ class Tools:
 
 @dataclass(frozen=True)
 class Scored:
-    """One record with what several metrics need of it. ``Scored.over`` sees several that are scored together."""
+    """One record with what several metrics need of it. ``Scored.over`` sees several that are scored together.
+
+    A failed episode counts as the worst case: nothing is said, every state is wrong on every frame, every probability
+    ranks the wrong way, and each reference turn is paired with an empty text.
+    """
 
     record: EpisodeRecord
     tools: Tools
@@ -73,6 +77,11 @@ class Scored:
     def idf(self) -> CiderIdf:
         """Document frequencies for CIDEr."""
         return self.corpus or self.once("idf", lambda: CiderIdf(text for _, text in self.references))
+
+    @property
+    def failed(self) -> bool:
+        """Whether the episode has no prediction."""
+        return self.record.status != "ok"
 
     @property
     def fps(self) -> float:
@@ -151,6 +160,10 @@ class Scored:
     @cached_property
     def good_pairs(self) -> list[tuple[str, str]]:
         """(predicted, reference) texts of matched pairs that are similar enough."""
+        if self.failed:
+            return [
+                ("", text) for (_, text), counts in zip(self.references, self.counts_reference, strict=True) if counts
+            ]
         predictions, references = self.predictions, self.references
         return [(predictions[p][1], references[r][1]) for p, r, cosine in self.pairs if cosine > GOOD_SIMILARITY]
 
@@ -162,11 +175,15 @@ class Scored:
     @property
     def tracked_states(self) -> np.ndarray:
         """(frames, K) indices of the tracked states."""
+        if self.failed:
+            return self._wrong_states
         return self.once("tracked states", lambda: self._by_frame(self.record.tracked_states()))
 
     @property
     def head_states(self) -> np.ndarray | None:
         """(frames, K) indices of the state head's most likely states; None where the record has none."""
+        if self.failed:
+            return self._wrong_states
         probs = self.record.state_probs
 
         def most_likely() -> np.ndarray:
@@ -186,6 +203,20 @@ class Scored:
     def update_labels(self) -> np.ndarray:
         """(frames,) whether the reference state changes."""
         return self.once("updates", lambda: self._marks(f for f, _, _ in self.record.episode.transitions()))
+
+    @property
+    def speaking_prob(self) -> Sequence[float]:
+        """(frames,) speaking probabilities; empty where the record has none."""
+        return (~self.speaking_labels).astype(float).tolist() if self.failed else self.record.speaking_prob
+
+    @property
+    def update_prob(self) -> Sequence[float]:
+        """(frames,) update probabilities; empty where the record has none."""
+        return (~self.update_labels).astype(float).tolist() if self.failed else self.record.update_prob
+
+    @property
+    def _wrong_states(self) -> np.ndarray:
+        return (self.reference_states + 1) % len(STEP_STATES)
 
     def _marks(self, frames: Any) -> np.ndarray:
         out = np.zeros(self.record.episode.num_frames, bool)

@@ -161,13 +161,13 @@ def quiet_alarms(scored: Scored) -> np.ndarray:
 
 def ranked(scored: Scored) -> np.ndarray | str:
     """Histogram of the speaking probabilities of speaking and silent frames."""
-    probs = scored.record.speaking_prob
+    probs = scored.speaking_prob
     return probability_histogram(scored.speaking_labels, probs) if probs else NO_PROBABILITY
 
 
 def labelled(scored: Scored) -> np.ndarray | None:
     """(2, frames): whether the reference speaks, and the speaking probability."""
-    probs = scored.record.speaking_prob
+    probs = scored.speaking_prob
     return np.stack([scored.speaking_labels, probs]) if probs else None
 
 

@@ -194,6 +194,8 @@ def metrics(tools: Tools) -> list[Metric]:
         return counts
 
     def similarity_counts(scored: Scored) -> np.ndarray:
+        if scored.failed:
+            return np.array([0.0, len(scored.good_pairs)])
         good = [cosine for _, _, cosine in scored.pairs if cosine > 0.5]
         return np.array([sum(good), len(good)])
 

@@ -140,6 +140,8 @@ def pauc_counts(scored: Scored) -> np.ndarray | str:
     """(sum of the areas, references)."""
     if not scored.references:
         return "no reference turn"
+    if scored.failed:
+        return np.array([0.0, len(scored.references)])
     late, early = _span(scored)
     spans = said_in_spans(scored)
     total, similar = 0.0, _similarities(scored)

@@ -97,9 +97,10 @@ function frontChart(host, found) {
 // differences with their intervals, as of metrics that are shares
 function differenceChart(host, rows) {
   const hue = { better: "good", worse: "bad", differs: "off" };
-  const shown = rows.filter((d) => d.ci95 && Math.abs(d.first) <= 1 && Math.abs(d.second) <= 1).sort((a, b) => Math.abs(a.second - a.first) - Math.abs(b.second - b.first)).slice(-24);
+  const size = (d) => Math.abs(d.difference);
+  const shown = rows.filter((d) => d.ci95 && d.share).sort((a, b) => size(a) - size(b)).slice(-24);
   if (!shown.length) return;
-  chart(host, "Differences", "Second minus first with 95 % intervals, of the metrics between 0 and 1 that differ most; coloured where a difference is shown.", () => ({
+  chart(host, "Differences", "Second minus first with 95 % intervals, of the metrics from 0 to 1 that differ most; coloured where the difference is significant.", () => ({
     data: [{
       x: shown.map((d) => d.second - d.first), y: shown.map((d) => d.name), mode: "markers", type: "scatter",
       marker: { size: 8, color: shown.map((d) => color(hue[d.verdict] ?? "grey")) },

@@ -1,23 +1,27 @@
 // Runs beside the first one: differences of all metrics, the episodes that changed most, and both timelines of each.
 "use strict";
 
-const TOLD = ["better", "worse", "differs"];
 const HUES = { better: "good", worse: "bad", differs: "off" };
 
 function differences(pair) {
   const body = el("tbody");
-  const only = el("input", { type: "checkbox", onchange: () => paint() });
-  const rank = (d) => (TOLD.includes(d.verdict) ? 0 : 1);
-  function paint() {
-    const rows = pair.differences.filter((d) => !only.checked || rank(d) === 0).sort((a, b) => rank(a) - rank(b));
-    body.replaceChildren(...rows.map((d) => el("tr", {}, el("td", {}, d.name), el("td", {}, number(d.first)), el("td", {}, number(d.second)),
-      el("td", { class: "value" }, `${d.second >= d.first ? "+" : ""}${number(d.second - d.first)}`), el("td", {}, interval(d.ci95)), el("td", {}, d.p === null ? "–" : d.p.toFixed(3)),
-      el("td", {}, number(d.detectable)), el("td", {}, d.videos), el("td", { class: HUES[d.verdict] ?? "soft" }, d.verdict))));
-  }
+  const every = el("input", { type: "checkbox", onchange: () => paint() });
+  const tested = (d) => d.verdict !== "exploratory";
+  const signed = (value) => `${value >= 0 ? "+" : ""}${number(value)}`;
+  const row = (d) => el("tr", {},
+    el("td", {}, d.name), el("td", {}, number(d.first)), el("td", {}, number(d.second)),
+    el("td", { class: "value" }, signed(d.difference)), el("td", {}, interval(d.ci95)),
+    el("td", {}, d.p === null ? "–" : d.p.toFixed(3)), el("td", {}, number(d.detectable)), el("td", {}, d.videos),
+    el("td", { class: HUES[d.verdict] ?? "soft", title: d.note }, d.verdict));
+  const paint = () => body.replaceChildren(...pair.differences.filter((d) => every.checked || tested(d)).map(row));
   paint();
-  const head = ["metric", pair.names[0], pair.names[1], "difference", "95 % interval", "p", "detectable", "videos", "verdict"];
-  return [el("div", { class: "bar" }, el("label", {}, only, " only what differs")),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "differences" }, el("table", {}, el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), body))];
+  const head = ["metric", pair.names[0], pair.names[1], "difference", "95 % interval", "p (Holm)", "detectable", "clusters", "verdict"];
+  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), body);
+  return [
+    ...pair.summary.map((line) => el("p", { class: "small" }, line)),
+    el("div", { class: "bar" }, el("label", {}, every, " also the exploratory metrics")),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "differences" }, table),
+  ];
 }
 
 // two timelines that zoom and move together
@@ -39,7 +43,9 @@ function beside(host, names, sides) {
 
 for (const pair of DATA.pairs) {
   const main = document.getElementById("pairs"), charts = el("div");
-  main.append(el("h2", {}, `${pair.names[1]} against ${pair.names[0]}`), charts, ...differences(pair));
+  // of a single pair the page's title says the same
+  if (DATA.pairs.length > 1) main.append(el("h2", {}, `${pair.names[1]} compared with ${pair.names[0]}`));
+  main.append(charts, ...differences(pair));
   differenceChart(charts, pair.differences);
   if (pair.changes.length) main.append(el("h3", {}, "Changed most"));
   for (const change of pair.changes) {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prospect_eval.compare import Comparison
+from prospect_eval.compare_formats import names, summary
 from prospect_eval.metrics import Scored, Tools
 from prospect_eval.report.build import sheets_of
 from prospect_eval.report.episodes import episode_data
@@ -33,8 +34,8 @@ def write_comparison(path: Path, comparisons: Sequence[Comparison], tools: Tools
             sides[run] = {item.record.episode.id: episode_data(item) for item in Scored.over(some, tools)}
         pairs.append(_pair(found, sides))
     pictures = sheets_of(config, shown)
-    names = list(dict.fromkeys(name for pair in pairs for name in pair["names"]))
-    title = f"{', '.join(names[1:])} against {names[0]}"
+    shown_names = list(dict.fromkeys(name for pair in pairs for name in pair["names"]))
+    title = f"{', '.join(shown_names[1:])} compared with {shown_names[0]}"
     return write_page(
         path, "compare.html.j2", SCRIPTS, {"pairs": pairs, "sheets": list(pictures)}, title=title,
         sheets=[embedded(sheet) for sheet in pictures.values()],
@@ -43,8 +44,9 @@ def write_comparison(path: Path, comparisons: Sequence[Comparison], tools: Tools
 
 def _pair(found: Comparison, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
-        "names": [Path(found.first).name, Path(found.second).name],
+        "names": list(names(found)),
         "differences": [asdict(d) for d in found.differences],
+        "summary": summary(found),
         "changes": [
             {"episode": c.episode, "score": c.score, "why": c.why,
              "sides": [sides[run][c.episode] for run in (found.first, found.second)]}

@@ -17,10 +17,10 @@ from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
 from prospect_core.terminal import counted
-from prospect_eval.compare import MIN_VIDEOS
 from prospect_eval.front import front
 from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
+from prospect_eval.pairing import MIN_VIDEOS
 from prospect_eval.thresholds import open_loop
 
 logger = logging.getLogger(__name__)

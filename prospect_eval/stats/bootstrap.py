@@ -96,12 +96,10 @@ def bootstrap_ci(counts: np.ndarray, statistic: Statistic | Value, how: Resampli
     draws = Draws.of(counts, of.value, how)
     if draws is None:
         return None
-    if how.method == "auto" and np.isfinite(of.bounds).all():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            varying = clusters_off_the_boundary(counts, of.value, *of.bounds)
-        if varying < FEW_CLUSTERS:
-            known = draws.leave_one_out[np.isfinite(draws.leave_one_out)]
-            return proportion_interval(draws.point, jackknife_error(known), len(counts), of.bounds, how.level)
+    bounded = how.method == "auto" and bool(np.isfinite(of.bounds).all())
+    if bounded and clusters_off_the_boundary(counts, of.value, *of.bounds) < FEW_CLUSTERS:
+        known = draws.leave_one_out[np.isfinite(draws.leave_one_out)]
+        return proportion_interval(draws.point, jackknife_error(known), len(counts), of.bounds, how.level)
     if np.ptp(draws.defined) < 1e-12:
         return None
     alphas = np.array([(1 - how.level) / 2, (1 + how.level) / 2])
@@ -219,7 +217,8 @@ def paired_ci(
 
     Returns:
         Its ends. Where fewer than `boundary.FEW_CLUSTERS` clusters differ, it is widened to hold the exact
-        `boundary.difference_interval`. None where no cluster differs, or the difference is undefined.
+        `boundary.difference_interval`. None where no cluster differs, where all differ by the same amount and the range
+        has no ends, and where the difference is undefined.
     """
     require_same_shape(first, second)
     of = statistic if isinstance(statistic, Statistic) else Statistic(statistic)
@@ -231,6 +230,10 @@ def paired_ci(
     slopes = of.slopes(size)
     gradient = None if slopes is None else gradient_of_difference(slopes, size)
     ci = bootstrap_ci(both, Statistic(difference, gradient=gradient), how)
+    if ci is None and np.isfinite(of.bounds).all() and np.isfinite(point := float(difference(both.sum(0)))):
+        # the same difference on every cluster: nothing to resample
+        width = of.bounds[1] - of.bounds[0]
+        ci = proportion_interval(point, 0.0, len(first), (-width, width), how.level)
     pseudo = np.where(differs, pseudo_values(both, difference), 0.0)
     if differs.sum() >= FEW_CLUSTERS or not np.isfinite(pseudo).all():
         return ci

@@ -30,7 +30,8 @@ def binomial_bounds(successes: float, trials: float, level: float = 0.95) -> tup
 
 def clusters_off_the_boundary(counts: np.ndarray, value: Callable[..., np.ndarray], low: float, high: float) -> int:
     """The number of clusters whose own value is not ``low``, or not ``high``, whichever is less."""
-    own = np.asarray(value(counts))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own = np.asarray(value(counts))
     own = own[np.isfinite(own)]
     return min(int((np.abs(own - end) > SAME).sum()) for end in (low, high))
 

@@ -12,10 +12,8 @@ from prospect_core.records import PredictedTransition, PredictedUtterance
 from prospect_eval.baselines import baseline
 from prospect_eval.changed import changed_episodes
 from prospect_eval.cli import main
-from prospect_eval.compare import Comparison, as_markdown, compare_runs
 from prospect_eval.finish import finish
 from prospect_eval.markdown import code, text
-from prospect_eval.metrics import all_metrics
 from tests.helpers.predictions import TOOLS
 from tests.helpers.run_folders import numbered_episode, store_run
 
@@ -84,12 +82,6 @@ def test_several_runs_against_the_first_as_files(runs, tmp_path, capsys):
     table = files[0].read_text()
     assert table.count("### ") == 2
     assert "Good \\| so &lt;b&gt;far&lt;/b&gt;." in table
-
-
-def test_a_table_has_as_many_cells_in_every_row(runs):
-    differences = tuple(compare_runs(*runs, all_metrics(TOOLS)))
-    rows = as_markdown(Comparison("a|b", "c", differences)).splitlines()[2:]
-    assert len({row.replace("\\|", "").count("|") for row in rows if row}) == 1
 
 
 def test_what_people_write_shows_as_text_in_markdown():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +13,7 @@ from prospect_core.plugins import loaded
 from prospect_core.records import Knobs
 from prospect_core.timeline import Event
 from prospect_eval.cli import main
-from prospect_eval.compare import compare_runs, differing_keys, noise_floors, require_comparable
+from prospect_eval.compare import compare_runs, noise_floors
 from prospect_eval.front import front
 from prospect_eval.metrics import all_metrics
 from prospect_eval.predictions import read_predictions
@@ -78,7 +77,7 @@ def test_records_of_any_model_are_scored_by_the_command(tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["score", "theirs.jsonl", "--output", "out"])
     assert result.exit_code == 0, result.output
     assert read_json(tmp_path / "out" / "metrics.json")["metrics"]["matched_f1"]["value"] == pytest.approx(1.0)
-    assert read_json(tmp_path / "out" / "counts.json")["counts"]["matched_f1"] == {"v": [2, 0, 0, 0]}
+    assert read_json(tmp_path / "out" / "counts.json")["counts"]["matched_f1"] == {"e": [2, 0, 0, 0]}
     twice = dump(record) + "\n" + dump(record) + "\n"
     (tmp_path / "theirs.jsonl").write_text(twice)
     result = CliRunner().invoke(main, ["score", "theirs.jsonl", "--output", "again"])
@@ -95,34 +94,28 @@ def runs(tmp_path, *shifts, videos=12):
             reference = episode(say(5.0 + k % 3), say(12.0), video=f"v{k}", id_=f"e{k}")
             records.append(predict(reference, [(u.frame + shift, u.text) for u in reference.utterances()]))
         folder = tmp_path / f"late-{shift}-{videos}"
-        folder.mkdir()
+        open_folder(folder, RunConfig("m", "w", "data", "d", "test", None, Knobs(), "c"))
         write_metrics(folder, score_records(records, TOOLS))
         folders.append(folder)
     return folders
 
 
 @pytest.mark.slow
-def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path):
+def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path, monkeypatch):
+    tested = ("speaking_event_f1@1s", "speaking_event_f1@5s")
+    monkeypatch.setattr("prospect_eval.pairing.headline_of", lambda runs, metrics: tested)
+    monkeypatch.setattr("prospect_eval.compare.headline_of", lambda runs, metrics: tested)
     first, second, small, late = *runs(tmp_path, 0, 3), *runs(tmp_path, 0, 3, videos=5)
-    found = {d.name: d for d in compare_runs(first, second, all_metrics(TOOLS))}
-    assert found["speaking_event_f1@1s"].verdict == "worse"
-    assert found["speaking_event_f1@5s"].verdict == "no difference shown"
-    same = compare_runs(first, first, all_metrics(TOOLS))
-    assert {d.verdict for d in same} == {"no difference shown"}
-    few = compare_runs(small, late, all_metrics(TOOLS))
-    assert {d.verdict for d in few} == {"inconclusive: 5 videos"}
 
+    def verdicts(*folders):
+        (found,) = compare_runs(folders[0], folders[1:], all_metrics(TOOLS))
+        return {d.name: d.verdict for d in found.differences}
 
-def test_differently_measured_runs_are_refused_with_the_keys(tmp_path):
-    first, second = runs(tmp_path, 0, 3)
-    table = read_json(second / "metrics.json")
-    for entry in table["metrics"].values():
-        entry["signature"] = entry["signature"].replace("sim:words", "sim:other")
-    write_atomic(second / "metrics.json", dump(table))
-    with pytest.raises(UserError, match="sim: words / other"):
-        compare_runs(first, second, all_metrics(TOOLS))
-    require_comparable(read_json(first / "metrics.json"), read_json(first / "metrics.json"))
-    assert differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
+    found = verdicts(first, second)
+    assert found["speaking_event_f1@1s"] == "worse"
+    assert found["speaking_event_f1@5s"] == "identical"
+    assert set(verdicts(first, first).values()) == {"identical", "exploratory"}
+    assert set(verdicts(small, late).values()) == {"too few", "exploratory"}
 
 
 def placed(folder, strategy, budget, peak, quality, digest="d"):
@@ -134,6 +127,8 @@ def placed(folder, strategy, budget, peak, quality, digest="d"):
         "cache_peak_bytes": {"value": peak, "ci95": None, "reason": "no cache", "signature": "metric:cache_peak_bytes"},
     }
     write_atomic(folder / "metrics.json", dump({"metrics": entries}))
+    counts = {"schema": 2, "clusters": {"e": "v"}, "failed": [], "counts": {}}
+    write_atomic(folder / "counts.json", dump(counts))
     return folder
 
 
@@ -154,7 +149,7 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
     assert front(runs[1:])["points"][0].share is None
     with pytest.raises(UserError, match="did you mean 'dst_head_jga'"):
         front(runs, "dst_head_jgo")
-    with pytest.raises(UserError, match="other data"):
+    with pytest.raises(UserError, match="their data differs"):
         front([*runs, placed(tmp_path / "other", "none", None, 1, 1, digest="x")])
     with pytest.raises(DataError, match="no cache"):
         front([placed(tmp_path / "blind", "none", None, None, 1)])
@@ -164,11 +159,7 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
 
 
 def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
-    same = RunConfig("m", "w", "data", "d", "test", None, Knobs(), "c")
     folders = runs(tmp_path, 0, 1, 2)
-    for folder in folders:
-        config = {"schema": 1, "config": asdict(same), "environment": {}}
-        write_atomic(folder / "run.json", dump(config))
     floors = noise_floors(folders, all_metrics(TOOLS))
     assert floors["speaking_event_f1@2s"] == 0.0
     assert floors["speaking_f1"] == 1.0
@@ -178,6 +169,36 @@ def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
         noise_floors([folders[0], other], all_metrics(TOOLS))
     with pytest.raises(UserError, match="two runs"):
         noise_floors(folders[:1], all_metrics(TOOLS))
+
+
+def test_a_noise_floor_over_training_seeds_lets_models_differ(tmp_path):
+    folders = runs(tmp_path, 0, 1)
+    body = read_json(folders[1] / "run.json")
+    body["config"] |= {"model": "seed2", "model_digest": "x"}
+    write_atomic(folders[1] / "run.json", dump(body))
+    with pytest.raises(UserError, match=r"model, model_digest differ\); --seeds allows"):
+        noise_floors(folders, all_metrics(TOOLS))
+    assert noise_floors(folders, all_metrics(TOOLS), seeds=True)["speaking_f1"] == 1.0
+
+
+def test_a_partial_predictions_file_names_its_missing_episodes_first(short_world, tmp_path, monkeypatch):
+    from prospect_core.data.dataset import Dataset
+    from prospect_eval.baselines import baseline
+    from prospect_eval.run import select
+
+    monkeypatch.chdir(tmp_path)
+    rows = list(select(Dataset.open(short_world.root), "test", None))
+    (tmp_path / "theirs.jsonl").write_text(dump(baseline("oracle", [])(rows[0])) + "\n")
+    command = ["score", "theirs.jsonl", "--data", str(short_world.root), "--output", "out"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    missing = sorted(row.id for row in rows[1:])
+    first = result.output.splitlines()[0]
+    assert first.startswith(f"{len(missing)} of {len(rows)} episodes have no prediction and count as the worst value: ")
+    assert missing[0] in first
+    table = read_json(tmp_path / "out" / "metrics.json")
+    assert table["episodes"]["failed"] == len(missing)
+    assert table["metrics"]["matched_f1"]["value"] < 1.0 == table["without_failed"]["matched_f1"]
 
 
 @pytest.mark.integration

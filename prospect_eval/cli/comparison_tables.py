@@ -1,0 +1,74 @@
+"""Comparisons, groups of seeds and leaderboards as tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.terminal import make_console
+
+if TYPE_CHECKING:
+    from prospect_eval.compare import Comparison
+    from prospect_eval.leaderboard import Leaderboard
+    from prospect_eval.seeds import GroupDifference
+
+
+def _table(columns: Sequence[str], title: str = "") -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, pad_edge=False)
+    for k, column in enumerate(columns):
+        table.add_column(column, no_wrap=k == 0, justify="left" if k in (0, len(columns) - 1) else "right")
+    return table
+
+
+def print_comparison(comparison: Comparison, every: bool = False) -> None:
+    """The tested metrics first, then one line a family on all others, or with ``every`` all rows."""
+    from prospect_eval.compare_formats import HEAD, cells, folded, names, summary
+
+    first, second = names(comparison)
+    console = make_console(highlight=False, unseen=110)
+    console.print(f"{second} compared with {first}")
+    table = _table((HEAD[0], first, second, *HEAD[3:]))
+    for d in comparison.differences:
+        if d.tested or every:
+            table.add_row(*cells(d))
+    console.print(table)
+    for line in summary(comparison):
+        console.print(line)
+    if not every:
+        for line in folded(comparison.differences):
+            console.print(f"  {line}")
+
+
+def print_groups(groups: Sequence[str], differences: Sequence[GroupDifference]) -> None:
+    """Two recipes: mean and standard deviation over training seeds."""
+    from prospect_eval.report.page import number
+
+    console = make_console(highlight=False, unseen=110)
+    table = _table(
+        ("metric", "first: mean ± sd", "second: mean ± sd", "difference", "95 % interval", "p (Holm)", "verdict")
+    )
+    for d in differences:
+        sides = [f"{number(mean)} ± {number(sd)}" for mean, sd in (d.first, d.second)]
+        ci = f"[{d.ci95[0]:+.3g}, {d.ci95[1]:+.3g}]"
+        table.add_row(d.name, *sides, f"{d.difference:+.3g}", ci, f"{d.p:.3f}", d.verdict)
+    console.print(f"first: {groups[0]}; second: {groups[1]}")
+    console.print(table)
+
+
+def print_leaderboard(board: Leaderboard) -> None:
+    """Runs, the best first."""
+    from prospect_eval.report.page import interval, number
+
+    table = _table(("run", *board.metrics, "p (Holm)", "against the best"), f"by {board.by}, {board.episodes} episodes")
+    for place in board.places:
+        cells = [number(place.entries[name]["value"]) for name in board.metrics]
+        cells[0] += f" {interval(place.entries[board.by]['ci95'])}"
+        table.add_row(Path(place.run).name, *cells, "–" if place.p is None else f"{place.p:.3f}", place.verdict)
+    console = make_console(unseen=150)
+    console.print(table)
+    if board.left_out:
+        console.print(f"{board.left_out} episodes left out: not all runs have them")

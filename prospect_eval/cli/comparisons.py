@@ -1,0 +1,155 @@
+"""Commands that set scored runs side by side: compare, leaderboard, noise, front.
+
+prospect-eval compare runs/first runs/second
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prospect_core.errors import DataError, UserError
+from prospect_core.terminal import give_json, json_option, say
+from prospect_eval.cli.comparison_tables import print_comparison, print_groups, print_leaderboard
+from prospect_eval.cli.tables import print_changes, print_front
+
+intersect_option = click.option(
+    "--intersect", is_flag=True, help="Compare the common episodes of runs that have not the same ones."
+)
+
+
+@click.command()
+@click.argument("first", required=False, type=click.Path(path_type=Path))
+@click.argument("others", nargs=-1, type=click.Path(path_type=Path), metavar="SECOND [THIRD...]")
+@click.option("--group", "groups", multiple=True, help="Runs of one recipe by training seed: A1,A2,...; give it twice.")
+@click.option("--all", "every", is_flag=True, help="Show every metric, not only the tested ones.")
+@click.option(
+    "--episodes", type=click.IntRange(min=0), default=5, show_default=True, help="Most changed episodes to list."
+)
+@intersect_option
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
+@json_option
+@click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
+def compare(
+    first: Path | None,
+    others: tuple[Path, ...],
+    groups: tuple[str, ...],
+    every: bool,
+    episodes: int,
+    intersect: bool,
+    markdown: Path | None,
+    json_: str | None,
+    html: Path | None,
+) -> None:
+    """Paired differences of scored runs from the FIRST one, over the same episodes.
+
+    The headline metrics of the suite are tested, corrected for their number; all others are exploratory.
+    """
+    if groups:
+        if first is not None or markdown or html:
+            raise UserError("compare --group compares two groups of runs: give no RUN, --markdown or --html")
+        _compare_groups(groups, intersect, json_)
+        return
+    if first is None or not others:
+        raise UserError("compare needs two scored run folders or more, or --group twice")
+    from dataclasses import replace
+
+    from prospect_core.jsonio import write_atomic
+    from prospect_eval.changed import changed_episodes
+    from prospect_eval.compare import compare_runs, plain
+    from prospect_eval.compare_formats import as_markdown
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.report.compare_page import write_comparison
+    from prospect_eval.tools import make_tools
+
+    tools = make_tools()
+    metrics = all_metrics(tools)
+    found = [
+        replace(one, episodes=tuple(changed_episodes(first, other, tools, episodes) if episodes else ()))
+        for one, other in zip(compare_runs(first, others, metrics, intersect), others, strict=True)
+    ]
+    if give_json(json_, lambda: {"schema": 2, "comparisons": [*map(plain, found)]}):
+        for one in found:
+            print_comparison(one, every)
+            print_changes(one.episodes)
+    for file, write in (
+        (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
+        (html, lambda path: write_comparison(path, found, tools)),
+    ):
+        if file is not None:
+            try:
+                write(file)
+            except OSError as error:
+                raise DataError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None) -> None:
+    from dataclasses import asdict
+
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.seeds import compare_groups
+    from prospect_eval.tools import make_tools
+
+    if len(groups) != 2:
+        raise UserError(f"--group was given {len(groups)} time(s); give it twice, a list of run folders each")
+    sides = [[Path(name) for name in group.split(",") if name] for group in groups]
+    found = compare_groups(sides[0], sides[1], all_metrics(make_tools()), intersect)
+    if give_json(json_, lambda: {"schema": 1, "groups": list(groups), "differences": [asdict(d) for d in found]}):
+        print_groups(groups, found)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
+@click.option("--by", help="The metric that orders the runs [default: the suite's first].")
+@intersect_option
+@json_option
+def leaderboard(runs: tuple[Path, ...], by: str | None, intersect: bool, json_: str | None) -> None:
+    """Scored runs over the same episodes, the best first, and which differ from the best.
+
+    The differences from the best run are tested on the metric that orders the runs, corrected for their number.
+    """
+    from dataclasses import asdict
+
+    from prospect_eval.leaderboard import make_leaderboard
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.tools import make_tools
+
+    result = make_leaderboard(runs, all_metrics(make_tools()), by, intersect)
+    if give_json(json_, lambda: asdict(result)):
+        print_leaderboard(result)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
+@click.option("--seeds", is_flag=True, help="The runs are of several trainings of one recipe: their models differ.")
+@json_option
+def noise(runs: tuple[Path, ...], seeds: bool, json_: str | None) -> None:
+    """The largest differences between runs of the same thing (A/A): smaller ones between two models are noise."""
+    from prospect_eval.compare import noise_floors
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.tools import make_tools
+
+    floors = noise_floors(runs, all_metrics(make_tools()), seeds)
+    if give_json(json_, lambda: floors):
+        for name, floor in floors.items():
+            say(f"{name} {floor:.6g}")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
+@intersect_option
+@json_option
+def front(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | None) -> None:
+    """Quality against bytes of cache over runs of strategies and budgets: the Pareto front."""
+    from dataclasses import asdict
+
+    from prospect_eval.front import front as quality_memory
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.tools import make_tools
+
+    metrics = all_metrics(make_tools()) if intersect else []
+    result = quality_memory(runs, quality, metrics, intersect)
+    if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
+        print_front(result)

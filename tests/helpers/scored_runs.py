@@ -1,0 +1,75 @@
+"""Scored run folders of toy records, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.timeline import Change, Episode, Event, Step, Task
+from prospect_eval.baselines import baseline
+from prospect_eval.run import RunConfig, open_folder
+from prospect_eval.score import score_records, write_metrics
+from tests.helpers.predictions import TOOLS
+
+CHANGES: tuple[tuple[str, Change], ...] = (("S1", "start"), ("S1", "complete"), ("S2", "start"), ("S2", "complete"))
+
+
+def toy_episode(number: int, *, frames: int = 120, steps: bool = True, **fields: Any) -> Episode:
+    """A turn every 6 s and two steps, at 2 frames per second; ``text`` may hold ``{k}`` and ``{n}``."""
+    text = fields.pop("text", "turn {k} of {n}")
+    task = Task("t", (Step("S1", "one"), Step("S2", "two")) if steps else ())
+    events = [
+        Event(f"d{k}", (10 + 20 * k) / 2, "transition", step=step, change=change)
+        for k, (step, change) in enumerate(CHANGES if steps else ())
+    ]
+    events += [
+        Event(f"a{k}", (6 + 12 * k) / 2, "assistant", text.format(k=k, n=number)) for k in range((frames - 6) // 12)
+    ]
+    events.sort(key=lambda event: (event.time, event.kind != "transition"))
+    named: dict[str, Any] = {"id": f"e{number:02d}", "video": f"v{number:02d}", "dataset": "x"} | fields
+    return Episode(fps=2, start_frame=0, end_frame=frames, task=task, events=tuple(events), **named).validate()
+
+
+def oracle(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
+    """Records that repeat the reference."""
+    return [baseline("oracle", [])(episode) for episode in episodes]
+
+
+def silent(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
+    """Records that never say a word and never change a state."""
+    return [baseline("silent", [])(episode) for episode in episodes]
+
+
+def partly_said(record: EpisodeRecord, share: float, rng: np.random.Generator) -> EpisodeRecord:
+    """Each utterance is kept with this chance."""
+    return replace(record, utterances=tuple(u for u in record.utterances if rng.random() < share))
+
+
+def failed(record: EpisodeRecord) -> EpisodeRecord:
+    """The same episode without a prediction."""
+    return EpisodeRecord(record.schema, record.model, record.knobs, record.episode, status="failed", error="broken")
+
+
+def scored_run(folder: Path, records: Sequence[EpisodeRecord], **config: Any) -> Path:
+    """A finished run folder of these records; ``config`` replaces fields of its configuration."""
+    body = RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c")
+    open_folder(folder, replace(body, **config))
+    write_metrics(folder, score_records(records, TOOLS))
+    write_atomic(folder / "DONE.json", dump({"schema": 1}))
+    return folder
+
+
+def edit_json(file: Path, **fields: Any) -> None:
+    """Replace fields of a JSON file."""
+    write_atomic(file, dump({**read_json(file), **fields}))
+
+
+def config_of(**fields: Any) -> dict[str, Any]:
+    """The configuration of `scored_run` as JSON."""
+    return asdict(replace(RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c"), **fields))
