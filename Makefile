@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-streaming bench-published bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -36,6 +36,10 @@ bench-world: $(READY)
 # how fast metrics are, and how often their intervals cover the truth; last line: one JSON object
 bench-metrics: $(READY)
 	$(BIN)/python benchmarks/metrics.py --output reports/metrics/metrics.json
+
+# whether intervals, tests and detectable differences keep their promises; some 30 minutes; last line: one JSON object
+bench-statistics: $(READY)
+	$(BIN)/python -m benchmarks.intervals --output reports/metrics/statistics.json
 
 # how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
 bench-streaming: $(READY)

@@ -158,7 +158,7 @@ def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
     return out
 
 
-def _apart(task: str, *arguments: str, **environment: str) -> dict[str, float]:
+def run_task(task: str, *arguments: str, **environment: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--task", task, *arguments]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
@@ -176,13 +176,13 @@ def main() -> None:
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.provenance import environment
 
-    result: dict[str, Any] = _apart("match")
+    result: dict[str, Any] = run_task("match")
     print(result, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         run, cache = Path(folder) / "run", str(Path(folder) / "cache")
         make_run(run)
-        first = _apart("rescore", str(run), XDG_CACHE_HOME=cache)
-        result |= _apart("rescore", str(run), XDG_CACHE_HOME=cache)
+        first = run_task("rescore", str(run), XDG_CACHE_HOME=cache)
+        result |= run_task("rescore", str(run), XDG_CACHE_HOME=cache)
         result["first_scoring_s"] = first["rescore_100_hours_s"]
     result["coverage"] = coverage()
     whole = {"command": "make bench-metrics", **result, "environment": environment()}

@@ -21,7 +21,8 @@ from prospect_eval.changed import EpisodeChange
 from prospect_eval.derived import read_run
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import SHARE
-from prospect_eval.pairing import MIN_VIDEOS, Pairing, ScoredRun, headline_of, pair_runs, require_same_signatures
+from prospect_eval.pairing import Pairing, ScoredRun, headline_of, pair_runs, require_same_signatures
+from prospect_eval.rules import MIN_VIDEOS
 from prospect_eval.stats.agreement import noise_floor
 from prospect_eval.stats.bootstrap import paired_ci
 from prospect_eval.stats.permutation import holm, least_p, sign_flip_p, videos_needed

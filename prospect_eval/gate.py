@@ -22,8 +22,8 @@ from prospect_core.jsonio import read_shaped
 from prospect_core.terminal import counted
 from prospect_eval.derived import BaselineFile, read_run
 from prospect_eval.metrics import Metric
-from prospect_eval.pairing import MIN_VIDEOS, Pairing, ScoredRun, differing_keys
-from prospect_eval.rules import EXACT, Rules, check_rules, make_rules
+from prospect_eval.pairing import Pairing, ScoredRun, differing_keys
+from prospect_eval.rules import EXACT, MIN_VIDEOS, Rules, check_rules, make_rules
 from prospect_eval.stats.bootstrap import Statistic, paired_ci
 from prospect_eval.stats.power import detectable_difference
 

@@ -13,7 +13,8 @@ from typing import Any
 from prospect_core.errors import UserError, choose
 from prospect_eval.compare import ALPHA
 from prospect_eval.metrics import Metric
-from prospect_eval.pairing import MIN_VIDEOS, ScoredRun, headline_of, pair_runs
+from prospect_eval.pairing import ScoredRun, headline_of, pair_runs
+from prospect_eval.rules import MIN_VIDEOS
 from prospect_eval.stats.permutation import holm, sign_flip_p
 
 

@@ -17,8 +17,6 @@ from prospect_core.terminal import counted
 from prospect_eval.derived import Packed, PackedCounts, read_counts, read_metrics, read_run, unpacked
 from prospect_eval.metrics import Metric
 
-#: a comparison or a gate over fewer clusters concludes nothing
-MIN_VIDEOS = 10
 #: episode ids named in a message
 NAMED = 4
 

@@ -20,7 +20,9 @@ from annotated_types import Ge, Lt
 
 from prospect_core.errors import UserError, did_you_mean
 
-#: what can be compared exactly beside metrics
+#: a comparison or a gate over fewer clusters concludes nothing
+MIN_VIDEOS = 10
+#: what can be compared exactly besides metrics
 EXACT = ("schema", "predictions_digest")
 Direction = Literal["higher", "lower", "zero"]
 

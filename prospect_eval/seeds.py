@@ -15,7 +15,8 @@ from scipy.stats import t as student
 from prospect_core.errors import UserError
 from prospect_eval.compare import ALPHA
 from prospect_eval.metrics import Metric
-from prospect_eval.pairing import MIN_VIDEOS, ScoredRun, by_cluster, headline_of, pair_runs
+from prospect_eval.pairing import ScoredRun, by_cluster, headline_of, pair_runs
+from prospect_eval.rules import MIN_VIDEOS
 from prospect_eval.stats.bootstrap import Draws, Resampling
 from prospect_eval.stats.permutation import holm
 

@@ -81,10 +81,11 @@ def generate(
 
 def cached(split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
     """The built-in set of one split from the cache folder, generated on first use."""
-    root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}"
+    videos = SPLITS[split].videos
+    root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}-{videos}"
     if not root.exists():
         try:
-            return generate(root, seed, {split: SPLITS[split].videos}, progress=progress)
+            return generate(root, seed, {split: videos}, progress=progress)
         except (OSError, UserError):
             if not root.exists():  # where another process made it in the meantime, its set is the same
                 raise

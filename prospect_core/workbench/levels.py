@@ -48,5 +48,5 @@ SPLITS: dict[str, SplitSpec] = {
     "test": SplitSpec(60),
     "test_hard": SplitSpec(60, level="hard"),
     "test_ood": SplitSpec(60, steps=(10, 16), unseen_tasks=True),
-    "test_long": SplitSpec(6, steps=(20, 32), minutes=(10, 15, 20, 30, 45, 60)),
+    "test_long": SplitSpec(12, steps=(20, 32), minutes=(10, 15, 20, 30, 45, 60, 10, 12, 15, 18, 20, 25)),
 }

@@ -20,7 +20,7 @@ from prospect_core.terminal import counted
 from prospect_eval.front import front
 from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
-from prospect_eval.pairing import MIN_VIDEOS
+from prospect_eval.rules import MIN_VIDEOS
 from prospect_eval.thresholds import open_loop
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 
 from prospect_eval.stats.bootstrap import SEED, Value, require_same_shape
 
-#: a test enumerates all flips while that takes at most this many numbers (about 0.2 s); beyond, it draws flips
-EXACT_NUMBERS = 1_500_000
+#: a test enumerates all flips while that takes at most this many numbers (about 0.1 s); beyond, it draws flips
+EXACT_NUMBERS = 400_000
 PERMUTATIONS = 10_000
 #: flips whose value differs from the observed one by less than this share of the numbers involved are ties
 RELATIVE_TOLERANCE = 1e-9

@@ -19,7 +19,7 @@ from annotated_types import Gt
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import UserError, choose, did_you_mean
 from prospect_eval.derived import read_run
-from prospect_eval.rules import Rules, make_rules
+from prospect_eval.rules import MIN_VIDEOS, Rules, make_rules
 
 PREFIX = "suite:"
 #: data that the suite's file need not bring
@@ -79,8 +79,34 @@ def open_suite(name: str) -> Suite:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise UserError(f"{file}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
-    suite.rules()
+    _require_decidable(file, suite)
     return suite
+
+
+def _require_decidable(file: Path, suite: Suite) -> None:
+    """Refuse rules with margins over a split of fewer videos than a gate concludes anything from."""
+    rules = suite.rules()
+    videos = _videos(file, suite)
+    if rules is not None and rules.metrics and videos is not None and videos < MIN_VIDEOS:
+        raise UserError(
+            f"{file}: gate: split {suite.split!r} has {videos} videos, rules with margins need at least {MIN_VIDEOS}; add"
+            " videos, or keep `exact` rules only"
+        )
+
+
+def _videos(file: Path, suite: Suite) -> int | None:
+    """How many videos the suite's split has; None where its data is given later, or has no such split."""
+    if suite.data is None:
+        return None
+    if suite.data == BUILT_IN_DATA:
+        from prospect_core.workbench.levels import SPLITS
+
+        return SPLITS[suite.split].videos if suite.split in SPLITS else None
+    folder = file.parent / suite.data
+    if not (folder / "dataset.json").is_file():
+        return None
+    dataset = Dataset.open(folder)
+    return len({clip.video for clip in dataset.rows(suite.split).clips()}) if suite.split in dataset.splits else None
 
 
 def shown_first(name: str) -> tuple[str, ...]:

@@ -405,3 +405,21 @@ def test_what_is_undefined_on_both_sides_is_not_held_against_a_run(oracle, tmp_p
     assert "undefined in this run, so nothing is held against it: matched_precision" in capsys.readouterr().err
     assert run("gate", *given, "--strict") == 0
     assert "undefined on both sides: nothing to lose" in capsys.readouterr().out
+
+
+def test_a_suite_whose_split_cannot_decide_its_rules_is_refused(tmp_path, monkeypatch):
+    from prospect_core.workbench import levels
+
+    monkeypatch.setitem(levels.SPLITS, "test_long", replace(levels.SPLITS["test_long"], videos=6))
+    with pytest.raises(UserError, match="gate: split 'test_long' has 6 videos, rules with margins need at least 10"):
+        open_suite("workbench_long")
+    file = tmp_path / "exact.yaml"
+    file.write_text("data: workbench\nsplit: test_long\ngate: {exact: [predictions_digest]}\n")
+    assert open_suite(str(file)).split == "test_long"
+
+
+def test_a_suite_over_a_small_folder_is_refused(short_world, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"data: {short_world.root}\nsplit: test\ngate: {{metrics: {{dst_jga: {{margin: 0.1}}}}}}\n")
+    with pytest.raises(UserError, match=r"split 'test' has \d+ videos, rules with margins need at least 10"):
+        open_suite(str(file))
