@@ -23,7 +23,7 @@ eval: $(READY)
 
 # whether that run may pass beside the committed one; `prospect-eval gate ... --update` writes a new one
 gate: $(READY)
-	$(BIN)/prospect-eval gate runs/workbench-tiny-workbench-none --baseline reports/baselines/workbench.json
+	$(BIN)/prospect-eval gate runs/workbench-tiny-workbench-none --baseline reports/baselines/workbench.json --strict
 
 # prefix sharing, overhead, memory and resume of training (and, with a GPU, the real shapes); last line: one JSON object
 bench-training: $(READY)
