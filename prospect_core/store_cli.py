@@ -56,7 +56,7 @@ def _store_options(command: Any) -> Any:
     type=click.Choice(tuple(FEATURE_DTYPES)),
     default="float32",
     show_default=True,
-    help="How features are kept; float16 takes half the room.",
+    help="How features are kept; float16 and bfloat16 take half the room.",
 )
 def features(
     root: Path,

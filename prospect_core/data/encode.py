@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.crew import Hands, Serve, work
+from prospect_core.data.bfloat16 import to_bfloat16_bits
 from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import counted, spoken_time
@@ -124,7 +125,9 @@ class Encoder:
 
 
 def _kept_as(made: np.ndarray | DataError, dtype: str) -> np.ndarray | DataError:
-    return made if isinstance(made, DataError) else made.astype(dtype)
+    if isinstance(made, DataError):
+        return made
+    return to_bfloat16_bits(made) if dtype == "bfloat16" else made.astype(dtype)
 
 
 def encode(

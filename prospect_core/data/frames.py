@@ -1,6 +1,7 @@
 """Vision features of frames, kept on disk and memory-mapped.
 
-    python -c "from prospect_core.data.frames import FeatureCache; help(FeatureCache)"
+    python -c "from prospect_core.data.bfloat16 import from_bfloat16_bits
+from prospect_core.data.frames import FeatureCache; help(FeatureCache)"
 
 Features depend on the vision weights, on the video and on how it is sampled: all of that is in the file's name, so a
 changed model or video never meets the features of another one.
@@ -23,12 +24,13 @@ import torch
 from torch import Tensor
 
 from prospect_core.ahead import ahead
+from prospect_core.data.bfloat16 import from_bfloat16_bits
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.decode import at_once, decoded
 from prospect_core.data.digests import content_digest
 from prospect_core.data.index import Footage, clips_of
 from prospect_core.data.picture_cache import stored, video_key
-from prospect_core.data.store import FeatureDtype, Store
+from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype, Store
 from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
@@ -239,7 +241,8 @@ class FeatureCache:
             # says what is wrong with the two of them
             self.data.frame_source(episode, self.shape)
             raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
-        return np.array(have[start:end], dtype=np.float32)
+        cut = have[start:end]
+        return from_bfloat16_bits(cut) if cut.dtype == np.uint16 else np.array(cut, dtype=np.float32)
 
     def _mapped(self, path: Path) -> np.ndarray:
         if path in self._stored and self.store is not None:
@@ -256,7 +259,7 @@ class FeatureCache:
 def feature_store(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None) -> Store:
     """The features of a store that this model's tower has made, kept as ``dtype``; None: as the most exact that is there."""
     digest = vision_digest(model)
-    names = {"float32": digest, "float16": f"{digest}-float16"}
+    names = {kind: digest if kind == "float32" else f"{digest}-{kind}" for kind in FEATURE_DTYPES}
     if dtype is not None:
         return Store(url, names[dtype])
     stores = [Store(url, name) for name in names.values()]

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 #: how features are kept
-FeatureDtype = Literal["float32", "float16"]
+FeatureDtype = Literal["float32", "float16", "bfloat16"]
 #: bytes of a number
-FEATURE_DTYPES: dict[FeatureDtype, int] = {"float32": 4, "float16": 2}
+FEATURE_DTYPES: dict[FeatureDtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
 #: shards that a reader keeps open, and videos of a remote store that it keeps
 MOST_OPEN, MOST_KEPT = 6, 16
 
@@ -135,7 +135,7 @@ class Store:
         return found
 
     def write(self, videos: Sequence[tuple[str, np.ndarray, int]]) -> None:
-        """Add a shard of (key, frames (F, ...) float32 or uint8, size of the video's file); it appears whole or not at all."""
+        """Add a shard of (key, frames (F, ...) of any NumPy type, size of the video's file); it appears whole or not at all."""
         import secrets
 
         if not videos:

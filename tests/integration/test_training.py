@@ -380,14 +380,14 @@ def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_p
     assert (config["speaking_threshold"], config["update_threshold"], config["thresholds_data"]) == (0.5, 0.5, "")
 
 
-@pytest.mark.parametrize("dtype", [slow("float32"), "float16"])
+@pytest.mark.parametrize("dtype", [slow("float32"), slow("float16"), "bfloat16"])
 def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path, dtype):
     """Validation reads the same store; it decoded the videos, after the last step."""
     root, out, store = tmp_path / "set", tmp_path / "out", tmp_path / "store"
     shutil.copytree(short_world.root, root)
     assert run_cli("data", "features", root, "--ckpt", checkpoint, "--output", store, "--dtype", dtype) == 0
     (kept,) = store.iterdir()
-    assert kept.name.endswith("-float16") == (dtype == "float16")
+    assert kept.name.endswith(f"-{dtype}") == (dtype != "float32")
     shutil.rmtree(root / "videos")
     options = [
         f"data={root}",
