@@ -17,7 +17,7 @@ import numpy as np
 from prospect_core.errors import DataError
 from prospect_core.timeline import STEP_STATES
 from prospect_eval.metrics import Scored, Tools, dst, speaking
-from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
+from prospect_eval.metrics.base import f1
 from prospect_eval.run import read_records
 
 #: reasons told of an episode
@@ -80,7 +80,7 @@ def _side(scored: Scored) -> Side:
 def _well(scored: Scored) -> set[int]:
     """References that are matched and similar enough."""
     matching = scored.matching
-    return {r for (_, r), cosine in zip(matching.pairs, matching.similarities, strict=True) if cosine > GOOD_SIMILARITY}
+    return {r for (_, r), cosine in zip(matching.pairs, matching.similarities, strict=True) if scored.is_good(cosine)}
 
 
 def _why(a: Scored, b: Scored) -> list[str]:

@@ -26,9 +26,9 @@ def all_metrics(tools: Tools) -> list[Metric]:
     ours = [
         *speaking.METRICS,
         *timing.metrics(tools.similarity_signature),
-        *dialogue.metrics(tools.similarity_signature),
+        *dialogue.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),
-        *answers.metrics(tools.similarity_signature),
+        *answers.metrics(tools.similarity_signature, tools.settings.match),
         *dst.METRICS,
         *changes.METRICS,
         *retention.METRICS,

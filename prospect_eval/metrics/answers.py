@@ -21,6 +21,7 @@ import numpy as np
 
 from prospect_eval.metrics.base import Metric, Scored, ratio
 from prospect_eval.metrics.families import CONTENT
+from prospect_eval.metrics.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=CONTENT)
 
@@ -109,12 +110,12 @@ def _found(text: str, values: Sequence[str]) -> set[str]:
     return {value for value in values if says(text, value)}
 
 
-def metrics(similarity_signature: str) -> list[Metric]:
-    """The family's metrics with the similarity in use."""
+def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
+    """The family's metrics with the similarity and the matching parameters in use."""
     from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE
     from prospect_eval.metrics.text import weighted, weighted_value
 
-    signature = {**MATCHED_SIGNATURE, "sim": similarity_signature}
+    signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     return [
         _metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
         _metric("content_accuracy_w", weighted(content_counts, 2), weighted_value(ratio, 2), signature, turns="all"),

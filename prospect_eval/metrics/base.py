@@ -12,12 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from prospect_eval.metrics.families import OTHER, Family
-from prospect_eval.metrics.scored import GOOD_SIMILARITY, Scored, Tools
+from prospect_eval.metrics.scored import Scored, Tools
 from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
 from prospect_eval.stats.boundary import FEW_CLUSTERS
 
 __all__ = [
-    "GOOD_SIMILARITY",
     "Metric",
     "Scored",
     "Tools",

@@ -2,7 +2,7 @@
 
     python -c "from prospect_eval.metrics.dialogue import dialogue_scores; print(dialogue_scores({'correct': 13, 'mismatched': 19, 'missed': 22, 'redundant': 4}))"
 
-With M = C + X pairs, C of them with cosine > 0.5, S missed and U redundant: precision C / (M + U), recall C / (M + S),
+With M = C + X pairs, C of them with cosine > 0.5 (`MatchSettings.good_similarity`), S missed and U redundant: precision C / (M + U), recall C / (M + S),
 F1 their harmonic mean, Jaccard C / (M + S + U), missing rate S / (M + S), redundant rate U / (M + U); each 0..1 and
 undefined when there is nothing to divide by (`prospect_eval.compat` prints 0 there, as the published code does).
 Mean |dt| is over the C correct pairs, in seconds: it says nothing of what was missed.
@@ -15,15 +15,16 @@ from functools import partial
 
 import numpy as np
 
-from prospect_eval.metrics.base import GOOD_SIMILARITY, POSITIVE, Metric, Scored, f1, ratio
+from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.families import MATCHED
+from prospect_eval.metrics.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=MATCHED)
 
 
 def match_counts(scored: Scored) -> np.ndarray:
     """(C correct, X mismatched, S missed, U redundant)."""
-    good = sum(cosine > GOOD_SIMILARITY for _, _, cosine in scored.pairs)
+    good = sum(scored.is_good(cosine) for _, _, cosine in scored.pairs)
     pairs, predicted, reference = scored.tally(scored.matching.pairs)
     return np.array([good, pairs - good, reference - pairs, predicted - pairs])
 
@@ -34,7 +35,7 @@ def time_differences(scored: Scored) -> np.ndarray:
     gaps = [
         abs(predictions[p][0] - references[r][0]) / scored.fps
         for p, r, cosine in scored.pairs
-        if cosine > GOOD_SIMILARITY
+        if scored.is_good(cosine)
     ]
     return np.array([sum(gaps), len(gaps)])
 
@@ -62,14 +63,13 @@ MATCHED_SIGNATURE = {
     "match": "proassist",
     "factor": "0.3",
     "power": "1.5",
-    "window": "dataset",
-    "good": ">0.5",
+    **STANDARD.match.signature,
 }
 
 
-def metrics(similarity_signature: str) -> list[Metric]:
-    """The family's metrics with the similarity in use."""
-    signature = {**MATCHED_SIGNATURE, "sim": similarity_signature}
+def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
+    """The family's metrics with the similarity and the matching parameters in use."""
+    signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     out = [
         _metric(
             f"matched_{name}", match_counts, formula, signature, turns="pairs" if name in PAIRS_ONLY else "all",

@@ -17,26 +17,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from prospect_core.data.origin_formats import window_for
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, DialogState, Utterance
 from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
 from prospect_eval.metrics.cider import CiderIdf
+from prospect_eval.metrics.settings import STANDARD, ScoreSettings
 
 T = TypeVar("T")
-#: a matched pair counts as correct when its cosine is above this
-GOOD_SIMILARITY = 0.5
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What metrics borrow: cosine similarity of texts with its signature, and a METEOR of one pair, if available."""
+    """What metrics borrow: cosine similarity of texts with its signature, a METEOR of one pair, if available, and the
+    parameters of scoring."""
 
     similarity: Similarity
     similarity_signature: str
     meteor: Callable[[str, str], float]
     meteor_signature: str
     wordnet: bool
+    settings: ScoreSettings = STANDARD
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,17 @@ class Scored:
 
     @property
     def matching(self) -> Matching:
-        """ProAssist's matching in the window of the episode's dataset."""
-        episode = self.record.episode
+        """ProAssist's matching in the window of the episode's dataset, scaled as the settings say."""
+        episode, settings = self.record.episode, self.tools.settings.match
+        window = settings.window(episode.dataset)
         return self.once(
-            "matching",
-            lambda: match_utterances(
-                self.predictions, self.references, self.tools.similarity, window_for(episode.dataset), episode.fps
-            ),
+            ("matching", window),
+            lambda: match_utterances(self.predictions, self.references, self.tools.similarity, window, episode.fps),
         )
+
+    def is_good(self, cosine: float) -> bool:
+        """Whether a matched pair of this cosine counts as correct."""
+        return cosine > self.tools.settings.match.good_similarity
 
     def event_pairs(self, seconds: float) -> list[tuple[int, int]]:
         """(prediction, reference) indices of utterances paired in time alone, at most ``seconds`` apart."""
@@ -165,7 +168,7 @@ class Scored:
                 ("", text) for (_, text), counts in zip(self.references, self.counts_reference, strict=True) if counts
             ]
         predictions, references = self.predictions, self.references
-        return [(predictions[p][1], references[r][1]) for p, r, cosine in self.pairs if cosine > GOOD_SIMILARITY]
+        return [(predictions[p][1], references[r][1]) for p, r, cosine in self.pairs if self.is_good(cosine)]
 
     @property
     def reference_states(self) -> np.ndarray:

@@ -157,7 +157,7 @@ def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
 
 def _once(name: str, statistic: Counts) -> Counts:
     """The statistic, worked out once a view for the score and its weighted twin."""
-    return lambda scored: scored.once((name, scored.only), lambda: statistic(scored))
+    return lambda scored: scored.once((name, scored.only, scored.tools.settings.match), lambda: statistic(scored))
 
 
 def weighted(statistic: Callable[[Scored], np.ndarray | str], size: int) -> Callable[[Scored], np.ndarray | str]:
@@ -196,10 +196,10 @@ def metrics(tools: Tools) -> list[Metric]:
     def similarity_counts(scored: Scored) -> np.ndarray:
         if scored.failed:
             return np.array([0.0, len(scored.good_pairs)])
-        good = [cosine for _, _, cosine in scored.pairs if cosine > 0.5]
+        good = [cosine for _, _, cosine in scored.pairs if scored.is_good(cosine)]
         return np.array([sum(good), len(good)])
 
-    base = {**MATCHED_SIGNATURE, "sim": tools.similarity_signature}
+    base = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
     version = sacrebleu.__version__
     meteor_name = "meteor" if tools.wordnet else "meteor_exact_stem"
     families: list[tuple[str, Counts, Value, int, dict[str, str], float]] = [

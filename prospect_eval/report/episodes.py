@@ -13,7 +13,7 @@ import numpy as np
 
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Scored, dst, speaking
-from prospect_eval.metrics.base import GOOD_SIMILARITY, f1
+from prospect_eval.metrics.base import f1
 from prospect_eval.report.page import packed
 
 
@@ -28,11 +28,11 @@ def episode_data(scored: Scored) -> dict[str, Any]:
         "steps": [[step.id, step.name] for step in episode.task.steps],
         # the kind of a turn is how it was matched
         "references": [
-            [frame, text, "missed" if r not in cosines else _kind(cosines[r])]
+            [frame, text, "missed" if r not in cosines else _kind(scored, cosines[r])]
             for r, (frame, text) in enumerate(scored.references)
         ],
         "predictions": [
-            [frame, text, *partner.get(p, (None, None)), "redundant" if p not in partner else _kind(partner[p][1]),
+            [frame, text, *partner.get(p, (None, None)), "redundant" if p not in partner else _kind(scored, partner[p][1]),
              frame in cut]
             for p, (frame, text) in enumerate(scored.predictions)
         ],
@@ -73,8 +73,8 @@ def _facts(record: EpisodeRecord) -> dict[str, Any]:
     }
 
 
-def _kind(cosine: float) -> str:
-    return "good" if (cosine or 0) > GOOD_SIMILARITY else "off"
+def _kind(scored: Scored, cosine: float) -> str:
+    return "good" if scored.is_good(cosine) else "off"
 
 
 def _row(scored: Scored) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _row(scored: Scored) -> dict[str, Any]:
     return {
         "said": len(record.utterances),
         "reference": len(scored.references),
-        "good": sum(cosine > GOOD_SIMILARITY for cosine in scored.matching.similarities),
+        "good": sum(scored.is_good(cosine) for cosine in scored.matching.similarities),
         "f1": float(f1(counts)) if counts[1] + counts[2] else None,
         "jga": None if isinstance(goal, str) else float(goal[0]),
         "peak": max(record.cache_tokens, default=None),
