@@ -18,7 +18,18 @@ from typing import Any
 import click
 import numpy as np
 
-from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
+from prospect_eval.metrics import (
+    answers,
+    calibration,
+    changes,
+    context,
+    dialogue,
+    dst,
+    retention,
+    speaking,
+    text,
+    timing,
+)
 from prospect_eval.metrics.base import Metric, Tools
 
 #: formats: (what it is, the type that reads it)
@@ -63,6 +74,7 @@ def metrics_page() -> str:
     tools = Tools(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
     families = [
         ("Speaking", speaking, speaking.METRICS),
+        ("Calibration of probabilities", calibration, calibration.METRICS),
         ("The field's other timing metrics", timing, timing.metrics("MODEL")),
         ("Matched dialogue", dialogue, dialogue.metrics("MODEL")),
         ("Texts", text, text.metrics(tools)),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from prospect_eval.derived import COUNTS_SCHEMA, packed
 from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
 from prospect_eval.metrics.base import VideoCounts
+from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
 from prospect_eval.provenance import code_digest
 from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
 from prospect_eval.stats.agreement import kendall_agreement
@@ -106,6 +107,7 @@ def score_shares(
         "timing_agreement": timing_agreement({"this run": own, **beside}),
         "confusion": confusion_table(counts["dst_macro_f1"]),
         "clusters": {episode: item.video for episode, item in zip(ids, counted, strict=True)},
+        "reliability": reliability(counts),
         "counts": {
             metric.name: {
                 episode: packed(row)
@@ -131,6 +133,12 @@ def confusion_table(counts: VideoCounts) -> list[list[int]]:
     """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
     total = counts.table.sum(0) if counts.videos else np.zeros(9)
     return [[int(n) for n in row] for row in total.reshape(3, 3)]
+
+
+def reliability(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
+    """Reliability diagrams of the speaking and the update probability, from the counts by metric."""
+    diagrams = {decision: reliability_diagram(counts[reliability_name(decision)]) for decision in DECISIONS}
+    return {"tolerance_s": TOLERANCE_S, "bins": diagrams}
 
 
 def timing_agreement(systems: dict[str, Table]) -> dict[str, Any]:

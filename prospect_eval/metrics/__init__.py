@@ -14,7 +14,18 @@ from functools import cache
 
 from prospect_core.errors import UserError
 from prospect_core.plugins import installed, loaded
-from prospect_eval.metrics import answers, changes, context, dialogue, dst, retention, speaking, text, timing
+from prospect_eval.metrics import (
+    answers,
+    calibration,
+    changes,
+    context,
+    dialogue,
+    dst,
+    retention,
+    speaking,
+    text,
+    timing,
+)
 from prospect_eval.metrics.base import Metric, Scored, Tools
 
 __all__ = ["Metric", "Scored", "Tools", "all_metrics"]
@@ -25,6 +36,7 @@ def all_metrics(tools: Tools) -> list[Metric]:
     """Every metric, in the order of the report."""
     ours = [
         *speaking.METRICS,
+        *calibration.METRICS,
         *timing.metrics(tools.similarity_signature),
         *dialogue.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),

@@ -19,6 +19,9 @@ class Family:
 
 
 SPEAKING = Family("speaking", "Speaking", 2)
+CALIBRATION = Family("calibration", "Calibration of probabilities", 1)
+DELIVERY = Family("delivery", "Latency-aware speaking", 1)
+UTILITY = Family("utility", "Benefit against annoyance", 1)
 FIELD_TIMING = Family("field_timing", "Timing metrics of other benchmarks", 2)
 MATCHED = Family("matched", "Matched dialogue", 2)
 TEXT = Family("text", "Text of matched pairs", 2)

@@ -124,6 +124,37 @@ function thresholdChart(host, found, used) {
   });
 }
 
+// share of positive frames over the mean probability of each bin, one line a decision
+function reliabilityChart(host, found) {
+  const words = `Frames in bins of equal width by their probability: the share that lies within ${found.tolerance_s} s of a reference event, with 95 % intervals. On the dotted line a probability is what it says; markers grow with the frames of a bin.`;
+  const all = Object.values(found.bins).flat().reduce((sum, bin) => sum + bin.frames, 0);
+  chart(host, "Reliability of the probabilities", words, () => {
+    const data = Object.entries(found.bins).filter(([, bins]) => bins.length).map(([decision, bins]) => {
+      const hue = color(decision === "speaking" ? "speak" : "update");
+      return {
+        x: bins.map((bin) => bin.probability), y: bins.map((bin) => bin.positive), name: decision, mode: "lines+markers",
+        line: { color: hue, width: 1 },
+        marker: { color: hue, size: bins.map((bin) => 5 + 9 * Math.sqrt(bin.frames / all)) },
+        error_y: {
+          type: "data", symmetric: false, thickness: 1, color: hue,
+          array: bins.map((bin) => (bin.ci95 ? bin.ci95[1] - bin.positive : 0)),
+          arrayminus: bins.map((bin) => (bin.ci95 ? bin.positive - bin.ci95[0] : 0)),
+        },
+        customdata: bins.map((bin) => bin.frames),
+        hovertemplate: "%{customdata} frames: probability %{x:.3f}, positive %{y:.3f}<extra></extra>",
+      };
+    });
+    const shapes = [{ type: "line", x0: 0, y0: 0, x1: 1, y1: 1, line: { dash: "dot", width: 1, color: color("grey") } }];
+    return {
+      data,
+      layout: {
+        shapes, xaxis: { title: { text: "mean probability" }, range: [-0.02, 1.02] },
+        yaxis: { title: { text: "share of positive frames" }, range: [-0.02, 1.02] },
+      },
+    };
+  });
+}
+
 function delayChart(host, delays) {
   chart(host, "Speaking delay", "Seconds from a reference turn to the predicted one that is paired with it (within 5 s); below zero is early.", () => ({
     data: [{ x: delays, type: "histogram", xbins: { start: -5.25, end: 5.25, size: 0.5 }, marker: { color: color("speak") } }],

@@ -1,0 +1,203 @@
+"""Calibration of the speaking and the update probability: Brier score, expected calibration error, reliability diagram.
+
+A frame is positive when a reference event (an utterance, or a state transition) lies at most T seconds from it. Metrics
+named ``@1s`` use T = 1 s. Metrics without a tolerance are frame-exact: only the decision frame itself is positive.
+
+*Brier score*: mean of (probability - label)^2 over all frames, 0..1 (scikit-learn's ``brier_score_loss``).
+*Expected calibration error* (Naeini et al. 2015): probabilities are put into 15 bins of equal width; the error is
+sum over bins of (frames of the bin / all frames) * |mean label - mean probability|, 0..1. Bins without a frame have
+weight 0. A probability on the edge of two bins belongs to the lower one, as in scikit-learn's ``calibration_curve``.
+Frames of all episodes are pooled: both metrics follow from sums over videos and equal scikit-learn's on the pooled frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, Literal
+
+import numpy as np
+
+from prospect_eval.metrics.base import SHARE, Metric, Scored, VideoCounts, ratio
+from prospect_eval.metrics.dst import NO_STEPS
+from prospect_eval.metrics.families import CALIBRATION
+from prospect_eval.metrics.speaking import NO_PROBABILITY
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
+
+BINS = 15
+TOLERANCE_S = 1
+Decision = Literal["speaking", "update"]
+DECISIONS: tuple[Decision, ...] = ("speaking", "update")
+_EDGES = np.linspace(0, 1, BINS + 1)
+Counts = Callable[[Scored], np.ndarray | str]
+
+
+def brier_score(labels: Sequence[float] | np.ndarray, probabilities: Sequence[float] | np.ndarray) -> float:
+    """Brier score (0..1) of labels and probabilities of equal length, by scikit-learn."""
+    # imported here: it takes seconds, and metrics follow from the counts
+    from sklearn.metrics import brier_score_loss
+
+    return float(brier_score_loss(np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float), labels=[0, 1]))
+
+
+def expected_calibration_error(
+    labels: Sequence[float] | np.ndarray, probabilities: Sequence[float] | np.ndarray
+) -> float:
+    """Expected calibration error (0..1) over 15 bins of equal width, with scikit-learn's reliability diagram."""
+    from sklearn.calibration import calibration_curve
+
+    truth, scores = np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float)
+    positive_share, mean_probability = calibration_curve(truth, scores, n_bins=BINS, strategy="uniform")
+    frames = np.bincount(_bin_of(scores), minlength=BINS)
+    weights = frames[frames > 0] / len(scores)
+    return float(weights @ np.abs(positive_share - mean_probability))
+
+
+def tolerant_labels(labels: np.ndarray, tolerance: float) -> np.ndarray:
+    """Labels (frames,) that are true where a true label lies at most ``tolerance`` frames away."""
+    events, frames = np.flatnonzero(labels), np.arange(len(labels))
+    if not len(events):
+        return np.zeros(len(labels), bool)
+    # the nearest event is the last one before the frame or the first one after it
+    after = np.searchsorted(events, frames)
+    before_gap = frames - events[np.maximum(after - 1, 0)]
+    after_gap = events[np.minimum(after, len(events) - 1)] - frames
+    nearest = np.minimum(np.abs(before_gap), np.abs(after_gap))
+    return np.asarray(nearest <= tolerance + 1e-9)
+
+
+def _bin_of(probabilities: np.ndarray) -> np.ndarray:
+    """Index of the bin of each probability."""
+    return np.searchsorted(_EDGES[1:-1], probabilities)
+
+
+def _frames_of(scored: Scored, decision: Decision, seconds: float) -> tuple[np.ndarray, np.ndarray] | str:
+    """Labels and probabilities (frames,) of one decision, or why there are none."""
+    speaking = decision == "speaking"
+    if not speaking and not scored.record.episode.task.steps:
+        return NO_STEPS
+    probabilities = scored.speaking_prob if speaking else scored.update_prob
+    if not probabilities:
+        return NO_PROBABILITY
+    events = scored.speaking_labels if speaking else scored.update_labels
+    labels = tolerant_labels(events, seconds * scored.fps)
+    # a failed episode counts as the worst case, also within a tolerance
+    return labels, 1.0 - labels if scored.failed else np.asarray(probabilities, dtype=float)
+
+
+@cache
+def brier_counts(decision: Decision, seconds: float) -> Counts:
+    """(sum of squared errors, frames) of one decision."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        found = _frames_of(scored, decision, seconds)
+        if isinstance(found, str):
+            return found
+        labels, probabilities = found
+        return np.array([((probabilities - labels) ** 2).sum(), len(labels)])
+
+    return counts
+
+
+@cache
+def bin_counts(decision: Decision, seconds: float) -> Counts:
+    """Of each of the 15 bins its frames, then of each its sum of probabilities, then of each its positive frames."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        found = _frames_of(scored, decision, seconds)
+        if isinstance(found, str):
+            return found
+        labels, probabilities = found
+        bins = _bin_of(probabilities)
+        sums = [np.bincount(bins, weights, BINS) for weights in (None, probabilities, labels.astype(float))]
+        return np.concatenate(sums).astype(float)
+
+    return counts
+
+
+def calibration_error(counts: np.ndarray) -> np.ndarray:
+    """Expected calibration error of summed `bin_counts` (..., 45); NaN without a frame."""
+    frames, probability, positive = np.split(counts, 3, axis=-1)
+    total = frames.sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.abs(positive - probability).sum(-1) / total)
+
+
+def calibration_error_gradient(counts: np.ndarray) -> np.ndarray:
+    """Derivatives (..., 45) of `calibration_error` by each count."""
+    frames, probability, positive = np.split(counts, 3, axis=-1)
+    total = frames.sum(-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_positive = np.sign(positive - probability) / total
+        by_frames = -calibration_error(counts)[..., None] / total * np.ones_like(frames)
+    return np.concatenate([by_frames, -by_positive, by_positive], axis=-1)
+
+
+def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
+    """The bins with a frame of `bin_counts` by video: edges, frames, mean probability, share of positive frames and its
+    95 % interval over videos."""
+    if not of.videos:
+        return []
+    frames, probability, positive = np.split(of.table, 3, axis=-1)
+    out = []
+    for index in np.flatnonzero(frames.sum(0)).tolist():
+        total = float(frames[:, index].sum())
+        interval = bootstrap_ci(np.stack([positive[:, index], frames[:, index]], -1), Statistic(ratio, SHARE))
+        out.append(
+            {
+                "low": float(_EDGES[index]),
+                "high": float(_EDGES[index + 1]),
+                "frames": int(total),
+                "probability": float(probability[:, index].sum()) / total,
+                "positive": float(positive[:, index].sum()) / total,
+                "ci95": list(interval) if interval else None,
+            }
+        )
+    return out
+
+
+def reliability_name(decision: Decision) -> str:
+    """The metric whose counts make the reliability diagram of a decision."""
+    return f"{decision}_ece@{TOLERANCE_S}s"
+
+
+_metric = partial(Metric, family=CALIBRATION, better="lower")
+_EVENT = {"speaking": "utterance", "update": "state transition"}
+_RARE = "events are rare: a small constant probability scores nearly 0; compare with the silent baseline"
+_BLIND = (
+    "a constant probability equal to the share of positive frames scores 0; biased upward where bins hold few frames"
+)
+_SPIKE = "a probability that is high on the decision frame alone is wrong on its neighbors: the oracle is above 0"
+
+
+def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
+    suffix = f"@{seconds}s" if seconds else ""
+    where = f"within {seconds} s of" if seconds else "on the decision frame of"
+    caveats = [_SPIKE] if seconds else []
+    signature = {"unit": "frame", "positive": f"<={seconds}s" if seconds else "exact"}
+    return [
+        _metric(
+            f"{decision}_brier{suffix}",
+            brier_counts(decision, seconds),
+            ratio,
+            signature,
+            definition=f"mean squared error of the {decision} probability; frames {where} a reference"
+            f" {_EVENT[decision]} are positive",
+            failure_mode="; ".join([_RARE, *caveats]),
+        ),
+        _metric(
+            f"{decision}_ece{suffix}",
+            bin_counts(decision, seconds),
+            calibration_error,
+            {**signature, "bins": f"{BINS} equal width", "empty": "weight 0"},
+            gradient=calibration_error_gradient,
+            definition=f"expected calibration error of the {decision} probability; frames {where} a reference"
+            f" {_EVENT[decision]} are positive",
+            failure_mode="; ".join([_BLIND, *caveats]),
+        ),
+    ]
+
+
+METRICS = [
+    metric for decision in DECISIONS for seconds in (TOLERANCE_S, 0) for metric in _metrics_of(decision, seconds)
+]
