@@ -11,24 +11,29 @@ from typing import Any
 
 from prospect_core.jsonio import dump, write_atomic
 from prospect_eval.run import held
+from prospect_eval.settings import STANDARD, ScoreSettings
 
 
 def finish(
     folder: Path,
     similarity: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    settings: ScoreSettings = STANDARD,
 ) -> tuple[dict[str, Any], Path]:
     """Score the records and write the report; returns the contents of ``metrics.json`` and the report's path."""
     with held(folder):
-        return _finish(folder, similarity, progress)
+        return _finish(folder, similarity, progress, settings)
 
 
-def _finish(folder: Path, similarity: str | None, progress: Callable[[int, int], None]) -> tuple[dict[str, Any], Path]:
+def _finish(
+    folder: Path, similarity: str | None, progress: Callable[[int, int], None], settings: ScoreSettings
+) -> tuple[dict[str, Any], Path]:
     from prospect_eval.workers import score_folder
 
-    metrics = score_folder(folder, similarity, progress)
+    metrics = score_folder(folder, similarity, progress, settings)
     from prospect_eval.frames import write_frames
     from prospect_eval.gate import VERDICT
+    from prospect_eval.latency import store_delivery
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
     from prospect_eval.score import write_metrics
@@ -40,7 +45,8 @@ def _finish(folder: Path, similarity: str | None, progress: Callable[[int, int],
     # a verdict was on what the scores were before
     (folder / VERDICT).unlink(missing_ok=True)
     config, records = read_records(folder)
-    tools = make_tools(similarity)
+    tools = make_tools(similarity, settings)
+    store_delivery(folder, records, tools)
     write_frames(folder, records, tools)
     path = write_report(folder, config, records, metrics, tools)
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}

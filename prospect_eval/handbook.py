@@ -23,12 +23,14 @@ from prospect_eval.metrics import (
     calibration,
     changes,
     context,
+    delivery,
     dialogue,
     dst,
     retention,
     speaking,
     text,
     timing,
+    utility,
 )
 from prospect_eval.metrics.base import Metric, Tools
 
@@ -75,8 +77,10 @@ def metrics_page() -> str:
     families = [
         ("Speaking", speaking, speaking.METRICS),
         ("Calibration of probabilities", calibration, calibration.METRICS),
+        ("Latency-aware speaking", delivery, [*delivery.metrics(), *delivery.metrics(measured=True)]),
         ("The field's other timing metrics", timing, timing.metrics("MODEL")),
         ("Matched dialogue", dialogue, dialogue.metrics("MODEL")),
+        ("Benefit against annoyance", utility, utility.metrics("MODEL")),
         ("Texts", text, text.metrics(tools)),
         ("Answers and content", answers, answers.metrics("MODEL")),
         ("Dialog state by frame", dst, dst.METRICS),

@@ -14,8 +14,8 @@ replay: its frames are encoded in batches and tell nothing of a stream's latency
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from prospect_core.jsonio import dump, load, write_atomic
-from prospect_core.records import EpisodeLatency
-from prospect_eval.metrics import Metric
+from prospect_core.records import EpisodeLatency, EpisodeRecord
+from prospect_eval.metrics import Metric, Scored, Tools, delivery
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.metrics.families import PASSES
 from prospect_eval.run import read_timings
@@ -111,6 +111,28 @@ def store_latency(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[
     whole = {"schema": 1, "episodes": {}, **read_timings(folder), "metrics": table, "plain_pass": rows}
     write_atomic(folder / "timings.json", dump(whole))
     return table
+
+
+def store_delivery(folder: Path, records: Sequence[EpisodeRecord], tools: Tools) -> None:
+    """Put the latency-aware scores with measured compute time into a run folder's ``timings.json``, where there is one.
+
+    They vary from machine to machine, which ``metrics.json`` does not. Episodes without a plain pass are undefined.
+    """
+    if not (whole := read_timings(folder)):
+        return
+    steps = {measured.episode: measured.steps for _, measured in read_latency(folder)}
+    scored = [_timed(Scored(record, tools), steps) for record in records if record.status == "ok"]
+    table = {metric.name: metric.compute(scored) for metric in delivery.metrics(tools.settings, measured=True)}
+    write_atomic(folder / "timings.json", dump({**whole, "metrics": {**whole.get("metrics", {}), **table}}))
+
+
+def _timed(scored: Scored, steps: Mapping[str, Sequence[float]]) -> Scored:
+    """The view with the compute seconds of its plain pass, where it has a whole one."""
+    episode = scored.record.episode
+    found = steps.get(episode.id, ())
+    if len(found) != episode.num_frames:
+        return scored
+    return replace(scored, compute=tuple(delivery.compute_delays(found, episode.fps).tolist()))
 
 
 def read_latency(folder: Path) -> list[Measured]:

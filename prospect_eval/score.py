@@ -31,6 +31,7 @@ from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
 from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
+from prospect_eval.metrics.utility import utility_curves, utility_name
 from prospect_eval.provenance import code_digest
 from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
 from prospect_eval.stats.agreement import kendall_agreement
@@ -108,6 +109,7 @@ def score_shares(
         "confusion": confusion_table(counts["dst_macro_f1"]),
         "clusters": {episode: item.video for episode, item in zip(ids, counted, strict=True)},
         "reliability": reliability(counts),
+        "utility": utility_curves(counts[utility_name(1)], beside),
         "counts": {
             metric.name: {
                 episode: packed(row)

@@ -9,6 +9,7 @@ import json
 import re
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -16,15 +17,21 @@ from typing import Any
 from prospect_core.errors import DataError
 from prospect_eval.metrics.base import Tools
 from prospect_eval.semantic import open_similarity
+from prospect_eval.settings import STANDARD, ScoreSettings
 from prospect_eval.store import Store
 from prospect_eval.wordnet import WordNet, find_wordnet
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
+def make_tools(similarity: str | None = None, settings: ScoreSettings = STANDARD) -> Tools:
+    """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), METEOR with WordNet where it is at hand, and
+    the parameters of scoring."""
+    return replace(_open_tools(similarity), settings=settings)
+
+
 @lru_cache(maxsize=4)
-def make_tools(similarity: str | None = None) -> Tools:
-    """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), and METEOR with WordNet where it is at hand."""
+def _open_tools(similarity: str | None) -> Tools:
     embeddings, meteor = open_similarity(similarity), Meteor(find_wordnet())
     return Tools(embeddings, embeddings.signature, meteor, meteor.signature, meteor.wordnet is not None)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from prospect_core.errors import DataError
 from prospect_core.processes import belong, carried
 from prospect_eval.run import read_records, record_files
+from prospect_eval.settings import STANDARD, ScoreSettings
 
 if TYPE_CHECKING:
     from prospect_eval.shares import Share
@@ -31,6 +32,7 @@ def score_folder(
     folder: Path,
     similarity: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    settings: ScoreSettings = STANDARD,
 ) -> dict[str, Any]:
     """`score.score_records` of a run folder, by several processes where its records are large."""
     files = record_files(folder)
@@ -38,14 +40,15 @@ def score_folder(
         from prospect_eval.score import score_records
         from prospect_eval.tools import make_tools
 
-        return score_records(read_records(folder)[1], make_tools(similarity), progress)
-    with workers(files, similarity) as shares:
+        return score_records(read_records(folder)[1], make_tools(similarity, settings), progress)
+    with workers(files, similarity, settings) as shares:
         from prospect_eval.score import score_shares
         from prospect_eval.shares import single_threaded
         from prospect_eval.tools import make_tools
 
         with single_threaded():
-            return score_shares(shares, make_tools(similarity), lambda: read_records(folder)[1], progress)
+            tools = make_tools(similarity, settings)
+            return score_shares(shares, tools, lambda: read_records(folder)[1], progress)
 
 
 class Workers:
@@ -72,7 +75,7 @@ class Workers:
 
 
 @contextmanager
-def workers(files: Sequence[Path], similarity: str | None) -> Iterator[Workers]:
+def workers(files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD) -> Iterator[Workers]:
     """As many processes as there are cores, each with its share of the record files."""
     number = min(os.cpu_count() or 1, len(files))
     context = multiprocessing.get_context("spawn")
@@ -80,7 +83,7 @@ def workers(files: Sequence[Path], similarity: str | None) -> Iterator[Workers]:
     try:
         for k in range(number):
             here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, files[k::number], similarity), daemon=True)
+            process = context.Process(target=_serve, args=(there, files[k::number], similarity, settings), daemon=True)
             process.start()
             there.close()
             ends.append(here)
@@ -108,7 +111,7 @@ def _answer(end: Connection) -> Any:
     return answer
 
 
-def _serve(end: Connection, files: Sequence[Path], similarity: str | None) -> None:
+def _serve(end: Connection, files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> None:
     """A worker: reads its records, then answers until it is ended."""
     from prospect_core.jsonio import load
     from prospect_core.records import EpisodeRecord
@@ -124,7 +127,7 @@ def _serve(end: Connection, files: Sequence[Path], similarity: str | None) -> No
         try:
             if share is None:
                 records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
-                share = Share(records, make_tools(similarity))
+                share = Share(records, make_tools(similarity, settings))
             what, arguments = end.recv()
             end.send(getattr(share, what)(*arguments))
         except EOFError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
-from prospect_core.terminal import give_json, json_option, make_console, progress_bar, say
+from prospect_core.terminal import Number, give_json, json_option, make_console, progress_bar, say
 from prospect_core.timeline import Episode
 from prospect_eval.cli.options import endpoint_options, open_source
 from prospect_eval.cli.tables import (
@@ -18,6 +18,7 @@ from prospect_eval.cli.tables import (
     print_runs,
     print_scores,
 )
+from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, ScoreSettings
 
 
 @click.command()
@@ -27,6 +28,13 @@ from prospect_eval.cli.tables import (
 @click.option("--split", default="test", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
 @click.option("--similarity", help="A sentence-transformers folder or cached name [default: all-MiniLM-L6-v2].")
+@click.option(
+    "--words-per-minute",
+    type=Number(min=1),
+    default=WORDS_PER_MINUTE,
+    show_default=True,
+    help="Speech rate of the latency-aware scores.",
+)
 @json_option
 def score(
     predictions: Path,
@@ -35,16 +43,18 @@ def score(
     split: str,
     output: Path | None,
     similarity: str | None,
+    words_per_minute: float,
     json_: str | None,
 ) -> None:
     """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
 
     No model is loaded. Rewrites metrics.json, counts.json and report.html.
     """
+    settings = ScoreSettings(words_per_minute=words_per_minute)
     if (predictions / "run.json").is_file():
         if data or suite or output:
             raise UserError(f"{predictions}: a run folder knows its data; leave --data, --suite and --output out")
-        score_and_report(predictions, similarity, json_)
+        score_and_report(predictions, similarity, json_, settings)
         return
     from prospect_eval.predictions import store_predictions
     from prospect_eval.run import select
@@ -60,7 +70,7 @@ def score(
         names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
         text = f"{len(missing)} of {len(episodes)} episodes have no prediction and count as the worst value: {names}"
         say(text, err=bool(json_))
-    score_and_report(folder, similarity, json_)
+    score_and_report(folder, similarity, json_, settings)
 
 
 @click.command()
@@ -174,14 +184,16 @@ def doctor(fix: bool, json_: str | None) -> None:
         raise SystemExit(EXIT_INCOMPLETE)
 
 
-def score_and_report(folder: Path, similarity: str | None = None, json_: str | None = None) -> None:
+def score_and_report(
+    folder: Path, similarity: str | None = None, json_: str | None = None, settings: ScoreSettings = STANDARD
+) -> None:
     """Everything that is derived from a run folder's records, and its scores as a table."""
     from prospect_eval.finish import finish
     from prospect_eval.run import read_records
     from prospect_eval.suites import shown_first
 
     with progress_bar("score") as advance:
-        metrics, path = finish(folder, similarity, advance)
+        metrics, path = finish(folder, similarity, advance, settings)
     if not give_json(json_, lambda: {**metrics, "report": str(path.resolve())}):
         return
     config = read_records(folder)[0]

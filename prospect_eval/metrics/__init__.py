@@ -19,12 +19,14 @@ from prospect_eval.metrics import (
     calibration,
     changes,
     context,
+    delivery,
     dialogue,
     dst,
     retention,
     speaking,
     text,
     timing,
+    utility,
 )
 from prospect_eval.metrics.base import Metric, Scored, Tools
 
@@ -37,8 +39,10 @@ def all_metrics(tools: Tools) -> list[Metric]:
     ours = [
         *speaking.METRICS,
         *calibration.METRICS,
+        *delivery.metrics(tools.settings),
         *timing.metrics(tools.similarity_signature),
         *dialogue.metrics(tools.similarity_signature, tools.settings.match),
+        *utility.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),
         *answers.metrics(tools.similarity_signature, tools.settings.match),
         *dst.METRICS,

@@ -21,7 +21,7 @@ import numpy as np
 
 from prospect_eval.metrics.base import Metric, Scored, ratio
 from prospect_eval.metrics.families import CONTENT
-from prospect_eval.metrics.settings import STANDARD, MatchSettings
+from prospect_eval.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=CONTENT)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.families import MATCHED
-from prospect_eval.metrics.settings import STANDARD, MatchSettings
+from prospect_eval.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=MATCHED)
 

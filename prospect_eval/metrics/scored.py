@@ -21,7 +21,7 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, DialogState, Utterance
 from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
 from prospect_eval.metrics.cider import CiderIdf
-from prospect_eval.metrics.settings import STANDARD, ScoreSettings
+from prospect_eval.settings import STANDARD, ScoreSettings
 
 T = TypeVar("T")
 
@@ -52,6 +52,8 @@ class Scored:
     #: idf over the references of all episodes scored together; None: over its own
     corpus: CiderIdf | None = None
     only: str = ""
+    #: (frames,) seconds from the arrival of a frame to the end of its step; None: not measured
+    compute: tuple[float, ...] | None = None
     #: what does not depend on ``only``, shared by all views
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 

@@ -32,6 +32,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Context": ("cache", "compression", "dst_jga_before", "dst_jga_after", "dst_head_jga_before", "dst_head_jga_after",
                 "speaking_event_f1@2s_"),
     "Calibration of probabilities": ("speaking_brier", "speaking_ece", "update_brier", "update_ece"),
+    "Latency-aware speaking": ("delivered",),
+    "Benefit against annoyance": ("utility", "timely_correct", "unhelpful"),
     "Speaking": ("speaking", "proactive", "responsive", "false_alarms"),
     "Timing as others measure it": ("chunk", "sw_f1", "estp", "pauc"),
     "Matched dialogue": ("matched",),
@@ -70,7 +72,11 @@ def write_report(
     data = {
         "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
         "sheets": list(pictures),
-        "charts": {**chart_data(folder, table, good, scored), "reliability": metrics.get("reliability")},
+        "charts": {
+            **chart_data(folder, table, good, scored),
+            "reliability": metrics.get("reliability"),
+            "utility": metrics.get("utility"),
+        },
         "thresholds": {"speaking": config.knobs.speaking_threshold, "update": config.knobs.update_threshold},
         "confusion": metrics["confusion"],
         "states": [state.replace("_", " ") for state in STEP_STATES],

@@ -155,6 +155,39 @@ function reliabilityChart(host, found) {
   });
 }
 
+// utility over the cost of an unhelpful utterance: the run with its interval, baselines beside it
+function utilityChart(host, found) {
+  const words = "Timely correct utterances minus c times all others, a minute of video, over the cost c of an unhelpful one; silence has a utility of 0. Shaded: 95 % intervals of this run.";
+  chart(host, "Benefit against annoyance", words, () => {
+    const band = found.curves["this run"].ci95;
+    const data = [];
+    if (band.every((ends) => ends)) {
+      const edge = { x: found.costs, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+      data.push({ ...edge, y: band.map((ends) => ends[0]) });
+      data.push({ ...edge, y: band.map((ends) => ends[1]), fill: "tonexty", fillcolor: color("tint") });
+    }
+    const dashes = ["dot", "dash", "dashdot", "longdash"];
+    Object.entries(found.curves).forEach(([name, curve], k) => {
+      const own = name === "this run";
+      const line = own
+        ? { color: color("speak"), width: 3 }
+        : { color: color("grey"), width: 1.5, dash: dashes[k % dashes.length] };
+      data.push({ x: found.costs, y: curve.value, name: name.replaceAll("_", " "), mode: "lines", line });
+    });
+    // always talking would press all others flat
+    const own = [...found.curves["this run"].value, ...(found.curves.oracle?.value ?? []), 0];
+    const room = 0.1 * (Math.max(...own) - Math.min(...own)) + 0.1;
+    return {
+      data,
+      layout: {
+        xaxis: { title: { text: "cost c of an unhelpful utterance" }, range: [0, 2] },
+        yaxis: { title: { text: "utility a minute" }, range: [Math.min(...own) - room, Math.max(...own) + room] },
+        legend: { orientation: "h", y: -0.3 },
+      },
+    };
+  }, 360);
+}
+
 function delayChart(host, delays) {
   chart(host, "Speaking delay", "Seconds from a reference turn to the predicted one that is paired with it (within 5 s); below zero is early.", () => ({
     data: [{ x: delays, type: "histogram", xbins: { start: -5.25, end: 5.25, size: 0.5 }, marker: { color: color("speak") } }],

@@ -36,6 +36,7 @@ const charts = document.getElementById("charts"), c = DATA.charts;
 if (c.front) frontChart(charts, c.front);
 if (c.thresholds) thresholdChart(charts, c.thresholds, DATA.thresholds);
 if (c.reliability && Object.values(c.reliability.bins).some((bins) => bins.length)) reliabilityChart(charts, c.reliability);
+if (c.utility && c.utility.curves["this run"]) utilityChart(charts, c.utility);
 if (c.delays.length) delayChart(charts, c.delays);
 confusionChart(charts, DATA.confusion, DATA.states);
 if (Object.values(c.retention).some((rows) => rows.length)) retentionChart(charts, c.retention);

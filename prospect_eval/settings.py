@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from prospect_core.data.origin_formats import window_for
 from prospect_core.errors import UserError
 
 #: a matched pair counts as correct when its cosine is above this
@@ -34,6 +33,9 @@ class MatchSettings:
 
     def window(self, dataset: str) -> tuple[float, float]:
         """Matching window (late, early) in seconds of a dataset."""
+        # imported here: the command line shows these settings in its help
+        from prospect_core.data.origin_formats import window_for
+
         late, early = window_for(dataset)
         return late * self.window_scale, early * self.window_scale
 

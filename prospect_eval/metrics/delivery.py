@@ -1,0 +1,187 @@
+"""Latency-aware speaking: an utterance counts at the moment at which computing and speaking it have ended.
+
+As in streaming perception (Li et al. 2020), an output counts when it is there, not when its input was taken. An
+utterance decided on frame f is ready at f / fps + the compute seconds of that frame. It is spoken at a constant rate
+(150 words a minute by default, ``prospect-eval score --words-per-minute``), and only after the previous utterance has
+ended, so that overlapping speech is delayed. Its *delivered time* is the end of its speech.
+
+The reference is delivered by the same rule at the same rate with a compute time of 0: repeating the reference scores 1.
+Event precision, recall and F1 at T seconds, and the delay, are those of the family Speaking, of delivered times.
+
+*Compute time*: prediction records carry none, for they are equal on every machine. The metrics in ``metrics.json`` take
+it as 0 (signature ``compute:0``). The same metrics named ``_with_compute`` take it from the plain pass of
+``prospect-eval run --latency N`` and stand in ``timings.json``; episodes without a plain pass are undefined there. The
+compute seconds of a frame run from its arrival to the end of its step and include waiting for the steps before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from prospect_eval.matching import match_events
+from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
+from prospect_eval.metrics.families import DELIVERY
+from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
+from prospect_eval.settings import STANDARD, ScoreSettings
+
+TOLERANCES_S = (1, 2, 5)
+PAIRED_WITHIN_S = 5
+UNMEASURED = "no plain pass of this episode: `prospect-eval run --latency N` measures N episodes"
+Counts = Callable[[Scored], np.ndarray | str]
+
+
+def compute_delays(steps: Sequence[float], fps: float) -> np.ndarray:
+    """Seconds from the arrival of each frame to the end of its step.
+
+    Args:
+        steps: Seconds that each frame's step takes, (frames,).
+        fps: Frames that arrive per second. A step begins when its frame has arrived and the step before has ended.
+
+    Returns:
+        Delays in seconds, (frames,).
+    """
+    ended, out = 0.0, []
+    for frame, seconds in enumerate(steps):
+        arrival = frame / fps
+        ended = max(arrival, ended) + seconds
+        out.append(ended - arrival)
+    return np.array(out, dtype=float)
+
+
+def delivered_times(ready: Sequence[float], texts: Sequence[str], words_per_minute: float) -> list[tuple[float, float]]:
+    """(begin, end) of speech in seconds of utterances in order.
+
+    Args:
+        ready: Seconds at which each utterance is decided and computed.
+        texts: Words of each utterance; words are separated by spaces.
+        words_per_minute: Speech rate.
+    """
+    ended, out = -np.inf, []
+    for moment, text in zip(ready, texts, strict=True):
+        begin = max(moment, ended)
+        ended = begin + 60 * len(text.split()) / words_per_minute
+        out.append((float(begin), float(ended)))
+    return out
+
+
+def _ready(scored: Scored, utterances: Sequence[tuple[int, str]], compute: Sequence[float] | None) -> list[float]:
+    start = scored.record.episode.start_frame
+    return [frame / scored.fps + (0.0 if compute is None else compute[frame - start]) for frame, _ in utterances]
+
+
+def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """(begin, end) of the predicted and of the reference speech."""
+
+    def work_out() -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        rate = scored.tools.settings.words_per_minute
+        compute = scored.compute if measured else None
+        predicted, reference = scored.predictions, scored.references
+        ours = delivered_times(_ready(scored, predicted, compute), [text for _, text in predicted], rate)
+        theirs = delivered_times(_ready(scored, reference, None), [text for _, text in reference], rate)
+        return ours, theirs
+
+    return scored.once(("spoken", measured, scored.tools.settings.words_per_minute), work_out)
+
+
+def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, int]]:
+    """(prediction, reference) indices paired by delivered time."""
+    ours, theirs = _spoken(scored, measured)
+    ends = [end for _, end in ours], [end for _, end in theirs]
+    # sums of seconds are not exact: a difference of exactly the tolerance is inside
+    return match_events(*ends, seconds + 1e-6)
+
+
+def _lacking(scored: Scored, measured: bool) -> str:
+    return UNMEASURED if measured and scored.compute is None else ""
+
+
+def event_counts(seconds: float, measured: bool) -> Counts:
+    """Counts (pairs, predicted, reference) of delivered times within ``seconds``."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        return _lacking(scored, measured) or scored.tally(_pairs(scored, seconds, measured))
+
+    return counts
+
+
+def delay_histogram(measured: bool) -> Counts:
+    """Histogram of the signed delays of delivered times within 5 s."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        if reason := _lacking(scored, measured):
+            return reason
+        (ours, theirs), kept = _spoken(scored, measured), scored.counts_reference
+        pairs = _pairs(scored, PAIRED_WITHIN_S, measured)
+        delays = [ours[p][1] - theirs[r][1] for p, r in pairs if kept[r]]
+        limited = np.clip(delays, -PAIRED_WITHIN_S, PAIRED_WITHIN_S).tolist()
+        return seconds_histogram(limited, PAIRED_WITHIN_S) if delays else "no utterance within 5 s of a reference"
+
+    return counts
+
+
+def overlap_counts(measured: bool) -> Counts:
+    """(utterances that are ready before the previous one has ended, utterances)."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        if reason := _lacking(scored, measured):
+            return reason
+        ours, _ = _spoken(scored, measured)
+        ready = _ready(scored, scored.predictions, scored.compute if measured else None)
+        waiting = sum(begin > moment + 1e-9 for (begin, _), moment in zip(ours, ready, strict=True))
+        return np.array([waiting, len(ours)])
+
+    return counts
+
+
+_metric = partial(Metric, family=DELIVERY)
+_WORDS = "does not look at the words: only their number counts; the speech rate is assumed, not heard"
+
+
+def metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[Metric]:
+    """The family's metrics at the speech rate in use; ``measured`` takes compute time from a plain pass."""
+    suffix = "_with_compute" if measured else ""
+    said = {"wpm": f"{settings.words_per_minute:g}", "compute": "plain pass" if measured else "0"}
+    computing = "measured compute" if measured else "compute of 0 s"
+    formulas = {"f1": f1, "precision": precision, "recall": recall}
+    out = []
+    for seconds in TOLERANCES_S:
+        counts = event_counts(seconds, measured)
+        for name in formulas if seconds == 2 else ("f1",):
+            out.append(
+                _metric(
+                    f"delivered_event_{name}@{seconds}s{suffix}",
+                    counts,
+                    formulas[name],
+                    {"match": "one-to-one", "tol": f"{seconds}s", **said},
+                    turns="pairs" if name == "recall" else "all",
+                    definition=f"event {name.replace('f1', 'F1')} of the ends of speech at most {seconds} s apart,"
+                    f" {computing}",
+                    failure_mode=_WORDS,
+                )
+            )
+    delay = _metric(
+        f"delivered_delay_median_s{suffix}",
+        delay_histogram(measured),
+        partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S),
+        interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
+        signature={"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s", **said},
+        better="zero",
+        unit="s",
+        turns="pairs",
+        range=UNBOUNDED,
+        definition=f"median of predicted minus reference end of speech of pairs within 5 s (to 1/60 s), {computing}",
+        failure_mode="looks at pairs alone: saying little but in time scores well",
+    )
+    overlap = _metric(
+        f"delivered_overlap_share{suffix}",
+        overlap_counts(measured),
+        ratio,
+        said,
+        better="lower",
+        definition=f"share of the utterances that are ready before the previous one has been spoken, {computing}",
+        failure_mode="silence and single utterances overlap nothing",
+    )
+    return [*out, delay, overlap]

@@ -1,0 +1,103 @@
+"""Benefit against annoyance: what speaking is worth when each unhelpful utterance has a cost.
+
+An utterance is *timely and correct* when it is matched to a reference inside the dataset's window with a cosine above
+0.5: a correct pair of the family Matched dialogue. Every other utterance is *unhelpful*: mismatched, redundant, or far
+from any reference.
+Utility at cost c = (timely correct utterances - c * unhelpful utterances) / minutes of video. It is linear in c; at
+c = 0 only benefit counts, at c = 1 one unhelpful utterance undoes one helpful one. Silence has a utility of 0 at every
+cost: a model below 0 at a user's cost should rather be switched off. ``metrics.json`` holds the curve over c = 0..2 of
+the run and of the baselines under ``utility``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, VideoCounts
+from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE, match_counts
+from prospect_eval.metrics.families import UTILITY
+from prospect_eval.settings import STANDARD, MatchSettings
+from prospect_eval.stats.bootstrap import bootstrap_ci
+
+#: costs of the metrics
+COSTS = (0.2, 1.0)
+#: costs of the curve
+GRID = tuple(round(0.1 * k, 1) for k in range(21))
+BENEFIT, ANNOYANCE = "timely_correct_per_minute", "unhelpful_per_minute"
+
+
+def utility_counts(scored: Scored) -> np.ndarray:
+    """(timely correct utterances, all other utterances, minutes)."""
+    correct, mismatched, _, redundant = match_counts(scored)
+    return np.array([correct, mismatched + redundant, scored.minutes])
+
+
+def utility(cost: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Utility per minute at a cost, of `utility_counts`."""
+    return lambda counts: np.asarray((counts[..., 0] - cost * counts[..., 1]) / counts[..., 2])
+
+
+def utility_name(cost: float) -> str:
+    """Name of the metric of utility at a cost."""
+    return f"utility@c={cost:g}"
+
+
+def utility_curves(counts: VideoCounts, baselines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Utility over the grid of costs: of a run by its counts, with intervals, and of the baselines by their tables."""
+    curves: dict[str, Any] = {}
+    if counts.videos:
+        total = counts.table.sum(0)
+        intervals = [bootstrap_ci(counts.table, utility(cost)) for cost in GRID]
+        curves["this run"] = {
+            "value": [float(utility(cost)(total)) for cost in GRID],
+            "ci95": [list(interval) if interval else None for interval in intervals],
+        }
+    for name, table in baselines.items():
+        benefit, annoyance = (table[metric]["value"] for metric in (BENEFIT, ANNOYANCE))
+        if benefit is not None and annoyance is not None:
+            curves[name] = {"value": [benefit - cost * annoyance for cost in GRID]}
+    return {"unit": "1/min", "costs": list(GRID), "curves": curves}
+
+
+_metric = partial(Metric, family=UTILITY, unit="1/min")
+
+
+def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
+    """The family's metrics with the similarity and the matching parameters in use."""
+    signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
+    benefit = _metric(
+        BENEFIT,
+        utility_counts,
+        utility(0),
+        signature,
+        range=POSITIVE,
+        definition="utterances that are matched to a reference and similar to it, a minute of video",
+        failure_mode="what else is said is free",
+    )
+    annoyance = _metric(
+        ANNOYANCE,
+        utility_counts,
+        lambda counts: np.asarray(counts[..., 1] / counts[..., 2]),
+        signature,
+        better="lower",
+        range=POSITIVE,
+        definition="utterances that are not timely and correct, a minute of video",
+        failure_mode="silence scores 0",
+    )
+    at_costs = [
+        _metric(
+            utility_name(cost),
+            utility_counts,
+            utility(cost),
+            {**signature, "cost": f"{cost:g}"},
+            range=UNBOUNDED,
+            definition=f"(timely correct utterances - {cost:g} * unhelpful utterances) / minutes",
+            failure_mode="silence scores 0; the cost is an assumption about the user; depends on how much there is to say",
+        )
+        for cost in COSTS
+    ]
+    return [benefit, annoyance, *at_costs]
