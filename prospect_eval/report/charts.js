@@ -164,15 +164,22 @@ function utilityChart(host, found) {
     if (band.every((ends) => ends)) {
       const edge = { x: found.costs, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
       data.push({ ...edge, y: band.map((ends) => ends[0]) });
-      data.push({ ...edge, y: band.map((ends) => ends[1]), fill: "tonexty", fillcolor: color("tint") });
+      data.push({ ...edge, y: band.map((ends) => ends[1]), fill: "tonexty", fillcolor: `${color("speak")}33` });
     }
     const dashes = ["dot", "dash", "dashdot", "longdash"];
-    Object.entries(found.curves).forEach(([name, curve], k) => {
+    // baselines that say the same have the same curve: one line with all their names
+    const names = new Map();
+    for (const [name, curve] of Object.entries(found.curves)) {
+      const key = name === "this run" ? name : JSON.stringify(curve.value);
+      names.set(key, [...(names.get(key) ?? []), name]);
+    }
+    [...names.values()].forEach((same, k) => {
+      const [name] = same, curve = found.curves[name];
       const own = name === "this run";
       const line = own
         ? { color: color("speak"), width: 3 }
         : { color: color("grey"), width: 1.5, dash: dashes[k % dashes.length] };
-      data.push({ x: found.costs, y: curve.value, name: name.replaceAll("_", " "), mode: "lines", line });
+      data.push({ x: found.costs, y: curve.value, name: same.join(", ").replaceAll("_", " "), mode: "lines", line });
     });
     // always talking would press all others flat
     const own = [...found.curves["this run"].value, ...(found.curves.oracle?.value ?? []), 0];
