@@ -25,6 +25,8 @@ from prospect_core.terminal import quiet_transformers
 from prospect_eval.store import Store
 
 DEFAULT = "all-MiniLM-L6-v2"
+#: owner of the published models that are known by a bare name, such as all-mpnet-base-v2
+OWNER = "sentence-transformers"
 #: sha256 of the packaged model's published weights
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH, PAD_TO = 32, 8
@@ -107,23 +109,28 @@ class SentenceSimilarity:
 
 def open_similarity(model: str | None = None) -> SentenceSimilarity:
     """The model of a folder, of a name in the Hugging Face cache, or (None) the packaged one."""
-    if model in (None, DEFAULT, f"sentence-transformers/{DEFAULT}"):
+    if model in (None, DEFAULT, f"{OWNER}/{DEFAULT}"):
         return _packaged()
     assert model is not None
     folder = Path(model)
     if folder.is_dir():
         return SentenceSimilarity(folder, folder.resolve().name)
+    return SentenceSimilarity(_cached(model), model.removeprefix(f"{OWNER}/"))
+
+
+def _cached(model: str) -> Path:
+    """Folder of a model in the Hugging Face cache; a bare name is one of sentence-transformers' own models."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    name = model if "/" in model else f"{OWNER}/{model}"
     try:
-        folder = Path(snapshot_download(model, local_files_only=True))
+        return Path(snapshot_download(name, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"--similarity {model}: neither a folder nor in the Hugging Face cache; give a sentence-transformers folder,"
-            f" or fetch it first (`hf download {model}`)"
+            f" or fetch it first (`hf download {name}`)"
         ) from error
-    return SentenceSimilarity(folder, model)
 
 
 def _packaged() -> SentenceSimilarity:

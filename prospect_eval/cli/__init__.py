@@ -9,7 +9,7 @@ import click
 
 from prospect_core import __version__
 from prospect_core.terminal import Commands
-from prospect_eval.cli.comparisons import compare, front, leaderboard, noise
+from prospect_eval.cli.comparisons import compare, front, leaderboard, noise, sensitivity
 from prospect_eval.cli.gates import gate
 from prospect_eval.cli.replays import calibrate, run
 from prospect_eval.cli.scores import doctor, judge, list_runs, report, score, show
@@ -24,7 +24,8 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = (
-    run, score, compare, leaderboard, gate, noise, front, list_runs, show, report, judge, sweep, calibrate, doctor,
+    run, score, compare, leaderboard, gate, noise, front, list_runs, show, report, judge, sweep, sensitivity, calibrate,
+    doctor,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands that set scored runs side by side: compare, leaderboard, noise, front.
+"""Commands that set scored runs side by side: compare, leaderboard, noise, front, sensitivity.
 
 prospect-eval compare runs/first runs/second
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.terminal import give_json, json_option, say
+from prospect_core.terminal import Number, give_json, json_option, progress_bar, say
 from prospect_eval.cli.comparison_tables import print_comparison, print_groups, print_leaderboard
-from prospect_eval.cli.tables import print_changes, print_front
+from prospect_eval.cli.tables import print_changes, print_front, print_sensitivity
 
 intersect_option = click.option(
     "--intersect", is_flag=True, help="Compare the common episodes of runs that have not the same ones."
@@ -153,3 +153,48 @@ def front(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | No
     result = quality_memory(runs, quality, metrics, intersect)
     if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
         print_front(result)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--similarity",
+    multiple=True,
+    metavar="MODEL",
+    help="A sentence-transformers folder or cached name, besides all-MiniLM-L6-v2; repeatable.",
+)
+@click.option(
+    "--threshold",
+    type=Number(-1, 1),
+    multiple=True,
+    default=(0.4, 0.5, 0.6),
+    show_default=True,
+    help="A matched pair is correct above this cosine; repeatable.",
+)
+@click.option(
+    "--window",
+    type=Number(min=0, min_open=True),
+    multiple=True,
+    default=(0.5, 1.0, 2.0),
+    show_default=True,
+    help="Factor on the matching window of the dataset; repeatable.",
+)
+@json_option
+def sensitivity(
+    runs: tuple[Path, ...],
+    similarity: tuple[str, ...],
+    threshold: tuple[float, ...],
+    window: tuple[float, ...],
+    json_: str | None,
+) -> None:
+    """How matched_f1, content_accuracy and the order of the runs depend on the parameters of matching.
+
+    Scores every combination of similarity model, threshold and window over the episodes that all runs share. No run
+    folder is changed. Models are never downloaded.
+    """
+    from prospect_eval.sensitivity import sensitivity as score_settings
+
+    with progress_bar("settings") as advance:
+        result = score_settings(runs, similarity, threshold, window, advance)
+    if give_json(json_, result.plain):
+        print_sensitivity(result)

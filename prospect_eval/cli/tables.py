@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.terminal import make_console, say
+from prospect_core.terminal import counted, make_console, say
 
 if TYPE_CHECKING:
     from prospect_eval.catalogue import Run
     from prospect_eval.changed import EpisodeChange
     from prospect_eval.gate import Gate
+    from prospect_eval.sensitivity import Row, Sensitivity
 
 HEADLINE = (
     "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
@@ -140,6 +141,49 @@ def print_front(result: dict[str, Any]) -> None:
         cells = (number(point.bytes), share, number(point.quality), interval(point.ci95), point.run)
         table.add_row("*" if point.on_front else "", point.strategy, budget, *cells)
     make_console(unseen=150).print(table)
+
+
+def print_sensitivity(result: Sensitivity) -> None:
+    """A table of each metric over all settings, narrow enough for 100 columns, with the runs as letters."""
+    from rich import box
+    from rich.table import Table
+
+    from prospect_eval.report.page import number
+
+    letters = [chr(ord("A") + k) if k < 26 else str(k) for k in range(len(result.runs))]
+    for letter, run in zip(letters, result.runs, strict=True):
+        say(f"{letter} = {run}")
+    console = make_console(unseen=100)
+    for metric in dict.fromkeys(row.metric for row in result.rows):
+        rows = [row for row in result.rows if row.metric == metric]
+        if all(value is None for row in rows for value in row.values):
+            say(f"{metric}: undefined in every run")
+            continue
+        title = f"{metric} over {counted(result.episodes, 'episode')}; * is the default setting"
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("similarity", no_wrap=True, max_width=20, overflow="ellipsis")
+        for column in ("good", "window", *letters, "order", "tau"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in rows:
+            mark = "*" if row.default else ""
+            order = ">".join("=".join(letters[k] for k in group) for group in row.order)
+            cells = (f">{row.setting.threshold:g}", f"x{row.setting.window:g}", *map(number, row.values))
+            tau = "–" if row.tau is None else f"{row.tau:.2f}"
+            table.add_row(f"{row.setting.similarity}{mark}", *cells, order, tau)
+        console.print(table)
+        _say_changed_order(metric, rows)
+
+
+def _say_changed_order(metric: str, rows: Sequence[Row]) -> None:
+    standard = next(row for row in rows if row.default)
+    if len(standard.values) < 2:
+        return
+    other = sum(row.order != standard.order for row in rows)
+    taus = [row.tau for row in rows if row.tau is not None]
+    lowest = f"; lowest tau {min(taus):.2f}" if taus else ""
+    say(
+        f"{metric}: the order of the runs differs from the default setting's in {other} of {len(rows)} settings{lowest}"
+    )
 
 
 def print_gate(gate: Gate) -> None:

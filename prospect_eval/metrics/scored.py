@@ -66,7 +66,8 @@ class Scored:
 
     def view(self, only: str) -> Scored:
         """The same record, counting turns of one kind."""
-        return self.once(("view", only), lambda: replace(self, only=only))
+        key = ("view", only, self.tools.settings, self.compute)
+        return self.once(key, lambda: replace(self, only=only))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """A value made on first use and shared by all views."""
