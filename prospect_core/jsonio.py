@@ -21,6 +21,8 @@ from prospect_core.errors import DataError
 T = TypeVar("T")
 #: of a file that is read whole; annotations of a hundred thousand hours lie below
 MOST_BYTES = 4 << 30
+#: fields of dataclasses
+OMITTED_WHEN_EMPTY = frozenset({"alternatives"})
 #: fields that an error line names
 MOST_NAMED = 8
 
@@ -83,10 +85,18 @@ def _decoder(kind: Any, name: str) -> Any:
 
 
 def dump(value: Any, indent: int | None = None) -> str:
-    """A dataclass (or plain JSON value) as JSON text; NaN is refused."""
-    plain = asdict(value) if hasattr(value, "__dataclass_fields__") else value
+    """A dataclass (or plain JSON value) as JSON text; NaN is refused.
+
+    Fields in `OMITTED_WHEN_EMPTY` are left out when they are empty: they came later, and files of data without them
+    keep their bytes and so their digests.
+    """
+    plain = asdict(value, dict_factory=_fields) if hasattr(value, "__dataclass_fields__") else value
     separators = (",", ":") if indent is None else None
     return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in pairs if value or name not in OMITTED_WHEN_EMPTY}
 
 
 def digest(value: Any) -> str:

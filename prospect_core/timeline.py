@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import islice, product
 from math import ceil, floor
 from typing import ClassVar, Literal
 
@@ -36,6 +37,8 @@ CHANGE_RULES: dict[Change, tuple[StepState, StepState]] = {
     "reopen": ("completed", "in_progress"),
 }
 _KIND_ORDER: dict[EventKind, int] = {"user": 0, "transition": 1, "assistant": 2}
+#: accepted wordings of one utterance
+MOST_WORDINGS = 64
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
@@ -88,7 +91,8 @@ class Event:
 
     ``time`` is in seconds of the video. ``frame`` is set only where the source fixes the decision frame itself
     (rows imported from other formats, clips of an episode). ``slots`` name the content of an assistant turn
-    exactly; ``question`` and ``accepted`` mark a user question and the values that answer it.
+    exactly; ``question`` and ``accepted`` mark a user question and the values that answer it; ``alternatives`` are
+    further wordings of an assistant turn that are as right as its text.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -104,6 +108,7 @@ class Event:
     question: str = ""
     accepted: tuple[str, ...] = ()
     frame: int | None = None
+    alternatives: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -185,6 +190,15 @@ class Utterance:
     ids: tuple[str, ...]
     responsive: bool
     events: tuple[Event, ...]
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """Every accepted wording, ``text`` first. Joined turns have the combinations of theirs, at most `MOST_WORDINGS`."""
+        if not any(event.alternatives for event in self.events):
+            return (self.text,)
+        choices = [(event.text, *event.alternatives) for event in self.events]
+        combined = (" ".join(text.strip() for text in chosen) for chosen in product(*choices))
+        return tuple(dict.fromkeys(islice(combined, MOST_WORDINGS)))
 
 
 @dataclass(frozen=True)
@@ -378,6 +392,10 @@ class Episode:
             out.append(f"{where} is a {event.kind} turn and must not name a step or a change")
         elif not event.text.strip():
             out.append(f"{where} has no text")
+        if event.alternatives and event.kind != "assistant":
+            out.append(f"{where} has alternatives; only assistant turns have other wordings")
+        elif any(not text.strip() for text in event.alternatives):
+            out.append(f"{where} has an alternative without text")
         return out
 
 

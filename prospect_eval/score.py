@@ -64,7 +64,7 @@ def score_shares(
     """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache.
     To be called within `shares.single_threaded`."""
     outlines: list[Outline] = shares.ask("outline")
-    references: Counter[str] = sum((outline.references for outline in outlines), Counter())
+    references: Counter[tuple[str, ...]] = sum((outline.references for outline in outlines), Counter())
     labels = sorted(set().union(*(outline.labels for outline in outlines)))
     failed = sorted(episode for outline in outlines for episode in outline.failed)
     found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
@@ -97,6 +97,9 @@ def score_shares(
     beside = _baselines([found[episode] for episode in sorted(found)], episodes, tools, metrics)
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
+    if any(len(wordings) > 1 for wordings in references):
+        tables = [own, *beside.values(), *(table for by in parts.values() for table in by.values())]
+        state_many_references(tables)
     return {
         "schema": SCHEMA,
         "predictions_digest": digest_of_parts({k: v for outline in outlines for k, v in outline.parts.items()}),
@@ -129,6 +132,12 @@ def _values(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts]) -> dict
         for job in jobs(metrics, counted)
         if not job.place
     }
+
+
+def state_many_references(tables: Sequence[Table]) -> None:
+    """Say in the signatures that some references have several wordings: ``nrefs:var``, as sacreBLEU writes it."""
+    for entry in (entry for table in tables for entry in table.values()):
+        entry["signature"] = entry["signature"].replace("nrefs:1,", "nrefs:var,")
 
 
 def confusion_table(counts: VideoCounts) -> list[list[int]]:

@@ -142,7 +142,9 @@ def _encode(tools: Tools, scored: Sequence[Sequence[Scored]]) -> None:
     encode = getattr(tools.similarity, "encode", None)
     if encode is not None:
         items = [item for side in scored for item in side]
-        encode(sorted({text for item in items for side in (item.predictions, item.references) for _, text in side}))
+        texts = {text for item in items for _, text in item.predictions}
+        texts |= {text for item in items for wordings in item.wordings for text in wordings}
+        encode(sorted(texts))
 
 
 def _rows(scored: Sequence[Sequence[Scored]], tools: Tools, match: MatchSettings, default: bool) -> list[Row]:

@@ -25,7 +25,7 @@ class Outline:
     """What a share holds. ``episodes`` are digests of the references by episode id; ``failed`` are the ids of those
     without a prediction."""
 
-    references: Counter[str]
+    references: Counter[tuple[str, ...]]
     texts: set[str]
     labels: set[str]
     episodes: dict[str, str]
@@ -44,11 +44,12 @@ class Share:
     def outline(self) -> Outline:
         """What there is to know before anything can be counted."""
         failed = {record.episode.id: record.error for record in self.records if record.status != "ok"}
-        texts = {text for item in self.scored for side in (item.predictions, item.references) for _, text in side}
+        texts = {text for item in self.scored for _, text in item.predictions}
+        texts |= {text for item in self.scored for wordings in item.wordings for text in wordings}
         for item in self.scored:
             texts |= {text for replies in timing.said_in_spans(item) for _, text in replies}
         return Outline(
-            Counter(text for item in self.scored for _, text in item.references),
+            Counter(wordings for item in self.scored for wordings in item.wordings),
             texts,
             set(labels_among(self.scored)),
             {item.record.episode.id: digest(item.record.episode) for item in self.scored},
@@ -57,7 +58,7 @@ class Share:
             next(iter(failed.values()), ""),
         )
 
-    def count(self, references: Counter[str], labels: Sequence[str]) -> dict[str, EpisodeCounts]:
+    def count(self, references: Counter[tuple[str, ...]], labels: Sequence[str]) -> dict[str, EpisodeCounts]:
         """The counts of every episode by its id, given the references and labels of all shares."""
         corpus = CiderIdf(references.elements())
         seen = [replace(item, corpus=corpus) for item in self.scored]
@@ -75,7 +76,7 @@ def prepare(scored: Sequence[Scored], tools: Tools) -> None:
     """Have the METEOR of all matched pairs at hand at once."""
     ready = getattr(tools.meteor, "prepare", None)
     if ready is not None:
-        ready(pair for item in scored for pair in item.good_pairs)
+        ready((said, text) for item in scored for said, wordings in item.good_pairs for text in wordings)
 
 
 class Shares(Protocol):

@@ -11,8 +11,10 @@
     0:05    start     S1
     0:12    complete  S1
     0:13    say       Now pour it into the cup.
+    0:13    or        Pour it into the cup now.
     0:20    user      What is left?
 
+``or`` is another accepted wording of what is said at that time; any number of them follow their ``say``.
 Columns are separated by tabs (.tsv) or commas (.csv), times are seconds or h:mm:ss. Other tables and subtitles become the same:
 ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT, whose cues are what is said (``<v User>`` and
 ``User:`` mark the user's).
@@ -41,7 +43,7 @@ from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, T
 SUFFIXES = (".tsv", ".csv", ".vtt", ".srt")
 COLUMNS = ("time", "kind", "what")
 LEVELS = ("step", "substep", "action")
-KINDS = (*CHANGES, "say", "user")
+KINDS = (*CHANGES, "say", "or", "user")
 FPS = 2.0
 #: mistakes of one file that are told at once
 TOLD = 20
@@ -73,7 +75,7 @@ def skeleton(video: Path, fps: float = FPS) -> str:
         "# goal: what is to be done",
         "# step S1: the first step",
         "# step S2: the second step",
-        "# kinds: start, complete or reopen a step; say what the assistant should say; user says something",
+        "# kinds: start, complete or reopen a step; say what the assistant should say; or: another wording of the line above; user says something",
     ]
     return "\n".join([*head, "\t".join(COLUMNS), *("\t".join(row) for row in rows)]) + "\n"
 
@@ -207,14 +209,27 @@ def _rows(file: Path, table: list[tuple[int, list[str]]], level: str) -> tuple[l
 
 
 def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> list[Event]:
-    events, wrong = [], []
+    events: list[Event] = []
+    wrong: list[str] = []
     for number, row in rows:
         try:
-            events.append(_happening(f"line {number}", row, "tabs" if file.suffix == ".tsv" else "commas"))
+            event = _happening(f"line {number}", row, "tabs" if file.suffix == ".tsv" else "commas")
+            if row[1].lower() == "or":
+                events[-1:] = [_with_wording(events, event)]
+            else:
+                events.append(event)
         except ValueError as error:
             wrong.append(f"line {number}: {error}")
     _all_right(file, wrong)
     return events
+
+
+def _with_wording(events: Sequence[Event], wording: Event) -> Event:
+    """The last event with another accepted wording; a ValueError where it is not the turn of that time."""
+    last = events[-1] if events else None
+    if last is None or last.kind != "assistant" or last.time != wording.time:
+        raise ValueError("`or` is another wording of the line before it: a `say` or an `or` at the same time")
+    return replace(last, alternatives=(*last.alternatives, wording.text))
 
 
 def _happening(place: str, row: list[str], between: str) -> Event:
@@ -227,7 +242,7 @@ def _happening(place: str, row: list[str], between: str) -> Event:
         raise ValueError("nothing in the third column")
     if kind in CHANGES:
         return Event(place, time, "transition", step=what, change=kind)
-    return Event(place, time, "assistant" if kind == "say" else "user", what)
+    return Event(place, time, "user" if kind == "user" else "assistant", what)
 
 
 def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[list[Step], list[Event]]:

@@ -2,7 +2,7 @@
 
     prospect data export data/workbench --output rows && prospect data import rows/test.jsonl --output again
 
-Steps, transitions, slots, questions and accepted values stand under ``metadata["prospect"]``, which ProAssist's own
+Steps, transitions, slots, questions, accepted values and alternative wordings stand under ``metadata["prospect"]``, which ProAssist's own
 readers do not look at. The turns themselves are those of the row; where they and the extras contradict each other, the
 row is refused.
 """
@@ -39,12 +39,11 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
     events = []
     for item in extra["events"]:
         if "change" in item:
-            events.append(Event(kind="transition", **{**item, "accepted": tuple(item.get("accepted", ()))}))
+            events.append(Event(kind="transition", **_with_tuples(item)))
             continue
         if not turns:
             raise UserError("the row has fewer turns than metadata.prospect describes")
-        fields = {**item, "accepted": tuple(item.get("accepted", ()))}
-        events.append(replace(turns.pop(0), **{"frame": None, **fields}))
+        events.append(replace(turns.pop(0), **{"frame": None, **_with_tuples(item)}))
     if turns:
         raise UserError(f"the row has {len(turns)} more turn(s) than metadata.prospect describes")
     initial = extra["initial"]
@@ -62,6 +61,11 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
     if said != [event.frame for event in episode.events]:
         raise UserError("the frames of the row's turns are not those that metadata.prospect gives")
     return restored
+
+
+def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an event as JSON has them, with its lists as tuples."""
+    return {**item, **{name: tuple(item.get(name, ())) for name in ("accepted", "alternatives")}}
 
 
 def _extra(event: Event) -> dict[str, Any]:

@@ -58,16 +58,17 @@ def ngrams(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
 
 
 class CiderIdf:
-    """Document frequencies of n-grams over reference texts (each as often as it occurs): one text is one document."""
+    """Document frequencies of n-grams over references (each as often as it occurs): a reference, with all its accepted
+    wordings, is one document."""
 
-    def __init__(self, references: Iterable[str]) -> None:
-        texts = Counter(references)
+    def __init__(self, references: Iterable[str | tuple[str, ...]]) -> None:
+        texts = Counter((each,) if isinstance(each, str) else each for each in references)
         self.documents = texts.total()
         self.frequency: Counter[tuple[str, ...]] = Counter()
-        for text, times in texts.items():
-            for order in ngrams(treebank_tokens(text)):
-                for gram in order:
-                    self.frequency[gram] += times
+        for wordings, times in texts.items():
+            grams = {gram for text in wordings for order in ngrams(treebank_tokens(text)) for gram in order}
+            for gram in grams:
+                self.frequency[gram] += times
         self._vectors: dict[str, tuple[list[dict[tuple[str, ...], float]], list[float], int]] = {}
 
     def score(self, hypothesis: str, reference: str) -> float:
@@ -79,6 +80,10 @@ class CiderIdf:
             if a and b:
                 total += sum(min(w, theirs[g]) * theirs[g] for g, w in mine.items() if g in theirs) / (a * b)
         return 10.0 * penalty * total / ORDERS
+
+    def score_of_wordings(self, hypothesis: str, wordings: Sequence[str]) -> float:
+        """CIDEr-D with several references: the mean over them, as published."""
+        return sum(self.score(hypothesis, text) for text in wordings) / len(wordings)
 
     def _vector(self, text: str) -> tuple[list[dict[tuple[str, ...], float]], list[float], int]:
         if text not in self._vectors:

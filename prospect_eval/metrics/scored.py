@@ -61,7 +61,7 @@ class Scored:
     def over(cls, records: Iterable[EpisodeRecord], tools: Tools) -> list[Scored]:
         """Records that are scored together: their references are one corpus."""
         alone = [cls(record, tools) for record in records]
-        corpus = CiderIdf(text for item in alone for _, text in item.references)
+        corpus = CiderIdf(wordings for item in alone for wordings in item.wordings)
         return [replace(item, corpus=corpus) for item in alone]
 
     def view(self, only: str) -> Scored:
@@ -79,7 +79,7 @@ class Scored:
     @property
     def idf(self) -> CiderIdf:
         """Document frequencies for CIDEr."""
-        return self.corpus or self.once("idf", lambda: CiderIdf(text for _, text in self.references))
+        return self.corpus or self.once("idf", lambda: CiderIdf(self.wordings))
 
     @property
     def failed(self) -> bool:
@@ -104,6 +104,11 @@ class Scored:
         return self.once("references", lambda: [(u.frame, u.text) for u in self.turns])
 
     @property
+    def wordings(self) -> list[tuple[str, ...]]:
+        """The accepted wordings of each reference utterance, its text first."""
+        return self.once("wordings", lambda: [turn.wordings for turn in self.turns])
+
+    @property
     def predictions(self) -> list[tuple[int, str]]:
         return self.once("predictions", lambda: [(u.frame, u.text) for u in self.record.utterances])
 
@@ -112,9 +117,10 @@ class Scored:
         """ProAssist's matching in the window of the episode's dataset, scaled as the settings say."""
         episode, settings = self.record.episode, self.tools.settings.match
         window = settings.window(episode.dataset)
+        similarity = best_of_wordings(self.tools.similarity, self.wordings)
         return self.once(
             ("matching", window),
-            lambda: match_utterances(self.predictions, self.references, self.tools.similarity, window, episode.fps),
+            lambda: match_utterances(self.predictions, self.references, similarity, window, episode.fps),
         )
 
     def is_good(self, cosine: float) -> bool:
@@ -164,14 +170,12 @@ class Scored:
         ]
 
     @cached_property
-    def good_pairs(self) -> list[tuple[str, str]]:
-        """(predicted, reference) texts of matched pairs that are similar enough."""
+    def good_pairs(self) -> list[tuple[str, tuple[str, ...]]]:
+        """(predicted text, accepted wordings of the reference) of matched pairs that are similar enough."""
         if self.failed:
-            return [
-                ("", text) for (_, text), counts in zip(self.references, self.counts_reference, strict=True) if counts
-            ]
-        predictions, references = self.predictions, self.references
-        return [(predictions[p][1], references[r][1]) for p, r, cosine in self.pairs if self.is_good(cosine)]
+            return [("", each) for each, counts in zip(self.wordings, self.counts_reference, strict=True) if counts]
+        predictions, wordings = self.predictions, self.wordings
+        return [(predictions[p][1], wordings[r]) for p, r, cosine in self.pairs if self.is_good(cosine)]
 
     @property
     def reference_states(self) -> np.ndarray:
@@ -235,6 +239,20 @@ class Scored:
         for frame, state in changes:
             out[max(0, frame - episode.start_frame) :] = [STEP_STATES.index(s) for s in state.states]
         return out
+
+
+def best_of_wordings(similarity: Similarity, wordings: Sequence[tuple[str, ...]]) -> Similarity:
+    """A similarity to the references of these wordings: the largest absolute cosine over the wordings of each."""
+    if all(len(each) == 1 for each in wordings):
+        return similarity
+    flat = [text for each in wordings for text in each]
+    begins = np.cumsum([0, *(len(each) for each in wordings[:-1])])
+
+    def best(left: Sequence[str], _: Sequence[str]) -> np.ndarray:
+        cosines = np.abs(np.asarray(similarity(left, flat), dtype=float))
+        return np.asarray(np.maximum.reduceat(cosines, begins, axis=1))
+
+    return best
 
 
 def labels_of(turn: Utterance) -> set[str]:

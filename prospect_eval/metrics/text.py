@@ -6,6 +6,8 @@ BLEU (13a, exponential smoothing) and chrF (character 6-grams, beta 2) are sacre
 is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: the oracle's value stands beside it).
 CIDEr-D (0..10) takes its idf from all reference utterances of the episodes scored, so that it does not depend on which
 pairs happened to match. Similarity is the mean cosine of the pairs.
+A reference with several accepted wordings (`Event.alternatives`) counts as several references: BLEU and chrF as sacreBLEU
+has it (``nrefs:var``), METEOR by the best of them, CIDEr-D by their mean.
 ``_w`` is the score times the Jaccard index of the matching, so that saying little is not rewarded; 0 without a pair.
 """
 
@@ -13,7 +15,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,9 @@ _metric = partial(Metric, family=TEXT)
 __all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
-_TOKENS = Tokenizer13a()
+_TOKENS, _CHRF = Tokenizer13a(), CHRF()
+#: one text, or all accepted wordings
+Reference = str | tuple[str, ...]
 Counts = Callable[[Scored], np.ndarray]
 Value = Callable[[np.ndarray], np.ndarray]
 
@@ -67,7 +72,7 @@ def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> f
     return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
 
 
-def _same_length(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def _same_length(hypotheses: Sequence[str], references: Sequence[Reference]) -> None:
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise ValueError("give lists of texts, not one text")
     if len(hypotheses) != len(references) or not len(hypotheses):
@@ -88,18 +93,29 @@ def _characters(text: str) -> tuple[Counter[str], ...]:
 
 
 @lru_cache(maxsize=1 << 17)
-def _pair_stats(hypothesis: str, reference: str) -> tuple[np.ndarray, np.ndarray]:
-    """`bleu_stats` and `chrf_stats` of one pair."""
-    mine, theirs = _words(hypothesis), _words(reference)
+def _pair_stats(hypothesis: str, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """`bleu_stats` and `chrf_stats` of a text and the accepted wordings of its reference, as sacreBLEU has them."""
+    wordings = (reference,) if isinstance(reference, str) else reference
+    mine, theirs = _words(hypothesis), [_words(text) for text in wordings]
     sizes = [sum(order.values()) for order in mine]
-    hits = [_common(left, right) for left, right in zip(mine, theirs, strict=True)]
-    words = np.array([*hits, *sizes, sizes[0], sum(theirs[0].values())], dtype=float)
-    characters = [
+    # the most of each n-gram over the wordings, and the length nearest to the hypothesis', the shorter of two
+    most = [reduce(or_, orders) for orders in zip(*theirs, strict=True)]
+    hits = [_common(left, right) for left, right in zip(mine, most, strict=True)]
+    lengths = [sum(orders[0].values()) for orders in theirs]
+    nearest = min(lengths, key=lambda length: (abs(length - sizes[0]), length))
+    words = np.array([*hits, *sizes, sizes[0], nearest], dtype=float)
+    # the wording of the best F score, the first of equal ones
+    characters = max((_character_stats(hypothesis, text) for text in wordings), key=_CHRF._compute_f_score)
+    return words, np.array(characters, dtype=float)
+
+
+def _character_stats(hypothesis: str, reference: str) -> list[int]:
+    """`chrf_stats` of one pair of texts."""
+    out = []
+    for left, right in zip(_characters(hypothesis), _characters(reference), strict=True):
         # sacreBLEU counts a hypothesis' n-grams only where the reference has any of that order
-        (sum(left.values()) if right else 0, sum(right.values()), _common(left, right))
-        for left, right in zip(_characters(hypothesis), _characters(reference), strict=True)
-    ]
-    return words, np.array(characters, dtype=float).reshape(-1)
+        out += [sum(left.values()) if right else 0, sum(right.values()), _common(left, right)]
+    return out
 
 
 def _common(left: Counter[Any], right: Counter[Any]) -> int:
@@ -107,7 +123,7 @@ def _common(left: Counter[Any], right: Counter[Any]) -> int:
     return sum(min(left[gram], right[gram]) for gram in left.keys() & right.keys())
 
 
-def bleu_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+def bleu_stats(hypotheses: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
     """(matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length), summed over segments."""
     _same_length(hypotheses, references)
     total: np.ndarray = np.sum([_pair_stats(h, r)[0] for h, r in zip(hypotheses, references, strict=True)], axis=0)
@@ -129,7 +145,7 @@ def bleu_value(stats: np.ndarray) -> np.ndarray:
     return np.where(reference == 0, np.nan, np.where(nothing, 0.0, value))
 
 
-def chrf_stats(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+def chrf_stats(hypotheses: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
     """(hypothesis, reference and common character n-grams) of order 1..6, one after the other: 18 counts."""
     _same_length(hypotheses, references)
     total: np.ndarray = np.sum([_pair_stats(h, r)[1] for h, r in zip(hypotheses, references, strict=True)], axis=0)
@@ -180,13 +196,18 @@ def weighted_value(value: Value, size: int) -> Value:
     return of
 
 
+def _best_meteor(score: Callable[[str, str], float], hypothesis: str, wordings: tuple[str, ...]) -> float:
+    """METEOR with several references: the best over them, as published."""
+    return max(score(hypothesis, text) for text in wordings)
+
+
 def metrics(tools: Tools) -> list[Metric]:
     """The family's metrics with the similarity and METEOR in use."""
 
-    def sides(scored: Scored) -> tuple[list[str], list[str]]:
+    def sides(scored: Scored) -> tuple[list[str], list[tuple[str, ...]]]:
         return [p for p, _ in scored.good_pairs], [r for _, r in scored.good_pairs]
 
-    def mean_of(score_in: Callable[[Scored], Callable[[str, str], float]]) -> Counts:
+    def mean_of(score_in: Callable[[Scored], Callable[[str, tuple[str, ...]], float]]) -> Counts:
         def counts(scored: Scored) -> np.ndarray:
             score = score_in(scored)
             return np.array([sum(score(p, r) for p, r in scored.good_pairs), len(scored.good_pairs)])
@@ -207,8 +228,8 @@ def metrics(tools: Tools) -> list[Metric]:
          {**base, "bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"}, 100.0),
         ("chrf", lambda s: chrf_stats(*sides(s)), chrf_value, 3 * CHRF_ORDER,
          {**base, "chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"}, 100.0),
-        (meteor_name, mean_of(lambda s: s.tools.meteor), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
-        ("cider", mean_of(lambda s: s.idf.score), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
+        (meteor_name, mean_of(lambda s: partial(_best_meteor, s.tools.meteor)), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
+        ("cider", mean_of(lambda s: s.idf.score_of_wordings), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
         ("similarity", similarity_counts, ratio, 2, base, 1.0),
     ]  # fmt: skip
     out = []

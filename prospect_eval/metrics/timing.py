@@ -158,13 +158,16 @@ def _similarities(scored: Scored) -> Callable[[str, str], float]:
     """The cosine (0..1) of anything said, alone or with what was said before it in a span, and a reference."""
     said = {text for replies in said_in_spans(scored) for _, text in replies} | {t for _, t in scored.predictions}
     rows = {text: k for k, text in enumerate(sorted(said))}
-    columns = {text: k for k, text in enumerate(sorted({text for _, text in scored.references}))}
+    wordings: dict[str, set[str]] = {}
+    for (_, text), accepted in zip(scored.references, scored.wordings, strict=True):
+        wordings.setdefault(text, set()).update(accepted)
+    columns = {text: k for k, text in enumerate(sorted(set().union(*wordings.values())))}
 
     def cosines() -> np.ndarray:
         return np.clip(scored.tools.similarity(list(rows), list(columns)), 0, 1)
 
     table = scored.once("cosines", cosines) if rows and columns else np.zeros((0, 0))
-    return lambda text, reference: float(table[rows[text], columns[reference]])
+    return lambda text, reference: max(float(table[rows[text], columns[each]]) for each in wordings[reference])
 
 
 def metrics(similarity_signature: str) -> list[Metric]:

@@ -70,6 +70,23 @@ def test_subtitles_are_what_is_said(clip):
         assert episode.task.goal == "make tea"
 
 
+def test_or_is_another_wording_of_the_line_above(clip):
+    text = TABLE.rstrip("\n") + "\n0:06.5\tor\tPour it, that is all.\n0:06.5\tor\tNow pour.\n"
+    episode, _ = read_annotation(annotated(clip, text))
+    last = episode.utterances()[-1]
+    assert last.wordings == ("Only the pouring.", "Pour it, that is all.", "Now pour.")
+    assert len(episode.events) == len(read_annotation(annotated(clip, TABLE, "b.tsv"))[0].events)
+
+
+@pytest.mark.parametrize("row", ["0:07\tor\tAt another time.", "0:06\tor\tOf what the user says."])
+def test_or_without_its_turn_is_refused_with_its_line(clip, row):
+    lines = TABLE.rstrip("\n").splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("0:06\tuser")) + 1
+    lines.insert(at, row)
+    with pytest.raises(DataError, match=rf"line {at + 1}: `or` is another wording of the line before it"):
+        read_annotation(annotated(clip, "\n".join(lines)))
+
+
 LEVELS = """\
 type\tid\tstart_ts\tend_ts\tname
 STEP\t1\t1.0\t4.0\tboil the water
