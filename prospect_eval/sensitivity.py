@@ -3,7 +3,8 @@
     prospect-eval sensitivity runs/a runs/b runs/c --similarity all-mpnet-base-v2
 
 Every combination of the given values is scored. The default setting (all-MiniLM-L6-v2, cosine above 0.5, the window of the
-dataset) is always among them; Kendall's tau-b compares the order of the runs in each setting with their order there.
+dataset) is always among them; Kendall's tau-b compares the order of the runs in each setting with their order there. Failed episodes count as the worst value, as in
+``metrics.json``.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All rows, over the episodes that every run has scored."""
+    """All rows, over the episodes that every run has."""
 
     runs: tuple[str, ...]
     episodes: int
@@ -120,17 +121,17 @@ def sensitivity(
 
 
 def _shared_records(runs: Sequence[Path]) -> list[list[EpisodeRecord]]:
-    """The records of each run, of the episodes that all have predicted, in one order."""
+    """The records of each run, of the episodes that all of them have, in one order."""
     sides, first = [], None
     for folder in runs:
         config, records = read_records(folder)
         first = first or config
         if (config.data_digest, config.split) != (first.data_digest, first.split):
             raise UserError(f"{folder}: other data than {runs[0]}; give runs over the same split of the same data")
-        sides.append({record.episode.id: record for record in records if record.status == "ok"})
+        sides.append({record.episode.id: record for record in records})
     shared = sorted(set.intersection(*(set(side) for side in sides)))
     if not shared:
-        raise DataError(f"{', '.join(map(str, runs))}: no predicted episode in common")
+        raise DataError(f"{', '.join(map(str, runs))}: no episode in common")
     for folder, side in zip(runs, sides, strict=True):
         if other := next((name for name in shared if side[name].episode != sides[0][name].episode), None):
             raise DataError(f"{folder}: episode {other} has another reference than in {runs[0]}")

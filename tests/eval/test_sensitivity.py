@@ -94,18 +94,29 @@ def test_content_accuracy_depends_on_the_window(tmp_path, by_table):
 def test_only_shared_episodes_are_scored(tmp_path, by_table):
     other = replace(REFERENCE, id="f", video="w")
     first = store_run(tmp_path / "a", [predict(REFERENCE, [(10, "0.9")]), predict(other)])
-    failed = replace(predict(other), status="failed", error="no")
-    second = store_run(tmp_path / "b", [predict(REFERENCE, [(10, "0.9")]), failed])
+    second = store_run(tmp_path / "b", [predict(REFERENCE, [(10, "0.9")])])
     result = sensitivity([first, second])
     assert result.episodes == 1
     assert result.rows[0].values[0] == result.rows[0].values[1]
+
+
+def test_failed_episodes_count_as_the_worst_value(tmp_path, by_table):
+    other = replace(REFERENCE, id="f", video="w")
+    said = [(10, "0.9"), (30, "0.9 x")]
+    whole = store_run(tmp_path / "a", [predict(REFERENCE, said), predict(other, said)])
+    failed = replace(predict(other), status="failed", error="no")
+    partial = store_run(tmp_path / "b", [predict(REFERENCE, said), failed])
+    result = sensitivity([whole, partial])
+    assert result.episodes == 2
+    # 2 of 4 references are said
+    assert result.rows[0].values == (1.0, pytest.approx(2 * 2 / (2 + 4)))
 
 
 def test_runs_without_a_common_episode_or_with_other_references_are_refused(tmp_path, by_table):
     first = store_run(tmp_path / "a", [predict(REFERENCE)])
     other = store_run(tmp_path / "b", [predict(replace(REFERENCE, id="f"))])
     changed = store_run(tmp_path / "c", [predict(episode(say(5.0), frames=60))])
-    with pytest.raises(DataError, match="no predicted episode in common"):
+    with pytest.raises(DataError, match="no episode in common"):
         sensitivity([first, other])
     with pytest.raises(DataError, match="another reference"):
         sensitivity([first, changed])
