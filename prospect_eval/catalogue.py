@@ -7,13 +7,13 @@ python -c "from prospect_eval.catalogue import find_runs; print([run.folder for 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prospect_core.errors import DataError
-
-HEADLINE = ("speaking_event_f1@2s", "matched_f1", "dst_jga", "dst_head_jga", "transition_f1@2s", "cache_peak_tokens")
+from prospect_eval.stored_metrics import leading_names
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,16 @@ def find_runs(root: str | Path) -> list[Run]:
         raise DataError(f"{root}: no such folder; give one that holds run folders")
     found = [run for file in sorted(folder.rglob("run.json")) if (run := _read(file.parent)) is not None]
     return sorted(found, key=lambda run: (run.finished is None, -(run.finished or 0.0), run.folder))
+
+
+def shown_metrics(runs: Sequence[Run]) -> list[str]:
+    """The leading headline metric of each family that any of these runs has a value of."""
+    names: dict[str, None] = {}
+    for run in runs:
+        names |= dict.fromkeys(
+            name for name in leading_names(run.metrics) if run.metrics[name].get("value") is not None
+        )
+    return list(names)
 
 
 def _read(folder: Path) -> Run | None:

@@ -28,6 +28,12 @@ class Entry(TypedDict):
     ci95: NotRequired[tuple[float, float] | None]
     signature: NotRequired[str]
     reason: NotRequired[str | None]
+    family: NotRequired[str]
+    headline: NotRequired[bool]
+    better: NotRequired[str]
+    definition: NotRequired[str]
+    failure_mode: NotRequired[str]
+    companion: NotRequired[str]
 
 
 class Episodes(TypedDict):
@@ -46,6 +52,7 @@ class MetricsFile(TypedDict):
     predictions_digest: NotRequired[str]
     metrics: dict[str, Entry]
     baselines: NotRequired[dict[str, dict[str, Entry]]]
+    families: NotRequired[dict[str, str]]
 
 
 class Sparse(TypedDict):

@@ -19,6 +19,8 @@ from prospect_eval.metrics import Metric
 from prospect_eval.pairing import ScoredRun, pair_runs
 
 MEMORY = "cache_peak_bytes"
+#: quality by default: what the context still holds, which the tracked state outlives
+QUALITY = "dst_head_jga"
 UNLIMITED, RECENT_WINDOW = "none", "drop_middle"
 
 
@@ -38,7 +40,7 @@ class FrontPoint:
 
 
 def front(
-    folders: Sequence[Path], quality: str = "dst_head_jga", metrics: Sequence[Metric] = (), intersect: bool = False
+    folders: Sequence[Path], quality: str = QUALITY, metrics: Sequence[Metric] = (), intersect: bool = False
 ) -> dict[str, Any]:
     """Points (fewest bytes first) and reference lines of scored runs over the same episodes.
 

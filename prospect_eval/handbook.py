@@ -18,21 +18,8 @@ from typing import Any
 import click
 import numpy as np
 
-from prospect_eval.metrics import (
-    answers,
-    calibration,
-    changes,
-    context,
-    delivery,
-    dialogue,
-    dst,
-    retention,
-    speaking,
-    text,
-    timing,
-    utility,
-)
-from prospect_eval.metrics.base import Metric, Tools
+from prospect_eval.metrics import Metric, Tools, all_metrics, delivery
+from prospect_eval.metrics.families import DELIVERY, Family
 
 #: formats: (what it is, the type that reads it)
 FORMATS: dict[str, tuple[str, str]] = {
@@ -74,28 +61,20 @@ def formats_page() -> str:
 def metrics_page() -> str:
     """Every metric by family, with the family's formulas."""
     tools = Tools(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
-    families = [
-        ("Speaking", speaking, speaking.METRICS),
-        ("Calibration of probabilities", calibration, calibration.METRICS),
-        ("Latency-aware speaking", delivery, [*delivery.metrics(), *delivery.metrics(measured=True)]),
-        ("The field's other timing metrics", timing, timing.metrics("MODEL")),
-        ("Matched dialogue", dialogue, dialogue.metrics("MODEL")),
-        ("Benefit against annoyance", utility, utility.metrics("MODEL")),
-        ("Texts", text, text.metrics(tools)),
-        ("Answers and content", answers, answers.metrics("MODEL")),
-        ("Dialog state by frame", dst, dst.METRICS),
-        ("Changes, segments, order", changes, changes.METRICS),
-        ("Retention", retention, retention.METRICS),
-        ("Context", context, context.METRICS),
-    ]
+    families: dict[Family, list[Metric]] = {}
+    for metric in all_metrics(tools, plug_ins=False):
+        families.setdefault(metric.family, []).append(metric)
+    # not in metrics.json but in timings.json, from the plain pass
+    families[DELIVERY] += delivery.metrics(measured=True)
     lines = [
         "# Metric handbook",
         "",
-        "Made from the code. How values, intervals and gaps come about: [Metrics](../metrics.md).",
+        "Made from the code. How values, intervals and gaps come about: [Metrics](../metrics.md). Bold: headline metrics, which",
+        "come first in every table.",
         "",
     ]
-    for title, module, metrics in families:
-        lines += [f"## {title}", "", _quoted(_about(module)), ""]
+    for family, metrics in families.items():
+        lines += [f"## {family.title}", "", _quoted(family.description), ""]
         lines += ["| metric | range | better | unit | definition | failure mode |", "|---|---|---|---|---|---|"]
         lines += [_row(metric) for metric in metrics]
         lines.append("")
@@ -134,12 +113,6 @@ def _type(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _about(module: Any) -> str:
-    """A module's docstring without the command that tries it."""
-    parts = (module.__doc__ or "").strip().split("\n\n")
-    return "\n\n".join(part for part in parts if not part.startswith("    "))
-
-
 def _quoted(text: str) -> str:
     """A docstring as Markdown: double backticks are single ones, roles are names."""
     return "\n".join(line.strip() for line in text.strip().splitlines()).replace("``", "`").replace("<", "&lt;")
@@ -150,7 +123,7 @@ def _row(metric: Metric) -> str:
     if not math.isfinite(metric.range[0]):
         low = "-∞"
     cells = [
-        f"`{metric.name}`",
+        f"**`{metric.name}`**" if metric.headline else f"`{metric.name}`",
         f"{low} .. {high}",
         metric.better or "–",
         metric.unit or "–",

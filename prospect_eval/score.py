@@ -29,8 +29,9 @@ from prospect_eval.counts import EpisodeCounts, Table, compute, jobs, without_fa
 from prospect_eval.derived import COUNTS_SCHEMA, packed
 from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
-from prospect_eval.metrics.base import VideoCounts
+from prospect_eval.metrics.base import DESCRIPTION, VideoCounts
 from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
+from prospect_eval.metrics.families import FIELD_TIMING, MATCHED, SPEAKING
 from prospect_eval.metrics.utility import utility_curves, utility_name
 from prospect_eval.provenance import code_digest
 from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
@@ -38,9 +39,6 @@ from prospect_eval.stats.agreement import kendall_agreement
 from prospect_eval.tools import make_tools
 
 SCHEMA = 1
-#: the metrics whose order of systems is held against one another
-TIMING = ("speaking_event_f1@1s", "speaking_event_f1@2s", "speaking_event_f1@5s", "speaking_event_area", "matched_f1",
-          "chunk_macro_f1@8s", "chunk_g_mean@8s", "sw_f1", "estp_f1_surrogate", "pauc_surrogate")  # fmt: skip
 
 
 def score_records(
@@ -86,7 +84,7 @@ def score_shares(
     parts: dict[str, dict[str, Table]] = {}
     for job, entry in zip(todo, shares.deal("entries", todo), strict=True):
         table = parts.setdefault(job.place[0], {}).setdefault(job.place[1], {}) if job.place else own
-        table[job.metric] = entry
+        table[job.metric] = _undescribed(entry) if job.place else entry
     progress(2, 3)
     for kind in KINDS:
         own[f"answer_accuracy@{kind}"]["chance"] = chance((q for item in counted for q in item.questions), kind)
@@ -108,7 +106,8 @@ def score_shares(
         "without_failed": _values(metrics, [item for item in counted if not item.failed]) if failed else {},
         "baselines": beside,
         "splits": parts,
-        "timing_agreement": timing_agreement({"this run": own, **beside}),
+        "families": {metric.family.name: metric.family.title for metric in metrics},
+        "timing_agreement": timing_agreement({"this run": own, **beside}, timing_names(metrics)),
         "confusion": confusion_table(counts["dst_macro_f1"]),
         "clusters": {episode: item.video for episode, item in zip(ids, counted, strict=True)},
         "reliability": reliability(counts),
@@ -152,9 +151,32 @@ def reliability(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
     return {"tolerance_s": TOLERANCE_S, "bins": diagrams}
 
 
-def timing_agreement(systems: dict[str, Table]) -> dict[str, Any]:
-    """Kendall's tau-b between the timing metrics over systems: the field's metrics do not rank models alike."""
-    names = [name for name in TIMING if all(name in table for table in systems.values())]
+def _undescribed(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry without what the run's own entry of that metric says already."""
+    return {key: value for key, value in entry.items() if key not in DESCRIPTION}
+
+
+def timing_names(metrics: Sequence[Metric]) -> list[str]:
+    """The metrics that rank systems by when they speak: the headline metrics of speaking and of matched dialogue, and
+    the timing metrics of other benchmarks."""
+    ours = (SPEAKING.name, MATCHED.name)
+    return [
+        metric.name
+        for metric in metrics
+        if metric.family.name == FIELD_TIMING.name or (metric.headline and metric.family.name in ours)
+    ]
+
+
+def timing_agreement(systems: dict[str, Table], names: Sequence[str]) -> dict[str, Any]:
+    """Kendall's tau-b between these metrics over systems: the field's metrics do not rank models alike.
+
+    Of systems with equal values of all these metrics the first one counts alone: `silent`, `never_update` and
+    `linear_schedule` are one speaker, and would only add ties.
+    """
+    distinct: dict[tuple[float | None, ...], str] = {}
+    for system, table in systems.items():
+        distinct.setdefault(tuple(table[name]["value"] for name in names), system)
+    systems = {system: systems[system] for system in distinct.values()}
     scores = np.array([[_number(table[name]["value"]) for table in systems.values()] for name in names])
     tau = kendall_agreement(scores) if names else np.zeros((0, 0))
     rows = {
@@ -182,7 +204,7 @@ def _baselines(
     for name in BASELINES:
         rows = Scored.over(map(baseline(name, references), references), tools)
         prepare(rows, tools)
-        tables[name] = compute(metrics, rows)
+        tables[name] = {metric: _undescribed(entry) for metric, entry in compute(metrics, rows).items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, dump(tables))

@@ -19,12 +19,9 @@ from typing import Any
 
 from prospect_core.errors import UserError
 from prospect_eval.derived import read_metrics
-from prospect_eval.front import UNLIMITED, front
+from prospect_eval.front import MEMORY, UNLIMITED, front
+from prospect_eval.stored_metrics import headline_names
 
-#: what is told of every run
-SHOWN = ("speaking_event_f1@1s", "speaking_event_f1@2s", "proactive_event_f1@1s", "false_alarms_per_minute", "matched_f1",
-         "content_accuracy", "answer_accuracy@past", "answer_accuracy@remainder", "update_event_f1@1s", "transition_f1@2s",
-         "dst_jga", "dst_head_jga", "cache_peak_tokens", "cache_peak_bytes", "compressions")  # fmt: skip
 PEAK = "cache_peak_tokens"
 FILE = "sweep.json"
 
@@ -117,12 +114,16 @@ def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, l
 
 
 def collect(root: Path, rows: Sequence[tuple[Setting, Path]], quality: str) -> dict[str, Any]:
-    """All runs with their scores, the front of those at the checkpoints' own thresholds, and the thresholds' curves."""
+    """All runs with their scores, the front of those at the checkpoints' own thresholds, and the thresholds' curves.
+
+    A run's scores are its headline metrics, the two axes of the front, and the number of compressions.
+    """
     runs: list[dict[str, Any]] = []
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for setting, folder in rows:
         table = read_metrics(folder)["metrics"]
-        shown = {name: table[name] for name in SHOWN if name in table}
+        names = dict.fromkeys((*headline_names(table), quality, PEAK, MEMORY, "compressions"))
+        shown = {name: table[name] for name in names if name in table}
         place = folder.relative_to(root).as_posix()
         runs.append({"folder": place, **_plain(setting), "metrics": shown})
         if setting.knob:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.terminal import counted, make_console, say
+from prospect_eval.stored_metrics import best_trivial, headline_names
 
 if TYPE_CHECKING:
     from prospect_eval.catalogue import Run
@@ -17,32 +18,38 @@ if TYPE_CHECKING:
     from prospect_eval.gate import Gate
     from prospect_eval.sensitivity import Row, Sensitivity
 
-HEADLINE = (
-    "speaking_event_f1@2s", "proactive_event_f1@1s", "responsive_event_f1@1s", "matched_f1", "bleu", "meteor",
-    "meteor_exact_stem", "similarity", "answer_accuracy@past", "dst_jga", "dst_head_jga", "transition_f1@2s",
-    "cache_peak_tokens", "cache_peak_bytes", "compressions",
-)  # fmt: skip
+#: columns where nobody looks, and the most that a table of scores needs
+SCORES_WIDTH = 100
 
 
 def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
-    """The headline metrics beside some baselines; those that are to come ``first``, as a suite asks, before them."""
+    """The headline metrics of a run, each next to the best trivial baseline and the oracle.
+
+    Args:
+        model: Title of the table.
+        metrics: Contents of ``metrics.json``.
+        first: Metrics that come before the headline metrics, such as those of a suite.
+    """
     from rich.table import Table
+    from rich.text import Text
 
     from prospect_eval.report.page import interval, number
 
-    shown = ("oracle", "silent", "always_talk", "reply_to_user", "linear_schedule")
-    table = Table(title=f"{model}: {metrics['episodes']['scored']} episodes, {metrics['episodes']['failed']} failed")
+    episodes = metrics["episodes"]
+    title = Text(f"{model}: {episodes['scored']} episodes, {episodes['failed']} failed")
+    table = Table(title=title, title_style="italic")
     table.add_column("metric", no_wrap=True)
-    for name in (model, "95 % interval", *shown):
-        table.add_column(name, justify="right")
-    for name in dict.fromkeys((*first, *HEADLINE)):
-        entry = metrics["metrics"].get(name)
-        if entry is not None and not (name == "meteor" and "meteor_exact_stem" in metrics["metrics"]):
-            cells = [number(metrics["baselines"][baseline][name]["value"]) for baseline in shown]
-            table.add_row(name, number(entry["value"]), interval(entry["ci95"]), *cells)
-    make_console(unseen=130).print(table)
+    for name in ("value", "95 % interval", "best trivial baseline", "oracle"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in headline_names(metrics["metrics"], first):
+        entry = metrics["metrics"][name]
+        best = best_trivial(metrics, name)
+        rival = "–" if best is None else f"{best[0]} {number(best[1])}"
+        oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
+        table.add_row(name, number(entry["value"]), interval(entry["ci95"]), rival, number(oracle))
+    make_console(unseen=SCORES_WIDTH).print(table)
     if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
-        say("intervals are over videos: of a single one there is none")
+        say("No intervals: they are taken over videos, and there is only one.")
 
 
 def print_runs(runs: Sequence[Run], root: Path) -> None:
@@ -51,17 +58,18 @@ def print_runs(runs: Sequence[Run], root: Path) -> None:
 
     from rich.table import Table
 
-    from prospect_eval.catalogue import HEADLINE as SHOWN
+    from prospect_eval.catalogue import shown_metrics
     from prospect_eval.report.page import number
 
+    names = shown_metrics(runs)
     table = Table()
-    for column in ("run", "status", "finished", "model", "split", "context", *SHOWN):
-        table.add_column(column, justify="right" if column in SHOWN else "left")
+    for column in ("run", "status", "finished", "model", "split", "context", *names):
+        table.add_column(column, justify="right" if column in names else "left")
     for run in runs:
         when = "" if run.finished is None else datetime.fromtimestamp(run.finished).strftime("%Y-%m-%d %H:%M")
         context = run.strategy if run.budget is None else f"{run.strategy} {run.budget}"
         name = Path(run.folder).relative_to(root).as_posix()
-        scores = [number(run.metrics.get(metric, {}).get("value")) for metric in SHOWN]
+        scores = [number(run.metrics.get(metric, {}).get("value")) for metric in names]
         table.add_row(name, run.status, when, Path(run.model).name, run.split, context, *scores)
     make_console(unseen=190).print(table)
 

@@ -34,22 +34,25 @@ __all__ = ["Metric", "Scored", "Tools", "all_metrics"]
 GROUP = "prospect.metrics"
 
 
-def all_metrics(tools: Tools) -> list[Metric]:
-    """Every metric, in the order of the report."""
+def all_metrics(tools: Tools, plug_ins: bool = True) -> list[Metric]:
+    """Every metric, in the order of the report; without ``plug_ins`` those of this package alone."""
     ours = [
         *speaking.METRICS,
         *calibration.METRICS,
         *delivery.metrics(tools.settings),
         *timing.metrics(tools.similarity_signature),
         *dialogue.metrics(tools.similarity_signature, tools.settings.match),
+        # content accuracy belongs next to matched dialogue, which is blind to what is named
+        *answers.metrics(tools.similarity_signature, tools.settings.match),
         *utility.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),
-        *answers.metrics(tools.similarity_signature, tools.settings.match),
         *dst.METRICS,
         *changes.METRICS,
         *retention.METRICS,
         *context.METRICS,
     ]
+    if not plug_ins:
+        return ours
     theirs = [metric for found in _installed() for metric in (found(tools) if callable(found) else found)]
     names = {metric.name for metric in ours}
     for metric in theirs:

@@ -27,6 +27,8 @@ __all__ = [
     "recall",
 ]
 
+#: keys of an entry that describe the metric and not the run; tables of baselines and of parts go without them
+DESCRIPTION = ("family", "headline", "better", "definition", "failure_mode", "companion")
 SHARE, UNBOUNDED, POSITIVE = (0.0, 1.0), (-np.inf, np.inf), (0.0, np.inf)
 
 
@@ -52,7 +54,8 @@ class Metric:
     ``family`` groups metrics in reports and carries the version of their implementation. ``headline`` metrics come first
     in every table and are the family of hypotheses that `compare` tests where no suite names its own. ``definition`` says
     in one sentence what is measured, ``failure_mode`` what can score well without deserving it; both are shown with the
-    value. ``range`` holds every possible value.
+    value. ``range`` holds every possible value. ``companion`` names a metric without which this one misleads: tables show
+    it in the next row.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Metric:
     failure_mode: str = ""
     family: Family = OTHER
     headline: bool = False
+    companion: str = ""
     #: derivatives of the value by each count, for intervals of long count vectors
     gradient: Callable[[np.ndarray], np.ndarray] | None = None
     #: an interval of its own, of the (V, C) counts, in place of the bootstrap's
@@ -104,7 +108,7 @@ class Metric:
 
     def entry(self, of: VideoCounts, samples: Sequence[np.ndarray] = (), intervals: bool = True) -> dict[str, Any]:
         """The entry of counts by video, and of the same episodes' samples where the metric has an exact estimate."""
-        out = {
+        out: dict[str, Any] = {
             "value": None,
             "ci95": None,
             "n_videos": len(of.videos),
@@ -113,9 +117,14 @@ class Metric:
             "status": "undefined",
             "reason": of.reasons[0] if of.reasons else "no episode",
             "signature": self.signature_text,
+            "family": self.family.name,
+            "headline": self.headline,
+            "better": self.better,
+            "definition": self.definition,
+            "failure_mode": self.failure_mode,
         }
-        if self.failure_mode:
-            out["failure_mode"] = self.failure_mode
+        if self.companion:
+            out["companion"] = self.companion
         if not of.videos:
             return out
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 
 from prospect_eval.matching import match_events
-from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
+from prospect_eval.metrics.base import Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.dst import NO_STEPS
 from prospect_eval.metrics.families import TRANSITIONS
 from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
@@ -213,22 +213,46 @@ def order_counts(scored: Scored) -> np.ndarray | str:
 
 
 _NEAR = {"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s"}
+_DEFINITIONS = {
+    "f1": "F1 of step changes paired one to one with equal reference changes at most {} s apart",
+    "precision": "share of the predicted step changes with an equal reference change at most {} s away",
+    "recall": "share of the reference step changes with an equal predicted change at most {} s away",
+}
+_FAILURES = {
+    "f1": "a change of the right step to the wrong state counts as much as one of a step that nobody touched",
+    "precision": "a model that makes one sure change scores 1",
+    "recall": "wrong changes between the right ones are free",
+}
 METRICS = [
     *(
-        _metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"})
+        _metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"},
+                definition=_DEFINITIONS[name].format(t), failure_mode=_FAILURES[name],
+                headline=(name, t) == ("f1", 2))
         for t in (1, 2, 5)
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
     ),
     _metric(
         "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
         interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
-        better="zero", unit="s", range=UNBOUNDED,
+        better="zero", unit="s", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
+        definition="median of the seconds from a reference change to its equal predicted change; negative is early",
+        failure_mode=f"only of changes within {PAIRED_WITHIN_S} s: missed changes do not count; early and late cancel out",
     ),
-    _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"}),
-    _metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"}),
+    _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"},
+            definition="granular change accuracy: right changes among claimed and due ones, with a little credit for a"
+            " wrong change of the right step",
+            failure_mode="blind to when within 5 s a change comes"),
+    _metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"},
+            definition="mean over steps of 1 - edit distance of the sequences of states, relative to the longer one",
+            failure_mode="blind to time: every step started on the first frame and completed on the second one scores 1"),
     *(
-        _metric(f"dst_segmental_f1@{k}", overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"})
+        _metric(f"dst_segmental_f1@{k}", overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"},
+                definition=f"F1 of the segments of equal state that overlap by at least {k} % (intersection over union)",
+                failure_mode="completed segments are long and overlap easily")
         for k in OVERLAPS
     ),
-    _metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean"),
+    _metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean",
+            definition="procedure order similarity: 1 - edit distance of the orders of completion, relative to the"
+            " reference's length",
+            failure_mode="blind to time; listing the steps in the given order scores high where people follow that order"),
 ]  # fmt: skip

@@ -182,17 +182,34 @@ def _parse_update(text: str) -> tuple[str, str] | None:
 
 
 _FRAME = {"unit": "frame"}
+_SLOW = "states change rarely: a tracker that never changes anything is right until the first change"
 METRICS = [
-    _metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", definition="all tracked states right, by frame"),
-    _metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", definition="all states of the head right, by frame"),
-    _metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean"),
-    _metric(
-        "dst_relative_step_accuracy", relative_step_accuracy, ratio, {**_FRAME, "none begun": "left out"}, pool="mean"
-    ),
-    _metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"}),
-    _metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean"),
-    _metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"}),
+    _metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", headline=True,
+            definition="share of the frames on which the tracked state of every step is right",
+            failure_mode=f"one wrong step makes a frame wrong, so that long tasks score low; {_SLOW}"),
+    _metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", headline=True,
+            definition="share of the frames on which the state head alone is right for every step, without the tracker",
+            failure_mode=f"states that flicker between frames cost little; {_SLOW}"),
+    _metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean",
+            definition="share of the (frame, step) pairs with the right tracked state",
+            failure_mode="most steps are not started or completed for most of the time: no update at all scores high"),
+    _metric("dst_relative_step_accuracy", relative_step_accuracy, ratio, {**_FRAME, "none begun": "left out"},
+            pool="mean", definition="share of the steps begun on either side whose tracked state is right, by frame",
+            failure_mode="steps completed long ago count on every later frame"),
+    _metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"},
+            definition="mean F1 of the three step states over all (frame, step) pairs",
+            failure_mode="pooled over episodes: long episodes and long tasks count most"),
+    _metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean",
+            definition="share of the episodes that end with the right state of every step",
+            failure_mode="blind to when a step changed: all steps marked completed at any time scores 1 on finished tasks"),
+    _metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"},
+            definition="F1 of the frames on which the tracked state changes, paired one to one at most 1 s apart",
+            failure_mode="blind to which step changes, and how"),
     _metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
-           exact=pooled_average_precision, gradient=histogram_average_precision_gradient),
-    _metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", range=POSITIVE),
+            exact=pooled_average_precision, gradient=histogram_average_precision_gradient,
+            definition="average precision of the update probability over all frames, at no threshold",
+            failure_mode="frame-exact: an update half a second late counts as a miss and a false alarm"),
+    _metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", range=POSITIVE,
+            definition="state changes per minute that the state machine refused because they are impossible",
+            failure_mode="a model that never changes a state scores 0"),
 ]  # fmt: skip

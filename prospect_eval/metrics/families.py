@@ -6,30 +6,46 @@ are refused by `compare`, `gate`, `front` and `leaderboard`, which then ask for 
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Family:
-    """A group of metrics. ``version`` counts changes of their definitions or of their implementation."""
+    """A group of metrics.
+
+    Attributes:
+        name: Key in ``metrics.json`` and in signatures.
+        title: Heading in reports and in the handbook.
+        version: Counts changes of the metrics' definitions or of their implementation.
+        module: Module that computes the metrics; its docstring describes the family. Empty: no description.
+    """
 
     name: str
     title: str
     version: int = 1
+    module: str = ""
+
+    @property
+    def description(self) -> str:
+        """The docstring of the family's module, without its example command; empty where no module is named."""
+        text = (importlib.import_module(self.module).__doc__ if self.module else "") or ""
+        parts = text.strip().split("\n\n")
+        return "\n\n".join(part for part in parts if not part.startswith("    "))
 
 
-SPEAKING = Family("speaking", "Speaking", 2)
-CALIBRATION = Family("calibration", "Calibration of probabilities", 1)
-DELIVERY = Family("delivery", "Latency-aware speaking", 1)
-UTILITY = Family("utility", "Benefit against annoyance", 1)
-FIELD_TIMING = Family("field_timing", "Timing metrics of other benchmarks", 2)
-MATCHED = Family("matched", "Matched dialogue", 2)
-TEXT = Family("text", "Text of matched pairs", 2)
-CONTENT = Family("content", "Answers and content", 2)
-STATE = Family("state", "Dialog state by frame", 2)
-TRANSITIONS = Family("transitions", "Transitions, segments, order", 2)
-RETENTION = Family("retention", "Retention", 2)
-CONTEXT = Family("context", "Context", 2)
+SPEAKING = Family("speaking", "Speaking", 3, "prospect_eval.metrics.speaking")
+CALIBRATION = Family("calibration", "Calibration of probabilities", 1, "prospect_eval.metrics.calibration")
+DELIVERY = Family("delivery", "Latency-aware speaking", 1, "prospect_eval.metrics.delivery")
+UTILITY = Family("utility", "Benefit against annoyance", 1, "prospect_eval.metrics.utility")
+FIELD_TIMING = Family("field_timing", "Timing metrics of other benchmarks", 2, "prospect_eval.metrics.timing")
+MATCHED = Family("matched", "Matched dialogue", 2, "prospect_eval.metrics.dialogue")
+TEXT = Family("text", "Text of matched pairs", 2, "prospect_eval.metrics.text")
+CONTENT = Family("content", "Answers and content", 2, "prospect_eval.metrics.answers")
+STATE = Family("state", "Dialog state by frame", 2, "prospect_eval.metrics.dst")
+TRANSITIONS = Family("transitions", "Transitions, segments, order", 2, "prospect_eval.metrics.changes")
+RETENTION = Family("retention", "Retention", 2, "prospect_eval.metrics.retention")
+CONTEXT = Family("context", "Context", 2, "prospect_eval.metrics.context")
 PASSES = Family("passes", "Diagnostic passes", 2)
 JUDGE = Family("judge", "LLM judge", 2)
 #: metrics of installed packages that name no family of their own

@@ -61,14 +61,28 @@ def _name(low: float, high: float, unit: str) -> str:
     return f"{low:g}{unit}" if unit == "c" else f"{low:g}-{high:g}{unit}"
 
 
+def _definition(head: bool, low: float, high: float, unit: str) -> str:
+    """One sentence about a group of frames."""
+    what = "seconds" if unit == "s" else "compressions"
+    if high == np.inf:
+        span = f"{low:g} or more {what}"
+    elif unit == "c":
+        span = "no compression" if low == 0 else f"{low:g} compression"
+    else:
+        span = f"{low:g} to {high:g} {what}"
+    whose = "dst_head_jga" if head else "dst_jga"
+    return f"{whose} of the frames {span} after the reference state last changed"
+
+
+_FAILURE_MODE = "groups hold different frames and episodes: late groups are those of long, quiet steps"
 METRICS = [
     _metric(
         f"{'dst_head_jga' if head else 'dst_jga'}@{_name(low, high, unit)}",
         retained(head, what, low, high),
         ratio,
         {"since": "last true change", "unit": "frame"},
-        definition=f"joint goal accuracy {'of the head ' if head else ''}by {'seconds' if unit == 's' else 'compressions'}"
-        " since the last true change",
+        definition=_definition(head, low, high, unit),
+        failure_mode=_FAILURE_MODE,
     )
     for head in (False, True)
     for what, unit, groups in ((0, "s", AGES_S), (1, "c", COMPRESSIONS))

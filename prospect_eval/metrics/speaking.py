@@ -9,6 +9,7 @@ pairs, then least time between them); precision = pairs / predicted, recall = pa
 (predicted + reference), 0..1, undefined when there is nothing to divide by. The area is the mean height of the F1 curve
 over 1 .. 10 s (trapezoids through 1, 2, 5 and 10 s).
 *Proactive and responsive* turns are counted apart: a pair by its reference, an unpaired utterance by what it is itself.
+For responsive event F1, every unpaired utterance within 5 s after a user turn is a false answer, not only the first one.
 *Delay* is predicted minus reference seconds (negative: early) of pairs within 5 s. Missed and redundant are the shares
 without a partner within 5 s; a duplicate is a redundant utterance within 5 s of a reference that has its partner already.
 *False alarms* are utterances with no reference within 5 s, by the minute of video in which there is none.
@@ -23,7 +24,7 @@ from functools import cache, partial
 import numpy as np
 
 from prospect_eval.matching import match_events
-from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
+from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import SPEAKING
 from prospect_eval.metrics.histogram import (
     histogram_average_precision,
@@ -39,6 +40,8 @@ _metric = partial(Metric, family=SPEAKING)
 
 TOLERANCES_S = (1, 2, 5, 10)
 PAIRED_WITHIN_S = 5
+#: an utterance so many seconds after a user turn can be an answer, as `Episode.responsive` has it
+ANSWER_WITHIN_S = 5
 NO_PROBABILITY = "the record holds no probabilities"
 
 
@@ -104,6 +107,29 @@ def event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarra
     return counts
 
 
+@cache
+def responsive_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
+    """Counts (pairs, predicted, reference) within ``seconds`` of the turns that answer the user.
+
+    Every utterance within `ANSWER_WITHIN_S` after a user turn counts as predicted, not only the first: a model that talks
+    all the time answers each user turn once and raises a false alarm with every other frame. An utterance that is paired
+    with a proactive reference turn is no false answer.
+    """
+
+    def counts(scored: Scored) -> np.ndarray:
+        pairs = scored.event_pairs(seconds)
+        paired = {p for p, _ in pairs}
+        answers = [turn.responsive for turn in scored.turns]
+        hits = sum(answers[r] for _, r in pairs)
+        asked = [frame for frame, _ in scored.record.episode.user_turns()]
+        reach = ANSWER_WITHIN_S * scored.fps
+        alone = [frame for k, (frame, _) in enumerate(scored.predictions) if k not in paired]
+        false = sum(any(user < frame <= user + reach for user in asked) for frame in alone)
+        return np.array([hits, hits + false, sum(answers)])
+
+    return counts
+
+
 def curve_counts(scored: Scored) -> np.ndarray:
     """The event counts at every tolerance, one after the other."""
     return np.concatenate([event_counts(t)(scored) for t in TOLERANCES_S])
@@ -133,6 +159,11 @@ def sides(scored: Scored) -> np.ndarray:
     """(early, late, all) pairs within 5 s."""
     found = np.array(delays(scored))
     return np.array([(found < 0).sum(), (found > 0).sum(), len(found)])
+
+
+def _share_of(counts: np.ndarray, column: int) -> np.ndarray:
+    """One column of (early, late, all) over all."""
+    return np.asarray(counts[..., column] / counts[..., 2])
 
 
 def duplicates(scored: Scored) -> np.ndarray:
@@ -173,49 +204,123 @@ def labelled(scored: Scored) -> np.ndarray | None:
 
 _ONE_TO_ONE = {"match": "one-to-one"}
 _NEAR = {**_ONE_TO_ONE, "tol": f"{PAIRED_WITHIN_S}s"}
-METRICS = [
-    _metric("speaking_f1", frame_counts, f1, {"match": "frame"}, definition="frame-exact F1 of speaking"),
-    _metric("speaking_precision", frame_counts, precision, {"match": "frame"}),
-    _metric("speaking_recall", frame_counts, recall, {"match": "frame"}),
-    _metric("speaking_balanced_accuracy", frame_counts, balanced_accuracy, {"match": "frame"}),
-    *(
+_FRAME = {"match": "frame"}
+#: which question each of precision, recall and F1 answers about events
+_EVENT_DEFINITIONS = {
+    "f1": "F1 of utterances paired one to one with reference turns at most {} s apart",
+    "precision": "share of the utterances that are paired with a reference turn at most {} s away",
+    "recall": "share of the reference turns that are paired with an utterance at most {} s away",
+}
+_EVENT_FAILURES = {
+    "f1": "what is said is not looked at; speaking at a fixed period pairs many turns",
+    "precision": "a model that speaks once, at the surest moment, scores 1",
+    "recall": "a model that speaks on every frame scores 1",
+}
+
+
+def _frame_metrics() -> list[Metric]:
+    """Metrics of single frames."""
+    exact = "an utterance one frame early or late counts as a miss and a false alarm"
+    return [
+        _metric("speaking_f1", frame_counts, f1, _FRAME, definition="F1 of the frames on which the model speaks",
+                failure_mode=exact),
+        _metric("speaking_precision", frame_counts, precision, _FRAME,
+                definition="share of the frames with an utterance on which the reference speaks too",
+                failure_mode=f"{exact}; a model that speaks once, at the surest moment, scores 1"),
+        _metric("speaking_recall", frame_counts, recall, _FRAME,
+                definition="share of the reference's speaking frames on which the model speaks too",
+                failure_mode="a model that speaks on every frame scores 1"),
+        _metric("speaking_balanced_accuracy", frame_counts, balanced_accuracy, _FRAME,
+                definition="mean of the recalls of speaking frames and of silent frames",
+                failure_mode="silent frames are many: a hundred false alarms cost little; constant decisions score 0.5"),
+        _metric("speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
+                exact=pooled_average_precision, gradient=histogram_average_precision_gradient,
+                definition="average precision of the speaking probability over all frames, at no threshold",
+                failure_mode="frame-exact: a model with every turn half a second late scores hardly above chance"),
+    ]  # fmt: skip
+
+
+def _event_metrics() -> list[Metric]:
+    """Metrics of utterances within a tolerance."""
+    by_tolerance = [
         _metric(
             f"speaking_event_{name}@{t}s", event_counts(t), formula, {**_ONE_TO_ONE, "tol": f"{t}s"},
-            turns="pairs" if name == "recall" else "all",
+            turns="pairs" if name == "recall" else "all", definition=_EVENT_DEFINITIONS[name].format(t),
+            failure_mode=_EVENT_FAILURES[name], headline=(name, t) == ("f1", 2),
         )
         for t in TOLERANCES_S
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
-    ),
-    _metric("speaking_event_area", curve_counts, curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all"),
-    *(
-        _metric(f"{kind}_event_f1@{t}s", event_counts(t, kind), f1, {**_ONE_TO_ONE, "tol": f"{t}s"})
-        for kind in ("proactive", "responsive")
-        for t in (1, 2)
-    ),
-    _metric(
-        "speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
-        exact=pooled_average_precision, gradient=histogram_average_precision_gradient, definition="average precision of the speaking probability",
-    ),
-    *(
+    ]  # fmt: skip
+    area = _metric(
+        "speaking_event_area", curve_counts, curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all",
+        definition="mean event F1 over tolerances from 1 to 10 s",
+        failure_mode="mostly counts wide tolerances, at which speaking at a fixed period does well",
+    )  # fmt: skip
+    proactive = [
         _metric(
-            f"speaking_delay_{name}_s", delay_histogram, partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
-            interval=partial(seconds_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
-            better="zero", unit="s", turns="pairs", range=UNBOUNDED,
+            f"proactive_event_f1@{t}s", event_counts(t, "proactive"), f1, {**_ONE_TO_ONE, "tol": f"{t}s"},
+            headline=t == 1, definition=f"event F1 within {t} s of the turns that answer no user turn",
+            failure_mode="what is said is not looked at; speaking at a fixed period pairs many turns",
         )
-        for name, q in (("median", 0.5), ("p90", 0.9))
-    ),
-    _metric("speaking_early_share", sides, lambda c: c[..., 0] / c[..., 2], _NEAR, better="", turns="pairs"),
-    _metric("speaking_late_share", sides, lambda c: c[..., 1] / c[..., 2], _NEAR, better="", turns="pairs"),
-    _metric(
-        "speaking_missed_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower", turns="pairs"
-    ),
-    _metric(
-        "speaking_redundant_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR, better="lower",
-        turns="all",
-    ),
-    _metric("speaking_duplicate_rate", duplicates, ratio, _NEAR, better="lower", turns="all"),
-    _metric(
-        "false_alarms_per_minute", quiet_alarms, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower", unit="1/min",
-        range=POSITIVE,
-    ),
-]  # fmt: skip
+        for t in (1, 2)
+    ]  # fmt: skip
+    responsive = [
+        _metric(
+            f"responsive_event_f1@{t}s", responsive_counts(t), f1,
+            {**_ONE_TO_ONE, "tol": f"{t}s", "predicted": f"all within {ANSWER_WITHIN_S}s of a user turn"},
+            definition=f"event F1 within {t} s of the turns that answer a user turn",
+            failure_mode="any sound after every user turn scores 1: what is said is not looked at",
+        )
+        for t in (1, 2)
+    ]  # fmt: skip
+    return [*by_tolerance, area, *proactive, *responsive]
+
+
+def _delay_metrics() -> list[Metric]:
+    """When paired utterances come."""
+    only_pairs = f"only of utterances within {PAIRED_WITHIN_S} s of a reference turn: missed turns do not count"
+    return [
+        *(
+            _metric(
+                f"speaking_delay_{name}_s", delay_histogram,
+                partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
+                interval=partial(seconds_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
+                better="zero", unit="s", turns="pairs", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
+                definition=f"{words} of the seconds from a reference turn to its utterance; negative is early",
+                failure_mode=f"{only_pairs}; early and late cancel out",
+            )
+            for name, q, words in (("median", 0.5, "median"), ("p90", 0.9, "90th percentile"))
+        ),
+        *(
+            _metric(
+                f"speaking_{side}_share", sides, partial(_share_of, column=column), _NEAR, better="", turns="pairs",
+                definition=f"share of the paired utterances that come {words} their reference turn",
+                failure_mode=f"{only_pairs}; by how much is not counted",
+            )
+            for side, column, words in (("early", 0, "before"), ("late", 1, "after"))
+        ),
+    ]  # fmt: skip
+
+
+def _error_metrics() -> list[Metric]:
+    """What is missed, and what is said without need."""
+    return [
+        _metric("speaking_missed_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower",
+                turns="pairs", definition=f"share of the reference turns without an utterance within {PAIRED_WITHIN_S} s",
+                failure_mode="a model that speaks on every frame scores 0"),
+        _metric("speaking_redundant_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR,
+                better="lower", turns="all",
+                definition=f"share of the utterances without a reference turn within {PAIRED_WITHIN_S} s",
+                failure_mode="a model that speaks once, at the surest moment, scores 0"),
+        _metric("speaking_duplicate_rate", duplicates, ratio, _NEAR, better="lower", turns="all",
+                definition=f"share of the utterances that come within {PAIRED_WITHIN_S} s of a reference turn which"
+                " another one serves",
+                failure_mode="utterances far from every reference turn are no duplicates: talking at random scores low"),
+        _metric("false_alarms_per_minute", quiet_alarms, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower",
+                unit="1/min", range=POSITIVE,
+                definition=f"utterances per minute of video without a reference turn within {PAIRED_WITHIN_S} s",
+                failure_mode="silence scores 0; repetitions near a reference turn are free"),
+    ]  # fmt: skip
+
+
+METRICS = [*_frame_metrics(), *_event_metrics(), *_delay_metrics(), *_error_metrics()]

@@ -22,37 +22,13 @@ from prospect_eval.report.overview import chart_data, verdict
 from prospect_eval.report.page import embedded, write_page
 from prospect_eval.report.thumbnails import sheets, shown_frames
 from prospect_eval.run import RunConfig
+from prospect_eval.stored_metrics import by_family, headline_names
 from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
 
 logger = logging.getLogger(__name__)
 
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "episodes.js", "report.js")
-FAMILIES: dict[str, tuple[str, ...]] = {
-    "Context": ("cache", "compression", "dst_jga_before", "dst_jga_after", "dst_head_jga_before", "dst_head_jga_after",
-                "speaking_event_f1@2s_"),
-    "Calibration of probabilities": ("speaking_brier", "speaking_ece", "update_brier", "update_ece"),
-    "Latency-aware speaking": ("delivered",),
-    "Benefit against annoyance": ("utility", "timely_correct", "unhelpful"),
-    "Speaking": ("speaking", "proactive", "responsive", "false_alarms"),
-    "Timing as others measure it": ("chunk", "sw_f1", "estp", "pauc"),
-    "Matched dialogue": ("matched",),
-    "Text of matched pairs": ("bleu", "chrf", "meteor", "cider", "similarity"),
-    "Answers and content": ("answer_accuracy", "content_accuracy"),
-    "Retention": ("dst_jga@", "dst_head_jga@"),
-    "Dialog state": ("dst", "transition", "update"),
-}  # fmt: skip
-HEADLINE = (
-    "speaking_event_f1@2s", "proactive_event_f1@1s", "matched_f1", "content_accuracy", "answer_accuracy@past", "dst_jga",
-    "dst_head_jga", "transition_f1@2s", "similarity", "cache_peak_tokens",
-)  # fmt: skip
-#: metrics whose parts are shown
-IN_PARTS = (
-    "speaking_event_f1@1s", "speaking_event_f1@2s", "speaking_event_recall@2s", "speaking_delay_median_s",
-    "speaking_missed_rate", "false_alarms_per_minute", "matched_f1", "matched_recall", "similarity", "content_accuracy",
-    "answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder",
-    "dst_jga", "dst_head_jga", "transition_f1@2s", "dst_final_accuracy", "cache_peak_tokens",
-)  # fmt: skip
 
 
 def write_report(
@@ -68,7 +44,7 @@ def write_report(
     scored = Scored.over(good, tools)
     pictures = sheets_of(config, good)
     table = metrics["metrics"]
-    headline = [name for name in HEADLINE if name in table]
+    headline = headline_names(table)
     data = {
         "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
         "sheets": list(pictures),
@@ -92,7 +68,7 @@ def write_report(
         baselines=metrics["baselines"],
         counts=metrics["episodes"],
         digest=metrics["predictions_digest"],
-        families=_families(table),
+        families=by_family(table, metrics.get("families", {})),
         headline=headline,
         beside={name: _beside(metrics["baselines"], name) for name in headline},
         failed=[record for record in records if record.status != "ok"],
@@ -101,7 +77,6 @@ def write_report(
         unseen=_unseen_lengths(good),
         wordnet=tools.wordnet,
         splits=metrics["splits"],
-        shown_in_parts=IN_PARTS,
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
         peeked=_thresholds_peeked(config),
@@ -183,14 +158,3 @@ def _unseen_lengths(records: Sequence[EpisodeRecord]) -> list[tuple[str, int, in
             seconds = (item.frame - record.episode.start_frame) / record.episode.fps
             found.setdefault((item.kind, item.trained), []).append(seconds)
     return [(kind, trained, len(times), min(times)) for (kind, trained), times in found.items()]
-
-
-def _families(metrics: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Metric names by family, each exactly once, in the order of the metrics."""
-    left = list(metrics)
-    out = []
-    for family, prefixes in FAMILIES.items():
-        names = [name for name in left if name.startswith(prefixes)]
-        left = [name for name in left if name not in names]
-        out.append((family, names))
-    return [*out, ("Other", left)] if left else out

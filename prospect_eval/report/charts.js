@@ -213,14 +213,20 @@ function confusionChart(host, table, states) {
   }));
 }
 
-function retentionChart(host, found) {
-  const families = Object.entries(found).filter(([, rows]) => rows.length);
-  chart(host, "Retention", "How much is still right of what was decided so many seconds, or so many compressions (c), ago; answers by what they are about.", () => ({
-    data: families.map(([name, rows], k) => ({
-      x: rows.map((r) => r[0]), y: rows.map((r) => r[1]), name, type: "bar", marker: { color: color(["speak", "update", "completed"][k]) },
-      error_y: { type: "data", symmetric: false, array: rows.map((r) => (r[2] ? r[2][1] - r[1] : 0)), arrayminus: rows.map((r) => (r[2] ? r[1] - r[2][0] : 0)), thickness: 1 },
+// metrics by the seconds, or by the compressions, since the reference state last changed
+function retentionChart(host, { unit, metrics }) {
+  const words = `Share of frames with the right state, by the ${unit} since the reference state last changed.`;
+  chart(host, `Retention by ${unit}`, words, () => ({
+    data: Object.entries(metrics).map(([name, rows], k) => ({
+      x: rows.map((r) => r[0]), y: rows.map((r) => r[1]), name, type: "bar",
+      marker: { color: color(["speak", "update"][k]) },
+      error_y: {
+        type: "data", symmetric: false, thickness: 1,
+        array: rows.map((r) => (r[2] ? r[2][1] - r[1] : 0)),
+        arrayminus: rows.map((r) => (r[2] ? r[1] - r[2][0] : 0)),
+      },
     })),
-    layout: { yaxis: { range: [0, 1] }, xaxis: { type: "category" }, barmode: "group" },
+    layout: { yaxis: { range: [0, 1] }, xaxis: { type: "category", title: { text: unit } }, barmode: "group" },
   }));
 }
 

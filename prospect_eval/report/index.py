@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.jsonio import write_atomic
-from prospect_eval.catalogue import HEADLINE, Run
+from prospect_eval.catalogue import Run, shown_metrics
 from prospect_eval.report.page import interval, number, templates
 
 WIDTH, HEIGHT, MARGIN = 220, 60, 8
@@ -22,6 +22,7 @@ WIDTH, HEIGHT, MARGIN = 220, 60, 8
 
 def write_index(path: Path, runs: Sequence[Run]) -> Path:
     """Render the page; links to reports are relative to it."""
+    names = shown_metrics(runs)
     rows = [
         {"run": run, "place": _relative(run.folder, path), "name": Path(run.model).name, "when": _when(run),
          "link": _link(run, path)}
@@ -30,7 +31,7 @@ def write_index(path: Path, runs: Sequence[Run]) -> Path:
     html = (
         templates()
         .get_template("index.html.j2")
-        .render(rows=rows, headline=HEADLINE, histories=_histories(runs), width=WIDTH, height=HEIGHT)
+        .render(rows=rows, headline=names, histories=_histories(runs, names), width=WIDTH, height=HEIGHT)
     )
     write_atomic(path, html)
     return path
@@ -49,7 +50,7 @@ def _relative(path: str | Path, page: Path) -> str:
     return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
-def _histories(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _histories(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
     """Of every group of two scored runs or more: a title, and a chart a metric."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
@@ -60,7 +61,7 @@ def _histories(runs: Sequence[Run]) -> list[dict[str, Any]]:
         if len(some) > 1:
             some.sort(key=lambda run: run.finished or 0.0)
             context = strategy if budget is None else f"{strategy} {budget}"
-            charts = [chart for name in HEADLINE if (chart := _chart(name, some))]
+            charts = [chart for name in names if (chart := _chart(name, some))]
             out.append({"title": f"{model}, {split}, {context}", "charts": charts})
     return out
 

@@ -17,10 +17,13 @@ from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
 from prospect_core.terminal import counted
-from prospect_eval.front import front
+from prospect_eval.derived import read_metrics
+from prospect_eval.front import QUALITY, front
 from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
+from prospect_eval.metrics.families import RETENTION
 from prospect_eval.rules import MIN_VIDEOS
+from prospect_eval.stored_metrics import headline_names
 from prospect_eval.thresholds import open_loop
 
 logger = logging.getLogger(__name__)
@@ -29,10 +32,6 @@ logger = logging.getLogger(__name__)
 BINS = 120
 #: thresholds of the open-loop curves
 GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
-#: metrics by how long ago, or how many compressions ago, something was decided
-RETAINED = ("dst_jga@", "dst_head_jga@", "answer_accuracy@")
-#: of the front, the first that is defined
-QUALITIES = ("dst_head_jga", "dst_jga")
 #: metrics that the verdict holds against the baselines that see nothing
 JUDGED = ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s")
 
@@ -47,14 +46,23 @@ def chart_data(
         "front": _front(folder),
         "thresholds": thresholds if any(thresholds["curves"].values()) else None,
         "delays": [round(seconds, 3) for item in scored for seconds in speaking.delays(item)],
-        "retention": {
-            prefix.rstrip("@"): [[name.partition("@")[2], metrics[name]["value"], metrics[name]["ci95"]]
-                                 for name in metrics if name.startswith(prefix) and metrics[name]["value"] is not None]
-            for prefix in RETAINED
-        },
+        "retention": _retention(metrics),
         "cache": _over_time([(r.cache_tokens, r.episode.fps) for r in records if r.cache_tokens], (0.5, 0.9, 1.0)),
         "latency": _over_time(_latency(folder), (0.5, 0.95)),
     }  # fmt: skip
+
+
+def _retention(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of the family Retention, one group of bars for each unit: seconds, and compressions."""
+    out: dict[str, dict[str, list[list[Any]]]] = {}
+    for name, entry in metrics.items():
+        if entry.get("family") != RETENTION.name or entry["value"] is None:
+            continue
+        metric, _, group = name.partition("@")
+        unit = "compressions" if "c" in group else "seconds"
+        bars = out.setdefault(unit, {}).setdefault(metric, [])
+        bars.append([group.rstrip("sc+") + "+" * group.endswith("+"), entry["value"], entry["ci95"]])
+    return [{"unit": unit, "metrics": found} for unit, found in out.items()]
 
 
 def _latency(folder: Path) -> list[tuple[Sequence[float], float]]:
@@ -92,7 +100,7 @@ def _front(folder: Path) -> dict[str, Any] | None:
     Runs beside it that cannot be set beside it are left out.
     """
     beside = [f.parent for f in sorted(folder.resolve().parent.glob("*/DONE.json")) if f.parent != folder.resolve()]
-    for quality in QUALITIES:
+    for quality in _qualities(read_metrics(folder)["metrics"]) if beside else ():
         runs = [folder.resolve()]
         for other in beside:
             try:
@@ -106,6 +114,12 @@ def _front(folder: Path) -> dict[str, Any] | None:
             points = [asdict(p) | {"run": Path(p.run).name, "here": Path(p.run) == runs[0]} for p in found["points"]]
             return {**found, "points": points}
     return None
+
+
+def _qualities(metrics: dict[str, Any]) -> list[str]:
+    """Metrics to plot against memory, the preferred one first: `front.QUALITY`, then any headline metric."""
+    headline = [name for name in headline_names(metrics) if metrics[name].get("better") == "higher"]
+    return list(dict.fromkeys((QUALITY, *headline)))
 
 
 def verdict(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:

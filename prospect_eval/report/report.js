@@ -39,7 +39,7 @@ if (c.reliability && Object.values(c.reliability.bins).some((bins) => bins.lengt
 if (c.utility && c.utility.curves["this run"]) utilityChart(charts, c.utility);
 if (c.delays.length) delayChart(charts, c.delays);
 confusionChart(charts, DATA.confusion, DATA.states);
-if (Object.values(c.retention).some((rows) => rows.length)) retentionChart(charts, c.retention);
+for (const found of c.retention) retentionChart(charts, found);
 if (c.latency) timeChart(charts, "Latency over the stream", "Milliseconds a frame of a plain pass, frame by frame as if live.", c.latency, "ms a frame");
 if (c.cache) timeChart(charts, "Cache over the stream", "Tokens in the cache at so many seconds of stream, over all episodes.", c.cache, "tokens");
 if (DATA.profile.length) profileChart(charts, DATA.profile);

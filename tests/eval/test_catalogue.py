@@ -12,7 +12,7 @@ import pytest
 
 from prospect_core.errors import DataError
 from prospect_eval.baselines import baseline
-from prospect_eval.catalogue import HEADLINE, find_runs
+from prospect_eval.catalogue import find_runs, shown_metrics
 from prospect_eval.cli import main
 from prospect_eval.cli.tables import print_scores
 from prospect_eval.finish import finish
@@ -133,7 +133,7 @@ def test_a_page_over_many_runs_with_their_history(runs, tmp_path, capsys):
     assert '<a href="a/scored/report.html">' in page
     assert "<b>odd" not in page
     assert "&lt;b&gt;odd" in page
-    assert page.count("<figure>") == len([n for n in HEADLINE if done.metrics[n]["value"] is not None])
+    assert page.count("<figure>") == len(shown_metrics([done]))
     assert "dst_jga: 1.000 → <b>0.500</b>" in page
     assert "abc123" in page
     assert "http" not in page
