@@ -22,7 +22,7 @@ T = TypeVar("T")
 #: of a file that is read whole; annotations of a hundred thousand hours lie below
 MOST_BYTES = 4 << 30
 #: fields of dataclasses
-OMITTED_WHEN_EMPTY = frozenset({"alternatives"})
+OMITTED_WHEN_EMPTY = frozenset({"alternatives", "recording", "participant"})
 #: fields that an error line names
 MOST_NAMED = 8
 
@@ -101,7 +101,7 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def digest(value: Any) -> str:
     """sha256 of a dataclass' JSON."""
-    return hashlib.sha256(_adapter(cast(Hashable, type(value))).dump_json(value)).hexdigest()
+    return hashlib.sha256(dump(value).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from math import ceil, floor
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 StepState = Literal["not_started", "in_progress", "completed"]
 Change = Literal["start", "complete", "reopen"]
@@ -201,13 +201,22 @@ class Utterance:
         return tuple(dict.fromkeys(islice(combined, MOST_WORDINGS)))
 
 
+class Cluster(NamedTuple):
+    """What episodes share that depend on each other: a ``participant``, a ``recording`` or a ``video``, by name."""
+
+    kind: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Episode:
     """One video with one dialogue about one task: the unit of data and of replay.
 
     Covers video frames ``start_frame .. end_frame - 1`` at ``fps``. ``events`` stand in their order: by (time;
     user, transitions as written, assistant), or, with ``file_order``, in the order of the file they came from.
-    ``initial`` is the state before the first frame (None: nothing started).
+    ``initial`` is the state before the first frame (None: nothing started). ``recording`` names what several videos are
+    clips or views of, ``participant`` who is filmed; both are empty where the source does not say, and are then left out
+    of JSON.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -224,6 +233,19 @@ class Episode:
     file_order: bool = False
     summary: str = ""
     meta: dict[str, str] = field(default_factory=dict)
+    recording: str = ""
+    participant: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        """The unit of resampling that this episode belongs to: its participant, else its recording, else its video."""
+        # names are only unique within one source
+        source = f"{self.dataset}/" if self.dataset else ""
+        if self.participant:
+            return Cluster("participant", source + self.participant)
+        if self.recording:
+            return Cluster("recording", source + self.recording)
+        return Cluster("video", self.video)
 
     @property
     def num_frames(self) -> int:

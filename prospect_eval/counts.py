@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.timeline import Cluster
 from prospect_eval.metrics import Metric, Scored, answers
 from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.metrics.scored import labels_of
@@ -30,7 +31,7 @@ class EpisodeCounts:
     of the episodes that it belongs to, by what they are parted; ``questions`` are its `answers.accepted`. A ``failed``
     episode counts as the worst case (`Scored`)."""
 
-    video: str
+    cluster: Cluster
     parts: dict[str, str]
     counts: dict[tuple[str, str], np.ndarray | str]
     samples: dict[str, np.ndarray]
@@ -64,7 +65,7 @@ def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[st
                 counts[metric.name, view] = taken[key]
     sampled = {metric.name: metric.samples([scored]) for metric in metrics if metric.sample}
     return EpisodeCounts(
-        episode.video,
+        episode.cluster,
         {
             "user_type": episode.user_type or "unknown",
             "dataset": episode.dataset or "unknown",
@@ -116,7 +117,7 @@ def jobs(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts], labels: Se
     def over(place: tuple[str, ...], some: Sequence[EpisodeCounts], view: str = "") -> Iterator[Job]:
         for metric in metrics:
             if (metric.name, view) in some[0].counts:
-                counts = metric.pooled((item.video, item.counts[metric.name, view]) for item in some)
+                counts = metric.pooled((item.cluster, item.counts[metric.name, view]) for item in some)
                 samples = [item.samples[metric.name] for item in some if metric.name in item.samples]
                 yield Job(place, metric.name, counts, samples)
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import ForcedTurn
-from prospect_core.timeline import Episode
+from prospect_core.timeline import Cluster, Episode
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.metrics.families import PASSES
@@ -74,10 +74,10 @@ def score_forced(
     episodes: Sequence[Episode], turns: Mapping[str, Sequence[ForcedTurn]], threshold: float
 ) -> dict[str, Any]:
     """The contents of ``teacher_forced.json``; ``turns`` by episode id."""
-    rows: list[tuple[str, Forced]] = [(e.video, (turns[e.id], e.fps)) for e in episodes if e.id in turns]
+    rows: list[tuple[Cluster, Forced]] = [(e.cluster, (turns[e.id], e.fps)) for e in episodes if e.id in turns]
     table = {}
     for metric in METRICS:
         counts: Callable[[Any], np.ndarray | str] = metric.counts
-        table[metric.name] = metric.entry(metric.pooled((video, counts(forced)) for video, forced in rows))
+        table[metric.name] = metric.entry(metric.pooled((cluster, counts(forced)) for cluster, forced in rows))
     found = {episode: [asdict(turn) for turn in of] for episode, of in turns.items()}
     return {"schema": 1, "speaking_threshold": threshold, "metrics": table, "episodes": found}

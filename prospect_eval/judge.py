@@ -25,6 +25,7 @@ import numpy as np
 
 from prospect_core.errors import DataError
 from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import Cluster
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import ratio
 from prospect_eval.metrics.families import JUDGE
@@ -153,8 +154,8 @@ def judge_records(
     for name in CRITERIA:
         scores = [[verdict[name] for verdict in row] for row in verdicts]
         metric = _metric(f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0))
-        rows: list[tuple[str, np.ndarray | str]] = [
-            (record.episode.video, np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
+        rows: list[tuple[Cluster | str, np.ndarray | str]] = [
+            (record.episode.cluster, np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
             for record, row in zip(good, scores, strict=True)
         ]
         table[metric.name] = metric.entry(metric.pooled(rows))

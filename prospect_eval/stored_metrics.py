@@ -53,6 +53,15 @@ def by_family(table: Table, titles: Mapping[str, str]) -> list[tuple[str, list[s
     return list(out.items())
 
 
+def resampled_units(table: Table) -> str:
+    """What intervals are taken over, in the plural: ``videos``, ``participants``, or ``participants and videos``."""
+    kinds: dict[str, None] = {}
+    for entry in table.values():
+        parts = dict(part.partition(":")[::2] for part in str(entry.get("signature", "")).split("|"))
+        kinds |= dict.fromkeys(parts.get("cluster", "video").split("+"))
+    return " and ".join(f"{kind}s" for kind in sorted(kinds)) or "videos"
+
+
 def trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
     """Names of the baselines that see nothing of an episode's reference, as ``metrics.json`` marks them.
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import Cluster
 from prospect_core.tracking import Tracker
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
@@ -61,7 +62,7 @@ class Point:
 def event_table(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID) -> np.ndarray:
     """(thresholds, videos, 3): pairs within 1 s, frames at or above the threshold, reference events. ``knob`` is
     ``speaking`` or ``update``; records without probabilities have no part in it."""
-    videos: dict[str, np.ndarray] = {}
+    videos: dict[Cluster, np.ndarray] = {}
     for record in records:
         episode = record.episode
         probs = np.asarray(record.speaking_prob if knob == "speaking" else record.update_prob)
@@ -76,7 +77,7 @@ def event_table(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[floa
                 predicted = (np.flatnonzero(probs >= threshold) + episode.start_frame).tolist()
                 pairs = match_events(predicted, reference, TOLERANCE_S * episode.fps)
                 rows.append([len(pairs), len(predicted), len(reference)])
-            videos[episode.video] = videos.get(episode.video, 0) + np.array(rows, dtype=float)
+            videos[episode.cluster] = videos.get(episode.cluster, 0) + np.array(rows, dtype=float)
     return np.stack(list(videos.values()), 1) if videos else np.zeros((len(grid), 0, 3))
 
 

@@ -7,6 +7,7 @@
     # video: clip.mp4
     # goal: make tea
     # step S1: boil the water
+    # participant: anna
     time    kind      what
     0:05    start     S1
     0:12    complete  S1
@@ -15,7 +16,8 @@
     0:20    user      What is left?
 
 ``or`` is another accepted wording of what is said at that time; any number of them follow their ``say``.
-Columns are separated by tabs (.tsv) or commas (.csv), times are seconds or h:mm:ss. Other tables and subtitles become the same:
+``# participant:`` and ``# recording:`` are optional: intervals then treat all episodes of one participant (else of one recording)
+as dependent. Columns are separated by tabs (.tsv) or commas (.csv), times are seconds or h:mm:ss. Other tables and subtitles become the same:
 ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT, whose cues are what is said (``<v User>`` and
 ``User:`` mark the user's).
 """
@@ -47,7 +49,10 @@ KINDS = (*CHANGES, "say", "or", "user")
 FPS = 2.0
 #: mistakes of one file that are told at once
 TOLD = 20
-_HEAD = re.compile(r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>video|goal|fps|knowledge|user))\s*:\s*(?P<value>.*)", re.I)
+_HEAD = re.compile(
+    r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>video|goal|fps|knowledge|user|recording|participant))\s*:\s*(?P<value>.*)",
+    re.I,
+)
 #: what no text that is read or spoken has in it
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
@@ -97,6 +102,7 @@ def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
         id=file.stem, video=f"videos/{video.name}", fps=fps, start_frame=0, end_frame=end,
         task=task,
         events=tuple(replace(event, id=f"e{k}") for k, event in enumerate(events)), user_type=head.get("user", ""),
+        recording=head.get("recording", ""), participant=head.get("participant", ""),
     )  # fmt: skip
     try:
         return episode.validate(), video

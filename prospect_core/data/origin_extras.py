@@ -30,6 +30,7 @@ def extras(episode: Episode) -> dict[str, Any]:
         "initial": None if episode.initial is None else json.loads(dump(episode.initial)),
         "file_order": episode.file_order,
         "meta": episode.meta,
+        **{key: value for key in ("recording", "participant") if (value := getattr(episode, key))},
     }
 
 
@@ -55,6 +56,8 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
         initial=None if initial is None else load(DialogState, dump(initial), "metadata.prospect"),
         file_order=extra["file_order"],
         meta=extra["meta"],
+        recording=extra.get("recording", ""),
+        participant=extra.get("participant", ""),
     )
     restored = load(Episode, dump(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]

@@ -47,6 +47,7 @@ _TURN_KEYS = {
     "assistant": ("time", "content"),
     "system": ("content",),
 }
+_PARTICIPANTS = {"epickitchens": re.compile(r"^(P\d+)_"), "assembly101": re.compile(r"_(\d+)_user_id_")}
 _STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
 
 
@@ -54,6 +55,17 @@ def window_for(dataset: str) -> tuple[float, float]:
     """ProAssist's matching window (late, early) in seconds for a dataset's name."""
     name = dataset.lower()
     return next((window for key, window in WINDOWS_S.items() if key in name), OTHER_WINDOW_S)
+
+
+def participant_of(dataset: str, video: str) -> str:
+    """Who is filmed, as the names of a data set's videos say it; empty where they do not.
+
+    EPIC-KITCHENS videos are called ``P01_101`` (participant, number), those of Assembly101
+    ``..._9011-a01_9011_user_id_2021-02-01_153724``. The names of Ego4D, EgoExoLearn, HoloAssist and WTAG name nobody.
+    """
+    name = dataset.lower()
+    found = next((pattern.search(video) for key, pattern in _PARTICIPANTS.items() if key in name), None)
+    return found[1] if found else ""
 
 
 def read_origin(path: Path) -> list[Episode]:
@@ -132,6 +144,7 @@ def from_prepared(row: dict[str, Any]) -> Episode:
         file_order=True,
         summary=meta.get("progress") or "",
         meta={"origin": json.dumps({"row": kept, "systems": systems})},
+        participant=participant_of(row["dataset"], row["video_uid"]),
     )
     return restore(episode, meta[KEY]) if KEY in meta else episode
 
@@ -249,6 +262,7 @@ def from_dst_clip(row: dict[str, Any]) -> Episode:
         dataset=row.get("dataset", ""),
         file_order=True,
         meta={"origin": json.dumps({"row": kept, "systems": systems, "turns": turns})},
+        participant=participant_of(row.get("dataset", ""), row["video_uid"]),
     )
 
 

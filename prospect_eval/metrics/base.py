@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from prospect_core.timeline import Cluster
 from prospect_eval.metrics.families import OTHER, Family
 from prospect_eval.metrics.scored import Scored, Tools
 from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
@@ -34,12 +35,16 @@ SHARE, UNBOUNDED, POSITIVE = (0.0, 1.0), (-np.inf, np.inf), (0.0, np.inf)
 
 @dataclass(frozen=True)
 class VideoCounts:
-    """A metric's counts: one row a video, (V, C), with the numbers of episodes scored and why others were not."""
+    """A metric's counts: one row a cluster, (V, C), with the numbers of episodes scored and why others were not.
+
+    Clusters are videos, or recordings or participants where the episodes name them; ``cluster`` says which.
+    """
 
     videos: tuple[str, ...]
     table: np.ndarray
     n_scored: int
     reasons: tuple[str, ...]
+    cluster: str = "video"
 
 
 @dataclass(frozen=True)
@@ -81,24 +86,33 @@ class Metric:
     sample: Callable[[Scored], np.ndarray | None] | None = None
     exact: Callable[[Sequence[np.ndarray]], float] | None = None
 
-    def pooled(self, rows: Iterable[tuple[str, np.ndarray | str]]) -> VideoCounts:
-        """(video, counts or the reason why there are none) of episodes, summed (or averaged) by video, videos in order
-        of their first episode."""
+    def pooled(self, rows: Iterable[tuple[Cluster | str, np.ndarray | str]]) -> VideoCounts:
+        """Counts of episodes, summed (or averaged) by cluster, in the order of the clusters' first episodes.
+
+        Args:
+            rows: For each episode, its cluster (or its video's name) and its counts, or the reason why it has none.
+        """
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
-        for video, counts in rows:
+        kinds: set[str] = set()
+        for of, counts in rows:
+            cluster = Cluster("video", of) if isinstance(of, str) else of
+            kinds.add(cluster.kind)
             if isinstance(counts, str):
                 reasons.append(counts)
             else:
-                videos.setdefault(video, []).append(np.asarray(counts, dtype=float))
+                # a video's counts keep its plain name
+                key = cluster.name if cluster.kind == "video" else f"{cluster.kind} {cluster.name}"
+                videos.setdefault(key, []).append(np.asarray(counts, dtype=float))
         merge = np.sum if self.pool == "sum" else np.mean
         merged = [merge(np.stack(each), axis=0) for each in videos.values()]
         table = np.stack(merged) if merged else np.zeros((0, 0))
-        return VideoCounts(tuple(videos), table, sum(map(len, videos.values())), tuple(reasons))
+        kind = "+".join(sorted(kinds)) or "video"
+        return VideoCounts(tuple(videos), table, sum(map(len, videos.values())), tuple(reasons), kind)
 
     def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
         """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
-        of = self.pooled((item.record.episode.video, self.counts(item)) for item in scored)
+        of = self.pooled((item.record.episode.cluster, self.counts(item)) for item in scored)
         return self.entry(of, self.samples(scored), intervals)
 
     def samples(self, scored: Iterable[Scored]) -> list[np.ndarray]:
@@ -116,7 +130,7 @@ class Metric:
             "n_undefined": len(of.reasons),
             "status": "undefined",
             "reason": of.reasons[0] if of.reasons else "no episode",
-            "signature": self.signature_text,
+            "signature": self.signature_over(of.cluster),
             "family": self.family.name,
             "headline": self.headline,
             "better": self.better,
@@ -147,12 +161,16 @@ class Metric:
 
     @property
     def signature_text(self) -> str:
-        """sacreBLEU-style: what must be equal for two numbers to be comparable."""
+        """The signature of a value whose clusters are videos."""
+        return self.signature_over("video")
+
+    def signature_over(self, cluster: str) -> str:
+        """sacreBLEU-style: what must be equal for two numbers to be comparable. ``cluster`` is the unit of resampling."""
         parts = {
             "metric": self.name,
             "v": str(self.family.version),
             **self.signature,
-            "cluster": "video",
+            "cluster": cluster,
             "pool": self.pool,
         }
         method = "woodruff" if self.interval else f"bootstrap-t,korn-graubard<{FEW_CLUSTERS}"

@@ -22,7 +22,7 @@ from prospect_eval.report.overview import chart_data, verdict
 from prospect_eval.report.page import embedded, write_page
 from prospect_eval.report.thumbnails import sheets, shown_frames
 from prospect_eval.run import RunConfig
-from prospect_eval.stored_metrics import by_family, headline_names
+from prospect_eval.stored_metrics import by_family, headline_names, resampled_units
 from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
 
@@ -77,6 +77,7 @@ def write_report(
         unseen=_unseen_lengths(good),
         wordnet=tools.wordnet,
         splits=metrics["splits"],
+        units=resampled_units(table),
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
         peeked=_thresholds_peeked(config),
