@@ -207,6 +207,17 @@ class Cluster(NamedTuple):
     kind: str
     name: str
 
+    @property
+    def key(self) -> str:
+        """As text: the plain name of a video, ``participant NAME`` or ``recording NAME``."""
+        return self.name if self.kind == "video" else f"{self.kind} {self.name}"
+
+    @staticmethod
+    def of_key(key: str) -> Cluster:
+        """The cluster that `key` wrote."""
+        kind, _, name = key.partition(" ")
+        return Cluster(kind, name) if kind in ("participant", "recording") and name else Cluster("video", key)
+
 
 @dataclass(frozen=True)
 class Episode:

@@ -2,17 +2,20 @@
 
     prospect-eval run --ckpt baseline:oracle --suite workbench
 
-Speakers: ``silent``, ``always_talk``, ``periodic`` (at its best rate), ``rate_matched_random``, ``reply_to_user``;
-trackers: ``never_update``, ``linear_schedule``; ``oracle`` repeats the reference. These stand in every table; the
-workbench's observers (`prospect_eval.keyholes`) are run by name only.
+`BASELINES` has them all, with what each is told of the reference. Trivial baselines are told nothing: speakers (``silent``,
+``always_talk``, ``periodic``, ``rate_matched_random``, ``reply_to_user``), trackers (``never_update``, ``linear_schedule``), and
+``recite_steps``, which does both at the pace of the training data. Two are told half: ``prior_text_at_reference_times`` the
+times, ``reference_text_at_prior_times`` the texts. ``oracle`` repeats the reference. These stand in every table; the workbench's
+observers (`prospect_eval.keyholes`) are run by name only.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from prospect_core.errors import choose
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import Change, Episode, StepState
 from prospect_eval.matching import match_events
+from prospect_eval.priors import Priors, recited_steps, scheduled, spread_frames
 
 TEXT = "Go on with the next step."
 PERIODS_S = (2, 4, 6, 8, 10, 15, 20, 30)
@@ -82,16 +86,60 @@ def never_update(episode: Episode) -> list[tuple[int, str, Change]]:
 def linear_schedule(episode: Episode) -> list[tuple[int, str, Change]]:
     """Steps one after the other in the listed order, each for an equal share of the episode."""
     count = len(episode.task.steps)
-    state = episode.initial_state
     edges = [episode.start_frame + round(k * episode.num_frames / count) for k in range(count + 1)] if count else []
-    out: list[tuple[int, str, Change]] = []
+    moves: list[tuple[int, str, Change]] = []
     for k, step in enumerate(episode.task.step_ids):
-        moves: tuple[tuple[Change, int], ...] = (("start", edges[k]), ("complete", edges[k + 1]))
-        for change, frame in moves:
-            if frame < episode.end_frame and state.is_legal(step, change):
-                state = state.apply(step, change, frame / episode.fps)
-                out.append((frame, step, change))
-    return sorted(out, key=lambda item: item[0])
+        moves += [(edges[k], step, "start"), (edges[k + 1], step, "complete")]
+    return scheduled(episode, moves)
+
+
+def recite_speech(priors: Priors) -> Speak:
+    """Says each step's most frequent instruction (else its name) in the listed order, at the pace of the training data."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        prior = priors.of(episode)
+        said: dict[int, str] = {}
+        for _, text, start in recited_steps(episode, prior):
+            said.setdefault(max(episode.start_frame, start - round(prior.lead_s * episode.fps)), text)
+        return sorted(said.items())
+
+    return speak
+
+
+def recite_transitions(priors: Priors) -> Track:
+    """Starts each step in the listed order at the pace of the training data, and completes it when the next one starts."""
+
+    def track(episode: Episode) -> list[tuple[int, str, Change]]:
+        prior = priors.of(episode)
+        starts = [(frame, step) for step, _, frame in recited_steps(episode, prior)]
+        pace = round(prior.seconds_per_step * episode.fps)
+        moves: list[tuple[int, str, Change]] = []
+        for frame, step in starts:
+            moves += [(frame, step, "start"), (frame + max(1, pace), step, "complete")]
+        return scheduled(episode, moves)
+
+    return track
+
+
+def prior_text(priors: Priors) -> Speak:
+    """Says the most typical text of the training data whenever the reference speaks."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        text = priors.of(episode).text or TEXT
+        return [(turn.frame, text) for turn in episode.utterances()]
+
+    return speak
+
+
+def prior_times(priors: Priors) -> Speak:
+    """Says the reference's texts in order, when the training data would have had so many turns."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        texts = [turn.text for turn in episode.utterances()]
+        frames = spread_frames(episode, len(texts), priors.of(episode).positions)
+        return list(zip(frames, texts, strict=True))
+
+    return speak
 
 
 def oracle_speech(episode: Episode) -> list[tuple[int, str]]:
@@ -110,23 +158,75 @@ _ONE_HOT: dict[StepState, tuple[float, float, float]] = {
     "in_progress": (0.0, 1.0, 0.0),
     "completed": (0.0, 0.0, 1.0),
 }
-_FIXED: dict[str, tuple[Speak, Track]] = {
-    "silent": (silent, never_update),
-    "always_talk": (always_talk, never_update),
-    "rate_matched_random": (rate_matched_random, never_update),
-    "reply_to_user": (reply_to_user, never_update),
-    "never_update": (silent, never_update),
-    "linear_schedule": (silent, linear_schedule),
-    "oracle": (oracle_speech, oracle_transitions),
-}
-BASELINES = ("oracle", "silent", "always_talk", "periodic", "rate_matched_random", "reply_to_user", "never_update",
-             "linear_schedule")  # fmt: skip
 
 
-def baseline(name: str, episodes: Sequence[Episode]) -> Callable[[Episode], EpisodeRecord]:
-    """The baseline of that name as a function of an episode; ``episodes`` are those that ``periodic`` may look at."""
-    choose("baseline", name, BASELINES)
-    speak, track = (periodic(best_period(episodes)), never_update) if name == "periodic" else _FIXED[name]
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline by name.
+
+    Attributes:
+        description: What it does, in a sentence.
+        sees: What it is told of an episode's reference: ``nothing``, the ``time`` of its turns, their ``text``, or
+            ``everything``. Only those that see nothing are trivial baselines, which a model has to beat.
+        make: (speech, tracking) of the episodes that it will be asked for and of their priors.
+        learns: Whether it uses the priors.
+    """
+
+    description: str
+    sees: Literal["nothing", "time", "text", "everything"]
+    make: Callable[[Sequence[Episode], Priors], tuple[Speak, Track]]
+    learns: bool = False
+
+
+def _fixed(speak: Speak, track: Track) -> Callable[[Sequence[Episode], Priors], tuple[Speak, Track]]:
+    return lambda episodes, priors: (speak, track)
+
+
+BASELINES: dict[str, Baseline] = {
+    "oracle": Baseline("repeats the reference", "everything", _fixed(oracle_speech, oracle_transitions)),
+    "silent": Baseline("never says or tracks anything", "nothing", _fixed(silent, never_update)),
+    "always_talk": Baseline("says one sentence on every frame", "nothing", _fixed(always_talk, never_update)),
+    "periodic": Baseline(
+        "says one sentence at the period that scores best on these very episodes", "nothing",
+        lambda episodes, priors: (periodic(best_period(episodes)), never_update),
+    ),
+    "rate_matched_random": Baseline(
+        "says one sentence as often as the reference speaks, on random frames", "nothing",
+        _fixed(rate_matched_random, never_update),
+    ),
+    "reply_to_user": Baseline("says one sentence after each user turn", "nothing", _fixed(reply_to_user, never_update)),
+    "never_update": Baseline("leaves every step as it is at the start", "nothing", _fixed(silent, never_update)),
+    "linear_schedule": Baseline(
+        "takes each step in the listed order for an equal share of the episode", "nothing",
+        _fixed(silent, linear_schedule),
+    ),
+    "recite_steps": Baseline(
+        "instructs and tracks the listed steps at the pace of the training data", "nothing",
+        lambda episodes, priors: (recite_speech(priors), recite_transitions(priors)), learns=True,
+    ),
+    "prior_text_at_reference_times": Baseline(
+        "says the most typical text of the training data whenever the reference speaks", "time",
+        lambda episodes, priors: (prior_text(priors), never_update), learns=True,
+    ),
+    "reference_text_at_prior_times": Baseline(
+        "says the reference's texts in order, at the times of the training data", "text",
+        lambda episodes, priors: (prior_times(priors), never_update), learns=True,
+    ),
+}  # fmt: skip
+
+
+def baseline(
+    name: str, episodes: Sequence[Episode], priors: Priors | None = None
+) -> Callable[[Episode], EpisodeRecord]:
+    """The baseline of that name as a function of an episode.
+
+    Args:
+        name: One of `BASELINES`.
+        episodes: The episodes that it will be asked for: ``periodic`` looks at them.
+        priors: What the learning baselines know; by default they learn from the other videos of ``episodes``.
+    """
+    choose("baseline", name, list(BASELINES))
+    speak, track = BASELINES[name].make(episodes, priors or Priors((), episodes))
     return lambda episode: make_record(f"baseline:{name}", episode, speak(episode), track(episode))
 
 

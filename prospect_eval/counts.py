@@ -7,13 +7,14 @@ Counting sees the whole record and may happen in any process; pooling over episo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from prospect_core.timeline import Cluster
+from prospect_eval.derived import PackedCounts, packed
 from prospect_eval.metrics import Metric, Scored, answers
 from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.metrics.scored import labels_of
@@ -133,12 +134,22 @@ def jobs(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts], labels: Se
         yield from over(("turn", view) if view in TURNS else ("label", view.removeprefix("label:")), counted, view)
 
 
-def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> Table:
-    """{name: entry} of every metric over these episodes."""
+def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> tuple[Table, list[EpisodeCounts]]:
+    """The entry of every metric over these episodes, by name, and the counts of each episode."""
     by_name = {metric.name: metric for metric in metrics}
     counted = [count_episode(item, metrics) for item in scored]
-    return {
+    table = {
         job.metric: by_name[job.metric].entry(job.counts, job.samples)
         for job in jobs(metrics, counted)
         if not job.place
     }
+    return table, counted
+
+
+def packed_counts(metrics: Sequence[Metric], counted: Mapping[str, EpisodeCounts]) -> PackedCounts:
+    """Counts by metric and episode id, as ``counts.json`` has them."""
+    out: PackedCounts = {}
+    for metric in metrics:
+        rows = {episode: item.counts[metric.name, ""] for episode, item in counted.items()}
+        out[metric.name] = {episode: packed(row) for episode, row in rows.items() if not isinstance(row, str)}
+    return out

@@ -52,6 +52,7 @@ class MetricsFile(TypedDict):
     predictions_digest: NotRequired[str]
     metrics: dict[str, Entry]
     baselines: NotRequired[dict[str, dict[str, Entry]]]
+    baseline_info: NotRequired[dict[str, dict[str, str]]]
     families: NotRequired[dict[str, str]]
 
 
@@ -68,12 +69,14 @@ PackedCounts = dict[str, dict[str, Packed]]
 
 
 class CountsFile(TypedDict):
-    """The contents of ``counts.json``: the cluster of each episode, and counts by metric and episode."""
+    """The contents of ``counts.json``: the cluster of each episode, and counts by metric and episode; of each baseline those
+    of the headline metrics."""
 
     schema: int
     clusters: dict[str, str]
     failed: list[str]
     counts: PackedCounts
+    baselines: NotRequired[dict[str, PackedCounts]]
 
 
 class KnobsPart(TypedDict):

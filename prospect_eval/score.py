@@ -2,16 +2,13 @@
 
     prospect-eval score runs/first
 
-``counts.json`` holds each metric's sufficient counts by episode, and the cluster (video) of each episode: intervals,
-paired comparisons and gates follow from those alone. Failed and missing episodes count as the worst case (intention to
-treat); ``without_failed`` has the values without them. The baselines know the references and nothing else, so they are kept in the cache folder and taken
-from there when the same references are scored again by the same code and tools.
+``counts.json`` holds each metric's sufficient counts by episode, those of the baselines for the headline metrics, and the
+cluster (video) of each episode: intervals, paired comparisons and gates follow from those alone. Failed and missing
+episodes count as the worst case (intention to treat); ``without_failed`` has the values without them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,24 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.cachedir import cache_dir
 from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.records import EpisodeRecord, digest_of_parts
 from prospect_core.timeline import Episode
-from prospect_eval.baselines import BASELINES, TEXT, baseline
-from prospect_eval.counts import EpisodeCounts, Table, compute, jobs, without_failed_alone
-from prospect_eval.derived import COUNTS_SCHEMA, packed
-from prospect_eval.metrics import Metric, Scored, Tools, all_metrics
+from prospect_eval.baseline_scores import score_baselines, undescribed
+from prospect_eval.baselines import TEXT
+from prospect_eval.counts import EpisodeCounts, Table, jobs, packed_counts, without_failed_alone
+from prospect_eval.derived import COUNTS_SCHEMA
+from prospect_eval.metrics import Metric, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
-from prospect_eval.metrics.base import DESCRIPTION, VideoCounts
+from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
 from prospect_eval.metrics.families import FIELD_TIMING, MATCHED, SPEAKING
 from prospect_eval.metrics.utility import utility_curves, utility_name
-from prospect_eval.provenance import code_digest
-from prospect_eval.shares import Alone, Outline, Share, Shares, prepare, single_threaded
+from prospect_eval.shares import Alone, Outline, Share, Shares, single_threaded
 from prospect_eval.stats.agreement import kendall_agreement
 from prospect_eval.tools import make_tools
+from prospect_eval.training_data import NO_TRAINING, Training
 
 SCHEMA = 1
 
@@ -45,12 +42,16 @@ def score_records(
     records: Sequence[EpisodeRecord],
     tools: Tools | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    training: Training = NO_TRAINING,
 ) -> dict[str, Any]:
-    """The contents of ``metrics.json``, with the ``clusters`` and ``counts`` of ``counts.json``. Failed episodes count as
-    the worst case; a run in which all failed is a `DataError`."""
+    """The contents of ``metrics.json``, with what `write_metrics` stores in ``counts.json``.
+
+    Failed episodes count as the worst case; a run in which all failed is a `DataError`. ``training`` is what the learning
+    baselines learn from.
+    """
     tools = tools or make_tools()
     with single_threaded():
-        return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress)
+        return score_shares(Alone(Share(records, tools)), tools, lambda: records, progress, training)
 
 
 def score_shares(
@@ -58,6 +59,7 @@ def score_shares(
     tools: Tools,
     records: Callable[[], Sequence[EpisodeRecord]],
     progress: Callable[[int, int], None],
+    training: Training,
 ) -> dict[str, Any]:
     """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache.
     To be called within `shares.single_threaded`."""
@@ -84,7 +86,7 @@ def score_shares(
     parts: dict[str, dict[str, Table]] = {}
     for job, entry in zip(todo, shares.deal("entries", todo), strict=True):
         table = parts.setdefault(job.place[0], {}).setdefault(job.place[1], {}) if job.place else own
-        table[job.metric] = _undescribed(entry) if job.place else entry
+        table[job.metric] = undescribed(entry) if job.place else entry
     progress(2, 3)
     for kind in KINDS:
         own[f"answer_accuracy@{kind}"]["chance"] = chance((q for item in counted for q in item.questions), kind)
@@ -92,7 +94,8 @@ def score_shares(
     def episodes() -> list[Episode]:
         return sorted((r.episode for r in records()), key=lambda episode: episode.id)
 
-    beside = _baselines([found[episode] for episode in sorted(found)], episodes, tools, metrics)
+    digests = [found[episode] for episode in sorted(found)]
+    beside = score_baselines(digests, episodes, tools, metrics, training)
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
     if any(len(wordings) > 1 for wordings in references):
@@ -104,22 +107,17 @@ def score_shares(
         "episodes": {"scored": len(counted) - len(failed), "failed": len(failed), "failed_ids": failed},
         "metrics": own,
         "without_failed": _values(metrics, [item for item in counted if not item.failed]) if failed else {},
-        "baselines": beside,
+        "baselines": beside.tables,
+        "baseline_info": beside.info,
         "splits": parts,
         "families": {metric.family.name: metric.family.title for metric in metrics},
-        "timing_agreement": timing_agreement({"this run": own, **beside}, timing_names(metrics)),
+        "timing_agreement": timing_agreement({"this run": own, **beside.tables}, timing_names(metrics)),
         "confusion": confusion_table(counts["dst_macro_f1"]),
-        "clusters": {episode: item.video for episode, item in zip(ids, counted, strict=True)},
         "reliability": reliability(counts),
-        "utility": utility_curves(counts[utility_name(1)], beside),
-        "counts": {
-            metric.name: {
-                episode: packed(row)
-                for episode, item in zip(ids, counted, strict=True)
-                if not isinstance(row := item.counts[metric.name, ""], str)
-            }
-            for metric in metrics
-        },
+        "utility": utility_curves(counts[utility_name(1)], beside.tables),
+        "clusters": {episode: item.cluster.key for episode, item in zip(ids, counted, strict=True)},
+        "counts": packed_counts(metrics, dict(zip(ids, counted, strict=True))),
+        "baseline_counts": beside.counts,
     }
 
 
@@ -151,11 +149,6 @@ def reliability(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
     return {"tolerance_s": TOLERANCE_S, "bins": diagrams}
 
 
-def _undescribed(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry without what the run's own entry of that metric says already."""
-    return {key: value for key, value in entry.items() if key not in DESCRIPTION}
-
-
 def timing_names(metrics: Sequence[Metric]) -> list[str]:
     """The metrics that rank systems by when they speak: the headline metrics of speaking and of matched dialogue, and
     the timing metrics of other benchmarks."""
@@ -168,58 +161,48 @@ def timing_names(metrics: Sequence[Metric]) -> list[str]:
 
 
 def timing_agreement(systems: dict[str, Table], names: Sequence[str]) -> dict[str, Any]:
-    """Kendall's tau-b between these metrics over systems: the field's metrics do not rank models alike.
+    """Kendall's tau-b between these metrics over systems: different metrics rank systems differently.
 
-    Of systems with equal values of all these metrics the first one counts alone: `silent`, `never_update` and
-    `linear_schedule` are one speaker, and would only add ties.
+    A system whose value of every timing metric equals that of an earlier system is a copy of it (baselines that differ
+    only in their states speak alike). Copies are left out, since they would count one system several times.
+
+    Args:
+        systems: Tables of metric entries by the system's name.
+        names: The timing metrics.
+
+    Returns:
+        ``systems``, the names that count; ``copies``, the system that each copy repeats; ``kendall_tau_b`` by metric
+        and metric, None where undefined.
     """
-    distinct: dict[tuple[float | None, ...], str] = {}
+    rows: dict[tuple[float | None, ...], str] = {}
+    copies: dict[str, str] = {}
     for system, table in systems.items():
-        distinct.setdefault(tuple(table[name]["value"] for name in names), system)
-    systems = {system: systems[system] for system in distinct.values()}
-    scores = np.array([[_number(table[name]["value"]) for table in systems.values()] for name in names])
+        values = tuple(table[name]["value"] for name in names)
+        first = rows.setdefault(values, system)
+        if first != system:
+            copies[system] = first
+    scores = np.array([[_number(values[k]) for values in rows] for k in range(len(names))])
     tau = kendall_agreement(scores) if names else np.zeros((0, 0))
-    rows = {
+    agreement = {
         name: {other: None if np.isnan(tau[a, b]) else float(tau[a, b]) for b, other in enumerate(names)}
         for a, name in enumerate(names)
     }
-    return {"systems": list(systems), "kendall_tau_b": rows}
+    return {"systems": list(rows.values()), "copies": copies, "kendall_tau_b": agreement}
 
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _baselines(
-    digests: Sequence[str], episodes: Callable[[], list[Episode]], tools: Tools, metrics: Sequence[Metric]
-) -> dict[str, Table]:
-    """Every baseline's table, from the cache where the same episodes were scored by the same code and tools."""
-    digest = hashlib.sha256("\n".join([code_digest(), *(m.signature_text for m in metrics), *digests]).encode())
-    file = cache_dir() / "baselines" / f"{digest.hexdigest()[:32]}.json"
-    try:
-        return dict(json.loads(file.read_bytes()))
-    except (OSError, ValueError):
-        pass
-    tables, references = {}, episodes()
-    for name in BASELINES:
-        rows = Scored.over(map(baseline(name, references), references), tools)
-        prepare(rows, tools)
-        tables[name] = {metric: _undescribed(entry) for metric, entry in compute(metrics, rows).items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, dump(tables))
-    except OSError:
-        pass  # a cache that cannot be written is no cache
-    return tables
-
-
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write ``metrics.json`` and ``counts.json``; the same records give the same bytes."""
-    apart = ("clusters", "counts")
     counts = {
         "schema": COUNTS_SCHEMA,
-        **{key: metrics[key] for key in apart},
+        "clusters": metrics["clusters"],
+        "counts": metrics["counts"],
         "failed": metrics["episodes"]["failed_ids"],
+        "baselines": metrics.get("baseline_counts", {}),
     }
     write_atomic(folder / "counts.json", dump(counts) + "\n")
-    write_atomic(folder / "metrics.json", dump({k: v for k, v in metrics.items() if k not in apart}, indent=1) + "\n")
+    table = {key: value for key, value in metrics.items() if key not in ("clusters", "counts", "baseline_counts")}
+    write_atomic(folder / "metrics.json", dump(table, indent=1) + "\n")

@@ -103,7 +103,7 @@ def _with_companions(table: Table, names: Iterable[str]) -> list[str]:
     """Each name once, followed by its companion wherever else that may stand; unknown names are left out."""
     out: dict[str, None] = {}
     for name in names:
-        if name not in table:
+        if name not in table or name in out:
             continue
         out[name] = None
         companion = table[name].get("companion", "")

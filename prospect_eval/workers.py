@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from prospect_core.errors import DataError
 from prospect_core.processes import belong, carried
+from prospect_eval.derived import read_run
 from prospect_eval.run import read_records, record_files
 from prospect_eval.settings import STANDARD, ScoreSettings
 
@@ -36,11 +37,15 @@ def score_folder(
 ) -> dict[str, Any]:
     """`score.score_records` of a run folder, by several processes where its records are large."""
     files = record_files(folder)
+    config = read_run(folder)["config"]
+    from prospect_eval.training_data import training_of
+
+    training = training_of(config.get("data", ""), config["split"])
     if sum(file.stat().st_size for file in files) < WORTH_SHARING:
         from prospect_eval.score import score_records
         from prospect_eval.tools import make_tools
 
-        return score_records(read_records(folder)[1], make_tools(similarity, settings), progress)
+        return score_records(read_records(folder)[1], make_tools(similarity, settings), progress, training)
     with workers(files, similarity, settings) as shares:
         from prospect_eval.score import score_shares
         from prospect_eval.shares import single_threaded
@@ -48,7 +53,7 @@ def score_folder(
 
         with single_threaded():
             tools = make_tools(similarity, settings)
-            return score_shares(shares, tools, lambda: read_records(folder)[1], progress)
+            return score_shares(shares, tools, lambda: read_records(folder)[1], progress, training)
 
 
 class Workers:

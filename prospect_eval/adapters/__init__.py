@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prospect_core.checkpoints import checkpoint_digest, dtype_on, find_checkpoint
 from prospect_core.data.dataset import Dataset
+from prospect_core.data.index import Rows
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.interrupt import stopping
 from prospect_core.jsonio import read_json
@@ -125,7 +126,7 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
     if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
         raise UserError(f"--ckpt {ckpt}: --frames-shown is for hf:NAME and endpoint:MODEL; leave it out")
     if kind == "baseline":
-        return _open_baseline(ckpt, name, episodes, asked)
+        return _open_baseline(ckpt, name, data, episodes, asked)
     if kind == "hf":
         from prospect_eval.adapters.hugging_face import open_hugging_face
 
@@ -166,10 +167,23 @@ def _tell_checkpoint(ckpt: str, data: Dataset, asked: Asked) -> Predictor:
     return Predictor(ckpt, checkpoint_digest(folder), knobs, predict, source)
 
 
-def _open_baseline(ckpt: str, name: str, episodes: Sequence[Episode], asked: Asked) -> Predictor:
+def _make_baseline(name: str, data: Dataset, episodes: Sequence[Episode]) -> Callable[[Episode], EpisodeRecord]:
+    """A baseline; those that learn do so from the data's train split, or from the other videos of the episodes."""
+    if not BASELINES[name].learns:
+        return baseline(name, episodes)
+    from prospect_eval.priors import Priors
+    from prospect_eval.tools import make_tools
+    from prospect_eval.training_data import SPLIT, training_in
+
+    trained_on = SPLIT in data.splits and isinstance(episodes, Rows) and episodes.file == data.split_file(SPLIT)
+    learnt_from = training_in(data, SPLIT if trained_on else "").load()
+    return baseline(name, episodes, Priors(learnt_from, list(episodes), make_tools().similarity))
+
+
+def _open_baseline(ckpt: str, name: str, data: Dataset, episodes: Sequence[Episode], asked: Asked) -> Predictor:
     asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
     choose("baseline", name, (*BASELINES, *KEYHOLES))
-    make = keyhole(name) if name in KEYHOLES else baseline(name, episodes)
+    make = keyhole(name) if name in KEYHOLES else _make_baseline(name, data, episodes)
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         for episode in episodes:

@@ -90,20 +90,18 @@ class Metric:
         """Counts of episodes, summed (or averaged) by cluster, in the order of the clusters' first episodes.
 
         Args:
-            rows: For each episode, its cluster (or its video's name) and its counts, or the reason why it has none.
+            rows: For each episode, its cluster (or the cluster's key) and its counts, or the reason why it has none.
         """
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
         kinds: set[str] = set()
         for of, counts in rows:
-            cluster = Cluster("video", of) if isinstance(of, str) else of
+            cluster = Cluster.of_key(of) if isinstance(of, str) else of
             kinds.add(cluster.kind)
             if isinstance(counts, str):
                 reasons.append(counts)
             else:
-                # a video's counts keep its plain name
-                key = cluster.name if cluster.kind == "video" else f"{cluster.kind} {cluster.name}"
-                videos.setdefault(key, []).append(np.asarray(counts, dtype=float))
+                videos.setdefault(cluster.key, []).append(np.asarray(counts, dtype=float))
         merge = np.sum if self.pool == "sum" else np.mean
         merged = [merge(np.stack(each), axis=0) for each in videos.values()]
         table = np.stack(merged) if merged else np.zeros((0, 0))

@@ -16,15 +16,16 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.thresholds import FORCED
 from prospect_core.timeline import STEP_STATES, Episode
 from prospect_eval.derived import read_run
-from prospect_eval.metrics import Scored, Tools
+from prospect_eval.metrics import Scored, Tools, all_metrics
 from prospect_eval.report.episodes import episode_data, failed_data
-from prospect_eval.report.overview import chart_data, verdict
+from prospect_eval.report.overview import chart_data
 from prospect_eval.report.page import embedded, write_page
 from prospect_eval.report.thumbnails import sheets, shown_frames
 from prospect_eval.run import RunConfig
-from prospect_eval.stored_metrics import by_family, headline_names, resampled_units
+from prospect_eval.stored_metrics import best_trivial, by_family, headline_names, resampled_units
 from prospect_eval.suites import open_data
 from prospect_eval.tools import make_tools
+from prospect_eval.verdict import verdict
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,15 @@ def write_report(
         sheets=[embedded(sheet) for sheet in pictures.values()],
         config=config,
         environment=read_run(folder)["environment"],
-        verdict=verdict(folder, metrics),
+        verdict=verdict(folder, metrics, all_metrics(tools)),
         metrics=table,
         baselines=metrics["baselines"],
+        baseline_info=metrics.get("baseline_info", {}),
         counts=metrics["episodes"],
         digest=metrics["predictions_digest"],
         families=by_family(table, metrics.get("families", {})),
         headline=headline,
-        beside={name: _beside(metrics["baselines"], name) for name in headline},
+        beside={name: _beside(metrics, name) for name in headline},
         failed=[record for record in records if record.status != "ok"],
         undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
         cut=sum(u.cut for r in good for u in r.utterances),
@@ -84,15 +86,12 @@ def write_report(
     )  # fmt: skip
 
 
-def _beside(baselines: dict[str, Any], name: str) -> list[tuple[str, float]]:
-    """The oracle, and the best of the baselines that see nothing, where they are defined."""
-    values = {rival: table[name]["value"] for rival, table in baselines.items() if table[name]["value"] is not None}
-    oracle = values.pop("oracle", None)
+def _beside(metrics: dict[str, Any], name: str) -> list[tuple[str, float]]:
+    """The oracle and the best trivial baseline of a metric, where they are defined."""
+    oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
     out = [] if oracle is None else [("oracle", oracle)]
-    if values and "cache" not in name:
-        best = max(values, key=values.__getitem__)
-        out.append((best.replace("_", " "), values[best]))
-    return out
+    best = best_trivial(metrics, name)
+    return out if best is None else [*out, (best[0].replace("_", " "), best[1])]
 
 
 def sheets_of(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:

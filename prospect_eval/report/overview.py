@@ -1,4 +1,4 @@
-"""What the charts of a report show of all episodes together, and the verdict that it opens with.
+"""What the charts of a report show of all episodes together.
 
 python -c "from prospect_eval.report.overview import chart_data; help(chart_data)"
 """
@@ -16,13 +16,10 @@ import numpy as np
 from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord
-from prospect_core.terminal import counted
 from prospect_eval.derived import read_metrics
 from prospect_eval.front import QUALITY, front
-from prospect_eval.gate import VERDICT
 from prospect_eval.metrics import Scored, speaking
 from prospect_eval.metrics.families import RETENTION
-from prospect_eval.rules import MIN_VIDEOS
 from prospect_eval.stored_metrics import headline_names
 from prospect_eval.thresholds import open_loop
 
@@ -32,8 +29,6 @@ logger = logging.getLogger(__name__)
 BINS = 120
 #: thresholds of the open-loop curves
 GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
-#: metrics that the verdict holds against the baselines that see nothing
-JUDGED = ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s")
 
 
 def chart_data(
@@ -62,7 +57,8 @@ def _retention(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         unit = "compressions" if "c" in group else "seconds"
         bars = out.setdefault(unit, {}).setdefault(metric, [])
         bars.append([group.rstrip("sc+") + "+" * group.endswith("+"), entry["value"], entry["ci95"]])
-    return [{"unit": unit, "metrics": found} for unit, found in out.items()]
+    # one bar a metric compares nothing, as where no context was compressed
+    return [{"unit": unit, "metrics": found} for unit, found in out.items() if max(map(len, found.values())) > 1]
 
 
 def _latency(folder: Path) -> list[tuple[Sequence[float], float]]:
@@ -120,41 +116,3 @@ def _qualities(metrics: dict[str, Any]) -> list[str]:
     """Metrics to plot against memory, the preferred one first: `front.QUALITY`, then any headline metric."""
     headline = [name for name in headline_names(metrics) if metrics[name].get("better") == "higher"]
     return list(dict.fromkeys((QUALITY, *headline)))
-
-
-def verdict(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
-    """``word``, ``kind`` (good, off or bad) and ``reasons``: the gate's, where the run has been gated, else whether it is
-    whole and above every baseline that sees nothing."""
-    gate = folder / VERDICT
-    counts = metrics["episodes"]
-    if gate.is_file():
-        judged = read_json(gate)
-        kinds = {"PASS": "good", "INCONCLUSIVE": "off", "FAIL": "bad"}
-        told = [f"{c['name']}: {c['reason'] or c['verdict']}" for c in judged["checks"] if c["verdict"] != "PASS"]
-        return {"word": judged["verdict"], "kind": kinds[judged["verdict"]], "by": "the gate", "reasons": told}
-    if not counts["scored"]:
-        return {"word": "NOTHING SCORED", "kind": "bad", "by": "the report", "reasons": ["no episode could be scored"]}
-    reasons = (
-        [f"{counts['failed']} of {counts['failed'] + counts['scored']} episodes failed"] if counts["failed"] else []
-    )
-    blind = {name: table for name, table in metrics["baselines"].items() if name != "oracle"}
-    for name in JUDGED:
-        entry = metrics["metrics"].get(name)
-        if entry is None or entry["value"] is None:
-            reasons.append(f"{name} is undefined")
-            continue
-        rivals = {rival: table[name]["value"] for rival, table in blind.items() if table[name]["value"] is not None}
-        best = max(rivals, key=rivals.__getitem__, default=None)
-        low = (entry["ci95"] or (entry["value"],))[0]
-        if best is not None and low <= rivals[best]:
-            reasons.append(f"{name} is not shown to be above {best.replace('_', ' ')} ({rivals[best]:.3f})")
-    if counts["failed"]:
-        return {"word": "INCOMPLETE", "kind": "bad", "by": "the report", "reasons": reasons}
-    videos = max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0)
-    if videos < MIN_VIDEOS:
-        reasons = [f"{counted(videos, 'video')}: at least {MIN_VIDEOS} are needed to tell", *reasons]
-        return {"word": "TOO FEW VIDEOS", "kind": "off", "by": "the report", "reasons": reasons}
-    if reasons:
-        return {"word": "NOT ABOVE THE BASELINES", "kind": "off", "by": "the report", "reasons": reasons}
-    reasons = [f"{', '.join(JUDGED)}: each with its whole interval above every baseline but the oracle"]
-    return {"word": "ABOVE THE BASELINES", "kind": "good", "by": "the report", "reasons": reasons}

@@ -29,7 +29,7 @@ def hold(name, oracle, tools):
     for grade in GRADES:
         damaged = [DAMAGES[name](record, grade) for record in oracle]
         assert all(record.problems() == [] for record in damaged)
-        table = compute(metrics, Scored.over(damaged, tools))
+        table, _ = compute(metrics, Scored.over(damaged, tools))
         values.append({metric: entry["value"] for metric, entry in table.items()})
     none, little, more = values
     for metric in expected.falls:

@@ -78,6 +78,7 @@ def test_a_companion_follows_its_metric_wherever_that_is_shown():
     }
     assert headline_names(stored) == ["matched", "content", "last"]
     assert headline_names(stored, ["content", "last", "matched"]) == ["last", "matched", "content"]
+    assert headline_names(stored, ["matched", "last"]) == ["matched", "content", "last"]
     assert leading_names(stored) == ["matched", "content", "last"]
 
 

