@@ -5,7 +5,8 @@
     prospect-eval calibrate --ckpt runs/train --suite workbench     # chooses, and stores the choice in the checkpoint
 
 *Open loop* asks what the stored probabilities would have decided: quick, but not what would have happened, for at another
-threshold the model would have said other things and read them in its context. *Closed loop* replays. The speaking
+threshold the model would have said other things and read them in its context. Updates are those that the state tracker would
+have committed. *Closed loop* replays. The speaking
 threshold is chosen by event F1 within 1 s. The update threshold is chosen by what updates are for, the joint goal
 accuracy of the state that they lead to: an update may come again on the next frame, and one where nothing is to be
 written costs nothing. `prospect_core.train.validation.settle` replays and chooses again until both have settled.
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.records import EpisodeRecord
+from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Cluster
 from prospect_core.tracking import Tracker
 from prospect_eval.matching import match_events
@@ -59,31 +60,77 @@ class Point:
     recall: float | None
 
 
-def event_table(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID) -> np.ndarray:
-    """(thresholds, videos, 3): pairs within 1 s, frames at or above the threshold, reference events. ``knob`` is
-    ``speaking`` or ``update``; records without probabilities have no part in it."""
-    videos: dict[Cluster, np.ndarray] = {}
+def event_table(
+    records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
+) -> np.ndarray:
+    """Event counts of each threshold and cluster, counted as `speaking_event_f1@1s` and `update_event_f1@1s` count them.
+
+    Args:
+        records: Predictions; those without probabilities have no part, nor, for updates, tasks without steps.
+        knob: ``speaking`` or ``update``.
+        grid: The thresholds.
+        own: The threshold that the records were made with: there what they decided counts, not what their
+            probabilities would decide.
+
+    Returns:
+        (thresholds, clusters, 3): pairs within 1 s, predicted events, reference events.
+    """
+    clusters: dict[Cluster, np.ndarray] = {}
     for record in records:
         episode = record.episode
-        probs = np.asarray(record.speaking_prob if knob == "speaking" else record.update_prob)
-        if len(probs):
-            reference = (
-                [u.frame for u in episode.utterances()]
-                if knob == "speaking"
-                else sorted({frame for frame, _, _ in episode.transitions()})
-            )
-            rows = []
-            for threshold in grid:
-                predicted = (np.flatnonzero(probs >= threshold) + episode.start_frame).tolist()
-                pairs = match_events(predicted, reference, TOLERANCE_S * episode.fps)
-                rows.append([len(pairs), len(predicted), len(reference)])
-            videos[episode.cluster] = videos.get(episode.cluster, 0) + np.array(rows, dtype=float)
-    return np.stack(list(videos.values()), 1) if videos else np.zeros((len(grid), 0, 3))
+        probabilities = record.speaking_prob if knob == "speaking" else record.update_prob
+        if not probabilities or (knob == "update" and not episode.task.steps):
+            continue
+        if knob == "speaking":
+            reference = [turn.frame for turn in episode.utterances()]
+        else:
+            reference = sorted({frame for frame, _, _ in episode.transitions()})
+        rows = []
+        for threshold in grid:
+            decided = _decided(record, knob) if threshold == own else _would_decide(record, knob, threshold)
+            pairs = match_events(decided, reference, TOLERANCE_S * episode.fps)
+            rows.append([len(pairs), len(decided), len(reference)])
+        clusters[episode.cluster] = clusters.get(episode.cluster, 0) + np.array(rows, dtype=float)
+    return np.stack(list(clusters.values()), 1) if clusters else np.zeros((len(grid), 0, 3))
 
 
-def curve(records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID) -> list[Point]:
-    """The open-loop curve of a knob, with intervals; empty without probabilities."""
-    table = event_table(records, knob, grid)
+def _decided(record: EpisodeRecord, knob: str) -> list[int]:
+    """The frames on which a record speaks, or changes the tracked state."""
+    if knob == "speaking":
+        return [utterance.frame for utterance in record.utterances]
+    return sorted({transition.frame for transition in record.transitions})
+
+
+def _would_decide(record: EpisodeRecord, knob: str, threshold: float) -> list[int]:
+    """The frames on which the stored probabilities would speak, or lead the tracker to change the state.
+
+    Without state probabilities every frame at or above the update threshold counts as an update.
+    """
+    probabilities = record.speaking_prob if knob == "speaking" else record.update_prob
+    due = np.flatnonzero(np.asarray(probabilities) >= threshold).tolist()
+    start = record.episode.start_frame
+    if knob == "speaking" or not record.state_probs:
+        return [start + k for k in due]
+    tracker = Tracker(record.episode.initial_state, record.episode.fps)
+    out, before = [], -1
+    for k in due:
+        if k > before + 1:
+            tracker.nothing_due()
+        made, _ = tracker.follow(start + k, np.asarray(record.state_probs[k]))
+        if made:
+            out.append(start + k)
+        before = k
+    return out
+
+
+def curve(
+    records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
+) -> list[Point]:
+    """The open-loop curve of a knob, with intervals, over the grid and the records' ``own`` threshold; empty without
+    probabilities."""
+    if own is not None:
+        grid = sorted({*grid, own})
+    table = event_table(records, knob, grid, own)
     points = []
     for threshold, counts in zip(grid, table, strict=True):
         if len(counts):
@@ -130,8 +177,17 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> Choice:
     return Choice(chosen[0], chosen[1], reached[0], reached[1])
 
 
-def open_loop(records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID) -> dict[str, Any]:
-    """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop."""
+def open_loop(
+    records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID, own: Knobs | None = None
+) -> dict[str, Any]:
+    """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop.
+
+    Args:
+        records: The run's records.
+        grid: Thresholds of both curves.
+        own: The run's knobs: each curve then has a point at the run's own threshold, which is the run's score.
+    """
     good = [record for record in records if record.status == "ok"]
-    curves = {knob: [asdict(point) for point in curve(good, knob, grid)] for knob in KNOBS}
+    known = {} if own is None else {"speaking": own.speaking_threshold, "update": own.update_threshold}
+    curves = {knob: [asdict(point) for point in curve(good, knob, grid, known.get(knob))] for knob in KNOBS}
     return {"schema": 1, "loop": "open", "tolerance_s": TOLERANCE_S, "curves": curves}

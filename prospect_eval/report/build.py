@@ -50,7 +50,7 @@ def write_report(
         "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
         "sheets": list(pictures),
         "charts": {
-            **chart_data(folder, table, good, scored),
+            **chart_data(folder, table, good, scored, config.knobs),
             "reliability": metrics.get("reliability"),
             "utility": metrics.get("utility"),
         },

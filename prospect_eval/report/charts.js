@@ -112,7 +112,8 @@ function differenceChart(host, rows) {
 
 // event F1 over a threshold, one line a knob
 function thresholdChart(host, found, used) {
-  const words = `Event F1 within ${found.tolerance_s} s that the stored probabilities would have had at other thresholds (open loop); dotted: the thresholds of this run.`;
+  const words = `Event F1 within ${found.tolerance_s} s by threshold. Dotted: the run's own thresholds, where a curve is the run's score. ` +
+    "Elsewhere it is what the stored probabilities would have decided (open loop), with updates as the state tracker commits them.";
   chart(host, "Thresholds", words, () => {
     const data = Object.entries(found.curves).filter(([, points]) => points.length).map(([knob, points]) => ({
       x: points.map((p) => p.threshold), y: points.map((p) => p.f1), name: knob, mode: "lines+markers",

@@ -15,7 +15,7 @@ import numpy as np
 
 from prospect_core.errors import UserError
 from prospect_core.jsonio import read_json
-from prospect_core.records import EpisodeRecord
+from prospect_core.records import EpisodeRecord, Knobs
 from prospect_eval.derived import read_metrics
 from prospect_eval.front import QUALITY, front
 from prospect_eval.metrics import Scored, speaking
@@ -32,11 +32,11 @@ GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
 def chart_data(
-    folder: Path, metrics: dict[str, Any], records: Sequence[EpisodeRecord], scored: Sequence[Scored]
+    folder: Path, metrics: dict[str, Any], records: Sequence[EpisodeRecord], scored: Sequence[Scored], knobs: Knobs
 ) -> dict[str, Any]:
     """Data of every chart that this run has something to show in; the others are null or empty. ``metrics`` has the
-    entries by name."""
-    thresholds = open_loop(records, GRID)
+    entries by name, ``knobs`` are the run's."""
+    thresholds = open_loop(records, GRID, knobs)
     return {
         "front": _front(folder),
         "thresholds": thresholds if any(thresholds["curves"].values()) else None,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prospect_core.jsonio import dump
-from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_eval.matching import match_events
 from prospect_eval.run import RunConfig, open_folder, read_records, record_path
@@ -141,3 +141,44 @@ def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
     assert evaluate("sweep", folder, "--speaking", "0.5") == 0
     assert evaluate("score", folder) == 0
     assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_updates_of_the_open_loop_are_those_that_the_tracker_commits():
+    """At .05 an update is due on each of 20 frames: the tracker commits the start at 12 and the completion at 17."""
+    (point,) = curve([record()], "update", (0.05,))
+    assert (point.precision, point.recall) == (1 / 2, 1.0)
+    # without a state head all that is known is where an update is due
+    (blind,) = curve([replace(record(), state_probs=())], "update", (0.05,))
+    assert blind.precision == 1 / 20
+
+
+def test_a_jump_that_does_not_last_is_not_committed_open_loop():
+    jump = replace(record(), state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
+    (point,) = curve([jump], "update", (0.5,))
+    assert (point.recall, point.precision) == (0.0, None)
+
+
+def test_at_the_runs_own_threshold_each_curve_is_the_runs_score():
+    """What a run decided counts there, also where its probabilities alone would have decided otherwise."""
+    records = []
+    for n in range(12):
+        plain = record(n, f"v{n}", seed=n)
+        said = (PredictedUtterance(4 + n % 4, "x"), PredictedUtterance(10, "y"))
+        made = (PredictedTransition(11 + n % 5, "S1", "start"),)
+        records.append(replace(plain, utterances=said, transitions=made, knobs=Knobs("none", None, 0.37, 0.24)))
+    table = score_records(records)["metrics"]
+    found = open_loop(records, (0.1, 0.9), records[0].knobs)["curves"]
+    for knob, own in (("speaking", 0.37), ("update", 0.24)):
+        assert [point["threshold"] for point in found[knob]] == [0.1, own, 0.9]
+        score = table[f"{knob}_event_f1@1s"]
+        assert found[knob][1]["f1"] == score["value"]
+        assert list(found[knob][1]["ci95"]) == score["ci95"]
+        assert 0 < score["value"] < 1
+
+
+def test_tasks_without_steps_have_no_part_in_the_update_curve():
+    plain = record()
+    watch = replace(
+        plain, episode=replace(plain.episode, task=Task("watch"), events=plain.episode.events[:1]), state_probs=()
+    )
+    assert curve([watch], "update", (0.5,)) == []
