@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.metrics import f1_score as sklearn_f1
 
-from prospect_core.jsonio import dump
 from prospect_core.records import CompressionEvent
 from prospect_core.timeline import Event
 from prospect_eval.metrics.changes import (
@@ -204,22 +203,6 @@ def test_one_of_three_updates_is_perfect_for_the_origin_only():
     assert compat_content_accuracy(updates[:1], updates)["dst_exact_match"] == 1.0
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
     assert score(predict(reference, (), [(4, "S1", "start")]))["transition_f1@5s"]["value"] == pytest.approx(0.5)
-
-
-@pytest.mark.integration
-def test_evaluate_faces_work_offline():
-    from prospect_core.errors import UserError
-    from prospect_eval.metrics.faces import face
-
-    texts = {"predictions": ["put it away", "well done"], "references": ["put it back", "well done"]}
-    expected = sacrebleu.corpus_bleu(texts["predictions"], [texts["references"]]).score
-    assert face("bleu_of_texts").compute(**texts)["bleu_of_texts"] == expected
-    record = predict(episode(say(5.0), say(10.0)), [(10, "Go on.")])
-    got = face("speaking_event_f1@2s", TOOLS).compute(predictions=[dump(asdict(record))])
-    assert got["speaking_event_f1@2s"] == pytest.approx(2 / 3)
-    assert got["signature"].startswith("metric:speaking_event_f1@2s|")
-    with pytest.raises(UserError, match="speaking_event_f1@2s"):
-        face("speaking_event_f1@3s", TOOLS)
 
 
 def test_parts_count_the_turns_of_their_kind():

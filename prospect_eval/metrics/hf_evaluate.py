@@ -1,0 +1,85 @@
+"""Every metric as a module of Hugging Face's `evaluate`, offline.
+
+    python -c "import evaluate; from prospect_eval.metrics.hf_evaluate import MODULE; \
+print(evaluate.load(MODULE, 'bleu_of_texts').compute(predictions=['put it away'], references=['put it away']))"
+
+``evaluate.load(MODULE, NAME)`` and ``load_metric(NAME)`` take any name in ``metrics.json``: ``predictions`` are then records as
+they lie in ``episodes/*.json``, as JSON text; a record carries its own reference. ``bleu_of_texts``, ``chrf_of_texts``,
+``meteor_of_texts`` and ``cider_of_texts`` take texts and reference texts. ``compute`` gives {name: value, "ci95", "status",
+"reason", "signature"}. ``evaluate.combine`` joins several; keys that they share begin with the metric's name there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import evaluate
+
+import prospect_eval
+from prospect_core.errors import UserError, choose
+from prospect_core.jsonio import load
+from prospect_core.records import EpisodeRecord
+from prospect_eval.metrics import Metric, Scored, Tools, all_metrics, text
+from prospect_eval.tools import make_tools
+
+#: what `evaluate.load` loads, with a metric's name as configuration
+MODULE = str(Path(str(prospect_eval.__file__)).parent / "hf_modules" / "prospect_metric")
+OF_TEXTS = {
+    "bleu_of_texts": text.bleu,
+    "chrf_of_texts": text.chrf,
+    "meteor_of_texts": text.meteor,
+    "cider_of_texts": text.cider,
+}
+_TEXT = datasets.Value("string")
+_ABOUT_TEXTS = "Score of predicted texts against one reference text each."
+_ABOUT_RECORDS = "``predictions`` are prediction records as JSON text, each with its own reference."
+
+
+class StoredMetric(evaluate.Metric):
+    """One metric by its name.
+
+    Args:
+        config_name: The metric; an unknown one is a `UserError` with the nearest names.
+        tools: Similarity and METEOR in use; the packaged ones by default.
+        options: Those of `evaluate.Metric`, such as ``keep_in_memory``.
+    """
+
+    def __init__(self, config_name: str | None = None, tools: Tools | None = None, **options: Any) -> None:
+        if config_name is None:
+            raise UserError("name a metric: evaluate.load(MODULE, 'matched_f1'); docs/reference/metrics.md lists them")
+        self.tools = tools
+        self.metric = None if config_name in OF_TEXTS else self._find(config_name)
+        super().__init__(config_name=config_name, **options)
+        # `evaluate` names a module after its class; combined modules are told apart by this name
+        self.info.module_name = config_name
+
+    def _find(self, name: str) -> Metric:
+        self.tools = self.tools or make_tools()
+        metrics = {metric.name: metric for metric in all_metrics(self.tools)}
+        choose("metric", name, [*OF_TEXTS, *metrics])
+        return metrics[name]
+
+    def _info(self) -> evaluate.MetricInfo:
+        columns = {"predictions": _TEXT} if self.metric else {"predictions": _TEXT, "references": _TEXT}
+        return evaluate.MetricInfo(
+            description=self.metric.definition if self.metric else _ABOUT_TEXTS,
+            citation="",
+            inputs_description=_ABOUT_RECORDS if self.metric else _ABOUT_TEXTS,
+            features=datasets.Features(columns),
+        )
+
+    def _compute(self, predictions: list[str], references: list[str] | None = None) -> dict[str, Any]:
+        if self.metric is None:
+            return {self.config_name: OF_TEXTS[self.config_name](predictions, references or [])}
+        assert self.tools is not None
+        records = [load(EpisodeRecord, item, f"prediction {k}") for k, item in enumerate(predictions)]
+        entry = self.metric.compute(Scored.over(records, self.tools))
+        kept = {key: entry[key] for key in ("ci95", "status", "reason", "signature")}
+        return {self.metric.name: entry["value"], **kept}
+
+
+def load_metric(name: str, tools: Tools | None = None) -> StoredMetric:
+    """The metric of that name, held in memory: no file, no lock, no network."""
+    return StoredMetric(name, tools, keep_in_memory=True)
