@@ -59,14 +59,19 @@ METRICS = [
     _metric(
         "tf_time_diff_s", _mean_of(lambda turn, fps: None if turn.frame_diff is None else abs(turn.frame_diff) / fps),
         ratio, _PASS, pool="mean", better="lower", unit="s", range=POSITIVE,
+        definition="mean of the absolute seconds from a reference turn to the decision to speak, over the reference's context",
         failure_mode="a miss costs no more than the frames since the turn before; errors never compound",
     ),
     _metric("tf_fluency", _mean_of(lambda turn, fps: fluency(turn)), ratio, _PASS, pool="mean",
-           failure_mode="mostly counts silent frames of the reference, which are many"),
+            definition="share of decisions and tokens of a turn that are right one after the other, over the reference's context",
+            failure_mode="mostly counts silent frames of the reference, which are many"),
     _metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
-           better="lower", range=(1.0, np.inf), failure_mode="of the tokenizer's tokens: not comparable among tokenizers"),
+           better="lower", range=(1.0, np.inf),
+            definition="exponential of the mean cross-entropy of a reference turn's tokens",
+            failure_mode="of the tokenizer's tokens: not comparable among tokenizers"),
     _metric("tf_token_accuracy", _mean_of(lambda turn, fps: turn.right / turn.tokens), ratio, _PASS, pool="mean",
-           failure_mode="a prefix score: one other word at the beginning makes it 0"),
+            definition="share of a reference turn's tokens that are right from the first one on",
+            failure_mode="a prefix score: one other word at the beginning makes it 0"),
 ]  # fmt: skip
 
 

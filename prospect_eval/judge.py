@@ -153,7 +153,11 @@ def judge_records(
     table, agreed = {}, {}
     for name in CRITERIA:
         scores = [[verdict[name] for verdict in row] for row in verdicts]
-        metric = _metric(f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0))
+        metric = _metric(
+            f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0),
+            definition=f"mean grade for {name} that the judge gives a dialogue, from 1 (very poor) to 5 (as the reference)",
+            failure_mode="judges favour long and confident answers; agreement of repeats is no proof of agreement with people",
+        )  # fmt: skip
         rows: list[tuple[Cluster | str, np.ndarray | str]] = [
             (record.episode.cluster, np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
             for record, row in zip(good, scores, strict=True)
