@@ -11,7 +11,7 @@ from prospect_core.data.annotation import read_annotation
 from prospect_core.data.origin_formats import from_prepared, participant_of, to_prepared
 from prospect_core.jsonio import digest, dump, load
 from prospect_core.timeline import Cluster, Episode
-from prospect_eval.compare import differing_keys
+from prospect_eval.pairing import differing_keys
 from prospect_eval.score import score_records
 from prospect_eval.stored_metrics import resampled_units
 from tests.helpers.predictions import TOOLS, episode, predict, say
