@@ -216,7 +216,7 @@ class Cluster(NamedTuple):
     def of_key(key: str) -> Cluster:
         """The cluster that `key` wrote."""
         kind, _, name = key.partition(" ")
-        return Cluster(kind, name) if kind in ("participant", "recording") and name else Cluster("video", key)
+        return Cluster(kind, name) if kind in ("participant", "recording") else Cluster("video", key)
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,7 @@ class Episode:
     Covers video frames ``start_frame .. end_frame - 1`` at ``fps``. ``events`` stand in their order: by (time;
     user, transitions as written, assistant), or, with ``file_order``, in the order of the file they came from.
     ``initial`` is the state before the first frame (None: nothing started). ``recording`` names what several videos are
-    clips or views of, ``participant`` who is filmed; both are empty where the source does not say, and are then left out
-    of JSON.
+    clips or views of, ``participant`` who is filmed; empty where the source does not say, and then left out of JSON.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -249,14 +248,10 @@ class Episode:
 
     @property
     def cluster(self) -> Cluster:
-        """The unit of resampling that this episode belongs to: its participant, else its recording, else its video."""
-        # names are only unique within one source
-        source = f"{self.dataset}/" if self.dataset else ""
-        if self.participant:
-            return Cluster("participant", source + self.participant)
-        if self.recording:
-            return Cluster("recording", source + self.recording)
-        return Cluster("video", self.video)
+        """The unit of resampling: the participant, else the recording (both are named per dataset), else the video."""
+        named = (("participant", self.participant), ("recording", self.recording))
+        kind, name = next(((kind, name) for kind, name in named if name), ("video", ""))
+        return Cluster(kind, f"{self.dataset}/{name}".removeprefix("/") if name else self.video)
 
     @property
     def num_frames(self) -> int:
