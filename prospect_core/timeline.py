@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from math import ceil, floor
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 StepState = Literal["not_started", "in_progress", "completed"]
 Change = Literal["start", "complete", "reopen"]
@@ -201,24 +201,6 @@ class Utterance:
         return tuple(dict.fromkeys(islice(combined, MOST_WORDINGS)))
 
 
-class Cluster(NamedTuple):
-    """What episodes share that depend on each other: a ``participant``, a ``recording`` or a ``video``, by name."""
-
-    kind: str
-    name: str
-
-    @property
-    def key(self) -> str:
-        """As text: the plain name of a video, ``participant NAME`` or ``recording NAME``."""
-        return self.name if self.kind == "video" else f"{self.kind} {self.name}"
-
-    @staticmethod
-    def of_key(key: str) -> Cluster:
-        """The cluster that `key` wrote."""
-        kind, _, name = key.partition(" ")
-        return Cluster(kind, name) if kind in ("participant", "recording") else Cluster("video", key)
-
-
 @dataclass(frozen=True)
 class Episode:
     """One video with one dialogue about one task: the unit of data and of replay.
@@ -245,13 +227,6 @@ class Episode:
     meta: dict[str, str] = field(default_factory=dict)
     recording: str = ""
     participant: str = ""
-
-    @property
-    def cluster(self) -> Cluster:
-        """The unit of resampling: the participant, else the recording (both are named per dataset), else the video."""
-        named = (("participant", self.participant), ("recording", self.recording))
-        kind, name = next(((kind, name) for kind, name in named if name), ("video", ""))
-        return Cluster(kind, f"{self.dataset}/{name}".removeprefix("/") if name else self.video)
 
     @property
     def num_frames(self) -> int:

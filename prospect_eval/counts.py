@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.timeline import Cluster
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_eval.derived import PackedCounts, packed
 from prospect_eval.metrics import Metric, Scored, answers
 from prospect_eval.metrics.base import VideoCounts
@@ -66,7 +66,7 @@ def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[st
                 counts[metric.name, view] = taken[key]
     sampled = {metric.name: metric.samples([scored]) for metric in metrics if metric.sample}
     return EpisodeCounts(
-        episode.cluster,
+        cluster_of(episode),
         {
             "user_type": episode.user_type or "unknown",
             "dataset": episode.dataset or "unknown",

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_core.records import ForcedTurn
-from prospect_core.timeline import Cluster, Episode
+from prospect_core.timeline import Episode
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.metrics.families import PASSES
@@ -79,7 +80,7 @@ def score_forced(
     episodes: Sequence[Episode], turns: Mapping[str, Sequence[ForcedTurn]], threshold: float
 ) -> dict[str, Any]:
     """The contents of ``teacher_forced.json``; ``turns`` by episode id."""
-    rows: list[tuple[Cluster, Forced]] = [(e.cluster, (turns[e.id], e.fps)) for e in episodes if e.id in turns]
+    rows: list[tuple[Cluster, Forced]] = [(cluster_of(e), (turns[e.id], e.fps)) for e in episodes if e.id in turns]
     table = {}
     for metric in METRICS:
         counts: Callable[[Any], np.ndarray | str] = metric.counts

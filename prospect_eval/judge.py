@@ -23,9 +23,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_core.errors import DataError
 from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import Cluster
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import ratio
 from prospect_eval.metrics.families import JUDGE
@@ -159,7 +159,7 @@ def judge_records(
             failure_mode="judges favour long and confident answers; agreement of repeats is no proof of agreement with people",
         )  # fmt: skip
         rows: list[tuple[Cluster | str, np.ndarray | str]] = [
-            (record.episode.cluster, np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
+            (cluster_of(record.episode), np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
             for record, row in zip(good, scores, strict=True)
         ]
         table[metric.name] = metric.entry(metric.pooled(rows))

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from prospect_core.clusters import cluster_of
 from prospect_core.data.origin_formats import steps_in
 from prospect_core.timeline import Change, Episode
 from prospect_eval.matching import Similarity
@@ -218,7 +219,7 @@ def spread_frames(episode: Episode, count: int, positions: np.ndarray) -> list[i
 
 
 def _cluster(episode: Episode) -> str:
-    return " ".join(episode.cluster)
+    return cluster_of(episode).key
 
 
 def _most_frequent(texts: Counter[str]) -> list[str]:

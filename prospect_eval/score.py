@@ -99,7 +99,7 @@ def score_shares(
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
     if any(len(wordings) > 1 for wordings in references):
-        tables = [own, *beside.values(), *(table for by in parts.values() for table in by.values())]
+        tables = [own, *beside.tables.values(), *(table for by in parts.values() for table in by.values())]
         state_many_references(tables)
     return {
         "schema": SCHEMA,

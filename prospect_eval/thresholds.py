@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_core.records import EpisodeRecord, Knobs
-from prospect_core.timeline import Cluster
 from prospect_core.tracking import Tracker
 from prospect_eval.matching import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
@@ -90,7 +90,8 @@ def event_table(
             decided = _decided(record, knob) if threshold == own else _would_decide(record, knob, threshold)
             pairs = match_events(decided, reference, TOLERANCE_S * episode.fps)
             rows.append([len(pairs), len(decided), len(reference)])
-        clusters[episode.cluster] = clusters.get(episode.cluster, 0) + np.array(rows, dtype=float)
+        of = cluster_of(episode)
+        clusters[of] = clusters.get(of, 0) + np.array(rows, dtype=float)
     return np.stack(list(clusters.values()), 1) if clusters else np.zeros((len(grid), 0, 3))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prospect_core.timeline import Cluster
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_eval.metrics.families import OTHER, Family
 from prospect_eval.metrics.scored import Scored, Tools
 from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
@@ -110,7 +110,7 @@ class Metric:
 
     def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
         """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
-        of = self.pooled((item.record.episode.cluster, self.counts(item)) for item in scored)
+        of = self.pooled((cluster_of(item.record.episode), self.counts(item)) for item in scored)
         return self.entry(of, self.samples(scored), intervals)
 
     def samples(self, scored: Iterable[Scored]) -> list[np.ndarray]:

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from prospect_core.clusters import Cluster, cluster_of
 from prospect_core.data.annotation import read_annotation
 from prospect_core.data.origin_formats import from_prepared, participant_of, to_prepared
 from prospect_core.jsonio import digest, dump, load
-from prospect_core.timeline import Cluster, Episode
+from prospect_core.timeline import Episode
 from prospect_eval.pairing import differing_keys
 from prospect_eval.score import score_records
 from prospect_eval.stored_metrics import resampled_units
@@ -45,9 +46,9 @@ def test_videos_of_one_recording_are_one_cluster(four_videos):
 
 def test_a_participant_comes_before_a_recording_and_a_recording_before_a_video():
     plain = episode(say(1.0))
-    assert plain.cluster == Cluster("video", "v")
-    assert replace(plain, recording="r").cluster == Cluster("recording", "x/r")
-    assert replace(plain, recording="r", participant="p").cluster == Cluster("participant", "x/p")
+    assert cluster_of(plain) == Cluster("video", "v")
+    assert cluster_of(replace(plain, recording="r")) == Cluster("recording", "x/r")
+    assert cluster_of(replace(plain, recording="r", participant="p")) == Cluster("participant", "x/p")
 
 
 def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):

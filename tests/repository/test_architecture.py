@@ -15,7 +15,7 @@ from tests.helpers.paths import ROOT
 FLOORS = [
     ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.framing", "prospect_core.stopwatch",
      "prospect_core.ahead", "prospect_core.processes", "prospect_core.lock", "prospect_core.interrupt", "prospect_core.slips", "prospect_core.crew",
-     "prospect_core.timeline", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
+     "prospect_core.timeline", "prospect_core.clusters", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
     ["prospect_core.sequence", "prospect_core.data", "prospect_core.thresholds"],
     ["prospect_core.stream", "prospect_core.workbench"],
     ["prospect_core.train", "prospect_eval"],
