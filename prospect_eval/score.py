@@ -153,15 +153,33 @@ def reliability(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
 
 
 def timing_agreement(systems: dict[str, Table]) -> dict[str, Any]:
-    """Kendall's tau-b between the timing metrics over systems: the field's metrics do not rank models alike."""
+    """Kendall's tau-b between the timing metrics over systems: different metrics rank systems differently.
+
+    A system whose value of every timing metric equals that of an earlier system is a copy of it (baselines that differ
+    only in their states speak alike). Copies are left out, since they would count one system several times.
+
+    Args:
+        systems: Tables of metric entries by the system's name.
+
+    Returns:
+        ``systems``, the names that count; ``copies``, the system that each copy repeats; ``kendall_tau_b`` by metric
+        and metric, None where undefined.
+    """
     names = [name for name in TIMING if all(name in table for table in systems.values())]
-    scores = np.array([[_number(table[name]["value"]) for table in systems.values()] for name in names])
+    rows: dict[tuple[float | None, ...], str] = {}
+    copies: dict[str, str] = {}
+    for system, table in systems.items():
+        values = tuple(table[name]["value"] for name in names)
+        first = rows.setdefault(values, system)
+        if first != system:
+            copies[system] = first
+    scores = np.array([[_number(values[k]) for values in rows] for k in range(len(names))])
     tau = kendall_agreement(scores) if names else np.zeros((0, 0))
-    rows = {
+    agreement = {
         name: {other: None if np.isnan(tau[a, b]) else float(tau[a, b]) for b, other in enumerate(names)}
         for a, name in enumerate(names)
     }
-    return {"systems": list(systems), "kendall_tau_b": rows}
+    return {"systems": list(rows.values()), "copies": copies, "kendall_tau_b": agreement}
 
 
 def _number(value: float | None) -> float:

@@ -75,11 +75,10 @@ def _span(scored: Scored) -> tuple[float, float]:
 
 
 def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, int]]:
-    """Utterances paired one to one with references in an uneven window."""
-    # moving the predictions by half the difference makes the window even
-    shift = (early - late) / 2
-    moved = [frame + shift for frame, _ in scored.predictions]
-    return match_events(moved, [frame for frame, _ in scored.references], (early + late) / 2)
+    """(prediction, reference) indices of utterances paired by time, at most ``early`` or ``late`` frames off."""
+    predicted = [frame for frame, _ in scored.predictions]
+    reference = [frame for frame, _ in scored.references]
+    return match_events(predicted, reference, early, late)
 
 
 def sw_counts(scored: Scored) -> np.ndarray:
