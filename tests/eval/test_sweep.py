@@ -52,6 +52,15 @@ def test_budgets_are_shares_of_the_peak_and_never_below_the_floor(tmp_path):
     assert (tmp_path / "a" / "drop_middle-180" / "metrics.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("threshold", "name"),
+    [(0.3, "speaking-0.30"), (0.301, "speaking-0.301"), (0.304, "speaking-0.304"), (1.0, "speaking-1.00"),
+     (0.0001, "speaking-0.0001")],
+)  # fmt: skip
+def test_setting_folder_keeps_every_digit_of_the_threshold(threshold, name):
+    assert Setting("a", knob="speaking", threshold=threshold).folder() == f"none/{name}"
+
+
 def test_dominated_points_are_not_on_the_front(tmp_path):
     def quality(setting):
         return {None: 0.9, 400: 0.9, 200: 0.5}[setting.budget] - (setting.strategy == "drop_all") * 0.2
