@@ -55,15 +55,33 @@ def compression_ratio(scored: Scored) -> np.ndarray | str:
 
 
 def around(scored: Scored, side: Side) -> np.ndarray | None:
-    """(frames,) whether a frame lies within a minute before or after a compression; None without one."""
+    """Mark the frames near compressions, each on the side of the nearest one.
+
+    Args:
+        scored: The record.
+        side: ``before``: at most a minute before a compression, its own frame included; ``after``: at most a minute
+            after it. Between two compressions less than two minutes apart, the first half of the frames counts as after
+            (with the middle one, where their number is odd) and the second half as before.
+
+    Returns:
+        (frames,) booleans; None without a compression.
+    """
     episode = scored.record.episode
     if not scored.record.compressions:
         return None
     reach = int(AROUND_S * episode.fps)
     out = np.zeros(episode.num_frames, bool)
-    for event in scored.record.compressions:
-        at = event.frame - episode.start_frame + 1
-        out[slice(max(0, at - reach), at) if side == "before" else slice(at, at + reach)] = True
+    cuts = sorted({event.frame - episode.start_frame + 1 for event in scored.record.compressions})
+    # frames cuts[k - 1] .. cuts[k] - 1 lie between two compressions; those before the first have nothing to share with
+    for previous, cut in zip([None, *cuts], [*cuts, None], strict=True):
+        begin, end = previous or 0, episode.num_frames if cut is None else cut
+        shared = previous is not None and cut is not None
+        before = (end - begin) // 2 if shared else end - begin
+        after = end - begin - before if shared else end - begin
+        if side == "before" and cut is not None:
+            out[max(begin, end - min(reach, before)) : end] = True
+        if side == "after" and previous is not None:
+            out[begin : begin + min(reach, after)] = True
     return out
 
 
