@@ -25,21 +25,10 @@ from prospect_eval.metrics.changes import (
     segmental_counts,
 )
 from prospect_eval.metrics.dst import compat_content_accuracy, state_scores
-from prospect_eval.metrics.histogram import average_precision, histogram_quantile, seconds_histogram
+from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
 from prospect_eval.metrics.speaking import event_scores, frame_scores
 from prospect_eval.metrics.text import chrf, chrf_stats, chrf_value
 from tests.helpers.predictions import TOOLS, WORDS, episode, predict, say, score, step
-
-
-@pytest.mark.integration
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
-def test_average_precision_is_that_of_scikit_learn(rows):
-    labels, probs = [a for a, _ in rows], [b / 6 for _, b in rows]
-    if any(labels):
-        assert average_precision(labels, probs) == pytest.approx(average_precision_score(labels, probs), abs=1e-12)
-    else:
-        assert np.isnan(average_precision(labels, probs))
 
 
 def test_average_precision_of_records_is_pooled_over_frames():
