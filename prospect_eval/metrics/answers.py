@@ -118,7 +118,7 @@ def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) ->
     signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     return [
         _metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
-        _metric("content_accuracy_w", weighted(content_counts, 2), weighted_value(ratio, 2), signature, turns="all"),
+        _metric("content_accuracy_w", weighted(content_counts), weighted_value(ratio, 2), signature, turns="all"),
         *(
             _metric(f"answer_accuracy@{kind}", answered(kind), ratio, {"within": f"{ANSWER_WITHIN_S}s"})
             for kind in KINDS

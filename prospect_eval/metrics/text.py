@@ -171,23 +171,29 @@ def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
+def _or_zeros(statistic: Counts, size: int) -> Counts:
+    """The statistic, zeros where no pair is correct."""
+    return lambda scored: statistic(scored) if scored.good_pairs else np.zeros(size)
+
+
 def _once(name: str, statistic: Counts) -> Counts:
     """The statistic, worked out once a view for the score and its weighted twin."""
     return lambda scored: scored.once((name, scored.only, scored.tools.settings.match), lambda: statistic(scored))
 
 
-def weighted(statistic: Callable[[Scored], np.ndarray | str], size: int) -> Callable[[Scored], np.ndarray | str]:
-    """The statistic followed by the matching counts; zeros where nothing matched."""
+def weighted(statistic: Callable[[Scored], np.ndarray | str]) -> Callable[[Scored], np.ndarray | str]:
+    """The statistic of an episode followed by its matching counts (`dialogue.match_counts`)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
-        found = statistic(scored) if scored.good_pairs else np.zeros(size)
+        found = statistic(scored)
         return found if isinstance(found, str) else np.concatenate([found, match_counts(scored)])
 
     return counts
 
 
 def weighted_value(value: Value, size: int) -> Value:
-    """A value times Jaccard; where nothing matched there are no words to judge, and the weight is 0."""
+    """The value of the first ``size`` counts times the Jaccard index of the others; 0 where no pair is correct, although
+    the value is undefined there."""
 
     def of(counts: np.ndarray) -> np.ndarray:
         jaccard = FORMULAS["jaccard"](counts[..., size:])
@@ -237,7 +243,7 @@ def metrics(tools: Tools) -> list[Metric]:
         bounds = (0.0, top)
         statistic = _once(name, once)
         out.append(_metric(name, _pairs(statistic), value, signature, range=bounds, turns="pairs"))
-        both = weighted(statistic, size), weighted_value(value, size)
+        both = weighted(_or_zeros(statistic, size)), weighted_value(value, size)
         out.append(_metric(f"{name}_w", *both, signature, range=bounds, turns="all"))
     if not tools.wordnet:
         missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"

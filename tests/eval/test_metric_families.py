@@ -195,6 +195,33 @@ def test_one_of_three_updates_is_perfect_for_the_origin_only():
     assert score(predict(reference, (), [(4, "S1", "start")]))["transition_f1@5s"]["value"] == pytest.approx(0.5)
 
 
+def slot_turns(id_, frames=60):
+    """An episode with two turns, each with the name of a thing in it."""
+    cup = Event("a", 5.0, "assistant", "take the cup now", slots={"object": "cup"})
+    bowl = Event("b", 20.0, "assistant", "take the bowl now", slots={"object": "bowl"})
+    return episode(cup, bowl, frames=frames, id_=id_, video=id_)
+
+
+def test_content_accuracy_w_counts_pairs_of_low_similarity():
+    right = predict(slot_turns("e1"), [(10, "take the cup now"), (40, "take the bowl now")])
+    # paired in time, with a cosine below 0.5 and no thing named
+    wrong = predict(slot_turns("e2"), [(10, "look over there please"), (40, "well done my friend")])
+    table = score(right, wrong)
+    assert table["content_accuracy"]["value"] == 0.5
+    assert table["matched_jaccard"]["value"] == 0.5
+    assert table["content_accuracy_w"]["value"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "meteor", "cider", "similarity", "content_accuracy"])
+def test_weighted_text_metric_is_the_score_times_jaccard(name):
+    half = predict(slot_turns("e1"), [(10, "take the cup now please"), (25, "hello"), (40, "no such thing at all")])
+    full = predict(slot_turns("e2"), [(11, "take the cup now"), (40, "take the red bowl now")])
+    silent = predict(slot_turns("e3"))
+    table = score(half, full, silent)
+    product = table[name]["value"] * table["matched_jaccard"]["value"]
+    assert table[f"{name}_w"]["value"] == pytest.approx(product)
+
+
 @pytest.mark.integration
 def test_evaluate_faces_work_offline():
     from prospect_core.errors import UserError
