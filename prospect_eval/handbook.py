@@ -82,7 +82,7 @@ def metrics_page() -> str:
         ("Matched dialogue", dialogue, dialogue.metrics("MODEL")),
         ("Benefit against annoyance", utility, utility.metrics("MODEL")),
         ("Texts", text, text.metrics(tools)),
-        ("Answers and content", answers, answers.metrics("MODEL")),
+        ("Answers and content", answers, answers.metrics(tools)),
         ("Dialog state by frame", dst, dst.METRICS),
         ("Changes, segments, order", changes, changes.METRICS),
         ("Retention", retention, retention.METRICS),

@@ -61,9 +61,9 @@ def compare(
     from prospect_eval.compare_formats import as_markdown
     from prospect_eval.metrics import all_metrics
     from prospect_eval.report.compare_page import write_comparison
-    from prospect_eval.tools import make_tools
+    from prospect_eval.tools import tools_of_run
 
-    tools = make_tools()
+    tools = tools_of_run(first, *others)
     metrics = all_metrics(tools)
     found = [
         replace(one, episodes=tuple(changed_episodes(first, other, tools, episodes) if episodes else ()))

@@ -44,7 +44,7 @@ def all_metrics(tools: Tools) -> list[Metric]:
         *dialogue.metrics(tools.similarity_signature, tools.settings.match),
         *utility.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),
-        *answers.metrics(tools.similarity_signature, tools.settings.match),
+        *answers.metrics(tools),
         *dst.METRICS,
         *changes.METRICS,
         *retention.METRICS,

@@ -5,7 +5,8 @@
 ``face(NAME)`` for any name in ``metrics.json``: ``predictions`` are records as they lie in ``episodes/*.json``, as JSON
 text; a record carries its own reference. ``bleu_of_texts``, ``chrf_of_texts``, ``meteor_of_texts`` and
 ``cider_of_texts`` take texts and reference texts. ``compute`` gives {name: value, "ci95", "status", "reason",
-"signature"}. Needs the extra ``evaluate``.
+"signature"}. CIDEr's document frequencies and the values of answers are those of the tools' corpus, or, without one, of
+the records given: pass ``prospect_eval.tools.tools_of_run(folder)`` for the numbers of a run folder. Needs the extra ``evaluate``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from prospect_core.errors import choose
 from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Scored, Tools, all_metrics, text
+from prospect_eval.metrics.scored import with_corpus
 from prospect_eval.tools import make_tools
 
 OF_TEXTS = {
@@ -75,6 +77,7 @@ class _RecordFace(_Face):
 
     def _compute(self, predictions: list[str]) -> dict[str, Any]:
         records = [load(EpisodeRecord, text, f"prediction {k}") for k, text in enumerate(predictions)]
-        metric = next(metric for metric in all_metrics(self.tools) if metric.name == self.metric_name)
-        entry = metric.compute(Scored.over(records, self.tools))
+        tools = with_corpus(self.tools, records)
+        metric = next(metric for metric in all_metrics(tools) if metric.name == self.metric_name)
+        entry = metric.compute(Scored.over(records, tools))
         return {self.metric_name: entry.pop("value"), **entry}

@@ -235,7 +235,7 @@ def metrics(tools: Tools) -> list[Metric]:
         ("chrf", lambda s: chrf_stats(*sides(s)), chrf_value, 3 * CHRF_ORDER,
          {**base, "chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"}, 100.0),
         (meteor_name, mean_of(lambda s: partial(_best_meteor, s.tools.meteor)), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
-        ("cider", mean_of(lambda s: s.idf.score_of_wordings), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
+        ("cider", mean_of(lambda s: s.idf.score_of_wordings), ratio, 2, {**base, "cider": f"cider-d,tok:treebank,n:4,sigma:6,idf:{tools.idf_signature}"}, 10.0),
         ("similarity", similarity_counts, ratio, 2, base, 1.0),
     ]  # fmt: skip
     out = []
