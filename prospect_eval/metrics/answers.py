@@ -28,7 +28,8 @@ from prospect_eval.metrics.families import CONTENT
 _metric = partial(Metric, family=CONTENT)
 
 ANSWER_WITHIN_S = 5
-KINDS = ("present", "past", "remainder")
+#: kinds of question, and what they are about
+KINDS = {"present": "present", "past": "past", "remainder": "rest of the task"}
 
 
 @lru_cache(maxsize=1 << 14)
@@ -162,8 +163,41 @@ def metrics(tools: Tools) -> list[Metric]:
 
     signature = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
     answer_signature = {"within": f"{ANSWER_WITHIN_S}s", "values": tools.answers_signature}
+    answers = [
+        _metric(
+            f"answer_accuracy@{kind}",
+            answered(kind),
+            ratio,
+            answer_signature,
+            definition=f"Share of the user's questions about the {about} whose reply holds the right value and no other.",
+            failure_mode="The most frequent value scores `chance` without looking; a right reply that also names another"
+            " value of its kind is wrong.",
+            headline=kind == "past",
+        )
+        for kind, about in KINDS.items()
+    ]
     return [
-        _metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
-        _metric("content_accuracy_w", weighted(content_counts), weighted_value(ratio, 2), signature, turns="all"),
-        *(_metric(f"answer_accuracy@{kind}", answered(kind), ratio, answer_signature) for kind in KINDS),
+        _metric(
+            "content_accuracy",
+            content_counts,
+            ratio,
+            signature,
+            turns="pairs",
+            definition="Share of the slots of matched references (step, object, place, count, yes/no) that the predicted"
+            " text fills with the same values.",
+            failure_mode="Blind to turns without a partner, so that saying little is free, and to every word that is no"
+            " slot value; complements matched F1, which is blind to the values.",
+            headline=True,
+        ),
+        _metric(
+            "content_accuracy_w",
+            weighted(content_counts),
+            weighted_value(ratio, 2),
+            signature,
+            turns="all",
+            definition="`content_accuracy` times the Jaccard index of the matching, over the episodes that have slots.",
+            failure_mode="Confounds how much is said at the right time with how right it is: a low value does not show"
+            " which of the two is at fault.",
+        ),
+        *answers,
     ]
