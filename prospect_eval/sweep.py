@@ -45,7 +45,7 @@ class Setting:
     def folder(self) -> str:
         """Its folder below that of its checkpoint."""
         context = self.strategy if self.budget is None else f"{self.strategy}-{self.budget}"
-        if self.threshold is None:
+        if not self.knob or self.threshold is None:
             return context
         # every digit counts: rounded names would make two thresholds share a folder
         digits = np.format_float_positional(self.threshold, min_digits=2)

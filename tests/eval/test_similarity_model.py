@@ -81,9 +81,9 @@ def test_report_uses_the_similarity_model_of_the_scores(run, other_model):
 def test_report_refuses_a_similarity_model_that_has_changed(run, other_model, capsys):
     assert evaluate("score", run, "--similarity", other_model) == 0
     (other_model / "model.safetensors").write_bytes(b"others")
-    from prospect_eval.tools import _make_tools
+    from prospect_eval.tools import _open_tools
 
-    _make_tools.cache_clear()
+    _open_tools.cache_clear()
     assert evaluate("report", run) == 2
     assert "scored with the similarity model words:" in capsys.readouterr().err
 

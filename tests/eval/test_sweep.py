@@ -10,6 +10,7 @@ import pytest
 from prospect_core.errors import UserError
 from prospect_eval.cli import main
 from prospect_eval.cli.options import Budgets
+from prospect_eval.derived import COUNTS_SCHEMA
 from prospect_eval.run import read_records
 from prospect_eval.sweep import Grid, Setting, run_sweep
 
@@ -31,6 +32,8 @@ def fake_run(peaks, quality):
         (folder / "metrics.json").write_text(
             json.dumps({"metrics": {name: {**entry, "value": value} for name, value in table.items()}})
         )
+        counts = {"schema": COUNTS_SCHEMA, "clusters": {"e": "v"}, "failed": [], "counts": {}}
+        (folder / "counts.json").write_text(json.dumps(counts))
         knobs = {"strategy": setting.strategy, "budget": setting.budget}
         config = {"data_digest": "d", "split": "test", "limit": None, "model": setting.ckpt, "knobs": knobs}
         (folder / "run.json").write_text(json.dumps({"config": config}))
