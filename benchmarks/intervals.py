@@ -238,10 +238,10 @@ def _found(clusters: int, draws: int) -> tuple[int, int]:
 def families(draws: int) -> dict[str, Any]:
     """Family-wise error and power at each number of clusters."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        errors = dict(zip(CLUSTERS, pool.map(_errors, CLUSTERS, [draws] * len(CLUSTERS)), strict=True))
+        errors = dict(zip(CLUSTERS, pool.map(_errors, CLUSTERS, [4 * draws] * len(CLUSTERS)), strict=True))
         power = dict(zip(CLUSTERS, pool.map(_found, CLUSTERS, [draws] * len(CLUSTERS)), strict=True))
     out = {
-        "fwer": {str(n): round(wrong / draws, 4) for n, wrong in errors.items()},
+        "fwer": {str(n): round(wrong / (4 * draws), 4) for n, wrong in errors.items()},
         "power": {str(n): round(found / max(1, tried), 4) for n, (found, tried) in power.items()},
     }
     print(out, flush=True)
@@ -320,7 +320,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--draws", type=int, default=2000, help="simulations of each kind and number of clusters")
-    parser.add_argument("--experiments", type=int, default=400, help="comparisons of ten metrics each")
+    parser.add_argument("--experiments", type=int, default=500, help="simulated comparisons for the power, four times as many for the error")
     options = parser.parse_args()
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.provenance import environment

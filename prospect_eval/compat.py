@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,6 @@ __all__ = ["binary_scores", "compat_content_accuracy", "dialogue_quality", "dist
            "published_match", "published_nlg", "published_scores", "updated_state"]  # fmt: skip
 
 Utterances = Sequence[tuple[int, str]]
-JUDGE_KEYS = ("correctness", "promptness", "efficiency", "overall")
 
 
 def distance_cost(frames: float, reach: int, factor: float = 0.3, power: float = 1.5) -> float:
@@ -208,29 +209,49 @@ def updated_state(state: Mapping[str, str], text: str) -> dict[str, str]:
 
 
 def judge_scores(text: str) -> Any | None:
-    """The origin's reading of a judge's reply: the first {...} after the first ``---``, neither type nor range checked."""
+    """The origin's reading of a judge's reply.
+
+    The first ``{...}`` on one line, between the first and the second ``---`` where there is a ``---``, as JSON. Neither
+    the keys nor the scores are checked.
+
+    Args:
+        text: The reply.
+
+    Returns:
+        What the braces hold; None without braces, or where they hold no JSON.
+    """
     parts = text.split("---")
-    body = parts[1] if len(parts) > 1 else ""
-    begin, end = body.find("{"), body.find("}")
+    braces = re.search(r"\{.*?\}", parts[1] if len(parts) > 1 else text)
+    if braces is None:
+        return None
     try:
-        scores = json.loads(body[begin : end + 1]) if 0 <= begin < end else None
+        return json.loads(braces.group())
     except ValueError:
         return None
-    return scores if isinstance(scores, dict) and all(key in scores for key in JUDGE_KEYS) else None
 
 
 def dialogue_quality(steps: Sequence[tuple[float, float]], turns: Sequence[tuple[str, float, str]]) -> dict[str, float]:
-    """The score of generated dialogues: 10 - mean distance (s) of assistant turns to step boundaries - mean distance of
-    step starts to assistant turns - 0.1 for every user question without an assistant reply as the next turn within 2 s."""
-    times = [time for role, time, _ in turns if role == "assistant"]
+    """The score of generated dialogues.
+
+    10 - mean distance (s) of turns to step boundaries - mean distance of step starts to turns - 0.1 for every user
+    question whose next turn is not an assistant's within 2 s. As published, turns of the user count in both distances,
+    and a question that is the last turn is not penalized.
+
+    Args:
+        steps: (start, end) in seconds of each step.
+        turns: (role, seconds, text) of each turn, in order.
+
+    Returns:
+        The published names and values; a distance is 0 without turns or steps.
+    """
+    times = [time for _, time, _ in turns]
     edges = [edge for step in steps for edge in step]
     apart_p = float(np.mean([min(abs(t - e) for e in edges) for t in times])) if times and edges else 0.0
     apart_r = float(np.mean([min(abs(begin - t) for t in times) for begin, _ in steps])) if times and steps else 0.0
     unanswered = 0
-    for index, (role, time, text) in enumerate(turns):
-        if role == "user" and text.strip().endswith("?"):
-            following = turns[index + 1] if index + 1 < len(turns) else None
-            unanswered += not (following and following[0] == "assistant" and following[1] - time <= 2)
+    for (role, time, text), (next_role, next_time, _) in pairwise(turns):
+        if role == "user" and text.endswith("?"):
+            unanswered += next_role != "assistant" or next_time - time > 2
     return {
         "avg_time_diff_p": apart_p,
         "avg_time_diff_r": apart_r,

@@ -44,12 +44,20 @@ class Episodes(TypedDict):
     failed_ids: NotRequired[list[str]]
 
 
+class Similarity(TypedDict):
+    """The similarity model that a run folder was scored with: how to open it again, and its signature."""
+
+    model: str
+    signature: str
+
+
 class MetricsFile(TypedDict):
     """The contents of ``metrics.json``."""
 
     schema: NotRequired[int]
     episodes: NotRequired[Episodes]
     predictions_digest: NotRequired[str]
+    similarity: NotRequired[Similarity]
     metrics: dict[str, Entry]
     baselines: NotRequired[dict[str, dict[str, Entry]]]
     baseline_info: NotRequired[dict[str, dict[str, str]]]
@@ -165,3 +173,13 @@ def unpacked(row: Packed) -> np.ndarray:
 
 def _number(x: float) -> float:
     return int(x) if x == int(x) else float(x)
+
+
+def similarity_model(folder: Path) -> str | None:
+    """The similarity model that a run folder was scored with, as `tools.make_tools` takes it; None where it is not known,
+    since the folder has not been scored or its ``metrics.json`` is damaged."""
+    try:
+        known = read_metrics(folder).get("similarity")
+    except DataError:
+        return None
+    return (known["model"] or None) if known else None

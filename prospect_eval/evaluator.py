@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from prospect_core.errors import choose
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Scored, all_metrics
+from prospect_eval.metrics.scored import with_corpus
 from prospect_eval.thresholds import choose_thresholds
 from prospect_eval.tools import make_tools
 
@@ -26,7 +27,7 @@ def check_metric(name: str) -> str:
 
 def metric_values(records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
     """The values of the named metrics over these records, None where undefined; intervals are not computed."""
-    tools = make_tools()
+    tools = with_corpus(make_tools(), records)
     scored = Scored.over(records, tools)
     chosen = [metric for metric in all_metrics(tools) if metric.name in names]
     return {metric.name: metric.compute(scored, intervals=False)["value"] for metric in chosen}

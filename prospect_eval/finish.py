@@ -6,6 +6,7 @@ python -c "from prospect_eval.finish import finish; help(finish)"
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ def finish(
     progress: Callable[[int, int], None] = lambda done, total: None,
     settings: ScoreSettings = STANDARD,
 ) -> tuple[dict[str, Any], Path]:
-    """Score the records and write the report; returns the contents of ``metrics.json`` and the report's path."""
+    """Score the records of a run folder and write everything that follows from them.
+
+    Args:
+        folder: The run folder.
+        similarity: The folder or name of a sentence-transformers model; by default the one that the folder was scored
+            with before, or else the packaged one.
+        progress: Called with (parts done, parts).
+
+    Returns:
+        The contents of ``metrics.json`` with the counts added, and the report's path.
+    """
     with held(folder):
         return _finish(folder, similarity, progress, settings)
 
@@ -28,9 +39,13 @@ def finish(
 def _finish(
     folder: Path, similarity: str | None, progress: Callable[[int, int], None], settings: ScoreSettings
 ) -> tuple[dict[str, Any], Path]:
+    from prospect_eval.derived import similarity_model
     from prospect_eval.workers import score_folder
 
+    similarity = similarity or similarity_model(folder)
     metrics = score_folder(folder, similarity, progress, settings)
+    corpus = metrics.pop("corpus")
+    from prospect_eval.corpora import FILE, read_corpus, write_corpus
     from prospect_eval.frames import write_frames
     from prospect_eval.gate import VERDICT
     from prospect_eval.latency import store_delivery
@@ -41,11 +56,12 @@ def _finish(
 
     # from the first file that is written anew to the last one, the folder is not whole
     (folder / "DONE.json").unlink(missing_ok=True)
+    config, records = read_records(folder)
+    write_corpus(folder / FILE, corpus, config)
     write_metrics(folder, metrics)
     # a verdict was on what the scores were before
     (folder / VERDICT).unlink(missing_ok=True)
-    config, records = read_records(folder)
-    tools = make_tools(similarity, settings)
+    tools = replace(make_tools(similarity, settings), corpus=read_corpus(folder / FILE))
     store_delivery(folder, records, tools)
     write_frames(folder, records, tools)
     path = write_report(folder, config, records, metrics, tools)

@@ -5,8 +5,9 @@
 * ``ms_per_frame_p50``, ``_p95``, ``_p99``: milliseconds of a step (vision, decisions, reply, compression) over all frames.
 * ``time_to_first_token_ms``: median milliseconds from a frame to the first token of the reply to it.
 * ``real_time_factor``: seconds of steps and decoding per second of video; above 1 a live stream falls behind.
-* ``process_peak_bytes``, ``device_peak_bytes`` (undefined on a CPU), ``weights_bytes``, ``cache_peak_bytes``: the most of
-  any episode; what is left of the peak beside weights and cache is libraries and activations.
+* ``process_peak_bytes``, ``device_peak_bytes`` (undefined on a CPU), ``weights_bytes``, ``cache_max_bytes``: the maximum
+  over episodes; the rest of the process's peak, without weights and cache, is libraries and activations.
+  ``cache_peak_bytes`` of ``metrics.json`` is another number: the mean of the episodes' peaks.
 
 Intervals of the quantiles come from histograms (bins of .5 %), the values themselves from the times. Undefined after a
 replay: its frames are encoded in batches and tell nothing of a stream's latency.
@@ -79,7 +80,7 @@ METRICS = [
     _of_times(lambda m: m.first_tokens, 0.5, "time_to_first_token_ms"),
     _metric("real_time_factor", _real_time, ratio, {"pass": "plain"}, better="lower", range=POSITIVE),
 ]
-PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_peak_bytes")
+PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_max_bytes")
 
 
 def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
@@ -91,7 +92,7 @@ def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
         samples = [s for s in (taken(m) for _, m in measured) if s is not None] if taken else []
         out[metric.name] = metric.entry(metric.pooled((video, counts(m)) for video, m in measured), samples)
     for name in PEAKS:
-        field = "cache_bytes" if name == "cache_peak_bytes" else name
+        field = "cache_bytes" if name == "cache_max_bytes" else name
         values = [value for _, m in measured if (value := getattr(m, field)) is not None]
         out[name] = {
             "value": max(values, default=None), "ci95": None, "n_videos": len({video for video, _ in measured}),

@@ -96,18 +96,31 @@ def match_utterances(
     )
 
 
-def match_events(predicted: Sequence[float], reference: Sequence[float], tolerance: float) -> list[tuple[int, int]]:
-    """One-to-one pairs (index, index) of frames at most ``tolerance`` frames apart: most pairs, then least |dt|."""
+def match_events(
+    predicted: Sequence[float], reference: Sequence[float], early: float, late: float | None = None
+) -> list[tuple[int, int]]:
+    """Pair predicted with reference moments one to one: the most pairs, and of these the least sum of |dt|.
+
+    Args:
+        predicted: Moments of the predictions, in frames, in any order.
+        reference: Moments of the references, in frames, in any order.
+        early: How many frames a prediction may lie before its reference, at least 0.
+        late: How many frames it may lie after its reference, at least 0; by default as many as ``early``.
+
+    Returns:
+        (index of the prediction, index of the reference) of each pair, in order.
+    """
+    late = early if late is None else late
     if not len(predicted) or not len(reference):
         return []
     if len(predicted) == 1 or len(reference) == 1:
-        gaps = [(abs(p - r), i, j) for i, p in enumerate(predicted) for j, r in enumerate(reference)]
-        nearest = min(gaps)
-        return [nearest[1:]] if nearest[0] <= tolerance else []
+        gaps = [(p - r, i, j) for i, p in enumerate(predicted) for j, r in enumerate(reference)]
+        allowed = [(abs(gap), i, j) for gap, i, j in gaps if -early <= gap <= late]
+        return [min(allowed)[1:]] if allowed else []
     ours, theirs = np.asarray(predicted, dtype=float), np.asarray(reference, dtype=float)
     order = np.argsort(ours, kind="stable")
-    low = np.searchsorted(ours[order], theirs - tolerance, "left")
-    counts = np.searchsorted(ours[order], theirs + tolerance, "right") - low
+    low = np.searchsorted(ours[order], theirs - early, "left")
+    counts = np.searchsorted(ours[order], theirs + late, "right") - low
     row = np.repeat(np.arange(len(theirs)), counts)
     if not len(row):
         return []
@@ -115,7 +128,8 @@ def match_events(predicted: Sequence[float], reference: Sequence[float], toleran
     gap = np.abs(ours[column] - theirs[row])
     # a reference may stay alone, on a column of its own: dearer than any sum of distances
     alone = np.unique(row)
-    cost = np.concatenate([gap, np.full(len(alone), float(tolerance) * min(len(ours), len(theirs)) + 1.0)])
+    dearest = float(max(early, late)) * min(len(ours), len(theirs)) + 1.0
+    cost = np.concatenate([gap, np.full(len(alone), dearest)])
     edges = np.concatenate([row, alone]), np.concatenate([column, len(ours) + alone])
     taken = _assign(*edges, cost)
     pairs = zip(edges[1][taken].tolist(), edges[0][taken].tolist(), strict=True)

@@ -6,6 +6,7 @@ run.json          what was asked, and what it ran on
 episodes/*.json   one whole prediction record each
 timings.json      everything that varies from run to run
 metrics.json, counts.json, frames.parquet, report.html   derived from the records
+corpus.json       reference texts and answers of the whole split, which scoring needs
 DONE.json         written last: the run is complete
 """
 
@@ -216,12 +217,17 @@ def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callabl
 
 def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     """A run folder's configuration and its records by episode id."""
+    config = read_config(folder)
+    records = (load(EpisodeRecord, path.read_bytes(), str(path)) for path in record_files(folder))
+    return config, sorted(records, key=lambda r: r.episode.id)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """A run folder's configuration."""
     file = folder / "run.json"
     if not file.is_file():
         raise DataError(f"{folder}: not a run folder (no run.json)")
-    config = load(RunConfig, dump(read_run(folder)["config"]), str(file))
-    records = (load(EpisodeRecord, path.read_bytes(), str(path)) for path in record_files(folder))
-    return config, sorted(records, key=lambda r: r.episode.id)
+    return load(RunConfig, dump(read_run(folder)["config"]), str(file))
 
 
 def record_files(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ episodes count as the worst case (intention to treat); ``without_failed`` has th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from prospect_eval.metrics import Metric, Tools, all_metrics
 from prospect_eval.metrics.answers import KINDS, chance
 from prospect_eval.metrics.base import VideoCounts
 from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
+from prospect_eval.metrics.corpus import Corpus
 from prospect_eval.metrics.families import FIELD_TIMING, MATCHED, SPEAKING
 from prospect_eval.metrics.utility import utility_curves, utility_name
 from prospect_eval.shares import Alone, Outline, Share, Shares, single_threaded
@@ -44,10 +45,19 @@ def score_records(
     progress: Callable[[int, int], None] = lambda done, total: None,
     training: Training = NO_TRAINING,
 ) -> dict[str, Any]:
-    """The contents of ``metrics.json``, with what `write_metrics` stores in ``counts.json``.
+    """Score records.
 
-    Failed episodes count as the worst case; a run in which all failed is a `DataError`. ``training`` is what the learning
-    baselines learn from.
+    Args:
+        records: Prediction records; failed ones count as the worst case.
+        tools: Resources for scoring. Without a corpus of the whole split, that of the records is used.
+        progress: Called with (parts done, parts).
+        training: What the learning baselines learn from.
+
+    Returns:
+        The contents of ``metrics.json``, with those of ``counts.json`` and the ``corpus`` of ``corpus.json`` added.
+
+    Raises:
+        DataError: All records failed.
     """
     tools = tools or make_tools()
     with single_threaded():
@@ -64,7 +74,9 @@ def score_shares(
     """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache.
     To be called within `shares.single_threaded`."""
     outlines: list[Outline] = shares.ask("outline")
-    references: Counter[tuple[str, ...]] = sum((outline.references for outline in outlines), Counter())
+    source = "split" if tools.corpus else "records"
+    corpus = tools.corpus or Corpus.merged(outline.corpus for outline in outlines)
+    tools = replace(tools, corpus=corpus)
     labels = sorted(set().union(*(outline.labels for outline in outlines)))
     failed = sorted(episode for outline in outlines for episode in outline.failed)
     found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
@@ -75,7 +87,7 @@ def score_shares(
     if encode is not None:
         encode(sorted(set().union({TEXT}, *(outline.texts for outline in outlines))))
     by_episode: dict[str, EpisodeCounts] = {}
-    for some in shares.ask("count", references, labels):
+    for some in shares.ask("count", corpus, labels):
         by_episode |= some
     progress(1, 3)
     ids = sorted(by_episode)
@@ -98,11 +110,12 @@ def score_shares(
     beside = score_baselines(digests, episodes, tools, metrics, training)
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
-    if any(len(wordings) > 1 for wordings in references):
+    if any(len(wordings) > 1 for wordings in corpus.references):
         tables = [own, *beside.tables.values(), *(table for by in parts.values() for table in by.values())]
         state_many_references(tables)
     return {
         "schema": SCHEMA,
+        "similarity": {"model": tools.similarity_model, "signature": tools.similarity_signature},
         "predictions_digest": digest_of_parts({k: v for outline in outlines for k, v in outline.parts.items()}),
         "episodes": {"scored": len(counted) - len(failed), "failed": len(failed), "failed_ids": failed},
         "metrics": own,
@@ -118,6 +131,7 @@ def score_shares(
         "clusters": {episode: item.cluster.key for episode, item in zip(ids, counted, strict=True)},
         "counts": packed_counts(metrics, dict(zip(ids, counted, strict=True))),
         "baseline_counts": beside.counts,
+        "corpus": {"source": source, **corpus.plain()},
     }
 
 
@@ -204,5 +218,7 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
         "baselines": metrics.get("baseline_counts", {}),
     }
     write_atomic(folder / "counts.json", dump(counts) + "\n")
-    table = {key: value for key, value in metrics.items() if key not in ("clusters", "counts", "baseline_counts")}
+    table = {
+        key: value for key, value in metrics.items() if key not in ("clusters", "counts", "baseline_counts", "corpus")
+    }
     write_atomic(folder / "metrics.json", dump(table, indent=1) + "\n")

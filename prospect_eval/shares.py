@@ -8,7 +8,6 @@ episodes, and at last some of the intervals.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,15 +16,15 @@ from prospect_core.jsonio import digest
 from prospect_core.records import EpisodeRecord, digest_part
 from prospect_eval.counts import EpisodeCounts, Job, count_episode, labels_among
 from prospect_eval.metrics import Scored, Tools, all_metrics, timing
-from prospect_eval.metrics.cider import CiderIdf
+from prospect_eval.metrics.corpus import Corpus
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a share holds. ``episodes`` are digests of the references by episode id; ``failed`` are the ids of those
-    without a prediction."""
+    """What a share holds. ``corpus`` is that of all its records; ``episodes`` are digests of the references by episode id;
+    ``failed`` are the ids of those without a prediction."""
 
-    references: Counter[tuple[str, ...]]
+    corpus: Corpus
     texts: set[str]
     labels: set[str]
     episodes: dict[str, str]
@@ -49,7 +48,7 @@ class Share:
         for item in self.scored:
             texts |= {text for replies in timing.said_in_spans(item) for _, text in replies}
         return Outline(
-            Counter(wordings for item in self.scored for wordings in item.wordings),
+            Corpus.of(record.episode for record in self.records),
             texts,
             set(labels_among(self.scored)),
             {item.record.episode.id: digest(item.record.episode) for item in self.scored},
@@ -58,10 +57,11 @@ class Share:
             next(iter(failed.values()), ""),
         )
 
-    def count(self, references: Counter[tuple[str, ...]], labels: Sequence[str]) -> dict[str, EpisodeCounts]:
-        """The counts of every episode by its id, given the references and labels of all shares."""
-        corpus = CiderIdf(references.elements())
-        seen = [replace(item, corpus=corpus) for item in self.scored]
+    def count(self, corpus: Corpus, labels: Sequence[str]) -> dict[str, EpisodeCounts]:
+        """The counts of every episode by its id, given the corpus and the labels of all shares. What is asked later
+        uses this corpus too."""
+        self.tools = replace(self.tools, corpus=corpus)
+        seen = [replace(item, tools=self.tools) for item in self.scored]
         prepare(seen, self.tools)
         metrics = all_metrics(self.tools)
         return {item.record.episode.id: count_episode(item, metrics, labels) for item in seen}

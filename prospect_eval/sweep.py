@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from prospect_core.errors import UserError
 from prospect_eval.derived import read_metrics
 from prospect_eval.front import MEMORY, UNLIMITED, front
@@ -40,7 +42,11 @@ class Setting:
     def folder(self) -> str:
         """Its folder below that of its checkpoint."""
         context = self.strategy if self.budget is None else f"{self.strategy}-{self.budget}"
-        return f"{context}/{self.knob}-{self.threshold:.2f}" if self.knob else context
+        if not self.knob or self.threshold is None:
+            return context
+        # every digit counts: rounded names would make two thresholds share a folder
+        digits = np.format_float_positional(self.threshold, min_digits=2)
+        return f"{context}/{self.knob}-{digits}"
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.errors import DataError
 from prospect_core.processes import belong, carried
-from prospect_eval.derived import read_run
-from prospect_eval.run import read_records, record_files
+from prospect_eval.run import read_config, read_records, record_files
 from prospect_eval.settings import STANDARD, ScoreSettings
 
 if TYPE_CHECKING:
+    from prospect_eval.metrics import Tools
     from prospect_eval.shares import Share
 
 #: below so many bytes of records one process is quicker than starting others
@@ -35,25 +36,34 @@ def score_folder(
     progress: Callable[[int, int], None] = lambda done, total: None,
     settings: ScoreSettings = STANDARD,
 ) -> dict[str, Any]:
-    """`score.score_records` of a run folder, by several processes where its records are large."""
+    """`score.score_records` of a run folder, by several processes where its records are large.
+
+    CIDEr and the accuracy of answers use the references of the whole split, where these are stored or the data can be
+    opened.
+    """
     files = record_files(folder)
-    config = read_run(folder)["config"]
+    config = read_config(folder)
     from prospect_eval.training_data import training_of
 
-    training = training_of(config.get("data", ""), config["split"])
+    training = training_of(config.data, config.split)
     if sum(file.stat().st_size for file in files) < WORTH_SHARING:
         from prospect_eval.score import score_records
-        from prospect_eval.tools import make_tools
 
-        return score_records(read_records(folder)[1], make_tools(similarity, settings), progress, training)
+        return score_records(read_records(folder)[1], _tools(folder, similarity, settings), progress, training)
     with workers(files, similarity, settings) as shares:
         from prospect_eval.score import score_shares
         from prospect_eval.shares import single_threaded
-        from prospect_eval.tools import make_tools
 
         with single_threaded():
-            tools = make_tools(similarity, settings)
+            tools = _tools(folder, similarity, settings)
             return score_shares(shares, tools, lambda: read_records(folder)[1], progress, training)
+
+
+def _tools(folder: Path, similarity: str | None, settings: ScoreSettings) -> Tools:
+    from prospect_eval.corpora import split_corpus
+    from prospect_eval.tools import make_tools
+
+    return replace(make_tools(similarity, settings), corpus=split_corpus(folder, read_config(folder)))
 
 
 class Workers:

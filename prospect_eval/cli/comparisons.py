@@ -61,9 +61,10 @@ def compare(
     from prospect_eval.compare_formats import as_markdown
     from prospect_eval.metrics import all_metrics
     from prospect_eval.report.compare_page import write_comparison
-    from prospect_eval.tools import make_tools
+    from prospect_eval.tools import make_tools, tools_of_run
 
-    tools = make_tools()
+    # utterances are only matched again for the most changed episodes
+    tools = tools_of_run(first, *others) if episodes or html else make_tools()
     metrics = all_metrics(tools)
     found = [
         replace(one, episodes=tuple(changed_episodes(first, other, tools, episodes) if episodes else ()))

@@ -27,7 +27,10 @@ from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, ScoreSettings
 @click.option("--suite", help="A built-in suite instead: workbench.")
 @click.option("--split", default="test", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
-@click.option("--similarity", help="A sentence-transformers folder or cached name [default: all-MiniLM-L6-v2].")
+@click.option(
+    "--similarity",
+    help="A sentence-transformers folder or cached name [default: that of the last scoring, or all-MiniLM-L6-v2].",
+)
 @click.option(
     "--words-per-minute",
     type=Number(min=1),
@@ -120,9 +123,11 @@ def report(folder: Path) -> None:
     from prospect_eval.derived import read_metrics
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
+    from prospect_eval.tools import tools_of_run
 
     config, records = read_records(folder)
-    say(str(write_report(folder, config, records, read_metrics(folder)).resolve()))
+    metrics, tools = read_metrics(folder), tools_of_run(folder)
+    say(str(write_report(folder, config, records, metrics, tools).resolve()))
 
 
 @click.command(name="ls")

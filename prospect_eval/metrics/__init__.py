@@ -43,7 +43,7 @@ def all_metrics(tools: Tools, plug_ins: bool = True) -> list[Metric]:
         *timing.metrics(tools.similarity_signature),
         *dialogue.metrics(tools.similarity_signature, tools.settings.match),
         # content accuracy belongs next to matched dialogue, which is blind to what is named
-        *answers.metrics(tools.similarity_signature, tools.settings.match),
+        *answers.metrics(tools),
         *utility.metrics(tools.similarity_signature, tools.settings.match),
         *text.metrics(tools),
         *dst.METRICS,

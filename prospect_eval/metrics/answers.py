@@ -1,13 +1,14 @@
 """Whether what is said is right, word for word: answers to the user's questions, and the slots of matched turns.
 
-    python -c "from prospect_eval.metrics.answers import says; print(says('There are TWO left.', 'two'))"
-
-*Answer accuracy*: the first reply within 5 s of a question holds one of its accepted values as a whole word; no reply is
-wrong. 0..1; chance is printed beside it (the best constant answer's score).
+*Answer accuracy*: the reply to a question is the first utterance after it, within 5 s and before the next question. It is
+right when it holds an accepted value as whole words, and no other value that answers of this kind of question take in the
+split, except those that the reference's reply holds too. Where values overlap, the longest counts ("red cup" does not hold
+"cup"). No reply is wrong. 0..1; chance is printed beside it (the best constant answer's score).
 *Content accuracy* (embeddings do not see content: "three left" and "two left" have a cosine of .90): over matched pairs,
 the share of the reference's slots (step, object, place, count, yes/no) for which the predicted text holds the same
 values as the reference text, out of all values that this slot takes in the episode. A slot whose value is not spelt out
-in the reference text is not asked for. ``_w`` is weighted by the Jaccard index of the matching.
+in the reference text is not asked for. ``_w`` is the product with the Jaccard index of the matching, over the episodes
+that have slots.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
 
-from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_core.timeline import Event
+from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
 from prospect_eval.metrics.families import CONTENT
-from prospect_eval.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=CONTENT)
 
 ANSWER_WITHIN_S = 5
-KINDS = ("present", "past", "remainder")
+#: kinds of question, and what they are about
+KINDS = {"present": "present", "past": "past", "remainder": "rest of the task"}
 
 
 @lru_cache(maxsize=1 << 14)
@@ -39,20 +42,63 @@ def says(text: str, value: str) -> bool:
     return _pattern(value).search(text) is not None
 
 
+@lru_cache(maxsize=1 << 8)
+def _any_of(values: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(values, key=lambda value: (-len(value), value))
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])", re.IGNORECASE)
+
+
+def values_in(text: str, values: tuple[str, ...]) -> set[str]:
+    """The values, in lower case, that stand in the text as whole words; of those that overlap the longest."""
+    if not values:
+        return set()
+    return {match.group().lower() for match in _any_of(values).finditer(text)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with the reply to it and the reference's reply; empty where there is none."""
+
+    question: Event
+    reply: str
+    reference: str
+
+    def is_right(self, values: tuple[str, ...]) -> bool:
+        """Whether the reply holds an accepted value, and no other one of ``values`` that the reference's does not."""
+        accepted = {value.lower() for value in self.question.accepted}
+        values = tuple(sorted(accepted | set(values)))
+        said = values_in(self.reply, values)
+        allowed = accepted | values_in(self.reference, values)
+        return bool(said & accepted) and said <= allowed
+
+
+def _answers(scored: Scored) -> list[Answer]:
+    """Every question of the episode with its replies; a reply belongs to the last question before it."""
+    episode = scored.record.episode
+    questions = [(frame, event) for frame, event in episode.user_turns() if event.question]
+    out = []
+    for number, (frame, event) in enumerate(questions, 1):
+        last = frame + ANSWER_WITHIN_S * episode.fps
+        if number < len(questions):
+            last = min(last, questions[number][0])
+        reply, reference = (
+            next((text for at, text in side if frame < at <= last), "")
+            for side in (scored.predictions, scored.references)
+        )
+        out.append(Answer(event, reply, reference))
+    return out
+
+
 def answered(kind: str) -> Callable[[Scored], np.ndarray | str]:
     """(right answers, questions) of one kind."""
 
     def counts(scored: Scored) -> np.ndarray | str:
-        episode = scored.record.episode
-        questions = [(frame, event) for frame, event in episode.user_turns() if event.question == kind]
-        if not questions:
+        answers = scored.once("answers", lambda: _answers(scored))
+        mine = [answer for answer in answers if answer.question.question == kind]
+        if not mine:
             return f"no question on the {kind}"
-        right = 0
-        for frame, event in questions:
-            limit = frame + ANSWER_WITHIN_S * episode.fps
-            reply = next((text for f, text in scored.predictions if frame < f <= limit), "")
-            right += any(says(reply, value) for value in event.accepted)
-        return np.array([right, len(questions)])
+        values = scored.corpus.answers.get(kind, ())
+        return np.array([sum(answer.is_right(values) for answer in mine), len(mine)])
 
     return counts
 
@@ -110,17 +156,48 @@ def _found(text: str, values: Sequence[str]) -> set[str]:
     return {value for value in values if says(text, value)}
 
 
-def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
-    """The family's metrics with the similarity and the matching parameters in use."""
+def metrics(tools: Tools) -> list[Metric]:
+    """The family's metrics with the resources in use."""
     from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE
     from prospect_eval.metrics.text import weighted, weighted_value
 
-    signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
+    signature = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
+    answer_signature = {"within": f"{ANSWER_WITHIN_S}s", "values": tools.answers_signature}
+    answers = [
+        _metric(
+            f"answer_accuracy@{kind}",
+            answered(kind),
+            ratio,
+            answer_signature,
+            definition=f"Share of the user's questions about the {about} whose reply holds the right value and no other.",
+            failure_mode="The most frequent value scores `chance` without looking; a right reply that also names another"
+            " value of its kind is wrong.",
+            headline=kind == "past",
+        )
+        for kind, about in KINDS.items()
+    ]
     return [
-        _metric("content_accuracy", content_counts, ratio, signature, turns="pairs"),
-        _metric("content_accuracy_w", weighted(content_counts, 2), weighted_value(ratio, 2), signature, turns="all"),
-        *(
-            _metric(f"answer_accuracy@{kind}", answered(kind), ratio, {"within": f"{ANSWER_WITHIN_S}s"})
-            for kind in KINDS
+        _metric(
+            "content_accuracy",
+            content_counts,
+            ratio,
+            signature,
+            turns="pairs",
+            definition="Share of the slots of matched references (step, object, place, count, yes/no) that the predicted"
+            " text fills with the same values.",
+            failure_mode="Blind to turns without a partner, so that saying little is free, and to every word that is no"
+            " slot value; complements matched F1, which is blind to the values.",
+            headline=True,
         ),
+        _metric(
+            "content_accuracy_w",
+            weighted(content_counts),
+            weighted_value(ratio, 2),
+            signature,
+            turns="all",
+            definition="`content_accuracy` times the Jaccard index of the matching, over the episodes that have slots.",
+            failure_mode="Confounds how much is said at the right time with how right it is: a low value does not show"
+            " which of the two is at fault.",
+        ),
+        *answers,
     ]

@@ -6,7 +6,7 @@ Peaks are each episode's largest value, averaged over the episodes of a video an
 estimates. The compression ratio is the tokens that the same stream would hold at its end without compression (what it
 holds plus all that its compressions took away) over the most it ever held: 1 for ``none``.
 Quality before and after compressions is that of the frames at most a minute before (the compressed frame included) and
-after one: joint goal accuracy of the tracked state and of the state head, and event F1 of speaking within 2 s.
+after one, where the frames between two compressions are halved so that none is on both sides: joint goal accuracy of the tracked state and of the state head, and event F1 of speaking within 2 s.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NO_CACHE = "the model reports no cache"
 NO_COMPRESSION = "nothing was compressed"
 AROUND_S = 60
 Side = Literal["before", "after"]
+SIDES: tuple[Side, ...] = ("before", "after")
 
 
 def of_cache(field: str, reduce: Callable[[np.ndarray], np.ndarray]) -> Callable[[Scored], np.ndarray | str]:
@@ -55,15 +56,33 @@ def compression_ratio(scored: Scored) -> np.ndarray | str:
 
 
 def around(scored: Scored, side: Side) -> np.ndarray | None:
-    """(frames,) whether a frame lies within a minute before or after a compression; None without one."""
+    """Mark the frames near compressions, each on the side of the nearest one.
+
+    Args:
+        scored: The record.
+        side: ``before``: at most a minute before a compression, its own frame included; ``after``: at most a minute
+            after it. Between two compressions less than two minutes apart, the first half of the frames counts as after
+            (with the middle one, where their number is odd) and the second half as before.
+
+    Returns:
+        (frames,) booleans; None without a compression.
+    """
     episode = scored.record.episode
     if not scored.record.compressions:
         return None
     reach = int(AROUND_S * episode.fps)
     out = np.zeros(episode.num_frames, bool)
-    for event in scored.record.compressions:
-        at = event.frame - episode.start_frame + 1
-        out[slice(max(0, at - reach), at) if side == "before" else slice(at, at + reach)] = True
+    cuts = sorted({event.frame - episode.start_frame + 1 for event in scored.record.compressions})
+    # frames cuts[k - 1] .. cuts[k] - 1 lie between two compressions; those before the first have nothing to share with
+    for previous, cut in zip([None, *cuts], [*cuts, None], strict=True):
+        begin, end = previous or 0, episode.num_frames if cut is None else cut
+        shared = previous is not None and cut is not None
+        before = (end - begin) // 2 if shared else end - begin
+        after = end - begin - before if shared else end - begin
+        if side == "before" and cut is not None:
+            out[max(begin, end - min(reach, before)) : end] = True
+        if side == "after" and previous is not None:
+            out[begin : begin + min(reach, after)] = True
     return out
 
 
@@ -101,25 +120,84 @@ def speech_around(side: Side) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
+_COST = "A cost, not a quality: a model that remembers nothing has the least."
+_COMPRESSED = "Only episodes with a compression count, and a strategy that compresses seldom is judged on few frames."
+
+
+def _cache_metric(name: str, field: str, reduce: Callable[[np.ndarray], np.ndarray], definition: str) -> Metric:
+    return _metric(
+        name,
+        of_cache(field, reduce),
+        ratio,
+        pool="mean",
+        better="lower",
+        unit=field.removeprefix("cache_"),
+        range=POSITIVE,
+        definition=definition,
+        failure_mode=_COST,
+        headline=name == "cache_peak_tokens",
+    )
+
+
+def _around_compressions(side: Side) -> list[Metric]:
+    """Quality on one side of the compressions."""
+    near = {"around": f"{AROUND_S}s,halved"}
+    where = f"within a minute {side} a compression"
+    return [
+        _metric(
+            f"dst_jga_{side}_compression",
+            goal_around(side, head=False),
+            ratio,
+            near,
+            definition=f"Share of frames {where} on which every tracked step state is right.",
+            failure_mode=_COMPRESSED,
+        ),
+        _metric(
+            f"dst_head_jga_{side}_compression",
+            goal_around(side, head=True),
+            ratio,
+            near,
+            definition=f"Share of frames {where} on which the state head has every step state right.",
+            failure_mode=_COMPRESSED,
+        ),
+        _metric(
+            f"speaking_event_f1@2s_{side}_compression",
+            speech_around(side),
+            f1,
+            {"match": "one-to-one", "tol": "2s", **near},
+            definition=f"F1 of utterances paired by time within 2 s, {where}.",
+            failure_mode=f"{_COMPRESSED} Blind to what is said.",
+        ),
+    ]
+
+
 METRICS = [
-    _metric("cache_peak_tokens", of_cache("cache_tokens", np.max), ratio, pool="mean", better="lower", unit="tokens",
-           range=POSITIVE),
-    _metric("cache_peak_bytes", of_cache("cache_bytes", np.max), ratio, pool="mean", better="lower", unit="bytes",
-           range=POSITIVE),
-    _metric("cache_mean_tokens", of_cache("cache_tokens", np.mean), ratio, pool="mean", better="lower", unit="tokens",
-           range=POSITIVE),
-    _metric("cache_mean_bytes", of_cache("cache_bytes", np.mean), ratio, pool="mean", better="lower", unit="bytes",
-           range=POSITIVE),
-    _metric("compressions", compressions, ratio, pool="mean", better="", unit="an episode", range=POSITIVE),
-    _metric("compression_ratio", compression_ratio, ratio, pool="mean", better="", range=POSITIVE),
-    *(
-        metric
-        for side in ("before", "after")
-        for metric in (
-            _metric(f"dst_jga_{side}_compression", goal_around(side, False), ratio, {"around": f"{AROUND_S}s"}),
-            _metric(f"dst_head_jga_{side}_compression", goal_around(side, True), ratio, {"around": f"{AROUND_S}s"}),
-            _metric(f"speaking_event_f1@2s_{side}_compression", speech_around(side), f1,
-                   {"match": "one-to-one", "tol": "2s", "around": f"{AROUND_S}s"}),
-        )
+    _cache_metric(
+        "cache_peak_tokens", "cache_tokens", np.max, "Largest number of tokens in the context, averaged over episodes."
     ),
-]  # fmt: skip
+    _cache_metric("cache_peak_bytes", "cache_bytes", np.max, "Largest size of the KV cache, averaged over episodes."),
+    _cache_metric("cache_mean_tokens", "cache_tokens", np.mean, "Mean number of tokens in the context over frames."),
+    _cache_metric("cache_mean_bytes", "cache_bytes", np.mean, "Mean size of the KV cache over frames."),
+    _metric(
+        "compressions",
+        compressions,
+        ratio,
+        pool="mean",
+        better="",
+        unit="an episode",
+        range=POSITIVE,
+        definition="Number of compressions of the context in an episode.",
+        failure_mode="Depends on the length of the episodes, and does not show how much a compression removes.",
+    ),
+    _metric(
+        "compression_ratio",
+        compression_ratio,
+        ratio,
+        pool="mean",
+        better="",
+        range=POSITIVE,
+        definition="Tokens that the stream would hold at its end without compression, over its peak.",
+        failure_mode="Grows with the length of the episodes; does not show whether what was removed is needed.",
+    ),
+    *(metric for side in SIDES for metric in _around_compressions(side)),
+]

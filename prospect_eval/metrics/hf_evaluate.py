@@ -22,6 +22,7 @@ from prospect_core.errors import UserError, choose
 from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Metric, Scored, Tools, all_metrics, text
+from prospect_eval.metrics.scored import with_corpus
 from prospect_eval.tools import make_tools
 
 #: what `evaluate.load` loads, with a metric's name as configuration
@@ -75,7 +76,9 @@ class StoredMetric(evaluate.Metric):
             return {self.config_name: OF_TEXTS[self.config_name](predictions, references or [])}
         assert self.tools is not None
         records = [load(EpisodeRecord, item, f"prediction {k}") for k, item in enumerate(predictions)]
-        entry = self.metric.compute(Scored.over(records, self.tools))
+        tools = with_corpus(self.tools, records)
+        metric = next(metric for metric in all_metrics(tools) if metric.name == self.metric.name)
+        entry = metric.compute(Scored.over(records, tools))
         kept = {key: entry[key] for key in ("ci95", "status", "reason", "signature")}
         return {self.metric.name: entry["value"], **kept}
 

@@ -1,9 +1,14 @@
 """Quantiles and average precision from histograms: count vectors that can be summed over videos and resampled.
 
-    python -c "from prospect_eval.metrics.histogram import average_precision; print(average_precision([0, 1, 1], [.1, .8, .05]))"
+Seconds are held on a grid of 1/60 s (exact at 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 and 60 fps).
 
-Seconds are held on a grid of 1/60 s (exact at 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 and 60 fps). Probabilities are held
-in 512 bins, even in log odds; average precision itself is taken from the probabilities, only its interval from the bins.
+The reported average precision is scikit-learn's, of the probabilities themselves. Resampling (intervals, paired
+differences) uses 512 bins in log odds: one each for exactly 0 and exactly 1, steps of 0.094 between -20 and 12, and
+growing steps to -104 (the least positive float32) and 36 (next to 1 in float64). Over 720 simulated models (4,000
+frames, 2 to 30 % positive, log odds of standard deviation 0.3 to 3) the two values differ by a median of 0.0003. The
+largest difference is 0.012 where the mean log odds of the negative frames is -20 or more (0.031 from bfloat16 logits,
+0.046 from probabilities of two digits, which tie within a bin), and 0.30 at -40 (80 positive frames, standard deviation
+0.3).
 """
 
 from __future__ import annotations
@@ -16,7 +21,22 @@ from prospect_eval.stats.quantile import woodruff_interval
 
 GRID_PER_S = 60
 BINS = 512
-_EDGES = 1 / (1 + np.exp(-np.linspace(-9, 9, BINS - 1)))
+
+
+def _edges() -> np.ndarray:
+    """(BINS - 1,) upper ends of the bins of probability, the last bin (exactly 1) left out."""
+    fine = np.linspace(-20, 12, 340)
+    low = -20 - (np.geomspace(1, 85, 131)[:0:-1] - 1)
+    high = 12 + (np.geomspace(1, 25, 40)[1:] - 1)
+    log_odds = np.concatenate([low, fine, high])
+    odds = np.exp(-np.abs(log_odds))
+    inner = np.where(log_odds < 0, odds / (1 + odds), 1 / (1 + odds))
+    return np.concatenate([[0.0], inner, [np.nextafter(1.0, 0.0)]])
+
+
+_EDGES = _edges()
+#: by bin, the share of its frames that are ranked below its average positive; those of exactly 1 and 0 are tied
+_MIXED = np.concatenate([[0.0], np.full(BINS - 2, 0.5), [0.0]])
 
 
 def seconds_histogram(values: Sequence[float], limit_s: float) -> np.ndarray:
@@ -41,52 +61,52 @@ def histogram_quantile(counts: np.ndarray, q: float, limit_s: float) -> np.ndarr
     return np.asarray(np.where(total > 0, value, np.nan))
 
 
-def average_precision(labels: Sequence[float] | np.ndarray, probabilities: Sequence[float] | np.ndarray) -> float:
-    """Average precision, sum of (R_n - R_n-1) P_n over distinct probabilities, highest first; 0..1, NaN without a
-    positive label. Equals scikit-learn's ``average_precision_score``."""
-    truth, scores = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    if truth.shape != scores.shape:
-        raise ValueError(f"{len(truth)} labels for {len(scores)} probabilities")
-    if not truth.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(truth[order])
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    precision, recall = hits[last] / (last + 1), hits[last] / hits[-1]
-    return float(np.sum(np.diff(np.concatenate([[0.0], recall])) * precision))
-
-
 def pooled_average_precision(samples: Sequence[np.ndarray]) -> float:
-    """Average precision over the frames of all (2, frames) labels and probabilities."""
-    return average_precision(*np.concatenate(samples, axis=1))
+    """scikit-learn's ``average_precision_score`` over the frames of all (2, frames) labels and probabilities; NaN without
+    a positive label."""
+    from sklearn.metrics import average_precision_score
+
+    labels, probabilities = np.concatenate(samples, axis=1)
+    if not labels.any():
+        return float("nan")
+    return float(average_precision_score(labels, probabilities))
 
 
 def probability_histogram(labels: np.ndarray, probabilities: Sequence[float]) -> np.ndarray:
-    """(positives by bin, highest first; negatives by bin): a vector of 2 x `BINS`."""
+    """(positives by bin, highest probability first; negatives by bin): a vector of 2 x `BINS`."""
     bins = BINS - 1 - np.searchsorted(_EDGES, np.asarray(probabilities, dtype=float))
     return np.concatenate([np.bincount(bins[side], minlength=BINS) for side in (labels, ~labels)]).astype(float)
 
 
 def histogram_average_precision(counts: np.ndarray) -> np.ndarray:
-    """Average precision of summed probability histograms (..., 2 x `BINS`); NaN without a positive."""
-    positives, negatives = counts[..., :BINS], counts[..., BINS:]
-    hits = np.cumsum(positives, axis=-1)
-    seen = np.maximum(hits + np.cumsum(negatives, axis=-1), 1)
-    total = hits[..., -1:]
-    return np.asarray(np.where(total[..., 0] > 0, (positives * hits / seen).sum(-1) / total[..., 0], np.nan))
+    """Average precision of summed probability histograms (..., 2 x `BINS`); NaN without a positive.
+
+    The frames of a bin count as evenly mixed, those of probability exactly 0 or exactly 1 as tied.
+    """
+    positives, hits, seen = _ranked(counts)
+    total = positives.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(total > 0, (positives * hits / seen).sum(-1) / total, np.nan))
 
 
 def histogram_average_precision_gradient(counts: np.ndarray) -> np.ndarray:
     """Derivatives of `histogram_average_precision` by each count, (..., 2 x `BINS`)."""
-    positives, negatives = counts[..., :BINS], counts[..., BINS:]
-    hits = np.cumsum(positives, axis=-1)
-    seen = np.maximum(hits + np.cumsum(negatives, axis=-1), 1e-9)
-    total = np.maximum(hits[..., -1:], 1e-9)
+    positives, hits, seen = _ranked(counts)
+    total = np.maximum(positives.sum(-1, keepdims=True), 1e-9)
     value = (positives * hits / seen).sum(-1, keepdims=True) / total
-    # what one more frame in a bin takes from the precision of that bin and of all bins below it
-    taken = _sum_from_here_on(positives * hits / seen**2)
-    by_positive = (hits / seen + _sum_from_here_on(positives / seen) - taken - value) / total
+    # what one more frame in a bin gives to the precision of that bin and of all bins below it, and takes from it
+    given, taken = (_sum_from_here_on(part) - _MIXED * part for part in (positives / seen, positives * hits / seen**2))
+    by_positive = (hits / seen + given - taken - value) / total
     return np.concatenate([by_positive, -taken / total], axis=-1)
+
+
+def _ranked(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By bin: positives, and the positives and frames ranked down to its average positive."""
+    positives, negatives = counts[..., :BINS], counts[..., BINS:]
+    frames = positives + negatives
+    hits = np.cumsum(positives, axis=-1) - _MIXED * (positives - 1)
+    seen = np.cumsum(frames, axis=-1) - _MIXED * (frames - 1)
+    return positives, hits, np.maximum(seen, 1e-9)
 
 
 def _sum_from_here_on(values: np.ndarray) -> np.ndarray:

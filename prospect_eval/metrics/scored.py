@@ -21,6 +21,7 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, DialogState, Utterance
 from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
 from prospect_eval.metrics.cider import CiderIdf
+from prospect_eval.metrics.corpus import Corpus
 from prospect_eval.settings import STANDARD, ScoreSettings
 
 T = TypeVar("T")
@@ -28,8 +29,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tools:
-    """What metrics borrow: cosine similarity of texts with its signature, a METEOR of one pair, if available, and the
-    parameters of scoring."""
+    """Resources that metrics share.
+
+    Attributes:
+        similarity: Cosines of two lists of texts.
+        similarity_signature: The similarity model's name and digest.
+        meteor: METEOR of a hypothesis and its reference.
+        meteor_signature: Version and settings of METEOR.
+        wordnet: Whether METEOR knows synonyms.
+        similarity_model: The folder or name to open the similarity model by again; empty where it has none.
+        settings: The parameters of scoring.
+        corpus: The references of the whole split; None: each episode's own, which only suits a single episode.
+    """
 
     similarity: Similarity
     similarity_signature: str
@@ -37,6 +48,25 @@ class Tools:
     meteor_signature: str
     wordnet: bool
     settings: ScoreSettings = STANDARD
+    similarity_model: str = ""
+    corpus: Corpus | None = None
+
+    @property
+    def idf_signature(self) -> str:
+        """Which references CIDEr's document frequencies come from."""
+        return self.corpus.idf_digest if self.corpus else "episode"
+
+    @property
+    def answers_signature(self) -> str:
+        """Which questions the values of answers come from."""
+        return self.corpus.answers_digest if self.corpus else "episode"
+
+
+def with_corpus(tools: Tools, records: Iterable[EpisodeRecord]) -> Tools:
+    """The tools with a corpus: their own, or that of the records, failed ones included."""
+    if tools.corpus is not None:
+        return tools
+    return replace(tools, corpus=Corpus.of(record.episode for record in records))
 
 
 @dataclass(frozen=True)
@@ -49,8 +79,6 @@ class Scored:
 
     record: EpisodeRecord
     tools: Tools
-    #: idf over the references of all episodes scored together; None: over its own
-    corpus: CiderIdf | None = None
     only: str = ""
     #: (frames,) seconds from the arrival of a frame to the end of its step; None: not measured
     compute: tuple[float, ...] | None = None
@@ -59,10 +87,10 @@ class Scored:
 
     @classmethod
     def over(cls, records: Iterable[EpisodeRecord], tools: Tools) -> list[Scored]:
-        """Records that are scored together: their references are one corpus."""
-        alone = [cls(record, tools) for record in records]
-        corpus = CiderIdf(wordings for item in alone for wordings in item.wordings)
-        return [replace(item, corpus=corpus) for item in alone]
+        """Records that are scored together. Where the tools have no corpus, their references are the corpus."""
+        found = list(records)
+        tools = with_corpus(tools, found)
+        return [cls(record, tools) for record in found]
 
     def view(self, only: str) -> Scored:
         """The same record, counting turns of one kind."""
@@ -77,9 +105,14 @@ class Scored:
         return value
 
     @property
+    def corpus(self) -> Corpus:
+        """The references of the split, or, where the tools have none, of this episode."""
+        return self.tools.corpus or self.once("corpus", lambda: Corpus.of([self.record.episode]))
+
+    @property
     def idf(self) -> CiderIdf:
         """Document frequencies for CIDEr."""
-        return self.corpus or self.once("idf", lambda: CiderIdf(self.wordings))
+        return self.corpus.idf
 
     @property
     def failed(self) -> bool:

@@ -4,8 +4,8 @@
 
 BLEU (13a, exponential smoothing) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
 is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: the oracle's value stands beside it).
-CIDEr-D (0..10) takes its idf from all reference utterances of the episodes scored, so that it does not depend on which
-pairs happened to match. Similarity is the mean cosine of the pairs.
+CIDEr-D (0..10) takes its document frequencies from all reference utterances of the split, whatever was scored of it.
+Similarity is the mean cosine of the pairs.
 A reference with several accepted wordings (`Event.alternatives`) counts as several references: BLEU and chrF as sacreBLEU
 has it (``nrefs:var``), METEOR by the best of them, CIDEr-D by their mean.
 ``_w`` is the score times the Jaccard index of the matching, so that saying little is not rewarded; 0 without a pair.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial, reduce
 from operator import or_
 from typing import Any
@@ -35,6 +36,8 @@ _metric = partial(Metric, family=TEXT)
 __all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
+#: of this family
+HEADLINE = ("bleu", "meteor", "similarity")
 _TOKENS, _CHRF = Tokenizer13a(), CHRF()
 #: one text, or all accepted wordings
 Reference = str | tuple[str, ...]
@@ -171,23 +174,29 @@ def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
+def _or_zeros(statistic: Counts, size: int) -> Counts:
+    """The statistic, zeros where no pair is correct."""
+    return lambda scored: statistic(scored) if scored.good_pairs else np.zeros(size)
+
+
 def _once(name: str, statistic: Counts) -> Counts:
     """The statistic, worked out once a view for the score and its weighted twin."""
     return lambda scored: scored.once((name, scored.only, scored.tools.settings.match), lambda: statistic(scored))
 
 
-def weighted(statistic: Callable[[Scored], np.ndarray | str], size: int) -> Callable[[Scored], np.ndarray | str]:
-    """The statistic followed by the matching counts; zeros where nothing matched."""
+def weighted(statistic: Callable[[Scored], np.ndarray | str]) -> Callable[[Scored], np.ndarray | str]:
+    """The statistic of an episode followed by its matching counts (`dialogue.match_counts`)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
-        found = statistic(scored) if scored.good_pairs else np.zeros(size)
+        found = statistic(scored)
         return found if isinstance(found, str) else np.concatenate([found, match_counts(scored)])
 
     return counts
 
 
 def weighted_value(value: Value, size: int) -> Value:
-    """A value times Jaccard; where nothing matched there are no words to judge, and the weight is 0."""
+    """The value of the first ``size`` counts times the Jaccard index of the others; 0 where no pair is correct, although
+    the value is undefined there."""
 
     def of(counts: np.ndarray) -> np.ndarray:
         jaccard = FORMULAS["jaccard"](counts[..., size:])
@@ -199,6 +208,54 @@ def weighted_value(value: Value, size: int) -> Value:
 def _best_meteor(score: Callable[[str, str], float], hypothesis: str, wordings: tuple[str, ...]) -> float:
     """METEOR with several references: the best over them, as published."""
     return max(score(hypothesis, text) for text in wordings)
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """A score of the texts of correctly matched pairs: a metric, and its product with the Jaccard index.
+
+    ``size`` is the length of the count vector, ``top`` the largest value.
+    """
+
+    name: str
+    counts: Counts
+    value: Value
+    size: int
+    top: float
+    signature: dict[str, str]
+    definition: str
+    failure_mode: str
+
+    def _statistic(self) -> Counts:
+        return _once(self.name, self.counts)
+
+    def plain(self, base: dict[str, str]) -> Metric:
+        """The score; undefined where no pair is correct."""
+        return _metric(
+            self.name,
+            _pairs(self._statistic()),
+            self.value,
+            {**base, **self.signature},
+            range=(0.0, self.top),
+            turns="pairs",
+            definition=self.definition,
+            failure_mode=self.failure_mode,
+            headline=self.name in HEADLINE,
+        )
+
+    def weighted(self, base: dict[str, str]) -> Metric:
+        """The score times the Jaccard index; 0 where no pair is correct."""
+        return _metric(
+            f"{self.name}_w",
+            weighted(_or_zeros(self._statistic(), self.size)),
+            weighted_value(self.value, self.size),
+            {**base, **self.signature},
+            range=(0.0, self.top),
+            turns="all",
+            definition=f"`{self.name}` times the Jaccard index of the matching (`matched_jaccard`).",
+            failure_mode="Confounds how much is said at the right time with how well it is said: a low value does not show"
+            " which of the two is at fault.",
+        )
 
 
 def metrics(tools: Tools) -> list[Metric]:
@@ -223,23 +280,73 @@ def metrics(tools: Tools) -> list[Metric]:
     base = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
     version = sacrebleu.__version__
     meteor_name = "meteor" if tools.wordnet else "meteor_exact_stem"
-    families: list[tuple[str, Counts, Value, int, dict[str, str], float]] = [
-        ("bleu", lambda s: bleu_stats(*sides(s)), bleu_value, 10,
-         {**base, "bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"}, 100.0),
-        ("chrf", lambda s: chrf_stats(*sides(s)), chrf_value, 3 * CHRF_ORDER,
-         {**base, "chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"}, 100.0),
-        (meteor_name, mean_of(lambda s: partial(_best_meteor, s.tools.meteor)), ratio, 2, {**base, "meteor": tools.meteor_signature}, 1.0),
-        ("cider", mean_of(lambda s: s.idf.score_of_wordings), ratio, 2, {**base, "cider": "cider-d,tok:treebank,n:4,sigma:6,idf:all references"}, 10.0),
-        ("similarity", similarity_counts, ratio, 2, base, 1.0),
-    ]  # fmt: skip
+    scores = [
+        TextScore(
+            name="bleu",
+            counts=lambda s: bleu_stats(*sides(s)),
+            value=bleu_value,
+            size=10,
+            top=100.0,
+            signature={"bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"},
+            definition="sacreBLEU's corpus BLEU of the correctly matched pairs' texts.",
+            failure_mode="Only sees pairs whose texts are alike already, so that a model that says less, but safely,"
+            " scores higher; two other words for an object cost as much as the wrong object.",
+        ),
+        TextScore(
+            name="chrf",
+            counts=lambda s: chrf_stats(*sides(s)),
+            value=chrf_value,
+            size=3 * CHRF_ORDER,
+            top=100.0,
+            signature={"chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"},
+            definition="sacreBLEU's corpus chrF2 (character n-grams) of the correctly matched pairs' texts.",
+            failure_mode="Only sees pairs whose texts are alike already; a wrong count or object that differs in few"
+            " letters costs little.",
+        ),
+        TextScore(
+            name=meteor_name,
+            counts=mean_of(lambda s: partial(_best_meteor, s.tools.meteor)),
+            value=ratio,
+            size=2,
+            top=1.0,
+            signature={"meteor": tools.meteor_signature},
+            definition="nltk's METEOR of the correctly matched pairs' texts, averaged over pairs.",
+            failure_mode="Only sees pairs whose texts are alike already; identical short texts stay below 1, so compare"
+            " with the oracle's value.",
+        ),
+        TextScore(
+            name="cider",
+            counts=mean_of(lambda s: s.idf.score_of_wordings),
+            value=ratio,
+            size=2,
+            top=10.0,
+            signature={"cider": f"cider-d,tok:treebank,n:4,sigma:6,idf:{tools.idf_signature}"},
+            definition="CIDEr-D of the correctly matched pairs' texts, with document frequencies from the whole split.",
+            failure_mode="Only sees pairs whose texts are alike already; one rare word outweighs the rest of the text,"
+            " and texts that every episode repeats count nothing.",
+        ),
+        TextScore(
+            name="similarity",
+            counts=similarity_counts,
+            value=ratio,
+            size=2,
+            top=1.0,
+            signature={},
+            definition="Mean cosine of the sentence embeddings of the correctly matched pairs.",
+            failure_mode="Only sees pairs whose texts are alike already, and is almost blind to which object or count is"
+            " named: `three left` and `two left` have a cosine of 0.90.",
+        ),
+    ]
     out = []
-    for name, once, value, size, signature, top in families:
-        bounds = (0.0, top)
-        statistic = _once(name, once)
-        out.append(_metric(name, _pairs(statistic), value, signature, range=bounds, turns="pairs"))
-        both = weighted(statistic, size), weighted_value(value, size)
-        out.append(_metric(f"{name}_w", *both, signature, range=bounds, turns="all"))
+    for score in scores:
+        out += [score.plain(base), score.weighted(base)]
     if not tools.wordnet:
         missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"
-        out += [_metric(name, lambda _: missing, ratio, base) for name in ("meteor", "meteor_w")]
+        absent = "nltk's METEOR with WordNet's synonyms, which this machine does not have."
+        out += [
+            _metric(
+                name, lambda _: missing, ratio, base, definition=absent, failure_mode=absent, headline=name in HEADLINE
+            )
+            for name in ("meteor", "meteor_w")
+        ]
     return out

@@ -75,11 +75,10 @@ def _span(scored: Scored) -> tuple[float, float]:
 
 
 def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, int]]:
-    """Utterances paired one to one with references in an uneven window."""
-    # moving the predictions by half the difference makes the window even
-    shift = (early - late) / 2
-    moved = [frame + shift for frame, _ in scored.predictions]
-    return match_events(moved, [frame for frame, _ in scored.references], (early + late) / 2)
+    """(prediction, reference) indices of utterances paired by time, at most ``early`` or ``late`` frames off."""
+    predicted = [frame for frame, _ in scored.predictions]
+    reference = [frame for frame, _ in scored.references]
+    return match_events(predicted, reference, early, late)
 
 
 def sw_counts(scored: Scored) -> np.ndarray:
@@ -173,21 +172,48 @@ def _similarities(scored: Scored) -> Callable[[str, str], float]:
 def metrics(similarity_signature: str) -> list[Metric]:
     """The adapters with the similarity in use."""
     span, sim = {"span": "dataset window"}, {"sim": similarity_signature}
-    table: list[
-        tuple[str, Callable[[Scored], np.ndarray | str], Callable[[np.ndarray], np.ndarray], dict[str, str], str]
-    ]
-    table = [
-        ("chunk_macro_f1@8s", chunk_counts, chunk_macro_f1, {"chunk": "8s"},
-         "blind to when within 8 s, and to what is said"),
-        ("chunk_g_mean@8s", chunk_counts, chunk_g_mean, {"chunk": "8s"},
-         "0 as soon as one class is never right; blind to when within 8 s"),
-        ("sw_f1", sw_counts, sw_f1, {**span, "w": "2,.2,2"},
-         "a false alarm costs a tenth of a miss: talking on every frame scores well"),
-        ("estp_f1_surrogate", estp_counts, estp_f1, {**span, **sim, "judge": "similarity"},
-         "1.0 whenever every turn is paired, however poor the answers"),
-        ("pauc_surrogate", pauc_counts, ratio, {**span, **sim, "judge": "similarity", "omega": "0.5"},
-         "silence scores 0.25, and whatever is said outside a span is free"),
-    ]  # fmt: skip
     return [
-        _metric(name, counts, value, signature, failure_mode=caveat) for name, counts, value, signature, caveat in table
+        _metric(
+            "chunk_macro_f1@8s",
+            chunk_counts,
+            chunk_macro_f1,
+            {"chunk": "8s"},
+            definition="Mean F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
+            failure_mode="Blind to when within 8 s, to how often, and to what is said.",
+        ),
+        _metric(
+            "chunk_g_mean@8s",
+            chunk_counts,
+            chunk_g_mean,
+            {"chunk": "8s"},
+            definition="Geometric mean of the F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
+            failure_mode="0 as soon as one class is never right; blind to when within 8 s, to how often, and to what is"
+            " said.",
+        ),
+        _metric(
+            "sw_f1",
+            sw_counts,
+            sw_f1,
+            {**span, "w": "2,.2,2"},
+            definition="F1 of utterances paired by time within the data set's window, false alarms weighted by a tenth.",
+            failure_mode="A false alarm costs a tenth of a miss: talking on every frame scores well; blind to what is"
+            " said.",
+        ),
+        _metric(
+            "estp_f1_surrogate",
+            estp_counts,
+            estp_f1,
+            {**span, **sim, "judge": "similarity"},
+            definition="ESTP-Bench's F1 of pairs scored by answer and time, with sentence similarity as the judge.",
+            failure_mode="1.0 whenever every turn is paired, however poor the answers.",
+        ),
+        _metric(
+            "pauc_surrogate",
+            pauc_counts,
+            ratio,
+            {**span, **sim, "judge": "similarity", "omega": "0.5"},
+            definition="ProactiveVideoQA's area under the quality of the replies over time within each reference's span,"
+            " with sentence similarity as the judge.",
+            failure_mode="Silence scores 0.25, and whatever is said outside a span is free.",
+        ),
     ]

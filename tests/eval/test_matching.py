@@ -41,6 +41,33 @@ def test_events_match_as_brute_force_says(predicted, reference, tolerance):
     assert best == (-len(pairs), sum(abs(predicted[p] - reference[r]) for p, r in pairs))
 
 
+@given(
+    st.lists(st.integers(0, 12), unique=True, max_size=5),
+    st.lists(st.integers(0, 12), unique=True, max_size=4),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
+@settings(max_examples=300, deadline=None)
+def test_match_events_uneven_window_finds_most_pairs_at_least_distance(predicted, reference, early, late):
+    """Every assignment of references to predictions is tried."""
+    pairs = match_events(predicted, reference, early, late)
+    assert len({p for p, _ in pairs}) == len({r for _, r in pairs}) == len(pairs)
+    assert all(-early <= predicted[p] - reference[r] <= late for p, r in pairs)
+    best = (0, 0)
+    places = [*range(len(predicted)), *[None] * len(reference)]
+    for chosen in itertools.permutations(places, len(reference)):
+        gaps = [predicted[c] - r for c, r in zip(chosen, reference, strict=True) if c is not None]
+        good = [abs(gap) for gap in gaps if -early <= gap <= late]
+        best = min(best, (-len(good), sum(good)))
+    assert best == (-len(pairs), sum(abs(predicted[p] - reference[r]) for p, r in pairs))
+
+
+def test_match_events_uneven_window_prefers_the_nearest_prediction():
+    assert match_events([5, 10], [10], early=19, late=12) == [(1, 0)]
+    assert match_events([8, 11], [10, 30], early=2, late=1) == [(1, 0)]
+    assert match_events([12], [10], early=2, late=1) == []
+
+
 @given(st.data())
 @settings(max_examples=150, deadline=None)
 def test_utterances_match_at_the_least_total_cost(data):

@@ -24,21 +24,10 @@ from prospect_eval.metrics.changes import (
     segmental_counts,
 )
 from prospect_eval.metrics.dst import compat_content_accuracy, state_scores
-from prospect_eval.metrics.histogram import average_precision, histogram_quantile, seconds_histogram
+from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
 from prospect_eval.metrics.speaking import event_scores, frame_scores
 from prospect_eval.metrics.text import chrf, chrf_stats, chrf_value
 from tests.helpers.predictions import TOOLS, WORDS, episode, predict, say, score, step
-
-
-@pytest.mark.integration
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
-@settings(max_examples=200, deadline=None)
-def test_average_precision_is_that_of_scikit_learn(rows):
-    labels, probs = [a for a, _ in rows], [b / 6 for _, b in rows]
-    if any(labels):
-        assert average_precision(labels, probs) == pytest.approx(average_precision_score(labels, probs), abs=1e-12)
-    else:
-        assert np.isnan(average_precision(labels, probs))
 
 
 def test_average_precision_of_records_is_pooled_over_frames():
@@ -203,6 +192,33 @@ def test_one_of_three_updates_is_perfect_for_the_origin_only():
     assert compat_content_accuracy(updates[:1], updates)["dst_exact_match"] == 1.0
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
     assert score(predict(reference, (), [(4, "S1", "start")]))["transition_f1@5s"]["value"] == pytest.approx(0.5)
+
+
+def slot_turns(id_, frames=60):
+    """An episode with two turns, each with the name of a thing in it."""
+    cup = Event("a", 5.0, "assistant", "take the cup now", slots={"object": "cup"})
+    bowl = Event("b", 20.0, "assistant", "take the bowl now", slots={"object": "bowl"})
+    return episode(cup, bowl, frames=frames, id_=id_, video=id_)
+
+
+def test_content_accuracy_w_counts_pairs_of_low_similarity():
+    right = predict(slot_turns("e1"), [(10, "take the cup now"), (40, "take the bowl now")])
+    # paired in time, with a cosine below 0.5 and no thing named
+    wrong = predict(slot_turns("e2"), [(10, "look over there please"), (40, "well done my friend")])
+    table = score(right, wrong)
+    assert table["content_accuracy"]["value"] == 0.5
+    assert table["matched_jaccard"]["value"] == 0.5
+    assert table["content_accuracy_w"]["value"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "meteor", "cider", "similarity", "content_accuracy"])
+def test_weighted_text_metric_is_the_score_times_jaccard(name):
+    half = predict(slot_turns("e1"), [(10, "take the cup now please"), (25, "hello"), (40, "no such thing at all")])
+    full = predict(slot_turns("e2"), [(11, "take the cup now"), (40, "take the red bowl now")])
+    silent = predict(slot_turns("e3"))
+    table = score(half, full, silent)
+    product = table[name]["value"] * table["matched_jaccard"]["value"]
+    assert table[f"{name}_w"]["value"] == pytest.approx(product)
 
 
 def test_parts_count_the_turns_of_their_kind():

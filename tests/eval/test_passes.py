@@ -160,9 +160,15 @@ def test_latency_is_taken_over_all_frames():
         assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
     assert table["time_to_first_token_ms"]["value"] == pytest.approx(1000 * np.median(times[:, :2]))
     assert table["real_time_factor"]["value"] == pytest.approx((times.sum() + 12) / 120)
-    assert table["cache_peak_bytes"]["value"] == 11
+    assert table["cache_max_bytes"]["value"] == 11
     assert table["device_peak_bytes"]["status"] == "undefined"
     assert "CPU" in table["device_peak_bytes"]["reason"]
+
+
+def test_timing_metrics_share_no_name_with_replay_metrics():
+    from prospect_eval.metrics.context import METRICS
+
+    assert not timing_metrics([("v", latency([0.1]))]).keys() & {metric.name for metric in METRICS}
 
 
 def test_nothing_is_known_of_latency_after_a_replay():

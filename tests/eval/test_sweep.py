@@ -10,6 +10,7 @@ import pytest
 from prospect_core.errors import UserError
 from prospect_eval.cli import main
 from prospect_eval.cli.options import Budgets
+from prospect_eval.derived import COUNTS_SCHEMA
 from prospect_eval.run import read_records
 from prospect_eval.sweep import Grid, Setting, run_sweep
 
@@ -31,6 +32,8 @@ def fake_run(peaks, quality):
         (folder / "metrics.json").write_text(
             json.dumps({"metrics": {name: {**entry, "value": value} for name, value in table.items()}})
         )
+        counts = {"schema": COUNTS_SCHEMA, "clusters": {"e": "v"}, "failed": [], "counts": {}}
+        (folder / "counts.json").write_text(json.dumps(counts))
         knobs = {"strategy": setting.strategy, "budget": setting.budget}
         config = {"data_digest": "d", "split": "test", "limit": None, "model": setting.ckpt, "knobs": knobs}
         (folder / "run.json").write_text(json.dumps({"config": config}))
@@ -50,6 +53,15 @@ def test_budgets_are_shares_of_the_peak_and_never_below_the_floor(tmp_path):
         ("drop_middle", 180, True),
     ]
     assert (tmp_path / "a" / "drop_middle-180" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "name"),
+    [(0.3, "speaking-0.30"), (0.301, "speaking-0.301"), (0.304, "speaking-0.304"), (1.0, "speaking-1.00"),
+     (0.0001, "speaking-0.0001")],
+)  # fmt: skip
+def test_setting_folder_keeps_every_digit_of_the_threshold(threshold, name):
+    assert Setting("a", knob="speaking", threshold=threshold).folder() == f"none/{name}"
 
 
 def test_dominated_points_are_not_on_the_front(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from prospect_core.jsonio import dump, read_json, write_atomic
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Change, Episode, Event, Step, Task
 from prospect_eval.baselines import baseline
+from prospect_eval.metrics import Tools
+from prospect_eval.metrics.corpus import Corpus
 from prospect_eval.run import RunConfig, open_folder
 from prospect_eval.score import score_records, write_metrics
 from tests.helpers.predictions import TOOLS
@@ -56,11 +59,17 @@ def failed(record: EpisodeRecord) -> EpisodeRecord:
     return EpisodeRecord(record.schema, record.model, record.knobs, record.episode, status="failed", error="broken")
 
 
+@cache
+def split_tools() -> Tools:
+    """Tools with the corpus of one split of 40 episodes, which all runs are on."""
+    return replace(TOOLS, corpus=Corpus.of(toy_episode(number) for number in range(40)))
+
+
 def scored_run(folder: Path, records: Sequence[EpisodeRecord], **config: Any) -> Path:
     """A finished run folder of these records; ``config`` replaces fields of its configuration."""
     body = RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c")
     open_folder(folder, replace(body, **config))
-    write_metrics(folder, score_records(records, TOOLS))
+    write_metrics(folder, score_records(records, split_tools()))
     write_atomic(folder / "DONE.json", dump({"schema": 1}))
     return folder
 
