@@ -61,7 +61,8 @@ def compare(
     from prospect_eval.compare_formats import as_markdown
     from prospect_eval.metrics import all_metrics
     from prospect_eval.report.compare_page import write_comparison
-    from prospect_eval.tools import make_tools, tools_of_run
+    from prospect_eval.run_tools import tools_of_run
+    from prospect_eval.tools import make_tools
 
     # utterances are only matched again for the most changed episodes
     tools = tools_of_run(first, *others) if episodes or html else make_tools()

@@ -123,7 +123,7 @@ def report(folder: Path) -> None:
     from prospect_eval.derived import read_metrics
     from prospect_eval.report.build import write_report
     from prospect_eval.run import read_records
-    from prospect_eval.tools import tools_of_run
+    from prospect_eval.run_tools import tools_of_run
 
     config, records = read_records(folder)
     metrics, tools = read_metrics(folder), tools_of_run(folder)
