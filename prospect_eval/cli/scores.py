@@ -68,11 +68,7 @@ def score(
         source, dataset = open_source(data, suite, split)
         digest, episodes = dataset.digest, list(select(dataset, split, None))
     folder = output or Path("runs") / f"scored-{predictions.stem}"
-    missing = store_predictions(predictions, folder, episodes, source, digest, split)
-    if missing:
-        names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
-        text = f"{len(missing)} of {len(episodes)} episodes have no prediction and count as the worst value: {names}"
-        say(text, err=bool(json_))
+    store_predictions(predictions, folder, episodes, source, digest, split)
     score_and_report(folder, similarity, json_, settings)
 
 

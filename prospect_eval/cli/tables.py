@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: columns where nobody looks, and the most that a table of scores needs
 SCORES_WIDTH = 100
+#: episode ids named in a message
+NAMED = 10
 
 
 def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
@@ -39,17 +41,30 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
     title = Text(f"{model}: {episodes['scored']} episodes, {episodes['failed']} failed")
     table = Table(title=title, title_style="italic")
     table.add_column("metric", no_wrap=True)
-    for name in ("value", "95 % interval", "best trivial baseline", "oracle"):
+    without = metrics.get("without_failed") or {}
+    columns = ("value", *(("without failed",) if without else ()), "95 % interval", "best trivial baseline", "oracle")
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for name in headline_names(metrics["metrics"], first):
         entry = metrics["metrics"][name]
         best = best_trivial(metrics, name)
         rival = "–" if best is None else f"{best[0]} {number(best[1])}"
         oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
-        table.add_row(name, number(entry["value"]), interval(entry["ci95"]), rival, number(oracle))
+        optimistic = (number(without.get(name)),) if without else ()
+        table.add_row(name, number(entry["value"]), *optimistic, interval(entry["ci95"]), rival, number(oracle))
+    if without:
+        say(_failed_line(episodes))
     make_console(unseen=SCORES_WIDTH).print(table)
     if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
         say("No intervals: they are taken over videos, and there is only one.")
+
+
+def _failed_line(episodes: dict[str, Any]) -> str:
+    """Which episodes have no prediction, and how they count."""
+    failed = episodes["failed_ids"]
+    names = ", ".join(failed[:NAMED]) + (", ..." if len(failed) > NAMED else "")
+    total = episodes["scored"] + episodes["failed"]
+    return f"{len(failed)} of {total} episodes failed or are missing and count as the worst value: {names}"
 
 
 def print_runs(runs: Sequence[Run], root: Path) -> None:

@@ -54,10 +54,12 @@ def state_scores(predicted: States, reference: States) -> dict[str, float | None
 
 
 def confusion_of(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(3, 3) numbers of (frame, step) pairs by (reference state, predicted state)."""
-    size = len(STEP_STATES)
-    flat = reference.astype(int).reshape(-1) * size + predicted.astype(int).reshape(-1)
-    return np.bincount(flat, minlength=size * size).reshape(size, size)
+    """(3, 3) numbers of (frame, step) pairs by (reference state, predicted state), by scikit-learn."""
+    # imported here: it takes seconds
+    from sklearn.metrics import confusion_matrix
+
+    labels = range(len(STEP_STATES))
+    return np.asarray(confusion_matrix(reference.reshape(-1), predicted.reshape(-1), labels=list(labels)))
 
 
 def macro_f1(counts: np.ndarray) -> np.ndarray:

@@ -73,6 +73,7 @@ def write_report(
         families=by_family(table, metrics.get("families", {})),
         headline=headline,
         beside={name: _beside(metrics, name) for name in headline},
+        without_failed=metrics.get("without_failed", {}),
         failed=[record for record in records if record.status != "ok"],
         undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
         cut=sum(u.cut for r in good for u in r.utterances),

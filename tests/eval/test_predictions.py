@@ -193,8 +193,10 @@ def test_a_partial_predictions_file_names_its_missing_episodes_first(short_world
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     missing = sorted(row.id for row in rows[1:])
-    first = result.output.splitlines()[0]
-    assert first.startswith(f"{len(missing)} of {len(rows)} episodes have no prediction and count as the worst value: ")
+    first = next(line for line in result.output.splitlines() if not line.startswith("score"))
+    assert first.startswith(
+        f"{len(missing)} of {len(rows)} episodes failed or are missing and count as the worst value: "
+    )
     assert missing[0] in first
     table = read_json(tmp_path / "out" / "metrics.json")
     assert table["episodes"]["failed"] == len(missing)
