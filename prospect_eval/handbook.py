@@ -20,6 +20,7 @@ import numpy as np
 
 from prospect_eval.metrics import Metric, Tools, all_metrics, delivery
 from prospect_eval.metrics.families import DELIVERY, Family
+from prospect_eval.report.page import sentence
 
 #: formats: (what it is, the type that reads it)
 FORMATS: dict[str, tuple[str, str]] = {
@@ -127,8 +128,8 @@ def _row(metric: Metric) -> str:
         f"{low} .. {high}",
         metric.better or "–",
         metric.unit or "–",
-        metric.definition or "–",
-        metric.failure_mode or "–",
+        sentence(metric.definition) or "–",
+        sentence(metric.failure_mode) or "–",
     ]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

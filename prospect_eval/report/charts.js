@@ -190,7 +190,7 @@ function utilityChart(host, found) {
       layout: {
         xaxis: { title: { text: "cost c of an unhelpful utterance" }, range: [0, 2] },
         yaxis: { title: { text: "utility a minute" }, range: [Math.min(...own) - room, Math.max(...own) + room] },
-        legend: { orientation: "h", y: -0.3 },
+        legend: { orientation: "v", x: 1.02, y: 1, font: { size: 10 } },
       },
     };
   }, 360);

@@ -50,6 +50,11 @@ def packed(values: Sequence[float], kind: str) -> str:
     return base64.b64encode(whole.astype(f"<{kind}").tobytes()).decode()
 
 
+def sentence(text: str) -> str:
+    """The text with a capital first letter and a period at its end."""
+    return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
 def number(value: float | None, unit: str = "") -> str:
     """A value as people read it; a dash for what is undefined."""
     if value is None:
@@ -75,7 +80,7 @@ def templates() -> Any:
         loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval}
+    environment.filters |= {"number": number, "interval": interval, "sentence": sentence}
     return environment
 
 
