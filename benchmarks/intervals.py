@@ -320,7 +320,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--draws", type=int, default=2000, help="simulations of each kind and number of clusters")
-    parser.add_argument("--experiments", type=int, default=500, help="simulated comparisons for the power, four times as many for the error")
+    parser.add_argument(
+        "--experiments",
+        type=int,
+        default=500,
+        help="simulated comparisons for the power, four times as many for the error",
+    )
     options = parser.parse_args()
     from prospect_core.jsonio import dump, write_atomic
     from prospect_eval.provenance import environment
