@@ -135,11 +135,11 @@ def jobs(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts], labels: Se
 
 
 def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> tuple[Table, list[EpisodeCounts]]:
-    """The entry of every metric over these episodes, by name, and the counts of each episode."""
+    """The entry of every metric over these episodes, by name and without intervals, and the counts of each episode."""
     by_name = {metric.name: metric for metric in metrics}
     counted = [count_episode(item, metrics) for item in scored]
     table = {
-        job.metric: by_name[job.metric].entry(job.counts, job.samples)
+        job.metric: by_name[job.metric].entry(job.counts, job.samples, intervals=False)
         for job in jobs(metrics, counted)
         if not job.place
     }

@@ -18,6 +18,7 @@ from prospect_eval.stats.boundary import binomial_bounds, difference_interval, p
 from prospect_eval.stats.permutation import least_p, sign_flip_p, videos_needed
 from prospect_eval.stats.power import detectable_difference
 from prospect_eval.stats.quantile import woodruff_interval
+from tests.helpers.tiers import slow
 
 SHARE = (0.0, 1.0)
 
@@ -49,8 +50,8 @@ def test_interval_near_the_boundary_is_korn_and_graubards():
     assert bootstrap_ci(counts, Statistic(ratio, SHARE)) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.97, 0.99, 1.0])
-@pytest.mark.parametrize("videos", [10, 30])
+@pytest.mark.parametrize("share", [slow(0.9), 0.97, slow(0.99), 1.0])
+@pytest.mark.parametrize("videos", [10, slow(30)])
 def test_interval_near_the_boundary_covers(share, videos):
     rng, inside = np.random.default_rng(videos), 0
     for _ in range(300):
@@ -114,6 +115,7 @@ def test_gradient_of_average_precision_is_the_numeric_one():
     np.testing.assert_allclose(found[used], expected[used], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_average_precision_interval_covers():
     def draw(rng, videos):
         rows = []
@@ -154,7 +156,7 @@ def paired(rng, videos, difference):
     return first, second
 
 
-@pytest.mark.parametrize(("videos", "alpha"), [(20, 0.05), (30, 0.005)])
+@pytest.mark.parametrize(("videos", "alpha"), [(20, 0.05), pytest.param(30, 0.005, marks=pytest.mark.slow)])
 def test_detectable_difference_is_found_with_the_power_promised(videos, alpha):
     rng, found = np.random.default_rng(videos), 0
     for _ in range(60):

@@ -17,6 +17,7 @@ from prospect_eval.pairing import differing_keys
 from prospect_eval.seeds import compare_groups
 from tests.helpers.predictions import TOOLS
 from tests.helpers.scored_runs import edit_json, failed, oracle, partly_said, scored_run, silent, toy_episode
+from tests.helpers.tiers import slow
 
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
@@ -65,7 +66,7 @@ def test_compare_other_episodes_are_refused_and_named_unless_intersected(tmp_pat
 
 def test_compare_a_run_that_failed_on_its_hard_half_is_not_better(tmp_path):
     rng, good, bad = np.random.default_rng(3), [], []
-    for n in range(20):
+    for n in range(12):
         for k, share in enumerate((1.0, 0.3)):
             (record,) = oracle([toy_episode(n, id=f"e{n:02d}.{k}")])
             record = partly_said(record, share, rng)
@@ -104,7 +105,7 @@ def test_failed_episodes_are_not_alone_in_a_metric(tmp_path):
     assert table["metrics"]["dst_head_jga"]["value"] is table["metrics"]["speaking_ap"]["value"] is None
 
 
-@pytest.mark.parametrize("videos", [10, 12])
+@pytest.mark.parametrize("videos", [10, slow(12)])
 def test_compare_silent_with_the_oracle_is_better_from_ten_videos_on(tmp_path, videos):
     some = [toy_episode(n, frames=100 + 4 * n) for n in range(videos)]
     first = scored_run(tmp_path / "silent", silent(some), suite="x")
@@ -142,6 +143,7 @@ def test_compare_tests_the_suites_metrics_alone(tmp_path):
     assert all(d.p is None for d in found.differences if not d.tested)
 
 
+@pytest.mark.slow
 def test_compare_detectable_is_at_the_corrected_level(tmp_path):
     rng = np.random.default_rng(5)
     records = oracle(episodes(20))
@@ -212,6 +214,7 @@ def trained(tmp_path, name, share, seeds=3):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_groups_of_seeds_are_compared_by_their_means(tmp_path):
     good, bad = trained(tmp_path, "g", 0.95), trained(tmp_path, "b", 0.4)
     found = {d.name: d for d in compare_groups(bad, good, SOME)}[SPEAKING]

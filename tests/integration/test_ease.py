@@ -168,9 +168,9 @@ def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
     assert evaluate(*given, "--limit", 1, "--output", tmp_path / "one") == 0
     told = capsys.readouterr().out
     assert "1 episode replayed" in told
-    assert "of a single one there is none" in told
+    assert "No intervals: they are taken over videos, and there is only one." in told
     assert evaluate(*given, "--output", tmp_path / "all") == 0
-    assert "of a single one" not in capsys.readouterr().out
+    assert "No intervals" not in capsys.readouterr().out
 
 
 def test_counts_agree_with_their_nouns():

@@ -35,6 +35,11 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
         "status",
         "reason",
         "signature",
+        "family",
+        "headline",
+        "better",
+        "definition",
+        "failure_mode",
     }
     assert metrics["baselines"]["oracle"]["speaking_event_f1@2s"]["value"] == 1.0
     assert metrics["metrics"]["cache_peak_bytes"]["value"] > 0
@@ -143,9 +148,9 @@ def test_skipped_episodes_are_counted_and_shown(checkpoint, short_world, tmp_pat
     assert evaluate(*args, "--on-error", "skip") == 0
     assert "3 failed" in capsys.readouterr().out
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["episodes"] == {"scored": 3, "failed": 3}
+    assert (metrics["episodes"]["scored"], len(metrics["episodes"]["failed_ids"])) == (3, 3)
     page = (out / "report.html").read_text()
-    assert "3 episode(s) failed" in page
+    assert "3 episode(s) failed or are missing" in page
     assert "not a readable video" in page
 
 
