@@ -25,7 +25,7 @@ from prospect_eval.metrics import Metric
 from prospect_eval.pairing import Pairing, ScoredRun, differing_keys
 from prospect_eval.rules import EXACT, MIN_VIDEOS, Rules, check_rules, make_rules
 from prospect_eval.stats.bootstrap import Statistic, paired_ci
-from prospect_eval.stats.power import detectable_difference
+from prospect_eval.stats.power import detectable_by_interval
 
 SCHEMA = 2
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
@@ -193,7 +193,7 @@ def _non_inferior(
         return Check(name, "INCONCLUSIVE", then, now, margin=margin, videos=videos, reason=reason)
     ci = paired_ci(first, second, turned)
     difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
-    known = (then, now, difference, ci, margin, detectable_difference(first, second, turned), videos)
+    known = (then, now, difference, ci, margin, detectable_by_interval(first, second, turned), videos)
     if ci is None and np.isfinite(difference):
         # no video differs, or all differ by the same amount: there is nothing to resample
         reason = "equal on every video" if not difference else "the same difference on every video"

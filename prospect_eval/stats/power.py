@@ -115,3 +115,26 @@ def _experiments(videos: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     places = rng.integers(0, videos, (EXPERIMENTS, videos))
     scales = np.sqrt((videos - 1) / rng.chisquare(videos - 1, (EXPERIMENTS, 1)))
     return places, scales, (1 - 2 * rng.integers(0, 2, (FLIPS, videos))).astype(np.float32)
+
+
+def detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Statistic | Value) -> float | None:
+    """The least true difference whose 95 % interval excludes 0 with a power of 0.8.
+
+    The sum of both normal quantiles times the error of the bootstrap's draws, corrected for the number of clusters.
+
+    Args:
+        first: (V, C) counts of one side.
+        second: (V, C) counts of the other side, the same clusters in the same order.
+        statistic: what is taken of each side's sum.
+
+    Returns:
+        The difference, in the unit of the value; None with fewer than two clusters or where they do not vary.
+    """
+    require_same_shape(first, second)
+    videos = len(first)
+    if videos < 2:
+        return None
+    value = statistic.value if isinstance(statistic, Statistic) else statistic
+    draws = Draws.of(np.hstack([first, second]), difference_of(value, first.shape[1]), Resampling())
+    error = 0.0 if draws is None else float(draws.defined.std()) * np.sqrt(videos / (videos - 1))
+    return float((ndtri(0.975) + ndtri(POWER)) * error) if error > 0 else None

@@ -16,7 +16,7 @@ from prospect_eval.metrics.histogram import (
 from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci, numeric_gradient, paired_ci
 from prospect_eval.stats.boundary import binomial_bounds, difference_interval, proportion_interval
 from prospect_eval.stats.permutation import least_p, sign_flip_p, videos_needed
-from prospect_eval.stats.power import detectable_difference
+from prospect_eval.stats.power import detectable_by_interval, detectable_difference
 from prospect_eval.stats.quantile import woodruff_interval
 from tests.helpers.tiers import slow
 
@@ -198,3 +198,12 @@ def test_detectable_difference_of_a_median_on_a_coarse_grid_is_not_zero():
         low, high = paired_ci(first, second, median)
         assert low < high
         assert detectable_difference(first, second, median) > 0.1
+
+
+def test_detectable_by_interval_is_the_textbooks():
+    first, second = paired(np.random.default_rng(4), 40, 0.0)
+    error = (second - first)[:, 0].std(ddof=1) / np.sqrt(40)
+    expected = (1.959964 + 0.841621) * error
+    assert detectable_by_interval(first, second, ratio) == pytest.approx(expected, rel=0.05)
+    assert detectable_by_interval(first, first, ratio) is None
+    assert detectable_by_interval(first[:1], second[:1], ratio) is None

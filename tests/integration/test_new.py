@@ -69,7 +69,7 @@ def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):
     assert done.returncode == 0, done.stderr
     entry = json.loads((out / "metrics.json").read_text())["metrics"]["mine"]
     assert entry["status"] == "ok"
-    assert "metric:mine|unit:words" in entry["signature"]
+    assert "metric:mine|v:1|unit:words" in entry["signature"]
     assert "mine" in (out / "report.html").read_text()
 
 
