@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.data.bfloat16 import from_bfloat16_bits, to_bfloat16_bits
+
+pytestmark = pytest.mark.integration
 
 
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False), min_size=1, max_size=20))

@@ -20,6 +20,7 @@ from prospect_eval.stats.power import detectable_by_interval, detectable_differe
 from prospect_eval.stats.quantile import woodruff_interval
 from tests.helpers.tiers import slow
 
+pytestmark = pytest.mark.integration
 SHARE = (0.0, 1.0)
 
 

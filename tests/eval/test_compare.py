@@ -19,6 +19,7 @@ from tests.helpers.predictions import TOOLS
 from tests.helpers.scored_runs import edit_json, failed, oracle, partly_said, scored_run, silent, toy_episode
 from tests.helpers.tiers import slow
 
+pytestmark = pytest.mark.integration
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
 #: as few metrics as the tests read: each one that is compared takes time
