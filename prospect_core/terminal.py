@@ -191,10 +191,10 @@ def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, into that beside it."""
+    """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, to that file as well."""
     return click.option(
         "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]", callback=_writable,
-        help="The results as JSON: in place of the table, or into FILE beside it.",
+        help="The results as JSON: in place of the table, or in FILE as well.",
     )(command)  # fmt: skip
 
 

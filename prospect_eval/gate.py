@@ -24,7 +24,7 @@ from prospect_eval.derived import BaselineFile, read_run
 from prospect_eval.metrics import Metric
 from prospect_eval.pairing import Pairing, ScoredRun, differing_keys
 from prospect_eval.rules import EXACT, MIN_VIDEOS, Rules, check_rules, make_rules
-from prospect_eval.stats.bootstrap import Statistic, paired_ci
+from prospect_eval.stats.bootstrap import Statistic, difference_of, paired_ci, pseudo_values
 from prospect_eval.stats.power import detectable_by_interval
 
 SCHEMA = 2
@@ -194,9 +194,10 @@ def _non_inferior(
     ci = paired_ci(first, second, turned)
     difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
     known = (then, now, difference, ci, margin, detectable_by_interval(first, second, turned), videos)
-    if ci is None and np.isfinite(difference):
-        # no video differs, or all differ by the same amount: there is nothing to resample
-        reason = "equal on every video" if not difference else "the same difference on every video"
+    if ci is None and np.array_equal(first, second):
+        return Check(name, "PASS", *known, reason="equal on every video")
+    if ci is None and _constant(first, second, turned):
+        reason = "the same difference on every video"
         return Check(name, "PASS" if difference >= -margin else "FAIL", *known, reason=reason)
     if ci is None:
         return Check(name, "INCONCLUSIVE", *known, reason="undefined in too many resamples")
@@ -205,6 +206,12 @@ def _non_inferior(
     if ci[0] < -margin:
         return Check(name, "INCONCLUSIVE", *known, reason=_too_few(videos, difference, ci, margin))
     return Check(name, "PASS", *known)
+
+
+def _constant(first: np.ndarray, second: np.ndarray, turned: Statistic) -> bool:
+    """Whether every video contributes the same difference, so that there is nothing to resample."""
+    pseudo = pseudo_values(np.hstack([first, second]), difference_of(turned.value, first.shape[1]))
+    return bool(np.isfinite(pseudo).all() and np.ptp(pseudo) <= 1e-9 * max(1.0, float(np.abs(pseudo).max())))
 
 
 def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: float) -> str:

@@ -94,7 +94,7 @@ def judge(
     key_variable: str,
     json_: str | None,
 ) -> None:
-    """Have a language model judge the dialogues of a run: judge.json beside its scores.
+    """Have a language model judge the dialogues of a run: writes judge.json to the run folder.
 
     Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
     """

@@ -3,7 +3,7 @@
 *Answer accuracy*: the reply to a question is the first utterance after it, within 5 s and before the next question. It is
 right when it holds an accepted value as whole words, and no other value that answers of this kind of question take in the
 split, except those that the reference's reply holds too. Where values overlap, the longest counts ("red cup" does not hold
-"cup"). No reply is wrong. 0..1; chance is printed beside it (the best constant answer's score).
+"cup"). No reply is wrong. 0..1; chance is printed next to it (the best constant answer's score).
 *Content accuracy* (embeddings do not see content: "three left" and "two left" have a cosine of .90): over matched pairs,
 the share of the reference's slots (step, object, place, count, yes/no) for which the predicted text holds the same
 values as the reference text, out of all values that this slot takes in the episode. A slot whose value is not spelt out

@@ -3,7 +3,7 @@
     python -c "from prospect_eval.metrics.text import bleu; print(bleu(['put the red cube away'], ['put the red cube back']))"
 
 BLEU (13a, exponential smoothing) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
-is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: the oracle's value stands beside it).
+is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: compare it with the oracle's value).
 CIDEr-D (0..10) takes its document frequencies from all reference utterances of the split, whatever was scored of it.
 Similarity is the mean cosine of the pairs.
 A reference with several accepted wordings (`Event.alternatives`) counts as several references: BLEU and chrF as sacreBLEU

@@ -423,3 +423,23 @@ def test_a_suite_over_a_small_folder_is_refused(short_world, tmp_path):
     file.write_text(f"data: {short_world.root}\nsplit: test\ngate: {{metrics: {{dst_jga: {{margin: 0.1}}}}}}\n")
     with pytest.raises(UserError, match=r"split 'test' has \d+ videos, rules with margins need at least 10"):
         open_suite(str(file))
+
+
+def checked(first, second, margin):
+    from prospect_eval.gate import _non_inferior
+    from prospect_eval.metrics.base import ratio
+    from prospect_eval.stats.bootstrap import Statistic
+
+    return _non_inferior("m", margin, Statistic(ratio), (1.0, 1.0), (np.array(first), np.array(second)))
+
+
+def test_a_metric_that_one_video_alone_defines_is_inconclusive():
+    rest = [[0.0, 0.0]] * 11
+    check = checked([[1.0, 2.0], *rest], [[2.0, 2.0], *rest], 0.1)
+    assert (check.verdict, check.reason) == ("INCONCLUSIVE", "undefined in too many resamples")
+
+
+def test_a_metric_without_range_that_changes_alike_on_every_video_is_judged_by_the_change():
+    first, second = [[5.0, 1.0]] * 12, [[4.0, 1.0]] * 12
+    assert checked(first, second, 2.0).verdict == "PASS"
+    assert checked(first, second, 0.5).verdict == "FAIL"
