@@ -173,9 +173,15 @@ def watch(
 
 
 class WatchLog:
-    """What happened, a JSON line each, on disk at once."""
+    """What happened, a JSON line each, on disk immediately.
+
+    Attributes:
+        frames: Steps that were told so far; never fewer than the lines about steps.
+        dropped: Frames that were dropped before them.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.frames = self.dropped = 0
         try:
             self._file = path.open("x", encoding="utf-8")
         except FileExistsError as error:
@@ -189,6 +195,8 @@ class WatchLog:
 
     def step(self, output: StepOutput, dropped: int, fps: float, said: str | None) -> None:
         """What a step decided; nothing for a silent one."""
+        # counted before it is written: an interruption in between must not leave a line that no frame stands for
+        self.frames, self.dropped = self.frames + 1, self.dropped + dropped
         what: dict[str, Any] = {}
         if dropped:
             what["dropped"] = dropped

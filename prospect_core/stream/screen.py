@@ -33,7 +33,7 @@ class Screen:
         self.task, self.title, self.fps, self.budget = task, title, fps, budget
         self.console = console or make_console()
         self.dialogue: deque[tuple[float, str, str]] = deque(maxlen=SHOWN)
-        self.dropped = self.frames = self.compressions = 0
+        self.dropped = self.compressions = 0
         self.output: StepOutput | None = None
         self.state = DialogState.initial(task)
         self._live = Live(console=self.console, refresh_per_second=8, get_renderable=self.page, transient=False)
@@ -50,7 +50,7 @@ class Screen:
         """Show what a step decided."""
         seconds = output.frame / self.fps
         self.output, self.state = output, state
-        self.frames, self.dropped = self.frames + 1, self.dropped + dropped
+        self.dropped += dropped
         self.compressions += output.compression is not None
         lines = [("user", said)] if said else []
         lines += [("step", f"{t.step}->{t.change}") for t in output.transitions]

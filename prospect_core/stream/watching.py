@@ -5,6 +5,7 @@ prospect watch camera --ckpt workbench-tiny --task task.json
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ from prospect_core.stream.strategies import strategy as find_strategy
 from prospect_core.terminal import quiet_transformers
 from prospect_core.timeline import Step, Task
 
+logger = logging.getLogger(__name__)
+
 
 def task_of(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
     """The task of a JSON file, as in a dataset's rows, or of a goal and step names; neither or both is a `UserError`."""
@@ -38,16 +41,20 @@ def task_of(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
 
 
 class Typed:
-    """Lines of a file as they come, read by a thread."""
+    """Lines of a file as they come, read by a thread; none where the file is absent (``<&-``) or cannot be read."""
 
-    def __init__(self, lines: TextIO) -> None:
+    def __init__(self, lines: TextIO | None) -> None:
         self._lines: SimpleQueue[str] = SimpleQueue()
-        threading.Thread(target=self._read, args=(lines,), name="typed", daemon=True).start()
+        if lines is not None:
+            threading.Thread(target=self._read, args=(lines,), name="typed", daemon=True).start()
 
     def _read(self, lines: TextIO) -> None:
-        for line in lines:
-            if said := " ".join(line.split()):
-                self._lines.put(said)
+        try:
+            for line in lines:
+                if said := " ".join(line.split()):
+                    self._lines.put(said)
+        except (OSError, ValueError) as error:
+            logger.warning("what is typed cannot be read: %s", error)
 
     def __call__(self) -> str | None:
         """What has come since the last call."""
@@ -110,5 +117,5 @@ def run_watch(
         return ending
     finally:
         states = dict(zip(runner.state.step_ids, runner.state.states, strict=True))
-        log.write(ended=reason, frames=screen.frames, dropped=screen.dropped, states=states)
+        log.write(ended=reason, frames=log.frames, dropped=log.dropped, states=states)
         log.close()

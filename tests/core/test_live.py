@@ -22,7 +22,7 @@ from prospect_core.cli import main as prospect
 from prospect_core.data.video import VideoFile
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
-from prospect_core.records import Knobs
+from prospect_core.records import Knobs, PredictedUtterance
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
 from prospect_core.stream.runner import StepOutput
 from prospect_core.stream.screen import Screen
@@ -235,6 +235,22 @@ def test_the_command_plays_a_file_with_the_user_on_standard_input(checkpoint, cl
         assert message in one_line(capsys)
 
 
+def test_a_step_whose_line_was_interrupted_is_counted_as_a_frame(tmp_path, monkeypatch):
+    log = WatchLog(tmp_path / "log.jsonl")
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    output = StepOutput(3, 0.9, 0.1, None, utterance=PredictedUtterance(3, "Take it.", 4))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.step(output, 2, 2.0, None)
+    log.close()
+    assert [line["assistant"] for line in events(tmp_path / "log.jsonl")] == ["Take it."]
+    assert (log.frames, log.dropped) == (1, 2)
+
+
 @pytest.mark.slow
 def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, tmp_path):
     config = json.loads((checkpoint / "config.json").read_text())
@@ -276,8 +292,6 @@ def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, t
 def test_the_screen_shows_dialogue_steps_and_cache_and_no_markup_of_the_model():
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, color_system=None)
     screen = Screen(TASK, "clip.mp4 - tidy up", 2, 1000, console)
-    from prospect_core.records import PredictedUtterance
-
     state = DialogState.initial(TASK).apply("S1", "start", 1.0)
     said = PredictedUtterance(130, "[red]Take[/red] the cube.", 4)
     output = StepOutput(130, 0.93, 0.1, None, utterance=said, cache_tokens=640, cache_bytes=3_200_000, seconds=0.012)
@@ -312,6 +326,19 @@ def test_tasks_and_typed_lines(tmp_path):
     typed = Typed(io.StringIO("one\n\n two  three \n"))
     time.sleep(0.2)
     assert typed() == "one two three"
+
+
+def test_an_input_that_is_closed_or_cannot_be_read_says_nothing(monkeypatch):
+    """A command in the background: its standard input is absent, or reading it is an error."""
+    failures = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    unreadable = io.StringIO("one")
+    unreadable.close()
+    for given in (None, unreadable):
+        typed = Typed(given)
+        time.sleep(0.1)
+        assert typed() is None
+    assert not failures
     assert typed() is None
     with pytest.raises((UserError, DataError), match=r"camera|/dev/video"):
         next(arrivals("camera:77", 2, FrameFormat(32), 1, 1))
