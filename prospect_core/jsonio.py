@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 from collections.abc import Hashable
-from dataclasses import asdict, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -90,13 +90,16 @@ def dump(value: Any, indent: int | None = None) -> str:
     Fields in `OMITTED_WHEN_EMPTY` are left out when they are empty: they came later, and files of data without them
     keep their bytes and so their digests.
     """
-    plain = asdict(value, dict_factory=_fields) if hasattr(value, "__dataclass_fields__") else value
     separators = (",", ":") if indent is None else None
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators, default=_fields)
 
 
-def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value for name, value in pairs if value or name not in OMITTED_WHEN_EMPTY}
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, which the encoder goes through in turn."""
+    if not is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} is neither a dataclass nor a JSON value")
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: item for name, item in found.items() if item or name not in OMITTED_WHEN_EMPTY}
 
 
 def digest(value: Any) -> str:

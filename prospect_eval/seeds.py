@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from prospect_core.errors import UserError
 from prospect_eval.compare import ALPHA
@@ -101,8 +101,8 @@ def _group_difference(metric: Metric, runs: Sequence[Sequence[ScoredRun]], episo
     difference = float(np.mean(values[1]) - np.mean(values[0]))
     # Welch and Satterthwaite: the degrees of freedom of a sum of independent variances
     freedom = variance**2 / sum(part**2 / df for part, df in parts) if variance > 0 else 1.0
-    reach = float(student.ppf(1 - ALPHA / 2, freedom)) * variance**0.5
-    p = float(2 * student.sf(abs(difference) / variance**0.5, freedom)) if variance > 0 else 1.0
+    reach = float(stdtrit(freedom, 1 - ALPHA / 2)) * variance**0.5
+    p = float(2 * stdtr(freedom, -abs(difference) / variance**0.5)) if variance > 0 else 1.0
     spread = [(float(np.mean(v)), float(np.std(v, ddof=1))) for v in values]
     return GroupDifference(
         metric.name, spread[0], spread[1], difference, (difference - reach, difference + reach), p, videos, ""

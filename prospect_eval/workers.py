@@ -67,47 +67,72 @@ def _tools(folder: Path, similarity: str | None, settings: ScoreSettings) -> Too
 
 
 class Workers:
-    """Shares in processes of their own, each reading its record files first."""
+    """A share in this process and others in processes of their own, each reading its record files first."""
 
-    def __init__(self, ends: Sequence[Connection]) -> None:
-        self._ends = ends
+    def __init__(self, own: Share, ends: Sequence[Connection]) -> None:
+        self._own, self._ends = own, ends
 
     def ask(self, what: str, *arguments: Any) -> list[Any]:
         """What each share answers to the same question."""
         for end in self._ends:
             _send(end, what, *arguments)
-        return [_answer(end) for end in self._ends]
+        own = getattr(self._own, what)(*arguments)
+        return [own, *map(_answer, self._ends)]
 
     def deal(self, what: str, items: list[Any]) -> list[Any]:
         """The answer to each item, whichever share gives it."""
-        number = len(self._ends)
-        for k, end in enumerate(self._ends):
+        number = len(self._ends) + 1
+        for k, end in enumerate(self._ends, 1):
             _send(end, what, items[k::number])
         out: list[Any] = [None] * len(items)
-        for k, end in enumerate(self._ends):
+        out[0::number] = getattr(self._own, what)(items[0::number])
+        for k, end in enumerate(self._ends, 1):
             out[k::number] = _answer(end)
         return out
 
 
 @contextmanager
 def workers(files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD) -> Iterator[Workers]:
-    """As many processes as there are cores, each with its share of the record files."""
+    """As many processes as there are cores, this one among them, each with its share of the record files."""
     number = min(os.cpu_count() or 1, len(files))
     context = multiprocessing.get_context("spawn")
     ends, processes = [], []
     try:
-        for k in range(number):
+        for k in range(1, number):
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(there, files[k::number], similarity, settings), daemon=True)
             process.start()
             there.close()
             ends.append(here)
             processes.append(process)
-        yield Workers(ends)
+        with without_collection():
+            yield Workers(_read_share(files[0::number], similarity, settings), ends)
     finally:
         for process in processes:
             # it holds nothing that wants an orderly end
             process.terminate()
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No garbage collection within: there are millions of floats in tuples, and not one circle among them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _read_share(files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> Share:
+    from prospect_core.jsonio import load
+    from prospect_core.records import EpisodeRecord
+    from prospect_eval.shares import Share
+    from prospect_eval.tools import make_tools
+
+    records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
+    return Share(records, make_tools(similarity, settings))
 
 
 def _send(end: Connection, what: str, *arguments: Any) -> None:
@@ -128,21 +153,16 @@ def _answer(end: Connection) -> Any:
 
 def _serve(end: Connection, files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> None:
     """A worker: reads its records, then answers until it is ended."""
-    from prospect_core.jsonio import load
-    from prospect_core.records import EpisodeRecord
-    from prospect_eval.shares import Share, single_threaded
-    from prospect_eval.tools import make_tools
+    from prospect_eval.shares import single_threaded
 
     belong()
-    # millions of floats in tuples, and not one circle among them
     gc.disable()
     single_threaded()
     share: Share | None = None
     while True:
         try:
             if share is None:
-                records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
-                share = Share(records, make_tools(similarity, settings))
+                share = _read_share(files, similarity, settings)
             what, arguments = end.recv()
             end.send(getattr(share, what)(*arguments))
         except EOFError:

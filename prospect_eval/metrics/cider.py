@@ -69,10 +69,16 @@ class CiderIdf:
             grams = {gram for text in wordings for order in ngrams(treebank_tokens(text)) for gram in order}
             for gram in grams:
                 self.frequency[gram] += times
+        self._scores: dict[tuple[str, str], float] = {}
         self._vectors: dict[str, tuple[list[dict[tuple[str, ...], float]], list[float], int]] = {}
 
     def score(self, hypothesis: str, reference: str) -> float:
         """CIDEr-D of one pair, 0..10."""
+        if (hypothesis, reference) not in self._scores:
+            self._scores[hypothesis, reference] = self._score(hypothesis, reference)
+        return self._scores[hypothesis, reference]
+
+    def _score(self, hypothesis: str, reference: str) -> float:
         (left, left_norms, left_length), (right, right_norms, right_length) = map(self._vector, (hypothesis, reference))
         penalty = math.exp(-((left_length - right_length) ** 2) / (2 * SIGMA**2))
         total = 0.0

@@ -88,10 +88,14 @@ def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], 
 
 def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, int]]:
     """(prediction, reference) indices paired by delivered time."""
-    ours, theirs = _spoken(scored, measured)
-    ends = [end for _, end in ours], [end for _, end in theirs]
-    # sums of seconds are not exact: a difference of exactly the tolerance is inside
-    return match_events(*ends, seconds + 1e-6)
+
+    def work_out() -> list[tuple[int, int]]:
+        ours, theirs = _spoken(scored, measured)
+        ends = [end for _, end in ours], [end for _, end in theirs]
+        # sums of seconds are not exact: a difference of exactly the tolerance is inside
+        return match_events(*ends, seconds + 1e-6)
+
+    return scored.once(("delivered", seconds, measured, scored.tools.settings.words_per_minute), work_out)
 
 
 def _lacking(scored: Scored, measured: bool) -> str:

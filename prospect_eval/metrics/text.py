@@ -102,13 +102,14 @@ def _pair_stats(hypothesis: str, reference: Reference) -> tuple[np.ndarray, np.n
     mine, theirs = _words(hypothesis), [_words(text) for text in wordings]
     sizes = [sum(order.values()) for order in mine]
     # the most of each n-gram over the wordings, and the length nearest to the hypothesis', the shorter of two
-    most = [reduce(or_, orders) for orders in zip(*theirs, strict=True)]
+    most = theirs[0] if len(theirs) == 1 else [reduce(or_, orders) for orders in zip(*theirs, strict=True)]
     hits = [_common(left, right) for left, right in zip(mine, most, strict=True)]
     lengths = [sum(orders[0].values()) for orders in theirs]
     nearest = min(lengths, key=lambda length: (abs(length - sizes[0]), length))
     words = np.array([*hits, *sizes, sizes[0], nearest], dtype=float)
     # the wording of the best F score, the first of equal ones
-    characters = max((_character_stats(hypothesis, text) for text in wordings), key=_CHRF._compute_f_score)
+    each = [_character_stats(hypothesis, text) for text in wordings]
+    characters = each[0] if len(each) == 1 else max(each, key=_CHRF._compute_f_score)
     return words, np.array(characters, dtype=float)
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import beta
-from scipy.stats import t as student
+from scipy.special import betaincinv, ndtri, stdtrit
 
 #: below this many clusters that depart from the boundary, a bootstrap interval is not used alone
 FEW_CLUSTERS = 10
@@ -23,8 +21,8 @@ def binomial_bounds(successes: float, trials: float, level: float = 0.95) -> tup
     """Clopper and Pearson's (1934) interval of a proportion; the numbers may be fractions (effective sample sizes)."""
     tail = (1 - level) / 2
     failures = trials - successes
-    low = float(beta.ppf(tail, successes, failures + 1)) if successes > SAME else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, failures)) if failures > SAME else 1.0
+    low = float(betaincinv(successes, failures + 1, tail)) if successes > SAME else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures > SAME else 1.0
     return low, high
 
 
@@ -56,7 +54,7 @@ def proportion_interval(
     share, error = (point - low) / (high - low), error / (high - low)
     effective = float(clusters)
     if error > SAME and SAME < share < 1 - SAME:
-        quantiles = ndtri((1 + level) / 2) / student.ppf((1 + level) / 2, clusters - 1)
+        quantiles = ndtri((1 + level) / 2) / stdtrit(clusters - 1, (1 + level) / 2)
         effective = share * (1 - share) / error**2 * float(quantiles) ** 2
     ends = binomial_bounds(share * effective, effective, level)
     return low + ends[0] * (high - low), low + ends[1] * (high - low)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 
 def woodruff_interval(
@@ -28,7 +28,7 @@ def woodruff_interval(
     below, all_ = counts[:, : at + 1].sum(1), counts.sum(1)
     residuals = below - shares[at] * all_
     error = np.sqrt(clusters / (clusters - 1) * (residuals**2).sum()) / total
-    reach = student.ppf((1 + level) / 2, clusters - 1) * error
+    reach = stdtrit(clusters - 1, (1 + level) / 2) * error
     last = int(np.flatnonzero(counts.sum(0))[-1])
     low, high = (min(int(np.searchsorted(shares, q + side - 1e-12)), last) for side in (-reach, reach))
     return float(values[low]), float(values[high])

@@ -157,7 +157,8 @@ def paired(rng, videos, difference):
     return first, second
 
 
-@pytest.mark.parametrize(("videos", "alpha"), [(20, 0.05), pytest.param(30, 0.005, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("videos", "alpha"), [(20, 0.05), (30, 0.005)])
 def test_detectable_difference_is_found_with_the_power_promised(videos, alpha):
     rng, found = np.random.default_rng(videos), 0
     for _ in range(60):

@@ -124,6 +124,7 @@ def test_damaged_corpus_file_is_made_again(data, tmp_path, content):
     assert (folder / FILE).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_cider_by_several_processes_uses_the_whole_split(data, tmp_path, monkeypatch):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(4)], data)
     alone = workers.score_folder(folder)

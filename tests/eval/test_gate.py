@@ -26,7 +26,7 @@ from prospect_eval.run import RunConfig
 from prospect_eval.score import write_metrics
 from prospect_eval.suites import SUITES, open_suite
 from tests.helpers.predictions import TOOLS
-from tests.helpers.tiers import nightly, slow
+from tests.helpers.tiers import nightly
 
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
@@ -214,7 +214,8 @@ def test_other_thresholds_than_the_baselines_are_named(oracle, held, tmp_path):
     assert note.startswith("speaking threshold 0.97, the baseline's ")
 
 
-@pytest.mark.parametrize("suite", ["workbench", slow("workbench_long"), slow("proassist")])
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["workbench", "workbench_long", "proassist"])
 def test_a_silent_model_fails_the_gate_of_every_shipped_suite(suite, oracle, tmp_path):
     from prospect_eval.score import score_records
 

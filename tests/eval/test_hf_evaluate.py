@@ -43,6 +43,7 @@ def test_a_metric_loads_from_the_shipped_folder(records):
     assert "paired one to one" in metric.description
 
 
+@pytest.mark.slow
 def test_every_metric_loads_from_the_shipped_folder(records):
     for name in (*OF_TEXTS, *(metric.name for metric in all_metrics(make_tools()))):
         metric = evaluate.load(MODULE, name, keep_in_memory=True)

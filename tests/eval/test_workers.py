@@ -35,6 +35,7 @@ def run_folder(world, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_several_processes_score_as_one(run_folder, monkeypatch):
     alone = workers.score_folder(run_folder)
     monkeypatch.setattr(workers, "WORTH_SHARING", 0)
@@ -43,6 +44,7 @@ def test_several_processes_score_as_one(run_folder, monkeypatch):
     assert shared["episodes"]["failed"] == 1
 
 
+@pytest.mark.slow
 def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monkeypatch):
     monkeypatch.setattr(workers, "WORTH_SHARING", 0)
     broken = next((run_folder / "episodes").iterdir())

@@ -34,9 +34,10 @@ def tier_of(item: pytest.Item) -> str:
     return FOLDERS.get(item.path.relative_to(ROOT / "tests").parts[0], "unit")
 
 
-def slow(value: object) -> Any:
-    """A value of a parametrised test that belongs to the slow tests, where another one stands for its kind in the default suite."""
-    return pytest.param(value, marks=pytest.mark.slow)
+def slow(*values: object) -> Any:
+    """The values of a parametrised test that belong to the slow tests, where others stand for their kind in the default
+    suite."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def nightly(*values: object) -> Any:

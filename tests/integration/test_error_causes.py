@@ -35,6 +35,7 @@ from tests.helpers.failing import (
     planted_value_error,
 )
 from tests.helpers.paths import ROOT
+from tests.helpers.tiers import slow
 from tests.helpers.training import SMALL
 
 DIRECT_CAUSE = "The above exception was the direct cause of the following exception"
@@ -176,8 +177,8 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
         ("prospect_core.train.backbone.set_backbone", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted_value_error),
-        ("prospect_core.train.trainer.DSTTrainer.compute_loss", planted),
-        ("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error),
+        slow("prospect_core.train.trainer.DSTTrainer.compute_loss", planted),
+        slow("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error),
     ],
 )
 def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(target, bug, short_world, tmp_path, monkeypatch):

@@ -313,7 +313,8 @@ def test_worker_processes_change_no_loss(short_world, tmp_path):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("backbone", [slow("full"), "lora", slow("frozen")])
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["full", "lora", "frozen"])
 def test_mixed_precision_checkpointing_and_accumulation_work_together(short_world, tmp_path, backbone, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"

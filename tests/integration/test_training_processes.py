@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import run_cli
-from tests.helpers.tiers import nightly, slow
+from tests.helpers.tiers import nightly
 from tests.helpers.training import SMALL, rows_of
 
 
@@ -41,7 +41,8 @@ def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
     assert not torch.distributed.is_initialized()
 
 
-@pytest.mark.parametrize("backbone", [slow("full"), "lora"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["full", "lora"])
 def test_a_sharded_training_writes_the_configuration_that_was_trained(short_world, tmp_path, monkeypatch, backbone):
     """Of a model whose tensors are put together from several processes: utterances shown, tokenizer, and fitted connector
     were those of a model made anew."""
