@@ -33,7 +33,7 @@ bench-training: $(READY)
 bench-world: $(READY)
 	$(BIN)/python benchmarks/world.py --output reports/workbench
 
-# how fast metrics are, and how often their intervals cover the truth; last line: one JSON object
+# how fast metrics are: an hour matched, 100 hours scored; last line: one JSON object
 bench-metrics: $(READY)
 	$(BIN)/python benchmarks/metrics.py --output reports/metrics/metrics.json
 

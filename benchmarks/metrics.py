@@ -1,11 +1,11 @@
-"""How fast the metrics are, and how often their intervals cover the truth.
+"""How fast the metrics are.
 
     make bench-metrics
 
 One hour at 2 fps with 500 utterances is matched (milliseconds, median of five; memory over the embeddings, by the
 process' peak in a process of its own), and 100 such episodes are scored anew from disk with embeddings and baselines
-cached, in a process of its own with a cache folder of its own. Coverage is simulated for five kinds of counts and 10 to
-90 videos. The last line is one JSON object.
+cached, in a process of its own with a cache folder of its own. How often intervals cover the truth: `benchmarks.intervals`.
+The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -119,45 +119,6 @@ def rescore(folder: str) -> dict[str, float]:
     return {"rescore_100_hours_s": round(time.perf_counter() - begin, 2)}
 
 
-def coverage(simulations: int = 2000) -> dict[str, dict[str, float]]:
-    """{kind of counts: {videos: share of intervals that hold the truth}}."""
-    from prospect_eval.metrics.base import f1, ratio
-    from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
-
-    def events(hard: tuple[float, float], extra: tuple[float, float]) -> Any:
-        def draw(rng: np.random.Generator, n: int) -> np.ndarray:
-            due = rng.poisson(rng.gamma(2, 7, n)) + 1
-            hits = rng.binomial(due, rng.beta(*hard, n))
-            return np.stack([hits, hits + rng.poisson(due * rng.gamma(*extra, n)), due], -1).astype(float)
-
-        return draw
-
-    def goal(rng: np.random.Generator, n: int) -> np.ndarray:
-        return np.stack([rng.beta(0.5, 2.0, n), np.ones(n)], -1)
-
-    def alarms(rng: np.random.Generator, n: int) -> np.ndarray:
-        minutes = rng.gamma(3, 1, n) + 0.5
-        return np.stack([rng.poisson(minutes * rng.gamma(0.7, 1, n)), minutes], -1).astype(float)
-
-    kinds = {
-        "F1 near .6": (events((3, 2), (1, 0.4)), f1, (0.0, 1.0)),
-        "F1 near .9": (events((18, 2), (0.5, 0.1)), f1, (0.0, 1.0)),
-        "F1 near .15": (events((0.6, 5), (1, 0.4)), f1, (0.0, 1.0)),
-        "mean of skewed shares": (goal, ratio, (0.0, 1.0)),
-        "overdispersed rate": (alarms, ratio, (0.0, np.inf)),
-    }
-    out: dict[str, dict[str, float]] = {}
-    for name, (draw, value, bounds) in kinds.items():
-        rng = np.random.default_rng(7)
-        truth = float(value(draw(rng, 500_000).sum(0)))
-        out[name] = {}
-        for videos in (10, 20, 30, 60, 90):
-            ends = [bootstrap_ci(draw(rng, videos), Statistic(value, bounds)) for _ in range(simulations)]
-            out[name][str(videos)] = round(sum(e is not None and e[0] <= truth <= e[1] for e in ends) / simulations, 4)
-        print(f"coverage, {name}: {out[name]}", flush=True)
-    return out
-
-
 def run_task(task: str, *arguments: str, **environment: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--task", task, *arguments]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
@@ -184,7 +145,6 @@ def main() -> None:
         first = run_task("rescore", str(run), XDG_CACHE_HOME=cache)
         result |= run_task("rescore", str(run), XDG_CACHE_HOME=cache)
         result["first_scoring_s"] = first["rescore_100_hours_s"]
-    result["coverage"] = coverage()
     whole = {"command": "make bench-metrics", **result, "environment": environment()}
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
