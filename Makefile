@@ -94,7 +94,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check $(SOURCES)
 
 types: $(READY)
-	$(BIN)/mypy --num-workers 2
+	$(BIN)/mypy
 
 # tests run in parallel; WORKERS=0 runs them in one process, as a debugger needs it
 WORKERS ?= logical
@@ -106,7 +106,7 @@ quick: lint types
 
 # what each change passes before it is shared: the default suite, with types checked beside it
 test: lint
-	$(BIN)/mypy --num-workers 2 & types=$$!; $(PYTEST); tests=$$?; wait $$types && exit $$tests
+	$(BIN)/mypy & types=$$!; $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
 # what each change passes before it is merged
 test-slow: $(READY)
