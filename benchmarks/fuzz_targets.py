@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.data.checks import find_problems
-from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.dataset import Dataset, sha256_file, write_dataset
 from prospect_core.data.origin_formats import read_origin, to_dst_clip, to_prepared
 from prospect_core.data.video import open_frames, write_frames_file
 from prospect_core.framing import FrameFormat
@@ -82,8 +82,9 @@ def _file(name: str, read: Callable[[Path], Any]) -> Callable[[Path, bytes], Any
 def _rows(folder: Path, data: bytes) -> None:
     """A split's rows: as many episodes as there are rows, or an error that names one."""
     (folder / "test.jsonl").write_bytes(data)
+    digest = sha256_file(folder / "test.jsonl")
     info = {"schema": 1, "name": "n", "version": "1", "fps": 2, "videos": {},
-            "splits": {"test": {"file": "test.jsonl", "episodes": 1, "sha256": ""}}}  # fmt: skip
+            "splits": {"test": {"file": "test.jsonl", "episodes": 1, "sha256": digest}}}  # fmt: skip
     (folder / "dataset.json").write_text(json.dumps(info))
     read = list(Dataset.open(folder).episodes("test"))
     assert len(read) == sum(bool(line.strip()) for line in data.split(b"\n")), "rows were lost"

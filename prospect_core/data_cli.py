@@ -34,16 +34,19 @@ def data() -> None:
 
 @data.command()
 @click.argument("root", type=click.Path(path_type=Path))
+@click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
 @json_option
-def validate(root: Path, json_: str | None) -> None:
+def validate(root: Path, accept: bool, json_: str | None) -> None:
     """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
     from prospect_core.data.checks import find_problems
-    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.dataset import CHANGED, Dataset, accept_changes
     from prospect_core.processes import cores
 
     dataset = Dataset.open(root)
     with progress_bars() as advance:
         problems = find_problems(dataset, cores(), advance)
+    if accept and all(problem.endswith(f": {CHANGED}") for problem in problems):
+        dataset, problems = accept_changes(dataset), []
     shown = give_json(json_, lambda: {"problems": problems})
     for problem in problems if shown else ():
         say(problem)

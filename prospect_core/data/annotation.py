@@ -36,7 +36,7 @@ from prospect_core.data.annotation_rows import COLUMNS, LEVELS, TOLD, Reading, r
 from prospect_core.data.dataset import Dataset, DatasetInfo
 from prospect_core.data.speakers import Speakers
 from prospect_core.data.tables import Table, read_table
-from prospect_core.data.video import open_frames
+from prospect_core.data.video import notes_on, open_frames
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import read_limited
@@ -115,6 +115,8 @@ def read_annotation(file: Path, given: Given = Given()) -> Annotation:
         head, reading = table.head, read_table_rows(file, table, given.level)
     video = _video_of(file, head, given)
     fps = given.fps or _rate(file, head.get("fps", str(FPS)))
+    source = open_frames(video, fps, FrameFormat(16))
+    reading.notes += [f"{video}: {note}" for note in notes_on(video, source)]
     named = [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
     steps = tuple(reading.steps or named)
     episode = Episode(
@@ -122,7 +124,7 @@ def read_annotation(file: Path, given: Given = Given()) -> Annotation:
         video=f"videos/{video.name}",
         fps=fps,
         start_frame=0,
-        end_frame=open_frames(video, fps, FrameFormat(16)).num_frames,
+        end_frame=source.num_frames,
         task=Task(given.goal or head.get("goal", ""), steps, head.get("knowledge", "")),
         events=(),
         user_type=head.get("user", ""),
