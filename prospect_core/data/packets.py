@@ -113,6 +113,8 @@ class Joiner:
     _next: dict[int, Fraction] = field(default_factory=dict)
     _last: dict[int, Fraction] = field(default_factory=dict)
     _newest: Fraction | None = None
+    #: when the last picture or sound so far ends
+    _end: Fraction = Fraction(0)
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
         """The packets of one stream in decoding order, the flushing one last.
@@ -127,7 +129,8 @@ class Joiner:
                 self._join(packet)
             else:
                 self._require_forward(packet)
-            if packet.stream_index == stream.index:
+            # the flushing packet has no index of its own
+            if packet.stream.index == stream.index:
                 yield packet
 
     def _join(self, packet: Packet[Any]) -> None:
@@ -140,23 +143,30 @@ class Joiner:
             if expected is not None and (abs(time - expected) > JUMP_S or goes_back):
                 self._shift += expected - time
                 time = expected
-                self.joins.append(expected)
+                self.joins.append(self._end)
             self._last[packet.stream_index] = self._newest = time
             self._next[packet.stream_index] = time + _duration(packet)
             packet.dts += round(self._shift / base)
         if packet.pts is not None:
             packet.pts += round(self._shift / base)
+        self._note_end(packet)
+
+    def _note_end(self, packet: Packet[Any]) -> None:
+        if packet.pts is not None:
+            self._end = max(self._end, packet.pts * packet.time_base + _duration(packet))
 
     def _require_forward(self, packet: Packet[Any]) -> None:
         if packet.dts is None:
+            self._note_end(packet)
             return
         time, last = packet.dts * packet.time_base, self._last.get(packet.stream_index)
         if last is not None and time + BACK_ELSEWHERE_S < last:
             raise DataError(
-                f"{self.path}: timestamps go back at {float(last):.2f} s, to {float(time):.2f} s; write the recordings to files"
+                f"{self.path}: timestamps go back at {float(self._end):.2f} s, to {float(time):.2f} s; write the recordings to files"
                 " of their own, or join them with ffmpeg"
             )
         self._last[packet.stream_index] = time
+        self._note_end(packet)
 
 
 def _duration(packet: Packet[Any]) -> Fraction:
