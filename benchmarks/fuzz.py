@@ -21,7 +21,7 @@ from typing import Any
 
 HANG_S = 10
 #: not guided, for their work is done by C libraries that are not instrumented, and slow
-SLOW = {"video": 0.1, "stored frames": 0.5, "suite": 0.5, "rules": 0.5}
+SLOW = {"video": 0.1, "transport stream": 0.1, "stored frames": 0.5, "suite": 0.5, "rules": 0.5}
 
 
 def fuzz(inputs: int, seed: int = 0) -> dict[str, Any]:

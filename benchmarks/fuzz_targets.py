@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,10 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.data.annotation import Given, read_annotation
 from prospect_core.data.checks import find_problems
-from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.dataset import Dataset, sha256_file, write_dataset
 from prospect_core.data.origin_formats import read_origin, to_dst_clip, to_prepared
+from prospect_core.data.subtitles import read_cues
 from prospect_core.data.video import open_frames, write_frames_file
+from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
@@ -82,8 +86,9 @@ def _file(name: str, read: Callable[[Path], Any]) -> Callable[[Path, bytes], Any
 def _rows(folder: Path, data: bytes) -> None:
     """A split's rows: as many episodes as there are rows, or an error that names one."""
     (folder / "test.jsonl").write_bytes(data)
+    digest = sha256_file(folder / "test.jsonl")
     info = {"schema": 1, "name": "n", "version": "1", "fps": 2, "videos": {},
-            "splits": {"test": {"file": "test.jsonl", "episodes": 1, "sha256": ""}}}  # fmt: skip
+            "splits": {"test": {"file": "test.jsonl", "episodes": 1, "sha256": digest}}}  # fmt: skip
     (folder / "dataset.json").write_text(json.dumps(info))
     read = list(Dataset.open(folder).episodes("test"))
     assert len(read) == sum(bool(line.strip()) for line in data.split(b"\n")), "rows were lost"
@@ -125,15 +130,58 @@ def _video(name: str) -> Callable[[Path, bytes], Any]:
     return _file(name, read)
 
 
+def _annotation(name: str) -> Callable[[Path, bytes], Any]:
+    """A table or subtitles: every row and cue is used, left out or refused; several refused ones are an error of a line each."""
+
+    def read(folder: Path, data: bytes) -> None:
+        clip = folder.parent / "clip.mp4"
+        if not clip.is_file():
+            clip.write_bytes(_video_seeds()[0])
+        file = folder / name
+        file.write_bytes(data)
+        try:
+            found = read_annotation(file, Given(video=clip, users=("Ana",), skip=True))
+        except DataError as error:
+            raise DataError(str(error).splitlines()[0] if str(error) else "") from error
+        reading, events = found.reading, found.episode.events
+        assert len(events) == len(reading.events), "events were lost"
+        used = {event.id for event in reading.events} | set(reading.wordings)
+        steps = reading.left_out + len(reading.refused)
+        assert len(used) + steps == reading.items, "items were lost"
+
+    return read
+
+
+def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
+    """Every line of times is a cue or a refused line."""
+
+    def read(folder: Path, data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        try:
+            found = read_cues(text, suffix)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        places = [cue.line for cue in found.cues]
+        places += [int(line.split(":")[0].removeprefix("line ")) for line in found.refused]
+        lines = re.split(r"\r\n|\n|\r", text)
+        arrows = [number for number, line in enumerate(lines, 1) if "-->" in line]
+        assert set(arrows) <= set(places), "cues were lost"
+        assert len(set(places)) == len(places), "a line counts twice"
+        words = [" ".join(voiced.lines) for cue in found.cues for voiced in cue.said]
+        assert all(words), "a turn has no words"
+
+    return read
+
+
 def _baseline(file: Path) -> None:
     make_rules(read_baseline(file)["rules"], "rules")
 
 
-def _video_seeds() -> list[bytes]:
+def _video_seeds(kind: str = "mp4") -> list[bytes]:
     import av
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
+    with av.open(buffer, "w", format=kind) as container:
         stream = container.add_stream("libx264", rate=2, options={"crf": "40"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.time_base = Fraction(1, 2)
@@ -173,6 +221,20 @@ _BASELINE = {"schema": 2, "provenance": {"config": CONFIG}, "rules": {"metrics":
              "episodes": {"scored": 1, "failed": 0}, "exact": {}, "metrics": {"dst_jga": ENTRY},
              "clusters": {"e": "v"}, "counts": {"dst_jga": {"e": [1, 2]}}}  # fmt: skip
 
+_TABLE_TEXT = (
+    b"# video: clip.mp4\n# goal: make tea\n# step S1: boil\ntime\tkind\twhat\n0:00.5\tstart\tS1\n1\tcomplete\tS1\n"
+    b'1.5\tsay\t"Pour ""it"", now"\n1.5\tor\tPour it.\n2\tuser\tWhat?\n'
+)
+_LEVELS_TEXT = b"type\tid\tstart_ts\tend_ts\tname\nSTEP\t1\t0\t1\tboil\nSUBSTEP\t1.1\t0\t1\tfill\nSTEP\t2\t1\t2\tpour\n"
+_SRT_TEXT = (
+    b"1\n00:00:00,500 --> 00:00:01,000\nUser: what &amp; now?\n\n2\n00:00:01,000 --> 00:00:02,000 X1:1\n<i>Pour</i> it\n"
+    b"[Ana]: yes\n\n00:00:02 --> 00:00:03\n3 < 4\n"
+)
+_VTT_TEXT = (
+    b"WEBVTT - x\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:0\n\nNOTE a\n\nid\n00:00.500 --> 00:01.000 align:start\n<v Ana>what?\n"
+    b"\n00:00:01,000 --> 00:02\n<v User>a<v Assistant>b &lt; c\n"
+)
+
 TARGETS: dict[str, Target] = {
     "rows": Target(_rows, lambda: [(dump(EPISODE) + "\n" + dump(replace(EPISODE, id="e2")) + "\n").encode()]),
     "dataset": Target(_dataset, _dataset_seeds),
@@ -203,6 +265,14 @@ TARGETS: dict[str, Target] = {
         _json({"correctness": 3, "promptness": 2, "efficiency": 4, "overall": 3}),
     ),
     "answer": Target(lambda _, data: read_answer(data.decode("utf-8", "replace")), lambda: [b"S1->start; Boil it."]),
+    "table": Target(_annotation("a.tsv"), lambda: [_TABLE_TEXT, _TABLE_TEXT.decode().encode("utf-16")]),
+    "spreadsheet": Target(_annotation("a.csv"), lambda: [_TABLE_TEXT.replace(b"\t", b","), _TABLE_TEXT.replace(b"\t", b";")]),
+    "levels": Target(_annotation("l.tsv"), lambda: [_LEVELS_TEXT]),
+    "subtitles": Target(_annotation("a.srt"), lambda: [_SRT_TEXT]),
+    "web subtitles": Target(_annotation("a.vtt"), lambda: [_VTT_TEXT]),
+    "cues": Target(_cues(".srt"), lambda: [_SRT_TEXT]),
+    "web cues": Target(_cues(".vtt"), lambda: [_VTT_TEXT]),
+    "transport stream": Target(_video("v.ts"), lambda: [part + part for part in _video_seeds("mpegts")]),
     "video": Target(_video("v.mp4"), _video_seeds),
     "stored frames": Target(_video("v.arrow"), _arrow_seeds),
 }  # fmt: skip

@@ -34,16 +34,19 @@ def data() -> None:
 
 @data.command()
 @click.argument("root", type=click.Path(path_type=Path))
+@click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
 @json_option
-def validate(root: Path, json_: str | None) -> None:
+def validate(root: Path, accept: bool, json_: str | None) -> None:
     """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
     from prospect_core.data.checks import find_problems
-    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.dataset import CHANGED, Dataset, accept_changes
     from prospect_core.processes import cores
 
     dataset = Dataset.open(root)
     with progress_bars() as advance:
         problems = find_problems(dataset, cores(), advance)
+    if accept and all(problem.endswith(f": {CHANGED}") for problem in problems):
+        dataset, problems = accept_changes(dataset), []
     shown = give_json(json_, lambda: {"problems": problems})
     for problem in problems if shown else ():
         say(problem)
@@ -168,28 +171,56 @@ def new_annotation(video: Path, output: Path | None) -> None:
     say(f"{file}: write in it what happens, then: prospect data check {file}")
 
 
+def _annotation_options(command: Any) -> Any:
+    """Options that say what annotations do not say themselves."""
+    options = (
+        click.option("--video", type=click.Path(path_type=Path), help="Of a single annotation that names none."),
+        click.option(
+            "--level",
+            type=click.Choice(["step", "substep", "action"]),
+            default="step",
+            show_default=True,
+            help="Of a three-level table.",
+        ),
+        click.option(
+            "--user", "users", multiple=True, metavar="NAME", help="Voice of the user in subtitles; repeatable."
+        ),
+        click.option(
+            "--assistant", "assistants", multiple=True, metavar="NAME", help="Voice of the assistant; repeatable."
+        ),
+        click.option(
+            "--on-error",
+            type=click.Choice(["fail", "skip"]),
+            default="fail",
+            show_default=True,
+            help="A row or cue that cannot be read: refuse the file, or leave it out and report it.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @data.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--video", type=click.Path(path_type=Path), help="Of an annotation that names none.")
-@click.option(
-    "--level", type=click.Choice(["step", "substep", "action"]), default="step", help="Of a three-level table."
-)
+@_annotation_options
 @click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
-def check(file: Path, video: Path | None, level: str, every: float, html: Path | None) -> None:
-    """Check an annotation and show its timeline: what is wrong is said with its line."""
+def check(file: Path, every: float, html: Path | None, on_error: str, **said: Any) -> None:
+    """Check an annotation and show its timeline; every mistake is reported with its line."""
     from prospect_core.data.annotation import Given, lone_dataset, read_annotation
     from prospect_core.data.filmstrip import filmstrip, to_html, to_terminal
     from prospect_core.jsonio import write_atomic
 
-    film = filmstrip(
-        *lone_dataset(*read_annotation(file, Given(video=video, level=level))), every, pictures=html is not None
-    )
+    read = read_annotation(file, Given(**said, skip=on_error == "skip"))
+    film = filmstrip(*lone_dataset(read.episode, read.video), every, pictures=html is not None)
     if html is None:
         to_terminal(film, make_console(highlight=False))
     else:
         write_atomic(html, to_html(film))
         say(str(html.resolve()))
+    for line in (read.reading.summary(), *read.reading.notes):
+        say(f"{file}: {line}", err=True)
 
 
 @data.command("export")
@@ -223,38 +254,53 @@ def export(root: Path, output: Path, format_: str) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
 @click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
-@click.option("--video", type=click.Path(path_type=Path), help="Of an annotation that names none.")
-@click.option("--goal", default="", help="Of subtitles, which tell none.")
-@click.option(
-    "--level", type=click.Choice(["step", "substep", "action"]), default="step", help="Of a three-level table."
-)
-def import_(
-    source: Path, output: Path, split: str, name: str | None, video: Path | None, goal: str, level: str
-) -> None:
+@click.option("--goal", default="", help="Of subtitles, which have none.")
+@_annotation_options
+def import_(source: Path, output: Path, split: str, name: str | None, on_error: str, **said: Any) -> None:
     """Import annotations (.tsv, .csv, .vtt, .srt, with their videos), ProAssist prepared rows (.jsonl) or DST clips (.json): one
-    file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name."""
-    from prospect_core.data.annotation import SUFFIXES, Given, import_annotations
-    from prospect_core.data.dataset import write_dataset
-    from prospect_core.data.origin_formats import read_origin
+    file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name.
+    Subtitles belong to the video of their name, a.mp4 to a.srt."""
+    from prospect_core.data.annotation import Given
+    from prospect_core.data.annotation_files import find_annotations, import_annotations
 
     if (output / "dataset.json").exists():
         raise UserError(f"{output}: is a dataset already; choose another folder")
-    annotations = [source] if source.suffix in SUFFIXES else []
-    if source.is_dir():
-        annotations = sorted(file for file in source.iterdir() if file.suffix in SUFFIXES)
-    if annotations:
-        made = import_annotations(annotations, output, split, name or output.name, Given(video, goal, level))
-        say(f"{output}: {counted(made.info.splits[split].episodes, 'episode')} in split {split!r}")
+    found = find_annotations(source)
+    if not found.annotations:
+        _import_rows(source, output, split, name)
         return
-    files = {split: source}
+    made = import_annotations(found, output, split, name or output.name, Given(**said, skip=on_error == "skip"))
+    for line in made.lines:
+        say(line)
+    say(f"{output}: {counted(made.dataset.info.splits[split].episodes, 'episode')} in split {split!r}")
+
+
+def _import_rows(source: Path, output: Path, split: str, name: str | None) -> None:
+    """Rows of the origin's formats: each file is a split."""
+    from prospect_core.data.annotation_files import left_out, require_single_ids
+    from prospect_core.data.dataset import write_dataset
+    from prospect_core.data.origin_formats import read_origin
+
+    files, others = {split: source}, []
     if source.is_dir():
-        files = {path.stem: path for path in sorted(source.iterdir()) if path.suffix in (".jsonl", ".json")}
+        files = {}
+        for path in sorted(source.iterdir()):
+            if path.name.startswith(".") or path.suffix.lower() not in (".jsonl", ".json") or not path.is_file():
+                others.append(path)
+            elif path.stem in files:
+                raise UserError(
+                    f"{source}: {files[path.stem].name} and {path.name} would be one split; import them apart"
+                )
+            else:
+                files[path.stem] = path
         if not files:
-            raise DataError(f"{source}: holds no .jsonl or .json file")
-        twice = [path.name for path in source.glob("*.json") if path.with_suffix(".jsonl").exists()]
-        if twice:
-            raise UserError(f"{source}: {twice[0]} and {twice[0]}l would be one split; import them apart")
+            raise DataError(f"{source}: holds no annotation (.tsv, .csv, .vtt, .srt) and no .jsonl or .json file")
     splits = {split: read_origin(path) for split, path in files.items()}
+    require_single_ids(
+        (episode.id, f"{files[split]}: row {number}")
+        for split, rows in splits.items()
+        for number, episode in enumerate(rows, 1)
+    )
     episodes = [episode for rows in splits.values() for episode in rows]
     rates = {episode.fps for episode in episodes}
     if len(rates) > 1:
@@ -264,6 +310,8 @@ def import_(
     title = name or episodes[0].dataset or source.stem
     dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
+    for line in left_out(others):
+        say(line)
     for split, rows in splits.items():
         say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
     if missing:

@@ -89,12 +89,17 @@ class Outcome:
 
 
 def select(data: Dataset, split: str, limit: int | None) -> Rows:
-    """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error."""
+    """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error, and so are
+    rows and videos that have changed since the dataset was made."""
     rows = data.rows(split)
     clips = rows.clips()
     if not clips:
         raise DataError(f"{data.root}: split {split!r} has no episode to run")
-    return rows.some(sorted(range(len(clips)), key=lambda k: (clips[k].video, clips[k].id))[:limit])
+    chosen = sorted(range(len(clips)), key=lambda k: (clips[k].video, clips[k].id))[:limit]
+    data.require_same_videos(clips[k] for k in chosen)
+    for line in data.missing_parts(clips[k] for k in chosen):
+        logger.warning(line)
+    return rows.some(chosen)
 
 
 def record_path(folder: Path, episode_id: str) -> Path:

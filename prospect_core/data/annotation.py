@@ -17,55 +17,70 @@
 
 ``or`` is another accepted wording of what is said at that time; any number of them follow their ``say``.
 ``# participant:`` and ``# recording:`` are optional: intervals then treat all episodes of one participant (else of one recording)
-as dependent. Columns are separated by tabs (.tsv) or commas (.csv), times are seconds or h:mm:ss. Other tables and subtitles become the same:
-ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT, whose cues are what is said (``<v User>`` and
-``User:`` mark the user's).
+as dependent. Times are seconds or h:mm:ss. `prospect_core.data.tables` reads the cells. Other tables and subtitles become the same:
+ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT (`prospect_core.data.subtitles`), whose cues are
+what is said, each by the voice that `prospect_core.data.speakers` finds.
+
+Every row and every cue is an event, another wording, or a line that says why it is refused (`Reading`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import codecs
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from prospect_core.data.dataset import Dataset, DatasetInfo, write_dataset
-from prospect_core.data.staging import staged
-from prospect_core.data.video import open_frames
-from prospect_core.errors import DataError, UserError, did_you_mean
+from prospect_core.data.annotation_rows import COLUMNS, LEVELS, TOLD, Reading, read_speech, read_table_rows
+from prospect_core.data.dataset import Dataset, DatasetInfo
+from prospect_core.data.speakers import Speakers
+from prospect_core.data.tables import Table, read_table
+from prospect_core.data.video import notes_on, open_frames
+from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import read_limited
-from prospect_core.terminal import printable
-from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, TimelineError
+from prospect_core.terminal import counted, printable
+from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError
 
-SUFFIXES = (".tsv", ".csv", ".vtt", ".srt")
-COLUMNS = ("time", "kind", "what")
-LEVELS = ("step", "substep", "action")
-KINDS = (*CHANGES, "say", "or", "user")
+SUBTITLES = (".vtt", ".srt")
+SUFFIXES = (".tsv", ".csv", *SUBTITLES)
+#: what head lines may say besides steps
+HEAD_KEYS = ("video", "goal", "fps", "knowledge", "user", "recording", "participant")
 FPS = 2.0
-#: mistakes of one file that are told at once
-TOLD = 20
-_HEAD = re.compile(
-    r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>video|goal|fps|knowledge|user|recording|participant))\s*:\s*(?P<value>.*)",
-    re.I,
-)
+#: files that are taken for videos where no annotation names one
+VIDEO_SUFFIXES = (
+    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".ogv", ".flv",
+    ".wmv", ".asf", ".3gp", ".mxf", ".gif", ".y4m", ".arrow",
+)  # fmt: skip
 #: what no text that is read or spoken has in it
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says of annotations that do not say it themselves."""
+    """What the command line says of annotations that do not say it themselves.
+
+    ``users`` and ``assistants`` are names of voices. With ``skip`` rows and cues that cannot be read are left out and
+    reported; without it they refuse the file.
+    """
 
     video: Path | None = None
     goal: str = ""
     level: str = LEVELS[0]
     fps: float | None = None
+    users: tuple[str, ...] = ()
+    assistants: tuple[str, ...] = ()
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An episode, the file of its video, and what became of the rows or cues that it was read from."""
+
+    episode: Episode
+    video: Path
+    reading: Reading
 
 
 def skeleton(video: Path, fps: float = FPS) -> str:
@@ -85,27 +100,44 @@ def skeleton(video: Path, fps: float = FPS) -> str:
     return "\n".join([*head, "\t".join(COLUMNS), *("\t".join(row) for row in rows)]) + "\n"
 
 
-def read_annotation(file: Path, given: Given = Given()) -> tuple[Episode, Path]:
-    """(episode, its video) of a table or of subtitles; what is wrong is a `DataError` with a line for each mistake."""
+def read_annotation(file: Path, given: Given = Given()) -> Annotation:
+    """An annotation in a table or in subtitles.
+
+    Raises:
+        DataError: Rows or cues cannot be read and ``given.skip`` is off; a line for each.
+        UserError: No video is named and none has the name of the file.
+    """
     text = _text(file)
-    head, table = ({}, []) if file.suffix in (".vtt", ".srt") else _table(file, text)
-    video = given.video or (file.parent / head["video"] if "video" in head else None)
-    if video is None:
-        raise UserError(f"{file}: names no video; give --video FILE, or a line `# video: clip.mp4` in it")
+    if file.suffix.lower() in SUBTITLES:
+        head, reading = {}, read_speech(file, text, Speakers(given.users, given.assistants))
+    else:
+        table = _table(file, text)
+        head, reading = table.head, read_table_rows(file, table, given.level)
+    video = _video_of(file, head, given)
     fps = given.fps or _rate(file, head.get("fps", str(FPS)))
-    end = open_frames(video, fps, FrameFormat(16)).num_frames
-    steps, events = _spoken(file, text) if not table else _rows(file, table, given.level)
-    steps = steps or [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
-    task = Task(given.goal or head.get("goal", ""), tuple(steps), head.get("knowledge", ""))
-    events = _sound(file, task, events, end / fps)
+    source = open_frames(video, fps, FrameFormat(16))
+    reading.notes += [f"{video}: {note}" for note in notes_on(video, source)]
+    named = [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
+    steps = tuple(reading.steps or named)
     episode = Episode(
-        id=file.stem, video=f"videos/{video.name}", fps=fps, start_frame=0, end_frame=end,
-        task=task,
-        events=tuple(replace(event, id=f"e{k}") for k, event in enumerate(events)), user_type=head.get("user", ""),
-        recording=head.get("recording", ""), participant=head.get("participant", ""),
-    )  # fmt: skip
+        id=file.stem,
+        video=f"videos/{video.name}",
+        fps=fps,
+        start_frame=0,
+        end_frame=source.num_frames,
+        task=Task(given.goal or head.get("goal", ""), steps, head.get("knowledge", "")),
+        events=(),
+        user_type=head.get("user", ""),
+        recording=head.get("recording", ""),
+        participant=head.get("participant", ""),
+    )
+    # what follows from a refused row is no mistake of its own
+    while (given.skip or not reading.refused) and (wrong := _contradictions(episode, reading)):
+        reading.refuse(wrong)
+    if reading.refused and not given.skip:
+        raise DataError(_refusal(file, reading))
     try:
-        return episode.validate(), video
+        return Annotation(_with_events(episode, reading.events).validate(), video, reading)
     except TimelineError as error:
         raise DataError(f"{file}: {error}") from error
 
@@ -118,178 +150,98 @@ def lone_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
     return Dataset(root, info), placed
 
 
-def import_annotations(files: Sequence[Path], output: Path, split: str, name: str, given: Given) -> Dataset:
-    """A data set of annotations, their videos copied into it."""
-    read = [read_annotation(file, given) for file in files]
-    rates = sorted({episode.fps for episode, _ in read})
-    if len(rates) > 1:
-        raise UserError(
-            f"{files[0].parent}: annotations at {', '.join(f'{r:g}' for r in rates)} fps; import them apart"
-        )
-    with staged(output) as scratch:
-        (scratch / "videos").mkdir()
-        taken: dict[str, Path] = {}
-        for episode, video in read:
-            if taken.setdefault(episode.video, video.resolve()) != video.resolve():
-                raise UserError(f"{video}: another video has that name; rename one of them")
-            if not (scratch / episode.video).exists():
-                shutil.copyfile(video, scratch / episode.video)
-        write_dataset(scratch, name, "1", rates[0], {split: [episode for episode, _ in read]}, "written by hand")
-    return Dataset.open(output)
+def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
+    """The video that the command line or the file names, else the one beside the file that has its name."""
+    if given.video is not None:
+        return given.video
+    if "video" in head:
+        return file.parent / head["video"]
+    for stem in dict.fromkeys((file.stem, file.stem.rpartition(".")[0] or file.stem)):
+        beside = [other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_video(other)]
+        if len(beside) > 1:
+            names = ", ".join(other.name for other in beside)
+            raise UserError(f"{file}: {len(beside)} videos have its name ({names}); keep one of them there")
+        if beside:
+            return beside[0]
+    named = "" if file.suffix.lower() in SUBTITLES else ", or a line `# video: clip.mp4` in it"
+    raise UserError(
+        f"{file}: names no video, and no video {file.stem}.mp4 lies beside it; put it there, or give --video FILE{named}"
+    )
 
 
-def seconds(text: str) -> float:
-    """``12.5``, ``1:02``, ``1:02:03,5`` in seconds; anything else is a ValueError."""
-    found = _CLOCK.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is no time; write seconds or h:mm:ss")
-    hours, minutes, rest = found.groups()
-    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(rest.replace(",", "."))
+def is_video(file: Path) -> bool:
+    """Whether a file's name ends as that of a video does."""
+    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
 
 
-def _sound(file: Path, task: Task, events: list[Event], end_s: float) -> list[Event]:
-    """The events in their order; one that cannot be is a `DataError` with its place in the file, which stands in its id."""
-    out = sorted(events, key=lambda event: (event.time, ("user", "transition", "assistant").index(event.kind)))
-    state, wrong = DialogState.initial(task), []
-    for event in out:
+def _in_order(events: Sequence[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: (event.time, ("user", "transition", "assistant").index(event.kind)))
+
+
+def _with_events(episode: Episode, events: Sequence[Event]) -> Episode:
+    numbered = (replace(event, id=f"e{k}") for k, event in enumerate(_in_order(events)))
+    return replace(episode, events=tuple(numbered))
+
+
+def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
+    """Places of items that cannot be, each with the reason."""
+    end_s = episode.end_frame / episode.fps
+    ordered, wrong = _in_order(reading.events), {}
+    state = DialogState.initial(episode.task)
+    for event in ordered:
         if event.time > end_s:
-            wrong.append(f"{event.id}: {event.time:g} s lies beyond the video's {end_s:g} s")
+            wrong[event.id] = f"{event.time:g} s lies beyond the video's {end_s:g} s"
         if event.kind == "transition" and event.change:
             try:
                 state = state.apply(event.step, event.change, event.time)
             except TimelineError as error:
-                wrong.append(f"{event.id}: {error}")
-    _all_right(file, wrong)
-    return out
+                wrong[event.id] = str(error)
+    if not wrong:
+        places = {f"e{k}": event.id for k, event in enumerate(ordered)}
+        late = (d.event for d in _with_events(episode, ordered).decisions() if d.frame >= episode.end_frame)
+        for event in late:
+            wrong[places[event.id]] = f"{event.time:g} s comes after the video's last frame, {episode.end_frame - 1}"
+    return wrong
 
 
-def _all_right(file: Path, wrong: Sequence[str]) -> None:
-    """Tell all mistakes at once, a line each, so that a file is mended in one go."""
-    if wrong:
-        more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
-        raise DataError("\n".join(f"{file}: {line}" for line in [*wrong[:TOLD], *more]))
+def _refusal(file: Path, reading: Reading) -> str:
+    """All refused items, a line each, so that a file is mended in one go; the last line counts."""
+    count = f"read {counted(reading.items, reading.what)}: {counted(len(reading.events), 'event')}"
+    count += f", {len(reading.refused)} refused; mend the file, or leave out what is refused with --on-error skip"
+    lines = [f"{file}: {line}" for line in reading.lines()]
+    if len(lines) == 1:
+        return f"{lines[0]} ({count})"
+    more = [f"{file}: and {len(lines) - TOLD} more"] if len(lines) > TOLD else []
+    return "\n".join([*lines[:TOLD], *more, f"{file}: {count}"])
 
 
 def _text(file: Path) -> str:
-    if file.suffix not in SUFFIXES:
+    """The text of a file: UTF-8, or UTF-16 with its byte order mark, as spreadsheets write it."""
+    if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
+    data = read_limited(file)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = read_limited(file).decode("utf-8-sig")
+        text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{file}: line {line}: not {'UTF-16' if wide else 'UTF-8'} text; save it as UTF-8, or convert it:"
+            " iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
     if odd := _CONTROL.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise DataError(f"{file}: line {line}: holds a control character ({printable(odd[0])}); take it out")
     return text
 
 
-def _table(file: Path, text: str) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
-    """(what the lines above say, (line number, cells) of each row, the columns' names first)."""
-    head: dict[str, str] = {}
-    lines = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#"):
-            if found := _HEAD.match(line.strip()):
-                key = f"step {found['step']}" if found["step"] else found["key"].lower()
-                head[key] = found["value"].strip()
-        elif line.strip():
-            lines.append((number, line))
-    dialect = "\t" if file.suffix == ".tsv" else ","
-    cells = csv.reader(io.StringIO("\n".join(line for _, line in lines)), delimiter=dialect)
-    rows = [[cell.strip() for cell in row] for row in cells]
-    if not rows or len(rows) != len(lines):
+def _table(file: Path, text: str) -> Table:
+    table = read_table(text, file.suffix.lower(), HEAD_KEYS)
+    if table.refused:
+        raise DataError("\n".join(f"{file}: {line}" for line in table.refused))
+    if not table.rows:
         raise DataError(f"{file}: holds no table; `prospect data new VIDEO` writes one to begin with")
-    return head, [(number, row) for (number, _), row in zip(lines, rows, strict=True)]
-
-
-def _rows(file: Path, table: list[tuple[int, list[str]]], level: str) -> tuple[list[Step], list[Event]]:
-    number, names = table[0]
-    names = [name.lower() for name in names]
-    if names[:3] == list(COLUMNS):
-        return [], _happenings(file, table[1:])
-    if names[:2] == ["type", "id"] or names[0] in LEVELS:
-        return _levels(file, table if names[0] in LEVELS else table[1:], level)
-    raise DataError(
-        f"{file}: line {number}: columns {', '.join(names)}; use {', '.join(COLUMNS)}, or type, id, start_ts, end_ts, name"
-    )
-
-
-def _happenings(file: Path, rows: list[tuple[int, list[str]]]) -> list[Event]:
-    events: list[Event] = []
-    wrong: list[str] = []
-    for number, row in rows:
-        try:
-            event = _happening(f"line {number}", row, "tabs" if file.suffix == ".tsv" else "commas")
-            if row[1].lower() == "or":
-                events[-1:] = [_with_wording(events, event)]
-            else:
-                events.append(event)
-        except ValueError as error:
-            wrong.append(f"line {number}: {error}")
-    _all_right(file, wrong)
-    return events
-
-
-def _with_wording(events: Sequence[Event], wording: Event) -> Event:
-    """The last event with another accepted wording; a ValueError where it is not the turn of that time."""
-    last = events[-1] if events else None
-    if last is None or last.kind != "assistant" or last.time != wording.time:
-        raise ValueError("`or` is another wording of the line before it: a `say` or an `or` at the same time")
-    return replace(last, alternatives=(*last.alternatives, wording.text))
-
-
-def _happening(place: str, row: list[str], between: str) -> Event:
-    if len(row) < len(COLUMNS):
-        raise ValueError(f"has {len(row)} column(s); use {', '.join(COLUMNS)}, with {between} between")
-    time, kind, what = seconds(row[0]), row[1].lower(), " ".join(row[2:]).strip()
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is unknown: use {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    if not what:
-        raise ValueError("nothing in the third column")
-    if kind in CHANGES:
-        return Event(place, time, "transition", step=what, change=kind)
-    return Event(place, time, "user" if kind == "user" else "assistant", what)
-
-
-def _levels(file: Path, rows: list[tuple[int, list[str]]], level: str) -> tuple[list[Step], list[Event]]:
-    """Of ProAssist's three-level table, one level: its parts are steps, each begun and completed once."""
-    steps, events = [], []
-    for number, row in rows:
-        try:
-            kind, name_id, start, end, name = row[0].lower(), row[1], seconds(row[2]), seconds(row[3]), row[4]
-        except IndexError as error:
-            raise DataError(f"{file}: line {number}: has {len(row)} columns; 5 are needed") from error
-        except ValueError as error:
-            raise DataError(f"{file}: line {number}: {error}") from error
-        if kind not in LEVELS:
-            raise DataError(f"{file}: line {number}: type {row[0]!r} is unknown: use {', '.join(LEVELS).upper()}")
-        if kind == level:
-            step = Step(name_id if name_id.startswith("S") else f"S{name_id}", name)
-            steps.append(step)
-            events += [Event(f"line {number}", start, "transition", step=step.id, change="start")]
-            events += [Event(f"line {number}", end, "transition", step=step.id, change="complete")]
-    if not steps:
-        raise DataError(f"{file}: has no {level.upper()}; give --level {' or '.join(LEVELS)}")
-    return steps, events
-
-
-def _spoken(file: Path, text: str) -> tuple[list[Step], list[Event]]:
-    """Subtitles: what is said, at the beginning of its cue."""
-    import webvtt
-
-    try:
-        cues: Any = webvtt.from_buffer(io.StringIO(text), format=file.suffix[1:])
-    except Exception as error:
-        # the library raises errors of its own kinds
-        raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from error
-    events = []
-    for number, cue in enumerate(cues, 1):
-        said = " ".join(cue.text.split())
-        voice, _, rest = said.partition(": ")
-        user = (cue.voice or "").lower() == "user" or voice.lower() == "user"
-        words = rest if voice.lower() in ("user", "assistant") and rest else said
-        events.append(Event(f"cue {number}", seconds(cue.start), "user" if user else "assistant", words))
-    return [], events
+    return table
 
 
 def _rate(file: Path, text: str) -> float:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.dataset import CHANGED, Dataset, sha256_file
 from prospect_core.data.index import edges
-from prospect_core.data.video import open_frames
+from prospect_core.data.packets import find_missing
+from prospect_core.data.video import VideoFile, open_frames
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import load
@@ -59,7 +60,9 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
             before += lines
     named = {(row.video, row.fps): None for rows in found.values() for row in rows if row.id}
     jobs = [(_place(dataset, video), fps) for video, fps in named]
-    lengths = dict(zip(named, work("videos", _length, jobs), strict=True))
+    looks = work("videos", _look, jobs)
+    lengths = {key: length for key, (length, _) in zip(named, looks, strict=True)}
+    out += [missing for _, missing in looks if missing]
 
     owner: dict[str, str] = {}
     ids: Counter[str] = Counter()
@@ -70,7 +73,7 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
             out.append(f"{file}: no such file")
             continue
         if sha256_file(file) != info.sha256:
-            out.append(f"{file}: its sha256 is not the one in dataset.json")
+            out.append(f"{file}: {CHANGED}")
         for row in found[split]:
             where = f"{file}: row {row.number}"
             out += [f"{where}: {problem}" for problem in row.problems]
@@ -98,7 +101,7 @@ def _file_problem(job: tuple[Path, str | None]) -> str | None:
     if not path.is_file():
         return f"{path}: no such file; put the video there or correct the rows that name it"
     if digest is not None and sha256_file(path) != digest:
-        return f"{path}: its sha256 is not the one in dataset.json"
+        return f"{path}: {CHANGED}"
     return None
 
 
@@ -128,12 +131,14 @@ def _place(dataset: Dataset, video: str) -> Path | str:
         return str(error)
 
 
-def _length(job: tuple[Path | str, float]) -> int | str:
-    """Frames of a video, or why it has none."""
+def _look(job: tuple[Path | str, float]) -> tuple[int | str, str]:
+    """Frames of a video, or why it has none; and what its header announces and the file lacks."""
     path, fps = job
     if isinstance(path, str):
-        return path
+        return path, ""
     try:
-        return open_frames(path, fps, FrameFormat(8)).num_frames
+        source = open_frames(path, fps, FrameFormat(8))
+        missing = find_missing(path) if isinstance(source, VideoFile) else ""
     except DataError as error:
-        return str(error)
+        return str(error), ""
+    return source.num_frames, f"{path}: {missing}" if missing else ""

@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
+from prospect_core.data.packets import find_missing
 from prospect_core.data.video import FrameSource, open_frames
 from prospect_core.errors import DataError, did_you_mean
 from prospect_core.framing import FrameFormat
@@ -25,6 +27,8 @@ from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.timeline import Episode
 
 SCHEMA = 1
+#: what a file is that another one has replaced
+CHANGED = "its sha256 is not the one in dataset.json"
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,59 @@ class Dataset:
         return self.inside(self.info.splits[split].file)
 
     def episodes(self, split: str, check: bool = True) -> Iterator[Episode]:
-        """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`."""
+        """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`, and so are rows that
+        have changed since ``dataset.json`` was written."""
+        self._require_same_rows(split)
         return (episode for _, _, _, episode in read_rows(self.split_file(split), check))
 
     def rows(self, split: str, workers: int = 1) -> Rows:
         """The split's episodes, each read when it is asked for; all are checked when the file is first met, by so many
-        processes (`index.open_rows`)."""
-        return open_rows(self.split_file(split), workers)
+        processes (`index.open_rows`). Two of one id, and rows that have changed since ``dataset.json`` was written, are a
+        `DataError`."""
+        self._require_same_rows(split)
+        rows = open_rows(self.split_file(split), workers)
+        rows.require_single_ids()
+        return rows
+
+    def _require_same_rows(self, split: str) -> None:
+        from prospect_core.data.digests import content_digest
+
+        file = self.split_file(split)
+        if not file.is_file():
+            raise DataError(f"{file}: no such file")
+        if content_digest(file) != self.info.splits[split].sha256:
+            raise DataError(f"{file}: {CHANGED}; {self._remedy}")
+
+    def require_same_videos(self, clips: Iterable[Footage]) -> None:
+        """Refuse videos that were replaced after ``dataset.json`` was written.
+
+        Videos that are absent, or were absent then, are not compared.
+
+        Raises:
+            DataError: Names the first such video.
+        """
+        from prospect_core.data.digests import content_digest
+
+        for video in dict.fromkeys(clip.video for clip in clips):
+            file, stated = self.video(video), self.info.videos.get(video)
+            if stated is not None and file.is_file() and content_digest(file) != stated:
+                raise DataError(f"{file}: {CHANGED}; {self._remedy}")
+
+    def missing_parts(self, clips: Iterable[Footage]) -> list[str]:
+        """A line for each video of which a part is missing (`packets.find_missing`); what cannot be read is left to the reader."""
+        lines = []
+        for video in dict.fromkeys(clip.video for clip in clips):
+            file = self.video(video)
+            if file.suffix == ".arrow" or not file.is_file():
+                continue
+            with suppress(DataError):
+                if missing := find_missing(file):
+                    lines.append(f"{file}: {missing}")
+        return lines
+
+    @property
+    def _remedy(self) -> str:
+        return f"bring back the file, import again, or accept it with `prospect data validate {self.root} --accept`"
 
     def inside(self, relative: str) -> Path:
         """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
@@ -145,8 +195,13 @@ def write_dataset(
     """Write rows and ``dataset.json`` beside videos that already lie under ``root``; every row is validated first."""
     root.mkdir(parents=True, exist_ok=True)
     infos, videos = {}, set()
+    places: dict[str, str] = {}
     for split, episodes in splits.items():
         rows = [episode.validate() for episode in episodes]
+        for number, row in enumerate(rows, 1):
+            here = f"{split}.jsonl: row {number}"
+            if (first := places.setdefault(row.id, here)) != here:
+                raise DataError(f"{root}: {first} and {here} are both episode {row.id!r}; give each an id of its own")
         lines = [dump(row) + "\n" for row in rows]
         text = "".join(lines)
         write_atomic(root / f"{split}.jsonl", text)
@@ -163,6 +218,22 @@ def write_dataset(
         del written["videos_root"]
     write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(root)
+
+
+def accept_changes(dataset: Dataset) -> Dataset:
+    """Write the digests of rows and videos as they are now, and the numbers of episodes, to ``dataset.json``."""
+    info, place = dataset.info, Path(dataset.info.videos_root) if dataset.info.videos_root else dataset.root
+    splits = {}
+    for split, old in info.splits.items():
+        file = dataset.split_file(split)
+        count = sum(1 for _ in read_rows(file))
+        splits[split] = replace(old, episodes=count, sha256=sha256_file(file))
+    videos = {video: _digest_or_none(place / video) for video in info.videos}
+    written = asdict(replace(info, splits=splits, videos=videos))
+    if not info.videos_root:
+        del written["videos_root"]
+    write_atomic(dataset.root / "dataset.json", dump(written, indent=1) + "\n")
+    return Dataset.open(dataset.root)
 
 
 def sha256_file(path: Path) -> str:

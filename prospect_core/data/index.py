@@ -116,6 +116,18 @@ class Rows(Sequence[Episode]):
         some = self._table.select(_COLUMNS[4:]).take(self._chosen)
         return [Clip(*row) for row in zip(*(column.to_pylist() for column in some.columns), strict=True)]
 
+    def require_single_ids(self) -> None:
+        """Refuse two rows of one id by a `DataError` that names both."""
+        ids = self._table.column("id").to_pylist()
+        if len(set(ids)) == len(ids):
+            return
+        numbers: dict[str, int] = {}
+        for name, number in zip(ids, self._table.column("row").to_pylist(), strict=True):
+            if (first := numbers.setdefault(name, number)) != number:
+                raise DataError(
+                    f"{self.file}: rows {first} and {number} are both episode {name!r}; give each an id of its own"
+                )
+
     def _row(self, k: int) -> Episode:
         begin, size, number, checksum = (self._table.column(name)[k].as_py() for name in _COLUMNS[:4])
         if self._handle is None:

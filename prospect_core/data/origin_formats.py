@@ -71,7 +71,7 @@ def participant_of(dataset: str, video: str) -> str:
 def read_origin(path: Path) -> list[Episode]:
     """Episodes of a file in one of the origin's formats: JSON lines of prepared rows, or one DST clip or a list."""
     try:
-        text = read_limited(path).decode("utf-8")
+        text = read_limited(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text") from error
     episodes = []
@@ -332,7 +332,7 @@ def steps_in(knowledge: str) -> tuple[Step, ...]:
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         numbered = [(f"{path}: row {n}", line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
         numbered = [(str(path), text)]

@@ -18,6 +18,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from prospect_core.data.packets import (
+    Joiner,
+    find_missing,
+    open_container,
+    other_streams,
+    reason,
+    require_size,
+    shown_stream,
+    start_seconds,
+)
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat, frame_of, frame_of_image, require_decodable
 from prospect_core.timeline import exact
@@ -31,8 +41,9 @@ if TYPE_CHECKING:
 #: a video that claims to last longer is refused: one wrong timestamp would make it millions of frames
 MAX_HOURS = 100
 #: which pictures of a video are its frames; a change of that must change this, so that frames and features that were stored
-#: before are made again. 2: timestamps count from the start time of the container. 3: pixels are made square
-FRAMES_VERSION = 3
+#: before are made again. 2: timestamps count from the start time of the container. 3: pixels are made square. 4: the stream
+#: that players show is read, recordings are joined, edit lists end a video
+FRAMES_VERSION = 4
 #: what stored frames may be
 PICTURE_FORMATS = ("JPEG", "PNG")
 
@@ -57,33 +68,24 @@ class VideoFile:
         self.path, self.fps, self.shape = Path(path), exact(fps), shape
         #: the width of a pixel by its height
         self.pixel_aspect = Fraction(1)
+        #: which of several streams is read, and where recordings are joined
+        self.notes: tuple[str, ...] = ()
         self.num_frames = max(1, ceil(self._end() * self.fps))
 
     def _open(self) -> tuple[InputContainer, VideoStream, Fraction]:
         """The container, its video stream, and the seconds that one tick of the stream's time base lasts."""
-        import av
-
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; put the video there or correct the row that names it")
+        container = open_container(self.path)
+        stream = shown_stream(container)
         try:
-            container = av.open(str(self.path))
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a readable video ({_reason(error)})") from error
-        if not container.streams.video:
+            # there is none where the codec is unknown
+            if stream.codec_context is not None:
+                require_size(self.path, stream)
+                self.pixel_aspect = pixel_aspect(stream)
+            if stream.time_base is None:
+                raise DataError(f"{self.path}: its video stream has no time base")
+        except DataError:
             container.close()
-            raise DataError(f"{self.path}: has no video stream")
-        stream = container.streams.video[0]
-        # there is none where the codec is unknown
-        if stream.codec_context is not None:
-            try:
-                require_decodable(stream.width, stream.height)
-            except ValueError as error:
-                container.close()
-                raise DataError(f"{self.path}: {error}") from error
-            self.pixel_aspect = pixel_aspect(stream)
-        if stream.time_base is None:
-            container.close()
-            raise DataError(f"{self.path}: its video stream has no time base")
+            raise
         stream.thread_type = "AUTO"
         if self.threads and stream.codec_context is not None:
             stream.codec_context.thread_count = self.threads
@@ -94,19 +96,24 @@ class VideoFile:
         import av
 
         container, stream, base = self._open()
+        joiner = Joiner(self.path)
         with container:
             # in ticks of the time base
-            first = _start_seconds(container, stream, base) / base
+            first = start_seconds(container, stream, base) / base
             usual = (1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)) / base
             pictures = 0
             last: int | Fraction = 0
             try:
-                for packet in container.demux(stream):
-                    if packet.pts is not None:
+                for packet in joiner.packets(container, stream):
+                    # what an edit list cuts off is decoded and not shown
+                    if packet.pts is not None and not packet.is_discard:
                         last = max(last, packet.pts - first + (packet.duration or usual))
                         pictures += 1
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({_reason(error)})") from error
+                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({reason(error)})") from error
+            joins = [f"timestamps jump at {float(place - first * base):.2f} s; the recordings are joined there"
+                     for place in joiner.joins]  # fmt: skip
+            self.notes = tuple(filter(None, [other_streams(container, stream), *joins]))
         if not pictures:
             raise DataError(f"{self.path}: holds no picture with a timestamp")
         if last * base > MAX_HOURS * 3600:
@@ -124,7 +131,7 @@ class VideoFile:
             try:
                 frame = frame_of(picture, self.shape, reformatter, self.pixel_aspect)
             except (av.error.FFmpegError, ValueError) as error:
-                raise DataError(f"{self.path}: frame {number}: {_reason(error)}") from error
+                raise DataError(f"{self.path}: frame {number}: {reason(error)}") from error
             yield frame
 
     def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
@@ -141,9 +148,9 @@ class VideoFile:
         # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
         above, below = (base * self.fps).as_integer_ratio()
         with container:
-            offset = _start_seconds(container, stream, base) * self.fps * below
+            offset = start_seconds(container, stream, base) * self.fps * below
             try:
-                for picture in container.decode(stream):
+                for picture in self._decoded(container, stream):
                     if picture.pts is None:
                         continue
                     due = picture.pts * above - offset
@@ -156,31 +163,20 @@ class VideoFile:
                     shown = picture
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(
-                    f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({_reason(error)})"
+                    f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({reason(error)})"
                 ) from error
             if shown is None:
                 raise DataError(f"{self.path}: no picture could be decoded")
             for _ in range(wanted, end):
                 yield shown
 
-
-def _start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
-    """The timestamp at which a player's clock shows zero: that of the container's first packet of any stream.
-
-    Recorders, HLS segments and cut files begin at any timestamp. Annotation is made in players, and ffmpeg extracts frames
-    by the same clock. The container states it in microseconds; where that is the video stream's own start, rounded, the
-    stream's is taken, which is exact.
-    """
-    import av
-
-    # None where the container states none, which its type does not say
-    stated: int | None = getattr(container, "start_time", None)
-    if stated is None:
-        return Fraction(0)
-    start = Fraction(stated, av.time_base)
-    if stream.start_time is not None and abs(stream.start_time * base - start) <= Fraction(1, av.time_base):
-        return stream.start_time * base
-    return start
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        """The pictures of a stream in the order in which they are shown."""
+        for packet in Joiner(self.path).packets(container, stream):
+            # Theora repeats a picture by a packet without bytes; the decoder would take it for the end
+            if not packet.size and packet.pts is not None:
+                continue
+            yield from packet.decode()
 
 
 def pixel_aspect(stream: VideoStream) -> Fraction:
@@ -219,6 +215,14 @@ def open_frames(path: str | Path, fps: float, shape: FrameFormat) -> FrameSource
     return FramesFile(path, shape) if path.suffix == ".arrow" else VideoFile(path, fps, shape)
 
 
+def notes_on(path: Path, source: FrameSource) -> tuple[str, ...]:
+    """What is worth a look in a video: several streams, joined recordings, a part that is missing."""
+    if not isinstance(source, VideoFile):
+        return ()
+    missing = find_missing(path)
+    return (*source.notes, missing) if missing else source.notes
+
+
 def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
     """Columns of an Arrow IPC stream file, memory-mapped; a missing, broken or other file is a `DataError`."""
     import pyarrow as pa
@@ -252,7 +256,3 @@ def write_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 9
             writer.write_batch(pa.record_batch([[base64.b64encode(buffer.getvalue()).decode()]], schema=schema))
             count += 1
     return count
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.cli import main as prospect
-from prospect_core.data.annotation import Given, read_annotation, seconds
+from prospect_core.data.annotation import Given, read_annotation
+from prospect_core.data.annotation_rows import seconds
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError
 from tests.helpers.annotations import TABLE
@@ -29,7 +30,8 @@ def annotated(clip, text, name="clip.tsv"):
 
 
 def test_a_table_is_an_episode(clip):
-    episode, video = read_annotation(annotated(clip, TABLE))
+    read = read_annotation(annotated(clip, TABLE))
+    episode, video = read.episode, read.video
     assert video == clip
     assert (episode.task.goal, episode.fps, episode.user_type) == ("make tea", 2.0, "talk_some")
     assert [(s.id, s.name) for s in episode.task.steps] == [("S1", "boil the water"), ("S2", "pour it")]
@@ -47,14 +49,15 @@ def test_rows_may_stand_in_any_order(clip):
     lines = TABLE.splitlines()
     mixed = "\n".join([*lines[:6], *reversed(lines[6:])])
     assert (
-        read_annotation(annotated(clip, mixed, "b.tsv"))[0].events == read_annotation(annotated(clip, TABLE))[0].events
+        read_annotation(annotated(clip, mixed, "b.tsv")).episode.events
+        == read_annotation(annotated(clip, TABLE)).episode.events
     )
 
 
 def test_commas_do_as_well(clip):
     text = TABLE.replace('\tNow pour it, "slowly": please.', '\t"Now pour it, ""slowly"": please."').replace("\t", ",")
-    table, _ = read_annotation(annotated(clip, TABLE))
-    other, _ = read_annotation(annotated(clip, text, "clip.csv"))
+    table = read_annotation(annotated(clip, TABLE)).episode
+    other = read_annotation(annotated(clip, text, "clip.csv")).episode
     assert other.events == table.events
 
 
@@ -62,7 +65,7 @@ def test_subtitles_are_what_is_said(clip):
     vtt = "WEBVTT\n\n00:00:02.000 --> 00:00:03.000\n<v User>What now?\n\n00:00:02.500 --> 00:00:04.000\nPour it\nslowly.\n"
     srt = "1\n00:00:02,000 --> 00:00:03,000\nUser: What now?\n\n2\n00:00:02,500 --> 00:00:04,000\nAssistant: Pour it\nslowly.\n"
     for name, text in (("talk.vtt", vtt), ("talk.srt", srt)):
-        episode, _ = read_annotation(annotated(clip, text, name), Given(video=clip, goal="make tea"))
+        episode = read_annotation(annotated(clip, text, name), Given(video=clip, goal="make tea")).episode
         assert [(e.time, e.kind, e.text) for e in episode.events] == [
             (2.0, "user", "What now?"),
             (2.5, "assistant", "Pour it slowly."),
@@ -72,10 +75,10 @@ def test_subtitles_are_what_is_said(clip):
 
 def test_or_is_another_wording_of_the_line_above(clip):
     text = TABLE.rstrip("\n") + "\n0:06.5\tor\tPour it, that is all.\n0:06.5\tor\tNow pour.\n"
-    episode, _ = read_annotation(annotated(clip, text))
+    episode = read_annotation(annotated(clip, text)).episode
     last = episode.utterances()[-1]
     assert last.wordings == ("Only the pouring.", "Pour it, that is all.", "Now pour.")
-    assert len(episode.events) == len(read_annotation(annotated(clip, TABLE, "b.tsv"))[0].events)
+    assert len(episode.events) == len(read_annotation(annotated(clip, TABLE, "b.tsv")).episode.events)
 
 
 @pytest.mark.parametrize("row", ["0:07\tor\tAt another time.", "0:06\tor\tOf what the user says."])
@@ -99,7 +102,7 @@ STEP\t2\t4.0\t6.0\tpour it
 
 def test_one_level_of_three_is_the_steps(clip):
     file = annotated(clip, LEVELS)
-    episode, _ = read_annotation(file, Given(video=clip))
+    episode = read_annotation(file, Given(video=clip)).episode
     assert [(s.id, s.name) for s in episode.task.steps] == [("S1", "boil the water"), ("S2", "pour it")]
     assert [(e.time, e.step, e.change) for e in episode.events] == [
         (1.0, "S1", "start"),
@@ -107,11 +110,11 @@ def test_one_level_of_three_is_the_steps(clip):
         (4.0, "S2", "start"),
         (6.0, "S2", "complete"),
     ]
-    episode, _ = read_annotation(file, Given(video=clip, level="substep"))
+    episode = read_annotation(file, Given(video=clip, level="substep")).episode
     assert [s.id for s in episode.task.steps] == ["S1.1", "S1.2"]
     named = LEVELS.replace("\t1\t", "\tS1\t")
-    assert read_annotation(annotated(clip, named, "c.tsv"), Given(video=clip))[0].task.step_ids == ("S1", "S2")
-    headless, _ = read_annotation(annotated(clip, LEVELS.split("\n", 1)[1], "b.tsv"), Given(video=clip))
+    assert read_annotation(annotated(clip, named, "c.tsv"), Given(video=clip)).episode.task.step_ids == ("S1", "S2")
+    headless = read_annotation(annotated(clip, LEVELS.split("\n", 1)[1], "b.tsv"), Given(video=clip)).episode
     assert len(headless.task.steps) == 2
 
 
@@ -122,7 +125,7 @@ def test_one_level_of_three_is_the_steps(clip):
         ("0:02\tstart\tS1", "0:02\tstrat\tS1", "line 7: kind 'strat' is unknown: use .*; did you mean 'start'"),
         ("0:02\tstart\tS1", "0:02\tstart", r"line 7: has 2 column\(s\); use time, kind, what, with tabs between"),
         ("0:02\tstart\tS1", "0:02 start S1", r"line 7: has 1 column\(s\); use time, kind, what, with tabs between"),
-        ("0:02\tstart\tS1", "0:02\tstart\t ", "line 7: nothing in the third column"),
+        ("0:02\tstart\tS1", "0:02\tstart\t ", "line 7: nothing in the column `what`"),
         ("0:02\tstart\tS1", "0:02\tstart\tS9", "line 7: S9->start at 2 s is illegal: S9 is not a step of this task"),
         ("0:02\tstart\tS1\n", "", "line 7: S1->complete at 4.5 s is illegal: S1 is not_started"),
         ("0:06\tuser", "0:45\tuser", "line 10: 45 s lies beyond the video's 10 s"),
@@ -141,12 +144,13 @@ def test_all_that_is_wrong_is_told_at_once(clip):
     rows = TABLE.replace("0:02\tstart", "later\tstart").replace("0:06\tuser", "0:06\tusr")
     with pytest.raises(DataError) as told:
         read_annotation(annotated(clip, rows))
-    assert [line.split(": ")[1] for line in str(told.value).splitlines()] == ["line 7", "line 10"]
+    assert [line.split(": ")[1] for line in str(told.value).splitlines()[:-1]] == ["line 7", "line 10"]
+    assert "read 5 rows: 3 events, 2 refused" in str(told.value).splitlines()[-1]
     late = TABLE.replace("0:02\tstart\tS1", "0:02\tstart\tS9").replace("0:06\tuser", "0:45\tuser")
     with pytest.raises(DataError) as told:
         read_annotation(annotated(clip, late))
-    assert [line.split(": ")[1] for line in str(told.value).splitlines()] == ["line 7", "line 8", "line 10"]
-    with pytest.raises(DataError, match=r"and 5 more$"):
+    assert [line.split(": ")[1] for line in str(told.value).splitlines()[:-1]] == ["line 7", "line 8", "line 10"]
+    with pytest.raises(DataError, match=r"and 5 more\n"):
         read_annotation(annotated(clip, TABLE + "0:07\tsya\tyes\n" * 25))
 
 

@@ -94,7 +94,7 @@ def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, w
     table = tmp_path / "clip.tsv"
     head = f"# video: {clip}\n# goal: tea\n# participant: anna\n# recording: monday\n"
     table.write_text(f"{head}time\tkind\twhat\n0:01\tsay\tGo on.\n")
-    found, _ = read_annotation(table)
+    found = read_annotation(table).episode
     assert (found.participant, found.recording) == ("anna", "monday")
 
 
