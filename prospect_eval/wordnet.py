@@ -152,7 +152,7 @@ def copy_system_wordnet(source: Path, target: Path) -> None:
         ):
             shutil.copy(file, scratch / file.name)
     lines = [f"{n:02d}\t{name}\t{_POS[name.split('.')[0]]}\n" for n, name in enumerate(LEXNAMES)]
-    (scratch / "lexnames").write_text("".join(lines))
+    (scratch / "lexnames").write_text("".join(lines), "ascii")
     for name in ("index.sense", "cntlist.rev", "adj.exc", "adv.exc", "noun.exc", "verb.exc"):
         if not (scratch / name).exists():
             (scratch / name).touch()
