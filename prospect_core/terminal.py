@@ -226,10 +226,14 @@ def _packages_logged() -> Iterator[None]:
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
     """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
+    from prospect_core.jsonio import is_written_in_place
+
     if value not in (None, "-"):
         file = Path(str(value))
-        there = next(folder for folder in file.absolute().parents if folder.exists())
-        if file.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+        # of a device, a pipe or a link its own rights count, not those of the folder
+        target = file.resolve() if file.is_symlink() and not is_written_in_place(file) else file
+        there = file if is_written_in_place(file) else next(p for p in target.absolute().parents if p.exists())
+        if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
             raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
     return value
 

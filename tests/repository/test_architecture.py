@@ -142,8 +142,8 @@ def names_no_encoding(call):
         return len(call.args) < (1 if call.func.attr == "read_text" else 2)
     if call.func.attr == "open" and isinstance(first, ast.Constant) and len(call.args) < 3:
         return first.value in ("r", "w", "x", "a", "r+", "w+")
-    starts = call.func.attr in ("run", "Popen", "check_output")
-    return starts and any(k.arg == "text" and isinstance(k.value, ast.Constant) for k in call.keywords)
+    starts = ast.unparse(call.func).startswith("subprocess.")
+    return starts and any(k.arg in ("text", "universal_newlines") for k in call.keywords)
 
 
 def test_files_are_never_read_or_written_in_the_encoding_of_the_locale():
