@@ -241,10 +241,10 @@ def export(root: Path, output: Path, format_: str) -> None:
         for split in dataset.splits:
             if format_ == "dst":
                 clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
-                (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n")
+                (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n", "utf-8")
             else:
                 rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
-                (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows))
+                (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
     say(f"{output}: {_splits(dataset)}")
     say(f"the rows name videos by their paths under {root}")
 

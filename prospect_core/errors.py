@@ -10,7 +10,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DEFECT, EXIT_INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+
+class GateFailedError(Exception):
+    """A gate failed (exit 1, which no other ending of a command has)."""
 
 
 class UserError(Exception):

@@ -9,12 +9,15 @@ import hashlib
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
+import sys
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, BinaryIO, TypeVar, cast, get_type_hints
 
 from prospect_core.errors import DataError
 
@@ -169,27 +172,68 @@ def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder.
 
+    A link is followed, and the file that it names is written. A device, a pipe, and what this process writes its output
+    to are written to and never replaced.
+
     An `OSError` names the file that was to be written.
     """
     try:
-        _write_atomic(path, data.encode() if isinstance(data, str) else data)
+        payload = data.encode() if isinstance(data, str) else data
+        if is_written_in_place(path):
+            _write_in_place(path, payload)
+            return
+        _write_atomic(path.resolve() if path.is_symlink() else path, payload)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _write_atomic(path: Path, payload: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def is_written_in_place(path: Path) -> bool:
+    """Whether a path leads to a device, a pipe or a socket, or to the file that standard output or error goes to."""
     try:
-        with os.fdopen(handle, "wb") as file:
+        found = path.stat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        return not stat.S_ISDIR(found.st_mode)
+    return _stream_of(found) is not None
+
+
+def _write_in_place(path: Path, payload: bytes) -> None:
+    stream = _stream_of(path.stat())
+    sys.stdout.flush()
+    # a stream's own place in a file moves on with what is written: opened a second time, each would write over the other
+    with path.open("ab") if stream is None else os.fdopen(os.dup(stream), "wb") as file:
+        file.write(payload)
+
+
+def _stream_of(found: os.stat_result) -> int | None:
+    """The number of the standard stream that goes to this file; None where neither does."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), found):
+                return number
+    return None
+
+
+def file_beside(path: Path) -> tuple[BinaryIO, Path]:
+    """A new, empty file in the folder of ``path``, to be renamed to it; its rights are those that the umask gives."""
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    return os.fdopen(handle, "wb"), name
+
+
+def _write_atomic(path: Path, payload: bytes) -> None:
+    beside, name = file_beside(path)
+    try:
+        with beside as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -40,7 +40,9 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         ) from error
     try:
         if lock.lock_counter == 1:
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
+            owner.write_text(
+                json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}), "utf-8"
+            )
         yield
     finally:
         if lock.lock_counter == 1:

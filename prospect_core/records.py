@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
@@ -24,6 +25,11 @@ AskedDtype = Literal["float32", "bfloat16", "auto"]
 #: lengths of a stream
 LengthKind = Literal["frames", "tokens", "compressions"]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
+
+
+def has_words(text: str) -> bool:
+    """Whether a text says anything: it holds a letter, a digit or a symbol, not punctuation and blanks alone."""
+    return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
 
 @dataclass(frozen=True)

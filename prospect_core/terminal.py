@@ -20,13 +20,25 @@ from typing import Any
 
 import click
 
-from prospect_core.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED, UserError
+from prospect_core.errors import (
+    EXIT_DEFECT,
+    EXIT_GATE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    GateFailedError,
+    UserError,
+)
 from prospect_core.processes import limit_spinning
+from prospect_core.standard_streams import ascii_json, lenient_streams
 
 #: the option of both programs that shows tracebacks
 DEBUG = "--debug"
 #: seconds after which a log that nobody looks at is told how far it is
 QUIET_S = 30
+#: characters of a text that an error line quotes
+LONGEST = 200
 #: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -101,30 +113,70 @@ class Commands(click.Group):
         if debug:
             given = _debug_first(arguments)
         kwargs["standalone_mode"] = False
-        with _packages_logged() if debug else nullcontext():
+        with lenient_streams(), _packages_logged() if debug else nullcontext():
             try:
                 code = super().main(given, *args[1:], **kwargs)
-                sys.exit(code if isinstance(code, int) else 0)
-            except click.ClickException as error:
-                # a usage error without a cause says all there is to say
-                if debug and (error.__cause__ or error.__context__):
-                    _say_traceback(error)
-                error.show()
-                sys.exit(error.exit_code)
-            except (click.Abort, KeyboardInterrupt):
-                say("interrupted; the same command goes on from what was finished", err=True)
-                sys.exit(EXIT_INTERRUPTED)
-            except UserError as error:
-                if debug:
-                    _say_traceback(error)
-                say(f"error: {error}", err=True)
-                sys.exit(error.exit_code)
-            except OSError as error:
-                if debug:
-                    _say_traceback(error)
-                where = f"{error.filename}: " if error.filename else ""
-                say(f"error: {where}{error.strerror or error}", err=True)
-                sys.exit(EXIT_INCOMPLETE)
+                ending = code if isinstance(code, int) else EXIT_OK
+            except SystemExit as stop:
+                ending = _ending(stop)
+            except Exception as error:
+                ending = _report(error, debug)
+            except KeyboardInterrupt:
+                ending = _say_interrupted()
+        sys.exit(ending)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Say what ended a command, in one line where a user can mend it; the exit code."""
+    known = isinstance(
+        error, click.ClickException | click.Abort | UserError | OSError | UnicodeEncodeError | MemoryError
+    )
+    # a usage error without a cause says all there is to say
+    said = isinstance(error, click.ClickException) and not (error.__cause__ or error.__context__)
+    if isinstance(error, GateFailedError):
+        return EXIT_GATE
+    if not known or (debug and not said and not isinstance(error, click.Abort)):
+        _say_traceback(error)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return EXIT_USAGE if error.exit_code == EXIT_GATE else error.exit_code
+    if isinstance(error, click.Abort):
+        return _say_interrupted()
+    if isinstance(error, UserError):
+        say(f"error: {error}", err=True)
+        return error.exit_code
+    say(f"error: {_what_happened(error)}", err=True)
+    return EXIT_INCOMPLETE if known else EXIT_DEFECT
+
+
+def _what_happened(error: Exception) -> str:
+    """An error that is none of our own, in one line."""
+    if isinstance(error, OSError):
+        return (
+            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error.strerror or error)
+        )
+    if isinstance(error, UnicodeEncodeError):
+        told = error.object if len(error.object) <= LONGEST else f"{error.object[:LONGEST]}..."
+        if error.encoding.lower().startswith("utf"):
+            return f"{told}: holds bytes that are not UTF-8; rename it"
+        return f"{told}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+    if isinstance(error, MemoryError):
+        return "not enough memory; start again with less at once"
+    kind = type(error).__name__
+    return f"a defect of this program ({kind}); please report the lines above with the command"
+
+
+def _ending(stop: SystemExit) -> int:
+    """The exit code of a command that ended itself; 1 is kept for gates."""
+    if isinstance(stop.code, str):
+        say(stop.code, err=True)
+    code = stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_DEFECT
+    return EXIT_DEFECT if code == EXIT_GATE else code
+
+
+def _say_interrupted() -> int:
+    say("interrupted; the same command goes on from what was finished", err=True)
+    return EXIT_INTERRUPTED
 
 
 def _options(given: Sequence[str]) -> Sequence[str]:
@@ -174,10 +226,14 @@ def _packages_logged() -> Iterator[None]:
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
     """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
+    from prospect_core.jsonio import is_written_in_place
+
     if value not in (None, "-"):
         file = Path(str(value))
-        there = next(folder for folder in file.absolute().parents if folder.exists())
-        if file.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+        # of a device, a pipe or a link its own rights count, not those of the folder
+        target = file.resolve() if file.is_symlink() and not is_written_in_place(file) else file
+        there = file if is_written_in_place(file) else next(p for p in target.absolute().parents if p.exists())
+        if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
             raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
     return value
 
@@ -207,7 +263,7 @@ def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
         return True
     text = dump(value(), indent=1) + "\n"
     if json_ == "-":
-        click.echo(text, nl=False)
+        click.echo(ascii_json(text, sys.stdout), nl=False)
         return False
     try:
         Path(json_).parent.mkdir(parents=True, exist_ok=True)

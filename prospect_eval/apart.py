@@ -114,6 +114,6 @@ def replay_apart(
 
 def _told(folder: Path) -> str | None:
     try:
-        return (folder / SHARED).read_text()
+        return (folder / SHARED).read_text("ascii")
     except OSError:
         return None

@@ -6,12 +6,11 @@ prospect-eval doctor --fix
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from prospect_core.cachedir import cache_dir
+from prospect_core.cachedir import ADVICE, chosen_cache_dir, is_writable
 from prospect_eval.provenance import VERSIONED
 from prospect_eval.wordnet import fetch_wordnet, find_wordnet
 
@@ -77,7 +76,11 @@ def _wordnet(fix: bool) -> Check:
         note = fetch_wordnet()
         found = find_wordnet()
     if found is not None:
-        return Check("WordNet (METEOR)", True, "found", needed=False)
+        try:
+            found.reader()
+            return Check("WordNet (METEOR)", True, f"found in {found.ours / found.place}", needed=False)
+        except (LookupError, OSError) as error:
+            note = f"cannot be read ({' '.join(str(error).split())[:120]})"
     advice = "install the system package wordnet-base, or run `prospect-eval doctor --fix` with a connection"
     return Check("WordNet (METEOR)", False, note or "missing: METEOR is called meteor_exact_stem", advice, needed=False)
 
@@ -97,10 +100,10 @@ def _checkpoints() -> Check:
 
 
 def _cache() -> Check:
-    folder = cache_dir()
-    parent = next(p for p in (folder, *folder.parents) if p.exists())
-    ok = os.access(parent, os.W_OK)
-    return Check("cache folder", ok, str(folder), "" if ok else "make it writable or set XDG_CACHE_HOME")
+    folder = chosen_cache_dir()
+    ok = folder is not None and is_writable(folder)
+    found = str(folder) if folder else "there is no home folder"
+    return Check("cache folder", ok, found, "" if ok else f"a temporary one is used; {ADVICE}", needed=False)
 
 
 def _device() -> Check:

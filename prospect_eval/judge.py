@@ -7,7 +7,8 @@ ProAssist's four criteria, 1 to 5: correctness, promptness, efficiency, overall.
 metric the mean over videos. A verdict is read strictly: one JSON object with the four criteria as whole numbers 1..5,
 anything else is counted as unreadable by its reason, never guessed at or dropped in silence. Agreement among the
 repeats stands beside the scores: where a judge does not agree with itself, its mean says little.
-Replies are kept on disk by what was asked of whom, so a judgement that stopped goes on where it was.
+Readable replies are kept on disk by what was asked of whom, so a judgement that stopped goes on where it was; what could
+not be read is asked again the next time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
@@ -25,7 +26,9 @@ import numpy as np
 
 from prospect_core.clusters import Cluster, cluster_of
 from prospect_core.errors import DataError
+from prospect_core.jsonio import dump
 from prospect_core.records import EpisodeRecord
+from prospect_eval.chat_reply import NoReplyError, Reply
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import ratio
 from prospect_eval.metrics.families import JUDGE
@@ -53,9 +56,10 @@ class Chat(Protocol):
 
     url: str
     model: str
+    options: Mapping[str, Any]
 
-    def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> str:
-        """One reply."""
+    def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> Reply:
+        """One reply; a `NoReplyError` where the model gives no answer."""
         ...
 
 
@@ -80,8 +84,10 @@ def messages(record: EpisodeRecord) -> list[dict[str, str]]:
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": "\n\n".join(parts)}]
 
 
-def read_verdict(text: str) -> dict[str, int] | str:
+def read_verdict(text: str | NoReplyError) -> dict[str, int] | str:
     """The four scores of a reply, or the reason why it has none."""
+    if isinstance(text, NoReplyError):
+        return str(text)
     found: list[dict[str, Any]] = []
     decoder, at = json.JSONDecoder(), text.find("{")
     while at >= 0:
@@ -103,6 +109,11 @@ def read_verdict(text: str) -> dict[str, int] | str:
     if not all(type(score) is int and 1 <= score <= 5 for score in verdict.values()):
         return "not whole numbers from 1 to 5"
     return {name: verdict[name] for name in CRITERIA}
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a reply can be read."""
+    return isinstance(read_verdict(text), dict)
 
 
 def agreement(scores: Sequence[Sequence[int]]) -> dict[str, float | None]:
@@ -150,6 +161,8 @@ def judge_records(
         "top_p": f"{TOP_P:g}",
         "repeats": str(repeats),
     }
+    if chat.options:
+        signature["options"] = dump(dict(sorted(chat.options.items())))
     table, agreed = {}, {}
     for name in CRITERIA:
         scores = [[verdict[name] for verdict in row] for row in verdicts]
@@ -170,7 +183,10 @@ def judge_records(
         "metrics": table,
         "agreement": agreed,
         "replies": {"asked": repeats * len(good), "unreadable": dict(sorted(unreadable.items()))},
-        "episodes": {record.episode.id: texts for record, texts in zip(good, replies, strict=True)},
+        "episodes": {
+            record.episode.id: ["" if isinstance(text, NoReplyError) else text for text in texts]
+            for record, texts in zip(good, replies, strict=True)
+        },
     }
 
 
@@ -185,26 +201,33 @@ def _ask_all(
     workers: int,
     max_tokens: int,
     progress: Callable[[int, int], None],
-) -> list[list[str]]:
-    """(records, repeats) replies, from the disk where the same was asked before."""
+) -> list[list[str | NoReplyError]]:
+    """(records, repeats) replies, from the disk where the same was asked before and could be read."""
     store = Store("judge/replies")
     asked = {}
     for number, record in enumerate(records):
         for repeat in range(repeats):
             what = [chat.url, chat.model, messages(record), TEMPERATURE, TOP_P, max_tokens, repeat]
+            what += [dict(sorted(chat.options.items()))] if chat.options else []
             asked[number, repeat] = json.dumps(what)
-    known = {text: value.decode() for text, value in store.read(asked.values()).items()}
+    kept = {key: value.decode() for key, value in store.read(asked.values()).items()}
+    known: dict[str, str | NoReplyError] = {key: text for key, text in kept.items() if is_verdict(text)}
     missing = {place: key for place, key in asked.items() if key not in known}
 
-    def ask(number: int) -> str:
-        return chat.complete(messages(records[number]), TEMPERATURE, TOP_P, max_tokens)
+    def ask(number: int) -> str | NoReplyError:
+        try:
+            return chat.complete(messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
+        except NoReplyError as error:
+            # the address is told with the count of all of them
+            return NoReplyError(str(error).removeprefix(f"{chat.url}: "))
 
     with ThreadPoolExecutor(workers) as pool:
         waiting = {key: pool.submit(partial(ask, number)) for (number, _), key in missing.items()}
         try:
             for done, (key, future) in enumerate(waiting.items(), 1):
-                known[key] = future.result()
-                store.write({key: known[key].encode()})
+                known[key] = text = future.result()
+                if isinstance(text, str) and is_verdict(text):
+                    store.write({key: text.encode()}, replace=True)
                 progress(len(asked) - len(missing) + done, len(asked))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -44,14 +44,14 @@ class Store:
             return {}
         return out
 
-    def write(self, values: Mapping[str, bytes]) -> None:
-        """Keep these values; a text that has one keeps the first."""
+    def write(self, values: Mapping[str, bytes], replace: bool = False) -> None:
+        """Keep these values; a text that has one keeps the first, or with ``replace`` gets the new one."""
         rows = [(_key(text), value) for text, value in values.items()]
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.file, timeout=30)) as base, base:
                 base.execute("create table if not exists kept (key blob primary key, value blob) without rowid")
-                base.executemany("insert or ignore into kept values (?, ?)", rows)
+                base.executemany(f"insert or {'replace' if replace else 'ignore'} into kept values (?, ?)", rows)
         except (OSError, sqlite3.DatabaseError):
             return
 

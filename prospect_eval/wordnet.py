@@ -8,11 +8,14 @@ two small files that NLTK's reader wants, and NLTK reads nothing outside its dat
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,11 +103,12 @@ class WordNet:
 def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> WordNet | None:
     """The database in our cache, a system package's (copied there), or one in NLTK's data path; None where there is
     none. Never uses the network."""
-    home = _ours()
+    home = _private_home()
     ours = home / "corpora" / "wordnet"
     source = next((Path(f) for f in folders if (Path(f) / "data.noun").is_file()), None)
     if source is not None and not ours.is_dir():
-        copy_system_wordnet(source, ours)
+        with suppress(OSError):
+            copy_system_wordnet(source, ours)
     if (ours / "data.noun").is_file():
         with (ours / "data.noun").open("rb") as file:
             return WordNet(_version(file), home, "corpora/wordnet")
@@ -120,6 +124,31 @@ def find_wordnet(folders: tuple[str, ...] = SYSTEM_FOLDERS) -> WordNet | None:
 
 def _ours() -> Path:
     return cache_dir() / "nltk_data"
+
+
+def _private_home() -> Path:
+    """Our folder for NLTK, made private to this user: NLTK reads nothing that other users may write.
+
+    In a cache that several users share, whoever comes second has a folder of their own.
+    """
+    folder = _ours()
+    return folder if _make_private(folder) else folder.with_name(f"{folder.name}-{os.getuid()}")
+
+
+def _make_private(folder: Path) -> bool:
+    """Take the right to write from all but the owner, as a umask of 002 gives it; whether NLTK then reads the folder."""
+    if os.name != "posix":
+        return True
+    try:
+        for path in (folder, *folder.rglob("*")) if folder.exists() else ():
+            found = path.stat()
+            if found.st_uid not in (os.geteuid(), 0):
+                return False
+            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                path.chmod(stat.S_IMODE(found.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    except OSError:
+        return False
+    return True
 
 
 def _know(ours: Path) -> Any:
@@ -139,6 +168,8 @@ def _version(file: Any) -> str:
 def copy_system_wordnet(source: Path, target: Path) -> None:
     """Copy a system package's database, adding what NLTK's reader wants beside it; appears whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    # whatever the umask: others may read, and not write
+    _make_private(target.parent.parent)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".wordnet."))
     for file in source.iterdir():
         if file.is_file() and file.name.split(".")[0] in (
@@ -152,10 +183,12 @@ def copy_system_wordnet(source: Path, target: Path) -> None:
         ):
             shutil.copy(file, scratch / file.name)
     lines = [f"{n:02d}\t{name}\t{_POS[name.split('.')[0]]}\n" for n, name in enumerate(LEXNAMES)]
-    (scratch / "lexnames").write_text("".join(lines))
+    (scratch / "lexnames").write_text("".join(lines), "ascii")
     for name in ("index.sense", "cntlist.rev", "adj.exc", "adv.exc", "noun.exc", "verb.exc"):
         if not (scratch / name).exists():
             (scratch / name).touch()
+    scratch.chmod(0o755)
+    _make_private(scratch)
     try:
         scratch.rename(target)
     except OSError:
@@ -167,8 +200,9 @@ def fetch_wordnet() -> str:
     """Download WordNet with NLTK into our cache; returns what came of it, in words."""
     import nltk
 
-    target = _ours()
+    target = _private_home()
     target.mkdir(parents=True, exist_ok=True)
+    _make_private(target)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
     try:
@@ -177,4 +211,5 @@ def fetch_wordnet() -> str:
         return f"could not be downloaded ({error})"
     finally:
         socket.setdefaulttimeout(before)
+        _make_private(target)
     return f"downloaded to {target}" if done else "could not be downloaded (no connection to NLTK's server)"

@@ -32,7 +32,7 @@ def content_digest(path: Path) -> str:
 def _digest_of_state(path: Path, state: str) -> str:
     kept = cache_dir() / "digests" / hashlib.sha256(state.encode()).hexdigest()[:32]
     with suppress(OSError, ValueError):
-        found = kept.read_text().strip()
+        found = kept.read_text("ascii").strip()
         if len(bytes.fromhex(found)) == hashlib.sha256().digest_size:
             return found
     digest = sha256_file(path)

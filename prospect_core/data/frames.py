@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -34,6 +33,7 @@ from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype, Store
 from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
+from prospect_core.jsonio import file_beside
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
@@ -331,13 +331,13 @@ def _frames_in(path: Path) -> int:
 
 def _save_whole(path: Path, array: np.ndarray) -> None:
     """Save beside and rename, so that a crash or a second process never leaves half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside, name = file_beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside as file:
             np.save(file, array, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ import numpy as np
 
 from prospect_core.cachedir import cache_dir
 from prospect_core.errors import DataError
-from prospect_core.jsonio import load
+from prospect_core.jsonio import file_beside, load
 from prospect_core.processes import each
 from prospect_core.timeline import Episode, TimelineError
 
@@ -296,11 +295,11 @@ def _store(file: Path, place: Path, table: pa.Table) -> None:
     # where nothing can be kept, rows are read again next time
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-        os.close(handle)
+        beside, name = file_beside(place)
+        beside.close()
         try:
-            with pa.OSFile(name, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            with pa.OSFile(str(name), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
             os.replace(name, place)
         finally:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def read_tree(
                 f"{tree}: no dialogue is left; of each SUBSET/prepared, {{{','.join(PREFIXES)}}}_{{{','.join(SPLITS)}}}_L0_I*.jsonl"
                 f" are read{why}"
             )
-        (scratch / LEFT_OUT).write_text("".join(json.dumps(one.__dict__) + "\n" for one in left))
+        (scratch / LEFT_OUT).write_text("".join(json.dumps(one.__dict__) + "\n" for one in left), "utf-8")
         write_dataset(
             scratch, "proassist", "1", FPS, splits, "read from ProAssist's tree", videos_root=str(tree.resolve())
         )

@@ -15,7 +15,6 @@ store, only the videos asked for are fetched (``filecache::s3://...`` keeps whol
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import dump, load
+from prospect_core.jsonio import dump, file_beside, load
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,15 +155,15 @@ class Store:
             with self._fs.open(name, "wb") as file:
                 file.write(content)
             return
-        handle, part = tempfile.mkstemp(dir=self._root, prefix=".part.")
+        beside, part = file_beside(Path(self._root) / "part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, name)
         except BaseException:
-            Path(part).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
 
     def _file(self, shard: str) -> Any:

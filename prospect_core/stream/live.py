@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 from prospect_core.data.video import VideoFile, pixel_aspect
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat, frame_of
+from prospect_core.jsonio import is_written_in_place
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.timeline import Task
 
@@ -183,7 +185,8 @@ class WatchLog:
     def __init__(self, path: Path) -> None:
         self.frames = self.dropped = 0
         try:
-            self._file = path.open("x", encoding="utf-8")
+            # a device or a pipe is written to, a file is never written over
+            self._file = path.open("w" if is_written_in_place(path) else "x", encoding="utf-8")
         except FileExistsError as error:
             raise UserError(f"--output {path}: exists already; choose another file") from error
 
@@ -191,7 +194,9 @@ class WatchLog:
         """One line."""
         self._file.write(json.dumps(what, ensure_ascii=False) + "\n")
         self._file.flush()
-        os.fsync(self._file.fileno())
+        with suppress(OSError):
+            # pipes and devices have nothing to wait for
+            os.fsync(self._file.fileno())
 
     def step(self, output: StepOutput, dropped: int, fps: float, said: str | None) -> None:
         """What a step decided; nothing for a silent one."""

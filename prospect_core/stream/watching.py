@@ -19,6 +19,7 @@ from prospect_core.errors import UserError
 from prospect_core.jsonio import load
 from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.records import AskedDtype, Knobs
+from prospect_core.standard_streams import replace_undecodable, well_formed
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
 from prospect_core.stream.runner import StepOutput, VLMStreamRunner
 from prospect_core.stream.screen import Screen
@@ -37,16 +38,20 @@ def task_of(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
         if not file.is_file():
             raise UserError(f"--task {file}: no such file")
         return load(Task, file.read_bytes(), str(file))
-    return Task(goal or "", tuple(Step(f"S{number}", name) for number, name in enumerate(steps, 1)))
+    named = (Step(f"S{number}", well_formed(name)) for number, name in enumerate(steps, 1))
+    return Task(well_formed(goal or ""), tuple(named))
 
 
 class Typed:
-    """Lines of a file as they come, read by a thread; none where the file is absent (``<&-``) or cannot be read."""
+    """Lines of a file as they come, read by a thread; none where the file is absent (``<&-``) or cannot be read.
+
+    Bytes that are no text in the file's encoding are replaced.
+    """
 
     def __init__(self, lines: TextIO | None) -> None:
         self._lines: SimpleQueue[str] = SimpleQueue()
         if lines is not None:
-            threading.Thread(target=self._read, args=(lines,), name="typed", daemon=True).start()
+            threading.Thread(target=self._read, args=(replace_undecodable(lines),), name="typed", daemon=True).start()
 
     def _read(self, lines: TextIO) -> None:
         try:

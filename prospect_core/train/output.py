@@ -53,7 +53,7 @@ def finish(output: Path, model: Any, tokenizer: Any, text: str) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
-    (staging / CONFIG_FILE).write_text(text)
+    (staging / CONFIG_FILE).write_text(text, "utf-8")
     for file in sorted(staging.iterdir(), key=lambda f: f.name == "config.json"):
         file.chmod(0o644)
         os.replace(file, output / file.name)

@@ -75,7 +75,7 @@ class TrainingLog(TrainerCallback):
         }
         row |= {"eval": scores} if scores else self._report(state, logs)
         self.rows.append(row)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         shown = (f"{k} {'undefined' if v is None else format(v, '.3f')}" for k, v in scores.items())
         words = "  ".join(shown) if scores else self._words(row)

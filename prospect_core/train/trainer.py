@@ -324,7 +324,7 @@ class DSTTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        state = json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_text())
+        state = json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_bytes())
         # the sums were over all processes: one of them carries them on
         if self.accelerator.is_main_process:
             self._report = torch.tensor(state["report"], dtype=torch.float64)

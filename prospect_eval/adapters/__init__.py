@@ -13,9 +13,9 @@ in the entry point group ``prospect.adapters`` then answers to ``--ckpt ITS_NAME
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from prospect_core.checkpoints import checkpoint_digest, dtype_on, find_checkpoint
 from prospect_core.data.dataset import Dataset
@@ -78,6 +78,8 @@ class Asked:
     frames_shown: int | None = None
     #: what a model computes in; ``auto``: the fastest that its device is made for
     dtype: AskedDtype = "float32"
+    #: parameters of the requests to an endpoint; None leaves one out
+    request_options: Mapping[str, Any] = field(default_factory=dict)
     #: others replay; this process only has to tell who the model is
     apart: bool = False
 
@@ -123,6 +125,8 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
     kind, _, name = ckpt.partition(":")
     if (asked.endpoint is not None) != (kind == "endpoint"):
         raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
+    if asked.request_options and kind != "endpoint":
+        raise UserError(f"--ckpt {ckpt}: --request-option is for endpoint:MODEL; leave it out")
     if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
         raise UserError(f"--ckpt {ckpt}: --frames-shown is for hf:NAME and endpoint:MODEL; leave it out")
     if kind == "baseline":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal
+from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, has_words
 from prospect_core.stream.runner import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
@@ -25,6 +25,8 @@ SILENT = "SILENT"
 NOT_SHOWN = "(frames that are not shown any more)"
 #: a change of a step, in the canonical form of updates
 _CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
+#: silence with an explanation after it
+_EXPLAINED = re.compile(rf"[\s\"'`*]*{SILENT}[\s\"'`*]*[.:;,!(–—-]")
 #: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8, "seconds": float}
 Content = list[dict[str, Any]]
 
@@ -150,6 +152,6 @@ def read_answer(answer: str) -> tuple[str, list[tuple[str, Change]]]:
     """(what is said, changes of steps) of an answer; what is said is empty for silence."""
     changes = _CHANGE.findall(answer)
     said = " ".join(_CHANGE.sub(" ", answer).split())
-    if said.strip(" .!\"'`*").upper() == SILENT:
+    if said.strip(" .!\"'`*").upper() == SILENT or _EXPLAINED.match(said) or not has_words(said):
         said = ""
     return said, changes

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
+from prospect_core.jsonio import dump
 from prospect_core.records import Knobs
 from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import Answer, ChatStream
@@ -34,9 +36,13 @@ class EndpointStream(ChatStream):
         self.endpoint = endpoint
 
     def answer(self, messages: list[dict[str, Any]]) -> Answer:
-        """Greedy, as far as the server allows that."""
+        """Greedy, as far as the server allows that; a request without an answer is a `DataError` that names the frame."""
         told = [{**message, "content": [_told(part) for part in message["content"]]} for message in messages]
-        return Answer(self.endpoint.complete(told, 0.0, 1.0, REPLY_TOKENS).strip())
+        try:
+            reply = self.endpoint.complete(told, 0.0, 1.0, REPLY_TOKENS)
+        except DataError as error:
+            raise DataError(f"frame {self.frame} ({self.frame / self.fps:g} s): {error}") from error
+        return Answer(reply.text, cut=reply.cut)
 
 
 def _told(part: dict[str, Any]) -> dict[str, Any]:
@@ -56,8 +62,9 @@ def open_chat_endpoint(ckpt: str, name: str, data: Dataset, asked: Asked) -> Pre
     """The model of that name at ``--endpoint``."""
     asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
     assert asked.endpoint is not None
-    endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s)
-    digest = f"{asked.endpoint} {name}{asked.frames_digest()}"
+    endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s, options=asked.request_options)
+    options = f" {dump(dict(sorted(asked.request_options.items())))}" if asked.request_options else ""
+    digest = f"{asked.endpoint} {name}{asked.frames_digest()}{options}"
     shown = asked.frames_shown or FRAMES_SHOWN
     pictures = FrameFormat(LONGEST_SIDE, "whole")
     return predictor(

@@ -28,6 +28,7 @@ from prospect_core.records import Dtype, Knobs
 from prospect_eval.adapters import Asked, Predictor
 from prospect_eval.adapters.chat import SILENT, Answer, ChatStream
 from prospect_eval.adapters.streams import predictor
+from prospect_eval.chat_reply import without_thinking
 
 #: seconds that the hub has to answer
 KNOCK_S = 5
@@ -58,7 +59,12 @@ class RereadingStream(ChatStream):
         )[0, context:]
         said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
         cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self.ends
-        return Answer(said.strip(), speaking, context, len(written), cut)
+        said, thinking = without_thinking(said)
+        if thinking:
+            raise DataError(
+                f"frame {self.frame} ({self.frame / self.fps:g} s): the reply's {len(written)} tokens were used up by thinking"
+            )
+        return Answer(said, speaking, context, len(written), cut)
 
     def _probability(self, inputs: Any, word: list[int]) -> float:
         """Of these tokens coming next."""

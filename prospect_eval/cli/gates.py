@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import EXIT_GATE, DataError, UserError
+from prospect_core.errors import DataError, GateFailedError, UserError
 from prospect_core.terminal import give_json, json_option, say
 from prospect_eval.cli.tables import print_gate
 
@@ -91,4 +91,4 @@ def gate(
     if give_json(json_, lambda: plain(result)):
         print_gate(result)
     if not result.passes:
-        raise SystemExit(EXIT_GATE)
+        raise GateFailedError

@@ -43,8 +43,14 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _request_options(context: Any, param: Any, given: tuple[str, ...]) -> dict[str, Any]:
+    from prospect_eval.endpoint import read_options
+
+    return read_options(given)
+
+
 def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--timeout and --key-variable: the same for every command that asks an endpoint."""
+    """--timeout, --key-variable and --request-option: the same for every command that asks an endpoint."""
     for option in reversed(
         (
             click.option(
@@ -53,6 +59,10 @@ def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--key-variable", default="OPENAI_API_KEY", show_default=True,
                 help="Environment variable of the endpoint's key.",
+            ),
+            click.option(
+                "--request-option", "request_options", multiple=True, metavar="KEY=VALUE", callback=_request_options,
+                help="A parameter of each request, such as max_tokens=2048; KEY=null leaves one out. Repeatable.",
             ),
         )
     ):  # fmt: skip

@@ -84,6 +84,7 @@ def run(
     endpoint: str | None,
     timeout: float,
     key_variable: str,
+    request_options: dict[str, Any],
     frames_shown: int | None,
     teacher_forced: bool,
     latency: int | None,
@@ -117,6 +118,7 @@ def run(
         features,
         frames_shown,
         dtype,
+        request_options,
     )
     apart = hands is not None and not (teacher_forced or latency or dry_run)
     predictor = open_predictor(ckpt, dataset, episodes, replace(asked, apart=apart))

@@ -6,6 +6,7 @@ prospect-eval score runs/first
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -92,6 +93,7 @@ def judge(
     timeout: float,
     max_tokens: int,
     key_variable: str,
+    request_options: dict[str, Any],
     json_: str | None,
 ) -> None:
     """Have a language model judge the dialogues of a run: writes judge.json to the run folder.
@@ -104,7 +106,7 @@ def judge(
     from prospect_eval.run import read_records
 
     records = read_records(folder)[1]
-    chat = Endpoint(endpoint, model, key_variable, timeout)
+    chat = Endpoint(endpoint, model, key_variable, timeout, options=request_options)
     with progress_bar("judge") as advance:
         result = judge_records(records, chat, repeats, workers, max_tokens, advance)
     write_atomic(folder / "judge.json", dump(result, indent=1) + "\n")

@@ -2,7 +2,8 @@
 
     python -c "from prospect_eval.metrics.text import bleu; print(bleu(['put the red cube away'], ['put the red cube back']))"
 
-BLEU (13a, exponential smoothing) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
+BLEU (13a, exponential smoothing, effective order: orders of which the texts have no n-gram are left out, so equal texts score
+100 however short they are) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
 is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: compare it with the oracle's value).
 CIDEr-D (0..10) takes its document frequencies from all reference utterances of the split, whatever was scored of it.
 Similarity is the mean cosine of the pairs.
@@ -46,9 +47,10 @@ Value = Callable[[np.ndarray], np.ndarray]
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """sacreBLEU's corpus BLEU (0..100) of one reference each; lists of different lengths or empty ones: ValueError."""
+    """sacreBLEU's corpus BLEU (0..100, effective order) of one reference each; lists of different lengths or empty ones:
+    ValueError."""
     _same_length(hypotheses, references)
-    return float(BLEU().corpus_score(list(hypotheses), [list(references)]).score)
+    return float(BLEU(effective_order=True).corpus_score(list(hypotheses), [list(references)]).score)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
@@ -135,16 +137,20 @@ def bleu_stats(hypotheses: Sequence[str], references: Sequence[Reference]) -> np
 
 
 def bleu_value(stats: np.ndarray) -> np.ndarray:
-    """BLEU (0..100) of summed `bleu_stats` (..., 10), with sacreBLEU's exponential smoothing; vectorised."""
+    """BLEU (0..100) of summed `bleu_stats` (..., 10), vectorised.
+
+    sacreBLEU's exponential smoothing and effective order: the mean is over the orders that the hypotheses have.
+    """
     matches, totals = stats[..., :4], stats[..., 4:8]
     length, reference = stats[..., 8], stats[..., 9]
     zero = (matches <= 0) & (totals > 0)
     smooth = 2.0 ** np.cumsum(zero, axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(zero, 1 / (smooth * totals), matches / totals)
-        logs = np.where(totals > 0, np.log(precision), -np.inf)
+        logs = np.where(totals > 0, np.log(precision), 0.0)
         brevity = np.where(length < reference, np.exp(1 - reference / length), 1.0)
-        value = 100 * brevity * np.exp(logs.mean(-1))
+        orders = (totals > 0).sum(-1)
+        value = 100 * brevity * np.exp(logs.sum(-1) / np.maximum(orders, 1))
     nothing = (matches.sum(-1) <= 0) & (reference > 0)
     return np.where(reference == 0, np.nan, np.where(nothing, 0.0, value))
 
@@ -288,8 +294,9 @@ def metrics(tools: Tools) -> list[Metric]:
             value=bleu_value,
             size=10,
             top=100.0,
-            signature={"bleu": f"nrefs:1,case:mixed,eff:no,tok:13a,smooth:exp,sacrebleu {version}"},
-            definition="sacreBLEU's corpus BLEU of the correctly matched pairs' texts.",
+            signature={"bleu": f"nrefs:1,case:mixed,eff:yes,tok:13a,smooth:exp,sacrebleu {version}"},
+            definition="sacreBLEU's corpus BLEU of the correctly matched pairs' texts, over the n-gram orders that the texts"
+            " have (effective order).",
             failure_mode="Only sees pairs whose texts are alike already, so that a model that says less, but safely,"
             " scores higher; two other words for an object cost as much as the wrong object.",
         ),

@@ -110,7 +110,8 @@ def _kept(
             if not _whole(path):
                 jobs.append((path, file, episode.fps, stride))
     if jobs:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
         with pool(min(cores(), len(jobs))) as workers:
             for done, _ in enumerate(workers.map(_keep, jobs), 1):
                 progress(done, len(jobs))
@@ -131,7 +132,8 @@ def _keep(job: tuple[Path, Path, float, int]) -> None:
 
     path, file, fps, stride = job
     pictures = []
-    with suppress(DataError):
+    # where nothing can be kept, the report is without pictures
+    with suppress(DataError, OSError):
         source = open_frames(file, fps, FrameFormat(SIDE))
         for number, picture in enumerate(source.frames(0, source.num_frames)):
             if number % stride == 0:

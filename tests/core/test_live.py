@@ -342,3 +342,21 @@ def test_an_input_that_is_closed_or_cannot_be_read_says_nothing(monkeypatch):
     assert typed() is None
     with pytest.raises((UserError, DataError), match=r"camera|/dev/video"):
         next(arrivals("camera:77", 2, FrameFormat(32), 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "heard"),
+    [(b"caf\xe9?\n", "caf\ufffd?"), (b"\xff\xfe\n\nwhat\n", "\ufffd\ufffd what"), (b"na\xc3\xafve", "naïve")],
+)
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_bytes_on_standard_input_that_are_no_text_are_replaced(given, heard, errors):
+    typed = Typed(io.TextIOWrapper(io.BytesIO(given), "utf-8", errors=errors))
+    found, until = [], time.monotonic() + 10
+    while " ".join(found) != heard and time.monotonic() < until:
+        found += [said] if (said := typed()) else []
+        time.sleep(0.01)
+    assert " ".join(found) == heard
+
+
+def test_a_goal_of_bytes_that_are_no_text_is_read_with_replacements():
+    assert task_of(None, "caf\udce9", ("tee \udcff",)).goal == "caf\ufffd"

@@ -56,6 +56,10 @@ class Told(ChatStream):
         ("S1->start; S2 -> complete\nWell done!", "Well done!", [("S1", "start"), ("S2", "complete")]),
         ("[DST] S1->reopen. SILENT", "", [("S1", "reopen")]),
         ("Be SILENT now", "Be SILENT now", []),
+        ("SILENT. Nothing is due.", "", []),
+        ("**SILENT** - the user works on.", "", []),
+        ("SILENT mode is off.", "SILENT mode is off.", []),
+        ("...", "", []),
         ("S1->started", "S1->started", []),
     ],
 )
@@ -156,7 +160,8 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     talking = RereadingStream(model, processor, threshold=0.0)
     talking.reset(TASK)
     first = talking.step(pictures(1)[0])
-    assert first.utterance.tokens <= 128
+    # a random model may write marks alone, which are no words
+    assert first.utterance is None or first.utterance.tokens <= 128
     inputs, silence = talking._inputs(talking.messages()[:2])
     expected = model.generate(
         **inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence], eos_token_id=talking.ends

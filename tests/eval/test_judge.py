@@ -14,7 +14,7 @@ from prospect_core.timeline import Event
 from prospect_eval.endpoint import Endpoint
 from prospect_eval.judge import agreement, dialogue, judge_records, messages, read_verdict
 from prospect_eval.run import RunConfig, open_folder, record_path
-from tests.helpers.chat_server import server
+from tests.helpers.chat_server import reply, server
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.predictions import episode, predict, say
 
@@ -99,9 +99,10 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
         path, key, body = asked[0]
         assert (path, key, body["temperature"], body["top_p"]) == ("/v1/chat/completions", "Bearer secret", 0.5, 0.95)
         first = (folder / "judge.json").read_bytes()
+        unreadable = json.loads(first)["replies"]["unreadable"]["no verdict"]
         assert evaluate(*given) == 0
-        assert len(asked) == 12
-    assert (folder / "judge.json").read_bytes() == first
+        # only what could not be read is asked again
+        assert len(asked) == 12 + unreadable
     result = json.loads(first)
     assert result["metrics"]["judge_overall"]["value"] == 4.0
     assert result["metrics"]["judge_efficiency"]["n_videos"] == 3
@@ -110,6 +111,48 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
     assert 0 < result["replies"]["unreadable"]["no verdict"] < 4
     assert b"secret" not in first
     assert "could not be read" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (reply(None, finish_reason="length"), "used up"),
+        (reply(None, refusal="I will not."), "refuses to answer .I will not.."),
+        (reply("I would rather not."), "no verdict"),
+        (reply(""), "no verdict"),
+    ],
+)
+def test_bad_replies_of_a_judge_are_not_kept(bad, reason):
+    well = []
+    with server(lambda *_: GOOD if well else (200, bad)) as (url, asked):
+        with pytest.raises(DataError, match=f"none of 2 replies .*{reason}"):
+            judge_records([record()], Endpoint(url, "m"), repeats=2)
+        well.append(True)
+        for _ in range(2):
+            result = judge_records([record()], Endpoint(url, "m"), repeats=2)
+            assert result["metrics"]["judge_overall"]["value"] == 4.0
+    assert len(asked) == 4
+
+
+def test_a_bad_reply_that_is_kept_already_is_asked_again(monkeypatch):
+    with server(lambda *_: GOOD) as (url, asked), monkeypatch.context() as patch:
+        # an earlier version kept every reply
+        patch.setattr("prospect_eval.judge.is_verdict", lambda text: True)
+        patch.setattr("tests.eval.test_judge.GOOD", "nonsense")
+        with pytest.raises(DataError, match="no verdict"):
+            judge_records([record()], Endpoint(url, "m"), repeats=1)
+        patch.undo()
+        judge_records([record()], Endpoint(url, "m"), repeats=1)
+        judge_records([record()], Endpoint(url, "m"), repeats=1)
+    assert len(asked) == 2
+
+
+def test_request_options_of_a_judge_are_sent_and_in_the_signature():
+    with server(lambda *_: GOOD) as (url, asked):
+        options = {"temperature": None, "max_completion_tokens": 900}
+        result = judge_records([record()], Endpoint(url, "m", options=options), repeats=1)
+    assert asked[0][2].keys() == {"model", "messages", "top_p", "max_completion_tokens"}
+    assert '"max_completion_tokens":900' in result["metrics"]["judge_overall"]["signature"]
 
 
 def test_busy_servers_are_asked_again():

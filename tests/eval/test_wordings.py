@@ -31,7 +31,7 @@ def turn(time, text, *others):
 @settings(max_examples=200, deadline=None)
 def test_bleu_is_sacrebleus_with_two_references(rows):
     hypotheses, first, second = map(list, zip(*rows, strict=True))
-    expected = sacrebleu.corpus_bleu(hypotheses, [first, second]).score
+    expected = sacrebleu.corpus_bleu(hypotheses, [first, second], use_effective_order=True).score
     got = bleu_value(sum(bleu_stats([h], [(a, b)]) for h, a, b in rows))
     assert float(got) == pytest.approx(expected, abs=1e-9)
 

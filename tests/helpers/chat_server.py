@@ -51,9 +51,9 @@ def server(
         httpd.server_close()
 
 
-def reply(text: str) -> str:
-    """The body of a chat completion that says ``text``."""
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
+def reply(content: Any, finish_reason: str | None = "stop", **fields: Any) -> str:
+    """The body of a chat completion; ``fields`` are further ones of its message."""
+    message = {"role": "assistant", "content": content, **fields}
+    choice = {"index": 0, "finish_reason": finish_reason, "message": message}
     completion = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
     return json.dumps(completion)

@@ -15,7 +15,7 @@ from prospect_core.cli import main as prospect
 from prospect_core.crew import Hands, work
 from prospect_core.data import decode
 from prospect_core.data.decode import decoded
-from prospect_core.errors import DataError, UserError
+from prospect_core.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
 from prospect_core.framing import FrameFormat
 from prospect_core.processes import pool
 from prospect_core.records import Knobs
@@ -170,7 +170,7 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("target", "bug"),
+    "planted_at",
     [
         ("prospect_core.train.backbone.train_tokenizer", planted),
         ("prospect_core.train.backbone.begin", planted_value_error),
@@ -181,16 +181,42 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
         slow("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error),
     ],
 )
-def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(target, bug, short_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(target, bug)
-    with pytest.raises((TypeError, ValueError), match="a planted bug"):
-        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP])
+def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(planted_at, short_world, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(*planted_at)
+    assert call(prospect, "train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP) == EXIT_DEFECT
+    assert "Error: a planted bug" in capsys.readouterr().err
 
 
-def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch):
+def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(arguments, "_higher_is_better", planted_value_error)
-    with pytest.raises(ValueError, match="a planted bug"):
-        prospect(["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1"])
+    given = ("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1")
+    assert call(prospect, *given) == EXIT_DEFECT
+    assert "ValueError: a planted bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        (lambda: TypeError("a planted bug"), EXIT_DEFECT, "a defect of this program (TypeError)"),
+        (lambda: LookupError("no such corpus"), EXIT_DEFECT, "a defect of this program (LookupError)"),
+        (lambda: MemoryError(), 3, "not enough memory"),
+        (lambda: SystemExit(1), EXIT_DEFECT, ""),
+        (lambda: SystemExit("a library gives up"), EXIT_DEFECT, "a library gives up"),
+        (lambda: click.ClickException("told"), 2, "Error: told"),
+        (lambda: click.FileError("x", "told"), 2, "Could not open file"),
+        (lambda: UnicodeEncodeError("latin-1", "a茶", 1, 2, "x"), 3, "set PYTHONUTF8=1"),
+        (lambda: UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "x"), 3, "not UTF-8; rename it"),
+        (lambda: KeyboardInterrupt(), 130, "interrupted"),
+        (lambda: GateFailedError(), 1, ""),
+    ],
+)
+def test_only_a_failed_gate_ends_with_exit_code_1(ending, program, capsys, monkeypatch):
+    error, code, line = ending
+    monkeypatch.setitem(ERRORS, "user", error)
+    assert call(program, "fail", "user") == code
+    printed = capsys.readouterr().err
+    assert line in (printed.splitlines() or [""])[-1]
+    assert ("Traceback" in printed) == (line.startswith("a defect"))
 
 
 @pytest.fixture

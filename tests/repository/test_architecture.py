@@ -13,7 +13,7 @@ from tests.helpers.paths import ROOT
 
 #: lower floors first; a module may import from its own floor and from below
 FLOORS = [
-    ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.framing", "prospect_core.stopwatch",
+    ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.standard_streams", "prospect_core.framing", "prospect_core.stopwatch",
      "prospect_core.ahead", "prospect_core.processes", "prospect_core.lock", "prospect_core.interrupt", "prospect_core.slips", "prospect_core.crew",
      "prospect_core.timeline", "prospect_core.clusters", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
     ["prospect_core.sequence", "prospect_core.data", "prospect_core.thresholds"],
@@ -131,3 +131,25 @@ def test_no_pickle_is_ever_loaded():
     for name, tree, file in modules():
         assert not {"pickle", "dill", "joblib"} & set(imports(tree)), name
         assert "torch.load" not in file.read_text(), name
+
+
+def names_no_encoding(call):
+    """Whether a call reads or writes text in the encoding of the machine's locale."""
+    if not isinstance(call.func, ast.Attribute) or any(k.arg in ("encoding", None) for k in call.keywords):
+        return False
+    first = call.args[0] if call.args else None
+    if call.func.attr in ("read_text", "write_text"):
+        return len(call.args) < (1 if call.func.attr == "read_text" else 2)
+    if call.func.attr == "open" and isinstance(first, ast.Constant) and len(call.args) < 3:
+        return first.value in ("r", "w", "x", "a", "r+", "w+")
+    starts = ast.unparse(call.func).startswith("subprocess.")
+    return starts and any(k.arg in ("text", "universal_newlines") for k in call.keywords)
+
+
+def test_files_are_never_read_or_written_in_the_encoding_of_the_locale():
+    assert [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for _, tree, file in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and names_no_encoding(node)
+    ] == []

@@ -1,0 +1,89 @@
+"""Terminals and locales that are not UTF-8: commands end as elsewhere, and files are UTF-8."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from prospect_core.standard_streams import ascii_json, lenient_streams, plain
+from tests.helpers.commands import evaluate
+from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.integration
+
+#: a locale whose file names are ASCII, and streams of another encoding
+LOCALES = [
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+
+
+def program(module, *arguments, **environment):
+    """What a command does in a process of its own: (exit code, standard output, standard error) as bytes."""
+    command = [sys.executable, "-c", f"from {module} import main; main(prog_name='x')", *map(str, arguments)]
+    where = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(command, capture_output=True, env=where, cwd=ROOT, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def oracle(short_world, tmp_path_factory):
+    """A scored run of the oracle, with a baseline that it passes."""
+    folder = tmp_path_factory.mktemp("locales")
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", folder / "run") == 0
+    (folder / "rules.yaml").write_text("exact: [schema]\n", "utf-8")
+    assert (
+        evaluate("gate", folder / "run", "--baseline", folder / "b.json", "--update", "--rules", folder / "rules.yaml")
+        == 0
+    )
+    return folder
+
+
+def test_plain_is_ascii_and_keeps_what_it_can_name():
+    assert plain("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
+
+
+def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypatch):
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, "latin-1")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with lenient_streams():
+        stream.write("é – 茶")
+        stream.flush()
+    assert buffer.getvalue() == "é - \\u8336".encode("latin-1")
+    assert stream.errors == "strict"
+
+
+def test_json_for_a_stream_of_another_encoding_loses_nothing():
+    stream = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    text = json.dumps({"é–茶": "𝄞"}, ensure_ascii=False)
+    assert ascii_json(text, io.TextIOWrapper(io.BytesIO(), "utf-8")) == text
+    written = ascii_json(text, stream)
+    assert written.isascii()
+    assert json.loads(written) == json.loads(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", LOCALES)
+@pytest.mark.parametrize("command", ["gate", "show", "ls", "show --json"])
+def test_a_terminal_that_is_not_utf8_changes_no_exit_code(command, environment, oracle):
+    name, *options = command.split()
+    given = {"gate": [oracle / "run", "--baseline", oracle / "b.json"], "show": [oracle / "run"], "ls": [oracle]}[name]
+    code, out, err = program("prospect_eval.cli", name, *given, *options, **environment)
+    assert (code, err) == (0, b"")
+    if options:
+        assert json.loads(out)["metrics"]
+
+
+@pytest.mark.slow
+def test_a_config_of_a_training_is_shown_in_another_encoding(tmp_path):
+    given = ("train", f"data={tmp_path}", "output=x", "model.weights='é茶'", "--cfg")
+    code, out, err = program("prospect_core.cli", *given, PYTHONIOENCODING="latin-1")
+    assert (code, err) == (0, b"")
+    assert r"weights: é\u8336".encode("latin-1") in out

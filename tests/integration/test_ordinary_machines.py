@@ -1,0 +1,189 @@
+"""Machines as they are: umasks, homes that cannot be written, caches of two users, output paths that are no files."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from prospect_core import cachedir
+from prospect_core.cachedir import cache_dir
+from prospect_core.errors import DataError
+from prospect_core.jsonio import read_json, write_atomic
+from prospect_core.stream.live import WatchLog
+from prospect_eval import wordnet
+from prospect_eval.wordnet import copy_system_wordnet, find_wordnet
+from tests.helpers.commands import evaluate
+from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def umask_002():
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def locked_home(tmp_path, monkeypatch):
+    """A home in which nothing can be made, also for a superuser: a file stands where the folder would be."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".cache").write_text("no folder", "utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("PROSPECT_TEMPORARY_CACHE", raising=False)
+    cachedir._temporary.cache_clear()
+    yield home
+    cachedir._temporary.cache_clear()
+    os.environ.pop("PROSPECT_TEMPORARY_CACHE", None)
+
+
+def mode(path):
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+def test_files_have_the_rights_that_the_umask_gives(tmp_path, umask_002):
+    write_atomic(tmp_path / "a.json", "{}")
+    assert mode(tmp_path / "a.json") == 0o664
+    os.umask(0o027)
+    write_atomic(tmp_path / "b.json", "{}")
+    assert mode(tmp_path / "b.json") == 0o640
+
+
+def system_wordnet(folder):
+    folder.mkdir()
+    for name in ("data.noun", "index.noun", "data.verb", "index.verb"):
+        (folder / name).write_text("  1 This is WordNet 3.0\n", "utf-8")
+    return folder
+
+
+def test_a_copied_wordnet_is_private_under_any_umask(tmp_path, monkeypatch, umask_002):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = find_wordnet((str(system_wordnet(tmp_path / "system")),))
+    assert found.version == "3.0"
+    paths = [found.ours, *found.ours.rglob("*")]
+    assert {mode(path) for path in paths if path.is_dir()} == {0o755}
+    assert {mode(path) for path in paths if path.is_file()} == {0o644}
+    # what NLTK itself asks before it reads
+    assert wordnet._know(found.ours).find(found.place)
+
+
+def test_a_downloaded_wordnet_that_others_may_write_is_made_private(tmp_path, monkeypatch, umask_002):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copy_system_wordnet(system_wordnet(tmp_path / "system"), cache_dir() / "nltk_data" / "corpora" / "wordnet")
+    for path in (cache_dir() / "nltk_data").rglob("*"):
+        path.chmod(0o775)
+    found = find_wordnet(())
+    assert found is not None
+    assert wordnet._know(found.ours).find(found.place)
+
+
+def test_wordnet_of_another_user_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(wordnet, "_make_private", lambda folder: folder.name != "nltk_data")
+    found = find_wordnet((str(system_wordnet(tmp_path / "system")),))
+    assert found.ours.name == f"nltk_data-{os.getuid()}"
+
+
+def test_a_cache_that_cannot_be_written_has_a_temporary_one_in_its_place(locked_home, capsys):
+    folder = cache_dir()
+    assert folder == cache_dir()
+    assert "prospect-cache-" in str(folder)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "set XDG_CACHE_HOME" in line
+
+
+def test_a_user_without_a_home_has_a_temporary_cache(locked_home, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert "prospect-cache-" in str(cache_dir())
+
+
+def test_without_any_place_for_a_cache_the_variable_is_named(locked_home, monkeypatch):
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(FileNotFoundError("no temporary folder")))
+    with pytest.raises(DataError, match="set XDG_CACHE_HOME"):
+        cache_dir()
+
+
+def test_scores_do_not_depend_on_a_cache_that_can_be_written(locked_home, short_world, tmp_path, monkeypatch, capsys):
+    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2)
+    assert evaluate(*given, "--output", tmp_path / "a") == 0
+    assert "set XDG_CACHE_HOME" in capsys.readouterr().err.splitlines()[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert evaluate(*given, "--output", tmp_path / "b") == 0
+    assert (tmp_path / "a" / "metrics.json").read_bytes() == (tmp_path / "b" / "metrics.json").read_bytes()
+
+
+def test_a_link_is_written_through_and_stays_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "there" / "target.json")
+    for text in ("first", "second"):
+        write_atomic(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "there" / "target.json").read_text("utf-8") == text
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_atomic(pipe, "told")
+    reader.join(10)
+    assert read == [b"told"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_device_is_written_to_and_stays_a_device(tmp_path):
+    link = tmp_path / "device"
+    link.symlink_to(os.devnull)
+    for path in (Path(os.devnull), link):
+        before = path.stat()
+        write_atomic(path, "nothing")
+        assert (path.stat().st_ino, path.stat().st_rdev) == (before.st_ino, before.st_rdev)
+    assert link.is_symlink()
+    log = WatchLog(link)
+    log.write(frame=1)
+    log.close()
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/fd/1"])
+def test_results_may_go_to_a_device(path, short_world, tmp_path):
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
+    out = tmp_path / "out.txt"
+    command = f"from prospect_eval.cli import main; main(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
+    with out.open("wb") as file:
+        where = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", command], stdout=file, stderr=subprocess.PIPE, env=where, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+    text = out.read_text("utf-8")
+    # the results and the table after them, neither lost
+    assert ("predictions_digest" in text) == (path != "/dev/null")
+    assert "proactive_event_f1@1s" in text.split("predictions_digest")[-1]
+
+
+def test_a_page_into_a_link_or_a_device_replaces_neither(short_world, tmp_path):
+    assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
+    (tmp_path / "page.html").symlink_to(tmp_path / "target.html")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for name in ("page.html", "null"):
+        assert evaluate("ls", tmp_path, "--html", tmp_path / name) == 0
+        assert (tmp_path / name).is_symlink()
+    assert "<html" in (tmp_path / "target.html").read_text("utf-8")
+    assert read_json(tmp_path / "r" / "metrics.json")
