@@ -21,9 +21,9 @@ from urllib.parse import quote
 from prospect_core.data.staging import staged
 from prospect_core.jsonio import dump, write_atomic
 from prospect_core.records import EpisodeRecord
+from prospect_core.stream.frame_outputs import DST, Frames, clip_name, no_talk_threshold, stream_of
 from prospect_eval.matching import Similarity
 from prospect_eval.proassist.published import Stream, all_results, by_dataset, match_result, published_of
-from prospect_eval.proassist.streams import DST, Frames, clip_name, no_talk_threshold, stream_of
 
 #: the columns of ``frame_predictions.csv``, as published
 COLUMNS = (

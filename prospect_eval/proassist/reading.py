@@ -20,9 +20,9 @@ from typing import Any
 from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, load
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
+from prospect_core.stream.frame_outputs import DST, RECORD, clip_name, dst_frames_of, frames_of
 from prospect_core.terminal import counted
 from prospect_core.timeline import Episode, Event, Task, TimelineError
-from prospect_eval.proassist.streams import DST, RECORD, clip_name, dst_frames_of, frames_of
 from prospect_eval.proassist.updates import initial_state, read_updates, steps_of, tracked
 
 #: ProAssist samples its videos at this rate

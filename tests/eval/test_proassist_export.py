@@ -21,6 +21,7 @@ from prospect_core.records import (
     PredictedUtterance,
     Refusal,
 )
+from prospect_core.stream.frame_outputs import stream_of
 from prospect_core.timeline import CHANGES, Episode, Event, Task
 from prospect_eval import compat
 from prospect_eval.metrics import Scored, Tools, all_metrics
@@ -28,7 +29,6 @@ from prospect_eval.predictions import read_predictions
 from prospect_eval.proassist.export import COLUMNS, export_proassist
 from prospect_eval.proassist.published import Stream, published_of
 from prospect_eval.proassist.reading import from_stream
-from prospect_eval.proassist.streams import stream_of
 from prospect_eval.run import read_records
 from prospect_eval.settings import MatchSettings, ScoreSettings
 from tests.helpers.commands import evaluate

@@ -1,6 +1,6 @@
 """A prediction record as one ProAssist stream: a frame output for every frame, and what the DST extension adds to it.
 
-    python -c "from prospect_eval.proassist.streams import stream_of; help(stream_of)"
+    python -c "from prospect_core.stream.frame_outputs import stream_of; help(stream_of)"
 
 ``predictions`` holds the fields of the published ``FrameOutput`` alone, since its evaluator builds one from each of them.
 What the DST extension's ``DSTFrameOutput`` adds stands in ``dst_predictions``, one entry a frame; ``prospect_record`` is
