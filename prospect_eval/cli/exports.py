@@ -9,22 +9,33 @@ from pathlib import Path
 
 import click
 
+from prospect_core.errors import UserError
 from prospect_core.terminal import counted, progress_bar, say
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--format", "format_", type=click.Choice(["proassist"]), required=True, help="The format to write.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["proassist", "mp4"]),
+    required=True,
+    help="proassist: its result folders; mp4: annotated videos with subtitles.",
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
 @click.option(
     "--similarity",
     help="A sentence-transformers folder or cached name for the stored pairs [default: that of the last scoring].",
 )
 def export(folder: Path, format_: str, output: Path, similarity: str | None) -> None:
-    """Write the predictions of a RUN as the evaluation folders of ProAssist, one a data set.
+    """Write a RUN for other programs: as ProAssist's evaluation folders, or as annotated videos.
 
-    Its evaluator reads them, and `prospect-eval score` reads them back equal.
+    ProAssist's evaluator reads the folders, one a data set, and `prospect-eval score` reads them back equal. The videos
+    show states, what was said and what was due next to the frames, and need the run's data.
     """
+    if format_ == "mp4":
+        _export_videos(folder, output)
+        return
     from prospect_eval.derived import similarity_model
     from prospect_eval.proassist.export import export_proassist
     from prospect_eval.run import read_records
@@ -32,8 +43,18 @@ def export(folder: Path, format_: str, output: Path, similarity: str | None) -> 
 
     records = read_records(folder)[1]
     tools = make_tools(similarity or similarity_model(folder))
-    with progress_bar("export") as advance:
-        exported = export_proassist(records, output, tools.similarity)
-        advance(1, 1)
-    for one in exported:
+    for one in export_proassist(records, output, tools.similarity):
         say(f"{one.folder}: {counted(one.streams, 'stream')}")
+
+
+def _export_videos(folder: Path, output: Path) -> None:
+    from prospect_eval.annotated import annotate_run
+    from prospect_eval.run import read_records
+    from prospect_eval.suites import open_data
+
+    config, records = read_records(folder)
+    if not config.data:
+        raise UserError(f"{folder}: was scored without data and has no videos; score it with --data FOLDER first")
+    with progress_bar("videos") as advance:
+        made = annotate_run(records, open_data(config.data, config.split), output, advance)
+    say(f"{output}: {counted(len(made), 'video')}")
