@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from prospect_core.errors import DataError
 from prospect_core.jsonio import dump, load
@@ -29,6 +28,10 @@ from prospect_eval.proassist.updates import initial_state, read_updates, steps_o
 FPS = 2
 #: longest stream: an index beyond it is a mistake, and every frame costs memory
 LONGEST_S = 86_400
+#: frames a second at most
+HIGHEST_FPS = 1000
+#: largest number that a field may hold
+LARGEST = 1e15
 #: model of a file that names none
 MODEL = "proassist"
 #: array of a record: the fields of an output that hold it, the first that is there
@@ -76,7 +79,8 @@ def _exported(item: dict[str, Any], where: str) -> EpisodeRecord | None:
     if RECORD not in item:
         return None
     record = load(EpisodeRecord, dump(item[RECORD]), f"{where}: {RECORD}")
-    if record.episode.problems() or record.problems():
+    initial = record.episode.initial_state
+    if len(initial.states) != len(initial.step_ids) or record.episode.problems() or record.problems():
         return None
     known = frames_of(record)
     same = len(known) == len(item["predictions"]) and all(
@@ -114,9 +118,15 @@ def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
     """The frames with what the DST extension adds to each."""
     if more is None:
         return frames
-    if not isinstance(more, list) or not all(isinstance(one, dict) and "frame_idx_in_stream" in one for one in more):
+    if not isinstance(more, list) or not all(
+        isinstance(one, dict) and type(one.get("frame_idx_in_stream")) is int for one in more
+    ):
         raise DataError(f"{where}: {DST} is a list of objects with frame_idx_in_stream")
     by_index = {one["frame_idx_in_stream"]: one for one in more}
+    unknown = sorted(set(by_index) - {frame["frame_idx_in_stream"] for frame in frames})
+    if len(by_index) < len(more) or unknown:
+        what = f"frame {unknown[0]}, which predictions have not" if unknown else "a frame twice"
+        raise DataError(f"{where}: {DST} holds {what}")
     return [{**by_index.get(frame["frame_idx_in_stream"], {}), **frame} for frame in frames]
 
 
@@ -134,7 +144,7 @@ def record_of(
         raise DataError(f"{where}: frame {twice} is there twice")
     if indices[-1] >= LONGEST_S * fps:
         raise DataError(
-            f"{where}: frame {indices[-1]} is {indices[-1] / fps / 3600:.0f} h into the stream; at most 24 h"
+            f"{where}: frame {indices[-1]} is beyond {LONGEST_S // 3600} h of stream, the longest that is read"
         )
     episode = _episode_with(frames, meta, episodes, where) if episodes else _episode_of(frames, meta, fps, where)
     return _predicted(frames, meta, episode, tell, where)
@@ -143,8 +153,8 @@ def record_of(
 def _fps(value: Any, where: str) -> float:
     if value is None:
         return FPS
-    if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
-        raise DataError(f"{where}: fps is {value!r}; a number above 0 is needed")
+    if type(value) not in (int, float) or not 0 < value <= HIGHEST_FPS:
+        raise DataError(f"{where}: fps is {value!r}; a number above 0, at most {HIGHEST_FPS}, is needed")
     return float(value)
 
 
@@ -176,14 +186,14 @@ def _predicted(
     )
 
 
-def _known(frames: Sequence[Frame], keys: Sequence[str], whole: bool, tell: Tell, where: str) -> tuple[float, ...]:
+def _known(frames: Sequence[Frame], keys: tuple[str, ...], whole: bool, tell: Tell, where: str) -> tuple[float, ...]:
     """A field of every frame. Empty where it is not given on every frame, and where it is 0 throughout: the DST extension
     writes 0 for what its model does not compute."""
     key = next((key for key in keys if any(frame.get(key) is not None for frame in frames)), None)
     if key is None:
         return ()
     values = [frame.get(key) for frame in frames]
-    numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [float(value) for value in values if _is_number(value, whole=keys == FIELDS["cache_tokens"])]
     if not any(numbers):
         tell(f"{where}: {key} is 0 on every frame and is taken for not known")
         return ()
@@ -193,6 +203,13 @@ def _known(frames: Sequence[Frame], keys: Sequence[str], whole: bool, tell: Tell
         )
         return ()
     return tuple(numbers)
+
+
+def _is_number(value: Any, whole: bool) -> TypeGuard[float]:
+    """Whether a field holds a number, or a whole one from 0."""
+    if whole:
+        return type(value) is int and 0 <= value <= LARGEST
+    return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _references(frames: Sequence[Frame]) -> list[tuple[int, str]]:
@@ -292,7 +309,7 @@ def from_table(
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:
         raise DataError(f"{path}: not a table ({error})") from error
-    needed = ("frame_idx", "pred_response", "gt_speaking", "gt_response")
+    needed = ("frame_idx", "pred_response", "gt_response")
     lacking = [column for column in needed if rows and column not in rows[0]]
     if lacking or not rows:
         raise DataError(
@@ -311,7 +328,7 @@ def _table_frame(row: Mapping[str, str | None], where: str) -> Frame:
     frame: Frame = {
         "frame_idx_in_stream": _number(cells["frame_idx"], where, "frame_idx", int),
         "gen": cells["pred_response"],
-        "ref": cells["gt_response"] if cells["gt_speaking"].strip() == "1" else "",
+        "ref": cells["gt_response"],
         "dst_update": cells.get("pred_dst_updates", ""),
         "dst_update_ref": cells.get("gt_dst_updates", ""),
         "speaking_prob": _probability(cells.get("pred_speaking_prob", ""), where, "pred_speaking_prob"),

@@ -76,13 +76,16 @@ def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metadata": {"fps": float("nan")}}, "fps is nan; a number above 0 is needed"),
+        ({"metadata": {"fps": float("nan")}}, "fps is nan; a number above 0, at most 1000, is needed"),
         ({"metadata": {"fps": 0}}, "fps is 0; a number above 0"),
         ({"metadata": {"fps": "2"}}, "fps is '2'; a number"),
         ({"metadata": [1]}, "metadata is an object"),
         ({"predictions": {"0": 1}}, "predictions a list"),
         ({"predictions": [3]}, "a prediction is int"),
-        ({"predictions": [output(10_000_000, "x")]}, "frame 10000000 is 1389 h into the stream; at most 24 h"),
+        (
+            {"predictions": [output(10_000_000, "x")]},
+            "frame 10000000 is beyond 24 h of stream, the longest that is read",
+        ),
         ({"predictions": [output(5.7, "x")]}, "frame_idx_in_stream is 5.7; a whole number"),
         ({"predictions": [output(-2, "x")]}, "frame_idx_in_stream is -2"),
         ({"predictions": [output(True, "x")]}, "frame_idx_in_stream is True"),
@@ -90,6 +93,10 @@ def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
         ({"predictions": [output(1, ["x"])]}, "frame 1: gen is ['x']; text is needed"),
         ({"predictions": [output(1) | {"text_inputs": ["hello"]}]}, "text_inputs holds 'hello'"),
         ({"dst_predictions": 4}, "dst_predictions is a list"),
+        ({"dst_predictions": [{"frame_idx_in_stream": [1]}]}, "dst_predictions is a list"),
+        ({"dst_predictions": [{"frame_idx_in_stream": 1}] * 2}, "dst_predictions holds a frame twice"),
+        ({"dst_predictions": [{"frame_idx_in_stream": 77}]}, "holds frame 77, which predictions have not"),
+        ({"metadata": {"fps": 10**400}}, "at most 1000"),
     ],
 )
 def test_result_file_that_is_damaged_is_one_line(change, message):
