@@ -8,11 +8,12 @@ them: as JSON (a value replaced, dropped, doubled, nested) where they are JSON, 
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,8 @@ from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
 from prospect_core.jsonio import dump
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
+from prospect_core.stream.frame_outputs import DST, stream_of
+from prospect_core.stream.frame_outputs import RECORD as STORED
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_eval.adapters.chat import read_answer
 from prospect_eval.derived import read_counts, read_metrics, read_run
@@ -173,6 +176,61 @@ def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
     return read
 
 
+def _nothing_lost(file: Path) -> None:
+    """Predictions: as many utterances, references, user texts and updates come out as there are in the file."""
+    told: list[str] = []
+    for record in read_predictions(file, tell=told.append)[0]:
+        texts, updates = _in_file(file)
+        events = [event.kind for event in record.episode.events]
+        heard = " ".join(event.text for event in record.episode.events if event.kind == "user")
+        assert len(record.utterances) == sum(map(bool, texts["gen"])), "utterances were lost"
+        assert events.count("assistant") == sum(map(bool, texts["ref"])), "references were lost"
+        assert heard.split() == " ".join(texts["user"]).split(), "user texts were lost"
+        assert updates == len(record.transitions) + len(record.refusals) or told, "updates were lost"
+
+
+def _in_file(file: Path) -> tuple[dict[str, list[str]], int]:
+    """The texts of a result file or a frame table, and how many predicted updates it has."""
+    if file.suffix == ".csv":
+        rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")))
+        texts = {
+            key: [row[name].strip() for row in rows] for key, name in (("gen", "pred_response"), ("ref", "gt_response"))
+        }
+        texts["user"] = []
+        return texts, _updates(row.get("pred_dst_updates", "") for row in rows)
+    contents = json.loads(file.read_bytes())
+    frames = sorted(contents["predictions"], key=lambda frame: frame["frame_idx_in_stream"])
+    more = {one["frame_idx_in_stream"]: one for one in contents.get(DST) or ()}
+    frames = [{**more.get(frame["frame_idx_in_stream"], {}), **frame} for frame in frames]
+    texts = {key: [(frame[key] or "").strip() for frame in frames] for key in ("gen", "ref")}
+    asked = [text for frame in frames for role, text in frame.get("text_inputs") or () if role == "user"]
+    return {**texts, "user": asked}, _updates(frame.get("dst_update") for frame in frames)
+
+
+def _updates(cells: Iterable[Any]) -> int:
+    """Updates, and texts beside them that are none: each is one thing to be told of."""
+    count = 0
+    for cell in cells:
+        text = cell if isinstance(cell, str) else ""
+        found = re.findall(r"[^\s;,]+?\s*->\s*\w+", text)
+        rest = re.sub(r"[^\s;,]+?\s*->\s*\w+", " ", text).strip(" ;,\t\r\n\v\f")
+        count += len(found) + bool(rest)
+    return count
+
+
+def _table_seeds() -> list[bytes]:
+    head = "frame_idx,gt_speaking,pred_speaking,pred_speaking_prob,pred_response,gt_response,gt_dst_update,"
+    rows = ["0,0,0,0.1,,,0,0,0.2,,", '1,1,1,0.9,"Boil, it.",Boil.,1,1,0.8,S1->start,S1->start',
+            "2,0,1,0.7,Good.,,1,1,0.9,S1->complete;S2->start,S1->complete"]  # fmt: skip
+    return [("\n".join([head + "pred_dst_update,pred_dst_prob,pred_dst_updates,gt_dst_updates", *rows, ""])).encode()]
+
+
+def _result_seeds() -> list[bytes]:
+    """A result file as it is exported, and the same without the record that it was exported from."""
+    contents = json.loads(dump(stream_of(RECORD, 0)))
+    return _json(contents, {key: value for key, value in contents.items() if key != STORED})()
+
+
 def _baseline(file: Path) -> None:
     make_rules(read_baseline(file)["rules"], "rules")
 
@@ -242,6 +300,9 @@ TARGETS: dict[str, Target] = {
     "clip": Target(_file("clip.json", read_origin), _json([to_dst_clip(EPISODE)])),
     "predictions": Target(_file("p.json", read_predictions), lambda: [dump(RECORD).encode(), *_json(_PROASSIST)()]),
     "prediction rows": Target(_file("p.jsonl", read_predictions), lambda: [dump(RECORD).encode()]),
+    "result file": Target(_file("0.json", read_predictions), _result_seeds),
+    "result file, nothing lost": Target(_file("0.json", _nothing_lost), lambda: [*_json(_PROASSIST)(), _result_seeds()[1]]),
+    "frame table": Target(_file("clip/frame_predictions.csv", _nothing_lost), _table_seeds),
     "records": Target(_records, lambda: [dump(RECORD).encode()]),
     "run.json": Target(_run_file, _json({"config": CONFIG, "environment": {}})),
     "timings": Target(_file("timings.json", lambda f: read_timings(f.parent)), _json({"episodes": {"e": {"seconds": 1}}})),

@@ -227,26 +227,32 @@ def check(file: Path, every: float, html: Path | None, on_error: str, **said: An
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
 @click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
-def export(root: Path, output: Path, format_: str) -> None:
+@click.option(
+    "--frames", "with_frames", is_flag=True, help="Write the videos' frames too, as Arrow files that the rows name."
+)
+def export(root: Path, output: Path, format_: str, with_frames: bool) -> None:
     """Write every split as ProAssist prepared rows, which `prospect data import` reads back equal, or as DST clips."""
     import json
 
     from prospect_core.data.dataset import Dataset
+    from prospect_core.data.frame_files import with_frames_file, write_frame_files
     from prospect_core.data.origin_formats import to_dst_clip, to_prepared
     from prospect_core.data.staging import staged
 
     choose("format", format_, ("proassist", "dst"))
     dataset = Dataset.open(root)
-    with staged(output) as scratch:
+    with staged(output) as scratch, progress_bar("frames") as advance:
+        names = write_frame_files(dataset, scratch, advance) if with_frames else {}
         for split in dataset.splits:
             if format_ == "dst":
-                clips = [to_dst_clip(episode) for episode in dataset.episodes(split)]
+                clips = [with_frames_file(to_dst_clip(episode), episode, names) for episode in dataset.episodes(split)]
                 (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n", "utf-8")
             else:
-                rows = [json.dumps(to_prepared(episode), ensure_ascii=False) for episode in dataset.episodes(split)]
+                written = (with_frames_file(to_prepared(e), e, names) for e in dataset.episodes(split))
+                rows = [json.dumps(row, ensure_ascii=False) for row in written]
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
     say(f"{output}: {_splits(dataset)}")
-    say(f"the rows name videos by their paths under {root}")
+    say(f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}")
 
 
 @data.command("import")

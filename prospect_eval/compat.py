@@ -132,13 +132,14 @@ def published_scores(
 
 
 def published_stream_metrics(
-    matches: Sequence[Mapping[str, Sequence[Any]]], fps: float, threshold: float = 0.5
+    matches: Sequence[Mapping[str, Sequence[Any]]], fps: float | Sequence[float], threshold: float = 0.5
 ) -> dict[str, float]:
-    """`published_scores` of several videos' `published_match` results, counts pooled."""
+    """`published_scores` of several videos' `published_match` results, counts pooled; ``fps`` of all, or of each."""
+    rates = [fps] * len(matches) if isinstance(fps, int | float) else list(fps)
     good, pairs, missed, redundant = 0, 0, 0, 0
     scores: list[float] = []
     seconds: list[float] = []
-    for match in matches:
+    for match, rate in zip(matches, rates, strict=True):
         missed, redundant, pairs = (
             missed + len(match["missed"]),
             redundant + len(match["redundant"]),
@@ -148,7 +149,7 @@ def published_stream_metrics(
         for (p, r), score in zip(match["matched"], match["semantic_scores"], strict=True):
             if score > threshold:
                 good += 1
-                seconds.append(abs(p - r) / fps)
+                seconds.append(abs(p - r) / rate)
     return published_scores(good, pairs - good, missed, redundant, scores, seconds)
 
 

@@ -1,44 +1,59 @@
 """Predictions that others made, as a run folder: prediction records, and ProAssist's prediction files. No model needed.
 
     prospect-eval score predictions.jsonl --output runs/theirs
-    prospect-eval score proassist/eval/results --data data/assembly --output runs/proassist
+    prospect-eval score proassist/eval --data data/assembly --output runs/proassist
 
 Read are a file of records (JSON, a list of them, or one a line) as `prospect_core.records` describes them, a folder of
-such files, and ProAssist's ``results/*.json``, one stream each with ``gen`` and ``ref`` by frame. A ProAssist stream
-is held against the episode of ``--data`` with its references on its frames (steps, questions and slots then count
-too), or, without ``--data``, against the references that the file carries.
+such files, and ProAssist's: ``results/*.json``, one stream each with ``gen`` and ``ref`` by frame, or the DST extension's
+``frame_predictions.csv``, alone or in the evaluation folder that holds them. A ProAssist stream is held against the
+episode of ``--data`` with its references on its frames (steps, questions and slots then count too), or, without
+``--data``, against the references that the file carries.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import decode, dump, load, read_limited
-from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
-from prospect_core.timeline import Episode, Event, EventKind, Task, TimelineError
+from prospect_core.records import SCHEMA, EpisodeRecord
+from prospect_core.terminal import counted
+from prospect_core.timeline import Episode
+from prospect_eval.proassist.reading import Tell, from_stream, from_table
+from prospect_eval.settings import MatchSettings
 
-#: ProAssist samples its videos at this rate
-PROASSIST_FPS = 2
+#: the table of the DST extension
+TABLE = "frame_predictions.csv"
+#: files of an evaluation folder that hold no stream
+DERIVED = ("all_results.json", "metrics.json", "args.json", "llm_eval*.json")
 #: the error of an episode of the data that has no prediction
 MISSING = "the predictions have no such episode"
 
 
-def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list[EpisodeRecord], str]:
-    """Records of a file or a folder, by episode id, and the digest of what was read."""
-    files = sorted(path.glob("*.json*")) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{path}: holds no .json or .jsonl file")
+def read_predictions(
+    path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
+) -> tuple[list[EpisodeRecord], str]:
+    """Records of a file or a folder, by episode id, and the digest of what was read.
+
+    Args:
+        path: A file, a folder of such files, or an evaluation folder of ProAssist's.
+        episodes: The data that the predictions are about.
+        tell: Called with a line about anything that is left out.
+
+    Raises:
+        DataError: Nothing can be read there, or what is read contradicts itself or the data.
+    """
+    files = [path] if not path.is_dir() else prediction_files(path, tell)
     digest = hashlib.sha256()
     records: dict[str, EpisodeRecord] = {}
     for file in files:
         data = read_limited(file)
         digest.update(data)
-        for where, item in _items(file, data):
-            record = from_proassist(item, where, episodes) if "predictions" in item else _record(item, where, episodes)
+        for where, record in _records(file, data, episodes, tell):
             if record.episode.id in records:
                 raise DataError(f"{where}: episode {record.episode.id} was predicted before; each may stand once")
             problems = record.problems() if record.status == "ok" else []
@@ -51,6 +66,34 @@ def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list
     if len(models) > 1:
         raise DataError(f"{path}: predictions of {len(models)} models ({', '.join(models[:4])}); score each apart")
     return [records[key] for key in sorted(records)], digest.hexdigest()
+
+
+def prediction_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]:
+    """The files of a folder that hold predictions: those in it, or else those of the evaluation folders below it."""
+    for pattern in ("*.json*", "**/results/*.json", f"**/{TABLE}"):
+        found = [
+            file
+            for file in sorted(folder.glob(pattern))
+            if file.is_file() and not file.name.startswith(".") and not any(map(file.match, DERIVED))
+        ]
+        if not found:
+            continue
+        tables = [] if pattern.endswith(TABLE) else list(folder.glob(f"**/{TABLE}"))
+        # an evaluation folder of ours holds every stream in both forms
+        if len(tables) > len(found):
+            tell(f"{folder}: holds {len(tables)} {TABLE} and {counted(len(found), 'result file')}; only these are read")
+        return found
+    raise DataError(f"{folder}: holds no .json or .jsonl file, no results/*.json and no {TABLE}")
+
+
+def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -> Iterator[tuple[str, EpisodeRecord]]:
+    """The records of a file, each with the beginning of its error lines."""
+    if file.suffix.lower() == ".csv":
+        yield str(file), from_table(data, file, episodes, tell)
+        return
+    for where, item in _items(file, data):
+        stream = "predictions" in item
+        yield where, from_stream(item, where, episodes, tell) if stream else _record(item, where, episodes)
 
 
 def _items(file: Path, data: bytes) -> list[tuple[str, dict[str, Any]]]:
@@ -76,72 +119,11 @@ def _record(item: dict[str, Any], where: str, episodes: Sequence[Episode]) -> Ep
     return record
 
 
-def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode] = ()) -> EpisodeRecord:
-    """A ProAssist stream as a record. Frames are those of the stream, moved to the episode's first frame."""
-    frames, meta = item["predictions"], item.get("metadata") or {}
-    try:
-        if not isinstance(meta, dict):
-            raise TypeError(f"metadata is {type(meta).__name__}")
-        fps = float(meta.get("fps") or PROASSIST_FPS)
-        said = [(int(f["frame_idx_in_stream"]), str(f["gen"] or "").strip()) for f in frames]
-        due = [(int(f["frame_idx_in_stream"]), str(f["ref"] or "").strip()) for f in frames]
-        asked = [
-            (int(f["frame_idx_in_stream"]), str(text))
-            for f in frames
-            for role, text in f.get("text_inputs") or ()
-            if role == "user"
-        ]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from error
-    if not said:
-        raise DataError(f"{where}: holds no frame")
-    references = [(frame, text) for frame, text in due if text]
-    if episodes:
-        episode = _episode_with(references, [text for _, text in asked], episodes, where)
-    else:
-        episode = _episode_of(meta, fps, references, asked, max(frame for frame, _ in said) + 1, where)
-    start = episode.start_frame
-    utterances = tuple(PredictedUtterance(start + frame, text) for frame, text in sorted(said) if text)
-    return EpisodeRecord(SCHEMA, str(meta.get("model") or "proassist"), Knobs(), episode, utterances=utterances)
-
-
-def _episode_with(
-    references: list[tuple[int, str]], asked: list[str], episodes: Sequence[Episode], where: str
-) -> Episode:
-    fitting = [e for e in episodes if [(u.frame - e.start_frame, u.text) for u in e.utterances()] == references]
-    if len(fitting) > 1:
-        fitting = [e for e in fitting if [event.text for _, event in e.user_turns()] == asked] or fitting
-    if len(fitting) != 1:
-        raise DataError(
-            f"{where}: {len(fitting) or 'no'} episode(s) of the data have its {len(references)} references on its frames;"
-            " leave --data out to score against the references in the file"
-        )
-    return fitting[0]
-
-
-def _episode_of(
-    meta: dict[str, Any],
-    fps: float,
-    references: list[tuple[int, str]],
-    asked: list[tuple[int, str]],
-    length: int,
-    where: str,
-) -> Episode:
-    video = str(meta.get("video_uid") or where)
-    # what the user says is given with a frame: it came right after the one before
-    turns: list[tuple[int, int, EventKind, str]] = [(max(0, frame - 1), 0, "user", text) for frame, text in asked]
-    turns += [(frame, 1, "assistant", text) for frame, text in references]
-    events = tuple(
-        Event(f"t{k}", frame / fps, kind, text, frame=frame) for k, (frame, _, kind, text) in enumerate(sorted(turns))
-    )
-    name = ".".join(str(meta[key]) for key in ("video_uid", "user_type", "sample_idx") if meta.get(key) is not None)
-    try:
-        return Episode(
-            name or where, video, fps, 0, length, Task(str(meta.get("task_goal") or "")), events,
-            user_type=str(meta.get("user_type") or ""), dataset=str(meta.get("dataset") or ""), file_order=True,
-        ).validate()  # fmt: skip
-    except TimelineError as error:
-        raise DataError(f"{where}: {error}") from error
+def _named(record: EpisodeRecord, dataset: str) -> EpisodeRecord:
+    """The record with its data set named where it names none."""
+    if record.episode.dataset:
+        return record
+    return replace(record, episode=replace(record.episode, dataset=dataset))
 
 
 def missing_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:
@@ -155,21 +137,49 @@ def missing_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode
     ]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What was laid out as a run folder: ids of the episodes of the data without a prediction, how many records there
+    were, and how many of them name no data set."""
+
+    missing: tuple[str, ...]
+    records: int
+    unnamed: int
+
+    def window_note(self, match: MatchSettings) -> str:
+        """A line on the matching window of the records that name no data set; empty where a window is given."""
+        if not self.unnamed or match.window_s is not None:
+            return ""
+        late, early = match.window("")
+        return (
+            f"{self.unnamed} of {counted(self.records, 'stream')} name no data set: matched within {late:g} s late and"
+            f" {early:g} s early; --dataset NAME or --window LATE,EARLY sets the window"
+        )
+
+
 def store_predictions(
-    path: Path, folder: Path, episodes: Sequence[Episode], data: str, data_digest: str, split: str
-) -> list[str]:
+    path: Path,
+    folder: Path,
+    episodes: Sequence[Episode],
+    data: str,
+    data_digest: str,
+    split: str,
+    dataset: str = "",
+    tell: Tell = lambda line: None,
+) -> Stored:
     """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused.
 
-    Episodes of the data without a prediction become failed records, which count as the worst value.
-
-    Returns:
-        The ids of these episodes.
+    Episodes of the data without a prediction become failed records, which count as the worst value. ``dataset`` is the
+    data set of streams that name none; ``tell`` is called with a line about anything that is left out.
     """
     from prospect_core.jsonio import write_atomic
     from prospect_eval.provenance import code_digest
     from prospect_eval.run import RunConfig, held, open_folder, record_path
 
-    records, digest = read_predictions(path, episodes)
+    records, digest = read_predictions(path, episodes, tell)
+    if dataset:
+        records = [_named(record, dataset) for record in records]
+        digest = hashlib.sha256(f"{digest} {dataset}".encode()).hexdigest()
     missing = missing_records(records, episodes)
     if folder.resolve() == path.resolve():
         raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
@@ -178,4 +188,5 @@ def store_predictions(
         open_folder(folder, config)
         for record in [*records, *missing]:
             write_atomic(record_path(folder, record.episode.id), dump(record))
-    return [record.episode.id for record in missing]
+    unnamed = sum(not record.episode.dataset for record in records)
+    return Stored(tuple(record.episode.id for record in missing), len(records), unnamed)

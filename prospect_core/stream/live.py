@@ -27,7 +27,8 @@ from prospect_core.data.video import VideoFile, pixel_aspect
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat, frame_of
 from prospect_core.jsonio import is_written_in_place
-from prospect_core.stream.runner import StepOutput, VLMStreamRunner
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.steps import StepOutput
 from prospect_core.timeline import Task
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import numpy as np
 
 from prospect_core.errors import DataError
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
-from prospect_core.stream.runner import StepOutput, StreamModel
+from prospect_core.stream.steps import StepOutput, StreamModel
 from prospect_core.timeline import Episode
 
 S = TypeVar("S")

@@ -14,9 +14,10 @@ rolled back behind the first on which something does. `step` is `advance` of one
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,55 +33,15 @@ from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
 from prospect_core.stream.lengths import StreamLengths
 from prospect_core.stream.reading import Alone, Reader, Request
+from prospect_core.stream.steps import StepOutput, StreamModel
 from prospect_core.stream.strategies import Rebuilds, Selects, require_turnable, strategy
 from prospect_core.stream.text_strategies import StreamMemory
 from prospect_core.stream.tokens import Kind, TokenMeta
-from prospect_core.timeline import STEP_STATES, DialogState, Task
+from prospect_core.stream.video_inference import VideoPredictions, infer_video
+from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
 from prospect_core.tracking import Tracker
 
-
-@dataclass(frozen=True)
-class StepOutput:
-    """What one step decided. Probabilities are in 0..1; ``state_probs`` has shape (K, 3). What a model cannot tell is None,
-    then on every frame."""
-
-    frame: int
-    speaking_prob: float | None
-    update_prob: float | None
-    state_probs: np.ndarray | None
-    transitions: tuple[PredictedTransition, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    utterance: PredictedUtterance | None = None
-    cache_tokens: int | None = 0
-    cache_bytes: int | None = 0
-    seconds: float = 0.0
-    compression: CompressionEvent | None = None
-    compression_seconds: float = 0.0
-    #: from the frame's arrival to the first token of the reply; None in silence
-    first_token_seconds: float | None = None
-
-    @property
-    def text(self) -> str:
-        """What is said, empty for silence."""
-        return self.utterance.text if self.utterance else ""
-
-
-class StreamModel(Protocol):
-    """Any streaming model that can be replayed.
-
-    Optional: ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one
-    of them, as `VLMStreamRunner.advance`; ``watch``, a `Stopwatch` with the seconds by stage; ``peak_tokens``; ``lengths``,
-    `StreamLengths` that tell where it leaves those of its training.
-    """
-
-    def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Begin a stream."""
-        ...
-
-    def step(self, frame: Any, user_text: str | None = None) -> StepOutput:
-        """Take the next frame, and what the user said since the one before."""
-        ...
-
+__all__ = ["StepOutput", "StreamModel", "VLMStreamRunner"]
 
 #: a frame, (size, size, 3) uint8 or its embeddings (I, D), and what the user said since the one before
 Seen = tuple[np.ndarray | Tensor, str | None]
@@ -135,6 +96,12 @@ class VLMStreamRunner:
         if self.strategy.writes:
             longest += self.model.config.max_summary_tokens + len(self.builder.text("Summary: \n"))
         return max(longest + self._reserve(task), 2 * longest)
+
+    def run_inference_on_video(
+        self, video: Mapping[str, Any] | Episode, output_dir: str | Path = "", root: str | Path = "."
+    ) -> VideoPredictions:
+        """Replay a video from its first frame to its last, as ProAssist's runner does: `video_inference.infer_video`."""
+        return infer_video(self, self.model.config.frame_format, video, output_dir, root)
 
     def step(self, frame: np.ndarray | Tensor, user_text: str | None = None) -> StepOutput:
         """One frame: (size, size, 3) uint8, or its embeddings (I, D) from `DSTSmolVLM.encode_frames`."""

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prospect_core.stream.runner import StepOutput
+from prospect_core.stream.steps import StepOutput
 from prospect_core.terminal import make_console
 from prospect_core.timeline import DialogState, Task
 

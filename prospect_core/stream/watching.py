@@ -21,8 +21,9 @@ from prospect_core.model.checkpoint import load_checkpoint
 from prospect_core.records import AskedDtype, Knobs
 from prospect_core.standard_streams import replace_undecodable, well_formed
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
-from prospect_core.stream.runner import StepOutput, VLMStreamRunner
+from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.screen import Screen
+from prospect_core.stream.steps import StepOutput
 from prospect_core.stream.strategies import strategy as find_strategy
 from prospect_core.terminal import quiet_transformers
 from prospect_core.timeline import Step, Task

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, has_words
-from prospect_core.stream.runner import StepOutput
+from prospect_core.stream.steps import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
 SILENT = "SILENT"

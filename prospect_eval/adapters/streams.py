@@ -14,7 +14,7 @@ from prospect_core.framing import FrameFormat
 from prospect_core.interrupt import stopping
 from prospect_core.records import Knobs
 from prospect_core.stream.replay import replay
-from prospect_core.stream.runner import StreamModel
+from prospect_core.stream.steps import StreamModel
 from prospect_core.timeline import Episode
 from prospect_eval.adapters import Prediction, Predictor
 

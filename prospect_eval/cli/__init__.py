@@ -10,6 +10,7 @@ import click
 from prospect_core import __version__
 from prospect_core.terminal import Commands
 from prospect_eval.cli.comparisons import compare, front, leaderboard, noise, sensitivity
+from prospect_eval.cli.exports import export
 from prospect_eval.cli.gates import gate
 from prospect_eval.cli.replays import calibrate, run
 from prospect_eval.cli.scores import doctor, judge, list_runs, report, score, show
@@ -25,7 +26,7 @@ def main(debug: bool) -> None:
 
 COMMANDS = (
     run, score, compare, leaderboard, gate, noise, front, list_runs, show, report, judge, sweep, sensitivity, calibrate,
-    doctor,
+    doctor, export,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

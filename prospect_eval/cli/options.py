@@ -5,6 +5,7 @@ python -c "from prospect_eval.cli.options import data_options; help(data_options
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,15 +15,17 @@ import click
 
 from prospect_core.errors import UserError
 from prospect_core.terminal import Number, dtype_option, progress_bar
+from prospect_eval.settings import DISTANCE_FACTOR, DISTANCE_POWER, GOOD_SIMILARITY
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
     from prospect_eval.suites import Suite
 
     Numbers = click.ParamType[list[float]]
+    Sides = click.ParamType[tuple[float, float] | None]
 else:
     # generic for type checkers only: click 8.1 cannot subscript it
-    Numbers = click.ParamType
+    Numbers = Sides = click.ParamType
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,6 +87,50 @@ class Thresholds(Numbers):
         if not found or not all(0 <= number <= 1 for number in found):
             self.fail(f"{value!r}: give numbers in 0..1 with commas between, as in 0.3,0.5", param, ctx)
         return found
+
+
+class Window(Sides):
+    """A matching window: seconds late and early with a comma between; ``auto`` is that of each data set (None)."""
+
+    name = "LATE,EARLY|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float] | None:
+        """(late, early), both at least 0. The published form, whose first number is negative, is taken as well."""
+        if value is None or value == "auto":
+            return None
+        try:
+            late, early = (float(part) for part in str(value).split(","))
+        except ValueError:
+            late = early = math.nan
+        if not (math.isfinite(late) and math.isfinite(early) and early >= 0):
+            self.fail(f"{value!r}: give seconds late and early, as in 3,6, or auto", param, ctx)
+        return abs(late), early
+
+
+def match_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--window, --factor, --power, --threshold: the parameters of ProAssist's matching."""
+    for option in reversed(
+        (
+            click.option(
+                "--window", type=Window(),
+                help="Matching window in seconds late and early for every data set [default: auto, that of each].",
+            ),
+            click.option(
+                "--factor", type=Number(min=0), default=DISTANCE_FACTOR, show_default=True,
+                help="Weight of the distance in time in the cost of a pair.",
+            ),
+            click.option(
+                "--power", type=Number(min=0, min_open=True), default=DISTANCE_POWER, show_default=True,
+                help="Power of the distance in time in the cost of a pair.",
+            ),
+            click.option(
+                "--threshold", type=Number(min=-1, max=1), default=GOOD_SIMILARITY, show_default=True,
+                help="A matched pair is correct when its cosine is above this.",
+            ),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 class Budgets(Numbers):

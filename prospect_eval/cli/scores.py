@@ -6,20 +6,23 @@ prospect-eval score runs/first
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prospect_core.errors import EXIT_INCOMPLETE, UserError
 from prospect_core.terminal import Number, give_json, json_option, make_console, progress_bar, say
 from prospect_core.timeline import Episode
-from prospect_eval.cli.options import endpoint_options, open_source
+from prospect_eval.cli.options import endpoint_options, match_options, open_source
 from prospect_eval.cli.tables import (
     print_judge,
     print_runs,
     print_scores,
 )
-from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, ScoreSettings
+from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, MatchSettings, ScoreSettings
+
+if TYPE_CHECKING:
+    from prospect_eval.predictions import Stored
 
 
 @click.command()
@@ -39,6 +42,15 @@ from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, ScoreSettings
     show_default=True,
     help="Speech rate of the latency-aware scores.",
 )
+@match_options
+@click.option(
+    "--dataset", default="", metavar="NAME", help="The data set of streams that name none: sets their window."
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["proassist"]),
+    help="Print the published scores next to ours, with the reason for each difference; writes published.json too.",
+)
 @json_option
 def score(
     predictions: Path,
@@ -48,29 +60,52 @@ def score(
     output: Path | None,
     similarity: str | None,
     words_per_minute: float,
+    window: tuple[float, float] | None,
+    factor: float,
+    power: float,
+    threshold: float,
+    dataset: str,
+    profile: str | None,
     json_: str | None,
 ) -> None:
     """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
 
     No model is loaded. Rewrites metrics.json, counts.json and report.html.
     """
-    settings = ScoreSettings(words_per_minute=words_per_minute)
+    match = MatchSettings(threshold, window_s=window, distance_factor=factor, distance_power=power)
+    settings = ScoreSettings(match, words_per_minute)
+    folder = predictions
     if (predictions / "run.json").is_file():
-        if data or suite or output:
-            raise UserError(f"{predictions}: a run folder knows its data; leave --data, --suite and --output out")
-        score_and_report(predictions, similarity, json_, settings)
-        return
+        if data or suite or output or dataset:
+            raise UserError(
+                f"{predictions}: a run folder knows its data; leave --data, --suite, --dataset and --output out"
+            )
+    else:
+        folder = output or Path("runs") / f"scored-{predictions.stem}"
+        stored = _store(predictions, folder, data, suite, split, dataset)
+        if note := stored.window_note(match):
+            _say_aside(note)
+    if profile:
+        score_and_profile(folder, similarity, json_, settings)
+    else:
+        score_and_report(folder, similarity, json_, settings)
+
+
+def _store(predictions: Path, folder: Path, data: Path | None, suite: str | None, split: str, dataset: str) -> Stored:
+    """Others' predictions as a run folder."""
     from prospect_eval.predictions import store_predictions
     from prospect_eval.run import select
 
     source, digest = "", ""
     episodes: list[Episode] = []
     if data or suite:
-        source, dataset = open_source(data, suite, split)
-        digest, episodes = dataset.digest, list(select(dataset, split, None))
-    folder = output or Path("runs") / f"scored-{predictions.stem}"
-    store_predictions(predictions, folder, episodes, source, digest, split)
-    score_and_report(folder, similarity, json_, settings)
+        source, opened = open_source(data, suite, split)
+        digest, episodes = opened.digest, list(select(opened, split, None))
+    return store_predictions(predictions, folder, episodes, source, digest, split, dataset, _say_aside)
+
+
+def _say_aside(line: str) -> None:
+    say(line, err=True)
 
 
 @click.command()
@@ -185,6 +220,28 @@ def doctor(fix: bool, json_: str | None) -> None:
         console.print(Text(f"{mark:7}", color) + Text(f" {check.name}: {told}"))
     if not all(check.ok for check in checks if check.needed):
         raise SystemExit(EXIT_INCOMPLETE)
+
+
+def score_and_profile(folder: Path, similarity: str | None, json_: str | None, settings: ScoreSettings) -> None:
+    """Everything that is derived from a run folder's records, and the published scores next to ours as a table."""
+    from dataclasses import replace
+
+    from prospect_core.jsonio import dump, write_atomic
+    from prospect_eval.cli.published_table import print_profile
+    from prospect_eval.finish import finish
+    from prospect_eval.proassist.profile import plain, profile
+    from prospect_eval.run import read_records
+    from prospect_eval.run_tools import tools_of_run
+
+    with progress_bar("score") as advance:
+        metrics, path = finish(folder, similarity, advance, settings)
+    tools = replace(tools_of_run(folder), settings=settings)
+    tables = profile(read_records(folder)[1], tools)
+    published = plain(tables, tools)
+    write_atomic(folder / "published.json", dump(published, indent=1) + "\n")
+    if give_json(json_, lambda: {**metrics, "published": published, "report": str(path.resolve())}):
+        print_profile(tables, tools.similarity_signature)
+        say(str(path.resolve()))
 
 
 def score_and_report(

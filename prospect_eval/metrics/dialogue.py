@@ -61,8 +61,6 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 PAIRS_ONLY = ("recall", "missing_rate")
 MATCHED_SIGNATURE = {
     "match": "proassist",
-    "factor": "0.3",
-    "power": "1.5",
     **STANDARD.match.signature,
 }
 

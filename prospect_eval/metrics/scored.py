@@ -147,13 +147,21 @@ class Scored:
 
     @property
     def matching(self) -> Matching:
-        """ProAssist's matching in the window of the episode's dataset, scaled as the settings say."""
+        """ProAssist's matching in the window of the episode's dataset, with the parameters of the settings."""
         episode, settings = self.record.episode, self.tools.settings.match
         window = settings.window(episode.dataset)
         similarity = best_of_wordings(self.tools.similarity, self.wordings)
         return self.once(
-            ("matching", window),
-            lambda: match_utterances(self.predictions, self.references, similarity, window, episode.fps),
+            ("matching", window, settings.distance_factor, settings.distance_power),
+            lambda: match_utterances(
+                self.predictions,
+                self.references,
+                similarity,
+                window,
+                episode.fps,
+                settings.distance_factor,
+                settings.distance_power,
+            ),
         )
 
     def is_good(self, cosine: float) -> bool:

@@ -24,8 +24,8 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
 from prospect_core.records import Knobs, PredictedUtterance
 from prospect_core.stream.live import Ending, WatchLog, arrivals, watch
-from prospect_core.stream.runner import StepOutput
 from prospect_core.stream.screen import Screen
+from prospect_core.stream.steps import StepOutput
 from prospect_core.stream.watching import Typed, task_of
 from prospect_core.timeline import DialogState, Step, Task
 from tests.helpers.commands import call, one_line

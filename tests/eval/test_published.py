@@ -2,78 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 
-from prospect_core.data.origin_formats import from_prepared, window_for
+from prospect_core.data.origin_formats import window_for
 from prospect_eval import compat
 from prospect_eval.matching import match_utterances
 from prospect_eval.metrics.cider import cider, treebank_tokens
 from prospect_eval.metrics.dialogue import dialogue_scores
 from prospect_eval.metrics.dst import compat_content_accuracy
 from prospect_eval.semantic import open_similarity
-from tests.helpers.paths import SHARED_DATA
-
-CASES = SHARED_DATA / "metric_cases.json"
-ABSENT = pytest.mark.skip(reason="the published metric cases (metric_cases.json) are not next to this checkout")
-UPSTREAM, FIXED = "expected_upstream", "expected_fixed"
-
-
-def each(kind):
-    """A test for every case of a kind; a skipped one where the cases are absent."""
-    if not CASES.is_file():
-        return pytest.mark.parametrize("case", [pytest.param(None, marks=ABSENT, id="absent")])
-    found = [case for case in json.loads(CASES.read_text())["cases"] if case["kind"] == kind]
-    return pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in found])
-
-
-def expectation(case, version):
-    """What a case expects of a version; a case without that version, or that expects an error there, is skipped."""
-    expected = case.get(version)
-    if expected is None or "raises" in case or "raises" in expected:
-        pytest.skip(f"{version} of this case is an error or is not given")
-    return expected
-
-
-def agree(got, expected):
-    """METEOR is exempt: the published one is Java's."""
-    for name, value in expected.items():
-        if not name.startswith("METEOR"):
-            assert got[name] == pytest.approx(value, abs=2e-5), name
-
-
-def similarity_of(given):
-    if given["similarity"] == "none":
-        return None
-    if given["similarity"] == "all-MiniLM-L6-v2":
-        return open_similarity()
-    cosines = {tuple(key.split("||")): value for key, value in given["cosine_table"].items()}
-    return lambda left, right: np.array([[cosines.get((a, b), given["cosine_default"]) for b in right] for a in left])
-
-
-def sides_of(given):
-    """Predictions and references of a recording: of two prepared rows, or of a stream with ``gen`` and ``ref``."""
-    file = SHARED_DATA / given["file"]
-    if not file.is_file():
-        pytest.skip(f"the recording {given['file']} is not next to this checkout")
-    if "prediction_row" not in given:
-        frames = json.loads(file.read_text())["predictions"]
-        return [
-            [
-                (int(frame["frame_idx_in_stream"]), frame[side].strip())
-                for frame in frames
-                if (frame[side] or "").strip()
-            ]
-            for side in ("gen", "ref")
-        ]
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    sides = []
-    for key in ("prediction_row", "reference_row"):
-        episode = from_prepared(rows[given[key]])
-        sides.append([(u.frame - episode.start_frame, u.text) for u in episode.utterances()])
-    return sides
+from tests.helpers.published_cases import FIXED, UPSTREAM, agree, each, expectation, sides_of, similarity_of
 
 
 def published(given, keep_perfect_hits):

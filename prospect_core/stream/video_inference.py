@@ -1,0 +1,144 @@
+"""One video through a stream model from its first frame to its last, as ProAssist's runner is called.
+
+    runner.run_inference_on_video(row, output_dir="results")
+
+``row`` is a ProAssist row: as its dataset class gives it, with ``images``, or as it lies in a file, with a ``frames_file``
+that can be opened. An `Episode` of ours does as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+import numpy as np
+
+from prospect_core.data.origin_formats import from_dst_clip, from_prepared
+from prospect_core.data.video import open_frames
+from prospect_core.errors import DataError, UserError
+from prospect_core.framing import FrameFormat, frame_of_image
+from prospect_core.jsonio import dump, write_atomic
+from prospect_core.records import Knobs
+from prospect_core.stream.frame_outputs import stream_of
+from prospect_core.stream.replay import replay
+from prospect_core.stream.steps import StreamModel
+from prospect_core.timeline import Episode, TimelineError
+
+#: the model's name in a result file
+NAME = "VLMStreamRunner"
+
+
+@dataclass(frozen=True)
+class FrameOutput:
+    """What came of one frame, with the published names.
+
+    Attributes:
+        gen: What the model said; empty for silence.
+        ref: What was due; empty for silence.
+        text_inputs: (role, text) of what was read with the frame.
+        frame_idx_in_stream: The frame's place in the stream, from 0.
+        frame_idx_in_original_video: The frame's number in its video.
+        timestamp_in_stream: The end of the frame in seconds since the stream began: (place + 1) / fps.
+    """
+
+    gen: str
+    ref: str
+    text_inputs: list[list[str]]
+    frame_idx_in_stream: int
+    frame_idx_in_original_video: int
+    timestamp_in_stream: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in a result file."""
+        return asdict(self)
+
+
+class VideoPredictions(TypedDict):
+    """What the published runner returns: the stream's metadata and an output for every frame."""
+
+    metadata: dict[str, Any]
+    predictions: list[FrameOutput]
+
+
+class Runner(StreamModel, Protocol):
+    """A stream model with the knobs that it runs under."""
+
+    knobs: Knobs
+
+
+def infer_video(
+    runner: Runner,
+    shape: FrameFormat,
+    video: Mapping[str, Any] | Episode,
+    output_dir: str | Path = "",
+    root: str | Path = ".",
+) -> VideoPredictions:
+    """Replay a video, and write what came of it as a result file that ProAssist's evaluator reads.
+
+    Args:
+        runner: A stream model; it begins a new stream. The result file states its knobs.
+        shape: The frames that the model takes.
+        video: A prepared row, a DST clip, or an episode. ``images`` of a row, (N, 3, H, W) or (N, H, W, 3) uint8 or PIL
+            pictures, one a frame, are taken for its frames; ``sample_idx`` names the result file.
+        output_dir: Where ``SAMPLE_IDX.json`` is written; nothing is written without it.
+        root: The folder from which the row names its frames.
+
+    Raises:
+        UserError: The row has stored features in place of pictures, or pictures of another form.
+        DataError: The row is no ProAssist row, or its frames cannot be read.
+    """
+    episode = _episode(video)
+    row: Mapping[str, Any] = video if isinstance(video, Mapping) else {}
+    frames = _frames(row, episode, shape, Path(root))
+    record, _ = replay(runner, episode, frames, runner.knobs, NAME)
+    sample_idx = row.get("sample_idx", 0)
+    contents = stream_of(record, sample_idx)
+    if str(output_dir):
+        folder = Path(output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / f"{sample_idx}.json", dump(contents, indent=1) + "\n")
+    outputs = [FrameOutput(**frame) for frame in contents["predictions"]]
+    return {"metadata": contents["metadata"], "predictions": outputs}
+
+
+def _episode(video: Mapping[str, Any] | Episode) -> Episode:
+    if isinstance(video, Episode):
+        return video
+    # a dataset class gives the row with the pictures and its place in the data, which are no part of the row
+    row = {key: value for key, value in video.items() if key not in ("images", "encoded_images", "sample_idx")}
+    try:
+        return (from_dst_clip(row) if "dst" in row else from_prepared(row)).validate()
+    except (TimelineError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        what = f"no field {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"not a ProAssist prepared row nor a DST clip ({what})") from error
+
+
+def _frames(row: Mapping[str, Any], episode: Episode, shape: FrameFormat, root: Path) -> Iterable[np.ndarray]:
+    """The episode's frames, from the row's pictures or from its frames file."""
+    images = row.get("images")
+    if images is None:
+        if row.get("encoded_images") is not None:
+            raise UserError("the row has encoded_images, features of another model's vision tower; give images")
+        return open_frames(root / episode.video, episode.fps, shape).frames(episode.start_frame, episode.end_frame)
+    if len(images) != episode.num_frames:
+        raise DataError(f"{episode.id}: {len(images)} images for {episode.num_frames} frames")
+    return _pictures(images, shape)
+
+
+def _pictures(images: Iterable[Any], shape: FrameFormat) -> Iterator[np.ndarray]:
+    from PIL import Image
+
+    for place, image in enumerate(images):
+        if isinstance(image, Image.Image):
+            yield frame_of_image(image.convert("RGB"), shape)
+            continue
+        array = np.asarray(image)
+        if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
+            array = array.transpose(1, 2, 0)
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise UserError(
+                f"image {place} has shape {array.shape} of {array.dtype}; (3, H, W) or (H, W, 3) of uint8 is needed"
+            )
+        yield frame_of_image(Image.fromarray(np.ascontiguousarray(array)), shape)

@@ -1,0 +1,60 @@
+"""Runs written in the formats of others.
+
+prospect-eval export runs/first --format proassist --output proassist
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prospect_core.errors import UserError
+from prospect_core.terminal import counted, progress_bar, say
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["proassist", "mp4"]),
+    required=True,
+    help="proassist: its result folders; mp4: annotated videos with subtitles.",
+)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
+@click.option(
+    "--similarity",
+    help="A sentence-transformers folder or cached name for the stored pairs [default: that of the last scoring].",
+)
+def export(folder: Path, format_: str, output: Path, similarity: str | None) -> None:
+    """Write a RUN for other programs: as ProAssist's evaluation folders, or as annotated videos.
+
+    ProAssist's evaluator reads the folders, one a data set, and `prospect-eval score` reads them back equal. The videos
+    show states, what was said and what was due next to the frames, and need the run's data.
+    """
+    if format_ == "mp4":
+        _export_videos(folder, output)
+        return
+    from prospect_eval.derived import similarity_model
+    from prospect_eval.proassist.export import export_proassist
+    from prospect_eval.run import read_records
+    from prospect_eval.tools import make_tools
+
+    records = read_records(folder)[1]
+    tools = make_tools(similarity or similarity_model(folder))
+    for one in export_proassist(records, output, tools.similarity):
+        say(f"{one.folder}: {counted(one.streams, 'stream')}")
+
+
+def _export_videos(folder: Path, output: Path) -> None:
+    from prospect_eval.annotated import annotate_run
+    from prospect_eval.run import read_records
+    from prospect_eval.suites import open_data
+
+    config, records = read_records(folder)
+    if not config.data:
+        raise UserError(f"{folder}: was scored without data and has no videos; score it with --data FOLDER first")
+    with progress_bar("videos") as advance:
+        made = annotate_run(records, open_data(config.data, config.split), output, advance)
+    say(f"{output}: {counted(len(made), 'video')}")

@@ -1,0 +1,130 @@
+"""A run folder written as ProAssist's evaluation folders, one a data set.
+
+    prospect-eval export runs/first --format proassist --output proassist
+
+OUTPUT/DATASET/stream/notalk0.5-maxlen_600-drop_middle/
+    results/0.json                        one stream: metadata, predictions, match_result, dst_predictions, prospect_record
+    frames/CLIP/frame_predictions.csv     the table of the DST extension, one row a frame
+    all_results.json, metrics.json        pairs and published scores of all streams
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from prospect_core.data.staging import staged
+from prospect_core.jsonio import dump, write_atomic
+from prospect_core.records import EpisodeRecord
+from prospect_core.stream.frame_outputs import DST, Frames, clip_name, no_talk_threshold, stream_of
+from prospect_eval.matching import Similarity
+from prospect_eval.proassist.published import Stream, all_results, by_dataset, match_result, published_of
+
+#: the columns of ``frame_predictions.csv``, as published
+COLUMNS = (
+    "frame_idx",
+    "gt_speaking",
+    "pred_speaking",
+    "pred_speaking_prob",
+    "pred_response",
+    "gt_response",
+    "gt_dst_update",
+    "pred_dst_update",
+    "pred_dst_prob",
+    "pred_dst_updates",
+    "gt_dst_updates",
+)
+#: longest name of a folder
+LONGEST_NAME = 150
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One evaluation folder that was written: where it lies, and how many streams it holds."""
+
+    folder: Path
+    streams: int
+
+
+def export_proassist(records: Sequence[EpisodeRecord], output: Path, similarity: Similarity) -> list[Exported]:
+    """Write records as ProAssist's evaluation folders.
+
+    Args:
+        records: Prediction records, of any number of data sets.
+        output: A folder that does not exist yet; it appears whole or not at all.
+        similarity: Cosines for the match results.
+
+    Returns:
+        One entry a data set, in order of the names.
+
+    Raises:
+        UserError: The folder exists.
+    """
+    exported = []
+    with staged(output) as scratch:
+        for dataset, streams in by_dataset([Stream(record, similarity) for record in records]).items():
+            place = Path(_folder_name(dataset) or "unnamed") / "stream" / _setup_name(streams[0].record)
+            _write_dataset(scratch / place, streams)
+            exported.append(Exported(output / place, len(streams)))
+    return exported
+
+
+def _folder_name(text: str) -> str:
+    """A legal folder name, as near to the text as can be."""
+    name = quote(text.replace("/", "-"), safe=" ")
+    return name[:LONGEST_NAME].strip(" .") or quote(text, safe="")[:LONGEST_NAME]
+
+
+def _setup_name(record: EpisodeRecord) -> str:
+    """The published name of a setup, from the silence threshold, the longest context and the context strategy."""
+    limit = "none" if record.knobs.budget is None else record.knobs.budget
+    name = f"notalk{no_talk_threshold(record):g}-maxlen_{limit}"
+    return name if record.knobs.strategy == "summarize_and_drop" else f"{name}-{record.knobs.strategy}"
+
+
+def _write_dataset(folder: Path, streams: Sequence[Stream]) -> None:
+    (folder / "results").mkdir(parents=True)
+    results = []
+    for sample, stream in enumerate(streams):
+        contents = stream_of(stream.record, sample)
+        result = match_result(stream, contents["predictions"])
+        results.append(result)
+        write_atomic(folder / "results" / f"{sample}.json", dump({**contents, "match_result": result}, indent=1) + "\n")
+        table = folder / "frames" / _folder_name(clip_name(stream.record.episode))
+        if table.exists():
+            table = table.with_name(f"{table.name}-{sample}")
+        table.mkdir(parents=True)
+        write_atomic(table / "frame_predictions.csv", _table(contents["predictions"], contents[DST]))
+    write_atomic(folder / "all_results.json", dump(all_results(streams, results), indent=1) + "\n")
+    write_atomic(folder / "metrics.json", dump(published_of(streams), indent=1) + "\n")
+
+
+def _table(frames: Frames, dst: Frames) -> str:
+    """``frame_predictions.csv``; what is not known is left empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    for frame, more in zip(frames, dst, strict=True):
+        writer.writerow(_row(frame, more))
+    return text.getvalue()
+
+
+def _row(frame: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "frame_idx": frame["frame_idx_in_stream"],
+        "gt_speaking": int(bool(frame["ref"])),
+        "pred_speaking": more["speaking"],
+        "pred_speaking_prob": more["speaking_prob"],
+        "pred_response": frame["gen"],
+        "gt_response": frame["ref"],
+        "gt_dst_update": int(bool(more["dst_update_ref"])),
+        "pred_dst_update": more["dst_update_binary"],
+        "pred_dst_prob": more["dst_prob"],
+        "pred_dst_updates": more["dst_update"],
+        "gt_dst_updates": more["dst_update_ref"],
+    }

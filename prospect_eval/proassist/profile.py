@@ -1,0 +1,174 @@
+"""Published scores next to ours over the same matching parameters, with the reason for each difference.
+
+prospect-eval score proassist/eval --profile proassist
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.terminal import counted
+from prospect_eval.metrics import Scored, Tools, all_metrics
+from prospect_eval.proassist.published import Stream, by_dataset, mean_of, published_of
+
+SCHEMA = 1
+#: values that differ by less are equal
+EQUAL = 1e-4
+#: published name: our metric, empty where we have none
+PAIRS = {
+    "F1": "matched_f1",
+    "precision": "matched_precision",
+    "recall": "matched_recall",
+    "jaccard_index": "matched_jaccard",
+    "missing_rate": "matched_missing_rate",
+    "redundant_rate": "matched_redundant_rate",
+    "time_diff": "matched_time_diff_s",
+    "semantic_score": "similarity",
+    "num_matched": "",
+    "num_mismatched": "",
+    "num_missed": "",
+    "num_redundant": "",
+    "Bleu_1": "",
+    "Bleu_2": "",
+    "Bleu_3": "",
+    "Bleu_4": "bleu",
+    "Bleu_4_w": "bleu_w",
+    "CIDEr": "cider",
+    "CIDEr_w": "cider_w",
+    "METEOR": "meteor",
+    "METEOR_w": "meteor_w",
+}
+#: why a score of the texts differs, by the beginning of its name
+TEXT_REASONS = {
+    "Bleu": "published: PTB tokens, lower case, no smoothing, 0..1; ours: sacreBLEU, 13a tokens, cased, smoothed, 0..100",
+    "CIDEr": "published: document frequencies of the correct pairs; ours: of all reference utterances of the split",
+    "METEOR": "published: METEOR 1.5 in Java with its paraphrase table, not computed here; ours: nltk's METEOR",
+    "semantic_score": "published: pairs of a cosine of the threshold or more; ours: above it",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score: its published name and value (None: not computed), ours (None: undefined), and why they differ."""
+
+    name: str
+    published: float | None
+    ours_name: str
+    ours: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The scores of one data set, or, where there are several, of all (``dataset`` None).
+
+    Attributes:
+        dataset: The name of the data set.
+        streams: How many streams it has.
+        window_s: Its matching window (late, early) in seconds; None for all.
+        lost_hits: How many pairs the published matcher loses because their cost is exactly 0.
+        rows: The scores.
+    """
+
+    dataset: str | None
+    streams: int
+    window_s: tuple[float, float] | None
+    lost_hits: int
+    rows: tuple[Row, ...]
+
+
+def profile(records: Sequence[EpisodeRecord], tools: Tools) -> list[Table]:
+    """Published scores next to ours.
+
+    Args:
+        records: Prediction records; failed ones are silence for the published scores and the worst value for ours.
+        tools: Resources for scoring; their settings hold for both.
+
+    Returns:
+        A table for each data set, and one of all where there are several: the published one is the mean over data sets
+        without weights, ours pools the counts.
+    """
+    match = tools.settings.match
+    groups = by_dataset([Stream(record, tools.similarity, match) for record in records])
+    found = {name: published_of(streams) for name, streams in groups.items()}
+    tables = [
+        Table(name, len(streams), match.window(name), _lost(streams), _rows(found[name], streams, tools))
+        for name, streams in groups.items()
+    ]
+    if len(tables) == 1:
+        return tables
+    everything = [stream for streams in groups.values() for stream in streams]
+    rows = _rows(mean_of(list(found.values())), everything, tools, averaged=len(tables))
+    return [*tables, Table(None, len(everything), None, _lost(everything), rows)]
+
+
+def plain(tables: Sequence[Table], tools: Tools) -> dict[str, Any]:
+    """As JSON."""
+    match = tools.settings.match
+    return {
+        "schema": SCHEMA,
+        "settings": {
+            "factor": match.distance_factor,
+            "power": match.distance_power,
+            "threshold": match.good_similarity,
+            "similarity": tools.similarity_signature,
+        },
+        "datasets": [
+            {
+                "dataset": table.dataset,
+                "streams": table.streams,
+                "window_s": table.window_s,
+                "lost_hits": table.lost_hits,
+                "published": {row.name: row.published for row in table.rows},
+                "ours": {row.ours_name: row.ours for row in table.rows if row.ours_name},
+                "reasons": {row.name: row.reason for row in table.rows if row.reason},
+            }
+            for table in tables
+        ],
+    }
+
+
+def _lost(streams: Sequence[Stream]) -> int:
+    return sum(stream.lost_hits for stream in streams)
+
+
+def _rows(published: dict[str, float], streams: Sequence[Stream], tools: Tools, averaged: int = 0) -> tuple[Row, ...]:
+    scored = Scored.over([stream.record for stream in streams], tools)
+    metrics = {metric.name: metric for metric in all_metrics(tools)}
+    explain = _explainer(streams, averaged)
+    rows = []
+    for name, ours_name in PAIRS.items():
+        # without WordNet it has another name
+        known = next(
+            (key for key in (ours_name, ours_name.replace("meteor", "meteor_exact_stem")) if key in metrics), ""
+        )
+        ours = metrics[known].compute(scored, intervals=False)["value"] if known else None
+        value = published.get(name)
+        rows.append(Row(name, value, known, ours, explain(name, value, ours) if known else ""))
+    return tuple(rows)
+
+
+def _explainer(streams: Sequence[Stream], averaged: int) -> Callable[[str, float | None, float | None], str]:
+    """Why a published score differs from ours; empty where they are equal."""
+    failed = sum(stream.record.status != "ok" for stream in streams)
+    lost = _lost(streams)
+    general = []
+    if averaged:
+        general.append(f"published: mean over {averaged} data sets; ours: counts pooled")
+    if lost:
+        general.append(f"{counted(lost, 'pair')} of cost 0 (same frame, same words) lost as published, kept here")
+    if failed:
+        general.append(f"{counted(failed, 'failed stream')}: silence as published, the worst value here")
+
+    def explain(name: str, published: float | None, ours: float | None) -> str:
+        if published is not None and ours is not None and abs(published - ours) < EQUAL:
+            return ""
+        parts = [reason for start, reason in TEXT_REASONS.items() if name.startswith(start)] + general
+        if ours is None and published == 0.0:
+            parts.append("nothing to divide by: 0 as published, undefined here")
+        return "; ".join(parts) or "another pairing of equal or nearly equal cost (published: float32)"
+
+    return explain
