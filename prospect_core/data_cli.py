@@ -266,6 +266,7 @@ def import_(
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
     for split, rows in splits.items():
         say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
+    _say_repairs(episodes)
     if missing:
         say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
@@ -350,6 +351,21 @@ def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level:
 
 data.add_command(features)
 data.add_command(frames)
+
+
+def _say_repairs(episodes: list[Any]) -> None:
+    """What reading has changed or carried, with the first episode of each kind."""
+    from prospect_core.data.dst_clips import ANNOTATED, REPAIRED
+
+    lines = {
+        REPAIRED: ("had a wrong initial state", "had a wrong initial state"),
+        ANNOTATED: ("names changes that are carried as annotation", "name changes that are carried as annotation"),
+    }
+    for key, (one, several) in lines.items():
+        found = [episode for episode in episodes if key in episode.meta]
+        if found:
+            what = one if len(found) == 1 else several
+            say(f"{counted(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
 
 
 def _ascending(steps: tuple[int, int]) -> None:
