@@ -275,13 +275,29 @@ def import_(
 @click.argument("tree", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
-def proassist(tree: Path, output: Path, subsets: tuple[str, ...]) -> None:
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    help="Rows of this kind instead of the best dialogues, as in summary, narration, generated, dst; may be given again.",
+)
+def proassist(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
+    from prospect_core.data.features import published_features
     from prospect_core.data.proassist import LEFT_OUT, read_tree
+    from prospect_core.data.proassist_files import DST
 
     with progress_bars() as advance:
-        dataset, left = read_tree(tree, output, subsets, advance)
+        dataset, left = read_tree(tree, output, subsets, kinds, advance)
     say(f"{output}: {_splits(dataset)}; videos in {tree}")
+    if DST in kinds:
+        _say_repairs([episode for split in dataset.splits for episode in dataset.episodes(split)])
+    for subset in sorted(path for path in tree.iterdir() if path.is_dir()):
+        for stored in published_features(subset):
+            videos = counted(len(stored.videos), "video")
+            say(
+                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `published_features`)"
+            )
     if left:
         say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
 
