@@ -8,6 +8,7 @@ summaries). The DST extension writes SUBSET/SPLIT.json from the generated dialog
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,30 @@ SUMMARY = "The user boiled the water."
 ASK = {"role": "system", "content": "Please summarize the progress."}
 
 
-def _meta(user: str, number: int, summary: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Dialogue:
+    """Whose dialogue a row is of: subset, recording, its file of frames, the user and their number, tokens a picture."""
+
+    subset: str
+    video: str
+    file: str
+    user: str
+    number: int
+    tokens: int
+
+
+def _meta(of: Dialogue, summary: str | None) -> dict[str, Any]:
     return {
-        "user_type": user, "user_id": f"{user}_{number}", "task_goal": "tea", "knowledge": "Tea\n1. boil\n2. pour",
+        "user_type": of.user, "user_id": f"{of.user}_{of.number}", "task_goal": "tea", "knowledge": "Tea\n1. boil\n2. pour",
         "progress": summary, "add_knowledge": False, "has_summary": summary is not None, "summary_only": False,
         "quality": 8.5,
     }  # fmt: skip
 
 
-def _row(
-    subset: str, video: str, file: str, clip: int, span: tuple[int, int], limit: int, tokens: int
-) -> dict[str, Any]:
+def _row(of: Dialogue, clip: int, span: tuple[int, int], limit: int) -> dict[str, Any]:
     return {
-        "dataset": subset, "video_uid": video, "clip_idx": clip, "frames_file": f"frames/{file}.arrow",
-        "max_seq_len": limit, "seq_len": 99, "num_tokens_per_img": tokens, "use_img_sep_token": False,
+        "dataset": of.subset, "video_uid": of.video, "clip_idx": clip, "frames_file": f"frames/{of.file}.arrow",
+        "max_seq_len": limit, "seq_len": 99, "num_tokens_per_img": of.tokens, "use_img_sep_token": False,
         "start_frame_idx": span[0], "end_frame_idx": span[1], "conversation": [], "fps": 2,
     }  # fmt: skip
 
@@ -50,9 +61,9 @@ def _said(frame: int, role: str, text: str) -> dict[str, Any]:
     return turn | ({"progress": SUMMARY} if role == "assistant" else {"labels": ""})
 
 
-def whole(subset: str, video: str, file: str, user: str, number: int, tokens: int) -> dict[str, Any]:
+def whole(of: Dialogue) -> dict[str, Any]:
     """A whole dialogue (``L0``)."""
-    row = _row(subset, video, file, 0, (4, 50), 0, tokens)
+    row = _row(of, 0, (4, 50), 0)
     row["conversation"] = [
         {"role": "system", "content": "Be proactive."},
         {"role": "frames", "start": 4, "end": 10}, _said(10, "user", "I want tea."),
@@ -60,27 +71,27 @@ def whole(subset: str, video: str, file: str, user: str, number: int, tokens: in
         {"role": "frames", "start": 11, "end": 40}, _said(40, "assistant", "Pour it."),
         {"role": "frames", "start": 40, "end": 50}, _said(50, "assistant", "Well done."),
     ]  # fmt: skip
-    return row | {"metadata": _meta(user, number, None)}
+    return row | {"metadata": _meta(of, None)}
 
 
-def clips(subset: str, video: str, file: str, user: str, number: int, tokens: int) -> list[dict[str, Any]]:
+def clips(of: Dialogue) -> list[dict[str, Any]]:
     """The dialogue cut in two (``L4096``): at an assistant turn, with a summary after one more frame, and context after it."""
-    turns = whole(subset, video, file, user, number, tokens)["conversation"]
+    turns = whole(of)["conversation"]
     closing = {"role": "assistant", "content": SUMMARY}
-    first = _row(subset, video, file, 0, (4, 42), 4096, tokens)
+    first = _row(of, 0, (4, 42), 4096)
     first["conversation"] = [*turns[:7], ASK, {"role": "frames", "start": 41, "end": 42}, closing]
-    second = _row(subset, video, file, 1, (30, 51), 4096, tokens)
+    second = _row(of, 1, (30, 51), 4096)
     second["conversation"] = [
         {"role": "system", "content": f"Be proactive. {SUMMARY}"},
         {"role": "frames", "start": 30, "end": 50}, turns[8],
         ASK, {"role": "frames", "start": 50, "end": 51}, closing,
     ]  # fmt: skip
-    return [row | {"metadata": _meta(user, number, SUMMARY)} for row in (first, second)]
+    return [row | {"metadata": _meta(of, SUMMARY)} for row in (first, second)]
 
 
-def summary_only(subset: str, video: str, file: str, user: str, number: int, tokens: int) -> dict[str, Any]:
+def summary_only(of: Dialogue) -> dict[str, Any]:
     """A clip whose assistant turns are left out, so that its summary has to come from the pictures."""
-    row = clips(subset, video, file, user, number, tokens)[0]
+    row = clips(of)[0]
     turns = [turn for turn in row["conversation"][:-1] if turn["role"] != "assistant"]
     return row | {
         "conversation": [*turns, row["conversation"][-1]],
@@ -130,14 +141,15 @@ def write_tree(root: Path) -> Path:
         users = list(enumerate(("no_talk", "talk_more")))
         for split, (uid, name) in videos.items():
             for tokens in (1, 5, 10):
-                cut = [row for k, user in users for row in clips(subset, uid, name, user, k, tokens)]
+                dialogues = [Dialogue(subset, uid, name, user, k, tokens) for k, user in users]
+                cut = [row for of in dialogues for row in clips(of)]
                 for kind in ("dialog-sum", "dialog-klg-sum"):
                     _write_rows(prepared / f"{kind}_{split}_L4096_I{tokens}.jsonl", cut)
                 if split != "test":
-                    rows = [summary_only(subset, uid, name, user, k, tokens) for k, user in users]
+                    rows = [summary_only(of) for of in dialogues]
                     _write_rows(prepared / f"summary_{split}_L4096_I{tokens}.jsonl", rows)
                 if split != "train":
-                    rows = [whole(subset, uid, name, user, k, tokens) for k, user in users]
+                    rows = [whole(of) for of in dialogues]
                     for kind in ("dialog", "dialog-klg"):
                         _write_rows(prepared / f"{kind}_{split}_L0_I{tokens}.jsonl", rows)
             dst = [dst_clip(subset, uid, user) for _, user in users]
