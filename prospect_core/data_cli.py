@@ -320,6 +320,7 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
         say(line)
     for split, rows in splits.items():
         say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
+    _say_repairs(episodes)
     if missing:
         say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
@@ -328,13 +329,29 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
 @click.argument("tree", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
-def proassist(tree: Path, output: Path, subsets: tuple[str, ...]) -> None:
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    help="Rows of this kind instead of the best dialogues, as in summary, narration, generated, dst; may be given again.",
+)
+def proassist(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
+    from prospect_core.data.features import published_features
     from prospect_core.data.proassist import LEFT_OUT, read_tree
+    from prospect_core.data.proassist_files import DST
 
     with progress_bars() as advance:
-        dataset, left = read_tree(tree, output, subsets, advance)
+        dataset, left = read_tree(tree, output, subsets, kinds, advance)
     say(f"{output}: {_splits(dataset)}; videos in {tree}")
+    if DST in kinds:
+        _say_repairs([episode for split in dataset.splits for episode in dataset.episodes(split)])
+    for subset in sorted(path for path in tree.iterdir() if path.is_dir()):
+        for stored in published_features(subset):
+            videos = counted(len(stored.videos), "video")
+            say(
+                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `published_features`)"
+            )
     if left:
         say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
 
@@ -404,6 +421,21 @@ def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level:
 
 data.add_command(features)
 data.add_command(frames)
+
+
+def _say_repairs(episodes: list[Any]) -> None:
+    """What reading has changed or carried, with the first episode of each kind."""
+    from prospect_core.data.dst_clips import ANNOTATED, REPAIRED
+
+    lines = {
+        REPAIRED: ("had a wrong initial state", "had a wrong initial state"),
+        ANNOTATED: ("names changes that are carried as annotation", "name changes that are carried as annotation"),
+    }
+    for key, (one, several) in lines.items():
+        found = [episode for episode in episodes if key in episode.meta]
+        if found:
+            what = one if len(found) == 1 else several
+            say(f"{counted(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
 
 
 def _ascending(steps: tuple[int, int]) -> None:

@@ -67,10 +67,14 @@ class Dataset:
 
     @staticmethod
     def open(root: str | Path) -> Dataset:
-        """Open a dataset folder; anything else is a `DataError` that says what is missing."""
+        """Open a dataset folder, or ProAssist's tree; anything else is a `DataError` that says what is missing."""
         root = Path(root)
         file = root / "dataset.json"
         if not file.is_file():
+            from prospect_core.data.proassist import is_tree, open_tree
+
+            if is_tree(root):
+                return open_tree(root)
             raise DataError(
                 f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`"
             )

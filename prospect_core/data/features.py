@@ -6,6 +6,7 @@ python -c "from prospect_core.data.features import read_features; print(read_fea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,34 @@ def write_features(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     batch = pa.record_batch(arrays, names=list(columns))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
+
+
+@dataclass(frozen=True)
+class PublishedFeatures:
+    """The features of one subset that one encoder made: ``features/{model, / as ___}@{layer}/VIDEO.arrow``.
+
+    The layer is that of the folder's name; the published encoder does not forward it and gives its last layer.
+    """
+
+    model: str
+    layer: str
+    folder: Path
+
+    @property
+    def videos(self) -> list[str]:
+        """The recordings that have a file."""
+        return sorted(path.stem for path in self.folder.glob("*.arrow"))
+
+    def read(self, video: str, tokens: int) -> np.ndarray:
+        """(frames, tokens, width) float32 features of a recording."""
+        return read_features(self.folder / f"{video}.arrow", tokens)
+
+
+def published_features(subset: Path) -> list[PublishedFeatures]:
+    """The features that lie in a subset's folder of ProAssist's tree, one entry an encoder."""
+    found = []
+    for folder in sorted((Path(subset) / "features").glob("*@*")):
+        if folder.is_dir():
+            model, _, layer = folder.name.rpartition("@")
+            found.append(PublishedFeatures(model.replace("___", "/"), layer, folder))
+    return found

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
+from prospect_core.data.prepared_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.errors import UserError
 from prospect_core.sequence import Context, SequenceBuilder, TokenSequence, fitting
 from prospect_core.slips import Slips, SlipShares
@@ -44,8 +45,13 @@ class Window:
         """The sequence with its labels; ``supervised`` are the frames that carry loss (None: all).
 
         What the user says right before the window reaches a stream with its first frame, but is not in the window: what
-        is decided on that frame cannot be told, and carries no loss.
+        is decided on that frame cannot be told, and carries no loss. Neither do frames of context that a published clip
+        repeats from the clip before it: what was said on them stands there.
         """
+        first = supervised_from(self.episode)
+        if first > self.start:
+            every = set(range(self.start, self.end)) if supervised is None else supervised
+            supervised = {frame for frame in every if frame >= first}
         if any(frame == self.start - 1 for frame, _ in self.episode.user_turns()):
             every = set(range(self.start, self.end)) if supervised is None else supervised
             supervised = every - {self.start}
@@ -71,13 +77,15 @@ class Opening:
     def context(self, builder: SequenceBuilder, episode: Episode, start: int) -> tuple[Context, frozenset[str]]:
         """What the prompt shows at ``start``, and the steps whose state it tells.
 
-        A stream's beginning has nothing to forget or to sum up. A summary is the last one said before ``start``; it
-        tells the steps that have not changed since, but not which of the open ones are in progress.
+        A stream's beginning has nothing to forget; it has a summary where the episode goes on from an earlier clip. A
+        summary is the last one said before ``start``; it tells the steps that have not changed since, but not which of the
+        open ones are in progress.
         """
         state = episode.state_at(start - 1)
         every = frozenset(episode.task.step_ids)
         if start == episode.start_frame:
-            return Context(state), every
+            before = "" if "past" in builder.lacks else episode.meta.get(PROGRESS_BEFORE, "")
+            return Context(state, before), every
         if "past" in builder.lacks:
             # it is to guess what it cannot know
             return Context(), every
@@ -226,6 +234,11 @@ def frame_costs(builder: SequenceBuilder, episode: Episode, slips: Slips | None 
     return costs
 
 
+def supervised_from(episode: Episode) -> int:
+    """The first frame that may carry loss: later than the first one where a clip begins with frames for context alone."""
+    return int(episode.meta.get(SUPERVISED_FROM, episode.start_frame))
+
+
 def exchanges(episode: Episode) -> list[tuple[int, int]]:
     """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user.
 
@@ -272,7 +285,7 @@ def ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
 
 def last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
     """The last progress summary known before a frame, and the steps that have changed since it was said."""
-    told: str | None = None
+    told: str | None = episode.meta.get(PROGRESS_BEFORE)
     changed: set[str] = set()
     for decision in episode.decisions():
         if decision.frame >= frame:

@@ -10,7 +10,7 @@ import pytest
 from prospect_core.cli import main as prospect
 from prospect_core.data.checks import find_problems
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.proassist import frames_name
+from prospect_core.data.origin_names import frames_name
 from prospect_core.data.video import write_frames_file
 from prospect_core.framing import FrameFormat
 from tests.helpers.commands import call, evaluate, one_line
@@ -107,7 +107,7 @@ def test_a_tree_whose_files_have_other_names_is_told_which_are_read(tree, tmp_pa
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
     line = one_line(capsys)
     assert (
-        "no dialogue is left; of each SUBSET/prepared, {dialog-klg-sum,dialog-klg,dialog-sum,dialog}_{train,val,test}_L0"
+        "no dialogue is left; of each SUBSET/prepared, {dialog-klg-sum,dialog-klg,dialog-sum,dialog}_{train,val,test}_L*_I*.jsonl are read"
         in line
     )
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from prospect_core.data.prepared_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.errors import UserError
 from prospect_core.sequence import IGNORE, Context, SequenceBuilder, fitting
 from prospect_core.slips import SlipShares
@@ -389,3 +390,28 @@ def test_a_curriculum_begins_short_and_easy():
     assert difficulty(easy) < difficulty(hard)
     assert curriculum.ranked([hard, easy]) == [1, 0]
     assert [curriculum.admitted(10, p) for p in (0, 0.25, 0.5)] == [5, 8, 10]
+
+
+def later_clip():
+    """A published clip that goes on from another one: context until frame 10, and what was done until there."""
+    return replace(asked(), meta={SUPERVISED_FROM: "10", PROGRESS_BEFORE: "3 s. The kettle is filled."})
+
+
+def test_frames_of_context_of_a_published_clip_carry_no_loss(builder):
+    """They were labelled silent, though the clip before speaks on them."""
+    context = Context(asked().initial_state)
+
+    def taught(episode, supervised):
+        sequence = Window(episode, 0, 16, context).tokens(builder, supervised)
+        return [f for f, label in zip(sequence.frames, sequence.speaking, strict=True) if label != IGNORE]
+
+    for supervised in (None, {3, 9, 12}):
+        usual = taught(asked(), supervised)
+        assert min(usual) < 10
+        assert taught(later_clip(), supervised) == [frame for frame in usual if frame >= 10]
+
+
+def test_a_later_clip_opens_with_the_summary_of_the_one_before(builder):
+    context, known = Opening().context(builder, later_clip(), 0)
+    assert context == Context(later_clip().initial_state, "3 s. The kettle is filled.")
+    assert known == {"S1", "S2"}

@@ -32,3 +32,55 @@ def row(video: str, user: str, end: int, frames_file: str = "frames/elsewhere.ar
         "dataset": "x", "video_uid": video, "clip_idx": 0, "frames_file": frames_file, "start_frame_idx": 0,
         "end_frame_idx": end, "conversation": turns, "metadata": {"user_type": user},
     }  # fmt: skip
+
+
+def clips_of_training() -> list[dict[str, Any]]:
+    """Two clips of one dialogue, as ``prepare_dialogs.py`` cuts them at ``L4096``.
+
+    A clip that more follows ends with a system turn, one more frame and the summary, which has no time. The next one begins
+    with some frames of context, and its system prompt ends with that summary.
+    """
+    ask = {"role": "system", "content": "Please summarize the progress."}
+    meta = {**PREPARED["metadata"], "has_summary": True, "progress": "Water boils."}
+    first = [
+        *PREPARED["conversation"][:-1],
+        {"role": "frames", "start": 21, "end": 30},
+        ask,
+        {"role": "frames", "start": 30, "end": 31},
+        {"role": "assistant", "content": "Water boils."},
+    ]
+    second = [
+        {"role": "system", "content": "Help. Water boils."},
+        {"role": "frames", "start": 20, "end": 50},
+        {
+            "role": "assistant",
+            "time": 25.1,
+            "content": "Pour.",
+            "labels": "initiative|instruction",
+            "progress": "25 s.",
+        },
+        ask,
+        {"role": "frames", "start": 50, "end": 51},
+        {"role": "assistant", "content": "Tea is made."},
+    ]
+    base = {**PREPARED, "max_seq_len": 4096, "clip_idx": 0}
+    return [
+        {**base, "end_frame_idx": 31, "conversation": first, "metadata": meta},
+        {**base, "clip_idx": 1, "start_frame_idx": 20, "end_frame_idx": 51, "conversation": second,
+         "metadata": {**meta, "progress": "Tea is made."}},
+    ]  # fmt: skip
+
+
+def narration() -> dict[str, Any]:
+    """A row of Ego4D narration: its turns have no time, it has no metadata."""
+    turns = [
+        {"role": "system", "content": "Narrate."},
+        {"role": "frames", "start": 11, "end": 20},
+        {"role": "assistant", "content": "User picks up a cup."},
+        {"role": "frames", "start": 20, "end": 30},
+        {"role": "assistant", "content": "User washes a cup."},
+    ]
+    return PREPARED | {
+        "dataset": "ego4d-narration", "clip_idx": 0, "start_frame_idx": 11, "end_frame_idx": 32, "conversation": turns,
+        "metadata": None,
+    }  # fmt: skip
