@@ -117,6 +117,9 @@ class Dataset:
         if not file.is_file():
             raise DataError(f"{file}: no such file")
         if content_digest(file) != self.info.splits[split].sha256:
+            # a row that cannot be read is worth more than that the file has changed
+            for _ in read_rows(file):
+                pass
             raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
     def require_same_videos(self, clips: Iterable[Footage]) -> None:
