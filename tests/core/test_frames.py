@@ -18,8 +18,8 @@ import torch
 
 from prospect_core.ahead import ahead
 from prospect_core.data import decode, digests, frames, picture_cache
-from prospect_core.data.dataset import Dataset, sha256_file
-from prospect_core.data.digests import content_digest
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.digests import content_digest, sha256_file
 from prospect_core.data.encode import Encoder, encode
 from prospect_core.data.frames import FeatureCache, encode_batch, encode_pictures, vision_digest
 from prospect_core.data.picture_cache import PictureCache, picture_store, stored
