@@ -23,7 +23,8 @@ import numpy as np
 
 from prospect_core.data.annotation import Given, read_annotation
 from prospect_core.data.checks import find_problems
-from prospect_core.data.dataset import Dataset, sha256_file, write_dataset
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.digests import sha256_file
 from prospect_core.data.origin_formats import read_origin, to_dst_clip, to_prepared
 from prospect_core.data.subtitles import read_cues
 from prospect_core.data.video import open_frames, write_frames_file

@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import Dataset, sha256_file
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.digests import sha256_file
 from prospect_core.data.stats import statistics
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode, Event

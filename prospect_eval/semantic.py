@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.dataset import sha256_file
+from prospect_core.data.digests import sha256_file
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import quiet_transformers
 from prospect_eval.store import Store

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import CHANGED, Dataset, sha256_file
+from prospect_core.data.dataset import CHANGED, Dataset
+from prospect_core.data.digests import sha256_file
 from prospect_core.data.index import edges
 from prospect_core.data.packets import find_missing
 from prospect_core.data.video import VideoFile, open_frames

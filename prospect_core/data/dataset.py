@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from prospect_core.data.digests import content_digest, sha256_file
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
 from prospect_core.data.packets import find_missing
 from prospect_core.data.video import FrameSource, open_frames
@@ -115,12 +116,13 @@ class Dataset:
         return rows
 
     def _require_same_rows(self, split: str) -> None:
-        from prospect_core.data.digests import content_digest
-
         file = self.split_file(split)
         if not file.is_file():
             raise DataError(f"{file}: no such file")
         if content_digest(file) != self.info.splits[split].sha256:
+            # a row that cannot be read is worth more than that the file has changed
+            for _ in read_rows(file):
+                pass
             raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
     def require_same_videos(self, clips: Iterable[Footage]) -> None:
@@ -131,8 +133,6 @@ class Dataset:
         Raises:
             DataError: Names the first such video.
         """
-        from prospect_core.data.digests import content_digest
-
         for video in dict.fromkeys(clip.video for clip in clips):
             file, stated = self.video(video), self.info.videos.get(video)
             if stated is not None and file.is_file() and content_digest(file) != stated:
@@ -238,19 +238,6 @@ def accept_changes(dataset: Dataset) -> Dataset:
         del written["videos_root"]
     write_atomic(dataset.root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(dataset.root)
-
-
-def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-
-
-def _sha256(file: Any) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _digest_or_none(path: Path) -> str | None:

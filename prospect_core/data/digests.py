@@ -12,9 +12,9 @@ import hashlib
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prospect_core.cachedir import cache_dir
-from prospect_core.data.dataset import sha256_file
 from prospect_core.jsonio import write_atomic
 
 
@@ -41,3 +41,16 @@ def _digest_of_state(path: Path, state: str) -> str:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(kept, digest + "\n")
     return digest
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

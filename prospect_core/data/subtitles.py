@@ -127,9 +127,9 @@ def _vtt_blocks(lines: list[str], found: Cues) -> list[_Block]:
         if start == 1:
             part = _without_header(part, found)
             start += len(_paragraph_at(lines, 0)) - len(part)
-        if not part or (_BLOCKS.match(part[0]) and not any(_TIMING.match(line) for line in part[1:])):
+        if not part or (_BLOCKS.match(part[0]) and not any(map(_is_timing, part))):
             continue
-        if _BLOCKS.match(part[0]):
+        if _BLOCKS.match(part[0]) and not _is_timing(part[0]):
             start, part = start + 1, part[1:]
         _take_paragraph(start, part, blocks, found)
     return blocks
@@ -210,7 +210,7 @@ def _paragraph_at(lines: list[str], index: int) -> list[str]:
 def _without_header(part: list[str], found: Cues) -> list[str]:
     """The lines of the first paragraph from its first cue on; a clock of another stream in it is refused."""
     for number, line in enumerate(part, 1):
-        if line.startswith("X-TIMESTAMP-MAP") and not _is_zero_map(line):
+        if line.startswith("X-TIMESTAMP-MAP") and not _is_zero_map(line) and not _is_timing(line):
             found.refused.append(
                 f"line {number}: {line.strip()} shifts all cues to a stream's clock; shift them to the video's and take"
                 " the line out"

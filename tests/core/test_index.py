@@ -177,3 +177,12 @@ def test_joined_sequences_are_one(episodes, tmp_path):
     with pytest.raises(IndexError):
         both[20]
     assert len(Joined([])) == 0
+
+
+def test_two_rows_of_one_id_are_refused(episodes, tmp_path):
+    """A run replayed both and kept one."""
+    file = written(tmp_path / "set", [episodes[0], episodes[1], episodes[0]], blank=(1,))
+    with pytest.raises(DataError, match=r"test\.jsonl: rows 1 and 4 are both episode 'é0'"):
+        open_rows(file).require_single_ids()
+    with pytest.raises(DataError, match=r"test\.jsonl: row 1 and test\.jsonl: row 3 are both episode 'é0'"):
+        write_dataset(tmp_path / "other", "n", "1", 2, {"test": [episodes[0], episodes[1], episodes[0]]})
