@@ -12,17 +12,21 @@ too), or, without ``--data``, against the references that the file carries.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prospect_core.data.video import MAX_HOURS
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import decode, dump, load, read_limited
-from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance, has_words
 from prospect_core.timeline import Episode, Event, EventKind, Task, TimelineError
 
 #: ProAssist samples its videos at this rate
 PROASSIST_FPS = 2
+#: a rate above this does not make an episode of more frames shorter
+MAX_FPS = 240
 #: the error of an episode of the data that has no prediction
 MISSING = "the predictions have no such episode"
 
@@ -44,6 +48,7 @@ def read_predictions(path: Path, episodes: Sequence[Episode] = ()) -> tuple[list
             problems = record.problems() if record.status == "ok" else []
             if problems:
                 raise DataError(f"{where}: {problems[0]}")
+            require_scorable(record, where)
             records[record.episode.id] = record
     if not records:
         raise DataError(f"{path}: holds no prediction")
@@ -82,14 +87,11 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
     try:
         if not isinstance(meta, dict):
             raise TypeError(f"metadata is {type(meta).__name__}")
-        fps = float(meta.get("fps") or PROASSIST_FPS)
-        said = [(int(f["frame_idx_in_stream"]), str(f["gen"] or "").strip()) for f in frames]
-        due = [(int(f["frame_idx_in_stream"]), str(f["ref"] or "").strip()) for f in frames]
+        fps = _rate(meta.get("fps"))
+        said = [(_frame_of(f), _text_of(f, "gen")) for f in frames]
+        due = [(_frame_of(f), _text_of(f, "ref")) for f in frames]
         asked = [
-            (int(f["frame_idx_in_stream"]), str(text))
-            for f in frames
-            for role, text in f.get("text_inputs") or ()
-            if role == "user"
+            (_frame_of(f), str(text)) for f in frames for role, text in f.get("text_inputs") or () if role == "user"
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: not a ProAssist prediction file ({type(error).__name__} {error})") from error
@@ -103,6 +105,53 @@ def from_proassist(item: dict[str, Any], where: str, episodes: Sequence[Episode]
     start = episode.start_frame
     utterances = tuple(PredictedUtterance(start + frame, text) for frame, text in sorted(said) if text)
     return EpisodeRecord(SCHEMA, str(meta.get("model") or "proassist"), Knobs(), episode, utterances=utterances)
+
+
+def _rate(value: Any) -> float:
+    """Frames a second of a stream; `PROASSIST_FPS` where it names none."""
+    rate = float(PROASSIST_FPS if value is None else value)
+    if not (math.isfinite(rate) and rate > 0):
+        raise ValueError(f"fps {value}: must be a number above 0")
+    return rate
+
+
+def _frame_of(entry: dict[str, Any]) -> int:
+    """The frame index of an entry, a whole number from 0."""
+    value = entry["frame_idx_in_stream"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 0:
+        raise ValueError(f"frame_idx_in_stream {value!r}: must be a whole number from 0")
+    return int(value)
+
+
+def _text_of(entry: dict[str, Any], key: str) -> str:
+    """A text of an entry, empty for silence."""
+    value = entry[key]
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key} {value!r}: must be a text or null")
+    return (value or "").strip()
+
+
+def require_scorable(record: EpisodeRecord, where: str) -> None:
+    """Refuse what a person would not notice in the scores: utterances without a word, episodes of months.
+
+    A text without words that the reference itself holds may be said.
+
+    Raises:
+        DataError: The record has either.
+    """
+    episode = record.episode
+    if not (math.isfinite(episode.fps) and 0 < episode.num_frames <= MAX_HOURS * 3600 * min(episode.fps, MAX_FPS)):
+        raise DataError(
+            f"{where}: {episode.num_frames:,} frames at {episode.fps:g} fps are more than {MAX_HOURS} h; correct the frame"
+            " numbers or the rate"
+        )
+    accepted = {text for turn in episode.utterances() for text in turn.wordings}
+    for utterance in record.utterances:
+        if not has_words(utterance.text) and utterance.text not in accepted:
+            raise DataError(
+                f"{where}: the utterance {utterance.text!r} on frame {utterance.frame} holds no word; leave it out (silence is"
+                " no utterance) or give its text"
+            )
 
 
 def _episode_with(
