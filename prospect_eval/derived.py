@@ -113,6 +113,8 @@ class RunFile(TypedDict):
 
     config: ConfigPart
     environment: NotRequired[dict[str, Any]]
+    #: of a run that went on elsewhere or later: further environments of its episodes
+    resumed: NotRequired[list[dict[str, Any]]]
 
 
 class Provenance(TypedDict):

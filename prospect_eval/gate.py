@@ -78,10 +78,11 @@ def make_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: 
     missing = [name for name in rules.metrics if name not in run.counts]
     if missing:
         raise DataError(f"{folder}: has no counts of {', '.join(missing)}; `prospect-eval score {folder}` makes them")
-    environment = read_run(folder)["environment"]
+    told = read_run(folder)
+    resumed = {"resumed": told["resumed"]} if told.get("resumed") else {}
     return {
         "schema": SCHEMA,
-        "provenance": {"run": folder.name, "config": run.config, "environment": environment},
+        "provenance": {"run": folder.name, "config": run.config, "environment": told["environment"], **resumed},
         "rules": rules.plain(),
         "episodes": run.table["episodes"],
         "exact": {name: _exact(run.table, name) for name in rules.exact},

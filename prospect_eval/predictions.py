@@ -13,14 +13,16 @@ episode of ``--data`` with its references on its frames (steps, questions and sl
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prospect_core.data.video import MAX_HOURS
 from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import decode, dump, load, read_limited
-from prospect_core.records import SCHEMA, EpisodeRecord
+from prospect_core.records import SCHEMA, EpisodeRecord, has_words
 from prospect_core.terminal import counted
 from prospect_core.timeline import Episode
 from prospect_eval.proassist.reading import Tell, from_stream, from_table
@@ -30,6 +32,8 @@ from prospect_eval.settings import MatchSettings
 TABLE = "frame_predictions.csv"
 #: files of an evaluation folder that hold no stream
 DERIVED = ("all_results.json", "metrics.json", "args.json", "llm_eval*.json")
+#: a rate above this does not make an episode of more frames shorter
+MAX_FPS = 240
 #: the error of an episode of the data that has no prediction
 MISSING = "the predictions have no such episode"
 
@@ -59,6 +63,7 @@ def read_predictions(
             problems = record.problems() if record.status == "ok" else []
             if problems:
                 raise DataError(f"{where}: {problems[0]}")
+            require_scorable(record, where)
             records[record.episode.id] = record
     if not records:
         raise DataError(f"{path}: holds no prediction")
@@ -124,6 +129,29 @@ def _named(record: EpisodeRecord, dataset: str) -> EpisodeRecord:
     if record.episode.dataset:
         return record
     return replace(record, episode=replace(record.episode, dataset=dataset))
+
+
+def require_scorable(record: EpisodeRecord, where: str) -> None:
+    """Refuse what a person would not notice in the scores: utterances without a word, episodes of months.
+
+    A text without words that the reference itself holds may be said.
+
+    Raises:
+        DataError: The record has either.
+    """
+    episode = record.episode
+    if not (math.isfinite(episode.fps) and 0 < episode.num_frames <= MAX_HOURS * 3600 * min(episode.fps, MAX_FPS)):
+        raise DataError(
+            f"{where}: {episode.num_frames:,} frames at {episode.fps:g} fps are more than {MAX_HOURS} h; correct the frame"
+            " numbers or the rate"
+        )
+    accepted = {text for turn in episode.utterances() for text in turn.wordings}
+    for utterance in record.utterances:
+        if not has_words(utterance.text) and utterance.text not in accepted:
+            raise DataError(
+                f"{where}: the utterance {utterance.text!r} on frame {utterance.frame} holds no word; leave it out (silence is"
+                " no utterance) or give its text"
+            )
 
 
 def missing_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:

@@ -31,6 +31,7 @@ from prospect_core.interrupt import patient
 from prospect_core.jsonio import dump, flat, load, write_atomic
 from prospect_core.lock import LOCK, OWNER, locked
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.terminal import say
 from prospect_core.timeline import Episode
 from prospect_eval.derived import read_run
 from prospect_eval.provenance import environment
@@ -184,6 +185,7 @@ def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: 
     todo = [place for place, path in enumerate(found) if not (path.is_file() and _reusable(path, episodes[place]))]
     if todo:
         (folder / "DONE.json").unlink(missing_ok=True)
+        note_environment(folder)
     reused = len(episodes) - len(todo)
     failed = 0
     progress(reused, len(episodes))
@@ -267,6 +269,22 @@ def open_folder(folder: Path, config: RunConfig) -> None:
     if different:
         shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now[key])} now" for key in different)
         raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
+
+
+def note_environment(folder: Path) -> None:
+    """Note the environment in which a run goes on, where it is none of those that its episodes were replayed in before.
+
+    They lie under ``resumed`` in ``run.json``; versions that differ from those that the run began with are reported.
+    """
+    body = read_run(folder)
+    now, first = environment(), body.get("environment", {})
+    known = [first, *body.get("resumed", [])]
+    if now in known:
+        return
+    write_atomic(folder / "run.json", dump({**body, "resumed": [*known[1:], now]}, indent=1) + "\n")
+    then, here = (flat({"python": one.get("python"), **(one.get("versions") or {})}) for one in (first, now))
+    if changed := [f"{name} {then.get(name)} then, {here[name]} now" for name in here if then.get(name) != here[name]]:
+        say(f"note: {folder} began with other versions: {'; '.join(changed)}; run.json names all of them", err=True)
 
 
 def _short(value: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.checkpoints import require_one_set_of_weights
 from prospect_core.data.digests import sha256_file
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import quiet_transformers
@@ -39,6 +40,7 @@ class SentenceSimilarity:
     """
 
     def __init__(self, folder: Path, name: str, model: str) -> None:
+        require_one_set_of_weights(folder)
         weights = sorted(folder.glob("**/*.safetensors"))
         if not weights:
             raise DataError(f"{folder}: holds no *.safetensors weights of a sentence-transformers model")

@@ -8,6 +8,7 @@ Nothing here needs torch, but to ask a GPU what it can; `prospect_core.model.che
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from prospect_core.errors import DataError, UserError, did_you_mean
@@ -16,6 +17,9 @@ from prospect_core.records import AskedDtype, Dtype
 SHIPPED = Path(__file__).parent
 #: of a shipped checkpoint, as `sha256sum` writes it
 SUMS = "SHA256SUMS"
+#: names of weights in one file, and of shards
+WHOLE = ("model.safetensors",)
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
 
 def shipped_checkpoints() -> list[str]:
@@ -63,3 +67,24 @@ def require_whole(folder: Path) -> None:
         file = folder / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
             raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
+
+
+def require_one_set_of_weights(folder: Path, given: str = "") -> None:
+    """Refuse a folder with two sets of weights: which of them a library reads is not told, and the other may be meant.
+
+    Args:
+        folder: A folder in the layout of transformers.
+        given: What the folder was named by, where that is something else.
+
+    Raises:
+        DataError: The folder holds two whole files, or shards beside a whole file or beside shards of another number.
+    """
+    names = sorted(file.name for file in folder.glob("*.safetensors"))
+    parts = [name for name in names if _SHARD.fullmatch(name)]
+    whole = [name for name in names if name in WHOLE]
+    counts = sorted({name.rpartition("-of-")[2].removesuffix(".safetensors") for name in parts})
+    sets = [*whole, *(f"shards of {int(count)}" for count in counts)]
+    if len(sets) > 1:
+        raise DataError(
+            f"{given or folder}: holds two sets of weights ({', '.join(sets)}); keep the one that is meant and take the other out"
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.checkpoints import find_checkpoint, require_whole
+from prospect_core.checkpoints import find_checkpoint, require_one_set_of_weights, require_whole
 from prospect_core.errors import DataError, UserError
 from prospect_core.records import Dtype
 
@@ -40,6 +40,7 @@ def load_checkpoint(
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
     require_whole(folder)
+    require_one_set_of_weights(folder)
     config = _config_of(folder)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(f"{folder}: no {TOKENIZERS[0]}; bring the tokenizer that it was trained with")

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from prospect_core.checkpoints import require_one_set_of_weights
 from prospect_core.errors import DataError, UserError
 from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
@@ -71,6 +72,9 @@ def load_published(
     """
     import torch
     from transformers import AutoConfig, AutoTokenizer, SmolVLMForConditionalGeneration
+
+    if Path(name).is_dir():
+        require_one_set_of_weights(Path(name), f"published weights {name}")
 
     try:
         published = AutoConfig.from_pretrained(name)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from prospect_core.errors import DataError
-from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, has_words
 from prospect_core.stream.steps import StepOutput, StreamModel
 from prospect_core.timeline import Episode
 
@@ -53,7 +53,7 @@ def replay(
         state_probs=_known((s.state_probs for s in steps), _rows),
         cache_tokens=_known((s.cache_tokens for s in steps), int),
         cache_bytes=_known((s.cache_bytes for s in steps), int),
-        utterances=tuple(s.utterance for s in steps if s.utterance),
+        utterances=tuple(s.utterance for s in steps if s.utterance and has_words(s.utterance.text)),
         transitions=tuple(t for s in steps for t in s.transitions),
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),

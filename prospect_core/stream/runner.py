@@ -27,7 +27,7 @@ from prospect_core.errors import UserError
 from prospect_core.model.generation import DRAFT, decode
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
-from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal
+from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal, has_words
 from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
 from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.cache import StreamCache
@@ -249,7 +249,7 @@ class VLMStreamRunner:
         tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)
         self.meta.add(Kind.REPLY, frame, len(tokens) + 2)
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        if not text:
+        if not has_words(text):
             return None
         self.said.append(("Assistant", text))
         return PredictedUtterance(frame, text, len(tokens), cut)

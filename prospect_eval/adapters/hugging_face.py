@@ -20,7 +20,7 @@ from urllib.request import getproxies
 import torch
 from PIL import Image
 
-from prospect_core.checkpoints import dtype_on
+from prospect_core.checkpoints import dtype_on, require_one_set_of_weights
 from prospect_core.data.dataset import Dataset
 from prospect_core.errors import DataError, UserError
 from prospect_core.framing import FrameFormat
@@ -110,6 +110,8 @@ def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, A
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     require_reachable(f"hf:{name}", name)
+    if Path(name).is_dir():
+        require_one_set_of_weights(Path(name), f"--ckpt hf:{name}")
     try:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -235,3 +236,58 @@ def test_a_broken_package_is_named_and_not_a_traceback(monkeypatch, tmp_path):
 def test_the_shipped_checkpoint_is_not_calibrated_in_place(short_world, capsys):
     assert evaluate("calibrate", "--ckpt", "workbench-tiny", "--data", short_world.root, "--split", "val") == 2
     assert "comes with the package, thresholds and all; calibrate a copy" in one_line(capsys)
+
+
+@pytest.mark.parametrize("text", ["", " ", "...", "\u200b", "?!", "\n\t", "—"])
+def test_an_utterance_without_words_is_refused(text, tmp_path):
+    write_atomic(tmp_path / "p.jsonl", dump(predict(REFERENCE, [(4, "Boil it."), (10, text)])) + "\n")
+    with pytest.raises(DataError, match=r"p.jsonl: row 1: the utterance .* on frame 10 holds no word; leave it out"):
+        read_predictions(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize("text", ["杯", "7", "👍", "é", "a."])
+def test_an_utterance_with_words_of_any_script_is_read(text, tmp_path):
+    write_atomic(tmp_path / "p.jsonl", dump(predict(REFERENCE, [(10, text)])) + "\n")
+    assert read_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == text
+
+
+def test_a_text_without_words_of_the_reference_itself_may_be_said(tmp_path):
+    write_atomic(tmp_path / "p.jsonl", dump(predict(episode(say(5.0, "...")), [(10, "...")])) + "\n")
+    assert read_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == "..."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": "nan"}, "fps nan: must be a number above 0"),
+        ({"fps": float("inf")}, "not a number that JSON knows"),
+        ({"fps": 0}, "fps 0: must be a number above 0"),
+        ({"fps": -2}, "fps -2: must be a number above 0"),
+        ({"fps": "fast"}, "could not convert"),
+        ({"frame_idx_in_stream": 10_000_000}, "10,000,001 frames at 2 fps are more than 100 h"),
+        ({"frame_idx_in_stream": 10**30}, "are more than 100 h"),
+        ({"frame_idx_in_stream": -5}, "must be a whole number from 0"),
+        ({"frame_idx_in_stream": 5.7}, "must be a whole number from 0"),
+        ({"frame_idx_in_stream": True}, "must be a whole number from 0"),
+        ({"frame_idx_in_stream": "5"}, "must be a whole number from 0"),
+        ({"gen": ["x"]}, "gen .'x'.: must be a text or null"),
+        ({"ref": 5}, "ref 5: must be a text or null"),
+    ],
+)
+def test_a_proassist_stream_with_values_that_cannot_be_is_one_line(change, message, tmp_path):
+    stream = proassist_stream(REFERENCE, {10: "Boil it."})
+    if "fps" in change:
+        stream["metadata"] |= change
+    else:
+        stream["predictions"][-1] |= change
+    (tmp_path / "p.json").write_text(json.dumps(stream), "utf-8")
+    with pytest.raises(DataError, match=message) as caught:
+        read_predictions(tmp_path / "p.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_months_is_refused(tmp_path):
+    far = replace(REFERENCE, end_frame=10**9)
+    write_atomic(tmp_path / "p.jsonl", dump(predict(far, [(10, "Boil it.")])) + "\n")
+    with pytest.raises(DataError, match="more than 100 h; correct the frame numbers or the rate"):
+        read_predictions(tmp_path / "p.jsonl")

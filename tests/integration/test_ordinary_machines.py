@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from prospect_core import cachedir
 from prospect_core.cachedir import cache_dir
+from prospect_core.checkpoints import find_checkpoint, require_one_set_of_weights
 from prospect_core.errors import DataError
-from prospect_core.jsonio import read_json, write_atomic
+from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.model.published import load_published
 from prospect_core.stream.live import WatchLog
 from prospect_eval import wordnet
+from prospect_eval.semantic import open_similarity
 from prospect_eval.wordnet import copy_system_wordnet, find_wordnet
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
@@ -187,3 +193,59 @@ def test_a_page_into_a_link_or_a_device_replaces_neither(short_world, tmp_path):
         assert (tmp_path / name).is_symlink()
     assert "<html" in (tmp_path / "target.html").read_text("utf-8")
     assert read_json(tmp_path / "r" / "metrics.json")
+
+
+def test_a_run_that_goes_on_under_other_versions_notes_both(short_world, tmp_path, capsys):
+    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r")
+    assert evaluate(*given) == 0
+    assert "resumed" not in read_json(tmp_path / "r" / "run.json")
+    edited = read_json(tmp_path / "r" / "run.json")
+    edited["environment"]["versions"] |= {"torch": "2.6.0", "av": "17.0.0"}
+    write_atomic(tmp_path / "r" / "run.json", dump(edited))
+    capsys.readouterr()
+    for _ in range(2):
+        next((tmp_path / "r" / "episodes").iterdir()).unlink()
+        assert evaluate(*given) == 0
+    told = capsys.readouterr().err
+    assert told.count("note: ") == 1
+    assert re.search(r"began with other versions: .*torch 2\.6\.0 then, \S+ now.*av 17\.0\.0 then", told)
+    body = read_json(tmp_path / "r" / "run.json")
+    assert body["environment"]["versions"]["torch"] == "2.6.0"
+    assert [one["versions"]["av"] for one in body["resumed"]] == [version("av")]
+
+
+@pytest.mark.parametrize(
+    ("names", "sets"),
+    [
+        (("model.safetensors", "model-00001-of-00002.safetensors"), "model.safetensors, shards of 2"),
+        (("model-00001-of-00002.safetensors", "model-00001-of-00003.safetensors"), "shards of 2, shards of 3"),
+    ],
+)
+def test_two_sets_of_weights_in_one_folder_are_refused(names, sets, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"holds two sets of weights .{sets}.; keep the one"):
+        require_one_set_of_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("model.safetensors",), ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")]
+)
+def test_one_set_of_weights_is_taken(names, tmp_path):
+    for name in (*names, "consolidated.safetensors", "model.safetensors.index.json"):
+        (tmp_path / name).touch()
+    require_one_set_of_weights(tmp_path)
+
+
+def test_no_loader_takes_one_of_two_sets_of_weights(tmp_path, short_world, capsys):
+    folder = tmp_path / "ckpt"
+    shutil.copytree(find_checkpoint("workbench-tiny"), folder)
+    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    (folder / "model-00001-of-00001.safetensors").touch()
+    for ckpt in (folder, f"hf:{folder}"):
+        assert evaluate("run", "--ckpt", ckpt, "--data", short_world.root, "--output", tmp_path / "r") == 3
+        assert "holds two sets of weights" in capsys.readouterr().err
+    with pytest.raises(DataError, match="two sets of weights"):
+        load_published(str(folder), 4)
+    with pytest.raises(DataError, match="two sets of weights"):
+        open_similarity(str(folder))
