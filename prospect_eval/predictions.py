@@ -24,7 +24,7 @@ from prospect_core.errors import DataError, UserError
 from prospect_core.jsonio import decode, dump, load, read_limited
 from prospect_core.records import SCHEMA, EpisodeRecord, has_words
 from prospect_core.terminal import counted
-from prospect_core.timeline import Episode
+from prospect_core.timeline import Episode, frame_floor
 from prospect_eval.proassist.reading import Tell, from_stream, from_table
 from prospect_eval.settings import MatchSettings
 
@@ -97,8 +97,30 @@ def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -
         yield str(file), from_table(data, file, episodes, tell)
         return
     for where, item in _items(file, data):
-        stream = "predictions" in item
-        yield where, from_stream(item, where, episodes, tell) if stream else _record(item, where, episodes)
+        if "predictions" in item:
+            yield where, from_stream(item, where, episodes, tell)
+            continue
+        record = _record(item, where, episodes)
+        if moved := waiting_references(record.episode):
+            tell(
+                f"{where}: references that wait for the frame after a user turn at the same time: {len(moved)}, the first on"
+                f" frame {moved[0]}; a user text that was read with frame i has the time (i - 1) / fps"
+            )
+        yield where, record
+
+
+def waiting_references(episode: Episode) -> list[int]:
+    """The frames of references that are later than their own time or frame number, since a user turn shares it."""
+    if episode.problems():
+        return []
+    last = episode.end_frame - 1
+    return [
+        decision.frame
+        for decision in episode.decisions()
+        if decision.event.kind == "assistant"
+        and decision.frame > min(last, decision.event.frame if decision.event.frame is not None
+                                 else frame_floor(decision.event.time, episode.fps))
+    ]  # fmt: skip
 
 
 def _items(file: Path, data: bytes) -> list[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,13 @@ from typing import Any
 from prospect_core.errors import UserError
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import exact
-from prospect_eval.compat import published_match, published_nlg, published_stream_metrics
+from prospect_eval.compat import (
+    binary_scores,
+    compat_content_accuracy,
+    published_match,
+    published_nlg,
+    published_stream_metrics,
+)
 from prospect_eval.matching import Similarity
 from prospect_eval.settings import STANDARD, MatchSettings
 
@@ -97,7 +103,32 @@ def published_of(streams: Sequence[Stream]) -> dict[str, float]:
     pairs = [(stream.said[p], stream.due[r]) for stream in streams for p, r, _ in stream.good_pairs()]
     words = published_nlg([said for said, _ in pairs], [due for _, due in pairs])
     weighted = {f"{name}_w": value * scores["jaccard_index"] for name, value in words.items()}
-    return scores | words | weighted
+    return scores | words | weighted | _published_dst(streams)
+
+
+def _published_dst(streams: Sequence[Stream]) -> dict[str, float]:
+    """The DST extension's scores of speaking, updating and of the updates' contents, pooled over the streams; none where
+    no reference has an update. A frame counts alone, and the i-th predicted update is held against the i-th due one."""
+    if not any(stream.record.episode.transitions() for stream in streams):
+        return {}
+    offset = 0
+    said: list[int] = []
+    updated: list[int] = []
+    turns: list[tuple[str, int]] = []
+    compared: tuple[list[str], list[str]] = ([], [])
+    for stream in streams:
+        record, episode = stream.record, stream.record.episode
+        said += [offset + index for index in stream.said]
+        updated += [offset + item.frame - episode.start_frame for item in record.transitions]
+        turns += [("assistant", offset + index) for index in stream.due]
+        due = episode.transitions()
+        turns += [("DST_UPDATE", offset + frame - episode.start_frame) for frame, _, _ in due]
+        pairs = zip(record.transitions, due, strict=False)
+        for mine, (_, step, change) in pairs:
+            compared[0].append(f"{mine.step}->{mine.change}")
+            compared[1].append(f"{step}->{change}")
+        offset += episode.num_frames
+    return binary_scores(offset, said, updated, turns) | compat_content_accuracy(*compared)
 
 
 def by_dataset(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
@@ -109,8 +140,9 @@ def by_dataset(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
 
 
 def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The unweighted mean of the scores of several data sets."""
-    return {name: sum(each[name] for each in scores) / len(scores) for name in scores[0]}
+    """The unweighted mean of the scores of several data sets, of those that all of them have."""
+    names = [name for name in scores[0] if all(name in each for each in scores)]
+    return {name: sum(each[name] for each in scores) / len(scores) for name in names}
 
 
 def match_result(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -73,6 +73,15 @@ def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
     assert found[0] == found[1] == found[2] == [(4, "One.", False), (9, "Two.", True), (10, "Three.", False)]
 
 
+def test_record_whose_references_wait_for_a_user_turn_says_so(tmp_path):
+    record = predict(episode(Event("u", 4.5, "user", "Hm?"), say(4.5, "Two."), say(9.0, "Three.")), [(9, "Two.")])
+    (tmp_path / "theirs.jsonl").write_text(dump(record) + "\n")
+    told = []
+    read_predictions(tmp_path / "theirs.jsonl", tell=told.append)
+    (line,) = told
+    assert "wait for the frame after a user turn at the same time: 1, the first on frame 10" in line
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
