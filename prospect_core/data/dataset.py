@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, ClassVar
 
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
@@ -25,6 +26,8 @@ from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.timeline import Episode
 
 SCHEMA = 1
+#: what opens a folder without ``dataset.json``, or gives None for one that it does not know
+OPENERS = ("prospect_core.data.proassist:open_tree",)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ class Dataset:
         root = Path(root)
         file = root / "dataset.json"
         if not file.is_file():
-            from prospect_core.data.proassist import is_tree, open_tree
-
-            if is_tree(root):
-                return open_tree(root)
+            for name in OPENERS:
+                opened: Dataset | None = resolve_name(name)(root)
+                if opened is not None:
+                    return opened
             raise DataError(
                 f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`"
             )
