@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.fuzz_origin import ROWS, read_whole
 from prospect_core.data.annotation import Given, read_annotation
 from prospect_core.data.checks import find_problems
 from prospect_core.data.dataset import Dataset, write_dataset
@@ -271,6 +272,10 @@ def _json(*values: Any) -> Callable[[], list[bytes]]:
     return lambda: [json.dumps(value).encode() for value in values]
 
 
+def _json_lines(rows: list[dict[str, Any]]) -> Callable[[], list[bytes]]:
+    return lambda: [b"\n".join(json.dumps(row).encode() for row in rows)]
+
+
 _PROASSIST = {"predictions": [{"frame_idx_in_stream": k, "gen": "Boil." if k == 3 else "", "ref": "Boil." if k == 4 else "",
                                "text_inputs": [["user", "hi"]] if k == 1 else []} for k in range(6)],
               "metadata": {"fps": 2, "video_uid": "v", "task_goal": "tea", "model": "m"}}  # fmt: skip
@@ -299,6 +304,10 @@ TARGETS: dict[str, Target] = {
     "dataset": Target(_dataset, _dataset_seeds),
     "prepared": Target(_file("rows.jsonl", read_origin), _json(to_prepared(EPISODE))),
     "clip": Target(_file("clip.json", read_origin), _json([to_dst_clip(EPISODE)])),
+    **{
+        name: Target(_file("rows.jsonl" if name == "training rows" else "clips.json", read_whole), _json_lines(rows))
+        for name, rows in ROWS.items()
+    },
     "predictions": Target(_file("p.json", read_predictions), lambda: [dump(RECORD).encode(), *_json(_PROASSIST)()]),
     "prediction rows": Target(_file("p.jsonl", read_predictions), lambda: [dump(RECORD).encode()]),
     "result file": Target(_file("0.json", read_predictions), _result_seeds),

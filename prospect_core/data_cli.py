@@ -425,7 +425,7 @@ data.add_command(frames)
 
 def _say_repairs(episodes: list[Any]) -> None:
     """What reading has changed or carried, with the first episode of each kind."""
-    from prospect_core.data.dst_clips import ANNOTATED, REPAIRED
+    from prospect_core.data.dst_changes import ANNOTATED, REPAIRED
 
     lines = {
         REPAIRED: ("had a wrong initial state", "had a wrong initial state"),

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import stat
 import sys
@@ -26,6 +27,9 @@ T = TypeVar("T")
 MOST_BYTES = 4 << 30
 #: fields of dataclasses
 OMITTED_WHEN_EMPTY = frozenset({"alternatives", "recording", "participant"})
+#: escapes of JSON that may be half a character
+_HALF_CHARACTER = re.compile(r"\\u[dD][89abAB-fF]")
+_HALF_CHARACTER_BYTES = re.compile(_HALF_CHARACTER.pattern.encode())
 #: fields that an error line names
 MOST_NAMED = 8
 
@@ -130,14 +134,22 @@ def read_shaped(path: Path, shape: type[T]) -> T:
 
 
 def decode(data: bytes | str, where: str) -> Any:
-    """JSON text from elsewhere: what is broken, nested without end, or not finite is a `DataError` that begins with
-    ``where``."""
+    """JSON text from elsewhere: what is broken, nested without end, not finite, or holds half a character is a `DataError`
+    that begins with ``where``."""
     try:
-        return json.loads(data, parse_constant=_not_finite, parse_float=_finite)
+        value = json.loads(data, parse_constant=_not_finite, parse_float=_finite)
+        half = _HALF_CHARACTER.search(data) if isinstance(data, str) else _HALF_CHARACTER_BYTES.search(data)
+        if half:
+            # a pair of escapes is a whole character; a lone one can be read, and written to no file
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from error
+    except UnicodeEncodeError as error:
+        text = ascii(error.object[error.start])
+        raise DataError(f"{where}: {text} is half a character, which no file can hold; remove it") from error
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error})") from error
+    return value
 
 
 def _finite(text: str) -> float:

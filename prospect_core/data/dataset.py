@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import ClassVar
 
 from prospect_core.data.digests import content_digest, sha256_file
@@ -30,6 +31,8 @@ from prospect_core.timeline import Episode
 SCHEMA = 1
 #: what a file is that another one has replaced
 CHANGED = "its sha256 is not the one in dataset.json"
+#: what opens a folder without ``dataset.json``, or gives None for one that it does not know
+OPENERS = ("prospect_core.data.proassist:open_tree",)
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,10 @@ class Dataset:
         root = Path(root)
         file = root / "dataset.json"
         if not file.is_file():
-            from prospect_core.data.proassist import is_tree, open_tree
-
-            if is_tree(root):
-                return open_tree(root)
+            for name in OPENERS:
+                opened: Dataset | None = resolve_name(name)(root)
+                if opened is not None:
+                    return opened
             raise DataError(
                 f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`"
             )

@@ -18,6 +18,10 @@ from typing import Any
 from prospect_core.errors import UserError
 from prospect_core.timeline import STEP_STATES, Change, DialogState, StepState, Task
 
+#: ``meta`` of an Episode: changes without a counterpart in our states, and states that the clip had wrong
+ANNOTATED, REPAIRED = "dst_annotations", "dst_repaired"
+#: the two forms of a clip, by the key of what happens in it
+TURNS, EVENTS_FORM = "conversation", "events"
 #: changes of the extension that have no counterpart in our three states
 ANNOTATIONS = ("pause", "resume", "cancel", "reset", "fail", "error")
 #: how a reopened step is written for the extension, which knows no ``reopen``

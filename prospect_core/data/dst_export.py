@@ -10,34 +10,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dst_changes import REOPENED
-from prospect_core.data.dst_clips import EVENTS_FORM, KEY, TURNS, from_dst_clip
+from prospect_core.data.dst_changes import REOPENED, TURNS
 from prospect_core.data.prepared_rows import SYSTEM, numbered_knowledge
-from prospect_core.data.row_origin import Row, give_back
+from prospect_core.data.row_origin import Row
 from prospect_core.jsonio import dump
 from prospect_core.timeline import Decision, DialogState, Episode, Event
 
+#: in ``metadata`` of our clips: the whole Episode, which a clip cannot say
+KEY = "prospect"
 #: tokens of a clip, by the extension's default
 MAX_SEQ_LEN = 4096
 #: what a token of text is taken for: its own count needs a gated tokenizer
 CHARACTERS_A_TOKEN = 4
 _FLAGS = {"assistant": (1, 0), "DST_UPDATE": (0, 1)}
-
-
-def to_dst_clip(episode: Episode) -> Row:
-    """The Episode as a DST clip; one that was read from a clip gives back that clip."""
-    for turns_key in (TURNS, EVENTS_FORM):
-        clip = give_back(episode, from_dst_clip, turns_key) if _from_a_clip(episode) else None
-        if clip is not None:
-            return clip
-    return fresh_clip(episode)
-
-
-def _from_a_clip(episode: Episode) -> bool:
-    from prospect_core.data.dst_clips import is_clip
-    from prospect_core.data.row_origin import row_fields
-
-    return is_clip(row_fields(episode))
 
 
 def fresh_clip(episode: Episode) -> Row:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dst_clips import from_dst_clip, is_clip
-from prospect_core.data.dst_export import to_dst_clip
+from prospect_core.data.dst_clips import from_dst_clip, is_clip, to_dst_clip
 from prospect_core.data.generated_dialogs import from_generated, is_generated
 from prospect_core.data.origin_names import participant_of
 from prospect_core.data.prepared_rows import continued, from_prepared, to_prepared
@@ -69,7 +68,7 @@ def read_origin(path: Path) -> list[Episode]:
             read = [episode.validate() for episode in _read(row)]
         except (TimelineError, UserError) as error:
             raise DataError(f"{where}: {error}") from error
-        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as error:
             what = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise DataError(
                 f"{where}: not a ProAssist prepared row, DST clip or generated dialogue ({what})"

@@ -90,6 +90,10 @@ def _require_fields(row: Row) -> None:
             raise UserError(f"{key} is {row[key]!r}; a whole number is needed")
     if type(row["fps"]) not in (int, float):
         raise UserError(f"fps is {row['fps']!r}; a number is needed")
+    if row["fps"] <= 0:
+        raise UserError(f"fps is {row['fps']!r}; a number above 0 is needed")
+    if not isinstance(row[TURNS], list):
+        raise UserError(f"{TURNS} is {row[TURNS]!r}; not a ProAssist prepared row, which has a list of turns")
 
 
 def _read_turns(row: Row) -> _Reading:

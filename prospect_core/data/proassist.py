@@ -25,6 +25,7 @@ from prospect_core.data.proassist_files import DIALOGUES, SPLITS, RowsFile, chos
 from prospect_core.data.row_origin import place, row_fields
 from prospect_core.data.staging import staged
 from prospect_core.errors import DataError, UserError
+from prospect_core.jsonio import decode
 from prospect_core.timeline import Episode, TimelineError
 
 #: dialogues that were left out, and why
@@ -101,8 +102,13 @@ def is_tree(folder: Path) -> bool:
     return any((folder / name).is_dir() and rows_files(folder / name) for name in SUBSETS)
 
 
-def open_tree(tree: Path) -> Dataset:
-    """The dataset of a tree, from the cache folder; made on first use, and again once a file of the tree has changed."""
+def open_tree(tree: Path) -> Dataset | None:
+    """The dataset of a tree, from the cache folder; None of a folder that is laid out otherwise.
+
+    It is made on first use, and again once a file of the tree has changed.
+    """
+    if not is_tree(tree):
+        return None
     root = cache_dir() / f"proassist-{TREE_VERSION}-{_state(tree)}"
     if not root.exists():
         try:
@@ -176,8 +182,17 @@ def _rows(file: Path) -> Iterator[Episode]:
             if not line.strip():
                 continue
             try:
-                episode = from_prepared(json.loads(line)).validate()
-            except (TimelineError, UserError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+                episode = from_prepared(decode(line, "JSON")).validate()
+            except (
+                TimelineError,
+                UserError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                ValueError,
+                IndexError,
+                ArithmeticError,
+            ) as error:
                 raise DataError(f"{file}: row {number}: not a prepared row ({error})") from error
             yield episode
 

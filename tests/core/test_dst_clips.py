@@ -12,13 +12,14 @@ import pytest
 
 from prospect_core.cli import main as prospect
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.dst_clips import ANNOTATED, REPAIRED
-from prospect_core.data.origin_formats import from_dst_clip, read_origin, to_dst_clip
+from prospect_core.data.dst_changes import ANNOTATED, REPAIRED
+from prospect_core.data.origin_formats import from_dst_clip, from_prepared, read_origin, to_dst_clip
 from prospect_core.errors import UserError
 from prospect_core.jsonio import dump, load
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from tests.helpers.commands import call
 from tests.helpers.dst_validators import collator_events, flat_timestamp_problems, training_format_problems
+from tests.helpers.proassist_rows import PREPARED, clips_of_training, narration
 
 STEPS = [
     {"type": "step", "id": "S1", "start_ts": 5.0, "end_ts": 10.0, "name": "boil"},
@@ -156,6 +157,10 @@ def test_the_events_form_is_read_and_comes_back():
             "turn 0 (DST_UPDATE): 7 is no update",
         ),
         ({"conversation": [{**said(1.0, "user", "x", 0, 1), "time": None}]}, "turn 0 (user): time is None"),
+        (
+            {"conversation": [update(1.0, "S9", "start", 0, 1)]},
+            "turn 0 names step 'S9'; the clip's steps (dst): S1, S2",
+        ),
         ({"end_frame_idx": "9"}, "end_frame_idx is '9'"),
         ({"fps": 0}, "fps is 0"),
         ({"initial_dst_state": {"S1": "asleep"}}, "the initial state names 'asleep'"),
@@ -215,6 +220,7 @@ def exported_problems(clips: list[dict[str, Any]]) -> list[str]:
 
 def test_clips_of_ours_pass_the_checks_of_the_extension(world):
     clips = [to_dst_clip(episode) for split in world.splits for episode in world.episodes(split)]
+    clips += [to_dst_clip(from_prepared(row)) for row in (PREPARED, narration(), *clips_of_training())]
     assert exported_problems([*clips, to_dst_clip(ours())]) == []
 
 

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prospect_core.cli import main as prospect
 from prospect_core.data.origin_formats import from_prepared, read_origin, to_prepared
 from prospect_core.data.prepared_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.errors import UserError
 from prospect_core.jsonio import dump, load
 from prospect_core.timeline import Episode, Event, Step, Task
+from tests.helpers.commands import call, one_line
 from tests.helpers.proassist_rows import PREPARED, clips_of_training, narration
 
 OURS = Episode(
@@ -219,3 +221,18 @@ def test_real_clips_of_training_and_narration_come_back(shared_data):
             summaries = bool((row["metadata"] or {}).get("has_summary"))
             assert sum(e.kind == "assistant" for e in episode.events) == len(timed) - summaries
             assert not summaries or episode.summary == timed[-1]["content"]
+
+
+def test_half_a_character_is_refused_in_one_line_with_its_row(tmp_path, capsys):
+    """It was read, and the dataset that was to hold it ended in a traceback."""
+    for key, text in (("note", "\ud800"), ("note", "whole \U0001f600")):
+        file = tmp_path / "rows.jsonl"
+        file.write_text(json.dumps({**PREPARED, key: text}) + "\n")
+        code = call(prospect, "data", "import", file, "--output", tmp_path / f"set{len(text)}")
+        if text == "\ud800":
+            assert code == 3
+            assert one_line(capsys).endswith(
+                "rows.jsonl: row 1: '\\ud800' is half a character, which no file can hold; remove it"
+            )
+        else:
+            assert code == 0
