@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from prospect_core.data_makers_cli import captions, practice, splits_of, workbench
 from prospect_core.errors import DataError, UserError, choose
 from prospect_core.store_cli import features, frames
 from prospect_core.terminal import (
@@ -23,8 +24,6 @@ from prospect_core.terminal import (
     progress_bars,
     say,
 )
-
-COUNT = click.IntRange(min=0)
 
 
 @click.group()
@@ -53,7 +52,7 @@ def validate(root: Path, accept: bool, json_: str | None) -> None:
     if problems:
         raise DataError(f"{root}: {len(problems)} problem(s)")
     if shown:
-        say(f"{root}: sound ({_splits(dataset)})")
+        say(f"{root}: sound ({splits_of(dataset)})")
 
 
 @data.command()
@@ -251,7 +250,7 @@ def export(root: Path, output: Path, format_: str, with_frames: bool) -> None:
                 written = (with_frames_file(to_prepared(e), e, names) for e in dataset.episodes(split))
                 rows = [json.dumps(row, ensure_ascii=False) for row in written]
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
-    say(f"{output}: {_splits(dataset)}")
+    say(f"{output}: {splits_of(dataset)}")
     say(f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}")
 
 
@@ -343,7 +342,7 @@ def proassist(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[s
 
     with progress_bars() as advance:
         dataset, left = read_tree(tree, output, subsets, kinds, advance)
-    say(f"{output}: {_splits(dataset)}; videos in {tree}")
+    say(f"{output}: {splits_of(dataset)}; videos in {tree}")
     if DST in kinds:
         _say_repairs([episode for split in dataset.splits for episode in dataset.episodes(split)])
     for subset in sorted(path for path in tree.iterdir() if path.is_dir()):
@@ -356,71 +355,8 @@ def proassist(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[s
         say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
 
 
-@data.command()
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
-@click.option("--train", type=COUNT, default=240, show_default=True, help="Number of training videos.")
-@click.option("--val", type=COUNT, default=20, show_default=True, help="Number of validation videos.")
-@click.option("--test", type=COUNT, default=60, show_default=True, help="Number of test videos.")
-@click.option("--test-hard", type=COUNT, default=0, show_default=True, help="Number of test videos at the hard level.")
-@click.option(
-    "--test-ood", type=COUNT, default=0, show_default=True, help="... of unseen combinations and longer tasks."
-)
-@click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
-@click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
-@click.option("--video-fps", type=int, help="Pictures a second of the videos; 2 are read, 8 are made by default.")
-@click.option("--alike", is_flag=True, help="Things and verbs of a task are few and alike: harder to tell apart.")
-def workbench(output: Path, seed: int, level: str | None, video_fps: int | None, alike: bool, **counts: int) -> None:
-    """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
-    from prospect_core.workbench.generate import generate
-
-    splits = {name: count for name, count in counts.items() if count}
-    if not splits:
-        raise UserError("give at least one of --train, --val, --test ... a number above 0")
-    with progress_bar("videos") as advance:
-        dataset = generate(output, seed, splits, level, video_fps=video_fps, alike=alike, progress=advance)
-    say(f"{output}: {_splits(dataset)}")
-
-
-@data.command()
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
-@click.option("--telling", is_flag=True, help="The user only tells, on every frame, which step is in hand.")
-def practice(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
-    """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
-    from prospect_core.workbench.practice import make_practice
-
-    _ascending(steps)
-    make_practice(output, seed, count, steps, telling)
-    say(f"{output}: train {counted(count, 'episode')}")
-
-
-@data.command()
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
-@click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
-@click.option(
-    "--tells",
-    type=click.Choice(["steps", "hand", "held", "map"]),
-    default="steps",
-    help="What captions tell: what is done and to which step; what is done; the same in bare words; what is where.",
-)
-def captions(output: Path, seed: int, count: int, steps: tuple[int, int], level: str, tells: Any) -> None:
-    """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
-    from prospect_core.workbench.captions import make_captions
-
-    _ascending(steps)
-    with progress_bar("videos") as advance:
-        make_captions(output, seed, count, steps, level, tells, advance)
-    say(f"{output}: train {counted(count, 'episode')}")
-
-
-data.add_command(features)
-data.add_command(frames)
+for command in (features, frames, workbench, practice, captions):
+    data.add_command(command)
 
 
 def _say_repairs(episodes: list[Any]) -> None:
@@ -438,17 +374,7 @@ def _say_repairs(episodes: list[Any]) -> None:
             say(f"{counted(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
 
 
-def _ascending(steps: tuple[int, int]) -> None:
-    if steps[0] > steps[1]:
-        raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
-
-
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{k or 'not said'} {v}" for k, v in value.items())
     return "–" if value is None else str(value)
-
-
-def _splits(dataset: Any) -> str:
-    *before, (name, last) = dataset.info.splits.items()
-    return ", ".join([*(f"{n} {i.episodes}" for n, i in before), f"{name} {counted(last.episodes, 'episode')}"])

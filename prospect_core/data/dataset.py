@@ -131,7 +131,8 @@ class Dataset:
     def require_same_videos(self, clips: Iterable[Footage]) -> None:
         """Refuse videos that were replaced after ``dataset.json`` was written.
 
-        Videos that are absent, or were absent then, are not compared.
+        Videos that are absent, or were absent then, are not compared. One that can no longer be read is left to its reader,
+        so that it fails its own episodes alone.
 
         Raises:
             DataError: Names the first such video.
@@ -139,6 +140,10 @@ class Dataset:
         for video in dict.fromkeys(clip.video for clip in clips):
             file, stated = self.video(video), self.info.videos.get(video)
             if stated is not None and file.is_file() and content_digest(file) != stated:
+                try:
+                    open_frames(file, self.info.fps, FrameFormat(16))
+                except DataError:
+                    continue
                 raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
     def missing_parts(self, clips: Iterable[Footage]) -> list[str]:

@@ -76,7 +76,7 @@ def test_row_as_it_lies_in_a_file_opens_its_frames(tmp_path):
         ({"images": PICTURES[:3]}, DataError, "3 images for 26 frames"),
         ({"images": PICTURES.astype(float)}, UserError, "float64; (3, H, W) or (H, W, 3) of uint8"),
         ({"encoded_images": PICTURES}, UserError, "features of another model's vision tower; give images"),
-        ({"conversation": 3}, DataError, "not a ProAssist prepared row nor a DST clip"),
+        ({"conversation": 3}, UserError, "not a ProAssist prepared row"),
         ({}, DataError, "no such file"),
     ],
 )

@@ -19,9 +19,14 @@ from prospect_core.data.video import write_frames_file
 
 #: stored frames of each video
 FRAMES = 60
+#: by subset and split: a recording and its file of frames
 SUBSETS = {
-    "assembly101": ("assembly_nusar_a", "nusar_a", "disassembly_nusar_b", "nusar_b"),
-    "wtag": ("T1", "T1", "T2", "T2"),
+    "assembly101": {
+        "train": ("assembly_nusar_a", "nusar_a"),
+        "val": ("disassembly_nusar_b", "nusar_b"),
+        "test": ("disassembly_nusar_c", "nusar_c"),
+    },
+    "wtag": {"train": ("T1", "T1"), "val": ("T2", "T2"), "test": ("T3", "T3")},
 }
 SUMMARY = "The user boiled the water."
 ASK = {"role": "system", "content": "Please summarize the progress."}
@@ -128,16 +133,15 @@ def _write_rows(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tree(root: Path) -> Path:
-    """The tree; two subsets, two videos each, two users a video."""
+    """The tree; two subsets, a video for each split, two users a video."""
     rng = np.random.default_rng(0)
-    for subset, (video, file, other, other_file) in SUBSETS.items():
+    for subset, videos in SUBSETS.items():
         prepared = root / subset / "prepared"
         prepared.mkdir(parents=True)
         (root / subset / "frames").mkdir()
-        for name in (file, other_file):
+        for _, name in videos.values():
             pictures = rng.integers(0, 255, (FRAMES, 16, 16, 3), dtype=np.uint8)
             write_frames_file(root / subset / "frames" / f"{name}.arrow", iter(pictures))
-        videos = {"train": (video, file), "val": (other, other_file), "test": (other, other_file)}
         users = list(enumerate(("no_talk", "talk_more")))
         for split, (uid, name) in videos.items():
             for tokens in (1, 5, 10):
@@ -157,5 +161,5 @@ def write_tree(root: Path) -> Path:
         stored = root / subset / "features" / "google___siglip-so400m-patch14-384@-2"
         stored.mkdir(parents=True)
         columns = {"cls": rng.normal(size=(FRAMES, 1, 12)), "2x2": rng.normal(size=(FRAMES, 4, 12))}
-        write_features(stored / f"{file}.arrow", columns)
+        write_features(stored / f"{videos['train'][1]}.arrow", columns)
     return root

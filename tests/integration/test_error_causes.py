@@ -26,6 +26,7 @@ from prospect_core.train.objections import objections
 from prospect_eval import workers
 from prospect_eval.cli import main as prospect_eval
 from prospect_eval.run import RunConfig, kept
+from prospect_eval.shares import Share
 from tests.helpers.commands import call, one_line, run_cli
 from tests.helpers.failing import (
     Failing,
@@ -177,8 +178,8 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
         ("prospect_core.train.backbone.set_backbone", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted_value_error),
-        slow("prospect_core.train.trainer.DSTTrainer.compute_loss", planted),
-        slow("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error),
+        slow(("prospect_core.train.trainer.DSTTrainer.compute_loss", planted)),
+        slow(("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error)),
     ],
 )
 def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(planted_at, short_world, tmp_path, monkeypatch, capsys):
@@ -320,22 +321,30 @@ def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
     assert line in str(raised.value.__cause__)
 
 
-def test_a_scoring_process_with_a_bug_tells_its_line(short_world, tmp_path):
+@pytest.fixture
+def two_records(short_world, tmp_path, monkeypatch):
+    """A record for this process and one for another."""
     from prospect_core.jsonio import dump
     from prospect_eval.baselines import baseline
 
-    episode = next(short_world.episodes("test"))
-    file = tmp_path / "record.json"
-    file.write_text(dump(baseline("oracle", [])(episode)))
-    with workers.workers([file], None) as shares, pytest.raises(AttributeError) as raised:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    for file, episode in zip(files, short_world.episodes("test"), strict=False):
+        file.write_text(dump(baseline("oracle", [])(episode)), "utf-8")
+    return files
+
+
+def test_a_scoring_process_with_a_bug_tells_its_line(two_records, monkeypatch):
+    # the other process does not know the question
+    monkeypatch.setattr(Share, "no_such_question", lambda share: None, raising=False)
+    with workers.workers(two_records, None) as shares, pytest.raises(AttributeError) as raised:
         shares.ask("no_such_question")
     assert "in _serve" in str(raised.value.__cause__)
 
 
-def test_a_scoring_process_with_a_broken_record_tells_its_line(tmp_path):
-    file = tmp_path / "record.json"
-    file.write_text('{"schema": 1')
-    with workers.workers([file], None) as shares, pytest.raises(DataError) as raised:
+def test_a_scoring_process_with_a_broken_record_tells_its_line(two_records):
+    two_records[1].write_text('{"schema": 1', "utf-8")
+    with workers.workers(two_records, None) as shares, pytest.raises(DataError) as raised:
         shares.ask("outline")
     assert "jsonio.py" in str(raised.value.__cause__)
 

@@ -19,7 +19,7 @@ FLOORS = [
     ["prospect_core.sequence", "prospect_core.data", "prospect_core.thresholds"],
     ["prospect_core.stream", "prospect_core.workbench"],
     ["prospect_core.train", "prospect_eval"],
-    ["prospect_core.cli", "prospect_core.data_cli", "prospect_core.store_cli", "prospect_core.new", "prospect_eval.cli",
+    ["prospect_core.cli", "prospect_core.data_cli", "prospect_core.data_makers_cli", "prospect_core.store_cli", "prospect_core.new", "prospect_eval.cli",
      "prospect_eval.handbook"],
 ]  # fmt: skip
 
