@@ -30,6 +30,14 @@ from tests.helpers.paths import ROOT
 pytestmark = pytest.mark.integration
 
 
+@pytest.fixture(autouse=True)
+def own_nltk_path(monkeypatch):
+    """What a test adds to NLTK's data path goes with the test."""
+    import nltk
+
+    monkeypatch.setattr(nltk.data, "path", list(nltk.data.path))
+
+
 @pytest.fixture
 def umask_002():
     before = os.umask(0o002)
