@@ -74,7 +74,8 @@ def test_make_targets_in_the_documentation_are_there():
 
 
 @pytest.mark.integration
-def test_examples_in_python_run():
+def test_examples_in_python_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for page, block in blocks("python"):
         exec(compile(block, str(page), "exec"), {})
 
