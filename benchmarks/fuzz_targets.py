@@ -180,15 +180,15 @@ def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
 
 def _nothing_lost(file: Path) -> None:
     """Predictions: as many utterances, references, user texts and updates come out as there are in the file."""
-    told: list[str] = []
-    for record in read_predictions(file, tell=told.append)[0]:
+    reported: list[str] = []
+    for record in read_predictions(file, tell=reported.append)[0]:
         texts, updates = _in_file(file)
         events = [event.kind for event in record.episode.events]
         heard = " ".join(event.text for event in record.episode.events if event.kind == "user")
         assert len(record.utterances) == sum(map(bool, texts["gen"])), "utterances were lost"
         assert events.count("assistant") == sum(map(bool, texts["ref"])), "references were lost"
         assert heard.split() == " ".join(texts["user"]).split(), "user texts were lost"
-        assert updates == len(record.transitions) + len(record.refusals) or told, "updates were lost"
+        assert updates == len(record.transitions) + len(record.refusals) or reported, "updates were lost"
 
 
 def _in_file(file: Path) -> tuple[dict[str, list[str]], int]:
@@ -210,7 +210,7 @@ def _in_file(file: Path) -> tuple[dict[str, list[str]], int]:
 
 
 def _updates(cells: Iterable[Any]) -> int:
-    """Updates, and texts beside them that are none: each is one thing to be told of."""
+    """Number of updates, and of other texts in the same cells: each must be read or reported."""
     count = 0
     for cell in cells:
         text = cell if isinstance(cell, str) else ""

@@ -229,7 +229,7 @@ def _stream_of(found: os.stat_result) -> int | None:
     return None
 
 
-def file_beside(path: Path) -> tuple[BinaryIO, Path]:
+def temporary_file_for(path: Path) -> tuple[BinaryIO, Path]:
     """A new, empty file in the folder of ``path``, to be renamed to it; its rights are those that the umask gives."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -237,9 +237,9 @@ def file_beside(path: Path) -> tuple[BinaryIO, Path]:
 
 
 def _write_atomic(path: Path, payload: bytes) -> None:
-    beside, name = file_beside(path)
+    temporary, name = temporary_file_for(path)
     try:
-        with beside as file:
+        with temporary as file:
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())

@@ -64,7 +64,7 @@ def lenient_streams() -> Iterator[None]:
 
 
 def ascii_json(text: str, stream: TextIO) -> str:
-    """JSON text for a stream: one that is not UTF-8 gets it in ASCII, with escapes, so that nothing is lost."""
+    """JSON text for a stream: one that is not UTF-8 gets ASCII with escapes, which keeps every character."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if codecs.lookup(encoding).name.startswith("utf"):
         return text

@@ -156,12 +156,12 @@ def _what_happened(error: Exception) -> str:
             f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error.strerror or error)
         )
     if isinstance(error, UnicodeEncodeError):
-        told = error.object if len(error.object) <= LONGEST else f"{error.object[:LONGEST]}..."
+        text = error.object if len(error.object) <= LONGEST else f"{error.object[:LONGEST]}..."
         if error.encoding.lower().startswith("utf"):
-            return f"{told}: holds bytes that are not UTF-8; rename it"
-        return f"{told}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+            return f"{text}: holds bytes that are not UTF-8; rename it"
+        return f"{text}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
     if isinstance(error, MemoryError):
-        return "not enough memory; start again with less at once"
+        return "not enough memory; start again with fewer workers or smaller batches"
     kind = type(error).__name__
     return f"a defect of this program ({kind}); please report the lines above with the command"
 

@@ -3,8 +3,8 @@
     prospect-eval export runs/first --format mp4 --output videos
 
 Each frame is shown for its own time, with a panel next to it. A bar over the picture marks a frame on which the assistant
-speaks: green for the model, blue for the reference, both for both. The same words lie beside the video as subtitles
-(``.srt``), which a player shows in any script.
+speaks: green for the model, blue for the reference, both for both. The same words are written as subtitles (``.srt``)
+next to the video, which a player shows in any script.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -c "from prospect_eval.chat_reply import without_thinking; print(without_thinking('<think>Now?</think> Pour it.'))"
 
-Servers put thinking into fields of its own (``reasoning_content``, ``reasoning``), which are never read, into parts of
+Servers put thinking into separate fields (``reasoning_content``, ``reasoning``), which are never read, into parts of
 ``content``, or between marks in the text.
 """
 
@@ -43,7 +43,7 @@ _QUOTED = 200
 
 
 class NoReplyError(DataError):
-    """A request that was accepted and has no answer: no silence of the model, and no reason to doubt other requests."""
+    """An accepted request without an answer. The model is not silent by choice, and other requests may succeed."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Endpoint:
         key_variable: Environment variable of the key; a local server needs none.
         timeout_s: Seconds for a reply.
         retries: For busy servers and lost connections, each after a longer wait.
-        options: Parameters of every request beside or instead of those that the caller chooses; None leaves one out.
+        options: Parameters of every request, which add to or replace those of the caller; None leaves one out.
     """
 
     url: str

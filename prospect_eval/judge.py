@@ -218,7 +218,7 @@ def _ask_all(
         try:
             return chat.complete(messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
         except NoReplyError as error:
-            # the address is told with the count of all of them
+            # the summary line names the address
             return NoReplyError(str(error).removeprefix(f"{chat.url}: "))
 
     with ThreadPoolExecutor(workers) as pool:

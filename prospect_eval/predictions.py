@@ -84,7 +84,7 @@ def prediction_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]
         if not found:
             continue
         tables = [] if pattern.endswith(TABLE) else list(folder.glob(f"**/{TABLE}"))
-        # an evaluation folder of ours holds every stream in both forms
+        # an exported evaluation folder holds every stream in both forms
         if len(tables) > len(found):
             tell(f"{folder}: holds {len(tables)} {TABLE} and {counted(len(found), 'result file')}; only these are read")
         return found

@@ -70,14 +70,14 @@ def require_whole(folder: Path) -> None:
 
 
 def require_one_set_of_weights(folder: Path, given: str = "") -> None:
-    """Refuse a folder with two sets of weights: which of them a library reads is not told, and the other may be meant.
+    """Refuse a folder with two sets of weights: which of them a library reads is not defined.
 
     Args:
         folder: A folder in the layout of transformers.
         given: What the folder was named by, where that is something else.
 
     Raises:
-        DataError: The folder holds two whole files, or shards beside a whole file or beside shards of another number.
+        DataError: The folder holds two whole files, or shards next to a whole file, or two sets of shards.
     """
     names = sorted(file.name for file in folder.glob("*.safetensors"))
     parts = [name for name in names if _SHARD.fullmatch(name)]

@@ -151,21 +151,21 @@ def lone_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
 
 
 def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
-    """The video that the command line or the file names, else the one beside the file that has its name."""
+    """The video that the command line or the file names, else the one in its folder that has its name."""
     if given.video is not None:
         return given.video
     if "video" in head:
         return file.parent / head["video"]
     for stem in dict.fromkeys((file.stem, file.stem.rpartition(".")[0] or file.stem)):
-        beside = [other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_video(other)]
-        if len(beside) > 1:
-            names = ", ".join(other.name for other in beside)
-            raise UserError(f"{file}: {len(beside)} videos have its name ({names}); keep one of them there")
-        if beside:
-            return beside[0]
+        videos = [other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_video(other)]
+        if len(videos) > 1:
+            names = ", ".join(other.name for other in videos)
+            raise UserError(f"{file}: {len(videos)} videos have its name ({names}); keep one of them there")
+        if videos:
+            return videos[0]
     named = "" if file.suffix.lower() in SUBTITLES else ", or a line `# video: clip.mp4` in it"
     raise UserError(
-        f"{file}: names no video, and no video {file.stem}.mp4 lies beside it; put it there, or give --video FILE{named}"
+        f"{file}: names no video, and its folder has no video {file.stem}.mp4; put it there, or give --video FILE{named}"
     )
 
 

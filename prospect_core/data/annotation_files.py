@@ -12,6 +12,7 @@ from pathlib import Path
 
 from prospect_core.data.annotation import SUFFIXES, Annotation, Given, is_video, read_annotation
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.ids import find_repeat
 from prospect_core.data.staging import staged
 from prospect_core.errors import DataError, UserError
 from prospect_core.terminal import counted
@@ -37,7 +38,7 @@ class Imported:
 def find_annotations(source: Path) -> Found:
     """The annotations that a path names: a file itself, or those of a folder, by suffix in any case.
 
-    Hidden files are no annotations: systems write them beside other files.
+    Hidden files are not annotations: some systems write one for each other file.
     """
     if not source.is_dir():
         return Found((source,) if source.suffix.lower() in SUFFIXES else (), (), ())
@@ -60,11 +61,9 @@ def require_single_ids(named: Iterable[tuple[str, object]]) -> None:
     Raises:
         UserError: Names both places.
     """
-    places: dict[str, object] = {}
-    for name, place in named:
-        if name in places:
-            raise UserError(f"{places[name]} and {place}: both are episode {name!r}; rename one, or import them apart")
-        places[name] = place
+    if repeat := find_repeat(named):
+        name, first, second = repeat
+        raise UserError(f"{first} and {second}: both are episode {name!r}; rename one, or import them separately")
 
 
 def import_annotations(found: Found, output: Path, split: str, name: str, given: Given) -> Imported:

@@ -10,7 +10,7 @@ python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('d
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +20,7 @@ from pkgutil import resolve_name
 from typing import ClassVar
 
 from prospect_core.data.digests import content_digest, sha256_file
+from prospect_core.data.ids import find_repeat
 from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
 from prospect_core.data.packets import find_missing
 from prospect_core.data.video import FrameSource, open_frames
@@ -207,13 +208,9 @@ def write_dataset(
     """Write rows and ``dataset.json`` beside videos that already lie under ``root``; every row is validated first."""
     root.mkdir(parents=True, exist_ok=True)
     infos, videos = {}, set()
-    places: dict[str, str] = {}
-    for split, episodes in splits.items():
-        rows = [episode.validate() for episode in episodes]
-        for number, row in enumerate(rows, 1):
-            here = f"{split}.jsonl: row {number}"
-            if (first := places.setdefault(row.id, here)) != here:
-                raise DataError(f"{root}: {first} and {here} are both episode {row.id!r}; give each an id of its own")
+    checked = {split: [episode.validate() for episode in episodes] for split, episodes in splits.items()}
+    _require_single_ids(root, checked)
+    for split, rows in checked.items():
         lines = [dump(row) + "\n" for row in rows]
         text = "".join(lines)
         write_atomic(root / f"{split}.jsonl", text)
@@ -230,6 +227,16 @@ def write_dataset(
         del written["videos_root"]
     write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
     return Dataset.open(root)
+
+
+def _require_single_ids(root: Path, splits: Mapping[str, Sequence[Episode]]) -> None:
+    """Refuse two episodes of one id, in one split or in two, by a `DataError` that names both rows."""
+    named = (
+        (row.id, f"{split}.jsonl: row {number}") for split, rows in splits.items() for number, row in enumerate(rows, 1)
+    )
+    if repeat := find_repeat(named):
+        name, first, second = repeat
+        raise DataError(f"{root}: {first} and {second} are both episode {name!r}; give each an id of its own")
 
 
 def accept_changes(dataset: Dataset) -> Dataset:

@@ -25,10 +25,10 @@ def is_clip(row: Row) -> bool:
 
 
 def from_dst_clip(row: Row) -> Episode:
-    """A DST clip as an Episode (`dst_reading.read_clip`); a clip of ours as the Episode that it was written from.
+    """A DST clip as an Episode (`dst_reading.read_clip`); a clip that PROSPECT wrote as the Episode that it was written from.
 
     Raises:
-        UserError: A field is missing or of the wrong type, or the clip contradicts what we wrote into its metadata.
+        UserError: A field is missing or of the wrong type, or the clip contradicts its own `metadata.prospect`.
     """
     extra = (row.get("metadata") or {}).get(KEY)
     return read_clip(row) if extra is None else _restored(row, extra)
@@ -50,7 +50,7 @@ def _said_in(row: Row) -> list[list[Any]]:
 
 
 def _restored(row: Row, extra: Any) -> Episode:
-    """The Episode that was written, from a clip of ours; a contradiction is a `UserError`."""
+    """The Episode that a clip of PROSPECT was written from; a contradiction is a `UserError`."""
     if not isinstance(extra, dict) or not isinstance(extra.get("episode"), dict):
         raise UserError("metadata.prospect has no episode; remove it to read the clip as another program's")
     episode = load(Episode, json.dumps(extra["episode"]), "metadata.prospect").validate()

@@ -33,7 +33,7 @@ from prospect_core.data.store import FEATURE_DTYPES, FeatureDtype, Store
 from prospect_core.data.video import FRAMES_VERSION, open_frames
 from prospect_core.errors import DataError
 from prospect_core.framing import FrameFormat
-from prospect_core.jsonio import file_beside
+from prospect_core.jsonio import temporary_file_for
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.model.processing import to_pixels
 from prospect_core.stopwatch import Stopwatch
@@ -331,9 +331,9 @@ def _frames_in(path: Path) -> int:
 
 def _save_whole(path: Path, array: np.ndarray) -> None:
     """Save beside and rename, so that a crash or a second process never leaves half a file."""
-    beside, name = file_beside(path)
+    temporary, name = temporary_file_for(path)
     try:
-        with beside as file:
+        with temporary as file:
             np.save(file, array, allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())

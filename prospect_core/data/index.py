@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from prospect_core.cachedir import cache_dir
+from prospect_core.data.ids import find_repeat
 from prospect_core.errors import DataError
-from prospect_core.jsonio import file_beside, load
+from prospect_core.jsonio import load, temporary_file_for
 from prospect_core.processes import each
 from prospect_core.timeline import Episode, TimelineError
 
@@ -117,15 +118,12 @@ class Rows(Sequence[Episode]):
 
     def require_single_ids(self) -> None:
         """Refuse two rows of one id by a `DataError` that names both."""
-        ids = self._table.column("id").to_pylist()
-        if len(set(ids)) == len(ids):
-            return
-        numbers: dict[str, int] = {}
-        for name, number in zip(ids, self._table.column("row").to_pylist(), strict=True):
-            if (first := numbers.setdefault(name, number)) != number:
-                raise DataError(
-                    f"{self.file}: rows {first} and {number} are both episode {name!r}; give each an id of its own"
-                )
+        ids, rows = (self._table.column(name).to_pylist() for name in ("id", "row"))
+        if repeat := find_repeat(zip(ids, rows, strict=True)):
+            name, first, second = repeat
+            raise DataError(
+                f"{self.file}: rows {first} and {second} are both episode {name!r}; give each an id of its own"
+            )
 
     def _row(self, k: int) -> Episode:
         begin, size, number, checksum = (self._table.column(name)[k].as_py() for name in _COLUMNS[:4])
@@ -295,8 +293,8 @@ def _store(file: Path, place: Path, table: pa.Table) -> None:
     # where nothing can be kept, rows are read again next time
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        beside, name = file_beside(place)
-        beside.close()
+        temporary, name = temporary_file_for(place)
+        temporary.close()
         try:
             with pa.OSFile(str(name), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)

@@ -58,7 +58,7 @@ def read_tree(
         output: The dataset folder to write.
         subsets: Folders to read; without any, those of ProAssist's six data sets.
         kinds: Kinds of rows to read, as ``summary``; without any, the best dialogues of each split.
-        progress: Is told (what, rows done, None).
+        progress: Called with (what, rows done, None).
 
     Returns:
         The dataset, and what was left out.

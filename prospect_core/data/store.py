@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from prospect_core.errors import DataError, UserError
-from prospect_core.jsonio import dump, file_beside, load
+from prospect_core.jsonio import dump, load, temporary_file_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,9 +155,9 @@ class Store:
             with self._fs.open(name, "wb") as file:
                 file.write(content)
             return
-        beside, part = file_beside(Path(self._root) / "part")
+        temporary, part = temporary_file_for(Path(self._root) / "part")
         try:
-            with beside as file:
+            with temporary as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -179,7 +178,7 @@ class WatchLog:
     """What happened, a JSON line each, on disk immediately.
 
     Attributes:
-        frames: Steps that were told so far; never fewer than the lines about steps.
+        frames: Steps so far; never fewer than the lines about steps.
         dropped: Frames that were dropped before them.
     """
 
@@ -187,7 +186,8 @@ class WatchLog:
         self.frames = self.dropped = 0
         try:
             # a device or a pipe is written to, a file is never written over
-            self._file = path.open("w" if is_written_in_place(path) else "x", encoding="utf-8")
+            self._in_place = is_written_in_place(path)
+            self._file = path.open("w" if self._in_place else "x", encoding="utf-8")
         except FileExistsError as error:
             raise UserError(f"--output {path}: exists already; choose another file") from error
 
@@ -195,8 +195,8 @@ class WatchLog:
         """One line."""
         self._file.write(json.dumps(what, ensure_ascii=False) + "\n")
         self._file.flush()
-        with suppress(OSError):
-            # pipes and devices have nothing to wait for
+        # pipes and devices cannot be synchronized; an error of a disk is not passed over
+        if not self._in_place:
             os.fsync(self._file.fileno())
 
     def step(self, output: StepOutput, dropped: int, fps: float, said: str | None) -> None:

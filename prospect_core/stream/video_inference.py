@@ -3,7 +3,7 @@
     runner.run_inference_on_video(row, output_dir="results")
 
 ``row`` is a ProAssist row: as its dataset class gives it, with ``images``, or as it lies in a file, with a ``frames_file``
-that can be opened. An `Episode` of ours does as well.
+that can be opened. An `Episode` is accepted too.
 """
 
 from __future__ import annotations

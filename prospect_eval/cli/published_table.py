@@ -53,7 +53,5 @@ def _mark(row: Row, reasons: list[str]) -> str:
     return f"[{reasons.index(row.reason) + 1}]"
 
 
-def _number(value: float | None, whole: bool = False) -> str:
-    if value is None:
-        return "–"
-    return f"{value:g}" if whole else f"{value:.4f}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

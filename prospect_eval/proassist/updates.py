@@ -2,7 +2,7 @@
 
     python -c "from prospect_eval.proassist.updates import read_updates; help(read_updates)"
 
-Predicted updates that the state machine does not allow, and texts that are no update, become refusals: none is lost.
+Predicted updates that the state machine does not allow, and texts that are no update, become refusals.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Update:
     change: str
 
     def known(self, where: str) -> Change:
-        """The change, which a reference has to be one of ours."""
+        """The change of a reference update; one that PROSPECT does not have is a `DataError`."""
         if self.change not in CHANGES or not self.step:
             raise DataError(
                 f"{where}: frame {self.index}: reference update {self.step}->{self.change}; known are {', '.join(CHANGES)};"

@@ -56,7 +56,7 @@ def test_one_video_for_several_annotations_is_refused(folder, tmp_path, capsys):
     assert run_cli("data", "import", folder, "--video", clip, "--output", tmp_path / "set") == 2
     assert "is for one annotation, there are 2" in one_line(capsys)
     assert run_cli("data", "import", folder, "--output", tmp_path / "set") == 2
-    assert "b.srt: names no video, and no video b.mp4 lies beside it" in one_line(capsys)
+    assert "b.srt: names no video, and its folder has no video b.mp4" in one_line(capsys)
 
 
 def test_two_videos_of_one_name_are_refused(folder):

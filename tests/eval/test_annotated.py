@@ -1,4 +1,4 @@
-"""Annotated videos of a run: every frame for its time, marks on the frames that speak, and subtitles beside them."""
+"""Annotated videos of a run: every frame for its time, marks on the frames that speak, and a file of subtitles."""
 
 from __future__ import annotations
 
