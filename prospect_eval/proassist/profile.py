@@ -56,7 +56,7 @@ PAIRS = {
 DST = ("speaking_", "dst_")
 #: why a score differs, by the beginning of its name
 REASONS = {
-    "Bleu": "published: PTB tokens, lower case, no smoothing, 0..1; ours: sacreBLEU, 13a tokens, cased, smoothed, 0..100",
+    "Bleu": "published: PTB tokens, lower case, no smoothing, 0..1; ours: sacreBLEU, 13a tokens, cased, smoothed, effective order, 0..100",
     "CIDEr": "published: document frequencies of the correct pairs; ours: of all reference utterances of the split",
     "METEOR": "published: METEOR 1.5 in Java with its paraphrase table, not computed here; ours: nltk's METEOR",
     "dst_update": "published: the very frame of an update; ours: paired one to one at most 1 s apart",
