@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -14,6 +16,7 @@ from prospect_core.timeline import Event
 from prospect_eval.endpoint import Endpoint
 from prospect_eval.judge import agreement, dialogue, judge_records, messages, read_verdict
 from prospect_eval.run import RunConfig, open_folder, record_path
+from prospect_eval.store import Store
 from tests.helpers.chat_server import reply, server
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.predictions import episode, predict, say
@@ -113,6 +116,16 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
     assert "could not be read" in capsys.readouterr().out
 
 
+def kept_replies() -> int:
+    """Number of replies in the judge's store."""
+    file = Store("judge/replies").file
+    if not file.is_file():
+        return 0
+    with closing(sqlite3.connect(file)) as base:
+        number: int = base.execute("select count(*) from kept").fetchone()[0]
+        return number
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -123,15 +136,17 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
     ],
 )
 def test_bad_replies_of_a_judge_are_not_kept(bad, reason):
-    well = []
+    well, before = [], kept_replies()
     with server(lambda *_: GOOD if well else (200, bad)) as (url, asked):
         with pytest.raises(DataError, match=f"none of 2 replies .*{reason}"):
             judge_records([record()], Endpoint(url, "m"), repeats=2)
+        assert kept_replies() == before
         well.append(True)
         for _ in range(2):
             result = judge_records([record()], Endpoint(url, "m"), repeats=2)
             assert result["metrics"]["judge_overall"]["value"] == 4.0
     assert len(asked) == 4
+    assert kept_replies() == before + 2
 
 
 def test_a_bad_reply_that_is_kept_already_is_asked_again(monkeypatch):
