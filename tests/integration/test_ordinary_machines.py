@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -161,10 +162,29 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_device_is_written_to_and_stays_a_device(tmp_path):
+@pytest.fixture
+def device():
+    """The path of a character device in whose folder nothing can be made: a defect cannot replace it, as it could /dev/null."""
+    ours, theirs = os.openpty()
+    reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
+    reader.start()
+    yield Path(os.ttyname(theirs))
+    os.close(theirs)
+    reader.join(10)
+    os.close(ours)
+
+
+def _drain(handle):
+    """Read what is written to a terminal until it is closed."""
+    with suppress(OSError):
+        while os.read(handle, 1 << 16):
+            pass
+
+
+def test_a_device_is_written_to_and_stays_a_device(device, tmp_path):
     link = tmp_path / "device"
-    link.symlink_to(os.devnull)
-    for path in (Path(os.devnull), link):
+    link.symlink_to(device)
+    for path in (device, link):
         before = path.stat()
         write_atomic(path, "nothing")
         assert (path.stat().st_ino, path.stat().st_rdev) == (before.st_ino, before.st_rdev)
@@ -174,8 +194,12 @@ def test_a_device_is_written_to_and_stays_a_device(tmp_path):
     log.close()
 
 
-@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/fd/1"])
-def test_results_may_go_to_a_device(path, short_world, tmp_path):
+@pytest.mark.parametrize("kind", ["device", "link to standard output", "standard output"])
+def test_results_may_go_to_a_device(kind, device, short_world, tmp_path):
+    # what /dev/stdout is
+    link = tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")
+    path = {"device": str(device), "link to standard output": str(link), "standard output": "/dev/fd/1"}[kind]
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
     out = tmp_path / "out.txt"
     command = f"from prospect_eval.cli import main; main(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
@@ -185,18 +209,19 @@ def test_results_may_go_to_a_device(path, short_world, tmp_path):
             [sys.executable, "-c", command], stdout=file, stderr=subprocess.PIPE, env=where, timeout=120
         )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert link.is_symlink()
     text = out.read_text("utf-8")
     # the results and the table after them, neither lost
-    assert ("predictions_digest" in text) == (path != "/dev/null")
+    assert ("predictions_digest" in text) == (kind != "device")
     assert "proactive_event_f1@1s" in text.split("predictions_digest")[-1]
 
 
-def test_a_page_into_a_link_or_a_device_replaces_neither(short_world, tmp_path):
+def test_a_page_into_a_link_or_a_device_replaces_neither(device, short_world, tmp_path):
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
     (tmp_path / "page.html").symlink_to(tmp_path / "target.html")
-    (tmp_path / "null").symlink_to(os.devnull)
-    for name in ("page.html", "null"):
+    (tmp_path / "terminal").symlink_to(device)
+    for name in ("page.html", "terminal"):
         assert evaluate("ls", tmp_path, "--html", tmp_path / name) == 0
         assert (tmp_path / name).is_symlink()
     assert "<html" in (tmp_path / "target.html").read_text("utf-8")
