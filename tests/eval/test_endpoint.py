@@ -247,9 +247,8 @@ def test_thinking_is_never_spoken_and_changes_no_step(run_endpoint):
 
 
 def test_a_reply_that_its_limit_ended_is_marked_as_cut(run_endpoint, tmp_path):
-    code, record, _ = run_endpoint(
-        lambda *_: (200, reply("Now take the cup and then", "length")), "--request-option", "seed=3"
-    )
+    cut = (200, reply("Now take the cup and then", "length"))
+    code, record, _ = run_endpoint(lambda _, number: cut if number == 3 else "SILENT", "--request-option", "seed=3")
     assert code == 0
     assert all(utterance.cut for utterance in record.utterances)
     assert record.utterances

@@ -132,7 +132,7 @@ def test_without_any_place_for_a_cache_the_variable_is_named(locked_home, monkey
 
 
 def test_scores_do_not_depend_on_a_cache_that_can_be_written(locked_home, short_world, tmp_path, monkeypatch, capsys):
-    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2)
+    given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 1)
     assert evaluate(*given, "--output", tmp_path / "a") == 0
     assert "set XDG_CACHE_HOME" in capsys.readouterr().err.splitlines()[0]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
