@@ -27,60 +27,60 @@ gate: $(READY)
 
 # prefix sharing, overhead, memory and resume of training (and, with a GPU, the real shapes); last line: one JSON object
 bench-training: $(READY)
-	$(BIN)/python benchmarks/training.py --output reports/training/training.json
+	$(BIN)/python -m benchmarks.performance.training --output reports/training/training.json
 
 # how hard the built-in test videos are for those who see little; writes the dataset card; last line: one JSON object
 bench-world: $(READY)
-	$(BIN)/python benchmarks/world.py --output reports/workbench
+	$(BIN)/python -m benchmarks.quality.world --output reports/workbench
 
 # how fast metrics are: an hour matched, 100 hours scored; last line: one JSON object
 bench-metrics: $(READY)
-	$(BIN)/python benchmarks/metrics.py --output reports/metrics/metrics.json
+	$(BIN)/python -m benchmarks.performance.metrics --output reports/metrics/metrics.json
 
 # whether intervals, tests and detectable differences keep their promises; some 30 minutes; last line: one JSON object
 bench-statistics: $(READY)
-	$(BIN)/python -m benchmarks.intervals --output reports/metrics/statistics.json
+	$(BIN)/python -m benchmarks.quality.intervals --output reports/metrics/statistics.json
 
 # how fast test videos are replayed, whether the cost of a stream stays flat; last line: one JSON object
 bench-streaming: $(READY)
-	$(BIN)/python -m benchmarks.streaming --output reports/streaming/streaming.json
+	$(BIN)/python -m benchmarks.performance.streaming --output reports/streaming/streaming.json
 
 # a training step and a streamed minute of the true SmolVLM2-256M shape, float32 and bfloat16; last line: one JSON object
 bench-published: $(READY)
-	$(BIN)/python -m benchmarks.published_shape --output reports/published/smolvlm2_256m.json
+	$(BIN)/python -m benchmarks.performance.published_shape --output reports/published/smolvlm2_256m.json
 
 # how long a report over 100 episodes of 10 minutes takes to build and to open; last line: one JSON object
 bench-report: $(READY)
-	$(BIN)/python -m benchmarks.report --output reports/report/report.json
+	$(BIN)/python -m benchmarks.performance.report --output reports/report/report.json
 
 # kills, damaged files, hours of stream; the last line: one JSON object
 bench-faults: $(READY)
 	$(INSTALL) -c constraints.txt -e '.[dev,drill]'
-	$(BIN)/python -m benchmarks.faults --output reports/faults.json
+	$(BIN)/python -m benchmarks.reliability.faults --output reports/faults.json
 
 # workers, a Ray cluster, a worker killed, data at size; some 20 minutes; last line: one JSON object
 bench-scale: $(READY)
-	$(BIN)/python -m benchmarks.scale --output reports/scale/scale.json
+	$(BIN)/python -m benchmarks.performance.scale --output reports/scale/scale.json
 
 # which lines the tests run and which changes of the code they notice; an hour; last line: one JSON object
 bench-tests: $(READY)
 	$(INSTALL) -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/coverage run -m pytest
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run
-	$(BIN)/python -m benchmarks.tests --output reports/tests.json
+	$(BIN)/python -m benchmarks.reliability.tests --output reports/tests.json
 
 # what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
 bench-checkpoint: $(READY)
-	$(BIN)/python -m benchmarks.checkpoint --output reports/checkpoint/checkpoint.json
+	$(BIN)/python -m benchmarks.quality.checkpoint --output reports/checkpoint/checkpoint.json
 
 # what each choice of the recipe is worth; 45 minutes; BASE and DATA: what train.sh made; last line: one JSON object
 bench-ablations: $(READY)
-	$(BIN)/python -m benchmarks.ablations --base $(or $(BASE),runs/workbench/5-both) \
+	$(BIN)/python -m benchmarks.quality.ablations --base $(or $(BASE),runs/workbench/5-both) \
 	  --data $(or $(DATA),runs/workbench/data/world) --output reports/ablations.json
 
 # the documentation site, into site/; any warning is an error
 docs: $(READY)
-	$(BIN)/python -m prospect_eval.handbook docs/reference
+	$(BIN)/python -m prospect_eval.cli.handbook docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 # formatting, lint and types; `make format` mends what can be mended
@@ -92,6 +92,7 @@ format: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
 
 types: $(READY)
 	$(BIN)/mypy
@@ -126,7 +127,7 @@ test-hf: $(READY)
 # the model and its streams on the oldest transformers that pyproject.toml admits
 OLDEST := $(VENV)/oldest
 OLDEST_TESTS := $(addprefix tests/core/test_,model.py streaming.py together.py cache.py strategies.py speculation.py) \
-	tests/integration/test_cache_streams.py tests/eval/test_adapters.py
+	tests/integration/test_cache_streams.py tests/eval/models/test_registry.py
 test-oldest: $(READY)
 	test -d $(OLDEST) || $(INSTALL) --target $(OLDEST) \
 		-c constraints-oldest.txt transformers

@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 _LAZY = {
     "DSTSmolVLM": "prospect_core.model.modeling",
     "DSTSmolVLMConfig": "prospect_core.model.configuration",
-    "DSTTrainingDataset": "prospect_core.train.dataset",
-    "DSTDataCollator": "prospect_core.train.collator",
+    "DSTTrainingDataset": "prospect_core.train.data.training_dataset",
+    "DSTDataCollator": "prospect_core.train.data.collator",
     "DSTTrainer": "prospect_core.train.trainer",
     "VLMStreamRunner": "prospect_core.stream.runner",
 }

@@ -210,7 +210,7 @@ class EpisodeLatency:
 
 
 @dataclass(frozen=True)
-class ForcedTurn:
+class TeacherForcedTurn:
     """One reference turn under teacher forcing; ``frame`` is its decision frame, ``on_time`` whether it is decided there."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT

@@ -136,7 +136,7 @@ def _unchanged(folder: Path) -> Iterator[Dataset]:
 
 @pytest.fixture(scope="session")
 def tokenizer(world: Dataset) -> Any:
-    from prospect_core.model.processing import train_tokenizer
+    from prospect_core.sequence.tokenizer import train_tokenizer
 
     texts = []
     for episode in world.episodes("train"):
@@ -159,7 +159,7 @@ def model(tokenizer: Any) -> Any:
 @pytest.fixture(scope="session")
 def cache_folder(fixture_cache: FixtureCache) -> Path:
     """A cache folder that replays of the small checkpoint share: features of the same videos are encoded once."""
-    return fixture_cache.folder("features", ("prospect_eval.adapters.checkpoint",), {}, Path.mkdir)
+    return fixture_cache.folder("features", ("prospect_eval.models.checkpoint",), {}, Path.mkdir)
 
 
 @pytest.fixture

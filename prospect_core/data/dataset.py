@@ -19,21 +19,22 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import ClassVar
 
-from prospect_core.data.digests import content_digest, sha256_file
-from prospect_core.data.ids import find_repeat
-from prospect_core.data.index import Footage, Rows, keep_index, open_rows, read_rows
-from prospect_core.data.packets import find_missing
+from prospect_core.data.episode_ids import find_repeat
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.data.jsonl_index import EpisodeOrHeader, LazyEpisodes, keep_index, open_rows, read_rows
 from prospect_core.data.video import FrameSource, open_frames
-from prospect_core.errors import DataError, did_you_mean
-from prospect_core.framing import FrameFormat
-from prospect_core.jsonio import dump, load, write_atomic
+from prospect_core.data.video_packets import find_missing
 from prospect_core.timeline import Episode
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError, did_you_mean
+from prospect_core.util.file_digest import content_digest, sha256_file
+from prospect_core.util.json_io import dump, load
 
 SCHEMA = 1
 #: what a file is that another one has replaced
 CHANGED = "its sha256 is not the one in dataset.json"
 #: what opens a folder without ``dataset.json``, or gives None for one that it does not know
-OPENERS = ("prospect_core.data.proassist:open_tree",)
+OPENERS = ("prospect_core.data.formats.proassist_tree:open_tree",)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Dataset:
         self._require_same_rows(split)
         return (episode for _, _, _, episode in read_rows(self.split_file(split), check))
 
-    def rows(self, split: str, workers: int = 1) -> Rows:
+    def rows(self, split: str, workers: int = 1) -> LazyEpisodes:
         """The split's episodes, each read when it is asked for; all are checked when the file is first met, by so many
         processes (`index.open_rows`). Two of one id, and rows that have changed since ``dataset.json`` was written, are a
         `DataError`."""
@@ -129,7 +130,7 @@ class Dataset:
                 pass
             raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
-    def require_same_videos(self, clips: Iterable[Footage]) -> None:
+    def require_same_videos(self, clips: Iterable[EpisodeOrHeader]) -> None:
         """Refuse videos that were replaced after ``dataset.json`` was written.
 
         Videos that are absent, or were absent then, are not compared. One that can no longer be read is left to its reader,
@@ -147,7 +148,7 @@ class Dataset:
                     continue
                 raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
-    def missing_parts(self, clips: Iterable[Footage]) -> list[str]:
+    def missing_parts(self, clips: Iterable[EpisodeOrHeader]) -> list[str]:
         """A line for each video of which a part is missing (`packets.find_missing`); what cannot be read is left to the reader."""
         lines = []
         for video in dict.fromkeys(clip.video for clip in clips):
@@ -171,7 +172,7 @@ class Dataset:
         """Where a video lies that a row names."""
         return _inside(Path(self.info.videos_root) if self.info.videos_root else self.root, relative)
 
-    def frame_source(self, episode: Footage, shape: FrameFormat) -> FrameSource:
+    def frame_source(self, episode: EpisodeOrHeader, shape: FrameFormat) -> FrameSource:
         """The episode's video; a missing or too short file is a `DataError` naming it."""
         path = self.video(episode.video)
         source = open_frames(path, episode.fps, shape)

@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.processes import each
 from prospect_core.timeline import Episode
+from prospect_core.util.processes import each
 
 #: episodes that one process counts at a time
 PART = 2000

@@ -1,9 +1,9 @@
 """Frames of a video file by presentation timestamp: decoded once, in order, scaled as they are decoded.
 
-    python -c "from prospect_core.data.video import open_frames; from prospect_core.framing import FrameFormat; print(open_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
+    python -c "from prospect_core.data.video import open_frames; from prospect_core.data.frame_format import FrameFormat; print(open_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
 
 Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
-when it is shown later. `prospect_core.framing` makes a picture into a frame.
+when it is shown later. `prospect_core.data.frame_format` makes a picture into a frame.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from prospect_core.data.packets import (
+from prospect_core.data.frame_format import FrameFormat, frame_of, frame_of_image, require_decodable
+from prospect_core.data.video_packets import (
     Joiner,
     find_missing,
     open_container,
@@ -28,9 +29,8 @@ from prospect_core.data.packets import (
     shown_stream,
     start_seconds,
 )
-from prospect_core.errors import DataError
-from prospect_core.framing import FrameFormat, frame_of, frame_of_image, require_decodable
 from prospect_core.timeline import exact
+from prospect_core.util.errors import DataError
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.checkpoints import find_checkpoint, require_one_set_of_weights, require_whole
-from prospect_core.errors import DataError, UserError
+from prospect_core.checkpoints.folders import find_checkpoint, require_one_set_of_weights, require_whole
 from prospect_core.records import Dtype
+from prospect_core.util.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from prospect_core.model.configuration import DSTSmolVLMConfig
@@ -34,7 +34,7 @@ def load_checkpoint(
     from transformers import AutoTokenizer
 
     from prospect_core.model.modeling import CheckpointError, DSTSmolVLM
-    from prospect_core.model.processing import SpecialIds, tokenizer_digest
+    from prospect_core.sequence.tokenizer import SpecialIds, tokenizer_digest
 
     folder = find_checkpoint(name, option)
     if not (folder / "config.json").is_file():
@@ -64,7 +64,7 @@ def load_checkpoint(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
     allow_tf32(device, dtype)
-    return placed(model.compute_in(getattr(torch, dtype)), device).eval(), tokenizer
+    return move_to_device(model.compute_in(getattr(torch, dtype)), device).eval(), tokenizer
 
 
 def allow_tf32(device: str, dtype: str) -> None:
@@ -95,7 +95,7 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
     return config
 
 
-def placed(model: Any, device: str) -> Any:
+def move_to_device(model: Any, device: str) -> Any:
     """The model on a device; one that cannot be used is a `UserError`."""
     try:
         return model.to(device)

@@ -12,7 +12,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfig
 
-from prospect_core.framing import FRAMINGS, FrameFormat, Framing
+from prospect_core.data.frame_format import FRAMINGS, FrameFormat, Framing
 
 #: what a model can be made to do without: pictures (all are black), the names of the steps, their tracked state (in prompt
 #: and context), and the past (the context holds the prompt without states, the newest frame and what was said since the
@@ -33,11 +33,11 @@ class DSTSmolVLMConfig(PreTrainedConfig):
 
     ``tokens_per_frame`` is a square number up to the tower's own, or 0 for that one. ``stem_width`` is the
     channels of the first of some small convolutions that make the patches (0: one convolution does, as in SmolVLM2).
-    ``framing`` says how a picture becomes a square (`prospect_core.framing`).
+    ``framing`` says how a picture becomes a square (`prospect_core.data.frame_format`).
     Thresholds are probabilities in 0..1;
     ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
     is 0 for a model that was never trained, which evaluation refuses; ``trained_frames``, ``trained_tokens`` and
-    ``trained_compressions`` are the longest that training has shown (frames 0: not known). ``lacks`` names inputs that a model neither has in
+    ``trained_compressions`` are the longest that training has shown (frames 0: not known). ``ablated_inputs`` names inputs that a model neither has in
     training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
     tokenizer it was trained (`processing.tokenizer_digest`; empty: not known).
 
@@ -74,7 +74,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         trained_frames: int = 0,
         trained_tokens: int = 0,
         trained_compressions: int = 0,
-        lacks: Collection[str] = (),
+        ablated_inputs: Collection[str] = (),
         tokenizer_digest: str = "",
         **kwargs: Any,
     ) -> None:
@@ -91,7 +91,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
                 raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
         if framing not in FRAMINGS:
             raise ConfigurationError(f"framing {framing!r}: use one of {', '.join(FRAMINGS)}")
-        if unknown := sorted(set(lacks) - set(INPUTS)):
+        if unknown := sorted(set(ablated_inputs) - set(INPUTS)):
             raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
         self.text_config: Any = _without_dtype(_text(text_config))
@@ -124,7 +124,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.trained_frames = trained_frames
         self.trained_tokens = trained_tokens
         self.trained_compressions = trained_compressions
-        self.lacks = sorted(lacks)
+        self.ablated_inputs = sorted(ablated_inputs)
         shared: dict[str, Any] = {
             "tie_word_embeddings": tie_word_embeddings,
             "pad_token_id": pad_token_id,

@@ -37,7 +37,7 @@ class Lookup:
         return out
 
 
-def decode(
+def greedy_decode(
     said: int,
     following: Callable[[list[int]], list[int]],
     take_back: Callable[[int], None],

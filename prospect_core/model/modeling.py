@@ -24,8 +24,8 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
 from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
-from prospect_core.model.generation import decode
-from prospect_core.model.processing import BLACK, normalised
+from prospect_core.model.generation import greedy_decode
+from prospect_core.model.image_processing import BLACK, normalised
 
 
 class CheckpointError(ValueError):
@@ -138,7 +138,7 @@ class DSTSmolVLM(PreTrainedModel):
         """Frames (N, 3, H, W), normalised or uint8, to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
         if not pixels_N3HW.is_floating_point():
             pixels_N3HW = normalised(pixels_N3HW)
-        if "pictures" in self.config.lacks:
+        if "pictures" in self.config.ablated_inputs:
             pixels_N3HW = torch.full_like(pixels_N3HW, BLACK)
         patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state
         tokens_NGD: Tensor = self.model.connector(patches)
@@ -243,7 +243,7 @@ class DSTSmolVLM(PreTrainedModel):
         def following(tokens: list[int]) -> list[int]:
             return self.likeliest(self._append(tokens, cache)[0], banned)
 
-        tokens, cut = decode(
+        tokens, cut = greedy_decode(
             self.likeliest(hidden_1D, banned)[0],
             following,
             lambda count: cache.truncate(cache.get_seq_length() - count),

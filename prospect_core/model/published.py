@@ -10,11 +10,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prospect_core.checkpoints import require_one_set_of_weights
-from prospect_core.errors import DataError, UserError
+from prospect_core.checkpoints.folders import require_one_set_of_weights
 from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.model.processing import SpecialIds, add_special_tokens
+from prospect_core.sequence.tokenizer import SpecialIds, add_special_tokens
+from prospect_core.util.errors import DataError, UserError
 
 #: rows of the embedding table are padded to a multiple of this
 ROWS = 64
@@ -33,7 +33,7 @@ def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
             or the name is neither.
         DataError: The model cannot be loaded.
     """
-    from prospect_core.model.checkpoint import load_checkpoint, placed
+    from prospect_core.model.checkpoint import load_checkpoint, move_to_device
 
     if not _is_published(name):
         if tokens_per_frame is not None:
@@ -43,7 +43,7 @@ def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
         model, _ = load_published(name, TOKENS_PER_FRAME if tokens_per_frame is None else tokens_per_frame)
     except ConfigurationError as error:
         raise UserError(str(error)) from error
-    return placed(model, device).eval()
+    return move_to_device(model, device).eval()
 
 
 def _is_published(name: str) -> bool:

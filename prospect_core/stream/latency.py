@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from prospect_core.records import EpisodeLatency
-from prospect_core.stopwatch import Stopwatch
 from prospect_core.stream.replay import with_users
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode
+from prospect_core.util.timer import StageTimer
 
 #: frames that are run and thrown away first: libraries set themselves up on their first call
 WARM_UP = 4
@@ -27,7 +27,7 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
     """Step through an episode picture by picture; ``pictures`` decodes them as it is asked."""
     device = runner.model.device
     if device.type == "cuda":
-        runner.watch = Stopwatch(partial(torch.cuda.synchronize, device))
+        runner.watch = StageTimer(partial(torch.cuda.synchronize, device))
     black = np.zeros((runner.model.config.image_size,) * 2 + (3,), dtype=np.uint8)
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     for _ in range(WARM_UP):
@@ -35,7 +35,7 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    watch = Stopwatch()
+    watch = StageTimer()
     decoded = watch.over("decode", pictures)
     steps = [runner.step(picture, said) for picture, said in with_users(episode, decoded)]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.parameters())

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prospect_core.stream.cache import FIRST_ROOM, StreamCache, bucket
+from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, bucket
 from prospect_core.stream.kv_pool import KVPool, windows
 from prospect_core.stream.kv_storage import AsIs, rotate
 

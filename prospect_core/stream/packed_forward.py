@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prospect_core.stream.cache import StreamCache
+from prospect_core.stream.kv_cache import StreamCache
 from prospect_core.stream.kv_pool import KVPool
 from prospect_core.stream.packed_attention import PackedAttention
 

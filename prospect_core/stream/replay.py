@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from prospect_core.errors import DataError
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, has_words
-from prospect_core.stream.steps import StepOutput, StreamModel
+from prospect_core.stream.step_output import StepOutput, StreamModel
 from prospect_core.timeline import Episode
+from prospect_core.util.errors import DataError
 
 S = TypeVar("S")
 T = TypeVar("T")

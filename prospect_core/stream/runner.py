@@ -23,23 +23,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prospect_core.errors import UserError
-from prospect_core.model.generation import DRAFT, decode
+from prospect_core.model.generation import DRAFT, greedy_decode
+from prospect_core.model.image_processing import to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.model.processing import to_pixels
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal, has_words
-from prospect_core.sequence import RECENT_QUOTA, Context, Prompt, SequenceBuilder, shortened
-from prospect_core.stopwatch import Stopwatch
-from prospect_core.stream.cache import StreamCache
-from prospect_core.stream.lengths import StreamLengths
-from prospect_core.stream.reading import Alone, Reader, Request
-from prospect_core.stream.steps import StepOutput, StreamModel
-from prospect_core.stream.strategies import Rebuilds, Selects, require_turnable, strategy
-from prospect_core.stream.text_strategies import StreamMemory
-from prospect_core.stream.tokens import Kind, TokenMeta
+from prospect_core.sequence.layout import RECENT_QUOTA, Context, Prompt, TokenLayout, shortened
+from prospect_core.stream.context_lengths import StreamLengths
+from prospect_core.stream.forward import ForwardRequest, SingleStream, StreamForward
+from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.state_tracker import StateTracker
+from prospect_core.stream.step_output import StepOutput, StreamModel
+from prospect_core.stream.strategies.registry import Rebuilds, Selects, require_turnable, strategy
+from prospect_core.stream.strategies.text import StreamMemory
+from prospect_core.stream.token_metadata import Kind, TokenMeta
 from prospect_core.stream.video_inference import VideoPredictions, infer_video
 from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
-from prospect_core.tracking import Tracker
+from prospect_core.util.errors import UserError
+from prospect_core.util.timer import StageTimer
 
 __all__ = ["StepOutput", "StreamModel", "VLMStreamRunner"]
 
@@ -55,25 +55,25 @@ class VLMStreamRunner:
     """
 
     def __init__(
-        self, model: DSTSmolVLM, tokenizer: Any, knobs: Knobs, reader: Reader | None = None, draft: int = DRAFT
+        self, model: DSTSmolVLM, tokenizer: Any, knobs: Knobs, reader: StreamForward | None = None, draft: int = DRAFT
     ) -> None:
         config = model.config
         self.model, self.knobs, self.draft = model, knobs, draft
-        self.reader: Reader = reader or Alone(model)
+        self.reader: StreamForward = reader or SingleStream(model)
         self.strategy = strategy(knobs.strategy, knobs.budget)
         require_turnable(self.strategy, config.text_config)
-        self.builder = SequenceBuilder.of(config, tokenizer)
+        self.builder = TokenLayout.of(config, tokenizer)
         self.task: Task | None = None
         #: seconds by stage since the stream began: language model, generation, compression
-        self.watch = Stopwatch()
+        self.watch = StageTimer()
 
     @torch.no_grad()
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
         """Begin a stream: ``state`` is what is known to be done already, ``start_frame`` the video's frame number
         of the first step. A budget that could not be kept for this task is refused with the least possible one."""
         self.task, self.fps, self.frame = task, fps, start_frame
-        self.watch = Stopwatch(self.watch.synchronise)
-        self.tracker = Tracker(state if state is not None else DialogState.initial(task), fps)
+        self.watch = StageTimer(self.watch.synchronise)
+        self.tracker = StateTracker(state if state is not None else DialogState.initial(task), fps)
         self.said: list[tuple[str, str]] = []
         self.rest_until = start_frame
         #: the most tokens that were ever held at once, speculation included
@@ -118,7 +118,7 @@ class VLMStreamRunner:
             raise UserError("call reset(task) before the first step")
         begin = time.perf_counter()
         self._first_token_at: float | None = None
-        if "past" in self.model.config.lacks:
+        if "past" in self.model.config.ablated_inputs:
             span = span[:1]
             # a question is heard with the frame that it was asked on, as in training
             if not span[0][1]:
@@ -259,7 +259,7 @@ class VLMStreamRunner:
         special = self.builder.special
         with self.watch("generation"):
             (said,) = self._following([mark])
-            tokens, cut = decode(
+            tokens, cut = greedy_decode(
                 said,
                 self._following,
                 lambda count: self._forget(self.length - count),
@@ -361,7 +361,7 @@ class VLMStreamRunner:
         asked = [*self.context_ids[self.length - self._unread :], *ids]
         self.lengths.require_positions(self.frame, self.cache.length + len(asked))
         with self.watch.shared() as mine:
-            answer, seconds = self.reader(Request(asked, self.cache, frames_NID, banned))
+            answer, seconds = self.reader(ForwardRequest(asked, self.cache, frames_NID, banned))
             mine.append(seconds)
         self.context_ids += ids
         self._unread = 0

@@ -15,16 +15,17 @@ from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
-from prospect_core.data.origin_formats import from_dst_clip, from_prepared
+from prospect_core.data.formats.proassist import from_dst_clip, from_prepared
+from prospect_core.data.frame_format import FrameFormat, frame_of_image
 from prospect_core.data.video import open_frames
-from prospect_core.errors import DataError, UserError
-from prospect_core.framing import FrameFormat, frame_of_image
-from prospect_core.jsonio import dump, write_atomic
 from prospect_core.records import Knobs
-from prospect_core.stream.frame_outputs import stream_of
+from prospect_core.stream.proassist_outputs import stream_of
 from prospect_core.stream.replay import replay
-from prospect_core.stream.steps import StreamModel
+from prospect_core.stream.step_output import StreamModel
 from prospect_core.timeline import Episode, TimelineError
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import dump
 
 #: the model's name in a result file
 NAME = "VLMStreamRunner"

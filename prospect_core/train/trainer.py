@@ -25,16 +25,17 @@ from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from prospect_core.errors import DataError
-from prospect_core.interrupt import stopping
-from prospect_core.jsonio import dump, write_atomic
-from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
-from prospect_core.train.memory import EVERY_STEPS, give_back
-from prospect_core.train.muon import Muon, parameter_groups
-from prospect_core.train.objections import objections
-from prospect_core.train.options import Rates
-from prospect_core.train.rates import set_rates
-from prospect_core.train.weighting import Weighting
+from prospect_core.train.callbacks.memory import EVERY_STEPS, release_memory
+from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.schema import Rates
+from prospect_core.train.objectives.loss_weighting import Weighting
+from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
+from prospect_core.train.optim.learning_rates import set_rates
+from prospect_core.train.optim.muon import Muon, parameter_groups
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump
+from prospect_core.util.signals import stopping
 
 STATE_FILE = "prospect.json"
 #: kinds of training in which each process holds a part of each tensor
@@ -375,7 +376,7 @@ class _Steps(TrainerCallback):
         self.trainer.end_step()
         self.trainer.tick()
         if state.global_step % EVERY_STEPS == 0:
-            give_back()
+            release_memory()
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
             control.should_training_stop = True
         if stopping():

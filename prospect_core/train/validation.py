@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from prospect_core.checkpoints.thresholds import stored_thresholds
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.frames import encode_pictures
-from prospect_core.errors import DataError, UserError, choose
+from prospect_core.features.feature_cache import encode_pictures
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.plugins import installed, loaded
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream import SPAN, STREAMS
+from prospect_core.stream.batching import StreamBatcher
 from prospect_core.stream.replay import replay
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.stream.together import Together
-from prospect_core.thresholds import stored_thresholds
 from prospect_core.timeline import Episode
+from prospect_core.util.entry_points import installed, loaded
+from prospect_core.util.errors import DataError, UserError, choose
 
 GROUP = "prospect.evaluators"
 #: thresholds have settled when they move by less; after so many rounds they are taken as they are
@@ -39,7 +39,7 @@ SILENT = (1.01, 0.5)
 Features = dict[tuple[str, float], Tensor]
 
 
-class Choice(Protocol):
+class ChosenThresholds(Protocol):
     """Thresholds that an evaluator has chosen, 0..1."""
 
     @property
@@ -52,7 +52,7 @@ class Choice(Protocol):
 class ChoosesThresholds(Protocol):
     """What `settle` asks of an object or module."""
 
-    def choose_thresholds(self, records: Sequence[EpisodeRecord]) -> Choice:
+    def choose_thresholds(self, records: Sequence[EpisodeRecord]) -> ChosenThresholds:
         """The best thresholds for what was replayed."""
         ...
 
@@ -128,7 +128,7 @@ class Validation:
         return torch.from_numpy(found).to(model.device)
 
     def _replay(self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: Features) -> list[EpisodeRecord]:
-        knobs, together = Knobs("none", None, *thresholds), Together(model)
+        knobs, together = Knobs("none", None, *thresholds), StreamBatcher(model)
 
         def one(episode: Episode) -> EpisodeRecord:
             runner = VLMStreamRunner(model, self.tokenizer, knobs, together)

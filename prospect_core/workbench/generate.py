@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from prospect_core import __version__
-from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.staging import staged
-from prospect_core.errors import UserError, choose
-from prospect_core.processes import pool
 from prospect_core.timeline import Episode, frame_ceil
-from prospect_core.workbench.dialogue import USER_TYPES, write_events
-from prospect_core.workbench.levels import LEVELS, SPLITS
-from prospect_core.workbench.person import act_out
-from prospect_core.workbench.physics import Plan
-from prospect_core.workbench.tasks import sample_task
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.errors import UserError, choose
+from prospect_core.util.processes import pool
+from prospect_core.workbench.dialogue.writer import USER_TYPES, write_events
+from prospect_core.workbench.world.actor import act_out
+from prospect_core.workbench.world.levels import LEVELS, SPLITS
+from prospect_core.workbench.world.scene import Plan
+from prospect_core.workbench.world.tasks import sample_task
 
 #: a change of what is generated from the same seed must change this
 WORLD_VERSION = "2"
@@ -59,7 +59,7 @@ def generate(
             raise UserError(f"alike: {split} has tasks of more steps than there are things alike; leave that split out")
     if level is not None:
         choose("level", level, LEVELS)
-    with staged(root) as scratch:
+    with atomic_folder(root) as scratch:
         (scratch / "videos").mkdir()
         jobs = [
             (scratch, seed, split, k, level, alike, video_fps) for split, count in counts.items() for k in range(count)
@@ -148,9 +148,9 @@ def plan_of(episode: Episode) -> Plan:
 
 
 def _make_video(job: tuple[Path, int, str, int, str | None, bool, int | None]) -> list[Episode]:
-    from prospect_core.workbench.render import VIDEO_FPS, write_video
+    from prospect_core.workbench.rendering.pictures import VIDEO_FPS, render_video
 
     root, seed, split, number, level, alike, video_fps = job
     episodes, plan = make_video(seed, split, number, level, alike)
-    write_video(plan, root / episodes[0].video, video_fps or VIDEO_FPS)
+    render_video(plan, root / episodes[0].video, video_fps or VIDEO_FPS)
     return episodes

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.terminal import make_console
+from prospect_core.util.console import make_console
 
 if TYPE_CHECKING:
-    from prospect_eval.compare import Comparison
-    from prospect_eval.leaderboard import Leaderboard
-    from prospect_eval.seeds import GroupDifference
+    from prospect_eval.analysis.compare import Comparison
+    from prospect_eval.analysis.leaderboard import Leaderboard
+    from prospect_eval.analysis.seeds import GroupDifference
 
 
 def _table(columns: Sequence[str], title: str = "") -> Any:
@@ -26,7 +26,7 @@ def _table(columns: Sequence[str], title: str = "") -> Any:
 
 def print_comparison(comparison: Comparison, every: bool = False) -> None:
     """The tested metrics first, then one line a family on all others, or with ``every`` all rows."""
-    from prospect_eval.compare_formats import HEAD, cells, folded, names, summary
+    from prospect_eval.analysis.compare_formats import HEAD, comparison_cells, folded, names, summary
 
     first, second = names(comparison)
     console = make_console(highlight=False, unseen=110)
@@ -34,7 +34,7 @@ def print_comparison(comparison: Comparison, every: bool = False) -> None:
     table = _table((HEAD[0], first, second, *HEAD[3:]))
     for d in comparison.differences:
         if d.tested or every:
-            table.add_row(*cells(d))
+            table.add_row(*comparison_cells(d))
     console.print(table)
     for line in summary(comparison):
         console.print(line)

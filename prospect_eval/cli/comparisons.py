@@ -1,4 +1,4 @@
-"""Commands that set scored runs side by side: compare, leaderboard, noise, front, sensitivity.
+"""Commands that set scored runs side by side: compare, leaderboard, noise-floor, pareto, sensitivity.
 
 prospect-eval compare runs/first runs/second
 """
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import DataError, UserError
-from prospect_core.terminal import Number, give_json, json_option, progress_bar, say
+from prospect_core.util.console import Number, give_json, json_option, progress_bar, say
+from prospect_core.util.errors import DataError, UserError
 from prospect_eval.cli.comparison_tables import print_comparison, print_groups, print_leaderboard
-from prospect_eval.cli.tables import print_changes, print_front, print_sensitivity
+from prospect_eval.cli.tables import print_changes, print_pareto_front, print_sensitivity
 
 intersect_option = click.option(
     "--intersect", is_flag=True, help="Compare the common episodes of runs that have not the same ones."
 )
 
 
-@click.command()
+@click.command("compare")
 @click.argument("first", required=False, type=click.Path(path_type=Path))
 @click.argument("others", nargs=-1, type=click.Path(path_type=Path), metavar="SECOND [THIRD...]")
 @click.option("--group", "groups", multiple=True, help="Runs of one recipe by training seed: A1,A2,...; give it twice.")
@@ -31,7 +31,7 @@ intersect_option = click.option(
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
 @json_option
 @click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
-def compare(
+def compare_command(
     first: Path | None,
     others: tuple[Path, ...],
     groups: tuple[str, ...],
@@ -55,29 +55,29 @@ def compare(
         raise UserError("compare needs two scored run folders or more, or --group twice")
     from dataclasses import replace
 
-    from prospect_core.jsonio import write_atomic
-    from prospect_eval.changed import changed_episodes
-    from prospect_eval.compare import compare_runs, plain
-    from prospect_eval.compare_formats import as_markdown
+    from prospect_core.util.atomic import write_atomic
+    from prospect_eval.analysis.compare import compare_runs, comparison_json
+    from prospect_eval.analysis.compare_formats import as_markdown
+    from prospect_eval.analysis.episode_diff import diff_episodes
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.report.compare_page import write_comparison
-    from prospect_eval.run_tools import tools_of_run
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.report.pages.compare_page import write_comparison
+    from prospect_eval.scoring.run_resources import resources_of_run
 
     # utterances are only matched again for the most changed episodes
-    tools = tools_of_run(first, *others) if episodes or html else make_tools()
-    metrics = all_metrics(tools)
+    resources = resources_of_run(first, *others) if episodes or html else make_resources()
+    metrics = all_metrics(resources)
     found = [
-        replace(one, episodes=tuple(changed_episodes(first, other, tools, episodes) if episodes else ()))
+        replace(one, episodes=tuple(diff_episodes(first, other, resources, episodes) if episodes else ()))
         for one, other in zip(compare_runs(first, others, metrics, intersect), others, strict=True)
     ]
-    if give_json(json_, lambda: {"schema": 2, "comparisons": [*map(plain, found)]}):
+    if give_json(json_, lambda: {"schema": 2, "comparisons": [*map(comparison_json, found)]}):
         for one in found:
             print_comparison(one, every)
             print_changes(one.episodes)
     for file, write in (
         (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
-        (html, lambda path: write_comparison(path, found, tools)),
+        (html, lambda path: write_comparison(path, found, resources)),
     ):
         if file is not None:
             try:
@@ -89,75 +89,75 @@ def compare(
 def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None) -> None:
     from dataclasses import asdict
 
+    from prospect_eval.analysis.seeds import compare_groups
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.seeds import compare_groups
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
 
     if len(groups) != 2:
         raise UserError(f"--group was given {len(groups)} time(s); give it twice, a list of run folders each")
     sides = [[Path(name) for name in group.split(",") if name] for group in groups]
-    found = compare_groups(sides[0], sides[1], all_metrics(make_tools()), intersect)
+    found = compare_groups(sides[0], sides[1], all_metrics(make_resources()), intersect)
     if give_json(json_, lambda: {"schema": 1, "groups": list(groups), "differences": [asdict(d) for d in found]}):
         print_groups(groups, found)
 
 
-@click.command()
+@click.command("leaderboard")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
 @click.option("--by", help="The metric that orders the runs [default: the suite's first].")
 @intersect_option
 @json_option
-def leaderboard(runs: tuple[Path, ...], by: str | None, intersect: bool, json_: str | None) -> None:
+def leaderboard_command(runs: tuple[Path, ...], by: str | None, intersect: bool, json_: str | None) -> None:
     """Scored runs over the same episodes, the best first, and which differ from the best.
 
     The differences from the best run are tested on the metric that orders the runs, corrected for their number.
     """
     from dataclasses import asdict
 
-    from prospect_eval.leaderboard import make_leaderboard
+    from prospect_eval.analysis.leaderboard import make_leaderboard
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
 
-    result = make_leaderboard(runs, all_metrics(make_tools()), by, intersect)
+    result = make_leaderboard(runs, all_metrics(make_resources()), by, intersect)
     if give_json(json_, lambda: asdict(result)):
         print_leaderboard(result)
 
 
-@click.command()
+@click.command("noise-floor")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
 @click.option("--seeds", is_flag=True, help="The runs are of several trainings of one recipe: their models differ.")
 @json_option
-def noise(runs: tuple[Path, ...], seeds: bool, json_: str | None) -> None:
+def noise_floor_command(runs: tuple[Path, ...], seeds: bool, json_: str | None) -> None:
     """The largest differences between runs of the same thing (A/A): smaller ones between two models are noise."""
-    from prospect_eval.compare import noise_floors
+    from prospect_eval.analysis.compare import noise_floors
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
 
-    floors = noise_floors(runs, all_metrics(make_tools()), seeds)
+    floors = noise_floors(runs, all_metrics(make_resources()), seeds)
     if give_json(json_, lambda: floors):
         for name, floor in floors.items():
             say(f"{name} {floor:.6g}")
 
 
-@click.command()
+@click.command("pareto")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
 @intersect_option
 @json_option
-def front(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | None) -> None:
+def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | None) -> None:
     """Quality against bytes of cache over runs of strategies and budgets: the Pareto front."""
     from dataclasses import asdict
 
-    from prospect_eval.front import front as quality_memory
+    from prospect_eval.analysis.pareto_front import pareto_front as quality_memory
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
 
-    metrics = all_metrics(make_tools()) if intersect else []
+    metrics = all_metrics(make_resources()) if intersect else []
     result = quality_memory(runs, quality, metrics, intersect)
     if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
-        print_front(result)
+        print_pareto_front(result)
 
 
-@click.command()
+@click.command("sensitivity")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option(
     "--similarity",
@@ -182,7 +182,7 @@ def front(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | No
     help="Factor on the matching window of the dataset; repeatable.",
 )
 @json_option
-def sensitivity(
+def sensitivity_command(
     runs: tuple[Path, ...],
     similarity: tuple[str, ...],
     threshold: tuple[float, ...],
@@ -194,7 +194,7 @@ def sensitivity(
     Scores every combination of similarity model, threshold and window over the episodes that all runs share. No run
     folder is changed. Models are never downloaded.
     """
-    from prospect_eval.sensitivity import sensitivity as score_settings
+    from prospect_eval.analysis.sensitivity import matching_sensitivity as score_settings
 
     with progress_bar("settings") as advance:
         result = score_settings(runs, similarity, threshold, window, advance)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import UserError
-from prospect_core.terminal import counted, progress_bar, say
+from prospect_core.util.console import counted, progress_bar, say
+from prospect_core.util.errors import UserError
 
 
-@click.command()
+@click.command("export")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @click.option(
     "--format",
@@ -27,7 +27,7 @@ from prospect_core.terminal import counted, progress_bar, say
     "--similarity",
     help="A sentence-transformers folder or cached name for the stored pairs [default: that of the last scoring].",
 )
-def export(folder: Path, format_: str, output: Path, similarity: str | None) -> None:
+def export_command(folder: Path, format_: str, output: Path, similarity: str | None) -> None:
     """Write a RUN for other programs: as ProAssist's evaluation folders, or as annotated videos.
 
     ProAssist's evaluator reads the folders, one a data set, and `prospect-eval score` reads them back equal. The videos
@@ -36,25 +36,25 @@ def export(folder: Path, format_: str, output: Path, similarity: str | None) -> 
     if format_ == "mp4":
         _export_videos(folder, output)
         return
-    from prospect_eval.derived import similarity_model
+    from prospect_eval.metrics.resources import make_resources
     from prospect_eval.proassist.export import export_proassist
-    from prospect_eval.run import read_records
-    from prospect_eval.tools import make_tools
+    from prospect_eval.runs.folder import read_records
+    from prospect_eval.runs.schemas import similarity_model
 
     records = read_records(folder)[1]
-    tools = make_tools(similarity or similarity_model(folder))
-    for one in export_proassist(records, output, tools.similarity):
+    resources = make_resources(similarity or similarity_model(folder))
+    for one in export_proassist(records, output, resources.similarity):
         say(f"{one.folder}: {counted(one.streams, 'stream')}")
 
 
 def _export_videos(folder: Path, output: Path) -> None:
-    from prospect_eval.annotated import annotate_run
-    from prospect_eval.run import read_records
-    from prospect_eval.suites import open_data
+    from prospect_eval.runs.annotated_video import annotate_run
+    from prospect_eval.runs.folder import read_records
+    from prospect_eval.suites.suite import open_suite_data
 
     config, records = read_records(folder)
     if not config.data:
         raise UserError(f"{folder}: was scored without data and has no videos; score it with --data FOLDER first")
     with progress_bar("videos") as advance:
-        made = annotate_run(records, open_data(config.data, config.split), output, advance)
+        made = annotate_run(records, open_suite_data(config.data, config.split), output, advance)
     say(f"{output}: {counted(len(made), 'video')}")

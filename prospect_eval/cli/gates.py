@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from prospect_core.errors import DataError, GateFailedError, UserError
-from prospect_core.terminal import give_json, json_option, say
+from prospect_core.util.console import give_json, json_option, say
+from prospect_core.util.errors import DataError, GateFailedError, UserError
 from prospect_eval.cli.tables import print_gate
 
 
-@click.command()
+@click.command("gate")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--baseline", required=True, type=click.Path(path_type=Path), help="The file that RUN is held against.")
 @click.option("--rules", type=click.Path(path_type=Path), help="YAML of margins [default: those in the baseline].")
@@ -25,7 +25,7 @@ from prospect_eval.cli.tables import print_gate
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also a table for a pull request.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also JUnit XML for a CI system.")
 @json_option
-def gate(
+def gate_command(
     folder: Path,
     baseline: Path,
     rules: Path | None,
@@ -44,21 +44,21 @@ def gate(
     """
     from dataclasses import replace
 
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.gate import VERDICT, judge, make_baseline, plain, read_baseline
-    from prospect_eval.gate_formats import junit as as_junit
-    from prospect_eval.gate_formats import markdown as as_markdown
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump
+    from prospect_eval.gate.formats import junit as as_junit
+    from prospect_eval.gate.formats import markdown as as_markdown
+    from prospect_eval.gate.gate import VERDICT, check_run, gate_json, make_baseline, read_baseline, rules_of
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.rules import make_rules, read_rules
-    from prospect_eval.suites import rules_of
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.suites.gate_rules import make_rules, read_rules
 
     asked = None
     if rules is not None:
         if not rules.is_file():
             raise UserError(f"--rules {rules}: no such file")
         asked = read_rules(rules.read_text("utf-8"), str(rules))
-    metrics = all_metrics(make_tools())
+    metrics = all_metrics(make_resources())
     if update:
         if markdown or junit or json_:
             raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
@@ -74,11 +74,11 @@ def gate(
             say(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
         say(str(baseline.resolve()))
         return
-    result = judge(folder, read_baseline(baseline), metrics, asked, intersect)
+    result = check_run(folder, read_baseline(baseline), metrics, asked, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
         # the report shows it from now on; a folder that cannot be written to has no such place
-        write_atomic(folder / VERDICT, dump(plain(result), indent=1) + "\n")
+        write_atomic(folder / VERDICT, dump(gate_json(result), indent=1) + "\n")
     for file, write in (
         (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
         (junit, lambda: as_junit(result, folder.name)),
@@ -88,7 +88,7 @@ def gate(
                 write_atomic(file, write())
             except OSError as error:
                 raise DataError(f"{file}: cannot be written ({error.strerror})") from error
-    if give_json(json_, lambda: plain(result)):
+    if give_json(json_, lambda: gate_json(result)):
         print_gate(result)
     if not result.passes:
         raise GateFailedError

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prospect_core.errors import UserError
-from prospect_core.terminal import Number, dtype_option, progress_bar
-from prospect_eval.settings import DISTANCE_FACTOR, DISTANCE_POWER, GOOD_SIMILARITY
+from prospect_core.util.console import Number, dtype_option, progress_bar
+from prospect_core.util.errors import UserError
+from prospect_eval.matching.settings import DISTANCE_FACTOR, DISTANCE_POWER, GOOD_SIMILARITY
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
-    from prospect_eval.suites import Suite
+    from prospect_eval.suites.suite import Suite
 
     Numbers = click.ParamType[list[float]]
     Sides = click.ParamType[tuple[float, float] | None]
@@ -47,7 +47,7 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _request_options(context: Any, param: Any, given: tuple[str, ...]) -> dict[str, Any]:
-    from prospect_eval.endpoint import read_options
+    from prospect_eval.models.chat_client import read_options
 
     return read_options(given)
 
@@ -89,7 +89,7 @@ class Thresholds(Numbers):
         return found
 
 
-class Window(Sides):
+class WindowParameter(Sides):
     """A matching window: seconds late and early with a comma between; ``auto`` is that of each data set (None)."""
 
     name = "LATE,EARLY|auto"
@@ -112,7 +112,7 @@ def match_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "--window", type=Window(),
+                "--window", type=WindowParameter(),
                 help="Matching window in seconds late and early for every data set [default: auto, that of each].",
             ),
             click.option(
@@ -155,14 +155,14 @@ class Budgets(Numbers):
 def open_asked(name: str | None) -> Suite:
     """The suite by name or path (None: one that says nothing); metrics it names that do not exist are told before any work."""
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.rules import check_names, check_rules
-    from prospect_eval.suites import Suite, open_suite
-    from prospect_eval.tools import make_tools
+    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.suites.gate_rules import check_names, check_rules
+    from prospect_eval.suites.suite import Suite, open_suite
 
     if not name:
         return Suite()
     suite = open_suite(name)
-    known = [metric.name for metric in all_metrics(make_tools())]
+    known = [metric.name for metric in all_metrics(make_resources())]
     check_names(suite.metrics, known, f"{name}: metrics")
     if rules := suite.rules():
         check_rules(rules, known, f"{name}: gate")
@@ -171,8 +171,8 @@ def open_asked(name: str | None) -> Suite:
 
 def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
     """The source as a run remembers it, and its dataset."""
-    from prospect_core.terminal import quiet_transformers
-    from prospect_eval.suites import PREFIX, open_data, open_suite
+    from prospect_core.util.console import quiet_transformers
+    from prospect_eval.suites.suite import PREFIX, open_suite, open_suite_data
 
     quiet_transformers()
     own = open_suite(suite).data if suite else None
@@ -181,7 +181,7 @@ def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, 
             raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")
         raise UserError("give either --data FOLDER or --suite NAME")
     if data is not None:
-        return str(data.resolve()), open_data(str(data), split)
+        return str(data.resolve()), open_suite_data(str(data), split)
     source = f"{PREFIX}{suite}"
     with progress_bar("videos") as advance:
-        return source, open_data(source, split, advance)
+        return source, open_suite_data(source, split, advance)

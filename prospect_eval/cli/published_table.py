@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prospect_core.terminal import counted, make_console, say
-from prospect_eval.proassist.profile import Row, Table
+from prospect_core.util.console import counted, make_console, say
+from prospect_eval.proassist.profile import ProfileRow, ProfileTable
 
 
-def print_profile(tables: Sequence[Table], similarity: str) -> None:
+def print_profile(tables: Sequence[ProfileTable], similarity: str) -> None:
     """Each data set's table, then the reasons for the differences by number.
 
     Args:
@@ -36,7 +36,7 @@ def print_profile(tables: Sequence[Table], similarity: str) -> None:
     say(f"similarity model: {similarity} (published: all-mpnet-base-v2)")
 
 
-def _title(table: Table, others: int) -> str:
+def _title(table: ProfileTable, others: int) -> str:
     if table.window_s is None:
         return f"all: {counted(table.streams, 'stream')}; published: mean of {others} data sets without weights"
     late, early = table.window_s
@@ -44,7 +44,7 @@ def _title(table: Table, others: int) -> str:
     return f"{name}: {counted(table.streams, 'stream')}, window {late:g} s late, {early:g} s early"
 
 
-def _mark(row: Row, reasons: list[str]) -> str:
+def _mark(row: ProfileRow, reasons: list[str]) -> str:
     """The number of the row's reason; a dash where the values are equal or there is only one."""
     if not row.reason:
         return "–"

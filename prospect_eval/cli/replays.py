@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 import click
 
-from prospect_core.crew import Hands, Share
-from prospect_core.crew.options import crew_options
-from prospect_core.errors import DataError, UserError
+from prospect_core.cli.worker_options import worker_options
+from prospect_core.parallel.protocol import WorkerOptions
+from prospect_core.parallel.scheduler import WorkerTally
 from prospect_core.records import AskedDtype, Knobs
 from prospect_core.stream import STREAMS
-from prospect_core.terminal import Number, counted, json_option, progress_bar, progress_bars, say
+from prospect_core.util.console import Number, counted, json_option, progress_bar, progress_bars, say
+from prospect_core.util.errors import DataError, UserError
 from prospect_eval.cli.options import data_options, endpoint_options, open_asked, open_source
 from prospect_eval.cli.scores import score_and_report
 
 
-@click.command()
+@click.command("run")
 @click.option(
     "--ckpt", required=True, help="A checkpoint folder, a shipped name, baseline:NAME, hf:NAME or endpoint:MODEL."
 )
@@ -51,7 +52,7 @@ from prospect_eval.cli.scores import score_and_report
     help="Episodes replayed at once; changes no number.",
 )
 @click.option("--features", metavar="STORE", help="What `prospect data features` has made, a folder or s3://... .")
-@crew_options
+@worker_options
 @click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
 @endpoint_options
 @click.option(
@@ -64,7 +65,7 @@ from prospect_eval.cli.scores import score_and_report
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, where to, and about how long that takes.")
 @json_option
-def run(
+def run_command(
     ckpt: str,
     data: Path | None,
     suite: str | None,
@@ -90,21 +91,23 @@ def run(
     latency: int | None,
     dry_run: bool,
     json_: str | None,
-    hands: Hands | None,
+    pool_options: WorkerOptions | None,
 ) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
-    from prospect_eval.adapters import Asked, open_predictor
-    from prospect_eval.apart import replay_apart
-    from prospect_eval.latency import read_latency, store_latency
-    from prospect_eval.passes import forced_pass, latency_pass, require_own_model
-    from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, held, infer, read_records, select
+    from prospect_eval.diagnostics.latency import read_latency, store_latency
+    from prospect_eval.diagnostics.passes import latency_pass, require_own_model, teacher_forced_pass
+    from prospect_eval.models.base import PredictorOptions
+    from prospect_eval.models.registry import open_predictor
+    from prospect_eval.runs.distributed import replay_distributed
+    from prospect_eval.runs.environment import code_digest
+    from prospect_eval.runs.executor import infer, select
+    from prospect_eval.runs.folder import RunConfig, held, read_records
 
     chosen = open_asked(suite)
     split = split or chosen.split
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
-    asked = Asked(
+    asked = PredictorOptions(
         strategy or chosen.strategies[0],
         budget,
         speaking_threshold,
@@ -120,8 +123,8 @@ def run(
         dtype,
         request_options,
     )
-    apart = hands is not None and not (teacher_forced or latency or dry_run)
-    predictor = open_predictor(ckpt, dataset, episodes, replace(asked, apart=apart))
+    distributed = pool_options is not None and not (teacher_forced or latency or dry_run)
+    predictor = open_predictor(ckpt, dataset, episodes, replace(asked, distributed=distributed))
     for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
         if wanted:
             require_own_model(predictor, option)
@@ -132,25 +135,25 @@ def run(
     )  # fmt: skip
     folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
     if dry_run:
-        from prospect_eval.plan import plan
+        from prospect_eval.cli.dry_run import plan_run
 
-        for line in plan(folder, predictor, episodes, 1 if hands is None else hands.workers):
+        for line in plan_run(folder, predictor, episodes, 1 if pool_options is None else pool_options.workers):
             say(line)
         return
     begin = time.monotonic()
     with held(folder):
-        shares: dict[int, Share] = {}
+        shares: dict[int, WorkerTally] = {}
         with progress_bars() as advance:
 
-            def report(now: dict[int, Share]) -> None:
+            def report(now: dict[int, WorkerTally]) -> None:
                 shares.update(now)
                 for number, share in now.items():
                     advance(f"worker {number} on {share.host}", share.jobs, None)
 
             replay = (
                 None
-                if hands is None
-                else replay_apart(config, dataset.root, asked, on_error, folder, episodes, hands, report)
+                if pool_options is None
+                else replay_distributed(config, dataset.root, asked, on_error, folder, episodes, pool_options, report)
             )
             outcome = infer(folder, config, predictor, episodes, on_error, partial(advance, "replay"), replay)
         seconds = time.monotonic() - begin
@@ -165,7 +168,7 @@ def run(
             good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
             if teacher_forced:
                 with progress_bar("teacher-forced") as forced:
-                    forced_pass(folder, predictor, good, forced)
+                    teacher_forced_pass(folder, predictor, good, forced)
             if latency:
                 with progress_bar("plain pass") as plain:
                     latency_pass(folder, predictor, good, latency, plain)
@@ -181,11 +184,11 @@ def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
     return "-".join([base, data, knobs.strategy, *([str(knobs.budget)] if knobs.budget else []), *stored])
 
 
-@click.command()
+@click.command("calibrate")
 @click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
 @data_options
 @click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
-def calibrate(
+def calibrate_command(
     ckpt: str,
     data: Path | None,
     suite: str | None,
@@ -196,13 +199,15 @@ def calibrate(
     force: bool,
 ) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
-    from prospect_core.checkpoints import SHIPPED, find_checkpoint
-    from prospect_core.jsonio import dump, read_json, write_atomic
-    from prospect_core.thresholds import stored_thresholds
+    from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint
+    from prospect_core.checkpoints.thresholds import stored_thresholds
     from prospect_core.train.validation import settle
-    from prospect_eval import thresholds
-    from prospect_eval.adapters import Asked, open_predictor
-    from prospect_eval.run import select
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump, read_json
+    from prospect_eval.analysis import thresholds
+    from prospect_eval.models.base import PredictorOptions
+    from prospect_eval.models.registry import open_predictor
+    from prospect_eval.runs.executor import select
 
     split = split or "val"
     if split.startswith("test") and not force:
@@ -218,7 +223,7 @@ def calibrate(
     episodes = select(dataset, split, limit)
 
     def replay_all(speaking: float, update: float) -> list[Any]:
-        asked = Asked("none", None, speaking, update, device, dtype=dtype)
+        asked = PredictorOptions("none", None, speaking, update, device, dtype=dtype)
         predictor = open_predictor(ckpt, dataset, episodes, asked)
         records = []
         with progress_bar("replay") as advance:
@@ -229,7 +234,7 @@ def calibrate(
                 advance(done, len(episodes))
         return records
 
-    first = open_predictor(ckpt, dataset, episodes, Asked(device=device, dtype=dtype)).knobs
+    first = open_predictor(ckpt, dataset, episodes, PredictorOptions(device=device, dtype=dtype)).knobs
     speaking, update = settle(
         lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
     )

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prospect_core.errors import EXIT_INCOMPLETE, UserError
-from prospect_core.terminal import Number, give_json, json_option, make_console, progress_bar, say
 from prospect_core.timeline import Episode
+from prospect_core.util.console import Number, give_json, json_option, make_console, progress_bar, say
+from prospect_core.util.errors import EXIT_INCOMPLETE, UserError
 from prospect_eval.cli.options import endpoint_options, match_options, open_source
 from prospect_eval.cli.tables import (
     print_judge,
     print_runs,
     print_scores,
 )
-from prospect_eval.settings import STANDARD, WORDS_PER_MINUTE, MatchSettings, ScoreSettings
+from prospect_eval.matching.settings import STANDARD, WORDS_PER_MINUTE, MatchSettings, ScoreSettings
 
 if TYPE_CHECKING:
-    from prospect_eval.predictions import Stored
+    from prospect_eval.runs.importers import ImportedRun
 
 
-@click.command()
+@click.command("score")
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="The dataset folder that the predictions are about.")
 @click.option("--suite", help="A built-in suite instead: workbench.")
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     help="Print the published scores next to ours, with the reason for each difference; writes published.json too.",
 )
 @json_option
-def score(
+def score_command(
     predictions: Path,
     data: Path | None,
     suite: str | None,
@@ -91,10 +91,12 @@ def score(
         score_and_report(folder, similarity, json_, settings)
 
 
-def _store(predictions: Path, folder: Path, data: Path | None, suite: str | None, split: str, dataset: str) -> Stored:
+def _store(
+    predictions: Path, folder: Path, data: Path | None, suite: str | None, split: str, dataset: str
+) -> ImportedRun:
     """Others' predictions as a run folder."""
-    from prospect_eval.predictions import store_predictions
-    from prospect_eval.run import select
+    from prospect_eval.runs.executor import select
+    from prospect_eval.runs.importers import store_predictions
 
     source, digest = "", ""
     episodes: list[Episode] = []
@@ -108,7 +110,7 @@ def _say_aside(line: str) -> None:
     say(line, err=True)
 
 
-@click.command()
+@click.command("judge")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--endpoint", required=True, metavar="URL", help="An OpenAI-compatible API, as in http://127.0.0.1:8000/v1."
@@ -119,7 +121,7 @@ def _say_aside(line: str) -> None:
 @endpoint_options
 @click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
 @json_option
-def judge(
+def judge_command(
     folder: Path,
     endpoint: str,
     model: str,
@@ -135,10 +137,11 @@ def judge(
 
     Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
     """
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.endpoint import Endpoint
-    from prospect_eval.judge import judge_records
-    from prospect_eval.run import read_records
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump
+    from prospect_eval.analysis.llm_judge import judge_records
+    from prospect_eval.models.chat_client import Endpoint
+    from prospect_eval.runs.folder import read_records
 
     records = read_records(folder)[1]
     chat = Endpoint(endpoint, model, key_variable, timeout, options=request_options)
@@ -149,18 +152,18 @@ def judge(
         print_judge(result)
 
 
-@click.command()
+@click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path))
-def report(folder: Path) -> None:
+def report_command(folder: Path) -> None:
     """Write report.html of a scored run folder again."""
-    from prospect_eval.derived import read_metrics
-    from prospect_eval.report.build import write_report
-    from prospect_eval.run import read_records
-    from prospect_eval.run_tools import tools_of_run
+    from prospect_eval.report.pages.run_page import write_report
+    from prospect_eval.runs.folder import read_records
+    from prospect_eval.runs.schemas import read_metrics
+    from prospect_eval.scoring.run_resources import resources_of_run
 
     config, records = read_records(folder)
-    metrics, tools = read_metrics(folder), tools_of_run(folder)
-    say(str(write_report(folder, config, records, metrics, tools).resolve()))
+    metrics, resources = read_metrics(folder), resources_of_run(folder)
+    say(str(write_report(folder, config, records, metrics, resources).resolve()))
 
 
 @click.command(name="ls")
@@ -169,15 +172,15 @@ def report(folder: Path) -> None:
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Write a page over all of them, with each metric's history."
 )
-def list_runs(root: Path, json_: str | None, html: Path | None) -> None:
+def ls_command(root: Path, json_: str | None, html: Path | None) -> None:
     """The run folders in or below ROOT [default: runs], the newest first."""
     from dataclasses import asdict
 
-    from prospect_eval.catalogue import find_runs
+    from prospect_eval.runs.catalog import find_runs
 
     runs = find_runs(root)
     if html is not None:
-        from prospect_eval.report.index import write_index
+        from prospect_eval.report.pages.index_page import write_index
 
         say(str(write_index(html, runs).resolve()))
     if not give_json(json_, lambda: [asdict(run) for run in runs]) or html is not None:
@@ -188,28 +191,28 @@ def list_runs(root: Path, json_: str | None, html: Path | None) -> None:
         say(f"{root}: holds no run folder")
 
 
-@click.command()
+@click.command("show")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @json_option
-def show(folder: Path, json_: str | None) -> None:
+def show_command(folder: Path, json_: str | None) -> None:
     """The stored scores of a RUN as a table; nothing is computed."""
-    from prospect_eval.derived import read_metrics, read_run
+    from prospect_eval.runs.schemas import read_metrics, read_run
 
     metrics = read_metrics(folder)
     if give_json(json_, lambda: metrics):
         print_scores(read_run(folder)["config"]["model"], metrics)
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
 @json_option
-def doctor(fix: bool, json_: str | None) -> None:
+def doctor_command(fix: bool, json_: str | None) -> None:
     """Print what this machine has and lacks."""
     from dataclasses import asdict
 
     from rich.text import Text
 
-    from prospect_eval.doctor import examine
+    from prospect_eval.cli.doctor import examine
 
     console = make_console(highlight=False)
     checks = examine(fix)
@@ -226,21 +229,22 @@ def score_and_profile(folder: Path, similarity: str | None, json_: str | None, s
     """Everything that is derived from a run folder's records, and the published scores next to ours as a table."""
     from dataclasses import replace
 
-    from prospect_core.jsonio import dump, write_atomic
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump
+    from prospect_eval.api import score_run
     from prospect_eval.cli.published_table import print_profile
-    from prospect_eval.finish import finish
-    from prospect_eval.proassist.profile import plain, profile
-    from prospect_eval.run import read_records
-    from prospect_eval.run_tools import tools_of_run
+    from prospect_eval.proassist.profile import profile, profile_json
+    from prospect_eval.runs.folder import read_records
+    from prospect_eval.scoring.run_resources import resources_of_run
 
     with progress_bar("score") as advance:
-        metrics, path = finish(folder, similarity, advance, settings)
-    tools = replace(tools_of_run(folder), settings=settings)
-    tables = profile(read_records(folder)[1], tools)
-    published = plain(tables, tools)
+        metrics, path = score_run(folder, similarity, advance, settings)
+    resources = replace(resources_of_run(folder), settings=settings)
+    tables = profile(read_records(folder)[1], resources)
+    published = profile_json(tables, resources)
     write_atomic(folder / "published.json", dump(published, indent=1) + "\n")
     if give_json(json_, lambda: {**metrics, "published": published, "report": str(path.resolve())}):
-        print_profile(tables, tools.similarity_signature)
+        print_profile(tables, resources.similarity_signature)
         say(str(path.resolve()))
 
 
@@ -248,12 +252,12 @@ def score_and_report(
     folder: Path, similarity: str | None = None, json_: str | None = None, settings: ScoreSettings = STANDARD
 ) -> None:
     """Everything that is derived from a run folder's records, and its scores as a table."""
-    from prospect_eval.finish import finish
-    from prospect_eval.run import read_records
-    from prospect_eval.suites import shown_first
+    from prospect_eval.api import score_run
+    from prospect_eval.runs.folder import read_records
+    from prospect_eval.suites.suite import shown_first
 
     with progress_bar("score") as advance:
-        metrics, path = finish(folder, similarity, advance, settings)
+        metrics, path = score_run(folder, similarity, advance, settings)
     if not give_json(json_, lambda: {**metrics, "report": str(path.resolve())}):
         return
     config = read_records(folder)[0]

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prospect_core.errors import DataError, UserError
 from prospect_core.records import AskedDtype
-from prospect_core.terminal import progress_bar, say
+from prospect_core.util.console import progress_bar, say
+from prospect_core.util.errors import DataError, UserError
 from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_asked, open_source
-from prospect_eval.cli.tables import print_curves, print_front
+from prospect_eval.cli.tables import print_curves, print_pareto_front
 
 if TYPE_CHECKING:
-    from prospect_eval.sweep import Grid, Setting
+    from prospect_eval.analysis.sweep import Grid, SweepSetting
 
 CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
 
 
-@click.command()
+@click.command("sweep")
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
 @click.option("--ckpt", multiple=True, help="A checkpoint folder or a shipped name; may be given more than once.")
 @data_options
@@ -36,7 +36,7 @@ CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would run and about how long it takes.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
-def sweep(
+def sweep_command(
     folder: Path | None,
     ckpt: tuple[str, ...],
     data: Path | None,
@@ -77,10 +77,11 @@ def sweep(
         return
     if folder is not None:
         raise UserError("sweep --ckpt replays a model: give --data or --suite, and no RUN")
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.front import FrontPoint
-    from prospect_eval.report.sweep_page import write_sweep
-    from prospect_eval.sweep import FILE, Grid, name_of
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump
+    from prospect_eval.analysis.pareto_front import ParetoPoint
+    from prospect_eval.analysis.sweep import FILE, Grid, name_of
+    from prospect_eval.report.pages.sweep_page import write_sweep
 
     chosen = open_asked(suite)
     moved = {"speaking": speaking or (CLOSED if closed_loop and not update else []), "update": update or []}
@@ -96,8 +97,10 @@ def sweep(
     result["split"] = split
     write_atomic(root / FILE, dump(result, indent=1) + "\n")
     page = write_sweep(root, result)
-    if len(result["front"]["points"]) > 1:
-        print_front({**result["front"], "points": [FrontPoint(**point) for point in result["front"]["points"]]})
+    if len(result["pareto_front"]["points"]) > 1:
+        print_pareto_front(
+            {**result["pareto_front"], "points": [ParetoPoint(**point) for point in result["pareto_front"]["points"]]}
+        )
     for of, curves in result["curves"].items():
         print_curves({"loop": "closed", "of": of, "curves": curves})
     say(str((root / FILE).resolve()))
@@ -105,9 +108,10 @@ def sweep(
 
 
 def _open_loop(folder: Path, thresholds: list[float]) -> None:
-    from prospect_core.jsonio import dump, write_atomic
-    from prospect_eval.run import read_records
-    from prospect_eval.thresholds import GRID, open_loop
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump
+    from prospect_eval.analysis.thresholds import GRID, open_loop
+    from prospect_eval.runs.folder import read_records
 
     config, records = read_records(folder)
     result = open_loop(records, thresholds or GRID) | {"split": config.split, "model": config.model}
@@ -132,13 +136,15 @@ def _replays(
     quality: str,
     dry_run: bool,
 ) -> dict[str, Any] | None:
-    from prospect_core.stream.strategies import strategy as check_strategy
-    from prospect_eval.adapters import Asked, open_predictor
-    from prospect_eval.finish import finish
-    from prospect_eval.plan import sweep_plan
-    from prospect_eval.provenance import code_digest
-    from prospect_eval.run import RunConfig, held, infer, select
-    from prospect_eval.sweep import UNLIMITED, run_sweep
+    from prospect_core.stream.strategies.registry import strategy as check_strategy
+    from prospect_eval.analysis.sweep import UNLIMITED, run_sweep
+    from prospect_eval.api import score_run
+    from prospect_eval.cli.dry_run import sweep_plan
+    from prospect_eval.models.base import PredictorOptions
+    from prospect_eval.models.registry import open_predictor
+    from prospect_eval.runs.environment import code_digest
+    from prospect_eval.runs.executor import infer, select
+    from prospect_eval.runs.folder import RunConfig, held
 
     grid.check()
     for name in grid.strategies:
@@ -146,18 +152,22 @@ def _replays(
     source, dataset = open_source(data, suite, split)
     episodes = select(dataset, split, limit)
     if dry_run:
-        first = open_predictor(grid.ckpts[0], dataset, episodes, Asked(device=device, dtype=dtype))
+        first = open_predictor(grid.ckpts[0], dataset, episodes, PredictorOptions(device=device, dtype=dtype))
         for line in sweep_plan(root, grid, first, episodes):
             say(line)
         return None
 
     def least(ckpt: str, strategy: str) -> int:
-        predictor = open_predictor(ckpt, dataset, episodes, Asked(strategy, 10**6, device=device, dtype=dtype))
+        predictor = open_predictor(
+            ckpt, dataset, episodes, PredictorOptions(strategy, 10**6, device=device, dtype=dtype)
+        )
         return predictor.least_budget(episodes) if predictor.least_budget else 0
 
-    def run(setting: Setting, folder: Path) -> None:
+    def run(setting: SweepSetting, folder: Path) -> None:
         moved = {setting.knob: setting.threshold}
-        asked = Asked(setting.strategy, setting.budget, moved.get("speaking"), moved.get("update"), device, dtype=dtype)
+        asked = PredictorOptions(
+            setting.strategy, setting.budget, moved.get("speaking"), moved.get("update"), device, dtype=dtype
+        )
         predictor = open_predictor(setting.ckpt, dataset, episodes, asked)
         config = RunConfig(
             setting.ckpt, predictor.digest, source, dataset.digest, split, limit, predictor.knobs, code_digest(),
@@ -168,6 +178,6 @@ def _replays(
             with progress_bar(folder.relative_to(root).as_posix()) as advance:
                 outcome = infer(folder, config, predictor, episodes, progress=advance)
             if outcome.new or not done:
-                finish(folder)
+                score_run(folder)
 
     return run_sweep(root, grid, run, least, quality)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.terminal import counted, make_console, say
-from prospect_eval.stored_metrics import best_trivial, headline_names
+from prospect_core.util.console import counted, make_console, say
+from prospect_eval.runs.metric_tables import best_trivial, headline_names
 
 if TYPE_CHECKING:
-    from prospect_eval.catalogue import Run
-    from prospect_eval.changed import EpisodeChange
-    from prospect_eval.gate import Gate
-    from prospect_eval.sensitivity import Row, Sensitivity
+    from prospect_eval.analysis.episode_diff import EpisodeChange
+    from prospect_eval.analysis.sensitivity import Sensitivity, SensitivityRow
+    from prospect_eval.gate.gate import Gate
+    from prospect_eval.runs.catalog import Run
 
 #: columns where nobody looks, and the most that a table of scores needs
 SCORES_WIDTH = 100
@@ -73,8 +73,8 @@ def print_runs(runs: Sequence[Run], root: Path) -> None:
 
     from rich.table import Table
 
-    from prospect_eval.catalogue import shown_metrics
     from prospect_eval.report.page import number
+    from prospect_eval.runs.catalog import shown_metrics
 
     names = shown_metrics(runs)
     table = Table()
@@ -149,7 +149,7 @@ def print_judge(result: dict[str, Any]) -> None:
     console.print(f"{sum(wrong.values())} of {asked} replies could not be read{f' ({told})' if told else ''}")
 
 
-def print_front(result: dict[str, Any]) -> None:
+def print_pareto_front(result: dict[str, Any]) -> None:
     """Runs by bytes; those on the front are marked."""
     from rich.table import Table
 
@@ -197,7 +197,7 @@ def print_sensitivity(result: Sensitivity) -> None:
         _say_changed_order(metric, rows)
 
 
-def _say_changed_order(metric: str, rows: Sequence[Row]) -> None:
+def _say_changed_order(metric: str, rows: Sequence[SensitivityRow]) -> None:
     standard = next(row for row in rows if row.default)
     if len(standard.values) < 2:
         return
@@ -214,14 +214,14 @@ def print_gate(gate: Gate) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from prospect_eval.gate_formats import HEAD, cells
+    from prospect_eval.gate.formats import HEAD, gate_cells
 
     colors = {"PASS": "green", "INCONCLUSIVE": "yellow", "FAIL": "red"}
     table = Table()
     for column in ("verdict", *HEAD):
         table.add_column(column, no_wrap=column in ("verdict", "metric"))
     for check in gate.checks:
-        table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *cells(check))
+        table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *gate_cells(check))
     console = make_console(unseen=150)
     console.print(table)
     for note in gate.notes:

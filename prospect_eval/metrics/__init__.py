@@ -1,9 +1,9 @@
 """The metric families; `all_metrics` lists every metric with the tools in use, those of installed packages last.
 
-    python -c "from prospect_eval.metrics import all_metrics; from prospect_eval.tools import make_tools; \
-print([metric.name for metric in all_metrics(make_tools())])"
+    python -c "from prospect_eval.metrics import all_metrics; from prospect_eval.metrics.resources import make_tools; \
+print([metric.name for metric in all_metrics(make_resources())])"
 
-One of your own is a list of `Metric` (or a function of `Tools` that gives one) in the entry point group ``prospect.metrics``;
+One of your own is a list of `Metric` (or a function of `ScoringResources` that gives one) in the entry point group ``prospect.metrics``;
 `prospect new metric NAME` writes an example.
 """
 
@@ -12,48 +12,48 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from prospect_core.errors import UserError
-from prospect_core.plugins import installed, loaded
+from prospect_core.util.entry_points import installed, loaded
+from prospect_core.util.errors import UserError
 from prospect_eval.metrics import (
     answers,
     calibration,
-    changes,
     context,
     delivery,
     dialogue,
-    dst,
     retention,
+    rival_timing,
     speaking,
+    states,
     text,
-    timing,
+    transitions,
     utility,
 )
-from prospect_eval.metrics.base import Metric, Scored, Tools
+from prospect_eval.metrics.base import Metric, Scored, ScoringResources
 
-__all__ = ["Metric", "Scored", "Tools", "all_metrics"]
+__all__ = ["Metric", "Scored", "ScoringResources", "all_metrics"]
 GROUP = "prospect.metrics"
 
 
-def all_metrics(tools: Tools, plug_ins: bool = True) -> list[Metric]:
+def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metric]:
     """Every metric, in the order of the report; without ``plug_ins`` those of this package alone."""
     ours = [
         *speaking.METRICS,
         *calibration.METRICS,
-        *delivery.metrics(tools.settings),
-        *timing.metrics(tools.similarity_signature),
-        *dialogue.metrics(tools.similarity_signature, tools.settings.match),
+        *delivery.delivery_metrics(resources.settings),
+        *rival_timing.rival_timing_metrics(resources.similarity_signature),
+        *dialogue.dialogue_metrics(resources.similarity_signature, resources.settings.match),
         # content accuracy belongs next to matched dialogue, which is blind to what is named
-        *answers.metrics(tools),
-        *utility.metrics(tools.similarity_signature, tools.settings.match),
-        *text.metrics(tools),
-        *dst.METRICS,
-        *changes.METRICS,
+        *answers.answer_metrics(resources),
+        *utility.utility_metrics(resources.similarity_signature, resources.settings.match),
+        *text.text_metrics(resources),
+        *states.METRICS,
+        *transitions.METRICS,
         *retention.METRICS,
         *context.METRICS,
     ]
     if not plug_ins:
         return ours
-    theirs = [metric for found in _installed() for metric in (found(tools) if callable(found) else found)]
+    theirs = [metric for found in _installed() for metric in (found(resources) if callable(found) else found)]
     names = {metric.name for metric in ours}
     for metric in theirs:
         if metric.name in names:
@@ -63,7 +63,7 @@ def all_metrics(tools: Tools, plug_ins: bool = True) -> list[Metric]:
 
 
 @cache
-def _installed() -> list[Sequence[Metric] | Callable[[Tools], Sequence[Metric]]]:
+def _installed() -> list[Sequence[Metric] | Callable[[ScoringResources], Sequence[Metric]]]:
     out = []
     for point in installed(GROUP):
         found = loaded(point)

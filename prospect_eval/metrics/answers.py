@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from prospect_core.timeline import Event
-from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
+from prospect_eval.metrics.base import Metric, Scored, ScoringResources, ratio
 from prospect_eval.metrics.families import CONTENT
 
 _metric = partial(Metric, family=CONTENT)
@@ -56,7 +56,7 @@ def values_in(text: str, values: tuple[str, ...]) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ExpectedAnswer:
     """A question with the reply to it and the reference's reply; empty where there is none."""
 
     question: Event
@@ -72,7 +72,7 @@ class Answer:
         return bool(said & accepted) and said <= allowed
 
 
-def _answers(scored: Scored) -> list[Answer]:
+def _answers(scored: Scored) -> list[ExpectedAnswer]:
     """Every question of the episode with its replies; a reply belongs to the last question before it."""
     episode = scored.record.episode
     questions = [(frame, event) for frame, event in episode.user_turns() if event.question]
@@ -85,7 +85,7 @@ def _answers(scored: Scored) -> list[Answer]:
             next((text for at, text in side if frame < at <= last), "")
             for side in (scored.predictions, scored.references)
         )
-        out.append(Answer(event, reply, reference))
+        out.append(ExpectedAnswer(event, reply, reference))
     return out
 
 
@@ -156,13 +156,13 @@ def _found(text: str, values: Sequence[str]) -> set[str]:
     return {value for value in values if says(text, value)}
 
 
-def metrics(tools: Tools) -> list[Metric]:
+def answer_metrics(resources: ScoringResources) -> list[Metric]:
     """The family's metrics with the resources in use."""
     from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE
     from prospect_eval.metrics.text import weighted, weighted_value
 
-    signature = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
-    answer_signature = {"within": f"{ANSWER_WITHIN_S}s", "values": tools.answers_signature}
+    signature = {**MATCHED_SIGNATURE, **resources.settings.match.signature, "sim": resources.similarity_signature}
+    answer_signature = {"within": f"{ANSWER_WITHIN_S}s", "values": resources.answers_signature}
     answers = [
         _metric(
             f"answer_accuracy@{kind}",

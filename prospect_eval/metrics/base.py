@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prospect_core.clusters import Cluster, cluster_of
 from prospect_eval.metrics.families import OTHER, Family
-from prospect_eval.metrics.scored import Scored, Tools
+from prospect_eval.metrics.scored import Scored, ScoringResources
 from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
 from prospect_eval.stats.boundary import FEW_CLUSTERS
+from prospect_eval.stats.clusters import Cluster, cluster_of
 
 __all__ = [
     "Metric",
     "Scored",
-    "Tools",
+    "ScoringResources",
     "VideoCounts",
     "f1",
     "precision",

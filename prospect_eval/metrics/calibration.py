@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 
 from prospect_eval.metrics.base import SHARE, Metric, Scored, VideoCounts, ratio
-from prospect_eval.metrics.dst import NO_STEPS
 from prospect_eval.metrics.families import CALIBRATION
 from prospect_eval.metrics.speaking import NO_PROBABILITY
+from prospect_eval.metrics.states import NO_STEPS
 from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
 
 BINS = 15

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
-from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
 from prospect_eval.metrics.families import CONTEXT
+from prospect_eval.metrics.states import NO_HEAD, NO_STEPS
 
 _metric = partial(Metric, family=CONTEXT)
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from prospect_core.timeline import Episode
-from prospect_eval.metrics.cider import CiderIdf
+from prospect_eval.text.cider import CiderIdf
 
 
 @dataclass(frozen=True)

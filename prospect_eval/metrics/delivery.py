@@ -8,7 +8,7 @@ ended, so that overlapping speech is delayed. Its *delivered time* is the end of
 The reference is delivered by the same rule at the same rate with a compute time of 0: repeating the reference scores 1.
 Event precision, recall and F1 at T seconds, and the delay, are those of the family Speaking, of delivered times.
 
-*Compute time*: prediction records carry none, for they are equal on every machine. The metrics in ``metrics.json`` take
+*Compute time*: prediction records carry none, for they are equal on every machine. The metrics in ``delivery_metrics.json`` take
 it as 0 (signature ``compute:0``). The same metrics named ``_with_compute`` take it from the plain pass of
 ``prospect-eval run --latency N`` and stand in ``timings.json``; episodes without a plain pass are undefined there. The
 compute seconds of a frame run from its arrival to the end of its step and include waiting for the steps before it.
@@ -21,11 +21,11 @@ from functools import partial
 
 import numpy as np
 
-from prospect_eval.matching import match_events
+from prospect_eval.matching.matcher import match_events
+from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import DELIVERY
 from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
-from prospect_eval.settings import STANDARD, ScoreSettings
 
 TOLERANCES_S = (1, 2, 5)
 PAIRED_WITHIN_S = 5
@@ -76,14 +76,14 @@ def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], 
     """(begin, end) of the predicted and of the reference speech."""
 
     def work_out() -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        rate = scored.tools.settings.words_per_minute
+        rate = scored.resources.settings.words_per_minute
         compute = scored.compute if measured else None
         predicted, reference = scored.predictions, scored.references
         ours = delivered_times(_ready(scored, predicted, compute), [text for _, text in predicted], rate)
         theirs = delivered_times(_ready(scored, reference, None), [text for _, text in reference], rate)
         return ours, theirs
 
-    return scored.once(("spoken", measured, scored.tools.settings.words_per_minute), work_out)
+    return scored.once(("spoken", measured, scored.resources.settings.words_per_minute), work_out)
 
 
 def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, int]]:
@@ -95,14 +95,14 @@ def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, in
         # sums of seconds are not exact: a difference of exactly the tolerance is inside
         return match_events(*ends, seconds + 1e-6)
 
-    return scored.once(("delivered", seconds, measured, scored.tools.settings.words_per_minute), work_out)
+    return scored.once(("delivered", seconds, measured, scored.resources.settings.words_per_minute), work_out)
 
 
 def _lacking(scored: Scored, measured: bool) -> str:
     return UNMEASURED if measured and scored.compute is None else ""
 
 
-def event_counts(seconds: float, measured: bool) -> Counts:
+def delivered_event_counts(seconds: float, measured: bool) -> Counts:
     """Counts (pairs, predicted, reference) of delivered times within ``seconds``."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -111,7 +111,7 @@ def event_counts(seconds: float, measured: bool) -> Counts:
     return counts
 
 
-def delay_histogram(measured: bool) -> Counts:
+def delivered_delay_histogram(measured: bool) -> Counts:
     """Histogram of the signed delays of delivered times within 5 s."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -126,7 +126,7 @@ def delay_histogram(measured: bool) -> Counts:
     return counts
 
 
-def overlap_counts(measured: bool) -> Counts:
+def speech_overlap_counts(measured: bool) -> Counts:
     """(utterances that are ready before the previous one has ended, utterances)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -144,7 +144,7 @@ _metric = partial(Metric, family=DELIVERY)
 _WORDS = "does not look at the words: only their number counts; the speech rate is assumed, not heard"
 
 
-def metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[Metric]:
+def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[Metric]:
     """The family's metrics at the speech rate in use; ``measured`` takes compute time from a plain pass."""
     suffix = "_with_compute" if measured else ""
     said = {"wpm": f"{settings.words_per_minute:g}", "compute": "plain pass" if measured else "0"}
@@ -152,7 +152,7 @@ def metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[
     formulas = {"f1": f1, "precision": precision, "recall": recall}
     out = []
     for seconds in TOLERANCES_S:
-        counts = event_counts(seconds, measured)
+        counts = delivered_event_counts(seconds, measured)
         for name in formulas if seconds == 2 else ("f1",):
             out.append(
                 _metric(
@@ -168,7 +168,7 @@ def metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[
             )
     delay = _metric(
         f"delivered_delay_median_s{suffix}",
-        delay_histogram(measured),
+        delivered_delay_histogram(measured),
         partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S),
         interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
         signature={"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s", **said},
@@ -181,7 +181,7 @@ def metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[
     )
     overlap = _metric(
         f"delivered_overlap_share{suffix}",
-        overlap_counts(measured),
+        speech_overlap_counts(measured),
         ratio,
         said,
         better="lower",

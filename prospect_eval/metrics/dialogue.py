@@ -4,7 +4,7 @@
 
 With M = C + X pairs, C of them with cosine > 0.5 (`MatchSettings.good_similarity`), S missed and U redundant: precision C / (M + U), recall C / (M + S),
 F1 their harmonic mean, Jaccard C / (M + S + U), missing rate S / (M + S), redundant rate U / (M + U); each 0..1 and
-undefined when there is nothing to divide by (`prospect_eval.compat` prints 0 there, as the published code does).
+undefined when there is nothing to divide by (`prospect_eval.metrics.published` prints 0 there, as the published code does).
 Mean |dt| is over the C correct pairs, in seconds: it says nothing of what was missed.
 """
 
@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 
+from prospect_eval.matching.settings import STANDARD, MatchSettings
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.families import MATCHED
-from prospect_eval.settings import STANDARD, MatchSettings
 
 _metric = partial(Metric, family=MATCHED)
 
@@ -82,7 +82,7 @@ _ABOUT = {
 }  # fmt: skip
 
 
-def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
+def dialogue_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
     """The family's metrics with the similarity and the matching parameters in use."""
     signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     out = []

@@ -3,7 +3,7 @@
     python -c "import evaluate; from prospect_eval.metrics.hf_evaluate import MODULE; \
 print(evaluate.load(MODULE, 'bleu_of_texts').compute(predictions=['put it away'], references=['put it away']))"
 
-``evaluate.load(MODULE, NAME)`` and ``load_metric(NAME)`` take any name in ``metrics.json``: ``predictions`` are then records as
+``evaluate.load(MODULE, NAME)`` and ``load_metric(NAME)`` take any name in ``text_metrics.json``: ``predictions`` are then records as
 they lie in ``episodes/*.json``, as JSON text; a record carries its own reference. ``bleu_of_texts``, ``chrf_of_texts``,
 ``meteor_of_texts`` and ``cider_of_texts`` take texts and reference texts. ``compute`` gives {name: value, "ci95", "status",
 "reason", "signature"}. ``evaluate.combine`` joins several; keys that they share begin with the metric's name there.
@@ -18,12 +18,12 @@ import datasets
 import evaluate
 
 import prospect_eval
-from prospect_core.errors import UserError, choose
-from prospect_core.jsonio import load
 from prospect_core.records import EpisodeRecord
-from prospect_eval.metrics import Metric, Scored, Tools, all_metrics, text
+from prospect_core.util.errors import UserError, choose
+from prospect_core.util.json_io import load
+from prospect_eval.metrics import Metric, Scored, ScoringResources, all_metrics, text
+from prospect_eval.metrics.resources import make_resources
 from prospect_eval.metrics.scored import with_corpus
-from prospect_eval.tools import make_tools
 
 #: what `evaluate.load` loads, with a metric's name as configuration
 MODULE = str(Path(str(prospect_eval.__file__)).parent / "hf_modules" / "prospect_metric")
@@ -47,18 +47,20 @@ class StoredMetric(evaluate.Metric):
         options: Those of `evaluate.Metric`, such as ``keep_in_memory``.
     """
 
-    def __init__(self, config_name: str | None = None, tools: Tools | None = None, **options: Any) -> None:
+    def __init__(
+        self, config_name: str | None = None, resources: ScoringResources | None = None, **options: Any
+    ) -> None:
         if config_name is None:
             raise UserError("name a metric: evaluate.load(MODULE, 'matched_f1'); docs/reference/metrics.md lists them")
-        self.tools = tools
+        self.resources = resources
         self.metric = None if config_name in OF_TEXTS else self._find(config_name)
         super().__init__(config_name=config_name, **options)
         # `evaluate` names a module after its class; combined modules are told apart by this name
         self.info.module_name = config_name
 
     def _find(self, name: str) -> Metric:
-        self.tools = self.tools or make_tools()
-        metrics = {metric.name: metric for metric in all_metrics(self.tools)}
+        self.resources = self.resources or make_resources()
+        metrics = {metric.name: metric for metric in all_metrics(self.resources)}
         choose("metric", name, [*OF_TEXTS, *metrics])
         return metrics[name]
 
@@ -74,15 +76,15 @@ class StoredMetric(evaluate.Metric):
     def _compute(self, predictions: list[str], references: list[str] | None = None) -> dict[str, Any]:
         if self.metric is None:
             return {self.config_name: OF_TEXTS[self.config_name](predictions, references or [])}
-        assert self.tools is not None
+        assert self.resources is not None
         records = [load(EpisodeRecord, item, f"prediction {k}") for k, item in enumerate(predictions)]
-        tools = with_corpus(self.tools, records)
-        metric = next(metric for metric in all_metrics(tools) if metric.name == self.metric.name)
-        entry = metric.compute(Scored.over(records, tools))
+        resources = with_corpus(self.resources, records)
+        metric = next(metric for metric in all_metrics(resources) if metric.name == self.metric.name)
+        entry = metric.compute(Scored.over(records, resources))
         kept = {key: entry[key] for key in ("ci95", "status", "reason", "signature")}
         return {self.metric.name: entry["value"], **kept}
 
 
-def load_metric(name: str, tools: Tools | None = None) -> StoredMetric:
+def load_metric(name: str, resources: ScoringResources | None = None) -> StoredMetric:
     """The metric of that name, held in memory: no file, no lock, no network."""
-    return StoredMetric(name, tools, keep_in_memory=True)
+    return StoredMetric(name, resources, keep_in_memory=True)

@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 
 from prospect_eval.metrics.base import Metric, Scored, ratio
-from prospect_eval.metrics.dst import NO_HEAD, NO_STEPS
 from prospect_eval.metrics.families import RETENTION
+from prospect_eval.metrics.states import NO_HEAD, NO_STEPS
 
 _metric = partial(Metric, family=RETENTION)
 

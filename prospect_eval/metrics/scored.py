@@ -19,16 +19,16 @@ import numpy as np
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, DialogState, Utterance
-from prospect_eval.matching import Matching, Similarity, match_events, match_utterances
-from prospect_eval.metrics.cider import CiderIdf
+from prospect_eval.matching.matcher import Matching, Similarity, match_events, match_utterances
+from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.metrics.corpus import Corpus
-from prospect_eval.settings import STANDARD, ScoreSettings
+from prospect_eval.text.cider import CiderIdf
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Tools:
+class ScoringResources:
     """Resources that metrics share.
 
     Attributes:
@@ -62,11 +62,11 @@ class Tools:
         return self.corpus.answers_digest if self.corpus else "episode"
 
 
-def with_corpus(tools: Tools, records: Iterable[EpisodeRecord]) -> Tools:
+def with_corpus(resources: ScoringResources, records: Iterable[EpisodeRecord]) -> ScoringResources:
     """The tools with a corpus: their own, or that of the records, failed ones included."""
-    if tools.corpus is not None:
-        return tools
-    return replace(tools, corpus=Corpus.of(record.episode for record in records))
+    if resources.corpus is not None:
+        return resources
+    return replace(resources, corpus=Corpus.of(record.episode for record in records))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Scored:
     """
 
     record: EpisodeRecord
-    tools: Tools
+    resources: ScoringResources
     only: str = ""
     #: (frames,) seconds from the arrival of a frame to the end of its step; None: not measured
     compute: tuple[float, ...] | None = None
@@ -86,15 +86,15 @@ class Scored:
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def over(cls, records: Iterable[EpisodeRecord], tools: Tools) -> list[Scored]:
+    def over(cls, records: Iterable[EpisodeRecord], resources: ScoringResources) -> list[Scored]:
         """Records that are scored together. Where the tools have no corpus, their references are the corpus."""
         found = list(records)
-        tools = with_corpus(tools, found)
-        return [cls(record, tools) for record in found]
+        resources = with_corpus(resources, found)
+        return [cls(record, resources) for record in found]
 
     def view(self, only: str) -> Scored:
         """The same record, counting turns of one kind."""
-        key = ("view", only, self.tools.settings, self.compute)
+        key = ("view", only, self.resources.settings, self.compute)
         return self.once(key, lambda: replace(self, only=only))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -107,7 +107,7 @@ class Scored:
     @property
     def corpus(self) -> Corpus:
         """The references of the split, or, where the tools have none, of this episode."""
-        return self.tools.corpus or self.once("corpus", lambda: Corpus.of([self.record.episode]))
+        return self.resources.corpus or self.once("corpus", lambda: Corpus.of([self.record.episode]))
 
     @property
     def idf(self) -> CiderIdf:
@@ -148,9 +148,9 @@ class Scored:
     @property
     def matching(self) -> Matching:
         """ProAssist's matching in the window of the episode's dataset, with the parameters of the settings."""
-        episode, settings = self.record.episode, self.tools.settings.match
+        episode, settings = self.record.episode, self.resources.settings.match
         window = settings.window(episode.dataset)
-        similarity = best_of_wordings(self.tools.similarity, self.wordings)
+        similarity = best_of_wordings(self.resources.similarity, self.wordings)
         return self.once(
             ("matching", window, settings.distance_factor, settings.distance_power),
             lambda: match_utterances(
@@ -166,7 +166,7 @@ class Scored:
 
     def is_good(self, cosine: float) -> bool:
         """Whether a matched pair of this cosine counts as correct."""
-        return cosine > self.tools.settings.match.good_similarity
+        return cosine > self.resources.settings.match.good_similarity
 
     def event_pairs(self, seconds: float) -> list[tuple[int, int]]:
         """(prediction, reference) indices of utterances paired in time alone, at most ``seconds`` apart."""

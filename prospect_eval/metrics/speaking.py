@@ -23,7 +23,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from prospect_eval.matching import match_events
+from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import SPEAKING
 from prospect_eval.metrics.histogram import (

@@ -27,14 +27,14 @@ from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.helpers import extract_all_char_ngrams
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
-from prospect_eval.metrics.base import Metric, Scored, Tools, ratio
-from prospect_eval.metrics.cider import cider
+from prospect_eval.metrics.base import Metric, Scored, ScoringResources, ratio
 from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_counts
 from prospect_eval.metrics.families import TEXT
+from prospect_eval.text.cider import cider
 
 _metric = partial(Metric, family=TEXT)
 
-__all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "metrics"]
+__all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "text_metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
 #: of this family
@@ -61,7 +61,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Mean METEOR (0..1) over pairs by nltk with WordNet; a `DataError` where WordNet is not on this machine."""
-    from prospect_eval.tools import meteor_of_pair
+    from prospect_eval.metrics.resources import meteor_of_pair
 
     _same_length(hypotheses, references)
     score = meteor_of_pair(wordnet=True)
@@ -70,7 +70,7 @@ def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """nltk's METEOR without synonyms: exact and stem matches only, no data needed. Not comparable with `meteor`."""
-    from prospect_eval.tools import meteor_of_pair
+    from prospect_eval.metrics.resources import meteor_of_pair
 
     _same_length(hypotheses, references)
     score = meteor_of_pair(wordnet=False)
@@ -188,7 +188,7 @@ def _or_zeros(statistic: Counts, size: int) -> Counts:
 
 def _once(name: str, statistic: Counts) -> Counts:
     """The statistic, worked out once a view for the score and its weighted twin."""
-    return lambda scored: scored.once((name, scored.only, scored.tools.settings.match), lambda: statistic(scored))
+    return lambda scored: scored.once((name, scored.only, scored.resources.settings.match), lambda: statistic(scored))
 
 
 def weighted(statistic: Callable[[Scored], np.ndarray | str]) -> Callable[[Scored], np.ndarray | str]:
@@ -265,7 +265,7 @@ class TextScore:
         )
 
 
-def metrics(tools: Tools) -> list[Metric]:
+def text_metrics(resources: ScoringResources) -> list[Metric]:
     """The family's metrics with the similarity and METEOR in use."""
 
     def sides(scored: Scored) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -284,9 +284,9 @@ def metrics(tools: Tools) -> list[Metric]:
         good = [cosine for _, _, cosine in scored.pairs if scored.is_good(cosine)]
         return np.array([sum(good), len(good)])
 
-    base = {**MATCHED_SIGNATURE, **tools.settings.match.signature, "sim": tools.similarity_signature}
+    base = {**MATCHED_SIGNATURE, **resources.settings.match.signature, "sim": resources.similarity_signature}
     version = sacrebleu.__version__
-    meteor_name = "meteor" if tools.wordnet else "meteor_exact_stem"
+    meteor_name = "meteor" if resources.wordnet else "meteor_exact_stem"
     scores = [
         TextScore(
             name="bleu",
@@ -313,11 +313,11 @@ def metrics(tools: Tools) -> list[Metric]:
         ),
         TextScore(
             name=meteor_name,
-            counts=mean_of(lambda s: partial(_best_meteor, s.tools.meteor)),
+            counts=mean_of(lambda s: partial(_best_meteor, s.resources.meteor)),
             value=ratio,
             size=2,
             top=1.0,
-            signature={"meteor": tools.meteor_signature},
+            signature={"meteor": resources.meteor_signature},
             definition="nltk's METEOR of the correctly matched pairs' texts, averaged over pairs.",
             failure_mode="Only sees pairs whose texts are alike already; identical short texts stay below 1, so compare"
             " with the oracle's value.",
@@ -328,7 +328,7 @@ def metrics(tools: Tools) -> list[Metric]:
             value=ratio,
             size=2,
             top=10.0,
-            signature={"cider": f"cider-d,tok:treebank,n:4,sigma:6,idf:{tools.idf_signature}"},
+            signature={"cider": f"cider-d,tok:treebank,n:4,sigma:6,idf:{resources.idf_signature}"},
             definition="CIDEr-D of the correctly matched pairs' texts, with document frequencies from the whole split.",
             failure_mode="Only sees pairs whose texts are alike already; one rare word outweighs the rest of the text,"
             " and texts that every episode repeats count nothing.",
@@ -348,7 +348,7 @@ def metrics(tools: Tools) -> list[Metric]:
     out = []
     for score in scores:
         out += [score.plain(base), score.weighted(base)]
-    if not tools.wordnet:
+    if not resources.wordnet:
         missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"
         absent = "nltk's METEOR with WordNet's synonyms, which this machine does not have."
         out += [

@@ -5,7 +5,7 @@ An utterance is *timely and correct* when it is matched to a reference inside th
 from any reference.
 Utility at cost c = (timely correct utterances - c * unhelpful utterances) / minutes of video. It is linear in c; at
 c = 0 only benefit counts, at c = 1 one unhelpful utterance undoes one helpful one. Silence has a utility of 0 at every
-cost: a model below 0 at a user's cost should rather be switched off. ``metrics.json`` holds the curve over c = 0..2 of
+cost: a model below 0 at a user's cost should rather be switched off. ``utility_metrics.json`` holds the curve over c = 0..2 of
 the run and of the baselines under ``utility``.
 """
 
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from prospect_eval.matching.settings import STANDARD, MatchSettings
 from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, VideoCounts
 from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE, match_counts
 from prospect_eval.metrics.families import UTILITY
-from prospect_eval.settings import STANDARD, MatchSettings
 from prospect_eval.stats.bootstrap import bootstrap_ci
 
 #: costs of the metrics
@@ -66,7 +66,7 @@ def utility_curves(counts: VideoCounts, baselines: Mapping[str, Mapping[str, Map
 _metric = partial(Metric, family=UTILITY, unit="1/min")
 
 
-def metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
+def utility_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
     """The family's metrics with the similarity and the matching parameters in use."""
     signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     benefit = _metric(

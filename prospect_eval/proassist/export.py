@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from prospect_core.data.staging import staged
-from prospect_core.jsonio import dump, write_atomic
 from prospect_core.records import EpisodeRecord
-from prospect_core.stream.frame_outputs import DST, Frames, clip_name, no_talk_threshold, stream_of
-from prospect_eval.matching import Similarity
-from prospect_eval.proassist.published import Stream, all_results, by_dataset, match_result, published_of
+from prospect_core.stream.proassist_outputs import DST, Frames, clip_name, no_talk_threshold, stream_of
+from prospect_core.util.atomic import atomic_folder, write_atomic
+from prospect_core.util.json_io import dump
+from prospect_eval.matching.matcher import Similarity
+from prospect_eval.metrics.published_scores import Stream, all_results, by_dataset, match_result, published_of
 
 #: the columns of ``frame_predictions.csv``, as published
 COLUMNS = (
@@ -66,7 +66,7 @@ def export_proassist(records: Sequence[EpisodeRecord], output: Path, similarity:
         UserError: The folder exists.
     """
     exported = []
-    with staged(output) as scratch:
+    with atomic_folder(output) as scratch:
         for dataset, streams in by_dataset([Stream(record, similarity) for record in records]).items():
             place = Path(_folder_name(dataset) or "unnamed") / "stream" / _setup_name(streams[0].record)
             _write_dataset(scratch / place, streams)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.terminal import counted
-from prospect_eval.metrics import Scored, Tools, all_metrics
-from prospect_eval.proassist.published import Stream, by_dataset, mean_of, published_of
+from prospect_core.util.console import counted
+from prospect_eval.metrics import Scored, ScoringResources, all_metrics
+from prospect_eval.metrics.published_scores import Stream, by_dataset, mean_of, published_of
 
 SCHEMA = 1
 #: values that differ by less are equal
@@ -68,7 +68,7 @@ REASONS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class ProfileRow:
     """One score: its published name and value (None: not computed), ours (None: undefined), and why they differ."""
 
     name: str
@@ -79,7 +79,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ProfileTable:
     """The scores of one data set, or, where there are several, of all (``dataset`` None).
 
     Attributes:
@@ -94,10 +94,10 @@ class Table:
     streams: int
     window_s: tuple[float, float] | None
     lost_hits: int
-    rows: tuple[Row, ...]
+    rows: tuple[ProfileRow, ...]
 
 
-def profile(records: Sequence[EpisodeRecord], tools: Tools) -> list[Table]:
+def profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> list[ProfileTable]:
     """Published scores next to ours.
 
     Args:
@@ -108,30 +108,30 @@ def profile(records: Sequence[EpisodeRecord], tools: Tools) -> list[Table]:
         A table for each data set, and one of all where there are several: the published one is the mean over data sets
         without weights, ours pools the counts.
     """
-    match = tools.settings.match
-    groups = by_dataset([Stream(record, tools.similarity, match) for record in records])
+    match = resources.settings.match
+    groups = by_dataset([Stream(record, resources.similarity, match) for record in records])
     found = {name: published_of(streams) for name, streams in groups.items()}
     tables = [
-        Table(name, len(streams), match.window(name), _lost(streams), _rows(found[name], streams, tools))
+        ProfileTable(name, len(streams), match.window(name), _lost(streams), _rows(found[name], streams, resources))
         for name, streams in groups.items()
     ]
     if len(tables) == 1:
         return tables
     everything = [stream for streams in groups.values() for stream in streams]
-    rows = _rows(mean_of(list(found.values())), everything, tools, averaged=len(tables))
-    return [*tables, Table(None, len(everything), None, _lost(everything), rows)]
+    rows = _rows(mean_of(list(found.values())), everything, resources, averaged=len(tables))
+    return [*tables, ProfileTable(None, len(everything), None, _lost(everything), rows)]
 
 
-def plain(tables: Sequence[Table], tools: Tools) -> dict[str, Any]:
+def profile_json(tables: Sequence[ProfileTable], resources: ScoringResources) -> dict[str, Any]:
     """As JSON."""
-    match = tools.settings.match
+    match = resources.settings.match
     return {
         "schema": SCHEMA,
         "settings": {
             "factor": match.distance_factor,
             "power": match.distance_power,
             "threshold": match.good_similarity,
-            "similarity": tools.similarity_signature,
+            "similarity": resources.similarity_signature,
         },
         "datasets": [
             {
@@ -152,9 +152,11 @@ def _lost(streams: Sequence[Stream]) -> int:
     return sum(stream.lost_hits for stream in streams)
 
 
-def _rows(published: dict[str, float], streams: Sequence[Stream], tools: Tools, averaged: int = 0) -> tuple[Row, ...]:
-    scored = Scored.over([stream.record for stream in streams], tools)
-    metrics = {metric.name: metric for metric in all_metrics(tools)}
+def _rows(
+    published: dict[str, float], streams: Sequence[Stream], resources: ScoringResources, averaged: int = 0
+) -> tuple[ProfileRow, ...]:
+    scored = Scored.over([stream.record for stream in streams], resources)
+    metrics = {metric.name: metric for metric in all_metrics(resources)}
     explain = _explainer(streams, averaged)
     rows = []
     for name, ours_name in PAIRS.items():
@@ -166,7 +168,7 @@ def _rows(published: dict[str, float], streams: Sequence[Stream], tools: Tools, 
         )
         ours = metrics[known].compute(scored, intervals=False)["value"] if known else None
         value = published.get(name)
-        rows.append(Row(name, value, known, ours, explain(name, value, ours) if known else ""))
+        rows.append(ProfileRow(name, value, known, ours, explain(name, value, ours) if known else ""))
     return tuple(rows)
 
 

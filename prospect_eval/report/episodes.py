@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
-from prospect_eval.metrics import Scored, dst, speaking
+from prospect_eval.metrics import Scored, speaking, states
 from prospect_eval.metrics.base import f1
-from prospect_eval.report.page import packed
+from prospect_eval.report.page import base64_numbers
 
 
 def episode_data(scored: Scored) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def episode_data(scored: Scored) -> dict[str, Any]:
             for p, (frame, text) in enumerate(scored.predictions)
         ],
         "users": [[frame, event.text] for frame, event in episode.user_turns()],
-        "speaking": packed(record.speaking_prob, "u2"),
-        "update": packed(record.update_prob, "u2"),
+        "speaking": base64_numbers(record.speaking_prob, "u2"),
+        "update": base64_numbers(record.update_prob, "u2"),
         "thresholds": [record.knobs.speaking_threshold, record.knobs.update_threshold],
         "lanes": [
             [_changes(states[:, k], episode.start_frame) for states in (scored.reference_states, scored.tracked_states)]
@@ -48,7 +48,7 @@ def episode_data(scored: Scored) -> dict[str, Any]:
             sorted({frame for frame, _, _ in episode.transitions()}),
             sorted({change.frame for change in record.transitions}),
         ],
-        "cache": packed(record.cache_tokens, "u4"),
+        "cache": base64_numbers(record.cache_tokens, "u4"),
         "compressions": [[c.frame, c.tokens_before, c.tokens_after, c.text] for c in record.compressions],
         "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
         "row": _row(scored),
@@ -81,7 +81,7 @@ def _row(scored: Scored) -> dict[str, Any]:
     """What the table of episodes shows of one."""
     record = scored.record
     counts = speaking.event_counts(2)(scored)
-    goal = dst.joint_goal(scored)
+    goal = states.joint_goal(scored)
     return {
         "said": len(record.utterances),
         "reference": len(scored.references),

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.errors import UserError
-from prospect_core.jsonio import read_json
 from prospect_core.records import EpisodeRecord, Knobs
-from prospect_eval.derived import read_metrics
-from prospect_eval.front import QUALITY, front
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import read_json
+from prospect_eval.analysis.pareto_front import QUALITY, pareto_front
+from prospect_eval.analysis.thresholds import open_loop
 from prospect_eval.metrics import Scored, speaking
 from prospect_eval.metrics.families import RETENTION
-from prospect_eval.stored_metrics import headline_names
-from prospect_eval.thresholds import open_loop
+from prospect_eval.runs.metric_tables import headline_names
+from prospect_eval.runs.schemas import read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def chart_data(
     entries by name, ``knobs`` are the run's."""
     thresholds = open_loop(records, GRID, knobs)
     return {
-        "front": _front(folder),
+        "pareto_front": _front(folder),
         "thresholds": thresholds if any(thresholds["curves"].values()) else None,
         "delays": [round(seconds, 3) for item in scored for seconds in speaking.delays(item)],
         "retention": _retention(metrics),
@@ -100,19 +100,19 @@ def _front(folder: Path) -> dict[str, Any] | None:
         runs = [folder.resolve()]
         for other in beside:
             try:
-                front([folder.resolve(), other], quality)
+                pareto_front([folder.resolve(), other], quality)
             except (UserError, KeyError, ValueError) as error:
                 logger.debug("%s is left out of the front", other, exc_info=error)
                 continue
             runs.append(other)
         if len(runs) > 1:
-            found = front(runs, quality)
+            found = pareto_front(runs, quality)
             points = [asdict(p) | {"run": Path(p.run).name, "here": Path(p.run) == runs[0]} for p in found["points"]]
             return {**found, "points": points}
     return None
 
 
 def _qualities(metrics: dict[str, Any]) -> list[str]:
-    """Metrics to plot against memory, the preferred one first: `front.QUALITY`, then any headline metric."""
+    """Metrics to plot against memory, the preferred one first: `pareto_front.QUALITY`, then any headline metric."""
     headline = [name for name in headline_names(metrics) if metrics[name].get("better") == "higher"]
     return list(dict.fromkeys((QUALITY, *headline)))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from prospect_core.jsonio import write_atomic
+from prospect_core.util.atomic import write_atomic
 
 #: what would end a script, begin a comment in it, or break a line of it
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -43,7 +43,7 @@ def embedded(data: Any) -> Markup:
     return Markup(json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_ESCAPES))
 
 
-def packed(values: Sequence[float], kind: str) -> str:
+def base64_numbers(values: Sequence[float], kind: str) -> str:
     """Numbers as base64 of little-endian bytes: ``u2`` for whole shares of 1 / 65535, ``u4`` for counts."""
     array = np.asarray(values, dtype=float)
     whole = np.rint(array.clip(0, 1) * 65535) if kind == "u2" else array
@@ -74,10 +74,10 @@ def interval(ci: Sequence[float] | None) -> str:
 @cache
 def templates() -> Any:
     """Our templates, which escape whatever they show."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("prospect_eval.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=ChoiceLoader([PackageLoader("prospect_eval.report", name) for name in ("templates", "static")]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": number, "interval": interval, "sentence": sentence}
@@ -86,4 +86,4 @@ def templates() -> Any:
 
 @cache
 def _source(name: str) -> Markup:
-    return Markup(files("prospect_eval.report").joinpath(name).read_text("utf-8"))
+    return Markup(files("prospect_eval.report").joinpath("static", name).read_text("utf-8"))

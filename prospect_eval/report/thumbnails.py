@@ -19,14 +19,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from prospect_core.cachedir import cache_dir
 from prospect_core.data.dataset import Dataset
+from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import open_frames
-from prospect_core.errors import DataError
-from prospect_core.framing import FrameFormat
-from prospect_core.jsonio import write_atomic
-from prospect_core.processes import cores, pool
 from prospect_core.timeline import Episode
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.errors import DataError
+from prospect_core.util.processes import cores, pool
 
 #: pixels a side; how many are kept a second at most; seconds between those shown without an event
 SIDE, KEPT_A_SECOND, EVERY_S = 56, 2, 10

@@ -93,7 +93,7 @@ def bootstrap_ci(counts: np.ndarray, statistic: Statistic | Value, how: Resampli
         return None
     if of.interval is not None and how.method == "auto":
         return of.interval(counts)
-    draws = Draws.of(counts, of.value, how)
+    draws = BootstrapDraws.of(counts, of.value, how)
     if draws is None:
         return None
     bounded = how.method == "auto" and bool(np.isfinite(of.bounds).all())
@@ -119,7 +119,7 @@ def bootstrap_ci(counts: np.ndarray, statistic: Statistic | Value, how: Resampli
 
 
 @dataclass(frozen=True)
-class Draws:
+class BootstrapDraws:
     """Values of the resamples: ``weights`` (D, V) and ``sums`` (D, C) of the distinct ones, ``drawn`` the distinct one of
     each resample, ``values`` (B,) theirs."""
 
@@ -131,7 +131,7 @@ class Draws:
     leave_one_out: np.ndarray
 
     @classmethod
-    def of(cls, counts: np.ndarray, value: Value, how: Resampling) -> Draws | None:
+    def of(cls, counts: np.ndarray, value: Value, how: Resampling) -> BootstrapDraws | None:
         """None where the value, or that of more than a tenth of the resamples, is undefined."""
         weights, drawn = _weights(len(counts), how.resamples, how.seed)
         sums = weights @ counts
@@ -148,7 +148,7 @@ class Draws:
         return np.asarray(self.values[np.isfinite(self.values)])
 
 
-def _studentised(counts: np.ndarray, gradient: Value, draws: Draws, alphas: np.ndarray) -> np.ndarray | None:
+def _studentised(counts: np.ndarray, gradient: Value, draws: BootstrapDraws, alphas: np.ndarray) -> np.ndarray | None:
     """Ends of the bootstrap-t interval; None where too few resamples have a spread of their own."""
     videos = len(counts)
     error = jackknife_error(draws.leave_one_out)

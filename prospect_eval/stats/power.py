@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from prospect_eval.stats.bootstrap import (
     SEED,
-    Draws,
+    BootstrapDraws,
     Resampling,
     Statistic,
     Value,
@@ -90,7 +90,7 @@ def _noise(both: np.ndarray, of: Statistic, size: int) -> np.ndarray | None:
         noise = (pseudo - pseudo.mean()) * np.sqrt(videos / (videos - 1))
         least = 1e-12 * max(1.0, float(np.abs(pseudo).max()))
     else:
-        draws = Draws.of(both, difference, Resampling())
+        draws = BootstrapDraws.of(both, difference, Resampling())
         spread = 0.0 if draws is None else float(draws.defined.std()) * np.sqrt(videos)
         noise, least = spread * ndtri((np.arange(videos) + 0.5) / videos), 1e-12
     return noise if np.isfinite(noise).all() and noise.std() > least else None
@@ -135,6 +135,6 @@ def detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Sta
     if videos < 2:
         return None
     value = statistic.value if isinstance(statistic, Statistic) else statistic
-    draws = Draws.of(np.hstack([first, second]), difference_of(value, first.shape[1]), Resampling())
+    draws = BootstrapDraws.of(np.hstack([first, second]), difference_of(value, first.shape[1]), Resampling())
     error = 0.0 if draws is None else float(draws.defined.std()) * np.sqrt(videos / (videos - 1))
     return float((ndtri(0.975) + ndtri(POWER)) * error) if error > 0 else None

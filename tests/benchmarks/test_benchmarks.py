@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import busy, published_shape
-from prospect_core.errors import DataError
+from benchmarks.performance import busy, published_shape
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.train.losses import next_tokens
+from prospect_core.train.objectives.losses import next_tokens
 from prospect_core.train.trainer import MODEL_INPUTS
+from prospect_core.util.errors import DataError
 from tests.helpers.paths import ROOT
 from tests.helpers.small_models import small_config
 from tests.helpers.training import losses_of
@@ -24,16 +24,9 @@ from tests.helpers.training import losses_of
 pytestmark = pytest.mark.integration
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_counted_flops_are_those_that_torch_counts(tokenizer):
     """The formula of the utilisation figure against torch's own counter, forward and backward."""
-    throughput = load("throughput")
+    throughput = import_module("benchmarks.performance.throughput")
     config = small_config(tokenizer)
     config._attn_implementation = "eager"
     model = DSTSmolVLM(config).train()
@@ -49,7 +42,7 @@ def test_counted_flops_are_those_that_torch_counts(tokenizer):
 @pytest.mark.slow
 def test_throughput_ends_with_one_json_object(tmp_path):
     out = tmp_path / "gpu.json"
-    command = [sys.executable, ROOT / "benchmarks" / "throughput.py", "--models", "tiny", "--rows", "1", "--length", "300",
+    command = [sys.executable, "-m", "benchmarks.performance.throughput", "--models", "tiny", "--rows", "1", "--length", "300",
                "--steps", "1", "--output", out]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout.splitlines()[-1])["models"]["tiny"]
@@ -71,7 +64,7 @@ def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised
 
 
 def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenizer):
-    from benchmarks.streaming import same
+    from benchmarks.performance.streaming import same
     from prospect_core.stream.replay import replay
     from tests.helpers.streams import busy_episode, busy_runner, pictures
 
@@ -96,8 +89,8 @@ def test_the_committed_figures_of_streams_keep_what_was_promised():
     assert figures["reread"]["frames"] >= 200
     assert figures["ratio_to_bound"] <= 2.0
     # one strategy was cheaper late than early by 12 % of the time, over some 35 summaries; none dearer by a tenth
-    apart = {name for name, entry in figures["flatness"].items() if abs(entry["late_over_early"] - 1) > 0.1}
-    assert apart <= {"summarize_with_dst"}
+    distributed = {name for name, entry in figures["flatness"].items() if abs(entry["late_over_early"] - 1) > 0.1}
+    assert distributed <= {"summarize_with_dst"}
     assert figures["late_over_early_ms"] <= 1.1
     assert abs(figures["memory_growth"]) <= 0.03
     assert figures["frames_over_budget"] == 0
@@ -106,7 +99,7 @@ def test_the_committed_figures_of_streams_keep_what_was_promised():
 
 
 def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
-    tests = load("tests")
+    tests = import_module("benchmarks.reliability.tests")
 
     def note(name, codes):
         file = tmp_path / f"{name}.meta"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.cost import Profile, page, profile, project
+from benchmarks.performance.cost import Profile, page, profile, project
 from tests.helpers.commands import evaluate
 
 pytestmark = pytest.mark.integration

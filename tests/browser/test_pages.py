@@ -11,18 +11,18 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from prospect_core.jsonio import dump
 from prospect_core.records import CompressionEvent, Knobs, PredictedUtterance, Refusal
-from prospect_eval.baselines import baseline
-from prospect_eval.catalogue import find_runs
-from prospect_eval.changed import changed_episodes
-from prospect_eval.compare import compare_runs
-from prospect_eval.finish import finish
+from prospect_core.util.json_io import dump
+from prospect_eval.analysis.compare import compare_runs
+from prospect_eval.analysis.episode_diff import diff_episodes
+from prospect_eval.api import score_run
 from prospect_eval.metrics import all_metrics
-from prospect_eval.report.compare_page import write_comparison
-from prospect_eval.report.index import write_index
-from prospect_eval.report.sweep_page import write_sweep
-from prospect_eval.run import RunConfig, open_folder, record_path
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.report.pages.compare_page import write_comparison
+from prospect_eval.report.pages.index_page import write_index
+from prospect_eval.report.pages.sweep_page import write_sweep
+from prospect_eval.runs.catalog import find_runs
+from prospect_eval.runs.folder import RunConfig, open_folder, record_path
 from tests.helpers.browser import CHROMIUM, FLAGS, needs_chromium
 from tests.helpers.predictions import TOOLS
 
@@ -66,9 +66,9 @@ def runs(world, tmp_path_factory):
         for record in records(world, worse):
             record_path(root / name, record.episode.id).write_text(dump(replace(record, knobs=knobs)))
     for name in ("a", "b"):
-        finish(root / name)
+        score_run(root / name)
     # beside a finished one it has a front
-    finish(root / "a")
+    score_run(root / "a")
     return root
 
 
@@ -234,7 +234,7 @@ def test_it_prints(runs, opened):
 
 def test_a_comparison_shows_both_timelines_moving_together(runs, opened, tmp_path):
     (compared,) = compare_runs(runs / "a", [runs / "b"], all_metrics(TOOLS))
-    changes = changed_episodes(runs / "a", runs / "b", TOOLS)
+    changes = diff_episodes(runs / "a", runs / "b", TOOLS)
     found = replace(compared, episodes=tuple(changes))
     page_file = write_comparison(tmp_path / "compare.html", [found], TOOLS)
     with opened(page_file) as page:
@@ -261,7 +261,7 @@ def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
     result = {
         "split": "test",
         "runs": [{"folder": name, "metrics": {"dst_jga": entry}} for name in ("a", "b")],
-        "front": {"quality": "dst_jga", "memory": "cache_peak_bytes", "points": [point("a", 900, 0.9, True), point("b", 950, 0.5, False)]},
+        "pareto_front": {"quality": "dst_jga", "memory": "cache_peak_bytes", "points": [point("a", 900, 0.9, True), point("b", 950, 0.5, False)]},
         "curves": {"m/none": {"speaking": [{"threshold": t, "metrics": {"dst_jga": entry}} for t in (0.2, 0.6)]}},
     }  # fmt: skip
     with opened(write_sweep(runs, result)) as page:

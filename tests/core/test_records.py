@@ -8,8 +8,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from prospect_core.errors import DataError
-from prospect_core.jsonio import dump, load, write_atomic
 from prospect_core.records import (
     SCHEMA,
     CompressionEvent,
@@ -20,7 +18,10 @@ from prospect_core.records import (
     predictions_digest,
 )
 from prospect_core.timeline import Episode, Step, Task
-from prospect_eval.baselines import baseline
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump, load
+from prospect_eval.models.baselines.trivial import baseline
 from tests.helpers.random_episodes import episodes
 
 EPISODE = Episode("e", "v", 2, 3, 8, Task("tea", (Step("S1", "boil"),)))
@@ -112,11 +113,11 @@ def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
 
 
 def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch):
-    from prospect_core import stopwatch
+    from prospect_core.util import timer
 
     now = iter([0.0, 1.0, 3.0, 7.0, 10.0, 10.0, 12.0, 20.0, 23.0])
-    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(now))
-    watch = stopwatch.Stopwatch()
+    monkeypatch.setattr(timer.time, "perf_counter", lambda: next(now))
+    watch = timer.StageTimer()
     with watch("outer"):
         with watch("inner"):
             pass
@@ -129,8 +130,8 @@ def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch
 
 
 def test_what_getting_an_item_takes_is_its_stages():
-    from prospect_core.stopwatch import Stopwatch
+    from prospect_core.util.timer import StageTimer
 
-    watch = Stopwatch()
+    watch = StageTimer()
     assert list(watch.over("get", iter([1, 2]))) == [1, 2]
     assert watch.seconds["get"] >= 0

@@ -8,7 +8,7 @@ import shlex
 import pytest
 import yaml
 
-from prospect_eval.cli import main
+from prospect_eval.cli.main import prospect_eval
 from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / "benchmarks" / "ci"
@@ -31,7 +31,7 @@ def test_commands_of_a_workflow_exist(file):
     assert {shlex.split(command)[1] for command in found} == {"doctor", "run", "gate"}
     for command in found:
         name, *given = shlex.split(command)[1:]
-        known = {option for parameter in main.commands[name].params for option in parameter.opts}
+        known = {option for parameter in prospect_eval.commands[name].params for option in parameter.opts}
         assert {option for option in given if option.startswith("--")} <= known, command
 
 

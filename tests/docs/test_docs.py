@@ -13,8 +13,8 @@ import click
 import pytest
 import yaml
 
-from prospect_core.train.config import compose_config
-from prospect_eval.handbook import FORMATS, schemas
+from prospect_core.train.config.compose import compose_config
+from prospect_eval.cli.handbook import FORMATS, schemas
 from tests.helpers.documentation import BLOCK, COMMANDS, PAGES, blocks, lines
 from tests.helpers.paths import ROOT
 from tests.helpers.tiers import nightly
@@ -54,7 +54,7 @@ def test_launchers_start_the_command_that_there_is():
     for page, block in blocks("console"):
         for words in lines(block):
             if words[0] in ("torchrun", "accelerate"):
-                place = words.index("prospect_core.cli")
+                place = words.index("prospect_core.cli.main")
                 assert words[place + 1] == "train", page
                 compose_config(words[place + 2 :])
                 for word in words:
@@ -103,7 +103,7 @@ def test_links_between_pages_and_to_files_lead_somewhere():
 @pytest.mark.integration
 def test_the_reference_pages_are_those_of_the_code(tmp_path):
     """`make docs` writes them anew. In a process of its own: click remembers how a command was asked for help first."""
-    subprocess.run([sys.executable, "-m", "prospect_eval.handbook", str(tmp_path)], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-m", "prospect_eval.cli.handbook", str(tmp_path)], check=True, cwd=ROOT)
     made = {file.relative_to(tmp_path): file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
     assert len(made) > 6
     for name, text in made.items():
@@ -128,7 +128,9 @@ def test_the_files_that_are_written_are_what_their_schemas_say(short_world, tmp_
         "episode": rows,
         "record": [file.read_text() for file in (out / "episodes").iterdir()],
         "run": [json.dumps(json.loads((out / "run.json").read_text())["config"])],
-        "suite": [json.dumps(yaml.safe_load(file.read_text())) for file in (ROOT / "benchmarks/suites").glob("*.yaml")],
+        "suite": [
+            json.dumps(yaml.safe_load(file.read_text())) for file in (ROOT / "prospect_eval/suites").glob("*.yaml")
+        ],
     }
     for name, texts in files.items():
         assert texts
@@ -223,14 +225,14 @@ def test_a_wheel_and_an_sdist_bring_all_that_a_run_needs(tmp_path):
         place = tmp_path / f"site{number}"
         install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(place), str(file)]
         subprocess.run(install, check=True, timeout=300)
-        code = "import prospect_core; print(prospect_core.__file__); from prospect_core.cli import main; main()"
+        code = "import prospect_core; print(prospect_core.__file__); from prospect_core.cli.main import prospect; prospect()"
         made = ["data", "workbench", "--output", "data", "--train", "0", "--val", "0", "--test", "1"]
         env["PYTHONPATH"] = str(place)
         folder = tmp_path / f"work{number}"
         folder.mkdir()
         done = subprocess.run([sys.executable, "-c", code, *made], cwd=folder, env=env, capture_output=True, text=True)
         assert str(place) in done.stdout, done.stderr
-        code = "from prospect_eval.cli import main; main()"
+        code = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
         run = ["run", "--ckpt", "workbench-tiny", "--data", "data", "--limit", "1", "--output", "run"]
         done = subprocess.run([sys.executable, "-c", code, *run], cwd=folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prospect_core.checkpoints import find_checkpoint
+from prospect_core.checkpoints.folders import find_checkpoint
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.video import write_frames_file
-from prospect_core.jsonio import dump
+from prospect_core.util.json_io import dump
 from prospect_core.workbench.generate import generate
-from prospect_core.workbench.levels import SPLITS
+from prospect_core.workbench.world.levels import SPLITS
 from tests.helpers.annotations import TABLE
 from tests.helpers.commands import call
 from tests.helpers.documentation import COMMANDS, blocks, lines
@@ -28,7 +28,7 @@ NEEDS = {
     r"camera|rtsp:": "a camera",
     r"cuda|--address|model=smolvlm2": "cards, a cluster, SmolVLM2's weights",
     r"s3://": "a bucket",
-    r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_new.py)",
+    r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_scaffold.py)",
 }
 #: the same command with less to do
 SHORTER = [

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.errors import DataError
-from prospect_core.framing import FrameFormat
+from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
-from prospect_eval.adapters import Asked, Prediction, Predictor
-from prospect_eval.baselines import make_record
+from prospect_core.util.errors import DataError
+from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
+from prospect_eval.models.baselines.trivial import make_record
 
 NAME = "brightness:change"
 PICTURE_SIZE = 32
@@ -23,7 +23,7 @@ PICTURE_SIZE = 32
 CHANGE = 0.5
 
 
-def open_adapter(ckpt: str, name: str, data: Dataset, asked: Asked) -> Predictor:
+def open_adapter(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     """What ``--ckpt brightness:NAME`` stands for once `install` has been called."""
 
     def predict_one(episode: Episode) -> Prediction:

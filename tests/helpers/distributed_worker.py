@@ -23,10 +23,10 @@ def step(world: str, output: str, batch_size: int, weighting: str, seconds: floa
         time.monotonic = lambda: 2 * real()
     from prospect_core.data.dataset import Dataset
     from prospect_core.model.modeling import DSTSmolVLM
-    from prospect_core.model.processing import train_tokenizer
-    from prospect_core.sequence import SequenceBuilder
-    from prospect_core.train.dataset import Draws, DSTTrainingDataset
-    from prospect_core.train.windows import WindowSampler
+    from prospect_core.sequence.builder import SequenceBuilder
+    from prospect_core.sequence.tokenizer import train_tokenizer
+    from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan
+    from prospect_core.train.data.window_sampler import WindowSampler
     from tests.helpers.small_models import small_config
     from tests.helpers.training import KeepGradients, make_trainer, pictures
 
@@ -35,7 +35,7 @@ def step(world: str, output: str, batch_size: int, weighting: str, seconds: floa
     tokenizer = train_tokenizer([e.text for x in episodes for e in x.events if e.text], 400)
     torch.manual_seed(0)
     model = DSTSmolVLM(small_config(tokenizer))
-    draws = Draws(WindowSampler(4, 30), windows_per_episode=2)
+    draws = SamplingPlan(WindowSampler(4, 30), windows_per_episode=2)
     dataset = DSTTrainingDataset(episodes, SequenceBuilder(tokenizer, 4), pictures, draws)
     keep = KeepGradients()
     trainer = make_trainer(model, dataset, Path(output).parent / "trainer", weighting, callbacks=[keep],

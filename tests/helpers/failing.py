@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from prospect_core.errors import DataError
-from prospect_core.processes import carried
+from prospect_core.util.errors import DataError
+from prospect_core.util.processes import carried
 
 
 def planted(*args: Any, **kwargs: Any) -> NoReturn:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import Change, Episode, Event, Step, Task
-from prospect_eval.metrics import Tools
-from prospect_eval.score import score_records
+from prospect_eval.metrics import ScoringResources
+from prospect_eval.scoring.score import score_records
 
 TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
 
@@ -26,7 +26,7 @@ def same_words(left: Sequence[str], right: Sequence[str]) -> np.ndarray[Any, Any
     return shares
 
 
-TOOLS = Tools(same_words, "words", lambda a, b: float(a == b), "equal", True)
+TOOLS = ScoringResources(same_words, "words", lambda a, b: float(a == b), "equal", True)
 
 #: Hypothesis strategy: sentences of 1 to 9 words out of 7, so that many share words
 WORDS = st.lists(st.sampled_from(["put", "the", "red", "cup", "away", "now", "please"]), min_size=1, max_size=9).map(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.features import write_features
+from prospect_core.data.formats.proassist_features import write_features
 from prospect_core.data.video import write_frames_file
 
 #: stored frames of each video

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prospect_core.data.origin_formats import from_prepared
-from prospect_eval.matching import Similarity
-from prospect_eval.semantic import open_similarity
+from prospect_core.data.formats.proassist import from_prepared
+from prospect_eval.matching.matcher import Similarity
+from prospect_eval.text.embeddings import open_similarity
 from tests.helpers.paths import SHARED_DATA
 
 CASES = SHARED_DATA / "metric_cases.json"

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.framing import FrameFormat
+from prospect_core.data.frame_format import FrameFormat
 from tests.helpers.media import write_pictures
 
 #: entries of the published tokenizer before its added tokens; those of them that are words here

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from prospect_core.jsonio import dump
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_eval.run import RunConfig, open_folder, record_path
+from prospect_core.util.json_io import dump
+from prospect_eval.runs.folder import RunConfig, open_folder, record_path
 
 
 def numbered_episode(number: int) -> Episode:

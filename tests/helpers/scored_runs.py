@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.jsonio import dump, read_json, write_atomic
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Change, Episode, Event, Step, Task
-from prospect_eval.baselines import baseline
-from prospect_eval.metrics import Tools
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.json_io import dump, read_json
+from prospect_eval.metrics import ScoringResources
 from prospect_eval.metrics.corpus import Corpus
-from prospect_eval.run import RunConfig, open_folder
-from prospect_eval.score import score_records, write_metrics
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.runs.folder import RunConfig, open_folder
+from prospect_eval.scoring.score import score_records, write_metrics
 from tests.helpers.predictions import TOOLS
 
 CHANGES: tuple[tuple[str, Change], ...] = (("S1", "start"), ("S1", "complete"), ("S2", "start"), ("S2", "complete"))
@@ -60,7 +61,7 @@ def failed(record: EpisodeRecord) -> EpisodeRecord:
 
 
 @cache
-def split_tools() -> Tools:
+def split_tools() -> ScoringResources:
     """Tools with the corpus of one split of 40 episodes, which all runs are on."""
     return replace(TOOLS, corpus=Corpus.of(toy_episode(number) for number in range(40)))
 

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from prospect_core.cli import main
+from prospect_core.cli.main import prospect
 from prospect_core.train.trainer import DSTTrainer
 
 _real_train = DSTTrainer.train
@@ -52,4 +52,4 @@ def train_and_shard(self: DSTTrainer, *args: Any, **kwargs: Any) -> Any:
 
 if __name__ == "__main__":
     with patch.object(DSTTrainer, "train", train_and_shard):
-        main(["train", *sys.argv[1:]])
+        prospect(["train", *sys.argv[1:]])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prospect_core.errors import DataError
+from prospect_core.util.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Squares:
         if not self.born:
             os._exit(7)
 
-        def serve(pack: Sequence[int]) -> Iterator[tuple[int, int]]:
-            for number, job in enumerate(pack):
+        def serve(batch: Sequence[int]) -> Iterator[tuple[int, int]]:
+            for number, job in enumerate(batch):
                 if job in self.kills and self._left(job):
                     os.kill(os.getpid(), signal.SIGKILL)
                 if job in self.fails:

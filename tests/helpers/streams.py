@@ -11,7 +11,7 @@ import pytest
 from prospect_core.records import Knobs
 from prospect_core.stream import runner as runner_module
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.stream.strategies import BUILT_IN
+from prospect_core.stream.strategies.registry import BUILT_IN
 from prospect_core.timeline import Episode, Event, Step, Task
 from tests.helpers.tiers import slow
 
@@ -98,5 +98,5 @@ def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterab
             following([token])
         return tokens, False
 
-    monkeypatch.setattr(runner_module, "decode", decode)
+    monkeypatch.setattr(runner_module, "greedy_decode", decode)
     return seen

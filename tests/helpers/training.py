@@ -12,10 +12,10 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 
 from prospect_core.timeline import Episode
-from prospect_core.train.collator import DSTDataCollator
-from prospect_core.train.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens
+from prospect_core.train.data.collator import DSTDataCollator
+from prospect_core.train.objectives.loss_weighting import make_weighting
+from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens
 from prospect_core.train.trainer import MODEL_INPUTS, DSTTrainer
-from prospect_core.train.weighting import make_weighting
 
 PLAIN = FocalOptions(0.0, 0.5)
 SPEAKING, UPDATE, STATE, RESPONSE = range(len(OBJECTIVES))

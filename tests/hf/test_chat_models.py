@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from prospect_core.errors import DataError
-from prospect_core.framing import FrameFormat
-from prospect_core.jsonio import load
+from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import EpisodeRecord
-from prospect_eval.adapters.hugging_face import RereadingStream, frame_format, load_plain
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import load
+from prospect_eval.models.huggingface import RereadingStream, frame_format, load_plain
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.published_smolvlm2 import brief_dataset, texts_of, write_published
 from tests.helpers.streams import TASK, pictures
@@ -85,7 +85,7 @@ def test_smolvlm2_stops_on_its_own_end_token(smolvlm2):
 def test_smolvlm2_is_replayed_by_its_folder_until_its_positions_are_full(
     smolvlm2, brief, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("prospect_eval.adapters.hugging_face.REPLY_TOKENS", 2)
+    monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     given = ("run", "--ckpt", f"hf:{smolvlm2}", "--data", brief.root, "--limit", 1, "--speaking-threshold", 1)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
@@ -118,7 +118,7 @@ def qwen(world, tmp_path_factory):
         Qwen2VLVideoProcessor,
     )
 
-    from prospect_core.model.processing import train_tokenizer
+    from prospect_core.sequence.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(texts_of(world), 500)
     marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
@@ -149,7 +149,7 @@ def qwen(world, tmp_path_factory):
 
 
 def test_a_model_in_the_layout_of_qwen_vl_sees_frames_in_their_own_shape(qwen, brief, tmp_path, monkeypatch):
-    monkeypatch.setattr("prospect_eval.adapters.hugging_face.REPLY_TOKENS", 2)
+    monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     model, processor = load_plain(str(qwen), "cpu")
     assert frame_format(model, processor).framing == "whole"
     stream = RereadingStream(model, processor, threshold=1.01)

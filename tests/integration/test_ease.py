@@ -10,9 +10,9 @@ import sys
 import click
 import pytest
 
-from prospect_core.cli import main as prospect
-from prospect_core.terminal import counted, spoken_time
-from prospect_eval.cli import main as prospect_eval
+from prospect_core.cli.main import prospect
+from prospect_core.util.console import counted, spoken_time
+from prospect_eval.cli.main import prospect_eval
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.training import SMALL
 
@@ -37,7 +37,7 @@ def test_results_are_json_alone_where_that_is_asked_for(runs, short_world, capsy
     assert len(told(capsys, prospect_eval, "ls", runs, "--json")) == 2
     (one,) = told(capsys, prospect_eval, "compare", oracle, silent, "--json")["comparisons"]
     assert one["first"].endswith("oracle")
-    assert told(capsys, prospect_eval, "noise", oracle, oracle, "--json")["dst_jga"] == 0
+    assert told(capsys, prospect_eval, "noise-floor", oracle, oracle, "--json")["dst_jga"] == 0
     assert told(capsys, prospect_eval, "score", silent, "--json")["report"].endswith("report.html")
     assert {check["name"] for check in told(capsys, prospect_eval, "doctor", "--json")} >= {"packages", "device"}
     assert {row["strategy"] for row in told(capsys, prospect, "strategies", "--json")} >= {"none", "dst_refresh"}
@@ -86,7 +86,7 @@ def test_a_dry_run_tells_what_and_how_long_and_does_nothing(checkpoint, short_wo
 
 
 def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
-    code = "from prospect_eval.cli import main; main()"
+    code = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
     for extra in ({}, {"NO_COLOR": "1"}):
         done = subprocess.run(
             [sys.executable, "-c", code, "ls", runs], capture_output=True, text=True, env={**os.environ, **extra}
@@ -99,8 +99,11 @@ def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
 @pytest.mark.parametrize("program", ["prospect", "prospect-eval"])
 def test_shells_are_told_how_to_complete(program, shell):
     variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
-    module = "prospect_core.cli" if program == "prospect" else "prospect_eval.cli"
-    code = f"import sys; sys.argv = ['{program}']; from {module} import main; main()"
+    module, name = {
+        "prospect": ("prospect_core.cli.main", "prospect"),
+        "prospect-eval": ("prospect_eval.cli.main", "prospect_eval"),
+    }[program]
+    code = f"import sys; sys.argv = ['{program}']; from {module} import {name}; {name}()"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, variable: f"{shell}_source"}
     )
@@ -109,7 +112,7 @@ def test_shells_are_told_how_to_complete(program, shell):
 
 def test_help_comes_at_once():
     """Nothing heavy is imported before a command is chosen."""
-    code = "import sys; from prospect_eval.cli import main; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
+    code = "import sys; from prospect_eval.cli.main import prospect_eval; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

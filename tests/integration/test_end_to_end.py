@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from prospect_core.train.losses import OBJECTIVES
-from prospect_eval.stored_metrics import trivial_baselines
+from prospect_core.train.objectives.losses import OBJECTIVES
+from prospect_eval.runs.metric_tables import trivial_baselines
 from tests.helpers.commands import run_cli
 
 
@@ -32,10 +32,10 @@ def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
 @pytest.mark.nightly
 def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
     """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
-    from prospect_eval.cli import main
+    from prospect_eval.cli.main import prospect_eval
 
     with pytest.raises(SystemExit) as stop:
-        main(
+        prospect_eval(
             [
                 "run",
                 "--ckpt",

@@ -11,22 +11,24 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from prospect_core.cli import main as prospect
-from prospect_core.crew import Hands, work
-from prospect_core.data import decode
-from prospect_core.data.decode import decoded
-from prospect_core.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
-from prospect_core.framing import FrameFormat
-from prospect_core.processes import pool
+from prospect_core.cli.main import prospect
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.features import decode_pool
+from prospect_core.features.decode_pool import decode_videos
+from prospect_core.parallel.protocol import WorkerOptions
+from prospect_core.parallel.scheduler import run_jobs
 from prospect_core.records import Knobs
-from prospect_core.terminal import Commands
-from prospect_core.train import arguments
 from prospect_core.train import run as training
-from prospect_core.train.objections import objections
-from prospect_eval import workers
-from prospect_eval.cli import main as prospect_eval
-from prospect_eval.run import RunConfig, kept
-from prospect_eval.shares import Share
+from prospect_core.train.config.library_errors import objections
+from prospect_core.train.setup import trainer_arguments
+from prospect_core.util.console import Commands
+from prospect_core.util.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
+from prospect_core.util.processes import pool
+from prospect_eval.cli.main import prospect_eval
+from prospect_eval.runs.executor import kept
+from prospect_eval.runs.folder import RunConfig
+from prospect_eval.scoring import parallel
+from prospect_eval.scoring.shards import RecordShard
 from tests.helpers.commands import call, one_line, run_cli
 from tests.helpers.failing import (
     Failing,
@@ -173,9 +175,9 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
 @pytest.mark.parametrize(
     "planted_at",
     [
-        ("prospect_core.train.backbone.train_tokenizer", planted),
-        ("prospect_core.train.backbone.begin", planted_value_error),
-        ("prospect_core.train.backbone.set_backbone", planted),
+        ("prospect_core.train.setup.model_factory.train_tokenizer", planted),
+        ("prospect_core.train.setup.model_factory.initialize_weights", planted_value_error),
+        ("prospect_core.train.setup.model_factory.set_backbone", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted_value_error),
         slow(("prospect_core.train.trainer.DSTTrainer.compute_loss", planted)),
@@ -189,7 +191,7 @@ def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(planted_at, shor
 
 
 def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(arguments, "_higher_is_better", planted_value_error)
+    monkeypatch.setattr(trainer_arguments, "_higher_is_better", planted_value_error)
     given = ("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1")
     assert call(prospect, *given) == EXIT_DEFECT
     assert "ValueError: a planted bug" in capsys.readouterr().err
@@ -289,7 +291,7 @@ def test_a_loader_process_with_an_error_shows_its_line_by_debug(short_world, tmp
     printed = capsys.readouterr().err
     before, after = printed.split(DIRECT_CAUSE)
     assert "in DataLoader worker process 0" in before
-    assert "windows.py" in before
+    assert "window_sampler.py" in before
     assert printed.splitlines()[-1].startswith("error: sampling.max_tokens=20: frame")
     assert "Caught" not in after
 
@@ -302,7 +304,7 @@ def test_go_with_an_error_of_several_lines_keeps_them_all():
             raise DataError("first line\nsecond line")
 
     with pytest.raises(DataError, match=r"^first line\nsecond line$"):
-        training.go(Training(), None, print)
+        training._train_or_resume(Training(), None, print)
 
 
 @pytest.mark.parametrize(
@@ -317,15 +319,15 @@ def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
     if backend == "ray":
         pytest.importorskip("ray")
     with pytest.raises(kind) as raised:
-        list(work(Failing(bug), [["job"]], Hands(1, backend)))
+        list(run_jobs(Failing(bug), [["job"]], WorkerOptions(1, backend)))
     assert line in str(raised.value.__cause__)
 
 
 @pytest.fixture
 def two_records(short_world, tmp_path, monkeypatch):
     """A record for this process and one for another."""
-    from prospect_core.jsonio import dump
-    from prospect_eval.baselines import baseline
+    from prospect_core.util.json_io import dump
+    from prospect_eval.models.baselines.trivial import baseline
 
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     files = [tmp_path / "first.json", tmp_path / "second.json"]
@@ -336,23 +338,23 @@ def two_records(short_world, tmp_path, monkeypatch):
 
 def test_a_scoring_process_with_a_bug_tells_its_line(two_records, monkeypatch):
     # the other process does not know the question
-    monkeypatch.setattr(Share, "no_such_question", lambda share: None, raising=False)
-    with workers.workers(two_records, None) as shares, pytest.raises(AttributeError) as raised:
-        shares.ask("no_such_question")
+    monkeypatch.setattr(RecordShard, "no_such_question", lambda share: None, raising=False)
+    with parallel.workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
+        shards.ask("no_such_question")
     assert "in _serve" in str(raised.value.__cause__)
 
 
 def test_a_scoring_process_with_a_broken_record_tells_its_line(two_records):
     two_records[1].write_text('{"schema": 1', "utf-8")
-    with workers.workers(two_records, None) as shares, pytest.raises(DataError) as raised:
-        shares.ask("outline")
-    assert "jsonio.py" in str(raised.value.__cause__)
+    with parallel.workers(two_records, None) as shards, pytest.raises(DataError) as raised:
+        shards.ask("outline")
+    assert "json_io.py" in str(raised.value.__cause__)
 
 
 def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatch):
-    monkeypatch.setattr(decode, "at_once", lambda episodes, size: 1)
+    monkeypatch.setattr(decode_pool, "worthwhile_processes", lambda episodes, size: 1)
     episode = next(short_world.episodes("test"))
-    (found,) = decoded(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
+    (found,) = decode_videos(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
     assert isinstance(found, DataError)
     assert "in decode" in str(found.__cause__)
 

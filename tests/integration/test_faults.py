@@ -13,14 +13,15 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from prospect_core.data.staging import staged
-from prospect_core.errors import DataError, UserError
-from prospect_core.interrupt import patient, stopping
-from prospect_core.lock import LOCK, OWNER, locked
 from prospect_core.records import EpisodeTiming, Knobs
-from prospect_eval.adapters import Predictor
-from prospect_eval.baselines import baseline
-from prospect_eval.run import RunConfig, held, infer, read_records, record_files
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.folder_lock import LOCK, OWNER, locked
+from prospect_core.util.signals import patient, stopping
+from prospect_eval.models.base import Predictor
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.runs.executor import infer
+from prospect_eval.runs.folder import RunConfig, held, read_records, record_files
 from tests.helpers.commands import evaluate, one_line
 
 
@@ -39,7 +40,7 @@ def running(code, *args):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from prospect_core.lock import locked
+from prospect_core.util.folder_lock import locked
 with locked(Path(sys.argv[1]), "x"):
     print("here", flush=True)
     time.sleep(60)
@@ -75,7 +76,7 @@ def test_a_lock_with_a_damaged_note_or_a_clock_that_jumped_is_told_all_the_same(
 
 
 def test_a_folder_is_held_until_the_last_is_through(tmp_path):
-    check = "import sys; from pathlib import Path; from prospect_core.lock import locked\nwith locked(Path(sys.argv[1]), ''): print('free')"
+    check = "import sys; from pathlib import Path; from prospect_core.util.folder_lock import locked\nwith locked(Path(sys.argv[1]), ''): print('free')"
     with held(tmp_path / "run"):
         with held(tmp_path / "run"):
             assert (tmp_path / "run" / OWNER).is_file()
@@ -141,7 +142,7 @@ def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path
 def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpoint, short_world, tmp_path):
     """The real thing, in a process of its own: streams under way end, the others do not begin."""
     out = tmp_path / "run"
-    command = [sys.executable, "-c", "from prospect_eval.cli import main; main()", "run", "--ckpt", checkpoint, "--data", short_world.root,
+    command = [sys.executable, "-c", "from prospect_eval.cli.main import prospect_eval; prospect_eval()", "run", "--ckpt", checkpoint, "--data", short_world.root,
                "--streams", "1", "--output", out]  # fmt: skip
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
@@ -162,7 +163,7 @@ def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpo
 
 POOL = """
 import time
-from prospect_core.processes import pool
+from prospect_core.util.processes import pool
 if __name__ == "__main__":
     with pool(2) as workers:
         list(workers.map(abs, range(2)))
@@ -186,26 +187,29 @@ def test_worker_processes_end_with_a_parent_that_was_killed(tmp_path):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     root = tmp_path / "set"
-    with pytest.raises(TypeError), staged(root) as scratch:
+    with pytest.raises(TypeError), atomic_folder(root) as scratch:
         (scratch / "half").write_text(None)
     assert list(tmp_path.iterdir()) == []
     # what a killed process has left behind is no hindrance, and is not in the result
     (tmp_path / ".set.part").mkdir()
     (tmp_path / ".set.part" / "old").write_text("x")
-    with staged(root) as scratch:
+    with atomic_folder(root) as scratch:
         (scratch / "new").write_text("x")
         assert not root.exists()
     assert [f.name for f in tmp_path.iterdir()] == ["set"]
     assert [f.name for f in root.iterdir()] == ["new"]
-    with pytest.raises(UserError, match="exists already; choose another folder or delete it first"), staged(root):
+    with (
+        pytest.raises(UserError, match="exists already; choose another folder or delete it first"),
+        atomic_folder(root),
+    ):
         pass
 
 
 MAKES = """
 import sys, time
 from pathlib import Path
-from prospect_core.data.staging import staged
-with staged(Path(sys.argv[1])) as scratch:
+from prospect_core.util.atomic import atomic_folder
+with atomic_folder(Path(sys.argv[1])) as scratch:
     print("here", flush=True)
     time.sleep(1)
     (scratch / "theirs").touch()
@@ -216,7 +220,7 @@ print("made", flush=True)
 def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
     root = tmp_path / "set"
     with running(MAKES, root) as other:
-        with pytest.raises(UserError, match="exists already"), staged(root):
+        with pytest.raises(UserError, match="exists already"), atomic_folder(root):
             pass
         assert other.wait(10) == 0
     assert [f.name for f in root.iterdir()] == ["theirs"]
@@ -227,9 +231,10 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
     """Every replay encodes its videos anew, at other batch sizes, on other numbers of threads, in another order."""
     import torch
 
-    from prospect_core.data import frames
+    from prospect_core.features import feature_cache
     from prospect_core.records import predictions_digest
-    from prospect_eval.adapters import Asked, open_predictor
+    from prospect_eval.models.base import PredictorOptions
+    from prospect_eval.models.registry import open_predictor
 
     # of two videos
     episodes = list(short_world.episodes("test"))[1:5]
@@ -238,10 +243,10 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
         [(1, 1, 64, 1), (2, 1, 64, 1), (1, 4, 7, 1), (2, 3, 16, -1)]
     ):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{number}"))
-        monkeypatch.setattr(frames, "ENCODE_BATCH", batch)
+        monkeypatch.setattr(feature_cache, "ENCODE_BATCH", batch)
         torch.set_num_threads(count)
         try:
-            predictor = open_predictor(str(checkpoint), short_world, episodes, Asked(streams=streams))
+            predictor = open_predictor(str(checkpoint), short_world, episodes, PredictorOptions(streams=streams))
             records = [result[0] for _, result in predictor.predict(episodes[::order])]
         finally:
             torch.set_num_threads(threads)
@@ -269,7 +274,7 @@ def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, 
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prospect_eval.report.build.write_report", killed)
+    monkeypatch.setattr("prospect_eval.report.pages.run_page.write_report", killed)
     assert evaluate("score", out) == 130
     assert not (out / "DONE.json").exists()
     monkeypatch.undo()

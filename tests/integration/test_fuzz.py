@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz_targets import TARGETS, mutate
-from prospect_core.errors import UserError
+from benchmarks.reliability.fuzz_targets import TARGETS, mutate
+from prospect_core.util.errors import UserError
 
 #: damaged inputs a target; `make bench-faults` reads many more
 INPUTS = 100

@@ -20,19 +20,19 @@ import torch
 from PIL import Image
 
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.frame_format import MAX_SIDE, FrameFormat
 from prospect_core.data.video import MAX_HOURS, FramesFile, VideoFile
-from prospect_core.errors import DataError, UserError
-from prospect_core.framing import MAX_SIDE, FrameFormat
-from prospect_core.jsonio import MOST_BYTES, decode, load, read_json
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.processing import tokenizer_digest
+from prospect_core.sequence.tokenizer import tokenizer_digest
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.terminal import make_console, printable, say
 from prospect_core.timeline import Episode, Event
-from prospect_core.train.config import compose_config
-from prospect_eval.rules import read_rules
-from prospect_eval.suites import open_suite
-from prospect_eval.yaml_files import read_yaml
+from prospect_core.train.config.compose import compose_config
+from prospect_core.util.console import make_console, printable, say
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import MOST_BYTES, load, parse_json, read_json
+from prospect_eval.suites.gate_rules import read_rules
+from prospect_eval.suites.suite import open_suite
+from prospect_eval.suites.yaml_files import read_yaml
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.media import write_grey
 
@@ -84,7 +84,7 @@ def test_names_in_errors_and_tables_are_shown_as_text(short_world, tmp_path, cap
 
 
 def _plain(episode):
-    from prospect_core.jsonio import dump
+    from prospect_core.util.json_io import dump
 
     return json.loads(dump(episode))
 
@@ -158,11 +158,11 @@ def test_configuration_builds_no_objects(tmp_path, monkeypatch):
 def test_json_without_end_or_measure_is_refused(tmp_path, monkeypatch):
     for text in ("[" * 100_000, '{"a":' * 100_000):
         with pytest.raises(DataError, match=r"here: not JSON that can be read .nested too deeply"):
-            decode(text, "here")
+            parse_json(text, "here")
     # infinity, written as a number of JSON, was a traceback where a row was written again
     for text in ("NaN", '{"a": Infinity}', "-Infinity", "[1e999]", '{"a": -1.0e400}', "9" * 5000, '{"a"', b"\xff"):
         with pytest.raises(DataError, match="here: not JSON"):
-            decode(text, "here")
+            parse_json(text, "here")
     with pytest.raises(DataError, match="here: "):
         load(Episode, '{"id": "\\ud800"}', "here")
     file = tmp_path / "large.json"

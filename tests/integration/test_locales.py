@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from prospect_core.standard_streams import ascii_json, lenient_streams, plain
+from prospect_core.util.standard_streams import ascii_json, lenient_streams, to_ascii
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
 
@@ -24,9 +24,17 @@ LOCALES = [
 ]
 
 
-def program(module, *arguments, **environment):
+COMMANDS = {"prospect": "prospect_core.cli.main", "prospect_eval": "prospect_eval.cli.main"}
+
+
+def program(name, *arguments, **environment):
     """What a command does in a process of its own: (exit code, standard output, standard error) as bytes."""
-    command = [sys.executable, "-c", f"from {module} import main; main(prog_name='x')", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        f"from {COMMANDS[name]} import {name}; {name}(prog_name='x')",
+        *map(str, arguments),
+    ]
     where = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(command, capture_output=True, env=where, cwd=ROOT, timeout=120)
     return done.returncode, done.stdout, done.stderr
@@ -46,7 +54,7 @@ def oracle(short_world, tmp_path_factory):
 
 
 def test_plain_is_ascii_and_keeps_what_it_can_name():
-    assert plain("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
+    assert to_ascii("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
 
 
 def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypatch):
@@ -75,7 +83,7 @@ def test_json_for_a_stream_of_another_encoding_loses_nothing():
 def test_a_terminal_that_is_not_utf8_changes_no_exit_code(command, environment, oracle):
     name, *options = command.split()
     given = {"gate": [oracle / "run", "--baseline", oracle / "b.json"], "show": [oracle / "run"], "ls": [oracle]}[name]
-    code, out, err = program("prospect_eval.cli", name, *given, *options, **environment)
+    code, out, err = program("prospect_eval", name, *given, *options, **environment)
     assert (code, err) == (0, b"")
     if options:
         assert json.loads(out)["metrics"]
@@ -84,6 +92,6 @@ def test_a_terminal_that_is_not_utf8_changes_no_exit_code(command, environment, 
 @pytest.mark.slow
 def test_a_config_of_a_training_is_shown_in_another_encoding(tmp_path):
     given = ("train", f"data={tmp_path}", "output=x", "model.weights='é茶'", "--cfg")
-    code, out, err = program("prospect_core.cli", *given, PYTHONIOENCODING="latin-1")
+    code, out, err = program("prospect", *given, PYTHONIOENCODING="latin-1")
     assert (code, err) == (0, b"")
     assert r"weights: é\u8336".encode("latin-1") in out

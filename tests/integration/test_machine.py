@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from prospect_core.data import frames
-from prospect_core.errors import DataError
-from prospect_eval.adapters import streams
-from prospect_eval.run import record_files
+from prospect_core.features import feature_cache
+from prospect_core.util.errors import DataError
+from prospect_eval.models import any_stream
+from prospect_eval.runs.folder import record_files
 from tests.helpers.commands import evaluate, one_line
 
 
@@ -89,14 +89,14 @@ def test_a_video_that_goes_while_the_run_is_on_is_named(
     shutil.copytree(short_world.root, root)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     gone = sorted({e.video for e in short_world.episodes("test")})[1]
-    look = frames.open_frames
+    look = feature_cache.open_frames
 
     def look_and_remove(*args):
         found = look(*args)
         (root / gone).unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(frames, "open_frames", look_and_remove)
+    monkeypatch.setattr(feature_cache, "open_frames", look_and_remove)
     args = ["run", "--ckpt", checkpoint, "--data", root, "--output", out, "--streams", 1, "--on-error", on_error]
     assert evaluate(*args) == (3 if on_error == "fail" else 0)
     told = capsys.readouterr()
@@ -128,5 +128,5 @@ def test_an_error_of_a_stream_fails_its_episode_alone(short_world):
         def reset(self, *args, **kwargs):
             raise DataError("gone")
 
-    made = streams.predictor("m", "d", Broken, short_world, 32, None)
+    made = any_stream.predictor("m", "d", Broken, short_world, 32, None)
     assert [str(result) for _, result in made.predict(list(short_world.episodes("test")))] == ["gone"] * 6

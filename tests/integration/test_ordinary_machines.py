@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from prospect_core import cachedir
-from prospect_core.cachedir import cache_dir
-from prospect_core.checkpoints import find_checkpoint, require_one_set_of_weights
-from prospect_core.errors import DataError
-from prospect_core.jsonio import dump, read_json, write_atomic
+from prospect_core.checkpoints.folders import find_checkpoint, require_one_set_of_weights
+from prospect_core.live.sources import WatchLog
 from prospect_core.model.published import load_published
-from prospect_core.stream.live import WatchLog
-from prospect_eval import wordnet
-from prospect_eval.semantic import open_similarity
-from prospect_eval.wordnet import copy_system_wordnet, find_wordnet
+from prospect_core.util import cache_dir as cache_dir_module
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump, read_json
+from prospect_eval.text import wordnet
+from prospect_eval.text.embeddings import open_similarity
+from prospect_eval.text.wordnet import copy_system_wordnet, find_wordnet
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
 
@@ -55,9 +56,9 @@ def locked_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("PROSPECT_TEMPORARY_CACHE", raising=False)
-    cachedir._temporary.cache_clear()
+    cache_dir_module._temporary.cache_clear()
     yield home
-    cachedir._temporary.cache_clear()
+    cache_dir_module._temporary.cache_clear()
     os.environ.pop("PROSPECT_TEMPORARY_CACHE", None)
 
 
@@ -202,7 +203,7 @@ def test_results_may_go_to_a_device(kind, device, short_world, tmp_path):
     path = {"device": str(device), "link to standard output": str(link), "standard output": "/dev/fd/1"}[kind]
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
     out = tmp_path / "out.txt"
-    command = f"from prospect_eval.cli import main; main(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
+    command = f"from prospect_eval.cli.main import prospect_eval; prospect_eval(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
     with out.open("wb") as file:
         where = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.features import published_features
+from prospect_core.data.formats.proassist_features import published_features
 from tests.helpers.commands import evaluate, one_line, run_cli
 from tests.helpers.proassist_tree import FRAMES, SUMMARY, write_tree
 from tests.helpers.training import SMALL

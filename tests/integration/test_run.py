@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prospect_core.cli import main as prospect
-from prospect_core.jsonio import load
+from prospect_core.cli.main import prospect
 from prospect_core.records import EpisodeRecord
+from prospect_core.util.json_io import load
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.files import edit_json
 from tests.helpers.proassist_rows import PREPARED
@@ -249,7 +249,7 @@ def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
 def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypatch):
     import nltk
 
-    from prospect_eval import wordnet
+    from prospect_eval.text import wordnet
 
     system = next((Path(f) for f in wordnet.SYSTEM_FOLDERS if (Path(f) / "data.noun").is_file()), None)
     if system is None:
@@ -271,7 +271,7 @@ def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypa
 def test_without_wordnet_there_is_none_and_no_network_is_tried(tmp_path, monkeypatch):
     import nltk
 
-    from prospect_eval import wordnet
+    from prospect_eval.text import wordnet
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(nltk.data, "path", [])

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from prospect_core.errors import UserError
 from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.sequence import Context, SequenceBuilder
-from prospect_core.train.config import GROUPS, compose_config, group_options
-from prospect_core.train.losses import OBJECTIVES
+from prospect_core.sequence.builder import SequenceBuilder
+from prospect_core.sequence.layout import Context
+from prospect_core.train.config.compose import GROUPS, compose_config, group_options
+from prospect_core.train.objectives.losses import OBJECTIVES
+from prospect_core.util.errors import UserError
 from tests.helpers.commands import run_cli
 from tests.helpers.files import edit_json
 from tests.helpers.tiers import slow
@@ -172,7 +173,7 @@ def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(short_w
                "loss=gradnorm", *SMALL]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run_cli("train", f"output={whole}", *options) == 0
-    command = [sys.executable, "-m", "prospect_core.cli", "train", f"output={killed}", *options]
+    command = [sys.executable, "-m", "prospect_core.cli.main", "train", f"output={killed}", *options]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     log = killed / "train_log.jsonl"
     limit = time.monotonic() + 120
@@ -197,7 +198,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp
 
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
-    monkeypatch.setattr(module, "finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(module, "publish_checkpoint", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_cli("train", *options) == 130
     assert "the same command goes on from what was finished" in capsys.readouterr().err
     assert run_cli("train", *options, "loss.state.weight=7") == 2
@@ -210,7 +211,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp
 @pytest.mark.slow
 def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(short_world, tmp_path, capsys, monkeypatch):
     """The metric is that of a closed-loop replay by the evaluation's own code, found by entry point."""
-    import prospect_eval.evaluator as evaluator
+    import prospect_eval.analysis.training_evaluator as evaluator
 
     seen, scores = [], iter([0.2, 0.6, 0.5, 0.4, 0.9])
 
@@ -329,7 +330,7 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(short_worl
 
 def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
     """Begun at one half, a model that would yet talk on every frame made the choice take longer than the training."""
-    from prospect_core.data.picture_cache import PictureCache
+    from prospect_core.features.picture_cache import PictureCache
     from prospect_core.train.validation import SILENT, Validation
 
     with torch.no_grad():

@@ -10,18 +10,7 @@ from functools import cache
 import pytest
 
 from tests.helpers.paths import ROOT
-
-#: lower floors first; a module may import from its own floor and from below
-FLOORS = [
-    ["prospect_core", "prospect_core.errors", "prospect_core.jsonio", "prospect_core.cachedir", "prospect_core.terminal", "prospect_core.standard_streams", "prospect_core.framing", "prospect_core.stopwatch",
-     "prospect_core.ahead", "prospect_core.processes", "prospect_core.lock", "prospect_core.interrupt", "prospect_core.slips", "prospect_core.crew",
-     "prospect_core.timeline", "prospect_core.clusters", "prospect_core.tracking", "prospect_core.records", "prospect_core.checkpoints", "prospect_core.plugins", "prospect_core.model"],
-    ["prospect_core.sequence", "prospect_core.data", "prospect_core.thresholds"],
-    ["prospect_core.stream", "prospect_core.workbench"],
-    ["prospect_core.train", "prospect_eval"],
-    ["prospect_core.cli", "prospect_core.data_cli", "prospect_core.data_makers_cli", "prospect_core.store_cli", "prospect_core.new", "prospect_eval.cli",
-     "prospect_eval.handbook"],
-]  # fmt: skip
+from tests.helpers.pyproject import tool_settings
 
 
 @cache
@@ -43,22 +32,22 @@ def imports(tree):
             yield node.module
 
 
-def floor(name):
-    best = max(
-        ((len(prefix), level) for level, names in enumerate(FLOORS) for prefix in names
-         if name == prefix or (name.startswith(prefix + ".") and prefix != "prospect_core")),
-        default=None,
-    )  # fmt: skip
-    assert best is not None, f"{name} has no floor: add it to FLOORS"
-    return best[1]
+def test_import_contracts_of_the_linter_have_no_exception():
+    """`make lint` checks the contracts; here only that none of them lets anything pass."""
+    linter = tool_settings("importlinter")
+    assert {"packages", "core", "eval"} <= {contract["id"] for contract in linter["contracts"]}
+    assert not [contract["id"] for contract in linter["contracts"] if "ignore_imports" in contract]
+    assert "lint-imports" in (ROOT / "Makefile").read_text("utf-8")
 
 
-def test_no_import_runs_upwards():
-    for name, tree, _ in modules():
-        for target in imports(tree):
-            if target.startswith(("prospect_core", "prospect_eval")):
-                assert floor(target) <= floor(name), f"{name} imports {target}"
-                assert not (name.startswith("prospect_core") and target.startswith("prospect_eval"))
+def test_python_files_lie_in_the_folders_of_the_layout():
+    at_the_top = {
+        package: {file.name for file in (ROOT / package).glob("*.py")} for package in ("prospect_core", "prospect_eval")
+    }
+    assert at_the_top == {
+        "prospect_core": {"__init__.py", "records.py", "timeline.py"},
+        "prospect_eval": {"__init__.py", "api.py"},
+    }
 
 
 def test_no_circles_between_modules():
@@ -83,8 +72,8 @@ def test_timeline_is_pure_and_records_lean_on_it_alone():
     assert ours == {"prospect_core.timeline"}
 
 
-@pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli import main",
-                                  "from prospect_eval.cli import main", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
+@pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli.main import prospect",
+                                  "from prospect_eval.cli.main import prospect_eval", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
 def test_heavy_libraries_wait_until_they_are_needed(what):
     code = f"{what}; import sys; print([m for m in ('torch', 'transformers', 'scipy', 'av', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -94,15 +83,15 @@ def test_heavy_libraries_wait_until_they_are_needed(what):
 @pytest.mark.integration
 def test_baseline_run_never_imports_torch(short_world, tmp_path):
     """Replay, scores and report of a model that needs no torch: it starts in seconds, once the texts are embedded."""
-    from prospect_eval.tools import make_tools
-    from prospect_eval.training_data import training_of
+    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.suites.training_data import training_of
 
     known = [*short_world.episodes("test"), *training_of(str(short_world.root), "test").load()]
-    make_tools().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
+    make_resources().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
     given = ["run", "--ckpt", "baseline:silent", "--data", str(short_world.root), "--output", str(tmp_path / "run")]
     code = (
-        "import contextlib, sys; from prospect_eval.cli import main\n"
-        f"with contextlib.suppress(SystemExit): main({given})\n"
+        "import contextlib, sys; from prospect_eval.cli.main import prospect_eval\n"
+        f"with contextlib.suppress(SystemExit): prospect_eval({given})\n"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -10,13 +10,8 @@ from pathlib import Path
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    # mypy brings it
-    import tomli as tomllib
-
 from tests.helpers.paths import ROOT
+from tests.helpers.pyproject import tool_settings
 
 FOLDERS = ("prospect_core", "prospect_eval", "benchmarks", "tests")
 
@@ -24,7 +19,7 @@ FOLDERS = ("prospect_core", "prospect_eval", "benchmarks", "tests")
 @pytest.fixture(scope="module")
 def listed():
     """[(pattern, code)] of the exceptions in pyproject.toml."""
-    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    lint = tool_settings("ruff")["lint"]
     return [(pattern, code) for pattern, codes in lint["per-file-ignores"].items() for code in codes]
 
 

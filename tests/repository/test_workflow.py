@@ -36,4 +36,8 @@ def test_ci_script_runs_targets_of_the_makefile():
 
 def test_pre_commit_runs_the_tools_of_make_quick():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert {hook["entry"].split()[0] for hook in hooks} == {".venv/bin/ruff", ".venv/bin/mypy"}
+    assert {hook["entry"].split()[0] for hook in hooks} == {
+        ".venv/bin/ruff",
+        ".venv/bin/lint-imports",
+        ".venv/bin/mypy",
+    }

@@ -1,0 +1,71 @@
+"""How much longer a replay takes while other processes keep every core busy.
+
+    python -m benchmarks.performance.busy --episodes 16
+
+The same command, `prospect-eval run` over features that exist, takes turns: alone, and next to one process for each core
+that never rests. It can then have half of the machine, so a ratio of 2 is what fair sharing gives. The last line is one JSON
+object; seconds are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prospect_core.util.processes import cores
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run ``count`` processes that never rest."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def busy_ratio(episodes: int, rounds: int) -> dict[str, Any]:
+    """Seconds on a busy machine over seconds on an idle one, with both."""
+    idle, busy = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        _replay(Path(folder) / "first", episodes)
+        for number in range(rounds):
+            idle.append(_replay(Path(folder) / f"idle{number}", episodes))
+            with busy_processes(cores()):
+                busy.append(_replay(Path(folder) / f"busy{number}", episodes))
+            print(f"busy, round {number + 1}: {busy[-1]:.1f} s against {idle[-1]:.1f} s", flush=True)
+    seconds = {"idle": [round(s, 1) for s in idle], "busy": [round(s, 1) for s in busy], "episodes": episodes}
+    return {"busy_ratio": round(statistics.median(busy) / statistics.median(idle), 2), "busy": seconds}
+
+
+def _replay(output: Path, episodes: int) -> float:
+    """Seconds of the whole command."""
+    command = [str(Path(sys.executable).with_name("prospect-eval")), "run", "--ckpt", "workbench-tiny", "--suite", "workbench",
+               "--limit", str(episodes), "--output", str(output)]  # fmt: skip
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=1)
+    options = parser.parse_args()
+    print(json.dumps(busy_ratio(options.episodes, options.rounds)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What an hour of video costs, by stage, from a run's own profile; and from that, what large data sets would.
+
+    python -m benchmarks.performance.cost runs/mine-proassist-none --output cost.md
+
+Decoding and encoding are counted by the hour of video, for they are done once however many dialogues a video has; the rest by
+the hour of dialogue. The profile must be of a run that found no stored features, one process with one thread
+(OMP_NUM_THREADS=1): seconds are then those of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prospect_eval.runs.folder import read_records, read_timings, record_path
+
+#: once a video, however many dialogues it has
+PER_VIDEO = ("decode", "vision")
+#: (name, hours of video, dialogues a video): ProAssist's published counts (videos and dialogues of each split), and a corpus
+WORKLOADS = (
+    ("ProAssist test", 42.0, 1020 / 340),
+    ("ProAssist train", 396.0, 28098 / 3255),
+    ("1,000,000 hours, one dialogue each", 1e6, 1.0),
+)
+#: hours within which all should be done
+DEADLINE_H = 24.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Seconds and bytes an hour: of each stage, of records and of stored features; ``per_video`` of video, the rest of
+    dialogue. ``growth`` is (seconds an hour of the shorter half of the episodes, of the longer half)."""
+
+    video_hours: float
+    dialogue_hours: float
+    per_video: dict[str, float]
+    per_dialogue: dict[str, float]
+    record_bytes: float
+    feature_bytes: float
+    cache_peak_bytes: int
+    growth: tuple[float, float]
+
+
+def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
+    """The profile of a run folder."""
+    records = [record for record in read_records(folder)[1] if record.status == "ok"]
+    timings = read_timings(folder)["episodes"]
+    ends: dict[str, float] = {}
+    hours: dict[str, float] = {}
+    stages: dict[str, float] = {}
+    frames = 0.0
+    for record in records:
+        episode = record.episode
+        ends[episode.video] = max(ends.get(episode.video, 0.0), episode.end_frame / episode.fps)
+        hours[episode.id] = episode.num_frames / episode.fps / 3600
+        for stage, seconds in timings[episode.id]["stages"].items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
+        frames = max(frames, episode.fps * 3600)
+    video, dialogue = sum(ends.values()) / 3600, sum(hours.values())
+    written = sum(record_path(folder, record.episode.id).stat().st_size for record in records)
+
+    def share(ids: list[str]) -> float:
+        spent: float = sum(s for i in ids for k, s in timings[i]["stages"].items() if k not in PER_VIDEO)
+        return spent / sum(hours[i] for i in ids)
+
+    ordered = sorted(hours, key=hours.__getitem__)
+    middle = max(1, len(ordered) // 2)
+    return Profile(
+        round(video, 3),
+        round(dialogue, 3),
+        {stage: round(stages.get(stage, 0.0) / video, 2) for stage in PER_VIDEO},
+        {stage: round(s / dialogue, 2) for stage, s in sorted(stages.items()) if stage not in PER_VIDEO},
+        round(written / dialogue),
+        round(frames * feature_bytes_per_frame),
+        max((max(record.cache_bytes, default=0) for record in records), default=0),
+        (round(share(ordered[:middle]), 2), round(share(ordered[middle:] or ordered), 2)),
+    )
+
+
+def project(found: Profile, deadline_h: float = DEADLINE_H) -> list[dict[str, Any]]:
+    """For each workload: hours of one core (or card, where the profile is of one), how many of them are done in time, and
+    bytes of records and features."""
+    out = []
+    for name, hours, dialogues in WORKLOADS:
+        seconds = hours * sum(found.per_video.values()) + hours * dialogues * sum(found.per_dialogue.values())
+        out.append(
+            {
+                "workload": name,
+                "video_hours": hours,
+                "dialogue_hours": round(hours * dialogues, 1),
+                "worker_hours": round(seconds / 3600, 2),
+                "workers": math.ceil(seconds / 3600 / deadline_h),
+                "record_gb": round(hours * dialogues * found.record_bytes / 1e9, 3),
+                "feature_gb": round(hours * found.feature_bytes / 1e9, 3),
+            }
+        )
+    return out
+
+
+def page(found: Profile, source: str) -> str:
+    """The profile and what follows from it, as Markdown."""
+    lines = [
+        f"Measured: {source}; {found.video_hours:g} hours of video, {found.dialogue_hours:g} hours of dialogue.",
+        "",
+        "| an hour | stage | seconds of one worker |",
+        "|---|---|---|",
+        *(f"| of video | {stage} | {s:g} |" for stage, s in found.per_video.items()),
+        *(f"| of dialogue | {stage} | {s:g} |" for stage, s in found.per_dialogue.items()),
+        "",
+        f"Bytes: {found.record_bytes / 1e6:.2f} MB of records an hour of dialogue, {found.feature_bytes / 1e6:.1f} MB of stored"
+        f" features an hour of video; at most {found.cache_peak_bytes / 1e6:.1f} MB of keys and values a stream. Reading costs"
+        f" {found.growth[0]:g} s an hour in the shorter half of the episodes, {found.growth[1]:g} s in the longer half.",
+        "",
+        f"| workload | hours of video | of dialogue | worker hours | workers, to be done in {DEADLINE_H:g} h | records, GB |"
+        " features, GB |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {w['workload']} | {w['video_hours']:,g} | {w['dialogue_hours']:,g} | {w['worker_hours']:,g} |"
+            f" {w['workers']:,} | {w['record_gb']:,g} | {w['feature_gb']:,g} |"
+            for w in project(found)
+        ),
+        "",
+        "Assumed: the model, hardware, picture size and rate of the measured run; dialogues as long as their videos; workers that"
+        " slow each other down as little as measured below; no strategy for contexts beyond the measured ones. A worker is one"
+        " core where the run was one process with one thread, one card where it was replayed on one.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--feature-bytes", type=int, default=4 * 4 * 192, help="Of a frame: 4 x tokens x width.")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    found = profile(options.run, options.feature_bytes)
+    text = page(found, f"`{options.run}`")
+    if options.output:
+        options.output.write_text(text)
+    print(text)
+    print(json.dumps({"per_video": found.per_video, "per_dialogue": found.per_dialogue, "workloads": project(found)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""How long a report over 100 episodes of 10 minutes takes to build and to open, and how large it is. The last line is one
+JSON object.
+
+    make bench-report
+    python -m benchmarks.performance.report --output reports/report/report.json
+
+* ``build_s``: seconds to write ``report.html`` of a scored run. Its videos' small pictures were made before, as they are
+  by the first report over a dataset; ``first_build_s`` is that one, which decodes all videos.
+* ``open_s``: seconds from asking a headless Chromium for the file until table, timeline and charts can be used, median of
+  several openings; ``ready_s`` is the page's own share of it, from its navigation start.
+* ``size_mb``: the page, 10^6 bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from prospect_core.data.dataset import write_dataset
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.timeline import Episode
+from prospect_core.util.processes import pool
+from prospect_core.workbench.generate import FPS, make_video
+from prospect_core.workbench.rendering.pictures import render_video
+from prospect_eval.api import score_run
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.report.pages.run_page import write_report
+from prospect_eval.runs.environment import environment
+from prospect_eval.runs.folder import RunConfig, open_folder, read_records, record_path
+
+EPISODES, OPENINGS = 100, 5
+#: of the first video of this split, in minutes
+SPLIT, MINUTES = "test_long", 10
+
+
+def video(job: tuple[Path, int]) -> list[Episode]:
+    """One video of ten minutes and its three episodes."""
+    root, seed = job
+    episodes, plan = make_video(seed, SPLIT, 0)
+    render_video(plan, root / episodes[0].video)
+    return episodes
+
+
+def predicted(rng: random.Random, record: EpisodeRecord) -> EpisodeRecord:
+    """The oracle with every third turn elsewhere, and curves as noisy as a model's."""
+    episode = record.episode
+    frames = episode.num_frames
+    noise = np.random.default_rng(rng.randrange(2**32))
+    said = sorted({u.frame if rng.random() < 2 / 3 else rng.randrange(frames): u for u in record.utterances}.items())
+    return replace(
+        record,
+        utterances=tuple(replace(u, frame=frame) for frame, u in said),
+        speaking_prob=tuple(noise.random(frames).tolist()),
+        update_prob=tuple(noise.random(frames).tolist()),
+        cache_tokens=tuple(range(60, 60 + frames)),
+        cache_bytes=tuple(range(60, 60 + frames)),
+    )
+
+
+def make_run(folder: Path) -> Path:
+    """A scored run over a dataset of its own; returns the run folder."""
+    root, run = folder / "data", folder / "run"
+    (root / "videos").mkdir(parents=True)
+    with pool() as workers:
+        made = [e for some in workers.map(video, [(root, seed) for seed in range(-(-EPISODES // 3))]) for e in some]
+    episodes = made[:EPISODES]
+    data = write_dataset(root, "bench-report", "1", FPS, {"test": episodes})
+    open_folder(run, RunConfig("oracle with noise", "", str(root), data.digest, "test", None, Knobs(), ""))
+    rng = random.Random(0)
+    oracle = baseline("oracle", episodes)
+    from prospect_core.util.json_io import dump
+
+    for episode in episodes:
+        record_path(run, episode.id).write_text(dump(predicted(rng, oracle(episode))))
+    return run
+
+
+def openings(page: Path) -> tuple[list[float], list[float]]:
+    """(seconds until it can be used, seconds from navigation start to the same) of several openings, each in a browser of
+    its own."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    whole, own = [], []
+    for _ in range(OPENINGS):
+        with sync_playwright() as playing:
+            browser = playing.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            tab = browser.new_page(viewport={"width": 1280, "height": 900})
+            begin = time.perf_counter()
+            tab.goto(page.as_uri(), wait_until="commit")
+            # the page's own policy forbids functions made of text, so elements are waited for
+            tab.locator("html[data-ready=yes]").wait_for(state="attached")
+            # it answers: a word is typed and the table follows
+            tab.locator("#search").fill("nothing is called so")
+            tab.locator("#shown", has_text=f"0 of {EPISODES}").wait_for()
+            whole.append(time.perf_counter() - begin)
+            own.append(tab.evaluate("performance.getEntriesByName('ready')[0].startTime") / 1000)
+            browser.close()
+    return whole, own
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["XDG_CACHE_HOME"] = name
+        run = make_run(Path(name))
+        metrics, page = score_run(run)
+        config, records = read_records(run)
+        thumbnails = Path(name) / "prospect" / "thumbnails"
+        seconds = {}
+        for key in ("first_build_s", "build_s"):
+            if key == "first_build_s":
+                shutil.rmtree(thumbnails)
+            begin = time.perf_counter()
+            write_report(run, config, records, metrics)
+            seconds[key] = round(time.perf_counter() - begin, 2)
+        whole, own = openings(page)
+        result = {
+            "open_s": round(median(whole), 2), **seconds, "size_mb": round(page.stat().st_size / 1e6, 2),
+            "ready_s": round(median(own), 2), "episodes": len(records),
+            "minutes": round(sum(r.episode.num_frames / r.episode.fps for r in records) / 60 / len(records), 1),
+        }  # fmt: skip
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        body = {
+            **result,
+            "openings": whole,
+            "command": "python -m benchmarks.performance.report",
+            "environment": environment(),
+        }
+        options.output.write_text(json.dumps(body, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""How a checkpoint stores its thresholds and the data that they were chosen on. Needs no torch: reports read it too.
+
+python -c "from prospect_core.checkpoints.thresholds import stored_thresholds; help(stored_thresholds)"
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prospect_core.data.dataset import Dataset
+
+#: ends ``thresholds_data`` where the choice was forced on test data
+FORCED = " forced"
+#: both thresholds of a model for which none were chosen
+NEUTRAL = 0.5
+
+
+def forget_thresholds(config: Any) -> None:
+    """Set both thresholds of a model's configuration to `NEUTRAL` and clear what they were chosen on."""
+    config.speaking_threshold = NEUTRAL
+    config.update_threshold = NEUTRAL
+    config.thresholds_data = ""
+
+
+def stored_thresholds(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
+    """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on, with
+    `FORCED` behind it where that is test data."""
+    mark = FORCED if split.startswith("test") else ""
+    return {
+        "speaking_threshold": chosen[0],
+        "update_threshold": chosen[1],
+        "thresholds_data": f"{data.info.name}/{split}/{data.digest[:16]}{mark}",
+    }

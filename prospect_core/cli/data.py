@@ -1,0 +1,379 @@
+"""`prospect data`: make, import, check, describe and encode datasets.
+
+prospect data --help
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prospect_core.cli.generators import captions_command, practice_command, splits_of, workbench_command
+from prospect_core.cli.precompute import features_command, frames_command
+from prospect_core.util.console import (
+    Number,
+    counted,
+    give_json,
+    json_option,
+    make_console,
+    progress_bar,
+    progress_bars,
+    say,
+)
+from prospect_core.util.errors import DataError, UserError, choose
+
+
+@click.group("data")
+def data_group() -> None:
+    """Make, import, check and describe datasets."""
+
+
+@data_group.command("validate")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
+@json_option
+def data_validate_command(root: Path, accept: bool, json_: str | None) -> None:
+    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
+    from prospect_core.data.dataset import CHANGED, Dataset, accept_changes
+    from prospect_core.data.validate import find_problems
+    from prospect_core.util.processes import cores
+
+    dataset = Dataset.open(root)
+    with progress_bars() as advance:
+        problems = find_problems(dataset, cores(), advance)
+    if accept and all(problem.endswith(f": {CHANGED}") for problem in problems):
+        dataset, problems = accept_changes(dataset), []
+    shown = give_json(json_, lambda: {"problems": problems})
+    for problem in problems if shown else ():
+        say(problem)
+    if problems:
+        raise DataError(f"{root}: {len(problems)} problem(s)")
+    if shown:
+        say(f"{root}: sound ({splits_of(dataset)})")
+
+
+@data_group.command("stats")
+@click.argument("root", type=click.Path(path_type=Path))
+@json_option
+def data_stats_command(root: Path, json_: str | None) -> None:
+    """Counts and rates of every split."""
+    from rich.table import Table
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.stats import statistics
+    from prospect_core.util.processes import cores
+
+    dataset, columns = Dataset.open(root), {}
+    with progress_bars() as advance:
+        for split in dataset.splits:
+            columns[split] = statistics(dataset, split, cores(), partial(advance, split))
+    if not give_json(json_, lambda: columns):
+        return
+    table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
+    for key in dict.fromkeys(key for values in columns.values() for key in values):
+        table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
+    make_console().print(table)
+
+
+@data_group.command("preview")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
+@click.option("--split", default="train", show_default=True)
+@click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
+@click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--progress", default=0.0, show_default=True, type=Number(0, 1), help="For a curriculum.")
+@click.option(
+    "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
+)
+@click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
+@click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead.")
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
+@click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
+def data_preview_command(
+    root: Path,
+    overrides: tuple[str, ...],
+    split: str,
+    index: int,
+    epoch: int,
+    progress: float,
+    ckpt: str,
+    everything: bool,
+    html: Path | None,
+    episode: str | None,
+    every: float,
+    hide_events: bool,
+) -> None:
+    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
+    episode with its events, as a filmstrip."""
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.console import quiet_transformers
+
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UserError(f"--html {html}: give a file in a folder that exists")
+    if episode is None and hide_events:
+        raise UserError("--hide-events belongs to a filmstrip; add --episode ID")
+    if episode is not None and overrides:
+        raise UserError(
+            f"{overrides[0]}: options of training change windows, not a filmstrip; leave out --episode or them"
+        )
+    if episode is not None:
+        _film(root, split, episode, every, hide_events, html)
+        return
+    from prospect_core.preview.training_window import preview_window, window_html, window_text
+    from prospect_core.preview.window_dataset import preview_dataset
+
+    quiet_transformers()
+    dataset = preview_dataset(root, split, ckpt, overrides)
+    dataset.set_epoch(epoch, progress)
+    shown = preview_window(dataset, index)
+    if html is None:
+        window_text(shown, make_console(highlight=False), everything)
+    else:
+        write_atomic(html, window_html(shown))
+        say(str(html.resolve()))
+
+
+def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text, find_episode
+    from prospect_core.util.atomic import write_atomic
+
+    if hidden and html is None:
+        raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
+    dataset = Dataset.open(root)
+    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden, pictures=html is not None)
+    if html is None:
+        filmstrip_text(film, make_console(highlight=False))
+    else:
+        write_atomic(html, filmstrip_html(film))
+        say(str(html.resolve()))
+
+
+@data_group.command("new")
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The table to write [default: beside the video, .tsv].")
+def data_new_command(video: Path, output: Path | None) -> None:
+    """Begin an annotation of VIDEO by hand: a table of what happens and what should be said."""
+    from prospect_core.data.formats.annotation_table import skeleton
+    from prospect_core.util.atomic import write_atomic
+
+    file = output or video.with_suffix(".tsv")
+    text = skeleton(video)
+    if file.exists():
+        raise UserError(f"{file}: exists already; give --output FILE")
+    write_atomic(file, text)
+    say(f"{file}: write in it what happens, then: prospect data check {file}")
+
+
+def _annotation_options(command: Any) -> Any:
+    """Options that say what annotations do not say themselves."""
+    options = (
+        click.option("--video", type=click.Path(path_type=Path), help="Of a single annotation that names none."),
+        click.option(
+            "--level",
+            type=click.Choice(["step", "substep", "action"]),
+            default="step",
+            show_default=True,
+            help="Of a three-level table.",
+        ),
+        click.option(
+            "--user", "users", multiple=True, metavar="NAME", help="Voice of the user in subtitles; repeatable."
+        ),
+        click.option(
+            "--assistant", "assistants", multiple=True, metavar="NAME", help="Voice of the assistant; repeatable."
+        ),
+        click.option(
+            "--on-error",
+            type=click.Choice(["fail", "skip"]),
+            default="fail",
+            show_default=True,
+            help="A row or cue that cannot be read: refuse the file, or leave it out and report it.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@data_group.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+@_annotation_options
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
+def data_check_command(file: Path, every: float, html: Path | None, on_error: str, **said: Any) -> None:
+    """Check an annotation and show its timeline; every mistake is reported with its line."""
+    from prospect_core.data.formats.annotation_table import Given, lone_dataset, read_annotation
+    from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text
+    from prospect_core.util.atomic import write_atomic
+
+    read = read_annotation(file, Given(**said, skip=on_error == "skip"))
+    film = filmstrip(*lone_dataset(read.episode, read.video), every, pictures=html is not None)
+    if html is None:
+        filmstrip_text(film, make_console(highlight=False))
+    else:
+        write_atomic(html, filmstrip_html(film))
+        say(str(html.resolve()))
+    for line in (read.reading.summary(), *read.reading.notes):
+        say(f"{file}: {line}", err=True)
+
+
+@data_group.command("export")
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
+@click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
+@click.option(
+    "--frames", "with_frames", is_flag=True, help="Write the videos' frames too, as Arrow files that the rows name."
+)
+def data_export_command(root: Path, output: Path, format_: str, with_frames: bool) -> None:
+    """Write every split as ProAssist prepared rows, which `prospect data import` reads back equal, or as DST clips."""
+    import json
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.formats.proassist import to_dst_clip, to_prepared
+    from prospect_core.data.formats.proassist_frames import with_frames_file, write_frame_files
+    from prospect_core.util.atomic import atomic_folder
+
+    choose("format", format_, ("proassist", "dst"))
+    dataset = Dataset.open(root)
+    with atomic_folder(output) as scratch, progress_bar("frames") as advance:
+        names = write_frame_files(dataset, scratch, advance) if with_frames else {}
+        for split in dataset.splits:
+            if format_ == "dst":
+                clips = [with_frames_file(to_dst_clip(episode), episode, names) for episode in dataset.episodes(split)]
+                (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n", "utf-8")
+            else:
+                written = (with_frames_file(to_prepared(e), e, names) for e in dataset.episodes(split))
+                rows = [json.dumps(row, ensure_ascii=False) for row in written]
+                (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
+    say(f"{output}: {splits_of(dataset)}")
+    say(f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}")
+
+
+@data_group.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
+@click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
+@click.option("--goal", default="", help="Of subtitles, which have none.")
+@_annotation_options
+def data_import_command(source: Path, output: Path, split: str, name: str | None, on_error: str, **said: Any) -> None:
+    """Import annotations (.tsv, .csv, .vtt, .srt, with their videos), ProAssist prepared rows (.jsonl) or DST clips (.json): one
+    file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name.
+    Subtitles belong to the video of their name, a.mp4 to a.srt."""
+    from prospect_core.data.formats.annotation_files import find_annotations, import_annotations
+    from prospect_core.data.formats.annotation_table import Given
+
+    if (output / "dataset.json").exists():
+        raise UserError(f"{output}: is a dataset already; choose another folder")
+    found = find_annotations(source)
+    if not found.annotations:
+        _import_rows(source, output, split, name)
+        return
+    made = import_annotations(found, output, split, name or output.name, Given(**said, skip=on_error == "skip"))
+    for line in made.lines:
+        say(line)
+    say(f"{output}: {counted(made.dataset.info.splits[split].episodes, 'episode')} in split {split!r}")
+
+
+def _import_rows(source: Path, output: Path, split: str, name: str | None) -> None:
+    """Rows of the origin's formats: each file is a split."""
+    from prospect_core.data.dataset import write_dataset
+    from prospect_core.data.formats.annotation_files import left_out, require_single_ids
+    from prospect_core.data.formats.proassist import read_origin
+
+    files, others = {split: source}, []
+    if source.is_dir():
+        files = {}
+        for path in sorted(source.iterdir()):
+            if path.name.startswith(".") or path.suffix.lower() not in (".jsonl", ".json") or not path.is_file():
+                others.append(path)
+            elif path.stem in files:
+                raise UserError(
+                    f"{source}: {files[path.stem].name} and {path.name} would be one split; import them apart"
+                )
+            else:
+                files[path.stem] = path
+        if not files:
+            raise DataError(f"{source}: holds no annotation (.tsv, .csv, .vtt, .srt) and no .jsonl or .json file")
+    splits = {split: read_origin(path) for split, path in files.items()}
+    require_single_ids(
+        (episode.id, f"{files[split]}: row {number}")
+        for split, rows in splits.items()
+        for number, episode in enumerate(rows, 1)
+    )
+    episodes = [episode for rows in splits.values() for episode in rows]
+    rates = {episode.fps for episode in episodes}
+    if len(rates) > 1:
+        raise UserError(
+            f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart"
+        )
+    title = name or episodes[0].dataset or source.stem
+    dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
+    missing = [video for video, digest in dataset.info.videos.items() if digest is None]
+    for line in left_out(others):
+        say(line)
+    for split, rows in splits.items():
+        say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
+    _say_repairs(episodes)
+    if missing:
+        say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+
+
+@data_group.command("proassist")
+@click.argument("tree", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
+@click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    help="Rows of this kind instead of the best dialogues, as in summary, narration, generated, dst; may be given again.",
+)
+def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
+    """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
+    from prospect_core.data.formats.proassist_features import published_features
+    from prospect_core.data.formats.proassist_tree import LEFT_OUT, read_tree
+    from prospect_core.data.formats.proassist_tree_files import DST
+
+    with progress_bars() as advance:
+        dataset, left = read_tree(tree, output, subsets, kinds, advance)
+    say(f"{output}: {splits_of(dataset)}; videos in {tree}")
+    if DST in kinds:
+        _say_repairs([episode for split in dataset.splits for episode in dataset.episodes(split)])
+    for subset in sorted(path for path in tree.iterdir() if path.is_dir()):
+        for stored in published_features(subset):
+            videos = counted(len(stored.videos), "video")
+            say(
+                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `published_features`)"
+            )
+    if left:
+        say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
+
+
+for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
+    data_group.add_command(command)
+
+
+def _say_repairs(episodes: list[Any]) -> None:
+    """What reading has changed or carried, with the first episode of each kind."""
+    from prospect_core.data.formats.proassist_dst_changes import ANNOTATED, REPAIRED
+
+    lines = {
+        REPAIRED: ("had a wrong initial state", "had a wrong initial state"),
+        ANNOTATED: ("names changes that are carried as annotation", "name changes that are carried as annotation"),
+    }
+    for key, (one, several) in lines.items():
+        found = [episode for episode in episodes if key in episode.meta]
+        if found:
+            what = one if len(found) == 1 else several
+            say(f"{counted(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k or 'not said'} {v}" for k, v in value.items())
+    return "–" if value is None else str(value)

@@ -1,0 +1,175 @@
+"""`prospect`: data, training, context strategies.
+
+prospect --help
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from prospect_core import __version__
+from prospect_core.cli.data import data_group
+from prospect_core.records import AskedDtype
+from prospect_core.util.console import DEBUG, Commands, Number, dtype_option, give_json, json_option, make_console, say
+from prospect_core.util.errors import EXIT_INCOMPLETE
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def prospect(debug: bool) -> None:
+    """Train proactive streaming video assistants, and make and check their data."""
+
+
+@prospect.command("train")
+@click.argument("overrides", nargs=-1)
+@click.option("--cfg", is_flag=True, help="Print the resolved configuration and stop.")
+@click.option("--dry-run", is_flag=True, help="Try the first steps over blank frames, and tell what it would take.")
+@click.option("--multirun", "-m", is_flag=True, help="Train once for every combination of comma-separated values.")
+def train_command(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun: bool) -> None:
+    """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them).
+
+    Given again after an interruption, the same command goes on from the last checkpoint.
+    """
+    from prospect_core.train.config.compose import compose_config, idle_options
+
+    if multirun:
+        if dry_run:
+            raise click.UsageError("--dry-run tries one training; --cfg -m shows what all of them are")
+        debug = click.get_current_context().find_root().params["debug"]
+        _train_all(list(overrides), cfg, debug)
+        return
+    config, text = compose_config(overrides)
+    if cfg:
+        say(text, nl=False)
+        return
+    from prospect_core.train.run import leave_process_group, run_training
+    from prospect_core.train.setup.build import TrainingHooks
+
+    click.get_current_context().call_on_close(leave_process_group)
+    if dry_run:
+        from prospect_core.train.dry_run import dry_run_training
+
+        for line in dry_run_training(config, text, lambda line: say(line, err=True)):
+            say(line)
+        return
+    hooks = TrainingHooks(lambda line: say(line, err=True), sys.stderr.isatty(), idle_options(config, overrides))
+    result = run_training(config, text, hooks)
+    for name, first in result.get("first", {}).items():
+        say(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
+    if result:
+        say(f"checkpoint: {config.output}")
+
+
+@prospect.command("strategies")
+@json_option
+def strategies_command(json_: str | None) -> None:
+    """List the context strategies with what each keeps, those of installed packages among them."""
+    from rich.table import Table
+
+    from prospect_core.stream.strategies.registry import Rebuilds, Selects
+    from prospect_core.stream.strategies.registry import known_strategies as registered
+
+    rows = [
+        (name, "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else "", found.keeps)
+        for name, found in registered().items()
+    ]
+    columns = ("strategy", "kind", "keeps")
+    if not give_json(json_, lambda: [dict(zip(columns, row, strict=True)) for row in rows]):
+        return
+    table = Table()
+    for column in columns:
+        table.add_column(column, no_wrap=column != "keeps")
+    for row in rows:
+        table.add_row(*row)
+    make_console(unseen=120).print(table)
+
+
+@prospect.command("new")
+@click.argument("kind", metavar="adapter|metric|strategy|suite")
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), help="A new folder [default: NAME].")
+def new_command(kind: str, name: str, output: Path | None) -> None:
+    """Write a working, tested example of your own metric, strategy, suite or adapter."""
+    from prospect_core.cli.scaffold import write_example
+
+    for file in write_example(kind, name, output or Path(name)):
+        say(str(file))
+    say(f"try it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
+
+
+@prospect.command("watch")
+@click.argument("source")
+@click.option("--ckpt", required=True, help="A checkpoint folder or a shipped name.")
+@click.option("--task", "task_file", type=click.Path(path_type=Path), help="A JSON file: goal, steps, knowledge.")
+@click.option("--goal", help="What is to be done.")
+@click.option("--step", "steps", multiple=True, help="A step of it, in order; once for each.")
+@click.option("--strategy", default="dst_refresh", show_default=True, help="What to do when the context is full.")
+@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens [default: the model's context].")
+@click.option("--fps", type=Number(min=0.1, max=60), default=2, show_default=True)
+@click.option("--speed", type=Number(min=0.1), default=1, show_default=True, help="Of a file.")
+@click.option("--stall", type=Number(min=0.1), default=15, show_default=True, help="Seconds without a picture.")
+@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@dtype_option
+@click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
+def watch_command(
+    source: str,
+    ckpt: str,
+    task_file: Path | None,
+    goal: str | None,
+    steps: tuple[str, ...],
+    strategy: str,
+    budget: int | None,
+    fps: float,
+    speed: float,
+    stall: float,
+    device: str,
+    dtype: AskedDtype,
+    output: Path | None,
+) -> None:
+    """Watch SOURCE live: a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH.
+
+    Lines on standard input are what the user says. Everything said is on disk at once.
+    """
+    from prospect_core.live.session import run_watch, task_of
+
+    ending = run_watch(
+        source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, dtype, output
+    )
+    say(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
+    if not ending.whole:
+        sys.exit(EXIT_INCOMPLETE)
+
+
+def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
+    """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
+    from prospect_core.train.config.compose import compose_config, expand_sweep
+    from prospect_core.train.output_dir import finished
+
+    base = Path(compose_config([o for o in overrides if o.startswith("output=")])[0].output)
+    lines = expand_sweep([o for o in overrides if not o.startswith("output=")])
+    commands = [[*line, f"output={base / str(number)}"] for number, line in enumerate(lines)]
+    # all of them are checked before the first one costs time
+    texts = [compose_config(command)[1] for command in commands]
+    for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
+        folder = base / str(number)
+        say(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
+        if cfg:
+            say(text, nl=False)
+        elif finished(folder, text):
+            say(f"checkpoint: {folder} (there already)")
+        else:
+            program = [sys.executable, "-m", "prospect_core.cli.main", *([DEBUG] if debug else [])]
+            done = subprocess.run([*program, "train", *command])
+            if done.returncode:
+                raise SystemExit(done.returncode)
+
+
+prospect.add_command(data_group)
+
+if __name__ == "__main__":
+    prospect()

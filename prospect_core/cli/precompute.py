@@ -1,0 +1,129 @@
+"""Command lines of stores: every video of a dataset decoded, or encoded, once for all.
+
+prospect data features --help
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prospect_core.cli.worker_options import worker_options
+from prospect_core.data.frame_format import FRAMINGS, FrameFormat, Framing
+from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype
+from prospect_core.parallel.protocol import WorkerOptions
+from prospect_core.util.console import counted, progress_bar, say
+from prospect_core.util.errors import DataError
+
+if TYPE_CHECKING:
+    from prospect_core.features.precompute import Encoder
+
+
+def _store_options(command: Any) -> Any:
+    for option in reversed(
+        (
+            click.argument("root", type=click.Path(path_type=Path)),
+            click.option(
+                "--output", required=True, metavar="STORE", help="A folder, or an address such as s3://bucket/x."
+            ),
+            click.option("--split", "splits", multiple=True, help="Only of this split; may be given again."),
+            click.option("--dry-run", is_flag=True, help="Tell how much there is to do and about how long it takes."),
+            worker_options,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("features")
+@_store_options
+@click.option(
+    "--ckpt",
+    required=True,
+    help="Whose vision tower: a checkpoint folder, a shipped name, or published SmolVLM2 weights (folder or hub name).",
+)
+@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@click.option(
+    "--tokens-per-frame",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of published weights, as model.tokens_per_frame of the training; 0 for the tower's own [default: 4].",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(tuple(FEATURE_DTYPES)),
+    default="float32",
+    show_default=True,
+    help="How features are kept; float16 and bfloat16 take half the room.",
+)
+def features_command(
+    root: Path,
+    output: str,
+    splits: tuple[str, ...],
+    ckpt: str,
+    device: str,
+    tokens_per_frame: int | None,
+    dtype: FeatureDtype,
+    dry_run: bool,
+    pool_options: WorkerOptions | None,
+) -> None:
+    """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
+    it goes on."""
+    from prospect_core.features.precompute import Encoder
+
+    where = str(Path.cwd())
+    _encode(
+        Encoder(root.resolve(), output, ckpt, None, device, where, tokens_per_frame, dtype),
+        splits,
+        dry_run,
+        pool_options,
+    )
+
+
+@click.command("frames")
+@_store_options
+@click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures.")
+@click.option(
+    "--framing",
+    type=click.Choice(FRAMINGS),
+    default="squash",
+    show_default=True,
+    help="How pictures become squares: that of the model that will be trained.",
+)
+def frames_command(
+    root: Path,
+    output: str,
+    splits: tuple[str, ...],
+    size: int,
+    framing: Framing,
+    dry_run: bool,
+    pool_options: WorkerOptions | None,
+) -> None:
+    """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
+    from prospect_core.features.precompute import Encoder
+
+    shape = FrameFormat(size, framing)
+    _encode(Encoder(root.resolve(), output, None, shape, "cpu", str(Path.cwd())), splits, dry_run, pool_options)
+
+
+def _encode(encoder: Encoder, wanted: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None) -> None:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.features.precompute import encode, plan_precompute, refuse_splits
+    from prospect_core.util.console import quiet_transformers
+
+    quiet_transformers()
+    dataset = Dataset.open(encoder.root)
+    splits = refuse_splits(dataset, wanted)
+    if dry_run:
+        for line in plan_precompute(encoder, dataset, splits, 1 if pool_options is None else pool_options.workers):
+            say(line)
+        return
+    with progress_bar("videos") as advance:
+        new, found, problems = encode(encoder, dataset, splits, pool_options, advance)
+    say(f"{encoder.url}: {counted(new, 'video')} made, {found} there before")
+    for problem in problems:
+        say(problem, err=True)
+    if problems:
+        raise DataError(f"{len(problems)} video(s) could not be made; mend them and start again")

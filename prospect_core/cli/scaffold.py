@@ -1,0 +1,40 @@
+"""`prospect new`: a working example of your own metric, strategy, suite or adapter, with its test.
+
+    prospect new metric my_metric
+    cd my_metric && pip install -e . && pytest
+
+What is written is a small package whose entry point makes PROSPECT find it once it is installed; a suite is one YAML file and needs
+no installing.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.errors import UserError, choose
+
+KINDS = ("adapter", "metric", "strategy", "suite")
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def write_example(kind: str, name: str, output: Path) -> list[Path]:
+    """Write the example into a new folder; its files. A name that Python or pip would not take is a `UserError`."""
+    choose("kind", kind, KINDS)
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise UserError(f"name {name!r}: use small letters, digits and _, as in my_{kind}")
+    if kind != "suite" and find_spec(name):
+        raise UserError(f"name {name!r}: a module of that name is installed and would be hidden; choose another")
+    if output.exists():
+        raise UserError(f"{output}: exists already; choose another name, or --output FOLDER")
+    with atomic_folder(output) as scratch:
+        for template in sorted((TEMPLATES / kind).iterdir()):
+            file = template.name.removesuffix(".txt").replace("module", name)
+            file = f"{name}.yaml" if file == "suite.yaml" else file
+            text = Template(template.read_text(encoding="utf-8")).substitute(name=name)
+            (scratch / file).write_text(text, encoding="utf-8")
+    return sorted(output.iterdir())

@@ -1,0 +1,44 @@
+"""Command line options for work that several workers share: the same for every command that has them.
+
+prospect-eval run --help
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from prospect_core.parallel.protocol import BACKENDS, WorkerOptions
+from prospect_core.util.console import Number
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--workers, --backend, --address, --gpus-per-worker; the command is called with ``hands`` (None: it does all itself)."""
+
+    @wraps(command)
+    def with_pool_options(
+        *args: Any, workers: int, backend: Any, address: str | None, gpus: float, **kwargs: Any
+    ) -> Any:
+        pool_options = WorkerOptions(workers, backend, gpus, address).check()
+        alone = (pool_options.workers, pool_options.backend, pool_options.gpus) == (1, "process", 0)
+        return command(*args, pool_options=None if alone else pool_options, **kwargs)
+
+    for option in reversed(
+        (
+            click.option("--workers", type=click.IntRange(1, 4096), default=1, help="Processes that share the work.", show_default=True),
+            click.option(
+                "--backend", type=click.Choice(BACKENDS), default="process", show_default=True,
+                help="Where workers are: processes of this machine, or actors of a Ray cluster.",
+            ),
+            click.option("--address", help="Of a Ray cluster [default: RAY_ADDRESS, or one made for the while]."),
+            click.option(
+                "--gpus-per-worker", "gpus", type=Number(min=0), default=0, show_default=True,
+                help="As 1, or 0.5 for two workers on each.",
+            ),
+        )
+    ):  # fmt: skip
+        with_pool_options = option(with_pool_options)
+    return with_pool_options

@@ -1,0 +1,138 @@
+"""Which files of a folder are annotations, and a data set made of them with their videos.
+
+python -c "from pathlib import Path; from prospect_core.data.formats.annotation_files import find_annotations; print(find_annotations(Path('.')))"
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.episode_ids import find_repeat
+from prospect_core.data.formats.annotation_table import SUFFIXES, Annotation, Given, is_video, read_annotation
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.console import counted
+from prospect_core.util.errors import DataError, UserError
+
+
+@dataclass(frozen=True)
+class Found:
+    """The annotations of a folder in order, its other files that are not videos, and its videos."""
+
+    annotations: tuple[Path, ...]
+    others: tuple[Path, ...]
+    videos: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A data set made of annotations, and lines that say what became of each file."""
+
+    dataset: Dataset
+    lines: tuple[str, ...]
+
+
+def find_annotations(source: Path) -> Found:
+    """The annotations that a path names: a file itself, or those of a folder, by suffix in any case.
+
+    Hidden files are not annotations: some systems write one for each other file.
+    """
+    if not source.is_dir():
+        return Found((source,) if source.suffix.lower() in SUFFIXES else (), (), ())
+    entries = sorted(source.iterdir())
+    wanted = tuple(entry for entry in entries if _is_annotation(entry))
+    videos = tuple(entry for entry in entries if entry not in wanted and is_video(entry))
+    return Found(wanted, tuple(entry for entry in entries if entry not in (*wanted, *videos)), videos)
+
+
+def _is_annotation(entry: Path) -> bool:
+    return entry.is_file() and entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
+
+
+def require_single_ids(named: Iterable[tuple[str, object]]) -> None:
+    """Refuse two episodes of one id.
+
+    Args:
+        named: The id of each episode and the place that it comes from.
+
+    Raises:
+        UserError: Names both places.
+    """
+    if repeat := find_repeat(named):
+        name, first, second = repeat
+        raise UserError(f"{first} and {second}: both are episode {name!r}; rename one, or import them separately")
+
+
+def import_annotations(found: Found, output: Path, split: str, name: str, given: Given) -> Imported:
+    """A data set of annotations, their videos copied into it.
+
+    Raises:
+        UserError: Two annotations make one episode id, ``given.video`` is to serve several files, the files have different
+            rates, or two videos have one name.
+        DataError: A file cannot be read.
+    """
+    files = found.annotations
+    require_single_ids((file.stem, file) for file in files)
+    if given.video is not None and len(files) > 1:
+        raise UserError(
+            f"--video {given.video}: is for one annotation, there are {len(files)}; give each video the name of its"
+            f" annotation ({files[0].stem}.mp4 for {files[0].name}), or tables a line `# video: clip.mp4`"
+        )
+    read = _read_all(files, given)
+    rates = sorted({each.episode.fps for each in read})
+    if len(rates) > 1:
+        raise UserError(
+            f"{files[0].parent}: annotations at {', '.join(f'{r:g}' for r in rates)} fps; import them apart"
+        )
+    with atomic_folder(output) as scratch:
+        (scratch / "videos").mkdir()
+        _copy_videos(read, scratch)
+        write_dataset(scratch, name, "1", rates[0], {split: [each.episode for each in read]}, "written by hand")
+    return Imported(Dataset.open(output), tuple(_report(found, read)))
+
+
+def _read_all(files: Sequence[Path], given: Given) -> list[Annotation]:
+    """Every annotation; what is wrong with all of them is one error."""
+    read, wrong = [], []
+    for file in files:
+        try:
+            read.append(read_annotation(file, given))
+        except DataError as error:
+            wrong.append(error)
+    if wrong:
+        raise DataError("\n".join(map(str, wrong))) from wrong[0]
+    return read
+
+
+def _copy_videos(read: Sequence[Annotation], folder: Path) -> None:
+    taken: dict[str, Path] = {}
+    for each in read:
+        video = each.video.resolve()
+        if taken.setdefault(each.episode.video, video) != video:
+            raise UserError(f"{each.video}: another video has that name; rename one of them")
+        if not (folder / each.episode.video).exists():
+            shutil.copyfile(each.video, folder / each.episode.video)
+
+
+def _report(found: Found, read: Sequence[Annotation]) -> list[str]:
+    """What became of each file of a folder, and of the rows or cues of each annotation."""
+    lines = []
+    for file, each in zip(found.annotations, read, strict=True):
+        lines.append(f"{file}: {each.reading.summary()}")
+        lines += [f"{file}: {note}" for note in each.reading.notes]
+    lines += left_out(found.others)
+    used = {each.video.resolve() for each in read}
+    unused = [video.name for video in found.videos if video.resolve() not in used]
+    if unused:
+        lines.append(f"{counted(len(unused), 'video')} without an annotation: {', '.join(unused)}")
+    return lines
+
+
+def left_out(files: Sequence[Path]) -> list[str]:
+    """A line that names the files of a folder that were not read; none without such files."""
+    if not files:
+        return []
+    return [f"{counted(len(files), 'other file')} left out: {', '.join(file.name for file in files)}"]

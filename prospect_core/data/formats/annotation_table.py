@@ -1,0 +1,254 @@
+"""Annotations written by hand: a table of what happens and what is said, with the task above it.
+
+    prospect data new clip.mp4
+    prospect data check clip.tsv --html clip.html
+    prospect data import clip.tsv --output data/mine
+
+    # video: clip.mp4
+    # goal: make tea
+    # step S1: boil the water
+    # participant: anna
+    time    kind      what
+    0:05    start     S1
+    0:12    complete  S1
+    0:13    say       Now pour it into the cup.
+    0:13    or        Pour it into the cup now.
+    0:20    user      What is left?
+
+``or`` is another accepted wording of what is said at that time; any number of them follow their ``say``.
+``# participant:`` and ``# recording:`` are optional: intervals then treat all episodes of one participant (else of one recording)
+as dependent. Times are seconds or h:mm:ss. `prospect_core.data.formats.tables` reads the cells. Other tables and subtitles become the same:
+ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT (`prospect_core.data.formats.subtitles`), whose cues are
+what is said, each by the voice that `prospect_core.data.formats.speakers` finds.
+
+Every row and every cue is an event, another wording, or a line that says why it is refused (`Reading`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prospect_core.data.dataset import Dataset, DatasetInfo
+from prospect_core.data.formats.annotation_rows import COLUMNS, LEVELS, TOLD, Reading, read_speech, read_table_rows
+from prospect_core.data.formats.speakers import Speakers
+from prospect_core.data.formats.tables import TextTable, read_table
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.data.video import notes_on, open_frames
+from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError
+from prospect_core.util.console import counted, printable
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import read_limited
+
+SUBTITLES = (".vtt", ".srt")
+SUFFIXES = (".tsv", ".csv", *SUBTITLES)
+#: what head lines may say besides steps
+HEAD_KEYS = ("video", "goal", "fps", "knowledge", "user", "recording", "participant")
+FPS = 2.0
+#: files that are taken for videos where no annotation names one
+VIDEO_SUFFIXES = (
+    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".ogv", ".flv",
+    ".wmv", ".asf", ".3gp", ".mxf", ".gif", ".y4m", ".arrow",
+)  # fmt: skip
+#: what no text that is read or spoken has in it
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says of annotations that do not say it themselves.
+
+    ``users`` and ``assistants`` are names of voices. With ``skip`` rows and cues that cannot be read are left out and
+    reported; without it they refuse the file.
+    """
+
+    video: Path | None = None
+    goal: str = ""
+    level: str = LEVELS[0]
+    fps: float | None = None
+    users: tuple[str, ...] = ()
+    assistants: tuple[str, ...] = ()
+    skip: bool = False
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An episode, the file of its video, and what became of the rows or cues that it was read from."""
+
+    episode: Episode
+    video: Path
+    reading: Reading
+
+
+def skeleton(video: Path, fps: float = FPS) -> str:
+    """The beginning of a table for a video: what is known of it, and a line of each kind to write over."""
+    seconds = open_frames(video, fps, FrameFormat(16)).num_frames / fps
+    clock = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
+    rows = (("0:02", "start", "S1"), ("0:10", "complete", "S1"), ("0:11", "say", "Good. Next, the second one."),
+            ("0:15", "user", "What is left?"))  # fmt: skip
+    head = [
+        f"# video: {video.name}",
+        f"# the video lasts {clock}; columns are separated by tabs, times are seconds or h:mm:ss",
+        "# goal: what is to be done",
+        "# step S1: the first step",
+        "# step S2: the second step",
+        "# kinds: start, complete or reopen a step; say what the assistant should say; or: another wording of the line above; user says something",
+    ]
+    return "\n".join([*head, "\t".join(COLUMNS), *("\t".join(row) for row in rows)]) + "\n"
+
+
+def read_annotation(file: Path, given: Given = Given()) -> Annotation:
+    """An annotation in a table or in subtitles.
+
+    Raises:
+        DataError: Rows or cues cannot be read and ``given.skip`` is off; a line for each.
+        UserError: No video is named and none has the name of the file.
+    """
+    text = _text(file)
+    if file.suffix.lower() in SUBTITLES:
+        head, reading = {}, read_speech(file, text, Speakers(given.users, given.assistants))
+    else:
+        table = _table(file, text)
+        head, reading = table.head, read_table_rows(file, table, given.level)
+    video = _video_of(file, head, given)
+    fps = given.fps or _rate(file, head.get("fps", str(FPS)))
+    source = open_frames(video, fps, FrameFormat(16))
+    reading.notes += [f"{video}: {note}" for note in notes_on(video, source)]
+    named = [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
+    steps = tuple(reading.steps or named)
+    episode = Episode(
+        id=file.stem,
+        video=f"videos/{video.name}",
+        fps=fps,
+        start_frame=0,
+        end_frame=source.num_frames,
+        task=Task(given.goal or head.get("goal", ""), steps, head.get("knowledge", "")),
+        events=(),
+        user_type=head.get("user", ""),
+        recording=head.get("recording", ""),
+        participant=head.get("participant", ""),
+    )
+    # what follows from a refused row is no mistake of its own
+    while (given.skip or not reading.refused) and (wrong := _contradictions(episode, reading)):
+        reading.refuse(wrong)
+    if reading.refused and not given.skip:
+        raise DataError(_refusal(file, reading))
+    try:
+        return Annotation(_with_events(episode, reading.events).validate(), video, reading)
+    except TimelineError as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+def lone_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
+    """An episode as a data set in memory, its video where it lies."""
+    placed = replace(episode, video=video.name)
+    root = video.parent.resolve()
+    info = DatasetInfo(1, episode.id, "1", episode.fps, {}, {video.name: None}, videos_root=str(root))
+    return Dataset(root, info), placed
+
+
+def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
+    """The video that the command line or the file names, else the one in its folder that has its name."""
+    if given.video is not None:
+        return given.video
+    if "video" in head:
+        return file.parent / head["video"]
+    for stem in dict.fromkeys((file.stem, file.stem.rpartition(".")[0] or file.stem)):
+        videos = [other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_video(other)]
+        if len(videos) > 1:
+            names = ", ".join(other.name for other in videos)
+            raise UserError(f"{file}: {len(videos)} videos have its name ({names}); keep one of them there")
+        if videos:
+            return videos[0]
+    named = "" if file.suffix.lower() in SUBTITLES else ", or a line `# video: clip.mp4` in it"
+    raise UserError(
+        f"{file}: names no video, and its folder has no video {file.stem}.mp4; put it there, or give --video FILE{named}"
+    )
+
+
+def is_video(file: Path) -> bool:
+    """Whether a file's name ends as that of a video does."""
+    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+
+
+def _in_order(events: Sequence[Event]) -> list[Event]:
+    return sorted(events, key=lambda event: (event.time, ("user", "transition", "assistant").index(event.kind)))
+
+
+def _with_events(episode: Episode, events: Sequence[Event]) -> Episode:
+    numbered = (replace(event, id=f"e{k}") for k, event in enumerate(_in_order(events)))
+    return replace(episode, events=tuple(numbered))
+
+
+def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
+    """Places of items that cannot be, each with the reason."""
+    end_s = episode.end_frame / episode.fps
+    ordered, wrong = _in_order(reading.events), {}
+    state = DialogState.initial(episode.task)
+    for event in ordered:
+        if event.time > end_s:
+            wrong[event.id] = f"{event.time:g} s lies beyond the video's {end_s:g} s"
+        if event.kind == "transition" and event.change:
+            try:
+                state = state.apply(event.step, event.change, event.time)
+            except TimelineError as error:
+                wrong[event.id] = str(error)
+    if not wrong:
+        places = {f"e{k}": event.id for k, event in enumerate(ordered)}
+        late = (d.event for d in _with_events(episode, ordered).decisions() if d.frame >= episode.end_frame)
+        for event in late:
+            wrong[places[event.id]] = f"{event.time:g} s comes after the video's last frame, {episode.end_frame - 1}"
+    return wrong
+
+
+def _refusal(file: Path, reading: Reading) -> str:
+    """All refused items, a line each, so that a file is mended in one go; the last line counts."""
+    count = f"read {counted(reading.items, reading.what)}: {counted(len(reading.events), 'event')}"
+    count += f", {len(reading.refused)} refused; mend the file, or leave out what is refused with --on-error skip"
+    lines = [f"{file}: {line}" for line in reading.lines()]
+    if len(lines) == 1:
+        return f"{lines[0]} ({count})"
+    more = [f"{file}: and {len(lines) - TOLD} more"] if len(lines) > TOLD else []
+    return "\n".join([*lines[:TOLD], *more, f"{file}: {count}"])
+
+
+def _text(file: Path) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its byte order mark, as spreadsheets write it."""
+    if file.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
+    data = read_limited(file)
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{file}: line {line}: not {'UTF-16' if wide else 'UTF-8'} text; save it as UTF-8, or convert it:"
+            " iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+    if odd := _CONTROL.search(text):
+        line = text.count("\n", 0, odd.start()) + 1
+        raise DataError(f"{file}: line {line}: holds a control character ({printable(odd[0])}); take it out")
+    return text
+
+
+def _table(file: Path, text: str) -> TextTable:
+    table = read_table(text, file.suffix.lower(), HEAD_KEYS)
+    if table.refused:
+        raise DataError("\n".join(f"{file}: {line}" for line in table.refused))
+    if not table.rows:
+        raise DataError(f"{file}: holds no table; `prospect data new VIDEO` writes one to begin with")
+    return table
+
+
+def _rate(file: Path, text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.1 <= found <= 60:
+        raise DataError(f"{file}: fps {text!r}: use 0.1 to 60")
+    return found

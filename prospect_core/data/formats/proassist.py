@@ -1,0 +1,108 @@
+"""ProAssist's formats by one name: its rows and clips, in and out, and its matching windows.
+
+    prospect data import proassist_prepared.jsonl --output data/assembly
+
+Reading keeps the frames that the rows carry. What our Episode has no place for travels in ``meta["origin"]``
+(`prospect_core.data.formats.source_row`), so that `to_prepared` and `to_dst_clip` give back the row that was read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.formats.proassist_dialogs import from_generated, is_generated
+from prospect_core.data.formats.proassist_dst import from_dst_clip, is_clip, to_dst_clip
+from prospect_core.data.formats.proassist_names import participant_of
+from prospect_core.data.formats.proassist_rows import continued, from_prepared, to_prepared
+from prospect_core.timeline import Episode, Step, TimelineError
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import parse_json, read_limited
+
+__all__ = [
+    "from_dst_clip",
+    "from_prepared",
+    "participant_of",
+    "read_origin",
+    "steps_in",
+    "to_dst_clip",
+    "to_prepared",
+    "window_for",
+]
+
+#: (late, early) in seconds: how late and how early a prediction may come; the first name found in the dataset's wins
+WINDOWS_S: dict[str, tuple[float, float]] = {
+    "narration": (2.5, 2.5),
+    "ego4d": (4.0, 8.5),
+    "epickitchens": (1.5, 3.0),
+    "holoassist": (1.5, 2.5),
+    "egoexolearn": (2.0, 3.5),
+    "assembly101": (2.0, 4.0),
+    "wtag": (3.0, 6.0),
+}
+OTHER_WINDOW_S = (2.5, 2.5)
+_STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
+
+
+def window_for(dataset: str) -> tuple[float, float]:
+    """ProAssist's matching window (late, early) in seconds for a dataset's name."""
+    name = dataset.lower()
+    return next((window for key, window in WINDOWS_S.items() if key in name), OTHER_WINDOW_S)
+
+
+def read_origin(path: Path) -> list[Episode]:
+    """Episodes of a file in one of the origin's formats: prepared rows, DST clips or generated dialogues.
+
+    Raises:
+        DataError: A row cannot be read; the message names file, row and field.
+    """
+    try:
+        text = read_limited(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text") from error
+    episodes: list[Episode] = []
+    for where, row in _rows(path, text):
+        try:
+            read = [episode.validate() for episode in _read(row)]
+        except (TimelineError, UserError) as error:
+            raise DataError(f"{where}: {error}") from error
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as error:
+            what = f"no field {error}" if isinstance(error, KeyError) else str(error)
+            raise DataError(
+                f"{where}: not a ProAssist prepared row, DST clip or generated dialogue ({what})"
+            ) from error
+        for episode in read:
+            before = episodes[-1] if episodes else None
+            episodes.append(continued(before, episode))
+    if not episodes:
+        raise DataError(f"{path}: holds no row")
+    return episodes
+
+
+def _read(row: dict[str, Any]) -> list[Episode]:
+    if is_generated(row):
+        return from_generated(row)
+    return [from_dst_clip(row) if is_clip(row) else from_prepared(row)]
+
+
+def steps_in(knowledge: str) -> tuple[Step, ...]:
+    """The numbered lines of a recipe as steps ``S1``, ``S2``, ..."""
+    found = [match for line in knowledge.splitlines() if (match := _STEP_LINE.match(line))]
+    return tuple(Step(f"S{match[1]}", match[2]) for match in found)
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if path.suffix.lower() == ".jsonl":
+        numbered = [(f"{path}: row {n}", line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    else:
+        numbered = [(str(path), text)]
+    for where, piece in numbered:
+        value = parse_json(piece, where)
+        rows = value if isinstance(value, list) else [value]
+        for index, row in enumerate(rows):
+            place = f"{where}: entry {index}" if isinstance(value, list) else where
+            if not isinstance(row, dict):
+                raise DataError(f"{place}: a JSON object is needed, not {type(row).__name__}")
+            yield place, row

@@ -1,0 +1,93 @@
+"""ProAssist's ``generated_dialogs/*.json``: the dialogues of a video before they were cut into rows.
+
+Each dialogue becomes the prepared row that ProAssist's scripts make of it without a limit of length (``L0``), and is read
+as that row. Its frames follow the published rule: a turn at ``t`` seconds comes after the frames before ``floor(t * fps)``,
+and after at least one frame more than the turn before it.
+"""
+
+from __future__ import annotations
+
+from prospect_core.data.formats.proassist_names import FPS, frames_name
+from prospect_core.data.formats.proassist_rows import SYSTEM, TURNS, from_prepared
+from prospect_core.data.formats.source_row import Row
+from prospect_core.timeline import Episode, frame_floor
+from prospect_core.util.errors import UserError
+
+
+def is_generated(row: Row) -> bool:
+    """Whether an entry is a video with its generated dialogues."""
+    return isinstance(row.get("conversations"), list) and "video_uid" in row
+
+
+def from_generated(row: Row) -> list[Episode]:
+    """The dialogues of a video, one for each simulated user, as Episodes."""
+    return [from_prepared(prepared) for prepared in prepared_from(row)]
+
+
+def prepared_from(row: Row) -> list[Row]:
+    """The prepared rows of a video's dialogues.
+
+    Raises:
+        UserError: A dialogue or a turn lacks what a row needs.
+    """
+    return [_prepared(row, number, dialogue) for number, dialogue in enumerate(row["conversations"])]
+
+
+def _prepared(row: Row, number: int, dialogue: Row) -> Row:
+    about = row.get("parsed_video_anns") or {}
+    dataset = row.get("dataset") or about.get("dataset")
+    if not isinstance(dataset, str):
+        raise UserError("the video has no dataset (parsed_video_anns.dataset), which names its frames")
+    start = frame_floor(_seconds(about, "video_start_time"), FPS)
+    turns, end = _turns(dialogue[TURNS], number, start)
+    user = dialogue.get("user_type") or "user"
+    quality = dialogue.get("auto_quality_eval") or {}
+    return {
+        "dataset": dataset,
+        "video_uid": row["video_uid"],
+        "clip_idx": 0,
+        "frames_file": frames_name(dataset, row["video_uid"]),
+        "max_seq_len": 0,
+        "seq_len": 0,
+        "num_tokens_per_img": 1,
+        "use_img_sep_token": False,
+        "start_frame_idx": start,
+        "end_frame_idx": end,
+        TURNS: turns,
+        "fps": int(FPS),
+        "metadata": {
+            "user_type": user,
+            "user_id": f"{user}_{number}",
+            "task_goal": row.get("inferred_goal"),
+            "knowledge": row.get("inferred_knowledge"),
+            "progress": None,
+            "add_knowledge": False,
+            "has_summary": False,
+            "summary_only": False,
+            "quality": quality.get("final_score", 0.0),
+        },
+    }
+
+
+def _turns(said: list[Row], number: int, start: int) -> tuple[list[Row], int]:
+    """The turns with the frames before each, and the frame after the last."""
+    turns: list[Row] = [{"role": "system", "content": SYSTEM}]
+    cursor = start
+    for position, turn in enumerate(said):
+        time = turn.get("time")
+        if not isinstance(time, int | float) or isinstance(time, bool):
+            raise UserError(f"dialogue {number}, turn {position}: time is {time!r}; a number of seconds is needed")
+        frame = max(frame_floor(time, FPS), cursor + 1)
+        turns.append({"role": "frames", "start": cursor, "end": frame})
+        turns.append(turn)
+        cursor = frame
+    return turns, cursor
+
+
+def _seconds(about: Row, key: str) -> float:
+    """A number of seconds under a key, which some files write with its unit; 0 where there is none."""
+    for name in (key, f"{key}(s)"):
+        value = about.get(name)
+        if isinstance(value, int | float):
+            return value
+    return 0.0

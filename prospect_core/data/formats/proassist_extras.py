@@ -1,0 +1,79 @@
+"""What ProAssist's prepared rows have no place for, carried in their ``metadata`` so that an Episode comes back equal.
+
+    prospect data export data/workbench --output rows && prospect data import rows/test.jsonl --output again
+
+Steps, transitions, slots, questions, accepted values and alternative wordings stand under ``metadata["prospect"]``, which ProAssist's own
+readers do not look at. The turns themselves are those of the row; where they and the extras contradict each other, the
+row is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from prospect_core.timeline import DialogState, Episode, Event, Step, Task
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import dump, load
+
+KEY = "prospect"
+
+
+def extras(episode: Episode) -> dict[str, Any]:
+    """Everything of an Episode that a prepared row cannot say, as JSON values."""
+    return {
+        "id": episode.id,
+        "steps": [[step.id, step.name] for step in episode.task.steps],
+        "knowledge": episode.task.knowledge,
+        "events": [_extra(event) for event in episode.events],
+        "initial": None if episode.initial is None else json.loads(dump(episode.initial)),
+        "file_order": episode.file_order,
+        "meta": episode.meta,
+        **{key: value for key in ("recording", "participant") if (value := getattr(episode, key))},
+    }
+
+
+def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
+    """The Episode that was written, from the one that its row alone gives; a contradiction is a `UserError`."""
+    turns = list(episode.events)
+    events = []
+    for item in extra["events"]:
+        if "change" in item:
+            events.append(Event(kind="transition", **_with_tuples(item)))
+            continue
+        if not turns:
+            raise UserError("the row has fewer turns than metadata.prospect describes")
+        events.append(replace(turns.pop(0), **{"frame": None, **_with_tuples(item)}))
+    if turns:
+        raise UserError(f"the row has {len(turns)} more turn(s) than metadata.prospect describes")
+    initial = extra["initial"]
+    restored = replace(
+        episode,
+        id=extra["id"],
+        task=Task(episode.task.goal, tuple(Step(*step) for step in extra["steps"]), extra["knowledge"]),
+        events=tuple(events),
+        initial=None if initial is None else load(DialogState, dump(initial), "metadata.prospect"),
+        file_order=extra["file_order"],
+        meta=extra["meta"],
+        recording=extra.get("recording", ""),
+        participant=extra.get("participant", ""),
+    )
+    restored = load(Episode, dump(restored), "metadata.prospect")
+    said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
+    if said != [event.frame for event in episode.events]:
+        raise UserError("the frames of the row's turns are not those that metadata.prospect gives")
+    return restored
+
+
+def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an event as JSON has them, with its lists as tuples."""
+    return {**item, **{name: tuple(item.get(name, ())) for name in ("accepted", "alternatives")}}
+
+
+def _extra(event: Event) -> dict[str, Any]:
+    """What the row's turn does not say of an event; of a transition, which has no turn, everything."""
+    fields = json.loads(dump(event))
+    in_row = {"assistant": ("time", "kind", "text", "labels", "progress"), "user": ("time", "kind", "text", "labels")}
+    left_out = in_row.get(event.kind, ("kind",))
+    return {k: v for k, v in fields.items() if k not in left_out and v not in (None, "", {}, [])}

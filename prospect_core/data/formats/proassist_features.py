@@ -1,0 +1,82 @@
+"""Stored vision features in the origin's format: an Arrow stream, columns ``cls`` and ``2x2``, ``3x3``, ... a frame.
+
+python -c "from prospect_core.data.formats.proassist_features import read_features; print(read_features('v.arrow', tokens=5).shape)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prospect_core.data.video import read_arrow
+from prospect_core.util.errors import DataError, UserError
+
+
+def column_names(tokens: int) -> tuple[str, ...]:
+    """Columns that make ``tokens`` tokens a frame: 1 is ``cls``, 1 + N*N is ``cls`` and ``NxN``, N*N is ``NxN``."""
+    if tokens == 1:
+        return ("cls",)
+    for side in range(2, 33):
+        if tokens == side * side:
+            return (f"{side}x{side}",)
+        if tokens == side * side + 1:
+            return ("cls", f"{side}x{side}")
+    raise UserError(f"{tokens} tokens a frame: use 1, N*N or N*N + 1")
+
+
+def read_features(path: Path, tokens: int) -> np.ndarray:
+    """(frames, tokens, width) float32 features, concatenated on the token axis as the origin does."""
+    names = column_names(tokens)
+    columns = read_arrow(Path(path), *names)
+    parts = []
+    for name in names:
+        rows = np.asarray(columns[name].to_pylist(), dtype=np.float32)
+        side = 1 if name == "cls" else int(name.split("x")[0]) ** 2
+        if rows.size == 0 or rows.reshape(len(rows), -1).shape[1] % side:
+            raise DataError(f"{path}: column {name!r} does not hold {side} token(s) a row")
+        parts.append(rows.reshape(len(rows), side, -1))
+    return np.concatenate(parts, axis=1)
+
+
+def write_features(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write arrays of shape (frames, width) or (frames, tokens, width), one column each, as float16 lists."""
+    import pyarrow as pa
+
+    arrays = [pa.array([row.ravel() for row in np.asarray(a, dtype=np.float16)]) for a in columns.values()]
+    batch = pa.record_batch(arrays, names=list(columns))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+@dataclass(frozen=True)
+class PublishedFeatures:
+    """The features of one subset that one encoder made: ``features/{model, / as ___}@{layer}/VIDEO.arrow``.
+
+    The layer is that of the folder's name; the published encoder does not forward it and gives its last layer.
+    """
+
+    model: str
+    layer: str
+    folder: Path
+
+    @property
+    def videos(self) -> list[str]:
+        """The recordings that have a file."""
+        return sorted(path.stem for path in self.folder.glob("*.arrow"))
+
+    def read(self, video: str, tokens: int) -> np.ndarray:
+        """(frames, tokens, width) float32 features of a recording."""
+        return read_features(self.folder / f"{video}.arrow", tokens)
+
+
+def published_features(subset: Path) -> list[PublishedFeatures]:
+    """The features that lie in a subset's folder of ProAssist's tree, one entry an encoder."""
+    found = []
+    for folder in sorted((Path(subset) / "features").glob("*@*")):
+        if folder.is_dir():
+            model, _, layer = folder.name.rpartition("@")
+            found.append(PublishedFeatures(model.replace("___", "/"), layer, folder))
+    return found

@@ -1,0 +1,215 @@
+"""ProAssist's published tree read where it lies: rows become a dataset, its 152 GB of frames stay in their place.
+
+    prospect data proassist processed_data --output data/proassist
+    prospect train data=processed_data
+
+`prospect_core.data.formats.proassist_tree_files` says which files are read. Frames lie in TREE/SUBSET/frames/VIDEO.arrow, two a second
+(`prospect_core.data.formats.proassist_names`). Dialogues that go on after the last stored frame (80 clips of Assembly101 are known to)
+are left out and listed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.data.formats.proassist import read_origin
+from prospect_core.data.formats.proassist_names import FPS, SUBSETS, frames_name
+from prospect_core.data.formats.proassist_rows import continued, from_prepared
+from prospect_core.data.formats.proassist_tree_files import (
+    DIALOGUES,
+    SPLITS,
+    RowsFile,
+    chosen,
+    require_kinds,
+    rows_files,
+)
+from prospect_core.data.formats.source_row import place, row_fields
+from prospect_core.timeline import Episode, TimelineError
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import parse_json
+
+#: dialogues that were left out, and why
+LEFT_OUT = "left_out.jsonl"
+#: a change of how the tree becomes a dataset must change this
+TREE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Left:
+    """A dialogue that was left out."""
+
+    split: str
+    id: str
+    video: str
+    why: str
+
+
+def read_tree(
+    tree: Path,
+    output: Path,
+    subsets: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
+) -> tuple[Dataset, list[Left]]:
+    """Write a dataset whose videos are the tree's.
+
+    Args:
+        tree: The folder ``processed_data``.
+        output: The dataset folder to write.
+        subsets: Folders to read; without any, those of ProAssist's six data sets.
+        kinds: Kinds of rows to read, as ``summary``; without any, the best dialogues of each split.
+        progress: Called with (what, rows done, None).
+
+    Returns:
+        The dataset, and what was left out.
+    """
+    files = _files(tree, subsets)
+    require_kinds(tree, [file for found in files.values() for file in found], kinds)
+    left: list[Left] = []
+    lengths: dict[str, int | None] = {}
+
+    def sound(split: str) -> Iterator[Episode]:
+        for subset, found in files.items():
+            for file in chosen(found, split, kinds):
+                for done, episode in enumerate(_episodes(file), 1):
+                    one = _placed(tree, subset, file.kind if kinds else "", episode)
+                    if one.video not in lengths:
+                        lengths[one.video] = stored_frames(tree / one.video)
+                    if why := _too_short(one, lengths[one.video]):
+                        left.append(Left(split, one.id, one.video, why))
+                    else:
+                        yield one
+                    progress(f"{subset} {split}", done, None)
+
+    with atomic_folder(output) as scratch:
+        splits = {split: list(sound(split)) for split in SPLITS}
+        splits = {split: rows for split, rows in splits.items() if rows}
+        if not splits:
+            why = f"; the first of {len(left)} left out: {left[0].video}: {left[0].why}" if left else ""
+            raise DataError(
+                f"{tree}: no dialogue is left; of each SUBSET/prepared, {{{','.join(DIALOGUES)}}}_{{{','.join(SPLITS)}}}"
+                f"_L*_I*.jsonl are read{why}"
+            )
+        (scratch / LEFT_OUT).write_text("".join(json.dumps(one.__dict__) + "\n" for one in left), encoding="utf-8")
+        write_dataset(
+            scratch, "proassist", "1", FPS, splits, "read from ProAssist's tree", videos_root=str(tree.resolve())
+        )
+    return Dataset.open(output), left
+
+
+def is_tree(folder: Path) -> bool:
+    """Whether a folder is laid out as ProAssist's tree."""
+    return any((folder / name).is_dir() and rows_files(folder / name) for name in SUBSETS)
+
+
+def open_tree(tree: Path) -> Dataset | None:
+    """The dataset of a tree, from the cache folder; None of a folder that is laid out otherwise.
+
+    It is made on first use, and again once a file of the tree has changed.
+    """
+    if not is_tree(tree):
+        return None
+    root = cache_dir() / f"proassist-{TREE_VERSION}-{_state(tree)}"
+    if not root.exists():
+        try:
+            return read_tree(tree, root)[0]
+        except (OSError, UserError):
+            if not root.exists():  # where another process made it in the meantime, its set is the same
+                raise
+    return Dataset.open(root)
+
+
+def _state(tree: Path) -> str:
+    """A digest of the names, sizes and times of the tree's rows and frames."""
+    files = [file.path for name in SUBSETS for file in rows_files(tree / name)]
+    files += [path for name in SUBSETS for path in (tree / name / "frames").glob("*.arrow")]
+    digest = hashlib.sha256(str(tree.resolve()).encode())
+    for path in sorted(files):
+        status = path.stat()
+        digest.update(f"{path.relative_to(tree)}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _files(tree: Path, subsets: Sequence[str]) -> dict[str, list[RowsFile]]:
+    """The files of rows of each subset that is wanted."""
+    folders = sorted(path.name for path in tree.iterdir() if path.is_dir()) if tree.is_dir() else []
+    found = {name: rows for name in folders if (rows := rows_files(tree / name))}
+    empty = [name for name in folders if name not in found and (tree / name / "prepared").is_dir()]
+    known = [*found, *empty]
+    if unknown := [name for name in subsets if name not in known]:
+        raise UserError(f"--subset {unknown[0]}: {tree} has {', '.join(known) or 'none of ' + ', '.join(SUBSETS)}")
+    wanted = {name: found.get(name, []) for name in known if name in (subsets or SUBSETS)}
+    if not wanted:
+        raise DataError(f"{tree}: holds no SUBSET/prepared folder of {', '.join(SUBSETS)}; unzip prepared.zip there")
+    return wanted
+
+
+def _too_short(episode: Episode, have: int | None) -> str:
+    """Why an episode has to be left out; empty where its video has all of its frames."""
+    if have is None:
+        return "no such file"
+    return f"ends at frame {episode.end_frame}, {have} are stored" if have < episode.end_frame else ""
+
+
+def stored_frames(path: Path) -> int | None:
+    """How many frames a file has, without reading them; None where there is no such file."""
+    import pyarrow as pa
+
+    if not path.is_file():
+        return None
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+            rows: int = sum(batch.num_rows for batch in stream)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from error
+    return rows
+
+
+def _episodes(file: RowsFile) -> Iterator[Episode]:
+    """The episodes of a file; a later clip of a dialogue knows the one before it."""
+    if file.path.suffix != ".jsonl":
+        yield from read_origin(file.path)
+        return
+    before: Episode | None = None
+    for episode in _rows(file.path):
+        before = continued(before, episode)
+        yield before
+
+
+def _rows(file: Path) -> Iterator[Episode]:
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                episode = from_prepared(parse_json(line, "JSON")).validate()
+            except (
+                TimelineError,
+                UserError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                ValueError,
+                IndexError,
+                ArithmeticError,
+            ) as error:
+                raise DataError(f"{file}: row {number}: not a prepared row ({error})") from error
+            yield episode
+
+
+def _placed(tree: Path, subset: str, kind: str, episode: Episode) -> Episode:
+    """The episode, its id unique among all subsets and kinds, its video where the tree has it."""
+    recording = row_fields(episode).get("video_uid") or Path(episode.video).stem
+    names = [episode.video, frames_name(subset, recording)]
+    name = next((name for name in names if (tree / subset / name).is_file()), names[-1])
+    # narration has windows of its own, by its name
+    dataset = episode.dataset if subset in episode.dataset.lower() else subset
+    prefix = ".".join(part for part in (subset, kind) if part)
+    return place(episode, id=f"{prefix}.{episode.id}", video=f"{subset}/{name}", dataset=dataset)

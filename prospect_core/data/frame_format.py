@@ -1,0 +1,117 @@
+"""How a picture becomes a frame: the square that a vision tower takes.
+
+    python -c "from prospect_core.data.frame_format import FrameFormat; print(FrameFormat(512, 'squash'))"
+
+``squash`` shows the whole picture, its sides scaled by different factors: first the longest side to ``size``, then both,
+with the LANCZOS filter, to the last bit what the published SmolVLM2 processor does with a picture of a video.
+``letterbox`` shows the whole picture in its own shape, with black bars. ``crop`` scales the short side to ``size`` and cuts
+the middle out: of a picture of 16:9, 44 % is never seen. ``whole`` shows the whole picture in its own shape, longest side
+``size``, and gives no square: for models that take pictures of any shape.
+
+Rotation metadata is applied. Pixels that are not square are made so, but for ``squash``, which changes shapes anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
+    from PIL.Image import Image
+
+Framing = Literal["squash", "letterbox", "crop"]
+FRAMINGS: tuple[Framing, ...] = get_args(Framing)
+#: pictures larger than this on either side are refused
+MAX_SIDE = 16384
+
+
+@dataclass(frozen=True)
+class FrameFormat:
+    """What a picture is made into: (size, size, 3) uint8 RGB, or, as ``whole``, (H, W, 3) with H and W at most ``size``."""
+
+    size: int
+    framing: Framing | Literal["whole"] = "crop"
+
+    def __str__(self) -> str:
+        return f"{self.size} x {self.size} ({self.framing})"
+
+
+def frame_of(
+    picture: VideoFrame, wanted: FrameFormat, reformatter: VideoReformatter, pixel_aspect: Fraction
+) -> np.ndarray:
+    """A decoded picture as a frame. ``pixel_aspect`` is the width of a pixel by its height.
+
+    Raises:
+        ValueError: The picture is larger than `MAX_SIDE`.
+    """
+    require_decodable(picture.width, picture.height)
+    turns = round((picture.rotation or 0) / 90) % 4
+    if wanted.framing == "crop":
+        width, height = _cover(round(picture.width * pixel_aspect), picture.height, wanted.size)
+        # threads for a picture this small cost more than they save
+        made = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1)
+        return _middle(np.rot90(made.to_ndarray(), turns), wanted.size)
+    from PIL import Image
+
+    array = np.rot90(reformatter.reformat(picture, format="rgb24", threads=1).to_ndarray(), turns)
+    upright = 1 / pixel_aspect if turns % 2 else pixel_aspect
+    return _whole(Image.fromarray(np.ascontiguousarray(array)), wanted, upright)
+
+
+def frame_of_image(image: Image, wanted: FrameFormat) -> np.ndarray:
+    """A stored RGB picture as a frame."""
+    from PIL import Image
+
+    if wanted.framing == "crop":
+        image = image.resize(_cover(*image.size, wanted.size), Image.Resampling.BOX)
+        return _middle(np.asarray(image), wanted.size)
+    return _whole(image, wanted, Fraction(1))
+
+
+def require_decodable(width: int, height: int) -> None:
+    """Refuse pictures that are larger than `MAX_SIDE` by a `ValueError`."""
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width} x {height} pictures; at most {MAX_SIDE} a side")
+
+
+def _whole(image: Image, wanted: FrameFormat, pixel_aspect: Fraction) -> np.ndarray:
+    from PIL import Image
+
+    size, lanczos = wanted.size, Image.Resampling.LANCZOS
+    if wanted.framing == "squash":
+        image = image.resize(_published_size(*image.size, size), lanczos).resize((size, size), lanczos)
+        return np.asarray(image)
+    width, height = image.width * pixel_aspect, Fraction(image.height)
+    scale = size / max(width, height)
+    fitted = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), lanczos)
+    if wanted.framing == "whole":
+        return np.asarray(fitted)
+    square = Image.new("RGB", (size, size))
+    square.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
+    return np.asarray(square)
+
+
+def _published_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """(width, height) of the first of two scalings of transformers' SmolVLM processors: longest side ``size``, the other one
+    cut to a whole number and made even."""
+    if width >= height:
+        short = int(size / (width / height))
+        return size, max(1, short + short % 2)
+    short = int(size * (width / height))
+    return max(1, short + short % 2), size
+
+
+def _cover(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height whose short side is ``size``, same aspect."""
+    short = min(width, height)
+    return max(size, round(width * size / short)), max(size, round(height * size / short))
+
+
+def _middle(array: np.ndarray, size: int) -> np.ndarray:
+    top, left = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
+    return np.ascontiguousarray(array[top : top + size, left : left + size])

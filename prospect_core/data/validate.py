@@ -1,0 +1,145 @@
+"""Everything wrong with a dataset: rows, timelines, files, digests, videos, leaking splits.
+
+    prospect data validate data/workbench
+
+Files are hashed, rows read and videos opened by several processes, a part each; what they found is put together in the order of
+the files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.dataset import CHANGED, Dataset
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.data.jsonl_index import edges
+from prospect_core.data.video import VideoFile, open_frames
+from prospect_core.data.video_packets import find_missing
+from prospect_core.timeline import Episode
+from prospect_core.util.errors import DataError
+from prospect_core.util.file_digest import sha256_file
+from prospect_core.util.json_io import load
+from prospect_core.util.processes import each
+
+#: what is told of work under way: (what, done, of how many)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CheckedRow:
+    """A row by its number in its part of the file: what is wrong with it, and, if it could be read, what it names."""
+
+    number: int
+    problems: tuple[str, ...]
+    id: str = ""
+    video: str = ""
+    fps: float = 0.0
+    end_frame: int = 0
+
+
+def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambda what, done, total: None) -> list[str]:
+    """Everything wrong, one line each; by so many processes (see `index.open_rows` on what that asks of a script)."""
+
+    def work(what: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
+        return list(each(function, jobs, workers, lambda done, total: progress(what, done, total)))
+
+    files = [(dataset.video(video), digest) for video, digest in dataset.info.videos.items()]
+    out = [line for line in work("files", _file_problem, files) if line]
+    found: dict[str, list[CheckedRow]] = {}
+    for split in dataset.splits:
+        file = dataset.split_file(split)
+        if not file.is_file():
+            continue
+        parts, before = work(f"rows of {split}", _rows_of, [(file, *part) for part in edges(file)]), 0
+        found[split] = []
+        for lines, rows in parts:
+            found[split] += [replace(row, number=before + row.number) for row in rows]
+            before += lines
+    named = {(row.video, row.fps): None for rows in found.values() for row in rows if row.id}
+    jobs = [(_place(dataset, video), fps) for video, fps in named]
+    looks = work("videos", _look, jobs)
+    lengths = {key: length for key, (length, _) in zip(named, looks, strict=True)}
+    out += [missing for _, missing in looks if missing]
+
+    owner: dict[str, str] = {}
+    ids: Counter[str] = Counter()
+    told: set[tuple[str, float]] = set()
+    for split, info in dataset.info.splits.items():
+        file = dataset.split_file(split)
+        if split not in found:
+            out.append(f"{file}: no such file")
+            continue
+        if sha256_file(file) != info.sha256:
+            out.append(f"{file}: {CHANGED}")
+        for row in found[split]:
+            where = f"{file}: row {row.number}"
+            out += [f"{where}: {problem}" for problem in row.problems]
+            if not row.id:
+                continue
+            ids[row.id] += 1
+            if owner.setdefault(row.video, split) != split:
+                out.append(f"{where}: video {row.video} also stands in split {owner[row.video]}")
+            if row.video not in dataset.info.videos:
+                out.append(f"{where}: video {row.video} is not listed in dataset.json")
+            key = (row.video, row.fps)
+            length = lengths[key]
+            if isinstance(length, str):
+                if key not in told:
+                    out.append(length)
+                    told.add(key)
+            elif length < row.end_frame:
+                out.append(f"{where}: {row.id} ends at frame {row.end_frame}, its video {row.video} has {length}")
+    out += [f"{dataset.root}: episode id {i!r} appears {n} times" for i, n in ids.items() if n > 1]
+    return list(dict.fromkeys(out))
+
+
+def _file_problem(job: tuple[Path, str | None]) -> str | None:
+    path, digest = job
+    if not path.is_file():
+        return f"{path}: no such file; put the video there or correct the rows that name it"
+    if digest is not None and sha256_file(path) != digest:
+        return f"{path}: {CHANGED}"
+    return None
+
+
+def _rows_of(job: tuple[Path, int, int]) -> tuple[int, list[CheckedRow]]:
+    """How many lines begin in a part of a file, and those that are rows."""
+    file, begin, end = job
+    rows, number = [], 0
+    with file.open("rb") as lines:
+        lines.seek(begin)
+        while lines.tell() < end and (line := lines.readline()):
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                e = load(Episode, line, "")
+            except DataError as error:
+                rows.append(CheckedRow(number, (str(error).removeprefix(": "),)))
+            else:
+                rows.append(CheckedRow(number, tuple(e.problems()), e.id, e.video, e.fps, e.end_frame))
+    return number, rows
+
+
+def _place(dataset: Dataset, video: str) -> Path | str:
+    try:
+        return dataset.video(video)
+    except DataError as error:
+        return str(error)
+
+
+def _look(job: tuple[Path | str, float]) -> tuple[int | str, str]:
+    """Frames of a video, or why it has none; and what its header announces and the file lacks."""
+    path, fps = job
+    if isinstance(path, str):
+        return path, ""
+    try:
+        source = open_frames(path, fps, FrameFormat(8))
+        missing = find_missing(path) if isinstance(source, VideoFile) else ""
+    except DataError as error:
+        return str(error), ""
+    return source.num_frames, f"{path}: {missing}" if missing else ""

@@ -1,0 +1,228 @@
+"""Packets of a video file on the clock of a player: the stream that players show, its start, recordings joined.
+
+python -c "from pathlib import Path; from prospect_core.data.video_packets import find_missing; print(find_missing(Path('clip.mp4')))"
+
+Transport and program streams may hold several recordings, each with timestamps of its own. They are joined as ffmpeg joins
+them: where a timestamp goes back, or jumps by more than `JUMP_S`, the recording goes on where the one before it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.data.frame_format import require_decodable
+from prospect_core.util.errors import DataError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+#: a larger step between the timestamps of a transport or program stream is the begin of another recording
+JUMP_S = 10
+#: timestamps go back where they do by more than this; in transport and program streams, and in all others
+BACK_S, BACK_ELSEWHERE_S = Fraction(1, 10), Fraction(1, 2)
+#: libavformat's AVFMT_TS_DISCONT: a format whose timestamps may begin again
+_TS_DISCONT = 0x0200
+#: less is not called missing: durations in headers are rounded
+MISSING_S = 1.0
+#: containers whose header states how long the whole file is
+_STATING = ("mov", "matroska", "avi", "flv", "asf", "mxf")
+
+
+def open_container(path: Path) -> InputContainer:
+    """A file as a container that has a video stream.
+
+    Raises:
+        DataError: There is no such file, or it is no video.
+    """
+    import av
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; put the video there or correct the row that names it")
+    try:
+        # a name such as 2026-01-26T20:57:04Z.mp4 would be an address of the protocol 2026-01-26T20
+        container = av.open(f"file:{path}")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable video ({reason(error)})") from error
+    if not container.streams.video:
+        container.close()
+        raise DataError(f"{path}: has no video stream")
+    return container
+
+
+def reason(error: Exception) -> str:
+    """Why FFmpeg refuses something, in its words."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def shown_stream(container: InputContainer) -> VideoStream:
+    """The video stream that players show: the one marked as default, the largest of several; no cover picture."""
+    from av.stream import Disposition
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
+        pixels = stream.width * stream.height if stream.codec_context is not None else 0
+        cover = bool(stream.disposition & Disposition.attached_pic)
+        return not cover, bool(stream.disposition & Disposition.default), pixels, -stream.index
+
+    return max(container.streams.video, key=rank)
+
+
+def other_streams(container: InputContainer, stream: VideoStream) -> str:
+    """A note where a file has several video streams; empty elsewhere."""
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if len(streams) < 2 or stream.codec_context is None:
+        return ""
+    return f"has {len(streams)} video streams; stream {stream.index} ({stream.width} x {stream.height}) is read"
+
+
+def start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
+    """The timestamp at which a player's clock shows zero: that of the container's first packet of any stream.
+
+    Recorders, HLS segments and cut files begin at any timestamp. Annotation is made in players, and ffmpeg extracts frames
+    by the same clock. The container states it in microseconds; where that is the video stream's own start, rounded, the
+    stream's is taken, which is exact.
+    """
+    import av
+
+    # None where the container states none, which its type does not say
+    stated: int | None = getattr(container, "start_time", None)
+    if stated is None:
+        return Fraction(0)
+    start = Fraction(stated, av.time_base)
+    if stream.start_time is not None and abs(stream.start_time * base - start) <= Fraction(1, av.time_base):
+        return stream.start_time * base
+    return start
+
+
+@dataclass
+class Joiner:
+    """Timestamps of a file with those of later recordings moved to the end of the one before; ``joins`` are the places in
+    seconds of the file's own clock."""
+
+    path: Path
+    joins: list[Fraction] = field(default_factory=list)
+    _shift: Fraction = Fraction(0)
+    _next: dict[int, Fraction] = field(default_factory=dict)
+    _last: dict[int, Fraction] = field(default_factory=dict)
+    _newest: Fraction | None = None
+    #: when the last picture or sound so far ends
+    _end: Fraction = Fraction(0)
+
+    def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
+        """The packets of one stream in decoding order, the flushing one last.
+
+        Raises:
+            DataError: Timestamps go back in a container that has one clock.
+        """
+        several = bool(container.format.flags & _TS_DISCONT)
+        streams = [*container.streams.video, *container.streams.audio] if several else [stream]
+        for packet in container.demux(streams):
+            if several:
+                self._join(packet)
+            else:
+                self._require_forward(packet)
+            # the flushing packet has no index of its own
+            if packet.stream.index == stream.index:
+                yield packet
+
+    def _join(self, packet: Packet[Any]) -> None:
+        base = packet.time_base
+        if packet.dts is not None:
+            time = packet.dts * base + self._shift
+            expected = self._next.get(packet.stream_index, self._newest)
+            last = self._last.get(packet.stream_index)
+            goes_back = last is not None and time + BACK_S < last
+            if expected is not None and (abs(time - expected) > JUMP_S or goes_back):
+                self._shift += expected - time
+                time = expected
+                self.joins.append(self._end)
+            self._last[packet.stream_index] = self._newest = time
+            self._next[packet.stream_index] = time + _duration(packet)
+            packet.dts += round(self._shift / base)
+        if packet.pts is not None:
+            packet.pts += round(self._shift / base)
+        self._note_end(packet)
+
+    def _note_end(self, packet: Packet[Any]) -> None:
+        if packet.pts is not None:
+            self._end = max(self._end, packet.pts * packet.time_base + _duration(packet))
+
+    def _require_forward(self, packet: Packet[Any]) -> None:
+        if packet.dts is None:
+            self._note_end(packet)
+            return
+        time, last = packet.dts * packet.time_base, self._last.get(packet.stream_index)
+        if last is not None and time + BACK_ELSEWHERE_S < last:
+            raise DataError(
+                f"{self.path}: timestamps go back at {float(self._end):.2f} s, to {float(time):.2f} s; write the recordings to files"
+                " of their own, or join them with ffmpeg"
+            )
+        self._last[packet.stream_index] = time
+        self._note_end(packet)
+
+
+def _duration(packet: Packet[Any]) -> Fraction:
+    """Seconds that a packet lasts."""
+    if packet.duration:
+        return packet.duration * packet.time_base
+    rate = getattr(packet.stream, "average_rate", None)
+    return 1 / Fraction(rate) if rate else Fraction(0)
+
+
+def find_missing(path: Path) -> str:
+    """What a file lacks that its header announces, as ``7.0 of 20.0 s are there``; empty for a whole file.
+
+    Copying and uploading break off: where the index is in front, what has arrived can be played.
+
+    Raises:
+        DataError: The file cannot be read at all.
+    """
+    status = path.stat() if path.is_file() else None
+    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else ()
+    return _missing_of_state(path, state)
+
+
+@lru_cache(maxsize=100_000)
+def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
+    import av
+
+    with open_container(path) as container:
+        kind = container.format.name.split(",")[0]
+        if kind not in _STATING:
+            return ""
+        streams = [*container.streams.video, *container.streams.audio]
+        start = start_seconds(
+            container, container.streams.video[0], container.streams.video[0].time_base or Fraction(1)
+        )
+        end = Fraction(0)
+        try:
+            for packet in container.demux(streams):
+                if packet.pts is not None:
+                    end = max(end, packet.pts * packet.time_base + _duration(packet) - start)
+        except (av.error.FFmpegError, OSError, ValueError):
+            # what is there is read otherwise too, and its error reported with the place
+            return ""
+        if kind == "mov":
+            lengths = (s.duration * s.time_base for s in streams if s.duration and s.time_base)
+            stated = max(lengths, default=Fraction(0))
+        else:
+            stated = Fraction(container.duration or 0, av.time_base)
+    if stated - end <= max(MISSING_S, float(stated) / 100):
+        return ""
+    return f"holds {float(end):.1f} of the {float(stated):.1f} s that its header states; bring the whole file"
+
+
+def require_size(path: Path, stream: VideoStream) -> None:
+    """Refuse pictures that are too large to be decoded by a `DataError`."""
+    try:
+        require_decodable(stream.width, stream.height)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error

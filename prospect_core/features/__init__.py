@@ -1,0 +1,1 @@
+"""From video files to pictures and vision features: decoding, caches, sharded stores."""

@@ -1,0 +1,221 @@
+"""Decoding and encoding as a step of its own: pictures or vision features of a whole data set, into a store.
+
+    prospect data features data/workbench --ckpt workbench-tiny --output features --workers 2
+    prospect data frames data/workbench --size 96 --output s3://bucket/frames --backend ray --workers 16
+
+Started again it goes on; training (``data.store=...``) and evaluation (``--features ...``) read the same store.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.features.bfloat16 import to_bfloat16_bits
+from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype
+from prospect_core.parallel.protocol import BatchHandler, WorkerOptions
+from prospect_core.parallel.scheduler import run_jobs
+from prospect_core.util.console import counted, spoken_time
+from prospect_core.util.errors import DataError, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.frame_format import FrameFormat
+    from prospect_core.data.jsonl_index import EpisodeOrHeader
+    from prospect_core.features.shard_store import ShardStore
+
+#: bytes and videos of a shard, at most
+SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """All that a worker must know: features of a checkpoint's tower, kept as ``dtype``, or (without one) pictures of a
+    ``shape``. ``tokens_per_frame`` None is the checkpoint's own, or, of published weights, what training begins with."""
+
+    root: Path
+    url: str
+    ckpt: str | None
+    shape: FrameFormat | None
+    device: str
+    #: where it was started: what it names may be named from there
+    cwd: str
+    tokens_per_frame: int | None = None
+    dtype: FeatureDtype = "float32"
+
+    def __call__(self) -> BatchHandler:
+        """Open the data, the model and the store."""
+        with suppress(OSError):
+            os.chdir(self.cwd)
+        return self.serving(self.tower(self.device))
+
+    def serving(self, model: Any) -> BatchHandler:
+        """Serve with a model that is there already (None for pictures)."""
+        from prospect_core.data.dataset import Dataset
+        from prospect_core.features.picture_cache import video_key
+        from prospect_core.util.file_digest import content_digest
+
+        data = Dataset.open(self.root)
+        make, store = self.maker(data, model), self.store(model)
+
+        def serve(clips: Sequence[EpisodeOrHeader]) -> Iterator[tuple[int, Any]]:
+            whole: list[tuple[str, Any, int]] = []
+            results: list[int | DataError] = []
+            for clip, made in make(clips):
+                file = data.video(clip.video)
+                if isinstance(made, DataError):
+                    results.append(made)
+                    continue
+                whole.append((video_key(content_digest(file), clip.fps), made, file.stat().st_size))
+                results.append(len(made))
+            store.write(whole)
+            yield from enumerate(results)
+
+        return serve
+
+    def tower(self, device: str) -> Any:
+        """The checkpoint's model; None where pictures are made."""
+        if self.ckpt is None:
+            return None
+        from prospect_core.model.published import load_tower
+        from prospect_core.util.console import quiet_transformers
+
+        quiet_transformers()
+        return load_tower(self.ckpt, device, self.tokens_per_frame)
+
+    def store(self, model: Any) -> ShardStore:
+        """Where they go, under what made them."""
+        if model is None:
+            from prospect_core.features.picture_cache import picture_store
+
+            return picture_store(self.url, self._shape)
+        from prospect_core.features.feature_cache import feature_store
+
+        return feature_store(self.url, model, self.dtype)
+
+    @property
+    def _shape(self) -> FrameFormat:
+        if self.shape is None:
+            raise ValueError("an encoder without a checkpoint needs a shape of pictures")
+        return self.shape
+
+    def frame_bytes(self, model: Any) -> int:
+        """Of a frame in the store."""
+        if model is None:
+            return 3 * self._shape.size**2
+        numbers: int = model.config.text_config.hidden_size * model.config.tokens_per_frame
+        return FEATURE_DTYPES[self.dtype] * numbers
+
+    def maker(
+        self, data: Dataset, model: Any
+    ) -> Callable[[Sequence[EpisodeOrHeader]], Iterable[tuple[EpisodeOrHeader, Any]]]:
+        """What makes features, or pictures, of clips."""
+        if model is None:
+            from prospect_core.features.decode_pool import decode_video
+
+            return lambda clips: ((clip, decode_video(data, clip, self._shape)) for clip in clips)
+        from prospect_core.features.feature_cache import FeatureCache
+
+        cache = FeatureCache(data, Path(), "", model.config.frame_format)
+        return lambda clips: ((clip, _kept_as(made, self.dtype)) for clip, made in cache.encoded(model, clips))
+
+
+def _kept_as(made: np.ndarray | DataError, dtype: str) -> np.ndarray | DataError:
+    if isinstance(made, DataError):
+        return made
+    return to_bfloat16_bits(made) if dtype == "bfloat16" else made.astype(dtype)
+
+
+def encode(
+    encoder: Encoder,
+    data: Dataset,
+    splits: Sequence[str],
+    pool_options: WorkerOptions | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[int, int, list[str]]:
+    """(videos made now, found there before, what is wrong with the others)."""
+    # workers load their own
+    model = encoder.tower(encoder.device if pool_options is None else "cpu")
+    clips, todo = _todo(encoder.store(model), data, splits)
+    found, problems = len(clips) - len(todo), []
+    progress(found, len(clips))
+    batches = shards(todo, encoder.frame_bytes(model), 1 if pool_options is None else 4 * pool_options.workers)
+    results = (
+        _alone(encoder.serving(model), batches) if pool_options is None else run_jobs(encoder, batches, pool_options)
+    )
+    for done, (_, made) in enumerate(results, found + 1):
+        if isinstance(made, DataError):
+            problems.append(str(made))
+        progress(done, len(clips))
+    return len(todo) - len(problems), found, problems
+
+
+def plan_precompute(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
+    """What `encode` would do, for people; its shortest video is made to tell how long the others will take."""
+    model = encoder.tower(encoder.device)
+    clips, todo = _todo(encoder.store(model), data, splits)
+    frames = sum(clip.end_frame for clip in todo)
+    lines = [
+        f"{counted(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
+        f"{frames * encoder.frame_bytes(model) / 1e9:.3g} GB into {encoder.url}",
+    ]
+    if todo:
+        shortest = min(todo, key=lambda clip: clip.end_frame)
+        make = encoder.maker(data, model)
+        begin = time.perf_counter()
+        ((_, made),) = make([shortest])
+        if isinstance(made, DataError):
+            raise made
+        seconds = (time.perf_counter() - begin) / shortest.end_frame * frames / workers
+        lines.append(f"about {spoken_time(seconds)} by the shortest video")
+    return lines
+
+
+def _todo(
+    store: ShardStore, data: Dataset, splits: Sequence[str]
+) -> tuple[list[EpisodeOrHeader], list[EpisodeOrHeader]]:
+    """All videos, and those that the store lacks."""
+    from prospect_core.features.picture_cache import longest, stored
+
+    clips = longest(clip for split in splits for clip in data.rows(split).clips())
+    if not clips:
+        raise DataError(f"{data.root}: has no episode")
+    return clips, [clip for clip in clips if stored(data, store, clip) is None]
+
+
+def shards(clips: Sequence[EpisodeOrHeader], frame_bytes: int, least: int) -> list[list[EpisodeOrHeader]]:
+    """Clips in packs that make one shard each, some ``least`` of them where there are enough clips."""
+    most = min(SHARD_VIDEOS, max(1, len(clips) // least))
+    batches: list[list[EpisodeOrHeader]] = []
+    room = 0
+    for clip in clips:
+        size = clip.end_frame * frame_bytes
+        if not batches or len(batches[-1]) == most or size > room:
+            batches.append([])
+            room = SHARD_BYTES
+        batches[-1].append(clip)
+        room -= size
+    return batches
+
+
+def _alone(
+    serve: BatchHandler, batches: Sequence[Sequence[EpisodeOrHeader]]
+) -> Iterator[tuple[Any, np.ndarray | DataError]]:
+    for batch in batches:
+        for number, made in serve(batch):
+            yield batch[number], made
+
+
+def refuse_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
+    """The splits asked for, by default all; one that is not there is a `UserError`."""
+    unknown = [split for split in wanted if split not in data.splits]
+    if unknown:
+        raise UserError(f"--split {unknown[0]}: {data.root} has {', '.join(data.splits)}")
+    return list(wanted) or data.splits

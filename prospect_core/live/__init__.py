@@ -1,0 +1,1 @@
+"""`prospect watch`: live sources, the session, the terminal screen."""

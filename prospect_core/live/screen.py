@@ -1,0 +1,109 @@
+"""A stream on a terminal: the dialogue, where the steps stand, and how full the cache is.
+
+    prospect watch clip.mp4 --ckpt workbench-tiny --goal "tidy up" --step "put the red cube in the box"
+
+Without a terminal the same things are printed as lines.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from prospect_core.stream.step_output import StepOutput
+from prospect_core.timeline import DialogState, Task
+from prospect_core.util.console import make_console
+
+#: utterances that are shown; steps are, all of them
+SHOWN = 12
+COLOURS = {"not_started": "dim", "in_progress": "yellow", "completed": "green"}
+MARKS = {"not_started": "·", "in_progress": "▶", "completed": "✓"}
+
+
+class Screen:
+    """``with Screen(...) as show: show.step(output, dropped, state, said)``; what the model says is never markup."""
+
+    def __init__(self, task: Task, title: str, fps: float, budget: int | None, console: Console | None = None) -> None:
+        self.task, self.title, self.fps, self.budget = task, title, fps, budget
+        self.console = console or make_console()
+        self.dialogue: deque[tuple[float, str, str]] = deque(maxlen=SHOWN)
+        self.dropped = self.compressions = 0
+        self.output: StepOutput | None = None
+        self.state = DialogState.initial(task)
+        self._live = Live(console=self.console, refresh_per_second=8, get_renderable=self.page, transient=False)
+
+    def __enter__(self) -> Screen:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def step(self, output: StepOutput, dropped: int, state: DialogState, said: str | None) -> None:
+        """Show what a step decided."""
+        seconds = output.frame / self.fps
+        self.output, self.state = output, state
+        self.dropped += dropped
+        self.compressions += output.compression is not None
+        lines = [("user", said)] if said else []
+        lines += [("step", f"{t.step}->{t.change}") for t in output.transitions]
+        lines += [("assistant", output.text)] if output.text else []
+        self.dialogue += [(seconds, who, text) for who, text in lines if who != "step"]
+        if not self.console.is_terminal:
+            if dropped:
+                self._line(seconds, "dropped", f"{dropped} frames: the model takes longer than a frame lasts")
+            for who, text in lines:
+                self._line(seconds, who, text)
+
+    def _line(self, seconds: float, who: str, text: str) -> None:
+        self.console.print(Text(f"{clock(seconds)} {who}: {text}"))
+
+    def page(self) -> Panel:
+        """All of it."""
+        said = Table.grid(padding=(0, 1))
+        for seconds, who, text in self.dialogue:
+            said.add_row(Text(clock(seconds), "dim"), Text(who, "cyan" if who == "assistant" else ""), Text(text))
+        steps = Table.grid(padding=(0, 1))
+        for step in self.task.steps:
+            now = self.state[step.id]
+            steps.add_row(Text(MARKS[now], COLOURS[now]), Text(f"{step.id} {step.name}", COLOURS[now]))
+        body = Table.grid(expand=True, padding=(0, 2))
+        body.add_column(ratio=3)
+        body.add_column(ratio=2)
+        body.add_row(said, steps)
+        return Panel(Group(body, Text(""), self._cache(), self._foot()), title=Text(self.title), title_align="left")
+
+    def _cache(self) -> Table:
+        tokens = (self.output.cache_tokens if self.output else 0) or 0
+        row = Table.grid(padding=(0, 1))
+        size = ((self.output.cache_bytes if self.output else 0) or 0) / 1e6
+        of = f" of {self.budget:,}" if self.budget else ""
+        row.add_row(
+            Text("cache"),
+            ProgressBar(total=self.budget or max(1, tokens), completed=tokens, width=30),
+            Text(f"{tokens:,}{of} tokens, {size:.1f} MB, {self.compressions} compressions"),
+        )
+        return row
+
+    def _foot(self) -> Text:
+        output = self.output
+        if output is None:
+            return Text("waiting for the first picture", "dim")
+        lost = f", {self.dropped} frames dropped: the model takes longer than a frame lasts" if self.dropped else ""
+        return Text(
+            f"{clock(output.frame / self.fps)}  speaking {output.speaking_prob or 0:.2f}  update"
+            f" {output.update_prob or 0:.2f}  {1000 * output.seconds:.0f} ms a frame{lost}",
+            "red" if self.dropped else "dim",
+        )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

@@ -1,0 +1,224 @@
+"""Live: a file played in real time, a camera or a network stream through the runner, never behind what is happening.
+
+    prospect watch clip.mp4 --ckpt workbench-tiny --goal "tidy up" --step "put the red cube in the box"
+
+A thread decodes and keeps the newest frame alone: when the model takes longer than a frame lasts, the frames between are
+dropped, counted and told. Frames of a file are those of a replay (by timestamp); those of a camera or a network stream are
+the last picture that has arrived at i / fps seconds after the first one, whatever timestamps it carries.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.data.frame_format import FrameFormat, frame_of
+from prospect_core.data.video import VideoFile, pixel_aspect
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.step_output import StepOutput
+from prospect_core.timeline import Task
+from prospect_core.util.atomic import is_written_in_place
+from prospect_core.util.errors import DataError, UserError
+
+logger = logging.getLogger(__name__)
+
+#: a frame's number since the stream began, and its picture, (size, size, 3) uint8
+Arrival = tuple[int, np.ndarray]
+#: what PyAV calls a camera, by system
+CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a stream ended: ``whole`` where it came to its own end. ``frames`` were seen, ``dropped`` were not."""
+
+    reason: str
+    whole: bool
+    frames: int
+    dropped: int
+
+
+def arrivals(source: str, fps: float, shape: FrameFormat, speed: float, stall_s: float) -> Iterator[Arrival]:
+    """The frames of ``camera``, ``camera:NUMBER``, an address (``rtsp://...``) or a file, each when it is due."""
+    if source == "camera" or source.startswith("camera:"):
+        if sys.platform not in CAMERAS:
+            raise UserError(f"{source}: cameras of {sys.platform} are not known; give an address or a file")
+        format_, name = CAMERAS[sys.platform]
+        return _as_they_come(name.format(source.partition(":")[2] or "0"), fps, shape, stall_s, format_)
+    if "://" in source:
+        return _as_they_come(source, fps, shape, stall_s)
+    return _paced(VideoFile(Path(source), fps, shape), fps, speed)
+
+
+def _paced(video: VideoFile, fps: float, speed: float) -> Iterator[Arrival]:
+    begin = time.monotonic()
+    for number, frame in enumerate(video.frames(0, video.num_frames)):
+        time.sleep(max(0.0, begin + number / (fps * speed) - time.monotonic()))
+        yield number, frame
+
+
+def _as_they_come(
+    address: str, fps: float, shape: FrameFormat, stall_s: float, format_: str | None = None
+) -> Iterator[Arrival]:
+    import av
+
+    options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
+    try:
+        with av.open(address, format=format_, options=options, timeout=stall_s) as container:
+            if not container.streams.video:
+                raise DataError(f"{address}: has no video stream")
+            wanted, shown, begin = 0, None, 0.0
+            reformatter = av.video.reformatter.VideoReformatter()
+            stream = container.streams.video[0]
+            aspect = pixel_aspect(stream)
+            for picture in container.decode(stream):
+                begin = begin or time.monotonic()
+                while shown is not None and wanted / fps < time.monotonic() - begin:
+                    yield wanted, frame_of(shown, shape, reformatter, aspect)
+                    wanted += 1
+                shown = picture
+            if shown is not None:
+                yield wanted, frame_of(shown, shape, reformatter, aspect)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
+
+
+class Newest:
+    """A place for one item, put there by a thread: a newer one takes it."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+        self._item: Any = None
+        self._error: BaseException | None = None
+        self._over = False
+        self._changed = threading.Condition()
+        threading.Thread(target=self._fetch, name="newest", daemon=True).start()
+
+    def _fetch(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                with self._changed:
+                    if self._over:
+                        return
+                    self._item = item
+                    self._changed.notify()
+        except BaseException as failure:
+            # the one who waits is told, whatever it is
+            error = failure
+        with self._changed:
+            self._error, self._over = error, True
+            self._changed.notify()
+
+    def get(self, timeout_s: float) -> Any:
+        """The newest item, once; None after the last. Without one in time it is a `TimeoutError`."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._item is not None or self._over, timeout_s):
+                raise TimeoutError
+            item, self._item = self._item, None
+            if item is None and self._error is not None:
+                raise self._error
+            return item
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        with self._changed:
+            self._over = True
+
+
+def watch_stream(
+    runner: VLMStreamRunner,
+    task: Task,
+    frames: Iterator[Arrival],
+    fps: float,
+    stall_s: float,
+    heard: Callable[[], str | None] = lambda: None,
+    tell: Callable[[StepOutput, int], None] = lambda output, dropped: None,
+) -> Ending:
+    """Step through a stream until it ends, breaks or shows nothing for ``stall_s`` seconds.
+
+    ``heard()`` is what the user said since it was last asked; ``tell(output, dropped)`` is told of every step, and of how
+    many frames were dropped before it.
+    """
+    runner.reset(task, fps=fps)
+    newest = Newest(frames)
+    seen = lost = 0
+    try:
+        while True:
+            try:
+                arrival = newest.get(stall_s)
+            except TimeoutError:
+                return Ending(f"stalled: no picture for {stall_s:g} s", False, seen, lost)
+            except DataError as error:
+                logger.debug("the stream broke off", exc_info=error)
+                return Ending(f"broke off: {error}", False, seen, lost)
+            if arrival is None:
+                return Ending("ended", True, seen, lost)
+            number, frame = arrival
+            dropped = number - runner.frame
+            runner.frame = number
+            output = runner.step(frame, heard())
+            seen, lost = seen + 1, lost + dropped
+            tell(output, dropped)
+    finally:
+        newest.close()
+
+
+class WatchLog:
+    """What happened, a JSON line each, on disk immediately.
+
+    Attributes:
+        frames: Steps so far; never fewer than the lines about steps.
+        dropped: Frames that were dropped before them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.frames = self.dropped = 0
+        try:
+            # a device or a pipe is written to, a file is never written over
+            self._in_place = is_written_in_place(path)
+            self._file = path.open("w" if self._in_place else "x", encoding="utf-8")
+        except FileExistsError as error:
+            raise UserError(f"--output {path}: exists already; choose another file") from error
+
+    def write(self, **what: Any) -> None:
+        """One line."""
+        self._file.write(json.dumps(what, ensure_ascii=False) + "\n")
+        self._file.flush()
+        # pipes and devices cannot be synchronized; an error of a disk is not passed over
+        if not self._in_place:
+            os.fsync(self._file.fileno())
+
+    def step(self, output: StepOutput, dropped: int, fps: float, said: str | None) -> None:
+        """What a step decided; nothing for a silent one."""
+        # counted before it is written: an interruption in between must not leave a line that no frame stands for
+        self.frames, self.dropped = self.frames + 1, self.dropped + dropped
+        what: dict[str, Any] = {}
+        if dropped:
+            what["dropped"] = dropped
+        if said:
+            what["user"] = said
+        if output.transitions:
+            what["transitions"] = [f"{t.step}->{t.change}" for t in output.transitions]
+        if output.refusals:
+            what["refused"] = [asdict(r) for r in output.refusals]
+        if output.utterance:
+            what["assistant"] = output.text
+        if output.compression:
+            what["compression"] = asdict(output.compression)
+        if what:
+            self.write(frame=output.frame, seconds=round(output.frame / fps, 3), **what)
+
+    def close(self) -> None:
+        """No more lines."""
+        self._file.close()

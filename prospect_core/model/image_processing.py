@@ -1,0 +1,23 @@
+"""Tokenizers with our special tokens, and frames as normalised tensors.
+
+python -c "from prospect_core.model.image_processing import train_tokenizer; t = train_tokenizer(['put the red cube away'], 300); print(t('red').input_ids)"
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: a black pixel as the model sees it
+BLACK = -1.0
+
+
+def to_pixels(frames: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in -1..1, so that a black frame is not zero."""
+    return normalised(torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2))
+
+
+def normalised(pixels: Tensor) -> Tensor:
+    """Pixels 0..255 of any shape as float32 in -1..1, on the device where they are."""
+    return pixels.float().div_(127.5).add_(BLACK)

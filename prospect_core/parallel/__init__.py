@@ -1,0 +1,1 @@
+"""One worker pool for long jobs: processes of this machine or actors of a Ray cluster."""

@@ -1,0 +1,143 @@
+"""Workers that are actors of a Ray cluster, on one machine or on many.
+
+python -c "from prospect_core.parallel.ray_backend import RayBackend; help(RayBackend)"
+
+PROSPECT, the data and the checkpoint must be found on every machine under the same names; what a worker reads there is compared
+by digest.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from prospect_core.parallel.protocol import (
+    BatchDone,
+    JobDone,
+    PoolEvent,
+    WorkerDied,
+    WorkerFactory,
+    WorkerOptions,
+    WorkerReady,
+)
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.processes import thrifty
+
+#: seconds that a cluster has to answer
+PATIENCE_S = 10
+
+
+class Actor:
+    """A worker, in a process that Ray has started."""
+
+    def __init__(self, factory: WorkerFactory, threads: int) -> None:
+        thrifty(threads)
+        self._serve = factory()
+
+    def ready(self) -> WorkerReady:
+        """Who it is; answered once it is made."""
+        return WorkerReady(socket.gethostname(), os.getpid())
+
+    def serve(self, batch: Sequence[Any]) -> Iterator[JobDone]:
+        """What comes of each job, as they end."""
+        for number, value in self._serve(batch):
+            yield JobDone(number, value)
+
+
+class RayBackend:
+    """Actors with a core each, and GPUs where they are asked for."""
+
+    def __init__(self, factory: WorkerFactory, pool_options: WorkerOptions) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # a worker's GPUs are what it was given; one without is left what the machine has
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError("--backend ray needs the package ray: pip install 'prospect-suite[ray]'") from error
+        self._ray, self._hands = ray, pool_options
+        self._began = not ray.is_initialized()
+        if self._began:
+            _connect(ray, pool_options)
+        self._check()
+        self._factory = ray.put(factory)
+        self._actor = ray.remote(num_cpus=1, num_gpus=pool_options.gpus, max_restarts=0)(Actor)
+        self._actors: dict[int, Any] = {}
+        #: what is waited for, and from whom
+        self._pending: dict[Any, int] = {}
+
+    def start_worker(self) -> int:
+        number = len(self._actors)
+        self._actors[number] = self._actor.remote(self._factory, 1)
+        self._pending[self._actors[number].ready.remote()] = number
+        return number
+
+    def give(self, worker: int, batch: Sequence[Any]) -> None:
+        stream = self._actors[worker].serve.options(num_returns="streaming").remote(list(batch))
+        self._pending[stream] = worker
+
+    def next(self) -> tuple[int, PoolEvent]:
+        ray = self._ray
+        (found,), _ = ray.wait(list(self._pending), num_returns=1, fetch_local=False)
+        number = self._pending[found]
+        try:
+            if isinstance(found, ray.ObjectRef):
+                event = ray.get(found)
+                del self._pending[found]
+            else:
+                event = ray.get(next(found))
+        except StopIteration:
+            del self._pending[found]
+            return number, BatchDone()
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, Exception):
+                raise cause from error
+            del self._pending[found]
+            return number, WorkerDied(str(error).strip().splitlines()[0])
+        return number, event
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._leave()
+
+    def _check(self) -> None:
+        """Actors that a cluster has no room for would be waited for, for ever."""
+        pool_options, have = self._hands, self._ray.cluster_resources()
+        for what, each in (("CPU", 1.0), ("GPU", pool_options.gpus)):
+            if each * pool_options.workers > have.get(what, 0):
+                self._leave()
+                raise UserError(
+                    f"--workers {pool_options.workers}: they need {each * pool_options.workers:g} {what}, the cluster has"
+                    f" {have.get(what, 0):g}"
+                )
+
+    def _leave(self) -> None:
+        """Leave a cluster that was begun or joined for this."""
+        if self._began:
+            self._ray.shutdown()
+
+
+def _connect(ray: Any, pool_options: WorkerOptions) -> None:
+    address = pool_options.address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {}
+    if address == "local":
+        options = {"num_cpus": pool_options.workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise DataError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes where nobody is."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), PATIENCE_S).close()

@@ -1,0 +1,1 @@
+"""What a person looks at before training: filmstrips of episodes and training windows."""

@@ -1,0 +1,135 @@
+"""An episode as a filmstrip: pictures at regular intervals and at every event, with what happens and what is said.
+
+    prospect data preview data/workbench --split test --episode test-0-0003.talk_more --html film.html
+
+With ``--hide-events`` only the pictures are shown: whoever looks at them can say what happens before opening the answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.timeline import Episode, Event, StepState
+from prospect_core.util.console import printable, visible
+from prospect_core.util.errors import UserError, did_you_mean
+
+SIZE = 160
+
+
+@dataclass(frozen=True)
+class Still:
+    """One picture of the strip: frame, seconds, pixels (H, W, 3), its events, and the state of every step after it."""
+
+    frame: int
+    time_s: float
+    picture: np.ndarray
+    events: tuple[Event, ...]
+    states: tuple[StepState, ...]
+
+
+@dataclass(frozen=True)
+class Filmstrip:
+    """An episode and its stills; ``hidden`` keeps events and states from being shown."""
+
+    episode: Episode
+    stills: tuple[Still, ...]
+    every_s: float
+    hidden: bool
+
+
+def find_episode(dataset: Dataset, split: str, name: str) -> Episode:
+    """The episode of that id or, as a number, of that place in the split; anything else is a `UserError`."""
+    episodes = list(dataset.episodes(split))
+    ids = [episode.id for episode in episodes]
+    if not ids:
+        raise UserError(f"--split {split}: has no episode to show")
+    numbers = list(map(str, range(len(ids))))
+    if name in numbers and name not in ids:
+        return episodes[numbers.index(name)]
+    if name not in ids:
+        raise UserError(
+            f"--episode {name}: split {split!r} has {ids[0]} ... {ids[-1]}, or 0 to {len(ids) - 1}{did_you_mean(name, ids)}"
+        )
+    return episodes[ids.index(name)]
+
+
+def filmstrip(
+    dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: bool = False, pictures: bool = True
+) -> Filmstrip:
+    """Stills every ``every_s`` seconds and (unless ``hidden``) on every decision frame; without ``pictures`` the video is
+    not opened and the stills are empty."""
+    if not math.isfinite(every_s) or every_s <= 0:
+        raise UserError(f"--every {every_s:g}: give seconds above 0")
+    step = max(1, round(every_s * episode.fps))
+    frames = set(range(episode.start_frame, episode.end_frame, step))
+    events: dict[int, list[Event]] = {}
+    for decision in episode.decisions():
+        events.setdefault(decision.frame, []).append(decision.event)
+    if not hidden:
+        frames |= set(events)
+    span = (episode.start_frame, episode.end_frame)
+    source = (
+        dataset.frame_source(episode, FrameFormat(SIZE)).frames(*span)
+        if pictures
+        else repeat(np.empty((0, 0, 3), np.uint8))
+    )
+    changes = dict(episode.states_by_change())
+    state, stills = changes[episode.start_frame - 1], []
+    for frame, picture in zip(range(*span), source, strict=False):
+        state = changes.get(frame, state)
+        if frame in frames:
+            shown = () if hidden else tuple(events.get(frame, ()))
+            stills.append(Still(frame, frame / episode.fps, np.asarray(picture), shown, state.states))
+    return Filmstrip(episode, tuple(stills), every_s, hidden)
+
+
+def filmstrip_text(film: Filmstrip, console: Any) -> None:
+    """Print the episode's events with the states of its steps (a terminal shows no pictures)."""
+    from rich.text import Text
+
+    marks = {"not_started": "·", "in_progress": "▸", "completed": "■"}
+    console.print(Text(printable(describe_filmstrip(film)), style="bold"))
+    for step in film.episode.task.steps:
+        console.print(Text(printable(f"  {step.id}  {step.name}")))
+    for still in film.stills:
+        lanes = "".join(marks[state] for state in still.states)
+        for event in still.events:
+            line = event.label if event.kind == "transition" else f"{event.kind}: {event.text}"
+            console.print(Text(printable(f"{still.time_s:8.1f} s  {lanes}  {line}")))
+
+
+def filmstrip_html(film: Filmstrip) -> str:
+    """One self-contained page."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(
+        loader=PackageLoader("prospect_core.preview", "."), autoescape=True, trim_blocks=True, finalize=visible
+    )
+    environment.filters["jpeg"] = _jpeg
+    return environment.get_template("filmstrip.html.j2").render(film=film, facts=describe_filmstrip(film))
+
+
+def describe_filmstrip(film: Filmstrip) -> str:
+    """One line on the episode."""
+    episode = film.episode
+    kind = f", user {episode.user_type}" if episode.user_type else ""
+    return (
+        f"{episode.id}: {episode.num_frames / episode.fps:g} s at {episode.fps:g} fps, goal: {episode.task.goal}{kind}"
+    )
+
+
+def _jpeg(picture: np.ndarray) -> str:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()

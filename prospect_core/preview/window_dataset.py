@@ -1,0 +1,37 @@
+"""The windows that `prospect train` would draw from a data set, for a person to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.train.config.compose import compose_config
+from prospect_core.util.errors import DataError, UserError
+
+
+def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
+    """The dataset that `prospect train` would draw from, with pictures, for a checkpoint's tokenizer."""
+    from prospect_core.features.picture_cache import PictureCache
+    from prospect_core.sequence.builder import SequenceBuilder
+    from prospect_core.train.data.sampling_plan import make_sampling_plan
+    from prospect_core.train.data.training_dataset import DSTTrainingDataset
+
+    for given in overrides:
+        if not given.startswith(("sampling", "data.dialogues_per_video=", "data.windows_per_episode=", "train.seed=")):
+            raise UserError(
+                f"{given!r} does not change what a window shows: give sampling..., data.dialogues_per_video,"
+                " data.windows_per_episode or train.seed"
+            )
+    config, _ = compose_config(overrides)
+    data = Dataset.open(root)
+    episodes = data.rows(split)
+    if not episodes:
+        raise DataError(f"{data.root}: split {split!r} has no episode to show")
+    model, tokenizer = load_checkpoint(ckpt)
+    builder = SequenceBuilder.of(model.config, tokenizer)
+    media = PictureCache(data, model.config.frame_format)
+    plan = make_sampling_plan(config, model.config.max_context)
+    return DSTTrainingDataset(episodes, builder, media, plan, config.train.seed)

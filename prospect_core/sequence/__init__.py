@@ -1,0 +1,1 @@
+"""Episodes as token sequences: tokenizer, layout, labels, context noise."""

@@ -1,0 +1,1 @@
+"""Context strategies: what a stream keeps when its cache reaches the budget."""

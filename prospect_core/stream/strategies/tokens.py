@@ -1,0 +1,149 @@
+"""Strategies that keep some tokens of the cache: pure functions of keys, values and what each token is.
+
+    prospect strategies
+
+The prompt always stays, text (what was said, and updates) within its quota, newest pieces first and whole ones only; the
+rest of the room goes to the tokens of frames by the strategy's score. Scores are rounded to a coarse grid and ties go to
+the newest, so that numerical noise does not change what is kept. All layers keep the same tokens, by their mean score.
+
+* ``drop_middle``: the newest frames (attention sinks and a recent window, StreamingLLM 2309.17453).
+* ``uniform``: frames evenly spread over all that are left.
+* ``keydiff``: keys least like the mean key (KeyDiff 2504.15364).
+* ``value_norm``: the largest values (VaN of InfiniPot-V 2506.15745).
+* ``tar``: keys least like those of the same patch in the newest frames (TaR of InfiniPot-V); those frames stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from prospect_core.stream.token_metadata import Kind, TokenMeta
+
+#: share of the room beside the prompt that text may take
+TEXT_SHARE = 0.25
+#: steps of the grid that scores are rounded to, in a unit of their own spread
+GRID = 32
+#: share of the room for frames that `tar` leaves to the newest ones, which it holds the others against
+RECENT_SHARE = 0.125
+#: keys or values of every layer, (1, H, T, D) each
+Layers = Sequence[Tensor]
+Score = Callable[[Layers, Layers, TokenMeta, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class TokenStrategy:
+    """Keeps the frame tokens with the highest scores. ``score(keys, values, meta, room)`` gives (T,) for all tokens,
+    those of text among them, of which it is not asked; ``room`` is how many frame tokens can stay."""
+
+    name: str
+    keeps: str
+    score: Score
+    limited: bool = True
+    writes: bool = False
+
+    def select(self, keys: Layers, values: Layers, meta: TokenMeta, most: int) -> list[int]:
+        """Indices to keep, ascending, at most ``most``: the prompt, text within its quota, and frames."""
+        kind = meta.kind
+        prompt = np.flatnonzero(kind == Kind.PROMPT)
+        free = most - len(prompt)
+        text = _newest_text(meta, int(TEXT_SHARE * free))
+        frames = np.flatnonzero(kind == Kind.FRAME)
+        room = max(0, free - len(text))
+        scores = on_grid(self.score(keys, values, meta, room)[frames])
+        # stable, newest first among equals
+        best = frames[np.lexsort((-frames, -scores))][:room]
+        return sorted([*prompt.tolist(), *text, *best.tolist()])
+
+
+def _newest_text(meta: TokenMeta, quota: int) -> list[int]:
+    """Tokens of the newest whole pieces of text that fit into the quota; the oldest go first."""
+    kind, frame = meta.kind, meta.frame
+    out: list[int] = []
+    pieces: dict[tuple[int, int], list[int]] = {}
+    for index in np.flatnonzero((kind != Kind.PROMPT) & (kind != Kind.FRAME)).tolist():
+        pieces.setdefault((int(frame[index]), int(kind[index])), []).append(index)
+    for piece in reversed(pieces.values()):
+        if len(out) + len(piece) > quota:
+            break
+        out = piece + out
+    return out
+
+
+def on_grid(scores: np.ndarray) -> np.ndarray:
+    """Scores rounded to `GRID` steps over their standard deviation."""
+    spread = float(scores.std()) if len(scores) else 0.0
+    if spread <= 1e-6 * max(1.0, float(np.abs(scores).max(initial=0.0))):
+        return np.zeros(len(scores))
+    # the unit itself is rounded, or noise in it would move every grid line
+    unit = float(f"{spread / GRID:.1e}")
+    return np.asarray(np.round(scores / unit))
+
+
+def recency(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+    """The frame that a token came with."""
+    return meta.frame.astype(float)
+
+
+def spread_evenly(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+    """1 for the tokens of evenly spread frames, as many as there is room for, the newest among them; 0 else."""
+    kind, frame = meta.kind, meta.frame
+    present = np.unique(frame[kind == Kind.FRAME])
+    each = max(1, int((kind == Kind.FRAME).sum()) // max(1, len(present)))
+    count = min(len(present), room // each)
+    chosen = present[len(present) - 1 - (np.arange(count) * len(present)) // max(1, count)]
+    return np.isin(frame, chosen).astype(float)
+
+
+def unlike_the_mean(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+    """Minus the cosine of a key with the mean direction of all frames' keys, over heads and layers."""
+    frames = torch.as_tensor(meta.kind == Kind.FRAME)
+    total = np.zeros(len(meta))
+    for layer in keys:
+        unit_HTD = functional.normalize(layer[0].float(), dim=-1)
+        mean_H1D = functional.normalize(unit_HTD[:, frames.to(layer.device)].mean(1, keepdim=True), dim=-1)
+        total -= (unit_HTD * mean_H1D).sum(-1).mean(0).cpu().double().numpy()
+    return total / len(keys)
+
+
+def value_size(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+    """The norm of a value over the mean norm of its layer and head."""
+    total = np.zeros(len(meta))
+    for layer in values:
+        norm_HT = layer[0].float().norm(dim=-1)
+        total += (norm_HT / norm_HT.mean(-1, keepdim=True)).mean(0).cpu().double().numpy()
+    return total / len(values)
+
+
+def unlike_the_newest(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+    """Minus the mean cosine of a key with those of the same patch in the newest frames, which themselves come first."""
+    kind, frame, place = meta.kind, meta.frame, meta.place
+    present = np.unique(frame[kind == Kind.FRAME])
+    each = max(1, int((kind == Kind.FRAME).sum()) // max(1, len(present)))
+    newest = present[-max(1, int(RECENT_SHARE * room) // each) :]
+    total = np.zeros(len(meta))
+    for patch in np.unique(place[kind == Kind.FRAME]):
+        mine = np.flatnonzero((kind == Kind.FRAME) & (place == patch))
+        of_newest = torch.as_tensor(mine[np.isin(frame[mine], newest)])
+        if not len(of_newest):
+            continue
+        for layer in keys:
+            unit_HTD = functional.normalize(layer[0].float(), dim=-1)
+            mean_H1D = unit_HTD[:, of_newest.to(layer.device)].mean(1, keepdim=True)
+            cosine_HN = (unit_HTD[:, torch.as_tensor(mine, device=layer.device)] * mean_H1D).sum(-1)
+            total[mine] -= cosine_HN.mean(0).cpu().double().numpy() / len(keys)
+    return np.where(np.isin(frame, newest), 2.0, total)
+
+
+TOKEN_STRATEGIES = (
+    TokenStrategy("drop_middle", "the prompt, the newest text, and the newest frames", recency),
+    TokenStrategy("uniform", "the prompt, the newest text, and frames evenly spread over what is left", spread_evenly),
+    TokenStrategy("keydiff", "the prompt, the newest text, and frame tokens whose keys are least like the mean", unlike_the_mean),
+    TokenStrategy("value_norm", "the prompt, the newest text, and frame tokens with the largest values", value_size),
+    TokenStrategy("tar", "the prompt, the newest text, and frame tokens least like the newest frames", unlike_the_newest),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Log and memory of a training while it runs."""

@@ -1,0 +1,1 @@
+"""The configuration of `prospect train`: schema, composition, checks."""

@@ -1,0 +1,197 @@
+"""The configuration of `prospect train`: a Hydra tree of defaults, composed and checked here.
+
+    prospect train --cfg model=smolvlm2_256m loss=uncertainty
+
+The YAML files under ``conf`` hold the defaults and say what each key means; the classes of `prospect_core.train.config.schema` hold
+types and ranges. A wrong key or value is one line, with the nearest key that exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from itertools import product
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from prospect_core.train.config.schema import Config
+from prospect_core.util.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+#: keys whose value is a path or a name, taken as it is
+PATHS = ("data.path", "output", "init", "model.weights", "model.tower", "train.deepspeed")
+GROUPS = ("model", "data", "sampling", "loss", "optimiser", "run")
+
+
+def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
+    """The configuration of a command line, and its YAML text; a wrong key or value is a one-line `UserError`."""
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from pydantic import ValidationError
+
+    rewritten = [_path(given) for given in overrides]
+    try:
+        with initialize_config_module("prospect_core.train.conf", version_base="1.3"):
+            tree = compose("train", rewritten)
+        plain = OmegaConf.to_container(tree, resolve=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(_reason(error, rewritten)) from error
+    try:
+        config = _schema().validate_json(json.dumps(plain), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        what = key if isinstance(first["input"], dict | list) else f"{key}={first['input']}"
+        raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from error
+    _check(config)
+    return config, OmegaConf.to_yaml(tree, resolve=True)
+
+
+@cache
+def _schema() -> TypeAdapter[Config]:
+    """Types and ranges of the configuration; to build them takes longer than to check one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Config)
+
+
+def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """The command lines that a Hydra sweep stands for: ``a=1,2 b=3`` is ``a=1 b=3`` and ``a=2 b=3``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    # a comma separates the values of a sweep, also those of a path
+    rewritten = [_key_value(given) if "," in given else _path(given) for given in overrides]
+    try:
+        parsed = OverridesParser.create().parse_overrides(rewritten)
+        choices = [
+            [f"{p.key_or_group}={value}" for value in p.sweep_string_iterator()] if p.is_sweep_override() else [given]
+            for p, given in zip(parsed, overrides, strict=True)
+        ]
+    except (HydraException, ValueError) as error:
+        raise UserError(_reason(error, rewritten)) from error
+    return [list(line) for line in product(*choices)]
+
+
+def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Every key of the tree, dotted."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        if name not in {f.name for f in fields(kind)}:
+            continue
+        yield prefix + name
+        for part in (hint, *get_args(hint)):
+            if isinstance(part, type) and is_dataclass(part):
+                yield from known_keys(part, f"{prefix}{name}.")
+
+
+def _path(override: str) -> str:
+    """Paths are quoted, so that any may be given; ``data=PATH`` is short for ``data.path=PATH``."""
+    key, _, value = _key_value(override).partition("=")
+    if key == "data" and value not in group_options("data"):
+        key = "data.path"
+    if key not in PATHS or value == "null" or value[:1] in ('"', "'"):
+        return f"{key}={value}"
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{quoted}"'
+
+
+def _key_value(override: str) -> str:
+    """The override itself, if it is of the one form that is taken."""
+    if override[:1] in ("+", "~") or override.startswith("hydra"):
+        raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
+    if "=" not in override:
+        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` shows the keys")
+    return override
+
+
+def _reason(error: Exception, overrides: Sequence[str]) -> str:
+    """One line: which override is wrong, and the nearest key or the options of a group."""
+    text = " ".join(str(error.__cause__ or error).split())
+    keys = [*GROUPS, *known_keys()]
+    for given in overrides:
+        key, _, value = given.partition("=")
+        if key not in keys:
+            return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg shows them all"
+        if key in GROUPS and value not in group_options(key):
+            names = group_options(key)
+            return f"{key}={value}: use one of {', '.join(names)}{did_you_mean(value, names)}"
+    return f"{text[:300]} (`prospect train --cfg` shows the keys)"
+
+
+def group_options(group: str) -> list[str]:
+    """The names that a group can be set to."""
+    from importlib.resources import files
+
+    folder = files("prospect_core.train.conf") / group
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def _check(config: Config) -> None:
+    """What no single key can tell."""
+    sampling = config.sampling
+    if sampling.min_frames > sampling.max_frames:
+        raise UserError(
+            f"sampling.min_frames={sampling.min_frames} is above sampling.max_frames={sampling.max_frames}; lower it"
+        )
+    if sampling.blank_share + sampling.summary_share > 1:
+        raise UserError("sampling.blank_share and sampling.summary_share add up to more than 1; lower one of them")
+    frames = sampling.frames
+    shares = (
+        frames.key_frames and frames.key_frames.share,
+        frames.silent and frames.silent.rate,
+        frames.complexity and frames.complexity.rate,
+    )
+    if not any((frames.every, frames.transitions, frames.speaking, frames.regular, *shares)):
+        raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
+    if config.eval.patience is not None and config.eval.every is None:
+        raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
+
+
+def idle_options(config: Config, given: Sequence[str]) -> list[str]:
+    """A line for each option of the command line that has no effect in this setting."""
+    keys = {o.lstrip("+").partition("=")[0] for o in given}
+    frozen_vision = config.model.vision_tower == "frozen" or config.model.backbone == "frozen"
+    frames = config.sampling.frames
+    rules = [
+        (config.train.minutes is not None, ("train.max_steps",), "train.minutes ends the training"),
+        (not frozen_vision, ("data.features",), "the vision tower is trained, so its features change"),
+        (frozen_vision and config.data.features, ("data.picture_cache_mb",), "features are read, not pictures"),
+        (config.model.backbone != "lora", ("model.lora", "train.rates.adapters"), f"model.backbone is {config.model.backbone}"),
+        (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
+        (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
+        (config.model.tower is not None, ("model.vision",), "the tower's shape comes with model.tower"),
+        (config.sampling.patch_captions, ("sampling.context_noise",), "with sampling.patch_captions, windows hold prompts and frames only"),
+        ("past" in (config.model.ablated_inputs or ()), ("sampling.min_frames", "sampling.max_frames"),
+         "a model without the past is trained on windows of one frame"),
+        (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
+        (config.init is not None or config.model.weights is not None,
+         ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the shape comes with the weights"),
+        (config.init is not None, ("model.weights", "model.state_head_size", "model.max_context"),
+         "the model comes from init"),
+        (config.loss.dynamic, ("loss.speaking.gamma", "loss.speaking.alpha", "loss.update.gamma",
+         "loss.update.alpha"), "loss.dynamic sets them from the label rate"),
+        (frames.every, tuple(f"sampling.frames.{n}" for n in ("transitions", "speaking", "key_frames", "regular",
+         "silent", "complexity")), "sampling.frames.every takes all frames already"),
+        (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
+        (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
+        (config.train.batch_tokens is not None, ("train.batch_size",), "a batch holds train.batch_tokens"),
+        (bool(config.train.fsdp or config.train.deepspeed), ("train.rates",), "sharded parameters have one rate"),
+        (config.eval.every is not None, ("train.save_every",), "with eval.every, checkpoints are written as it says"),
+        (not config.train.optimiser.startswith(("adamw", "muon")), ("train.beta1", "train.beta2"),
+         f"{config.train.optimiser} has no betas"),
+        (config.eval.every is None and not config.eval.thresholds, ("eval.split", "eval.episodes", "eval.evaluator"),
+         "eval.every is null and eval.thresholds is off"),
+    ]  # fmt: skip
+    return [
+        f"{key} has no effect: {why}"
+        for holds, idle, why in rules
+        if holds
+        for key in sorted(keys)
+        if any(key == name or key.startswith(f"{name}.") for name in idle)
+    ]

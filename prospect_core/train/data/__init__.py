@@ -1,0 +1,1 @@
+"""Training windows: sampling, batches, sources of episodes and frames."""

@@ -1,0 +1,70 @@
+"""Captions that tell what a picture shows, or what is at each of its places, learnt by the image slots themselves.
+
+    prospect data captions --output data/map --tells map
+    prospect train data=data/map sampling=all sampling.patch_captions=true model.tokens_per_frame=16 loss.speaking.weight=0
+
+A caption has as many parts as a frame has slots, with commas between, each of a few words (``cone red hold, -, hand, ...``), or
+one part that goes for all slots (``red cone up box``). The token that follows a slot, as the LM head sees it, is one of its
+words that are one token, drawn anew in each epoch: the tower is told directly, where a sentence after the picture has to reach it
+through attention that is still to be learnt.
+"""
+
+from __future__ import annotations
+
+import random
+
+from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
+from prospect_core.sequence.labels import IGNORE
+from prospect_core.sequence.layout import Context
+from prospect_core.timeline import Episode
+from prospect_core.util.errors import DataError
+
+
+def patch_caption_sequence(builder: SequenceBuilder, clip: Episode, rng: random.Random) -> TokenSequence:
+    """A clip's prompt and frames, the slots of each captioned frame labelled; nothing else is learnt, no reply is shown.
+
+    A caption of another number of parts, or without a word that is one token, is a `DataError`.
+    """
+    prompt = builder.prompt(clip.task, Context())
+    ids = list(prompt.ids)
+    labels = [IGNORE] * len(ids)
+    captions = {utterance.frame: utterance.text for utterance in clip.utterances()}
+    frames = list(range(clip.start_frame, clip.end_frame))
+    last = []
+    for frame in frames:
+        ids += builder.frame()
+        labels += (
+            _words(builder, clip, captions[frame], rng) if frame in captions else [IGNORE] * builder.tokens_per_frame
+        )
+        last.append(len(ids) - 1)
+    # a label stands where the token would stand: one after its slot
+    return TokenSequence(
+        [*ids, builder.special.eos],
+        list(prompt.markers),
+        [IGNORE, *labels],
+        frames,
+        last,
+        [IGNORE] * len(frames),
+        [IGNORE] * len(frames),
+        [[IGNORE] * len(prompt.markers)] * len(frames),
+    )
+
+
+def _words(builder: SequenceBuilder, clip: Episode, text: str, rng: random.Random) -> list[int]:
+    parts = text.split(", ")
+    parts = parts * builder.tokens_per_frame if len(parts) == 1 else parts
+    if len(parts) != builder.tokens_per_frame:
+        raise DataError(
+            f"{clip.id}: {text!r} tells of {len(parts)} places, a frame has {builder.tokens_per_frame} tokens; use"
+            " captions that `prospect data captions` makes with --tells held, or with --tells map for"
+            " model.tokens_per_frame=16, or leave out sampling.patch_captions"
+        )
+    out = []
+    for part in parts:
+        tokens = [token for token, *more in (builder.text(f" {word}") for word in part.split()) if not more]
+        if not tokens:
+            raise DataError(
+                f"{clip.id}: no word of {part!r} is one token of the tokenizer; train one on these captions"
+            )
+        out.append(rng.choice(tokens))
+    return out

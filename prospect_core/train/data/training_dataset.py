@@ -1,0 +1,224 @@
+"""`DSTTrainingDataset`: windows of the training split, the frames of each that carry loss, and their pictures.
+
+    python -c "from prospect_core.train.data.training_dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
+
+A sample is (window, supervised frame). Attention is causal, so all samples of a window are one sequence with labels on
+the sampled frames only; `separate` gives them one by one, with the same gradients at many times the cost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch.utils.data import Dataset as TorchDataset
+
+from prospect_core.data.jsonl_index import clips_of
+from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
+from prospect_core.sequence.labels import IGNORE
+from prospect_core.sequence.layout import Context, newest_that_fit
+from prospect_core.timeline import Episode
+from prospect_core.train.data.curriculum import Curriculum
+from prospect_core.train.data.frame_samplers import Every, FrameSampler, WindowView
+from prospect_core.train.data.patch_captions import patch_caption_sequence
+from prospect_core.train.data.window_sampler import TrainingWindow, WindowSampler, frame_costs, said_before
+from prospect_core.util.errors import DataError
+
+#: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
+Media = Callable[[Episode, int, int], np.ndarray]
+#: windows that are looked at to tell the share of positive labels
+RATE_WINDOWS = 100
+#: so many windows, of so many steps at least, are sorted by length together: a batch is as long as its longest window, the
+#: rest is padding. Every worker process sorts them all
+ALIKE_WINDOWS, ALIKE_STEPS = 192, 24
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """What is drawn anew each epoch: windows, the frames of each that carry loss, and which episodes take part.
+
+    ``dialogues_per_video`` limits how many episodes of one video an epoch takes (None: all);
+    ``windows_per_episode`` is how many windows it draws from each.
+    """
+
+    windows: WindowSampler = field(default_factory=WindowSampler)
+    frames: FrameSampler = field(default_factory=Every)
+    max_tokens: int = 2048
+    dialogues_per_video: int | None = None
+    windows_per_episode: int = 1
+    curriculum: Curriculum | None = None
+    #: captions are told by image slots (`prospect_core.train.data.patch_captions`)
+    patch_captions: bool = False
+
+
+class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
+    """The same seed, epoch and progress give the same items. ``media`` brings the pictures, or stored features.
+
+    An item is ``(TokenSequence, media of the window's frames)``; `DSTDataCollator` makes batches of them.
+    """
+
+    def __init__(
+        self, episodes: Sequence[Episode], builder: SequenceBuilder, media: Media, draws: SamplingPlan, seed: int = 0
+    ) -> None:
+        if not episodes:
+            raise DataError("there is no episode to train on")
+        self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
+        self.episodes = episodes
+        self._videos = [clip.video for clip in clips_of(episodes)]
+        self._easiest = [] if draws.curriculum is None else Curriculum.ranked(episodes)
+        self.progress, self.span = 0.0, 0.0
+        #: windows of one optimiser step, in all processes: those of a step are of similar length
+        self.together = 1
+        #: the number of windows is a multiple of this one, so that all processes read as many: those that are added teach
+        #: nothing (a loader that has too few repeats some)
+        self.multiple = 1
+        self._places: dict[int, list[int]] = {}
+        #: of an episode, tokens of its prompt without states and with them, and of the frames before each with what is written
+        #: after them
+        self._sizes: dict[str, tuple[list[int], np.ndarray]] = {}
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
+        """Other windows, in another order, from now on.
+
+        ``progress`` (0..1) is how much of the training is over when the epoch begins and ``span`` how much of it the
+        epoch is, for the curriculum; accelerate's loaders call this too and do not know it: None leaves both.
+        """
+        self.epoch = epoch
+        if progress is not None:
+            self.progress, self.span = progress, span
+        rng = random.Random(f"{self.seed}/{epoch}/order")
+        by_video: dict[str, list[int]] = {}
+        for k, video in enumerate(self._videos):
+            by_video.setdefault(video, []).append(k)
+        limit = self.draws.dialogues_per_video
+        chosen = [k if limit is None else rng.sample(k, min(limit, len(k))) for k in by_video.values()]
+        # shuffled here, and read in this order: an index is a moment of the training
+        self._order = [k for group in chosen for k in group] * self.draws.windows_per_episode
+        rng.shuffle(self._order)
+        self._places.clear()
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self.multiple) * self.multiple
+
+    def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
+        if index >= len(self._order):
+            sequence, media = self[index % len(self._order)]
+            return unsupervised(sequence), media
+        window, rng = self.window(index)
+        media = self.media(window.episode, window.start, window.end)
+        if self.draws.patch_captions:
+            return patch_caption_sequence(self.builder, window.clip, rng), media
+        supervised = self.draws.frames(rng, WindowView(window.clip, media))
+        return window.tokens(self.builder, supervised), media
+
+    def window(self, index: int) -> tuple[TrainingWindow, random.Random]:
+        """The window of an index in this epoch, and the generator that goes on to choose its frames."""
+        return self._draw(index if self.together == 1 else self._place(index))
+
+    def _place(self, index: int) -> int:
+        """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
+        size = self.together * max(ALIKE_STEPS, ALIKE_WINDOWS // self.together)
+        chunk, place = divmod(index, size)
+        if chunk not in self._places:
+            begin = index - place
+            drawn = range(begin, min(len(self._order), begin + size))
+            alike = sorted(drawn, key=self.tokens)
+            steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
+            # the step that is not full stays the last one
+            last = [steps.pop()] if len(steps[-1]) < self.together else []
+            random.Random(f"{self.seed}/{self.epoch}/{chunk}/steps").shuffle(steps)
+            self._places = {chunk: [k for step in steps + last for k in step]}
+        return self._places[chunk][place]
+
+    def _begin(self, index: int) -> tuple[random.Random, Episode, int | None]:
+        """What a draw begins with: its generator, the episode, and the longest window that the curriculum admits."""
+        draws = self.draws
+        rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
+        chosen, longest = self._order[index], None
+        if draws.curriculum is not None:
+            progress = min(1.0, self.progress + self.span * index / len(self._order))
+            admitted = self._easiest[: draws.curriculum.admitted(len(self.episodes), progress)]
+            chosen = chosen if chosen in admitted else rng.choice(admitted)
+            longest = draws.curriculum.longest(draws.windows.min_frames, draws.windows.max_frames, progress)
+        return rng, self.episodes[chosen], longest
+
+    def _draw(self, index: int) -> tuple[TrainingWindow, random.Random]:
+        rng, episode, longest = self._begin(index)
+        return self.draws.windows.draw(rng, episode, self.builder, self.draws.max_tokens, longest), rng
+
+    def tokens(self, index: int) -> int:
+        """About how many tokens a draw has, without drawing it: a draw takes many times as long."""
+        rng, episode, longest = self._begin(index)
+        if episode.id not in self._sizes:
+            prompts = [self.builder.prompt(episode.task, Context(state)) for state in (None, episode.initial_state)]
+            costs = np.cumsum([0, *frame_costs(self.builder, episode)], dtype=np.int32)
+            self._sizes[episode.id] = [len(prompt.ids) for prompt in prompts], costs
+        prompt_tokens, before = self._sizes[episode.id]
+        start, end, _, opening = self.draws.windows.place(rng, episode, self.builder, longest)
+        said = said_before(episode, start) if opening.recent else ()
+        recent = sum(len(self.builder.text(text)) for _, text in newest_that_fit(self.builder, said, opening.recent))
+        frames = int(before[end - episode.start_frame] - before[start - episode.start_frame])
+        return prompt_tokens[opening.states] + recent + frames
+
+    def label_rates(self) -> dict[str, float | None]:
+        """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""
+        counts = {"speaking": [0, 0], "update": [0, 0]}
+        for index in range(min(len(self._order), RATE_WINDOWS)):
+            sequence, _ = self[index]
+            for name, labels in (("speaking", sequence.speaking), ("update", sequence.update)):
+                counts[name][0] += labels.count(1)
+                counts[name][1] += labels.count(0) + labels.count(1)
+        return {name: positive / total if total else None for name, (positive, total) in counts.items()}
+
+
+class Mixed:
+    """The pictures (or features) of episodes of several data sets, whose ids are different."""
+
+    def __init__(self, parts: Sequence[tuple[Sequence[Episode], Media]]) -> None:
+        self._media = {clip.id: media for episodes, media in parts for clip in clips_of(episodes)}
+
+    def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+        return self._media[episode.id](episode, start, end)
+
+
+def unsupervised(sequence: TokenSequence) -> TokenSequence:
+    """The same window without anything to learn."""
+    frames = len(sequence.frames)
+    return replace(
+        sequence,
+        lm_labels=[IGNORE] * len(sequence.lm_labels),
+        speaking=[IGNORE] * frames,
+        update=[IGNORE] * frames,
+        states=[[IGNORE] * len(states) for states in sequence.states],
+    )
+
+
+def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:
+    """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
+    out = []
+    for k in range(len(sequence.frames)):
+        begin = sequence.frame_last[k] + 1
+        # what belongs to a frame reaches to the first slot of the next one
+        end = sequence.frame_last[k + 1] + 1 if k + 1 < len(sequence.frames) else len(sequence.ids)
+        learns = [t for t in range(begin, end) if sequence.lm_labels[t] != IGNORE]
+        labels = (sequence.speaking[k], sequence.update[k], *sequence.states[k])
+        if not learns and all(label == IGNORE for label in labels):
+            continue
+        stop = learns[-1] + 1 if learns else begin
+        words = [IGNORE] * begin + sequence.lm_labels[begin:stop]
+        steps = [IGNORE] * len(sequence.markers)
+        sample = replace(
+            sequence,
+            ids=sequence.ids[:stop],
+            lm_labels=words,
+            frames=sequence.frames[: k + 1],
+            frame_last=sequence.frame_last[: k + 1],
+            speaking=[IGNORE] * k + [sequence.speaking[k]],
+            update=[IGNORE] * k + [sequence.update[k]],
+            states=[steps] * k + [sequence.states[k]],
+        )
+        out.append((sample, media[: k + 1]))
+    return out

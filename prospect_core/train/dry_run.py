@@ -1,0 +1,131 @@
+"""What a training would do and about how long it would take: its first steps, over blank frames, and nothing kept.
+
+prospect train --dry-run data=data/workbench output=runs/mine train.max_steps=500
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.jsonl_index import clips_of
+from prospect_core.train.config.schema import Config
+from prospect_core.train.output_dir import SCRATCH, finished, refuse_finished
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.console import counted, spoken_time
+
+#: steps that are tried; the first is not timed, since much is made in it
+STEPS = 4
+
+
+class _StepsDoneError(Exception):
+    """The steps are done."""
+
+
+class TrainingEstimate:
+    """Frames that are blank, and a clock; what `prospect_core.train.run.run_training` takes as its media and its callback."""
+
+    def __init__(self) -> None:
+        self.missing, self.encode_s, self._marks = 0, 0.0, list[float]()
+        #: bytes by what takes them
+        self.memory: dict[str, int] = {}
+
+    def media(
+        self, config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Any, device: Any
+    ) -> Callable[[Any, int, int], np.ndarray]:
+        """Frames of the shape that the real ones have; what is not encoded yet is counted, and one batch is timed."""
+        import torch
+
+        from prospect_core.features.feature_cache import ENCODE_BATCH, FeatureCache, feature_store, vision_digest
+        from prospect_core.train.setup.memory_estimate import training_bytes
+        from prospect_core.train.setup.model_factory import vision_is_frozen
+
+        self.memory = training_bytes(model, config)
+        shape = model.config.frame_format
+        blank = np.zeros((1, shape.size, shape.size, 3), np.uint8)
+        if config.data.features and vision_is_frozen(model):
+            store = feature_store(config.data.store, model) if config.data.store else None
+            missing = FeatureCache(data, cache_dir() / "features", vision_digest(model), shape, store).missing(
+                clips_of(episodes)
+            )
+            pixels = torch.from_numpy(blank).permute(0, 3, 1, 2)
+            model.to(device)
+            with torch.no_grad():
+                blank = model.encode_frames(pixels.to(device)).float().cpu().numpy()
+                begin = time.perf_counter()
+                model.encode_frames(pixels.to(device).expand(ENCODE_BATCH, -1, -1, -1)).cpu()
+            a_frame = (time.perf_counter() - begin) / ENCODE_BATCH
+            self.missing += len(missing)
+            self.encode_s += a_frame * sum(clip.end_frame for clip in missing.values())
+        return lambda episode, start, end: np.repeat(blank, end - start, 0)
+
+    def callback(self) -> Any:
+        """Ends the training after `STEPS`."""
+        from transformers import TrainerCallback
+
+        marks = self._marks
+
+        class Clock(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                marks.append(time.perf_counter())
+                if len(marks) == STEPS:
+                    raise _StepsDoneError
+
+        return Clock()
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step."""
+        return (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
+
+
+def dry_run_training(config: Config, text: str, tell: Callable[[str], None]) -> list[str]:
+    """Lines for people. Options and data are checked as the training itself would, and the output is not touched."""
+    from prospect_core.train.run import run_training
+    from prospect_core.train.setup.build import TrainingHooks
+
+    output = Path(config.output)
+    if finished(output, text):
+        return [f"output={output}: holds the checkpoint of this training already; nothing would be done"]
+    refuse_finished(output)
+    estimate = TrainingEstimate()
+
+    def quiet(line: str) -> None:
+        if not line.startswith("step "):
+            tell(line)
+
+    with TemporaryDirectory() as name:
+        options = replace(config.train, max_steps=STEPS + 1, minutes=None, save_every=10**6, tensorboard=False)
+        closed = replace(config.eval, every=None, patience=None, thresholds=False)
+        trial = replace(config, output=str(Path(name) / "run"), train=options, eval=closed)
+        with suppress(_StepsDoneError):
+            hooks = TrainingHooks(quiet, open_media=estimate.media, callbacks=[estimate.callback()])
+            run_training(trial, text, hooks)
+    return list(_lines(config, output, estimate))
+
+
+def _lines(config: Config, output: Path, estimate: TrainingEstimate) -> Any:
+    step, minutes = estimate.step_s, config.train.minutes
+    if estimate.missing:
+        videos = counted(estimate.missing, "video")
+        yield f"features of {videos} are encoded first: about {spoken_time(estimate.encode_s)}, decoding not counted"
+    told = ", ".join(f"{part} {size / 1e9:.2g}" for part, size in estimate.memory.items())
+    yield f"memory by formula: about {sum(estimate.memory.values()) / 1e9:.2g} GB a process ({told})"
+    if minutes:
+        yield f"then {spoken_time(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
+    else:
+        whole = step * config.train.max_steps
+        yield f"then {counted(config.train.max_steps, 'step')} of {step:.2g} s: about {spoken_time(whole)}"
+    if config.eval.every:
+        yield f"every {config.eval.every} steps a replay of val episodes, not counted"
+    if config.eval.thresholds:
+        yield "thresholds are chosen by replays of val episodes afterwards, not counted (eval.thresholds=false leaves it out)"
+    yield f"into {output}{', going on with what is there' if (output / SCRATCH).exists() else ''}"

@@ -1,0 +1,1 @@
+"""The four losses and their weights."""

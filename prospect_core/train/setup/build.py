@@ -1,0 +1,192 @@
+"""Everything that a training needs before its first step, built from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prospect_core import __version__
+from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.jsonl_index import Joined
+from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.schema import Config
+from prospect_core.train.data.sources import open_media, open_sources, some_videos
+from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions
+from prospect_core.train.output_dir import SCRATCH, refuse_another
+from prospect_core.train.setup.trainer_arguments import MUON, training_arguments
+from prospect_core.util.console import counted
+
+
+@dataclass(frozen=True)
+class TrainingHooks:
+    """What surrounds a training.
+
+    Attributes:
+        tell: Receives each line that a person should see.
+        live: Whether progress may be redrawn in place, as on a terminal.
+        warnings: Lines reported before anything else.
+        open_media: Opens the frames of a dataset; a dry run gives blank ones.
+        callbacks: More callbacks for the trainer.
+    """
+
+    tell: Callable[[str], None] = print
+    live: bool = False
+    warnings: Sequence[str] = ()
+    open_media: Callable[..., Any] = open_media
+    callbacks: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to start.
+
+    Attributes:
+        signature: What makes two trainings the same one: version, digests of data and weights, configuration.
+        resume_from: The checkpoint folder to continue from and whether the training was complete there; None to start.
+    """
+
+    config: Config
+    trainer: Any
+    tokenizer: Any
+    validation: Any
+    log: Any
+    signature: dict[str, Any]
+    resume_from: tuple[Path, bool] | None
+
+
+def build_training(config: Config, hooks: TrainingHooks) -> Training:
+    """Open the data, make the model and the trainer.
+
+    Args:
+        config: The configuration of the training.
+        hooks: Where lines go and what a dry run replaces.
+
+    Raises:
+        UserError: Options that do not fit each other, the data or the unfinished training in the output folder.
+        DataError: A video that training or validation needs is missing or too short.
+    """
+    from transformers import set_seed
+
+    from prospect_core.train.setup.model_factory import make_model, set_backbone
+    from prospect_core.train.setup.validation_setup import make_validation
+    from prospect_core.train.trainer import last_whole_checkpoint
+
+    set_seed(config.train.seed)
+    output, scratch = Path(config.output), Path(config.output) / SCRATCH
+    sources = open_sources(config, hooks.tell)
+    episodes = Joined([some for _, some in sources])
+    signature = _signature(config, sources)
+    resume_from = last_whole_checkpoint(scratch)
+    if resume_from is not None:
+        refuse_another(scratch, signature)
+    model, tokenizer = make_model(config.model, config.init, episodes, partial(some_videos, sources), hooks.tell)
+    set_backbone(model, config.model)
+    # a rebuilt prompt shows as many utterances as training has shown
+    if config.sampling.recent_share:
+        model.config.recent_utterances = config.sampling.recent_utterances
+    arguments = training_arguments(config, scratch, output)
+
+    def frames_of(data: Dataset, some: Any) -> Any:
+        return hooks.open_media(config, data, model, some, hooks.tell, arguments.device)
+
+    built = _Model(model, tokenizer, arguments)
+    dataset = _training_windows(config, built, sources, frames_of)
+    # before the first step, so that a video that is missing ends the training before it begins
+    validation = make_validation(config, model, tokenizer, frames_of, hooks.tell)
+    _report_sizes(model, episodes, arguments.device, hooks.tell)
+    log, trainer = _trainer(config, hooks, built, dataset, validation)
+    return Training(config, trainer, tokenizer, validation, log, signature, resume_from)
+
+
+@dataclass(frozen=True)
+class _Model:
+    model: Any
+    tokenizer: Any
+    arguments: Any
+
+
+def _signature(config: Config, sources: Sequence[tuple[Dataset, Any]]) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "data": [data.digest for data, _ in sources],
+        "init": checkpoint_digest(find_checkpoint(config.init, "init")) if config.init else None,
+        "tower": checkpoint_digest(find_checkpoint(config.model.tower, "tower")) if config.model.tower else None,
+        "config": asdict(config),
+    }
+
+
+def _training_windows(
+    config: Config, built: _Model, sources: Sequence[tuple[Dataset, Any]], frames_of: Callable[[Dataset, Any], Any]
+) -> Any:
+    """The windows of all sources; batches of them where ``train.batch_tokens`` asks for batches of equal token counts."""
+    from prospect_core.sequence.builder import SequenceBuilder
+    from prospect_core.train.data.sampling_plan import make_sampling_plan
+    from prospect_core.train.data.token_batches import TokenBatches
+    from prospect_core.train.data.training_dataset import DSTTrainingDataset, Mixed
+
+    media = Mixed([(some, frames_of(data, some)) for data, some in sources])
+    plan = make_sampling_plan(config, built.model.config.max_context)
+    builder = SequenceBuilder.of(built.model.config, built.tokenizer)
+    episodes = Joined([some for _, some in sources])
+    windows = DSTTrainingDataset(episodes, builder, media, plan, config.train.seed)
+    return windows if config.train.batch_tokens is None else TokenBatches(windows, config.train.batch_tokens)
+
+
+def _report_sizes(model: Any, episodes: Joined, device: Any, tell: Callable[[str], None]) -> None:
+    import torch
+
+    parameters = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    clips = episodes.clips()
+    videos = {clip.video for clip in clips}
+    tell(
+        f"{parameters / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M of them learn;"
+        f" {counted(len(clips), 'episode')} of {counted(len(videos), 'video')};"
+        f" {counted(torch.get_num_threads(), 'thread')} on {device}"
+    )
+
+
+def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, validation: Any) -> tuple[Any, Any]:
+    """The log and the trainer, which know each other."""
+    from transformers import EarlyStoppingCallback, PrinterCallback
+
+    from prospect_core.train.callbacks.training_log import TrainingLog
+    from prospect_core.train.data.collator import DSTDataCollator
+    from prospect_core.train.objectives.loss_weighting import make_weighting
+    from prospect_core.train.trainer import DSTTrainer
+
+    minutes = config.train.minutes
+    goal = f"{minutes:g} min" if minutes else f"{config.train.max_steps} steps"
+    log = TrainingLog(Path(config.output) / "train_log.jsonl", hooks.tell, goal, hooks.live)
+    callbacks = [log, *hooks.callbacks]
+    if config.eval.patience is not None:
+        callbacks.append(EarlyStoppingCallback(config.eval.patience))
+    start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
+    with objections("train"):
+        trainer = DSTTrainer(
+            model=built.model,
+            args=built.arguments,
+            train_dataset=dataset,
+            eval_dataset=[] if config.eval.every else None,
+            data_collator=DSTDataCollator(built.model.config.pad_token_id),
+            weighting=make_weighting(config.loss.weighting, start),
+            speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
+            update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
+            dynamic_focal=config.loss.dynamic,
+            minutes=minutes,
+            warmup=config.train.warmup,
+            validation=validation if config.eval.every else None,
+            muon=config.train.optimiser == MUON,
+            rates=config.train.rates,
+            callbacks=callbacks,
+        )
+    log.trainer = trainer
+    # it would print every log once more
+    trainer.remove_callback(PrinterCallback)
+    if config.train.fsdp and trainer.accelerator.distributed_type.value != "FSDP":
+        hooks.tell("warning: train.fsdp has no effect: it needs several processes, each with an accelerator of its own")
+    return log, trainer

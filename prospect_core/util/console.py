@@ -1,0 +1,327 @@
+"""What both command lines share: one-line errors with their exit codes, text that cannot steer a terminal, a progress bar.
+
+python -c "from prospect_core.util.console import say; say('\\x1b[31mred')"
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prospect_core.util.errors import (
+    EXIT_DEFECT,
+    EXIT_GATE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    GateFailedError,
+    UserError,
+)
+from prospect_core.util.processes import limit_spinning
+from prospect_core.util.standard_streams import ascii_json, lenient_streams
+
+#: the option of both programs that shows tracebacks
+DEBUG = "--debug"
+#: seconds after which a log that nobody looks at is told how far it is
+QUIET_S = 30
+#: characters of a text that an error line quotes
+LONGEST = 200
+#: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text of models, data and files for a terminal: what would steer it is shown as its escape, ``\\x1b``."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def visible(value: Any) -> Any:
+    """For a template's texts the same as `printable` for a terminal's; anything else as it is."""
+    return printable(value) if type(value) is str else value
+
+
+def counted(number: int, what: str) -> str:
+    """``1 episode``, ``2 episodes``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+class Number(click.FloatRange):
+    """A number of an option: as `click.FloatRange`, which lets NaN pass."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            raise UserError(f"{param.opts[0]} {value}: not a number; give a finite one")
+        return number
+
+
+def spoken_time(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def say(text: object, err: bool = False, nl: bool = True) -> None:
+    """Print a line on standard output, or on standard error."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
+def make_console(**options: Any) -> Any:
+    """A rich console whose texts can neither steer the terminal nor carry rich's own markup; ``unseen`` columns wide where
+    nobody looks."""
+    from rich.console import Console
+
+    class Safe(Console):
+        def render_str(self, text: str, *args: Any, **kwargs: Any) -> Any:
+            # rich drops some of what would steer
+            return super().render_str(printable(text), *args, **kwargs)
+
+        def render(self, *args: Any, **kwargs: Any) -> Any:
+            for segment in super().render(*args, **kwargs):
+                yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    unseen = options.pop("unseen", None)
+    made = Safe(markup=False, **options)
+    return made if unseen is None or made.is_terminal else Safe(markup=False, width=unseen, **options)
+
+
+class Commands(click.Group):
+    """A click group whose user errors are one line with their own exit code.
+
+    ``--debug`` shows the traceback with every cause. It may stand before the command or after it.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        limit_spinning()
+        given = args[0] if args else kwargs.pop("args", None)
+        arguments = sys.argv[1:] if given is None else list(given)
+        debug = DEBUG in _options(arguments)
+        if debug:
+            given = _debug_first(arguments)
+        kwargs["standalone_mode"] = False
+        with lenient_streams(), _packages_logged() if debug else nullcontext():
+            try:
+                code = super().main(given, *args[1:], **kwargs)
+                ending = code if isinstance(code, int) else EXIT_OK
+            except SystemExit as stop:
+                ending = _ending(stop)
+            except Exception as error:
+                ending = _report(error, debug)
+            except KeyboardInterrupt:
+                ending = _say_interrupted()
+        sys.exit(ending)
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Say what ended a command, in one line where a user can mend it; the exit code."""
+    known = isinstance(
+        error, click.ClickException | click.Abort | UserError | OSError | UnicodeEncodeError | MemoryError
+    )
+    # a usage error without a cause says all there is to say
+    said = isinstance(error, click.ClickException) and not (error.__cause__ or error.__context__)
+    if isinstance(error, GateFailedError):
+        return EXIT_GATE
+    if not known or (debug and not said and not isinstance(error, click.Abort)):
+        _say_traceback(error)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return EXIT_USAGE if error.exit_code == EXIT_GATE else error.exit_code
+    if isinstance(error, click.Abort):
+        return _say_interrupted()
+    if isinstance(error, UserError):
+        say(f"error: {error}", err=True)
+        return error.exit_code
+    say(f"error: {_what_happened(error)}", err=True)
+    return EXIT_INCOMPLETE if known else EXIT_DEFECT
+
+
+def _what_happened(error: Exception) -> str:
+    """An error that is none of our own, in one line."""
+    if isinstance(error, OSError):
+        return (
+            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error.strerror or error)
+        )
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object if len(error.object) <= LONGEST else f"{error.object[:LONGEST]}..."
+        if error.encoding.lower().startswith("utf"):
+            return f"{text}: holds bytes that are not UTF-8; rename it"
+        return f"{text}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+    if isinstance(error, MemoryError):
+        return "not enough memory; start again with fewer workers or smaller batches"
+    kind = type(error).__name__
+    return f"a defect of this program ({kind}); please report the lines above with the command"
+
+
+def _ending(stop: SystemExit) -> int:
+    """The exit code of a command that ended itself; 1 is kept for gates."""
+    if isinstance(stop.code, str):
+        say(stop.code, err=True)
+    code = stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_DEFECT
+    return EXIT_DEFECT if code == EXIT_GATE else code
+
+
+def _say_interrupted() -> int:
+    say("interrupted; the same command goes on from what was finished", err=True)
+    return EXIT_INTERRUPTED
+
+
+def _options(given: Sequence[str]) -> Sequence[str]:
+    """The arguments before ``--``, among which the options are."""
+    return given[: given.index("--")] if "--" in given else given
+
+
+def _debug_first(given: Sequence[str]) -> list[str]:
+    """The arguments with ``--debug`` before the command.
+
+    It is an option of the program, but it is natural to add it at the end of a command that has failed.
+    """
+    options = _options(given)
+    others = [argument for argument in options if argument != DEBUG]
+    return [DEBUG, *others, *given[len(options) :]]
+
+
+def _say_traceback(error: BaseException) -> None:
+    # the texts of errors quote files and models
+    say("".join(traceback.format_exception(error)).rstrip(), err=True)
+
+
+class _Printable(logging.Formatter):
+    """Log records that cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+@contextmanager
+def _packages_logged() -> Iterator[None]:
+    """Show on standard error what the packages log, such as errors that a command has gone on from."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(name)s: %(message)s"))
+    loggers = [logging.getLogger(package) for package in ("prospect_core", "prospect_eval")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+def _writable(context: Any, param: Any, value: str | None) -> str | None:
+    """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
+    from prospect_core.util.atomic import is_written_in_place
+
+    if value not in (None, "-"):
+        file = Path(str(value))
+        # of a device, a pipe or a link its own rights count, not those of the folder
+        target = file.resolve() if file.is_symlink() and not is_written_in_place(file) else file
+        there = file if is_written_in_place(file) else next(p for p in target.absolute().parents if p.exists())
+        if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
+            raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
+    return value
+
+
+def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--dtype: what a model computes in."""
+    return click.option(
+        "--dtype", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True,
+        help="What the model computes in; auto: bfloat16 on an NVIDIA GPU that has it. Numbers differ in the last digits.",
+    )(command)  # fmt: skip
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, to that file as well."""
+    return click.option(
+        "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]", callback=_writable,
+        help="The results as JSON: in place of the table, or in FILE as well.",
+    )(command)  # fmt: skip
+
+
+def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
+    """Write the results where ``--json`` asks for them; whether they are to be shown to people too."""
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.errors import DataError
+    from prospect_core.util.json_io import dump
+
+    if json_ is None:
+        return True
+    text = dump(value(), indent=1) + "\n"
+    if json_ == "-":
+        click.echo(ascii_json(text, sys.stdout), nl=False)
+        return False
+    try:
+        Path(json_).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(Path(json_), text)
+    except OSError as error:
+        raise DataError(f"{json_}: cannot be written ({error.strerror})") from error
+    return True
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, as a context that gives ``advance(done, total)``; without a terminal a
+    line every `QUIET_S` seconds."""
+    with progress_bars() as advance:
+        yield partial(advance, what)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """The same for several things, one after the other or at once: ``advance(what, done, total)``; a total of None is not
+    known."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.speed or 0.0
+            return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min" if speed else "")
+
+    shown = make_console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+        told = time.monotonic()
+
+        def advance(what: str, done: int, total: int | None) -> None:
+            nonlocal told
+            if not shown.is_terminal and time.monotonic() - told > QUIET_S:
+                told = time.monotonic()
+                say(f"{what}: {done:,}{'' if total is None else f' of {total:,}'}", err=True)
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=None)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def quiet_transformers() -> None:
+    """No progress bars and warnings of libraries between our own lines.
+
+    transformers is not imported for it, which takes seconds: where nobody has imported it yet, it reads this from the
+    environment.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()

@@ -1,0 +1,56 @@
+"""Digests of video files: read through once, and again only when a file has changed.
+
+    python -c "from pathlib import Path; from prospect_core.util.file_digest import content_digest; print(content_digest(Path('clip.mp4')))"
+
+Stored pictures and features of a video are found by the video's content, not by its name, its size, or the digest that a
+dataset states: a file that was replaced never gets those of the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.cache_dir import cache_dir
+
+
+def content_digest(path: Path) -> str:
+    """Hex sha256 of a file's bytes.
+
+    It is kept on disk under the file's device, inode, size, and times of modification and of change of status.
+    """
+    status = path.stat()
+    state = f"{status.st_dev}/{status.st_ino}/{status.st_size}/{status.st_mtime_ns}/{status.st_ctime_ns}"
+    return _digest_of_state(path.absolute(), state)
+
+
+@lru_cache(maxsize=100_000)
+def _digest_of_state(path: Path, state: str) -> str:
+    kept = cache_dir() / "digests" / hashlib.sha256(state.encode()).hexdigest()[:32]
+    with suppress(OSError, ValueError):
+        found = kept.read_text("ascii").strip()
+        if len(bytes.fromhex(found)) == hashlib.sha256().digest_size:
+            return found
+    digest = sha256_file(path)
+    # where nothing can be kept, the file is read again next time
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, digest + "\n")
+    return digest
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+def _sha256(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

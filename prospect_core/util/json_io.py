@@ -1,0 +1,176 @@
+"""Frozen dataclasses to and from JSON, strictly, and files that are either whole or absent.
+
+python -c "from prospect_core.util.json_io import *; from prospect_core.timeline import Step; print(load(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Hashable
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+from prospect_core.util.errors import DataError
+
+T = TypeVar("T")
+#: of a file that is read whole; annotations of a hundred thousand hours lie below
+MOST_BYTES = 4 << 30
+#: fields of dataclasses
+OMITTED_WHEN_EMPTY = frozenset({"alternatives", "recording", "participant"})
+#: escapes of JSON that may be half a character
+_HALF_CHARACTER = re.compile(r"\\u[dD][89abAB-fF]")
+_HALF_CHARACTER_BYTES = re.compile(_HALF_CHARACTER.pattern.encode())
+#: fields that an error line names
+MOST_NAMED = 8
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def load(kind: type[T], data: bytes | str, where: str) -> T:
+    """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line.
+
+    Long arrays of numbers, which the class names in ``__arrays__``, are read apart, three times as fast.
+    """
+    from pydantic import ValidationError
+
+    if isinstance(data, str):
+        # half a character, which JSON can write and no file can hold: refused below as any other broken UTF-8
+        data = data.encode("utf-8", "surrogatepass")
+    if arrays := getattr(kind, "__arrays__", ()):
+        quick = _load_in_parts(kind, data, arrays)
+        if quick is not None:
+            return quick
+    try:
+        value: T = _adapter(cast(Hashable, kind)).validate_json(data, strict=True)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_all_that_is_wrong(error.errors(include_url=False))}") from error
+    return value
+
+
+def _all_that_is_wrong(errors: list[Any]) -> str:
+    """The fields of the first kind of mistake, and how many others there are."""
+    kind = errors[0]["msg"]
+    named = [".".join(str(part) for part in error["loc"]) or "the row" for error in errors if error["msg"] == kind]
+    others = len(errors) - len(named[:MOST_NAMED])
+    return f"{', '.join(named[:MOST_NAMED])}: {kind}{f' (and {others} more)' if others else ''}"
+
+
+def _load_in_parts(kind: type[T], data: bytes, arrays: tuple[str, ...]) -> T | None:
+    """The same, or None for anything out of order, for the whole to tell what it is."""
+    import msgspec
+    from pydantic import ValidationError
+
+    try:
+        parts = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        found = {name: _decoder(cast(Hashable, kind), name).decode(parts.pop(name)) for name in arrays if name in parts}
+        rest: Any = _adapter(cast(Hashable, kind)).validate_json(msgspec.json.encode(parts), strict=True)
+        return cast(T, replace(rest, **found))
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValidationError, RecursionError):
+        return None
+
+
+@cache
+def _decoder(kind: Any, name: str) -> Any:
+    import msgspec
+
+    return msgspec.json.Decoder(get_type_hints(kind)[name])
+
+
+def dump(value: Any, indent: int | None = None) -> str:
+    """A dataclass (or plain JSON value) as JSON text; NaN is refused.
+
+    Fields in `OMITTED_WHEN_EMPTY` are left out when they are empty: they came later, and files of data without them
+    keep their bytes and so their digests.
+    """
+    separators = (",", ":") if indent is None else None
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators, default=_fields)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, which the encoder goes through in turn."""
+    if not is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} is neither a dataclass nor a JSON value")
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: item for name, item in found.items() if item or name not in OMITTED_WHEN_EMPTY}
+
+
+def digest(value: Any) -> str:
+    """sha256 of a dataclass' JSON."""
+    return hashlib.sha256(dump(value).encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Any JSON file; a missing, broken or oversized one is a `DataError` naming it."""
+    return parse_json(read_limited(path), str(path))
+
+
+def read_shaped(path: Path, shape: type[T]) -> T:
+    """A JSON file of a known shape (a `TypedDict`); anything else is a `DataError` that names file and field."""
+    value = read_json(path)
+    from pydantic import ValidationError
+
+    try:
+        _adapter(cast(Hashable, shape)).validate_python(value)
+        return cast(T, value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(f"{path}: {place}: {first['msg']}; damaged, or not of this program") from error
+
+
+def parse_json(data: bytes | str, where: str) -> Any:
+    """JSON text from elsewhere: what is broken, nested without end, not finite, or holds half a character is a `DataError`
+    that begins with ``where``."""
+    try:
+        value = json.loads(data, parse_constant=_not_finite, parse_float=_finite)
+        half = _HALF_CHARACTER.search(data) if isinstance(data, str) else _HALF_CHARACTER_BYTES.search(data)
+        if half:
+            # a pair of escapes is a whole character; a lone one can be read, and written to no file
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from error
+    except UnicodeEncodeError as error:
+        text = ascii(error.object[error.start])
+        raise DataError(f"{where}: {text} is half a character, which no file can hold; remove it") from error
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({error})") from error
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    # 1e999 is JSON, and infinity once read
+    return number if math.isfinite(number) else _not_finite(text)
+
+
+def _not_finite(name: str) -> float:
+    raise ValueError(f"{name} is not a number that JSON knows")
+
+
+def read_limited(path: Path) -> bytes:
+    """A whole file of at most `MOST_BYTES`; a larger or unreadable one is a `DataError`."""
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise DataError(f"{path}: has {size:,} bytes; files read whole have at most {MOST_BYTES:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        out |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+    return out

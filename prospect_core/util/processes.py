@@ -1,0 +1,136 @@
+"""Worker processes that end with the one they work for, however that ends.
+
+    python -c "from prospect_core.util.processes import pool; help(pool)"
+
+A pool's processes wait for work on a pipe that they themselves hold open, so they would outlive a parent that is killed, for
+ever and with all their memory.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+#: with fewer jobs than this, processes take longer to start than they save
+FEW_JOBS = 8
+#: how often a waiting thread of OpenMP looks before it sleeps: some 10 microseconds
+SPINS = 2000
+
+
+def limit_spinning() -> None:
+    """Have OpenMP's threads sleep after microseconds, not milliseconds, of waiting for each other.
+
+    A forward of a small model is many short parallel regions. Where other processes want the same cores, a thread that
+    waits by spinning takes its core from the one that it waits for. To be called before torch is imported; a choice that
+    the user has made in the environment stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+
+
+def pool(workers: int | None = None) -> ProcessPoolExecutor:
+    """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
+    return ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=belong)
+
+
+def each(
+    function: Callable[[J], R],
+    jobs: Sequence[J],
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[R]:
+    """What ``function`` makes of each job, in order, done by so many processes; few jobs are not worth any."""
+    total = len(jobs)
+    with ExitStack() as stack:
+        if workers > 1 and total >= FEW_JOBS:
+            chunk = max(1, min(64, total // (8 * workers)))
+            results: Iterable[R] = stack.enter_context(pool(workers)).map(function, jobs, chunksize=chunk)
+        else:
+            results = map(function, jobs)
+        for done, result in enumerate(results, 1):
+            progress(done, total)
+            yield result
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def belong() -> None:
+    """Make this worker process one that ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        # nothing is left that would want its results
+        os._exit(1)
+
+
+def thrifty(threads: int) -> None:
+    """Have this process compute on so many threads: as many as it has cores each would slow all of them down. Best called
+    before anything heavy is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+class RemoteError(Exception):
+    """The traceback of an error in the process that raised it: the cause of that error where it arrives."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+class _Carried:
+    """An error on its way to another process, where it is the error itself again, caused by a `RemoteError`."""
+
+    def __init__(self, error: Exception) -> None:
+        self._text = "".join(traceback.format_exception(error))
+        self._error = error if _can_be_sent(error) else RuntimeError(f"{type(error).__name__}: {error}")
+
+    def __reduce__(self) -> Any:
+        return _arrived, (self._error, self._text)
+
+
+def carried(error: Exception) -> Any:
+    """What to send to another process so that it gets the error, together with where that was raised here.
+
+    An error alone would arrive without its traceback and its causes, which cannot be sent. One that cannot be sent itself
+    arrives as a `RuntimeError` with its name and text.
+    """
+    return _Carried(error)
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:
+        # an error's own constructor is called, which may raise anything
+        return False
+    return True
+
+
+def _arrived(error: Exception, text: str) -> Exception:
+    error.__cause__ = RemoteError(text)
+    return error

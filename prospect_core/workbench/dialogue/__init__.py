@@ -1,0 +1,1 @@
+"""The reference dialogue of a workbench video."""

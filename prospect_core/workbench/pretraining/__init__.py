@@ -1,0 +1,1 @@
+"""Generated data for pretraining: image captions and text practice."""

@@ -1,0 +1,212 @@
+"""Seeing practice: single pictures, each with a caption that says what it shows and which step that belongs to.
+
+    prospect data captions --output data/captions --count 2000
+    prospect train data=data/captions sampling.context_noise.missed=1 loss.speaking.weight=0 loss.update.weight=0
+
+The pictures of an episode are moments of one person's work in random order, so that nothing but the picture itself
+tells what goes in its caption. A step is in progress while a picture shows it, and completed once one has: that binds
+pictures to the lines of the prompt. When to speak or to update means nothing here and must carry no loss.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from prospect_core import __version__
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.timeline import Change, DialogState, Episode, Event, Task
+from prospect_core.util.atomic import atomic_folder
+from prospect_core.util.errors import choose
+from prospect_core.util.processes import pool
+from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
+from prospect_core.workbench.rendering.pictures import numbered
+from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
+from prospect_core.workbench.symbolic_observers import Sight, sight
+from prospect_core.workbench.world.actor import act_out
+from prospect_core.workbench.world.levels import LEVELS, SPLITS
+from prospect_core.workbench.world.scene import VIEW, Plan, scene_at
+from prospect_core.workbench.world.tasks import COLORS, TOOLS, sample_task
+
+FRAMES = 24
+#: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; the same in a
+#: few bare words, or what is at each place of the picture, for image slots to tell (`prospect_core.train.data.patch_captions`)
+Tells = Literal["steps", "hand", "held", "map"]
+#: a map has so many places a side, and is of pictures with so many things that belong to no step
+MAP_SIDE, MAP_CLUTTER = 4, 8
+#: pixels of an item that must show in a place of the map
+MAP_PIXELS = 100
+#: of the pictures, so many show the second before or after something has happened; of the others without a hand, so
+#: many are drawn again
+NEAR_SHARE, HAND_SHARE = 0.5, 0.7
+
+
+def make_captions(
+    root: Path,
+    seed: int,
+    count: int,
+    steps: tuple[int, int] = SPLITS["train"].steps,
+    level: str = "normal",
+    tells: Tells = "steps",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Dataset:
+    """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder.
+
+    Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
+    Where captions do not tell steps, the prompt has none either: there is nothing but the picture to read them from.
+    """
+    choose("level", level, LEVELS)
+    choose("tells", tells, get_args(Tells))
+    with atomic_folder(root) as scratch:
+        (scratch / "videos").mkdir()
+        jobs = [(scratch, seed, k, steps, level, tells) for k in range(count)]
+        rows = []
+        with pool() as workers:
+            for episode in workers.map(_make, jobs, chunksize=8):
+                rows.append(episode)
+                progress(len(rows), count)
+        write_dataset(
+            scratch, "workbench-captions", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
+        )
+    return Dataset.open(root)
+
+
+def captioned(
+    seed: int,
+    number: int,
+    steps: tuple[int, int] = SPLITS["train"].steps,
+    level: str = "normal",
+    tells: Tells = "steps",
+) -> tuple[Episode, Plan, list[float]]:
+    """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
+    rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
+    clutter = MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
+    # which step it is must be told by the thing too: in every second video the verb alone says it seldom
+    alike = tells == "steps" and number % 2 == 0
+    world = sample_task(rng, steps_in_task(rng, steps), clutter, alike=alike)
+    plan = act_out(rng, world, LEVELS[level])
+    moments = [_moment(rng, plan) for _ in range(FRAMES)]
+    if tells == "steps":
+        task = world.as_task()
+        events = tuple(_events(plan, task, [sight(plan, time) for time in moments]))
+    else:
+        task = Task(world.goal, ())
+        if tells == "map":
+            words = [map_caption(plan, time) for time in moments]
+        else:
+            tell = held_caption if tells == "held" else deed
+            words = [tell(plan, sight(plan, time)) for time in moments]
+        events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
+    name = f"captions-{seed}-{number:05d}"
+    episode = Episode(
+        name,
+        f"videos/{name}.mp4",
+        FPS,
+        0,
+        FRAMES,
+        task,
+        events,
+        user_type="practice",
+        dataset="workbench-captions",
+        file_order=True,
+    )
+    return episode.validate(), plan, moments
+
+
+def caption(plan: Plan, now: Sight) -> str:
+    """What one picture shows and the steps that it belongs to: ``hold the red cone up at the box: S2``."""
+    steps = _steps(plan, now)
+    return f"{deed(plan, now)}: {' '.join(steps)}" if steps else deed(plan, now)
+
+
+def deed(plan: Plan, now: Sight) -> str:
+    """What the hand holds, whether it is up, what it is at: ``hold the red cone up at the box``. Without a hand, the
+    things in view by colour and kind: ``see the red cone cut, the blue star``."""
+    looks = plan.assignment.looks
+    if not now.hand:
+        order = sorted(now.things, key=lambda k: (COLORS.index(looks[k].color), looks[k].kind))
+        things = [f"the {looks[k].name} cut" if k in now.cut else f"the {looks[k].name}" for k in order]
+        return f"see {', '.join(things) or 'nothing'}"
+    held = looks[now.held].name if isinstance(now.held, int) else now.held
+    at = now.over if now.touched is None else looks[now.touched].name
+    words = f"hold {f'the {held}' if held else 'nothing'} {'up' if now.up else 'down'}"
+    return f"{words} at the {at}" if at else words
+
+
+def held_caption(plan: Plan, now: Sight) -> str:
+    """The same of a hand without the words between: ``red cone up box``; ``-`` without a hand."""
+    if not now.hand:
+        return "-"
+    return " ".join(word for word in deed(plan, now).split() if word not in ("hold", "the", "at"))
+
+
+def map_caption(plan: Plan, time: float) -> str:
+    """What shows at each place of the picture, row by row: ``cone red hold, -, hand, knife, ...``.
+
+    Of a place the item in hand (what the hand holds, or what a held tool is on) is told, with ``hold``; or else the hand,
+    or else the item that shows most. Things are told by kind and colour, tools by name.
+    """
+    looks, now = plan.assignment.looks, sight(plan, time)
+    words = {item_number(plan, k): f"{look.kind} {look.color}" for k, look in enumerate(looks)}
+    words |= {item_number(plan, tool): tool for tool in TOOLS.values()}
+    held = [item for item in (now.held, now.touched) if item is not None]
+    in_hand = {item_number(plan, item) for item in held}
+    # a tool lies over its thing, and the hand over what it holds, most of it
+    ranks = ({item_number(plan, item) for item in held if isinstance(item, int)}, in_hand, {HAND_ID}, words)
+    side = VIEW // MAP_SIDE
+    places = numbered(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
+    out = []
+    for pixels in places.reshape(MAP_SIDE**2, side**2):
+        count = np.bincount(pixels, minlength=256)
+        most = (max(rank, key=count.__getitem__, default=0) for rank in ranks)
+        shown = next((number for number in most if number and count[number] >= MAP_PIXELS), 0)
+        out.append(f"{words[shown]} hold" if shown in in_hand else words.get(shown) or ("hand" if shown else "-"))
+    return ", ".join(out)
+
+
+def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
+    """A caption a picture. A step is in progress while a picture shows it and completed once one has shown it."""
+    state, shown = DialogState.initial(task), frozenset[str]()
+    for frame, now in enumerate(seen):
+        time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now))
+        for step in task.step_ids:
+            if (step in before) != (step in shown):
+                change: Change = "complete" if step in before else "reopen" if state[step] == "completed" else "start"
+                state = state.apply(step, change, time)
+                yield Event(f"d{frame}{step}", time, "transition", step=step, change=change, frame=frame)
+        yield Event(f"a{frame}", time, "assistant", caption(plan, now), frame=frame)
+
+
+def _steps(plan: Plan, now: Sight) -> list[str]:
+    """The steps that what is seen may belong to: those that move the thing in hand, or that a tool in place is for."""
+    task = plan.assignment
+    if isinstance(now.held, int):
+        jobs = [task.find(now.held, "fetch"), task.find(now.held, "put")]
+    elif now.touched is not None:
+        jobs = [task.find(now.touched, next(verb for verb, tool in TOOLS.items() if tool == now.held))]
+    else:
+        jobs = []
+    return [f"S{job + 1}" for job in jobs if job is not None]
+
+
+def _moment(rng: random.Random, plan: Plan) -> float:
+    """A moment of the video; what is short, like letting go, is worth as many pictures as what takes long."""
+    if plan.happenings and rng.random() < NEAR_SHARE:
+        return min(plan.duration, max(0.0, rng.choice(plan.happenings).time + rng.uniform(-1, 1)))
+    time = rng.uniform(0, plan.duration)
+    while scene_at(plan, time).hand is None and rng.random() < HAND_SHARE:
+        time = rng.uniform(0, plan.duration)
+    return time
+
+
+def _make(job: tuple[Path, int, int, tuple[int, int], str, Tells]) -> Episode:
+    from prospect_core.workbench.rendering.pictures import write_pictures
+
+    root, seed, number, steps, level, tells = job
+    episode, plan, moments = captioned(seed, number, steps, level, tells)
+    write_pictures(plan, moments, root / episode.video, FPS)
+    return episode

@@ -1,0 +1,103 @@
+"""Pictures of a plan, what can be seen in them, and the plan as an H.264 file.
+
+    python -c "from prospect_core.workbench.generate import make_video; from prospect_core.workbench.rendering.pictures import picture; \
+picture(make_video(0, 'train', 0)[1], 20.0).save('frame.png')"
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from prospect_core.workbench.rendering.shapes import BENCH_RGB, Color, shapes
+from prospect_core.workbench.world.scene import VIEW, Camera, Plan, Scene, scene_at
+
+#: a multiple of every sampling rate in use, so that each sampled frame has a picture of exactly its time
+VIDEO_FPS = 8
+
+
+def picture(plan: Plan, time_s: float) -> Image.Image:
+    """What the person sees at ``time_s`` seconds, 160 x 160 RGB."""
+    scene = scene_at(plan, time_s)
+    light = scene.light
+
+    def lit(color: Color) -> Color:
+        red, green, blue = (min(255, max(0, int(c * f))) for c, f in zip(color, light, strict=True))
+        return red, green, blue
+
+    image = Image.new("RGB", (VIEW, VIEW), lit(BENCH_RGB))
+    draw = ImageDraw.Draw(image)
+    for points, color, _ in _in_view(plan, scene):
+        draw.polygon(points, fill=lit(color))
+    return image
+
+
+def numbered(plan: Plan, scene: Scene) -> np.ndarray:
+    """The picture with every pixel (160, 160) the number of the item that it shows (`shapes.item_number`,
+    `shapes.HAND_ID`), 0 for all else."""
+    image = Image.new("L", (VIEW, VIEW), 0)
+    draw = ImageDraw.Draw(image)
+    for points, _, number in _in_view(plan, scene):
+        draw.polygon(points, fill=number)
+    return np.asarray(image)
+
+
+def pixels_seen(plan: Plan, scene: Scene) -> np.ndarray:
+    """Pixels (256,) of every numbered item that the picture shows."""
+    return np.bincount(numbered(plan, scene).ravel(), minlength=256)
+
+
+def render_video(plan: Plan, path: Path, fps: int = VIDEO_FPS) -> None:
+    """Encode the whole plan, ``fps`` pictures a second; the same plan gives the same decoded pixels (one encoder thread)."""
+    times = (float(Fraction(number, fps)) for number in range(math.ceil(plan.duration * fps)))
+    _encode((picture(plan, time) for time in times), path, fps)
+
+
+def write_pictures(plan: Plan, moments: Iterable[float], path: Path, fps: int) -> None:
+    """Encode the pictures of a plan at these moments (seconds) one after the other, ``fps`` of them a second."""
+    _encode((picture(plan, time) for time in moments), path, fps)
+
+
+def write_blank(path: Path, seconds: float) -> None:
+    """A black video."""
+    _encode((Image.new("RGB", (VIEW, VIEW)) for _ in range(round(seconds * VIDEO_FPS))), path)
+
+
+def _encode(pictures: Iterable[Image.Image], path: Path, fps: int = VIDEO_FPS) -> None:
+    import av
+
+    # without mbtree=0, x264's AVX-512 code encodes the same pictures differently from run to run
+    options = {"preset": "superfast", "crf": "21", "x264-params": "mbtree=0"}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = VIEW, VIEW, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for image in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode())
+
+
+def _in_view(plan: Plan, scene: Scene) -> list[tuple[list[float], Color, int]]:
+    """The scene's shapes in pixels of the picture, back to front: (x0, y0, x1, y1, ...), colour, number."""
+    near = VIEW * 0.7 / scene.camera.zoom + 40
+    found = [s for s in shapes(plan, scene) if len(s[0]) == 4 or abs(s[0][0, 0] - scene.camera.x) < near]
+    pixels = _project(np.concatenate([s[0] for s in found]), scene.camera).ravel().tolist()
+    out, begin = [], 0
+    for points, color, number in found:
+        end = begin + 2 * len(points)
+        out.append((pixels[begin:end], color, number))
+        begin = end
+    return out
+
+
+def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Bench coordinates (N, 2) to pixels of the picture."""
+    c, s = camera.zoom * math.cos(camera.roll), camera.zoom * math.sin(camera.roll)
+    middle = np.array([camera.x, camera.y])
+    pixels: np.ndarray = (points - middle) @ np.array([[c, s], [-s, c]]) + VIEW / 2
+    return pixels

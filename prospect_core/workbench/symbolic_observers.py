@@ -1,0 +1,215 @@
+"""Observers that know what the pixels mean but see only so much: one frame, the last ten seconds, everything.
+
+    prospect-eval run --ckpt baseline:observer_frame --suite workbench
+
+`sight` is the symbolic content of one picture: which things show, what the hand holds and touches. `Witness` draws the
+conclusions from one sight to the next. Followed from the beginning it has the states of the annotation on every frame,
+which proves that the evidence is in the frames. The keyholes begin anew on every frame, with its sight alone or with
+those of the last seconds, and guess what these do not tell as it was most often in training videos.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from prospect_core.timeline import STEP_STATES, StepState
+from prospect_core.workbench.rendering.pictures import pixels_seen
+from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
+from prospect_core.workbench.world.scene import Item, Plan, scene_at
+from prospect_core.workbench.world.tasks import PLACES, TOOLS, Assignment, Verb
+
+#: pixels of a thing that must show for it to count as seen; distances on the bench
+SEEN_PIXELS, TOUCH, NEAR_PLACE = 24, 22.0, 26.0
+#: a wipe of this many frames (at 2 fps) is done, a shorter one is not
+RUBBED_FRAMES = 6
+TABLE_VIDEOS = 80
+_VERB_OF: dict[Item, Verb] = {tool: verb for verb, tool in TOOLS.items()}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One picture in symbols: things and cut things that show; whether there is a hand, whether it is up (or absent),
+    what it holds, the thing that a held tool is down on, and the place that the hand is at."""
+
+    things: frozenset[int]
+    cut: frozenset[int]
+    hand: bool
+    up: bool
+    held: Item | None
+    touched: int | None
+    over: str
+
+
+def sight(plan: Plan, time_s: float) -> Sight:
+    """What the picture at ``time_s`` seconds shows."""
+    scene = scene_at(plan, time_s)
+    seen = pixels_seen(plan, scene)
+    things = frozenset(k for k in range(len(plan.assignment.looks)) if seen[item_number(plan, k)] >= SEEN_PIXELS)
+    cut = things & scene.stage.cut
+    if scene.hand is None or not seen[HAND_ID]:
+        return Sight(things, cut, False, True, None, None, "")
+    x, y, z = scene.hand
+    held, touched = scene.stage.held, None
+    if held in _VERB_OF and z == 0:
+        far = {k: max(abs(plan.slot_xy(k)[0] - x), abs(plan.slot_xy(k)[1] - y)) for k in things}
+        near = [k for k, d in far.items() if d <= TOUCH and scene.stage.where[k] == "slot"]
+        touched = min(near, key=far.__getitem__, default=None)
+    at = {p: max(abs(plan.place_xy(p)[0] - x), abs(plan.place_xy(p)[1] - y)) for p in ("drawer", *PLACES)}
+    return Sight(things, cut, True, z == 1, held, touched, next((p for p, d in at.items() if d <= NEAR_PLACE), ""))
+
+
+def sights(plan: Plan, frames: int, fps: float) -> list[Sight]:
+    """The sights of frames 0 .. ``frames`` - 1."""
+    return [sight(plan, frame / fps) for frame in range(frames)]
+
+
+class Witness:
+    """Follows sights; ``states`` holds every step's state, None while nothing has told it."""
+
+    def __init__(self, assignment: Assignment, states: Sequence[StepState | None]) -> None:
+        self.task, self.states = assignment, list(states)
+        self.order: list[int] = []  #: completed jobs, in order of completion
+        self._held: Item | None = None
+        self._source = ""
+        self._touches: Counter[tuple[Item, int]] = Counter()
+
+    def watch(self, now: Sight) -> None:
+        """Take in the next sight. Something counts as done once the hand has let go and is up again."""
+        if now.touched is not None and now.held is not None:
+            self._touches[now.held, now.touched] += 1
+            self._begin(self.task.find(now.touched, _VERB_OF[now.held]))
+        if not now.up:
+            self._source = now.over
+            return
+        for (tool, thing), count in self._touches.items():
+            self._lifted(tool, thing, count, now)
+        self._touches.clear()
+        if now.held != self._held:
+            if isinstance(self._held, int):
+                self._released(self._held, now.over)
+            if isinstance(now.held, int):
+                self._taken(now.held)
+            self._held = now.held
+        if now.held == "bowl":
+            for thing in now.things:
+                job = self.task.find(thing, "cover")
+                if job is not None and self.states[job] == "completed":
+                    self._set(job, "in_progress")
+
+    def _lifted(self, tool: Item, thing: int, count: int, now: Sight) -> None:
+        job = self.task.find(thing, _VERB_OF[tool])
+        done = {"cloth": count >= RUBBED_FRAMES, "knife": thing in now.cut, "bowl": now.held != "bowl"}[str(tool)]
+        if job is not None and done:
+            self._set(job, "completed")
+
+    def _taken(self, thing: int) -> None:
+        fetch, put = self.task.find(thing, "fetch"), self.task.find(thing, "put")
+        if fetch is not None and (self.states[fetch] == "not_started" or self._source == "drawer"):
+            self._set(fetch, "in_progress")
+        elif put is not None:
+            self._set(put, "in_progress")
+
+    def _released(self, thing: int, over: str) -> None:
+        fetch, put = self.task.find(thing, "fetch"), self.task.find(thing, "put")
+        if not over and fetch is not None and self.states[fetch] == "in_progress":
+            self._set(fetch, "completed")
+        elif over and put is not None and over == self.task.jobs[put].place:
+            self._set(put, "completed")
+
+    def _begin(self, job: int | None) -> None:
+        if job is not None and self.states[job] != "completed":
+            self._set(job, "in_progress")
+
+    def _set(self, job: int, state: StepState) -> None:
+        self.states[job] = state
+        if job in self.order:
+            self.order.remove(job)
+        if state == "completed":
+            self.order.append(job)
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What an observer takes for true after a frame: every step's state, and completed jobs in order as far as known."""
+
+    states: tuple[StepState, ...]
+    order: tuple[int, ...]
+
+
+def beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[Belief]:
+    """The belief after each frame of one who sees the last ``seconds`` (0: this frame alone, None: everything)."""
+    task, seen = plan.assignment, sights(plan, frames, fps)
+    out = []
+    if seconds is None:
+        witness = Witness(task, [STEP_STATES[0]] * len(task.jobs))
+        for now in seen:
+            witness.watch(now)
+            # all were known at the beginning, and none becomes unknown
+            known = [state for state in witness.states if state is not None]
+            out.append(Belief(tuple(known), tuple(witness.order)))
+        return out
+    table = usual_states(fps)
+    for frame, now in enumerate(seen):
+        witness = Witness(task, [None] * len(task.jobs))
+        if seconds:
+            for past in seen[max(0, frame - round(seconds * fps) + 1) : frame + 1]:
+                witness.watch(past)
+        states = [s or table.guess(task, k, now) for k, s in enumerate(witness.states)]
+        out.append(Belief(tuple(states), tuple(witness.order)))
+    return out
+
+
+class UsualStates:
+    """How often a step was in which state in training videos, given what one picture shows of it."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[object, ...], Counter[StepState]] = defaultdict(Counter)
+
+    def learn(self, plan: Plan, frames: int, fps: float) -> None:
+        """Count a video."""
+        truth = beliefs(plan, frames, fps, None)
+        for now, belief in zip(sights(plan, frames, fps), truth, strict=True):
+            for k, state in enumerate(belief.states):
+                for key in self._keys(plan.assignment, k, now):
+                    self.counts[key][state] += 1
+
+    def guess(self, task: Assignment, job: int, now: Sight) -> StepState:
+        """The most frequent state by the most specific description that occurred at least ten times."""
+        for key in self._keys(task, job, now):
+            if sum(self.counts[key].values()) >= 10:
+                return self.counts[key].most_common(1)[0][0]
+        return STEP_STATES[0]
+
+    @staticmethod
+    def _keys(task: Assignment, job: int, now: Sight) -> list[tuple[object, ...]]:
+        """Descriptions of what is seen of a step, the most specific first: with its chain and its place in the list."""
+        todo = task.jobs[job]
+        tool = TOOLS.get(todo.verb)
+        if now.held == todo.thing:
+            hand = "holds it"
+        elif tool is not None and now.held == tool:
+            hand = "touches it" if now.touched == todo.thing else "holds the tool"
+        elif now.held is None and now.over and now.over == (todo.place or "drawer"):
+            hand = "at its place"
+        else:
+            hand = "elsewhere"
+        picture = (todo.verb, todo.thing in now.things, todo.thing in now.cut, hand)
+        chain = tuple(task.jobs[k].verb for k in task.chain(todo.thing))
+        third = 3 * job // len(task.jobs)
+        return [(*picture, chain, third), (*picture, chain), picture]
+
+
+@lru_cache(maxsize=4)
+def usual_states(fps: float) -> UsualStates:
+    """The table of `TABLE_VIDEOS` training videos of seed 0."""
+    from prospect_core.timeline import frame_ceil
+    from prospect_core.workbench.generate import make_video
+
+    table = UsualStates()
+    for number in range(TABLE_VIDEOS):
+        plan = make_video(0, "train", number)[1]
+        table.learn(plan, frame_ceil(plan.duration, fps), fps)
+    return table

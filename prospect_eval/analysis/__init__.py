@@ -1,0 +1,1 @@
+"""Conclusions from scored runs: comparison, leaderboard, thresholds, Pareto front, LLM judge."""

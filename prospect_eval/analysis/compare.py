@@ -1,0 +1,221 @@
+"""Paired differences of scored runs over the same episodes, from their stored counts.
+
+    prospect-eval compare runs/a runs/b
+
+The headline metrics of the suite are tested, with Holm's correction over all metrics and pairs of runs; differences of
+all other metrics are exploratory and have an interval only. Failed and missing episodes count as the worst value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import flat
+from prospect_eval.analysis.episode_diff import EpisodeChange
+from prospect_eval.analysis.pairing import Pairing, ScoredRun, headline_of, pair_runs, require_same_signatures
+from prospect_eval.metrics import Metric
+from prospect_eval.metrics.base import SHARE
+from prospect_eval.runs.schemas import read_run
+from prospect_eval.stats.agreement import noise_floor
+from prospect_eval.stats.bootstrap import paired_ci
+from prospect_eval.stats.permutation import holm, least_p, sign_flip_p, videos_needed
+from prospect_eval.stats.power import detectable_difference
+from prospect_eval.suites.gate_rules import MIN_VIDEOS
+
+ALPHA = 0.05
+Verdict = Literal["better", "worse", "differs", "not shown", "identical", "too few", "exploratory"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second run minus first run of one metric.
+
+    Attributes:
+        name: of the metric.
+        family: of the metric.
+        first: value of the first run, failed and missing episodes at their worst.
+        second: value of the second run.
+        difference: second minus first.
+        ci95: 95 % interval of the difference; None where no video differs.
+        p: of the sign-flip test, Holm-adjusted over the tested family; None of exploratory metrics.
+        detectable: the least true difference that this test finds with a power of 0.8 at the corrected level.
+        videos: clusters compared.
+        verdict: in one word.
+        note: what the verdict does not say.
+        share: whether the metric goes from 0 to 1.
+        without_failed: both values over the episodes that did not fail, where one failed.
+    """
+
+    name: str
+    family: str
+    first: float
+    second: float
+    difference: float
+    ci95: tuple[float, float] | None
+    p: float | None
+    detectable: float | None
+    videos: int
+    verdict: Verdict
+    note: str = ""
+    share: bool = True
+    without_failed: tuple[float | None, float | None] | None = None
+
+    @property
+    def tested(self) -> bool:
+        """Whether the metric is of the tested family."""
+        return self.verdict != "exploratory"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs: what was tested, differences by metric, the episodes left out, and the episodes that changed most."""
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+    tests: int = 0
+    left_out: tuple[str, ...] = ()
+    episodes: tuple[EpisodeChange, ...] = ()
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """As JSON."""
+    return asdict(comparison)
+
+
+def compare_runs(
+    first: Path, others: Sequence[Path], metrics: Sequence[Metric], intersect: bool = False
+) -> list[Comparison]:
+    """Compare every other run with the first one.
+
+    Args:
+        first: a scored run folder.
+        others: scored run folders.
+        metrics: all metrics.
+        intersect: compare the common episodes where the runs have not the same ones.
+
+    Raises:
+        UserError: runs that may not be compared (`prospect_eval.analysis.pairing.pair_runs`).
+        DataError: a folder that is not scored; no metric that both runs have.
+    """
+    base = ScoredRun.open(first)
+    pairings = [pair_runs(base, ScoredRun.open(other), intersect) for other in others]
+    headline = headline_of([base, *(pairing.second for pairing in pairings)], metrics)
+    order = sorted(
+        metrics, key=lambda metric: headline.index(metric.name) if metric.name in headline else len(headline)
+    )
+    tests = max(1, len(headline) * len(pairings))
+    found = [[d for m in order if (d := _difference(p, m, m.name in headline, tests))] for p in pairings]
+    for pairing, differences in zip(pairings, found, strict=True):
+        if not differences:
+            raise DataError(f"{first} and {pairing.second.name}: no metric is defined in both")
+    adjusted = iter(holm([d.p for differences in found for d in differences if d.p is not None]))
+    better = {metric.name: metric.better for metric in metrics}
+    return [
+        Comparison(
+            base.name, pairing.second.name,
+            tuple(d if d.p is None else _judged(d, next(adjusted), better[d.name]) for d in differences),
+            tests, pairing.left_out,
+        )
+        for pairing, differences in zip(pairings, found, strict=True)
+    ]  # fmt: skip
+
+
+def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> Difference | None:
+    """One metric of a pair, before Holm's correction; None where it is undefined on a side."""
+    first, second = pairing.counts(metric)
+    if not len(first):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = [float(metric.value(side.sum(0))) for side in (first, second)]
+    if not np.isfinite(pooled).all():
+        return None
+    values = pooled if pairing.left_out else [_stored(run, metric, v) for run, v in _sides(pairing, pooled)]
+    ci = paired_ci(first, second, metric.statistic)
+    if ci is not None:
+        # an average precision is taken of the frames, its interval of histograms
+        shift = (values[1] - values[0]) - (pooled[1] - pooled[0])
+        ci = ci[0] + shift, ci[1] + shift
+    found = Difference(
+        metric.name, metric.family.name, values[0], values[1], values[1] - values[0], ci, None, None, len(first),
+        "exploratory", share=metric.range == SHARE, without_failed=_without_failed(pairing, metric),
+    )  # fmt: skip
+    if not tested:
+        return found
+    needed = max(MIN_VIDEOS, videos_needed(tests))
+    if len(first) < needed or least_p(*first.shape) * tests > ALPHA:
+        note = f"cannot be shown with {len(first)} videos; at least {needed} are needed for {tests} tests"
+        return replace(found, verdict="too few", note=note)
+    if np.array_equal(first, second):
+        return replace(found, verdict="identical", note=f"equal on all {len(first)} videos", p=1.0)
+    p = sign_flip_p(first, second, metric.value)
+    detectable = detectable_difference(first, second, metric.statistic, ALPHA / tests)
+    return replace(found, p=p, detectable=detectable, verdict="not shown")
+
+
+def _sides(pairing: Pairing, values: Sequence[float]) -> list[tuple[ScoredRun, float]]:
+    return list(zip((pairing.first, pairing.second), values, strict=True))
+
+
+def _stored(run: ScoredRun, metric: Metric, pooled: float) -> float:
+    """The value that the run's own table shows."""
+    value = run.table["metrics"].get(metric.name, {}).get("value")
+    return pooled if value is None else float(value)
+
+
+def _without_failed(pairing: Pairing, metric: Metric) -> tuple[float | None, float | None] | None:
+    sides = [run.table.get("without_failed", {}) for run in (pairing.first, pairing.second)]
+    if not any(sides):
+        return None
+    runs = (pairing.first, pairing.second)
+    first, second = (
+        (side or {n: e["value"] for n, e in run.table["metrics"].items()}).get(metric.name)
+        for side, run in zip(sides, runs, strict=True)
+    )
+    return first, second
+
+
+def _judged(d: Difference, p: float, better: str) -> Difference:
+    if d.verdict == "identical":
+        return d
+    if p > ALPHA:
+        return replace(d, p=p, note="'not shown' does not mean equal: see the detectable difference")
+    if better not in ("higher", "lower"):
+        return replace(d, p=p, verdict="differs")
+    return replace(d, p=p, verdict="better" if (d.difference > 0) == (better == "higher") else "worse")
+
+
+def noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds: bool = False) -> dict[str, float]:
+    """{metric: largest difference} between runs of the same thing: no smaller difference of two runs means anything.
+
+    Args:
+        runs: scored run folders of one model (A/A), or with ``seeds`` of several trainings of one recipe.
+        metrics: all metrics.
+        seeds: whether the models may differ.
+
+    Raises:
+        UserError: fewer than two runs, or runs that differ in more than that.
+    """
+    if len(runs) < 2:
+        raise UserError("a noise floor needs two runs of the same thing or more")
+    scored = [ScoredRun.open(folder) for folder in runs]
+    free = ("model", "model_digest", "thresholds_from", "knobs.speaking_threshold", "knobs.update_threshold")
+    configs = [flat(read_run(folder)["config"]) for folder in runs]
+    for folder, run, config in zip(runs, scored, configs, strict=True):
+        wrong = [key for key in config if config[key] != configs[0].get(key) and not (seeds and key in free)]
+        if wrong:
+            more = "" if seeds else "; --seeds allows other trainings of the same recipe"
+            raise UserError(f"{folder}: not the same thing as {runs[0]} ({', '.join(wrong)} differ){more}")
+        require_same_signatures(scored[0], run)
+    out = {}
+    for metric in metrics:
+        values = [run.table["metrics"].get(metric.name, {}).get("value") for run in scored]
+        if None not in values:
+            out[metric.name] = noise_floor(values)
+    return out

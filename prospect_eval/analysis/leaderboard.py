@@ -1,0 +1,100 @@
+"""Scored runs over the same episodes in order, each with its difference from the best.
+
+prospect-eval leaderboard runs/a runs/b runs/c
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prospect_core.util.errors import UserError, choose
+from prospect_eval.analysis.compare import ALPHA
+from prospect_eval.analysis.pairing import ScoredRun, headline_of, pair_runs
+from prospect_eval.metrics import Metric
+from prospect_eval.stats.permutation import holm, sign_flip_p
+from prospect_eval.suites.gate_rules import MIN_VIDEOS
+
+
+@dataclass(frozen=True)
+class Place:
+    """One run: entries of the headline metrics as in ``metrics.json``; ``p`` of its difference from the best run."""
+
+    run: str
+    model: str
+    entries: dict[str, dict[str, Any]]
+    p: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Runs in the order of one metric, the best first."""
+
+    by: str
+    metrics: tuple[str, ...]
+    episodes: int
+    left_out: int
+    places: tuple[Place, ...]
+
+
+def make_leaderboard(
+    folders: Sequence[Path], metrics: Sequence[Metric], by: str | None = None, intersect: bool = False
+) -> Leaderboard:
+    """Order scored runs by a metric.
+
+    Args:
+        folders: two scored run folders or more.
+        metrics: all metrics.
+        by: the metric that orders them; the first headline metric where None.
+        intersect: use the common episodes where the runs have not the same ones.
+
+    Raises:
+        UserError: fewer than two runs, runs that may not be compared, or a metric without a better side.
+    """
+    if len(folders) < 2:
+        raise UserError("a leaderboard needs two scored runs or more")
+    runs = [ScoredRun.open(folder) for folder in folders]
+    pairings = [pair_runs(runs[0], run, intersect) for run in runs[1:]]
+    shared = sorted(set.intersection(*(set(pairing.episodes) for pairing in pairings)))
+    names = headline_of(runs, metrics)
+    by_name = {metric.name: metric for metric in metrics}
+    order = choose("--by", by, list(by_name)) if by else names[0]
+    metric = by_name[order]
+    if metric.better not in ("higher", "lower"):
+        raise UserError(f"--by {order}: has no better side")
+    shown = tuple(dict.fromkeys((order, *names)))
+    entries = [{name: run.entry(by_name[name], shared) for name in shown} for run in runs]
+    sign = -1.0 if metric.better == "higher" else 1.0
+    ranked = sorted(range(len(runs)), key=lambda k: _key(entries[k][order]["value"], sign))
+    tests = _tests([runs[k] for k in ranked], metric, shared)
+    places = tuple(
+        Place(runs[k].name, str(runs[k].config["model"]), entries[k], p, verdict)
+        for k, (p, verdict) in zip(ranked, tests, strict=True)
+    )
+    left_out = len(frozenset().union(*(run.episodes for run in runs))) - len(shared)
+    return Leaderboard(order, shown, len(shared), left_out, places)
+
+
+def _key(value: float | None, sign: float) -> float:
+    return float("inf") if value is None else sign * value
+
+
+def _tests(runs: Sequence[ScoredRun], metric: Metric, episodes: Sequence[str]) -> list[tuple[float | None, str]]:
+    """(adjusted p, verdict) of each run against the best one, which comes first."""
+    found: list[float | None] = []
+    for run in runs[1:]:
+        pairing = pair_runs(runs[0], run, intersect=True)
+        first, second = type(pairing)(runs[0], run, tuple(episodes)).counts(metric)
+        found.append(sign_flip_p(first, second, metric.value) if len(first) >= MIN_VIDEOS else None)
+    adjusted = iter(holm([p for p in found if p is not None]))
+    out: list[tuple[float | None, str]] = [(None, "best")]
+    for p in found:
+        if p is None:
+            out.append((None, f"fewer than {MIN_VIDEOS} videos"))
+        else:
+            q = next(adjusted)
+            out.append((q, "below the best" if q <= ALPHA else "not shown to differ from the best"))
+    return out

@@ -1,0 +1,234 @@
+"""A language model's opinion of whole dialogues, held against the reference: optional, and kept apart in ``judge.json``.
+
+    prospect-eval judge runs/first --endpoint http://127.0.0.1:8000/v1 --model my-judge
+
+ProAssist's four criteria, 1 to 5: correctness, promptness, efficiency, overall. Every dialogue is judged several times
+(``repeats``, at temperature .5 and top-p .95 as there), a dialogue's score is the mean of its readable verdicts, and the
+metric the mean over videos. A verdict is read strictly: one JSON object with the four criteria as whole numbers 1..5,
+anything else is counted as unreadable by its reason, never guessed at or dropped in silence. Agreement among the
+repeats stands beside the scores: where a judge does not agree with itself, its mean says little.
+Readable replies are kept on disk by what was asked of whom, so a judgement that stopped goes on where it was; what could
+not be read is asked again the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import combinations
+from typing import Any, Protocol
+
+import numpy as np
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump
+from prospect_eval.metrics import Metric
+from prospect_eval.metrics.base import ratio
+from prospect_eval.metrics.families import JUDGE
+from prospect_eval.models.chat_reply import NoReplyError, Reply
+from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.text.disk_cache import DiskCache
+
+_metric = partial(Metric, family=JUDGE)
+
+CRITERIA = ("correctness", "promptness", "efficiency", "overall")
+TEMPERATURE, TOP_P = 0.5, 0.95
+INSTRUCTION = """\
+You grade an assistant that watches a person's first-person video and helps with a task, speaking on its own accord.
+You are given the goal, a reference dialogue and the assistant's dialogue of the same video; the number before each line \
+is the second at which it was said. Other words than the reference's are fine where they mean the same.
+Grade the assistant from 1 (very poor) to 5 (as good as the reference) by
+- correctness: does it say what is right and needed for the task at that point;
+- promptness: does it speak when the person needs it, neither late nor early;
+- efficiency: does it leave out what is needless or repeated;
+- overall: how helpful is it to the person, all in all.
+Think first in a few sentences. Then end with one JSON object and nothing after it, for example
+{"correctness": 3, "promptness": 2, "efficiency": 4, "overall": 3}"""
+
+
+class Chat(Protocol):
+    """What a judge is asked through: `endpoint.Endpoint`."""
+
+    url: str
+    model: str
+    options: Mapping[str, Any]
+
+    def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> Reply:
+        """One reply; a `NoReplyError` where the model gives no answer."""
+        ...
+
+
+def dialogue(record: EpisodeRecord, reference: bool) -> str:
+    """``[t s] User: ...`` and ``[t s] Assistant: ...``, a line each, in order of time."""
+    episode = record.episode
+    said = [(frame, 0, "User", event.text) for frame, event in episode.user_turns()]
+    # a user turn comes right after its frame, the assistant's on it
+    turns = episode.utterances() if reference else record.utterances
+    said += [(turn.frame, -1, "Assistant", turn.text) for turn in turns]
+    said.sort(key=lambda turn: turn[:2])
+    return "\n".join(f"[{frame / episode.fps:.1f} s] {who}: {' '.join(text.split())}" for frame, _, who, text in said)
+
+
+def messages(record: EpisodeRecord) -> list[dict[str, str]]:
+    """What the judge is asked about one record."""
+    parts = [
+        f"Goal: {record.episode.task.goal}",
+        f"Reference dialogue:\n{dialogue(record, reference=True) or '(nothing is said)'}",
+        f"Assistant's dialogue:\n{dialogue(record, reference=False) or '(nothing is said)'}",
+    ]
+    return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": "\n\n".join(parts)}]
+
+
+def read_verdict(text: str | NoReplyError) -> dict[str, int] | str:
+    """The four scores of a reply, or the reason why it has none."""
+    if isinstance(text, NoReplyError):
+        return str(text)
+    found: list[dict[str, Any]] = []
+    decoder, at = json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if isinstance(value, dict) and value.keys() & set(CRITERIA):
+                found.append(value)
+        at = text.find("{", end)
+    if not found:
+        return "no verdict"
+    if any(verdict != found[0] for verdict in found):
+        return "several verdicts"
+    verdict = found[0]
+    if verdict.keys() != set(CRITERIA):
+        return "criteria missing or unknown"
+    if not all(type(score) is int and 1 <= score <= 5 for score in verdict.values()):
+        return "not whole numbers from 1 to 5"
+    return {name: verdict[name] for name in CRITERIA}
+
+
+def is_verdict(text: str) -> bool:
+    """Whether a reply can be read."""
+    return isinstance(read_verdict(text), dict)
+
+
+def agreement(scores: Sequence[Sequence[int]]) -> dict[str, float | None]:
+    """How far repeats of the same judgement agree: share of equal pairs, their mean absolute difference, and
+    Krippendorff's alpha (interval data; 1 agrees in all, 0 as chance would). None without two scores of one thing."""
+    rows = [row for row in scores if len(row) > 1]
+    gaps = [abs(a - b) for row in rows for a, b in combinations(row, 2)]
+    if not gaps:
+        return {"equal": None, "mean_difference": None, "alpha": None}
+    pooled = [score for row in rows for score in row]
+    # each thing weighs by its number of scores, as its pairs over (scores - 1)
+    observed = sum(2 * (a - b) ** 2 / (len(row) - 1) for row in rows for a, b in combinations(row, 2)) / len(pooled)
+    expected = 2 * float(np.var(pooled, ddof=1))
+    alpha = 1 - observed / expected if expected > 0 else None
+    return {"equal": gaps.count(0) / len(gaps), "mean_difference": float(np.mean(gaps)), "alpha": alpha}
+
+
+def judge_records(
+    records: Sequence[EpisodeRecord],
+    chat: Chat,
+    repeats: int = 3,
+    workers: int = 4,
+    max_tokens: int = 700,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """The contents of ``judge.json``; at most ``workers`` questions are open at once. No readable verdict at all is a
+    `DataError`, and so is an endpoint that cannot be had: what was answered until then is kept."""
+    good = [record for record in records if record.status == "ok"]
+    if not good:
+        raise DataError(f"none of {len(records)} episodes could be predicted: there is nothing to judge")
+    replies = _ask_all(good, chat, repeats, workers, max_tokens, progress)
+    read = [[read_verdict(text) for text in texts] for texts in replies]
+    verdicts = [[v for v in row if not isinstance(v, str)] for row in read]
+    unreadable = Counter(v for row in read for v in row if isinstance(v, str))
+    if not any(verdicts):
+        reason, number = unreadable.most_common(1)[0]
+        raise DataError(
+            f"{chat.url}: none of {unreadable.total()} replies of {chat.model!r} could be read ({reason}: {number})"
+        )
+    prompt = hashlib.sha256(INSTRUCTION.encode()).hexdigest()[:8]
+    signature = {
+        "judge": chat.model,
+        "prompt": prompt,
+        "t": f"{TEMPERATURE:g}",
+        "top_p": f"{TOP_P:g}",
+        "repeats": str(repeats),
+    }
+    if chat.options:
+        signature["options"] = dump(dict(sorted(chat.options.items())))
+    table, agreed = {}, {}
+    for name in CRITERIA:
+        scores = [[verdict[name] for verdict in row] for row in verdicts]
+        metric = _metric(
+            f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0),
+            definition=f"mean grade for {name} that the judge gives a dialogue, from 1 (very poor) to 5 (as the reference)",
+            failure_mode="judges favour long and confident answers; agreement of repeats is no proof of agreement with people",
+        )  # fmt: skip
+        rows: list[tuple[Cluster | str, np.ndarray | str]] = [
+            (cluster_of(record.episode), np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
+            for record, row in zip(good, scores, strict=True)
+        ]
+        table[metric.name] = metric.entry(metric.pooled(rows))
+        agreed[metric.name] = agreement(scores)
+    return {
+        "schema": 1,
+        "judge": chat.model,
+        "metrics": table,
+        "agreement": agreed,
+        "replies": {"asked": repeats * len(good), "unreadable": dict(sorted(unreadable.items()))},
+        "episodes": {
+            record.episode.id: ["" if isinstance(text, NoReplyError) else text for text in texts]
+            for record, texts in zip(good, replies, strict=True)
+        },
+    }
+
+
+def _unused(_: Any) -> str:
+    return "a judge's verdicts are not counted from records"
+
+
+def _ask_all(
+    records: Sequence[EpisodeRecord],
+    chat: Chat,
+    repeats: int,
+    workers: int,
+    max_tokens: int,
+    progress: Callable[[int, int], None],
+) -> list[list[str | NoReplyError]]:
+    """(records, repeats) replies, from the disk where the same was asked before and could be read."""
+    store = DiskCache("judge/replies")
+    asked = {}
+    for number, record in enumerate(records):
+        for repeat in range(repeats):
+            what = [chat.url, chat.model, messages(record), TEMPERATURE, TOP_P, max_tokens, repeat]
+            what += [dict(sorted(chat.options.items()))] if chat.options else []
+            asked[number, repeat] = json.dumps(what)
+    kept = {key: value.decode() for key, value in store.read(asked.values()).items()}
+    known: dict[str, str | NoReplyError] = {key: text for key, text in kept.items() if is_verdict(text)}
+    missing = {place: key for place, key in asked.items() if key not in known}
+
+    def ask(number: int) -> str | NoReplyError:
+        try:
+            return chat.complete(messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
+        except NoReplyError as error:
+            # the summary line names the address
+            return NoReplyError(str(error).removeprefix(f"{chat.url}: "))
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = {key: pool.submit(partial(ask, number)) for (number, _), key in missing.items()}
+        try:
+            for done, (key, future) in enumerate(waiting.items(), 1):
+                known[key] = text = future.result()
+                if isinstance(text, str) and is_verdict(text):
+                    store.write({key: text.encode()}, replace=True)
+                progress(len(asked) - len(missing) + done, len(asked))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [[known[asked[number, repeat]] for repeat in range(repeats)] for number in range(len(records))]

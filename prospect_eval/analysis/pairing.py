@@ -1,0 +1,147 @@
+"""What may be compared: scored runs over the same episodes of the same data, measured in the same way.
+
+python -c "from prospect_eval.analysis.pairing import pair_runs; help(pair_runs)"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.util.console import counted
+from prospect_core.util.errors import DataError, UserError
+from prospect_eval.metrics import Metric
+from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts, read_metrics, read_run, unpack_counts
+
+#: episode ids named in a message
+NAMED = 4
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """What a comparison reads of a scored run folder: configuration, scores, and counts by episode."""
+
+    name: str
+    config: Mapping[str, Any]
+    table: Mapping[str, Any]
+    clusters: Mapping[str, str]
+    counts: PackedCounts
+    failed: frozenset[str] = frozenset()
+
+    @classmethod
+    def open(cls, folder: Path) -> ScoredRun:
+        """Read a run folder; one that was not scored, or by another version, is a `DataError`."""
+        table, counts = read_metrics(folder), read_counts(folder)
+        config = read_run(folder)["config"]
+        return cls(str(folder), config, table, counts["clusters"], counts["counts"], frozenset(counts["failed"]))
+
+    @property
+    def episodes(self) -> frozenset[str]:
+        """The ids of all episodes, failed ones included."""
+        return frozenset(self.clusters)
+
+    def entry(self, metric: Metric, episodes: Sequence[str]) -> dict[str, Any]:
+        """A metric over some episodes, as in ``metrics.json``."""
+        counts = self.counts.get(metric.name, {})
+        rows = ((self.clusters[episode], unpack_counts(counts[episode])) for episode in episodes if episode in counts)
+        return metric.entry(metric.pooled(rows))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two runs over the same episodes. ``left_out`` are the episodes that only one of them has."""
+
+    first: ScoredRun
+    second: ScoredRun
+    episodes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def counts(self, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+        """(clusters, C) counts of both sides over the episodes that both have counts of; empty without one."""
+        sides = [run.counts.get(metric.name, {}) for run in (self.first, self.second)]
+        shared = [episode for episode in self.episodes if episode in sides[0] and episode in sides[1]]
+        first, second = (by_cluster(metric, side, shared, self.first.clusters) for side in sides)
+        return first, second
+
+
+def by_cluster(
+    metric: Metric, counts: Mapping[str, Packed], episodes: Sequence[str], clusters: Mapping[str, str]
+) -> np.ndarray:
+    """(clusters, C) counts of some episodes."""
+    return metric.pooled((clusters[episode], unpack_counts(counts[episode])) for episode in episodes).table
+
+
+def pair_runs(first: ScoredRun, second: ScoredRun, intersect: bool = False) -> Pairing:
+    """Pair two runs by episode id.
+
+    Args:
+        first: the run that the other one is compared with.
+        second: the other run.
+        intersect: compare the episodes that both have, where they have not the same ones.
+
+    Raises:
+        UserError: other data, another split, other episodes or other signatures; the message names what differs.
+    """
+    require_same_data(first, second)
+    require_same_signatures(first, second)
+    shared = first.episodes & second.episodes
+    left_out = first.episodes ^ second.episodes
+    if left_out and not intersect:
+        raise UserError(f"{_missing(first, second)}; --intersect compares the {counted(len(shared), 'common episode')}")
+    if not shared:
+        raise DataError(f"{first.name} and {second.name}: no episode in common")
+    return Pairing(first, second, tuple(sorted(shared)), tuple(sorted(left_out)))
+
+
+def _missing(first: ScoredRun, second: ScoredRun) -> str:
+    told = []
+    for run, other in ((first, second), (second, first)):
+        if missing := sorted(other.episodes - run.episodes):
+            names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+            told.append(f"{run.name} has no {counted(len(missing), 'episode')} of {other.name} ({names})")
+    return "; ".join(told)
+
+
+def require_same_data(first: ScoredRun, second: ScoredRun) -> None:
+    """Refuse runs over other data or another split: a `UserError`."""
+    for key, told in (("data_digest", "data"), ("split", "split")):
+        here, there = (str(run.config.get(key)) for run in (first, second))
+        if here != there:
+            raise UserError(
+                f"{first.name} and {second.name} cannot be compared: their {told} differs ({here[:12]} and {there[:12]})"
+            )
+
+
+def require_same_signatures(first: ScoredRun, second: ScoredRun) -> None:
+    """Refuse runs whose metrics were computed in other ways: a `UserError` with the keys that differ."""
+    tables = [run.table["metrics"] for run in (first, second)]
+    wrong: dict[str, list[str]] = {}
+    for name in tables[0].keys() & tables[1].keys():
+        for key in differing_keys(*(table[name]["signature"] for table in tables)):
+            wrong.setdefault(key, []).append(name)
+    if wrong:
+        shown = "; ".join(f"{key} (in {min(names)} and {len(names) - 1} more)" for key, names in sorted(wrong.items()))
+        raise UserError(
+            f"{first.name} and {second.name} were measured differently: {shown}; rescore both with `prospect-eval score`"
+        )
+
+
+def differing_keys(first: str, second: str) -> list[str]:
+    """``key: a there, b here`` for every key of two signatures that is not equal in both."""
+    a, b = (dict(part.partition(":")[::2] for part in text.split("|")) for text in (first, second))
+    return [f"{key}: {a.get(key, 'absent')} / {b.get(key, 'absent')}" for key in {**a, **b} if a.get(key) != b.get(key)]
+
+
+def headline_of(runs: Iterable[ScoredRun], metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """The metrics that a comparison tests: those of the runs' suite, else the ``headline`` ones, as far as defined."""
+    from prospect_eval.suites.suite import shown_first
+
+    tables = [run.table["metrics"] for run in runs]
+    suites = {str(run.config.get("suite") or "") for run in runs}
+    asked = shown_first(suites.pop()) if len(suites) == 1 else ()
+    names = asked or tuple(metric.name for metric in metrics if metric.headline)
+    return tuple(n for n in names if all(table.get(n, {}).get("value") is not None for table in tables))

@@ -1,0 +1,194 @@
+"""Curves over the two thresholds, and their choice on validation data.
+
+    prospect-eval sweep runs/first                                  # open loop: from the stored probabilities
+    prospect-eval sweep --closed-loop --ckpt C --suite workbench    # replays at every threshold
+    prospect-eval calibrate --ckpt runs/train --suite workbench     # chooses, and stores the choice in the checkpoint
+
+*Open loop* asks what the stored probabilities would have decided: quick, but not what would have happened, for at another
+threshold the model would have said other things and read them in its context. Updates are those that the state tracker would
+have committed. *Closed loop* replays. The speaking
+threshold is chosen by event F1 within 1 s. The update threshold is chosen by what updates are for, the joint goal
+accuracy of the state that they lead to: an update may come again on the next frame, and one where nothing is to be
+written costs nothing. `prospect_core.train.validation.settle` replays and chooses again until both have settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from prospect_core.records import EpisodeRecord, Knobs
+from prospect_core.stream.state_tracker import StateTracker
+from prospect_eval.matching.matcher import match_events
+from prospect_eval.metrics.base import SHARE, f1, precision, recall
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
+from prospect_eval.stats.clusters import Cluster, cluster_of
+
+GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
+TOLERANCE_S = 1
+KNOBS = ("speaking", "update")
+
+
+@dataclass(frozen=True)
+class ThresholdChoice:
+    """Thresholds with what each reached, open loop, on the data it was chosen on: event F1 within 1 s of speaking, and joint
+    goal accuracy, mean over videos."""
+
+    speaking: float
+    update: float
+    speaking_f1: float
+    update_jga: float
+
+    def __str__(self) -> str:
+        return (
+            f"speaking {self.speaking:.2f} (F1 {self.speaking_f1:.3f}), update {self.update:.2f} (joint goal accuracy"
+            f" {self.update_jga:.3f})"
+        )
+
+
+@dataclass(frozen=True)
+class Point:
+    """Event scores within 1 s at one threshold, None where undefined; the interval is over videos."""
+
+    threshold: float
+    f1: float | None
+    ci95: tuple[float, float] | None
+    precision: float | None
+    recall: float | None
+
+
+def event_table(
+    records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
+) -> np.ndarray:
+    """Event counts of each threshold and cluster, counted as `speaking_event_f1@1s` and `update_event_f1@1s` count them.
+
+    Args:
+        records: Predictions; those without probabilities have no part, nor, for updates, tasks without steps.
+        knob: ``speaking`` or ``update``.
+        grid: The thresholds.
+        own: The threshold that the records were made with: there what they decided counts, not what their
+            probabilities would decide.
+
+    Returns:
+        (thresholds, clusters, 3): pairs within 1 s, predicted events, reference events.
+    """
+    clusters: dict[Cluster, np.ndarray] = {}
+    for record in records:
+        episode = record.episode
+        probabilities = record.speaking_prob if knob == "speaking" else record.update_prob
+        if not probabilities or (knob == "update" and not episode.task.steps):
+            continue
+        if knob == "speaking":
+            reference = [turn.frame for turn in episode.utterances()]
+        else:
+            reference = sorted({frame for frame, _, _ in episode.transitions()})
+        rows = []
+        for threshold in grid:
+            decided = _decided(record, knob) if threshold == own else _would_decide(record, knob, threshold)
+            pairs = match_events(decided, reference, TOLERANCE_S * episode.fps)
+            rows.append([len(pairs), len(decided), len(reference)])
+        of = cluster_of(episode)
+        clusters[of] = clusters.get(of, 0) + np.array(rows, dtype=float)
+    return np.stack(list(clusters.values()), 1) if clusters else np.zeros((len(grid), 0, 3))
+
+
+def _decided(record: EpisodeRecord, knob: str) -> list[int]:
+    """The frames on which a record speaks, or changes the tracked state."""
+    if knob == "speaking":
+        return [utterance.frame for utterance in record.utterances]
+    return sorted({transition.frame for transition in record.transitions})
+
+
+def _would_decide(record: EpisodeRecord, knob: str, threshold: float) -> list[int]:
+    """The frames on which the stored probabilities would speak, or lead the tracker to change the state.
+
+    Without state probabilities every frame at or above the update threshold counts as an update.
+    """
+    probabilities = record.speaking_prob if knob == "speaking" else record.update_prob
+    due = np.flatnonzero(np.asarray(probabilities) >= threshold).tolist()
+    start = record.episode.start_frame
+    if knob == "speaking" or not record.state_probs:
+        return [start + k for k in due]
+    tracker = StateTracker(record.episode.initial_state, record.episode.fps)
+    out, before = [], -1
+    for k in due:
+        if k > before + 1:
+            tracker.nothing_due()
+        made, _ = tracker.follow(start + k, np.asarray(record.state_probs[k]))
+        if made:
+            out.append(start + k)
+        before = k
+    return out
+
+
+def curve(
+    records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
+) -> list[Point]:
+    """The open-loop curve of a knob, with intervals, over the grid and the records' ``own`` threshold; empty without
+    probabilities."""
+    if own is not None:
+        grid = sorted({*grid, own})
+    table = event_table(records, knob, grid, own)
+    points = []
+    for threshold, counts in zip(grid, table, strict=True):
+        if len(counts):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = [float(of(counts.sum(0))) for of in (f1, precision, recall)]
+            shown = [value if np.isfinite(value) else None for value in values]
+            points.append(Point(threshold, shown[0], bootstrap_ci(counts, Statistic(f1, SHARE)), *shown[1:]))
+    return points
+
+
+def joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[float]:
+    """Share of frames with all steps right at each update threshold, had the stream's probabilities been these."""
+    episode = record.episode
+    states = np.asarray(record.state_probs)
+    changes = dict(episode.states_by_change())
+    now = changes[episode.start_frame - 1]
+    reference = [(now := changes.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
+    out = []
+    for threshold in grid:
+        tracker, right = StateTracker(episode.initial_state, episode.fps), 0
+        for frame, (probability, seen, truth) in enumerate(zip(record.update_prob, states, reference, strict=True)):
+            if probability >= threshold:
+                tracker.follow(frame, seen)
+            else:
+                tracker.nothing_due()
+            right += tracker.state.states == truth
+        out.append(right / len(reference))
+    return out
+
+
+def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
+    """The best of a grid for each probability; among equals the middle one."""
+    totals = event_table(records, "speaking").sum(1)
+    videos: dict[str, list[list[float]]] = {}
+    for record in records:
+        if record.update_prob and record.state_probs and record.episode.task.steps:
+            videos.setdefault(record.episode.video, []).append(joint_accuracy(record))
+    accuracy = np.mean([np.mean(some, 0) for some in videos.values()], 0) if videos else np.zeros(len(GRID))
+    chosen, reached = [], []
+    for values in (2 * totals[:, 0] / np.maximum(totals[:, 1] + totals[:, 2], 1), accuracy):
+        best = np.flatnonzero(values >= values.max() - 1e-12)
+        chosen.append(GRID[int(best[len(best) // 2])])
+        reached.append(float(values.max()))
+    return ThresholdChoice(chosen[0], chosen[1], reached[0], reached[1])
+
+
+def open_loop(
+    records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID, own: Knobs | None = None
+) -> dict[str, Any]:
+    """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop.
+
+    Args:
+        records: The run's records.
+        grid: Thresholds of both curves.
+        own: The run's knobs: each curve then has a point at the run's own threshold, which is the run's score.
+    """
+    good = [record for record in records if record.status == "ok"]
+    known = {} if own is None else {"speaking": own.speaking_threshold, "update": own.update_threshold}
+    curves = {knob: [asdict(point) for point in curve(good, knob, grid, known.get(knob))] for knob in KNOBS}
+    return {"schema": 1, "loop": "open", "tolerance_s": TOLERANCE_S, "curves": curves}

@@ -1,0 +1,117 @@
+"""What this machine has and lacks for an evaluation.
+
+prospect-eval doctor --fix
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from prospect_core.util.cache_dir import ADVICE, chosen_cache_dir, is_writable
+from prospect_eval.runs.environment import VERSIONED
+from prospect_eval.text.wordnet import fetch_wordnet, find_wordnet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MachineCheck:
+    """One line of the doctor: ok, or what to do. Only ``needed`` ones make the doctor fail."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = True
+
+
+def examine(fix: bool = False) -> list[MachineCheck]:
+    """All checks; with ``fix``, what can be fetched is fetched first."""
+    return [_versions(), _guard("H.264 decoding", _video), _guard("semantic similarity", _similarity), _wordnet(fix),
+            _guard("checkpoints", _checkpoints), _cache(), _device()]  # fmt: skip
+
+
+def _guard(name: str, check: Callable[[], MachineCheck]) -> MachineCheck:
+    try:
+        return check()
+    except Exception as error:
+        # the doctor's work is to report whatever is broken, of any kind
+        logger.debug("%s cannot be used", name, exc_info=error)
+        return MachineCheck(
+            name, False, str(error).splitlines()[0] if str(error) else type(error).__name__, "reinstall"
+        )
+
+
+def _versions() -> MachineCheck:
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    lacking = [name for name, value in found.items() if value == "missing"]
+    text = ", ".join(f"{name} {value}" for name, value in found.items())
+    return MachineCheck("packages", not lacking, text, f"pip install {' '.join(lacking)}" if lacking else "")
+
+
+def _video() -> MachineCheck:
+    import av
+
+    av.codec.Codec("h264", "r")
+    return MachineCheck("H.264 decoding", True, f"PyAV {av.__version__} with its own FFmpeg")
+
+
+def _similarity() -> MachineCheck:
+    from prospect_eval.metrics.resources import make_resources
+
+    resources = make_resources()
+    equal = float(resources.similarity(["put it away"], ["put it away"])[0, 0])
+    return MachineCheck("semantic similarity", abs(equal - 1) < 1e-9, resources.similarity_signature)
+
+
+def _wordnet(fix: bool) -> MachineCheck:
+    found, note = find_wordnet(), ""
+    if found is None and fix:
+        note = fetch_wordnet()
+        found = find_wordnet()
+    if found is not None:
+        try:
+            found.reader()
+            return MachineCheck("WordNet (METEOR)", True, f"found in {found.ours / found.place}", needed=False)
+        except (LookupError, OSError) as error:
+            note = f"cannot be read ({' '.join(str(error).split())[:120]})"
+    advice = "install the system package wordnet-base, or run `prospect-eval doctor --fix` with a connection"
+    return MachineCheck(
+        "WordNet (METEOR)", False, note or "missing: METEOR is called meteor_exact_stem", advice, needed=False
+    )
+
+
+def _checkpoints() -> MachineCheck:
+    from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint, shipped_checkpoints
+
+    names = shipped_checkpoints()
+    found = ", ".join(f"{name} ({checkpoint_digest(find_checkpoint(name))[:12]})" for name in names)
+    return MachineCheck(
+        "checkpoints",
+        bool(names),
+        found or "none shipped",
+        "" if names else "train one with `prospect train`",
+        False,
+    )
+
+
+def _cache() -> MachineCheck:
+    folder = chosen_cache_dir()
+    ok = folder is not None and is_writable(folder)
+    found = str(folder) if folder else "there is no home folder"
+    return MachineCheck("cache folder", ok, found, "" if ok else f"a temporary one is used; {ADVICE}", needed=False)
+
+
+def _device() -> MachineCheck:
+    import torch
+
+    text = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return MachineCheck("device", True, text, needed=False)

@@ -1,0 +1,73 @@
+"""What a run would do, without doing it: how much, where to, and about how long.
+
+prospect-eval run --ckpt workbench-tiny --suite workbench --dry-run
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prospect_core.data.jsonl_index import LazyEpisodes
+from prospect_core.util.console import counted, spoken_time
+from prospect_core.util.errors import DataError
+from prospect_eval.analysis.sweep import UNLIMITED, Grid, name_of
+from prospect_eval.models.base import Predictor
+from prospect_eval.runs.folder import record_path
+
+
+def sweep_plan(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEpisodes) -> list[str]:
+    """The same for a sweep, by its first checkpoint."""
+    clips = episodes.clips()
+    contexts = [UNLIMITED for name in grid.strategies if name == UNLIMITED]
+    contexts += [
+        f"{name} at {budget:g}{' of the peak' if budget <= 1 else ''}"
+        for name in grid.strategies
+        for budget in grid.budgets
+        if name != UNLIMITED
+    ]
+    moved = {knob: values for knob, values in (grid.thresholds or {}).items() if values}
+    runs = len(grid.ckpts) * len(contexts) * (1 + sum(map(len, moved.values())))
+    there = len(list(root.glob("**/DONE.json")))
+    frames = [clip.end_frame - clip.start_frame for clip in clips]
+    lines = [
+        f"{counted(runs, 'run')} of {counted(len(clips), 'episode')}: {', '.join(map(name_of, grid.ckpts))}; {', '.join(contexts)}",
+        *(f"each also with {knob} at {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
+        f"into {root}: {there} there already",
+    ]
+    if runs > there:
+        shortest = min(range(len(clips)), key=frames.__getitem__)
+        seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * sum(frames) * (runs - there)
+        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
+    return lines
+
+
+def _seconds_a_frame(predictor: Predictor, episodes: LazyEpisodes, place: int, frames: int) -> float:
+    begin = time.perf_counter()
+    ((_, result),) = predictor.predict(episodes.some([place]))
+    if isinstance(result, DataError):
+        raise result
+    return (time.perf_counter() - begin) / frames
+
+
+def plan_run(folder: Path, predictor: Predictor, episodes: LazyEpisodes, workers: int) -> list[str]:
+    """Lines for people. The shortest episode is replayed to tell how long the others will take; nothing is written to the
+    run folder."""
+    clips = episodes.clips()
+    frames = [clip.end_frame - clip.start_frame for clip in clips]
+    todo = [k for k, clip in enumerate(clips) if not record_path(folder, clip.id).is_file()]
+    hours = sum(frames[k] / clips[k].fps for k in todo) / 3600
+    lines = [
+        f"{counted(len(clips), 'episode')} of {counted(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay, {hours:.2f} h;"
+        f" {len(clips) - len(todo)} there already",
+        f"model {predictor.name} ({predictor.digest[:12]}), strategy {predictor.knobs.strategy}, thresholds"
+        f" {predictor.knobs.speaking_threshold:g} and {predictor.knobs.update_threshold:g} from"
+        f" {predictor.thresholds_from or 'nowhere'}",
+        f"into {folder}",
+    ]
+    if todo:
+        shortest = min(todo, key=frames.__getitem__)
+        left = sum(frames[k] for k in todo)
+        seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * left / workers
+        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
+    return lines

@@ -1,0 +1,161 @@
+"""Reference pages made from the code: the metric handbook, the command line, file formats with JSON Schemas.
+
+    python -m prospect_eval.cli.handbook docs/reference
+
+`make docs` writes them, and a test holds what is committed against the code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from prospect_eval.metrics import Metric, ScoringResources, all_metrics, delivery
+from prospect_eval.metrics.families import DELIVERY, Family
+from prospect_eval.report.page import sentence
+
+#: formats: (what it is, the type that reads it)
+FORMATS: dict[str, tuple[str, str]] = {
+    "dataset": ("`dataset.json` of a data set", "prospect_core.data.dataset:DatasetInfo"),
+    "episode": ("a row of a split's `.jsonl`", "prospect_core.timeline:Episode"),
+    "record": ("`episodes/*.json` of a run folder, one a replayed episode", "prospect_core.records:EpisodeRecord"),
+    "run": ("`config` in `run.json` of a run folder", "prospect_eval.runs.executor:RunConfig"),
+    "suite": ("a suite's YAML file", "prospect_eval.suites.suite:Suite"),
+    "shard": ("the list beside a store's shard", "prospect_core.features.shard_store:Shard"),
+}
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each file format, from the dataclass that reads it."""
+    from pydantic import TypeAdapter
+
+    return {name: TypeAdapter(_type(place)).json_schema() for name, (_, place) in FORMATS.items()}
+
+
+def formats_page() -> str:
+    """Each format: what it is, its fields, and where its schema lies."""
+    lines = [
+        "# File formats",
+        "",
+        "All files are UTF-8 JSON (suites are YAML of the same shape). The schemas are made from the",
+    ]
+    lines += ["dataclasses that read them, and the tests hold real files against them.", ""]
+    for name, schema in schemas().items():
+        what, place = FORMATS[name]
+        lines += [f"## {name}", "", f"{what[0].upper()}{what[1:]}. [JSON Schema](schemas/{name}.json)", ""]
+        lines += [_quoted(_type(place).__doc__ or ""), "", "| field | type | default |", "|---|---|---|"]
+        for field, told in schema.get("properties", {}).items():
+            needed = "needed" if field in schema.get("required", ()) else f"`{told.get('default', '')!r}`"
+            lines.append(f"| `{field}` | {_kind(told)} | {needed} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def metrics_page() -> str:
+    """Every metric by family, with the family's formulas."""
+    resources = ScoringResources(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
+    families: dict[Family, list[Metric]] = {}
+    for metric in all_metrics(resources, plug_ins=False):
+        families.setdefault(metric.family, []).append(metric)
+    # not in metrics.json but in timings.json, from the plain pass
+    families[DELIVERY] += delivery.delivery_metrics(measured=True)
+    lines = [
+        "# Metric handbook",
+        "",
+        "Made from the code. How values, intervals and gaps come about: [Metrics](../metrics.md). Bold: headline metrics, which",
+        "come first in every table.",
+        "",
+    ]
+    for family, metrics in families.items():
+        lines += [f"## {family.title}", "", _quoted(family.description), ""]
+        lines += ["| metric | range | better | unit | definition | failure mode |", "|---|---|---|---|---|---|"]
+        lines += [_row(metric) for metric in metrics]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def cli_page() -> str:
+    """Every command with its help, as it prints it."""
+    from prospect_core.cli.main import prospect
+    from prospect_eval.cli.main import prospect_eval
+
+    lines = ["# Command line", ""]
+    for name, command in (("prospect", prospect), ("prospect-eval", prospect_eval)):
+        for path, found in _commands(name, command):
+            lines += [f"## {path}", "", "```text", _help(path, found), "```", ""]
+    return "\n".join(lines)
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, child in sorted(command.commands.items()):
+            yield from _commands(f"{path} {name}", child)
+
+
+def _help(path: str, command: click.Command) -> str:
+    # as the program's own group hands it down
+    context = click.Context(
+        command, info_name=path, help_option_names=["-h", "--help"], max_content_width=110, terminal_width=110
+    )
+    return command.get_help(context)
+
+
+def _type(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _quoted(text: str) -> str:
+    """A docstring as Markdown: double backticks are single ones, roles are names."""
+    return "\n".join(line.strip() for line in text.strip().splitlines()).replace("``", "`").replace("<", "&lt;")
+
+
+def _row(metric: Metric) -> str:
+    low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" for bound in metric.range)
+    if not math.isfinite(metric.range[0]):
+        low = "-∞"
+    cells = [
+        f"**`{metric.name}`**" if metric.headline else f"`{metric.name}`",
+        f"{low} .. {high}",
+        metric.better or "–",
+        metric.unit or "–",
+        sentence(metric.definition) or "–",
+        sentence(metric.failure_mode) or "–",
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _kind(told: dict[str, Any]) -> str:
+    if "$ref" in told:
+        return str(told["$ref"]).rpartition("/")[2]
+    if "anyOf" in told:
+        return " or ".join(_kind(part) for part in told["anyOf"])
+    if told.get("type") == "array":
+        items = told.get("items", {})
+        return f"list of {_kind(items)}" if items else "list"
+    if "enum" in told or "const" in told:
+        return " or ".join(f"`{value}`" for value in told.get("enum", [told.get("const")]))
+    return str(told.get("type", "any"))
+
+
+def pages() -> dict[str, str]:
+    """Every page and schema by its name below ``docs/reference``."""
+    out = {"cli.md": cli_page(), "metrics.md": metrics_page(), "formats.md": formats_page()}
+    out |= {f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas().items()}
+    return {name: page.rstrip() + "\n" for name, page in out.items()}
+
+
+if __name__ == "__main__":
+    for name, page in pages().items():
+        file = Path(sys.argv[1]) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page, encoding="utf-8")

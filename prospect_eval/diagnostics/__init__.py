@@ -1,0 +1,1 @@
+"""Diagnostic passes beside the replay: teacher-forced scores, latency."""

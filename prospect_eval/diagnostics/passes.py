@@ -1,0 +1,67 @@
+"""What a run can take beside its replay: a teacher-forced pass, and a plain pass that is timed.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced --latency 2
+
+Both leave the records alone: ``teacher_forced.json`` and the plain pass in ``timings.json`` are diagnostics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prospect_core.records import TeacherForcedTurn
+from prospect_core.timeline import Episode
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import dump, load, read_json
+from prospect_eval.diagnostics.latency import store_latency
+from prospect_eval.diagnostics.teacher_forced import score_teacher_forced
+from prospect_eval.models.base import Predictor
+
+Progress = Callable[[int, int], None]
+
+
+def require_own_model(predictor: Predictor, option: str) -> None:
+    """Refuse passes that only a checkpoint of ours can take."""
+    if predictor.forced is None or predictor.latency is None:
+        raise UserError(f"{option}: {predictor.name} is no checkpoint; leave it out")
+
+
+def teacher_forced_pass(
+    folder: Path, predictor: Predictor, episodes: Sequence[Episode], progress: Progress
+) -> dict[str, Any]:
+    """Every episode under teacher forcing, into ``teacher_forced.json``; goes on where it stopped."""
+    assert predictor.forced is not None
+    file = folder / "teacher_forced.json"
+    turns: dict[str, list[TeacherForcedTurn]] = {}
+    if file.is_file():
+        for episode_id, rows in read_json(file)["episodes"].items():
+            turns[episode_id] = [load(TeacherForcedTurn, dump(row), str(file)) for row in rows]
+    threshold = predictor.knobs.speaking_threshold
+    for done, episode in enumerate(episodes, 1):
+        if episode.id not in turns:
+            turns[episode.id] = predictor.forced(episode)
+            plain = {key: [asdict(turn) for turn in of] for key, of in turns.items()}
+            write_atomic(file, dump({"schema": 1, "speaking_threshold": threshold, "episodes": plain}))
+        progress(done, len(episodes))
+    result = score_teacher_forced(episodes, turns, threshold)
+    write_atomic(file, dump(result, indent=1) + "\n")
+    return result
+
+
+def latency_pass(
+    folder: Path, predictor: Predictor, episodes: Sequence[Episode], number: int, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """A plain pass over ``number`` episodes, spread evenly, of different videos where there are as many."""
+    assert predictor.latency is not None
+    one_each = list({episode.video: episode for episode in episodes}.values())
+    pool = one_each if len(one_each) >= number else list(episodes)
+    chosen = [pool[k * len(pool) // number] for k in range(number)] if len(pool) > number else pool
+    measured = []
+    for done, episode in enumerate(chosen, 1):
+        measured.append((episode.video, predictor.latency(episode)))
+        progress(done, len(chosen))
+    return store_latency(folder, measured)

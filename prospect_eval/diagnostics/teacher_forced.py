@@ -1,0 +1,89 @@
+"""Scores of the teacher-forced pass, kept apart from those of the stream in ``teacher_forced.json``.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced
+
+Per turn, then the mean over an episode's turns, then over videos, as VideoLLM-online and ProAssist have it, undefined
+(they: 0 or 1) where there is no turn:
+
+* ``tf_time_diff_s``: mean of |frame_diff| / fps, in seconds, 0 is best. Turns at the very end have none.
+* ``tf_fluency``: consecutive right decisions and tokens over all decisions and tokens of the turn: on time
+  (D + right) / (D + T), early by k (D - k) / (D + T), late (D - 1) / (D + T).
+* ``tf_perplexity``: exp of the mean cross-entropy of the turn's tokens, 1 is best.
+* ``tf_token_accuracy``: right tokens from the first on, over the turn's tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from prospect_core.records import TeacherForcedTurn
+from prospect_core.timeline import Episode
+from prospect_eval.metrics import Metric
+from prospect_eval.metrics.base import POSITIVE, ratio
+from prospect_eval.metrics.families import PASSES
+from prospect_eval.stats.clusters import Cluster, cluster_of
+
+_metric = partial(Metric, family=PASSES)
+
+#: turns of an episode and its rate
+Forced = tuple[Sequence[TeacherForcedTurn], float]
+
+
+def fluency(turn: TeacherForcedTurn) -> float:
+    """Of one turn, 0..1; a turn without ``frame_diff`` was not said, and counts as late."""
+    if turn.on_time:
+        right = turn.decisions + turn.right
+    elif turn.frame_diff is not None and turn.frame_diff < 0:
+        right = turn.decisions + turn.frame_diff
+    else:
+        right = turn.decisions - 1
+    return right / (turn.decisions + turn.tokens)
+
+
+def _mean_of(value: Callable[[TeacherForcedTurn, float], float | None]) -> Callable[[Any], np.ndarray | str]:
+    def counts(forced: Forced) -> np.ndarray | str:
+        turns, fps = forced
+        found = [v for v in (value(turn, fps) for turn in turns) if v is not None]
+        return np.array([float(np.mean(found)), 1.0]) if found else "no reference turn that can be judged"
+
+    return counts
+
+
+_PASS = {"pass": "teacher-forced", "turns": "mean"}
+METRICS = [
+    _metric(
+        "tf_time_diff_s", _mean_of(lambda turn, fps: None if turn.frame_diff is None else abs(turn.frame_diff) / fps),
+        ratio, _PASS, pool="mean", better="lower", unit="s", range=POSITIVE,
+        definition="mean of the absolute seconds from a reference turn to the decision to speak, over the reference's context",
+        failure_mode="a miss costs no more than the frames since the turn before; errors never compound",
+    ),
+    _metric("tf_fluency", _mean_of(lambda turn, fps: fluency(turn)), ratio, _PASS, pool="mean",
+            definition="share of decisions and tokens of a turn that are right one after the other, over the reference's context",
+            failure_mode="mostly counts silent frames of the reference, which are many"),
+    _metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
+           better="lower", range=(1.0, np.inf),
+            definition="exponential of the mean cross-entropy of a reference turn's tokens",
+            failure_mode="of the tokenizer's tokens: not comparable among tokenizers"),
+    _metric("tf_token_accuracy", _mean_of(lambda turn, fps: turn.right / turn.tokens), ratio, _PASS, pool="mean",
+            definition="share of a reference turn's tokens that are right from the first one on",
+            failure_mode="a prefix score: one other word at the beginning makes it 0"),
+]  # fmt: skip
+
+
+def score_teacher_forced(
+    episodes: Sequence[Episode], turns: Mapping[str, Sequence[TeacherForcedTurn]], threshold: float
+) -> dict[str, Any]:
+    """The contents of ``teacher_forced.json``; ``turns`` by episode id."""
+    rows: list[tuple[Cluster, Forced]] = [(cluster_of(e), (turns[e.id], e.fps)) for e in episodes if e.id in turns]
+    table = {}
+    for metric in METRICS:
+        counts: Callable[[Any], np.ndarray | str] = metric.counts
+        table[metric.name] = metric.entry(metric.pooled((cluster, counts(forced)) for cluster, forced in rows))
+    found = {episode: [asdict(turn) for turn in of] for episode, of in turns.items()}
+    return {"schema": 1, "speaking_threshold": threshold, "metrics": table, "episodes": found}

@@ -1,0 +1,1 @@
+"""The regression gate, its output formats, and the verdict on a run."""

@@ -1,0 +1,77 @@
+"""A gate's verdict for people and for CI: a Markdown table for a pull request, JUnit XML for CI systems.
+
+prospect-eval gate runs/now --baseline reports/baselines/workbench.json --markdown gate.md --junit gate.xml
+"""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from prospect_eval.gate.gate import Gate, GateCheck
+from prospect_eval.text.markdown import markdown_code, markdown_text, short
+
+MARKS = {"PASS": "✅", "INCONCLUSIVE": "❔", "FAIL": "❌"}
+
+
+def gate_cells(check: GateCheck) -> tuple[str, ...]:
+    """Baseline, now, difference with interval, margin, loss that would have been found, and why."""
+    ci = f" [{short(check.ci95[0])}, {short(check.ci95[1])}]" if check.ci95 else ""
+    found = None if check.detectable is None or check.margin is None else check.margin + check.detectable
+    difference = "–" if check.difference is None else f"{check.difference:+.4g}{ci}"
+    shown = [short(v)[:16] for v in (check.baseline, check.now)]
+    return (*shown, difference, short(check.margin), short(found), check.reason)
+
+
+HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "detectable loss", "")
+
+
+def markdown(gate: Gate, run: str, baseline: str) -> str:
+    """A heading with the verdict and a table, the worst first."""
+    order = list(reversed(MARKS))
+    rows = sorted(gate.checks, key=lambda check: order.index(check.verdict))
+    strict = ", strict" if gate.strict else ""
+    lines = [
+        f"### {MARKS[gate.verdict]} {gate.verdict}: {markdown_code(run)} against {markdown_code(baseline)}{strict}",
+        "",
+        "| | " + " | ".join(HEAD) + " |",
+        "|---" * (len(HEAD) + 1) + "|",
+    ]
+    for check in rows:
+        lines.append(
+            " | ".join([f"| {MARKS[check.verdict]}", markdown_code(check.name), *map(markdown_text, gate_cells(check))])
+            + " |"
+        )
+    lines += [
+        "",
+        *(f"Note: {markdown_text(note)}  " for note in gate.notes),
+        "A difference below 0 is a loss, whichever side is better. *Detectable loss*: a true loss of that size fails with a power of 0.8.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def junit(gate: Gate, run: str) -> str:
+    """One test case a check; what is inconclusive is skipped, or fails where the rules are strict."""
+    failing = ("FAIL", "INCONCLUSIVE") if gate.strict else ("FAIL",)
+    failures = sum(check.verdict in failing for check in gate.checks)
+    skipped = sum(check.verdict == "INCONCLUSIVE" for check in gate.checks) if not gate.strict else 0
+    numbers = {"tests": str(len(gate.checks)), "failures": str(failures), "errors": "0", "skipped": str(skipped)}
+    suite = ElementTree.Element("testsuite", {"name": f"prospect-eval gate {_xml(run)}", **numbers})
+    for check in gate.checks:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "gate", "name": check.name})
+        told = "; ".join(
+            f"{head} {cell}" for head, cell in zip((*HEAD[1:-1], "why"), gate_cells(check), strict=True) if cell
+        )
+        if check.verdict in failing:
+            ElementTree.SubElement(case, "failure", {"message": f"{check.verdict}: {_xml(told)}"})
+        elif check.verdict == "INCONCLUSIVE":
+            ElementTree.SubElement(case, "skipped", {"message": f"{check.verdict}: {_xml(told)}"})
+    root = ElementTree.Element("testsuites", {"name": "prospect-eval gate", **numbers})
+    root.append(suite)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _xml(text: str) -> str:
+    """Without the characters that XML cannot hold."""
+    return "".join(c for c in text if c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")

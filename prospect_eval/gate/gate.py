@@ -1,0 +1,300 @@
+"""Regression gate: non-inferiority against a baseline that holds counts by episode, and exact equality where asked.
+
+    prospect-eval gate runs/now --baseline reports/baselines/workbench.json
+
+Of each metric the paired difference over the videos is taken, such that more is better, with its 95 % interval. FAIL: the
+interval lies below -margin. PASS: its lower end is at or above -margin. Else INCONCLUSIVE: too few videos to tell, which
+fails only where the rules are strict; it says how many would decide. Each line says which loss would have been found:
+margin + detectable difference, with a power of 0.8. Failed and missing episodes count as the worst value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from prospect_core.util.console import counted
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import read_shaped
+from prospect_eval.analysis.pairing import Pairing, ScoredRun, differing_keys
+from prospect_eval.metrics import Metric
+from prospect_eval.runs.schemas import BaselineFile, read_run
+from prospect_eval.stats.bootstrap import Statistic, difference_of, paired_ci, pseudo_values
+from prospect_eval.stats.power import detectable_by_interval
+from prospect_eval.suites.gate_rules import EXACT, MIN_VIDEOS, Rules, check_rules, make_rules
+from prospect_eval.suites.suite import open_suite
+
+SCHEMA = 2
+Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
+#: what a run must share with its baseline to be compared with it at all
+SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.dtype")
+#: of runs and baselines that were written before there was a choice
+DEFAULTS = {"knobs.dtype": "float32"}
+
+
+#: where a run folder keeps the verdict on it
+VERDICT = "gate.json"
+
+
+@dataclass(frozen=True)
+class GateCheck:
+    """One line of a gate. ``difference``, ``ci95``, ``margin`` and ``detectable`` count what is better as more, and are
+    None for what is compared exactly; ``detectable`` is the loss beyond the margin that fails with a power of 0.8."""
+
+    name: str
+    verdict: Verdict
+    baseline: Any
+    now: Any
+    difference: float | None = None
+    ci95: tuple[float, float] | None = None
+    margin: float | None = None
+    detectable: float | None = None
+    videos: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All checks, and what follows from them."""
+
+    verdict: Verdict
+    strict: bool
+    checks: tuple[GateCheck, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passes(self) -> bool:
+        """Whether the exit code is 0."""
+        return self.verdict == "PASS" or (self.verdict == "INCONCLUSIVE" and not self.strict)
+
+
+def make_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
+    """The contents of a baseline file: counts by episode of the metrics that the rules name, and where they come from."""
+    run = _scored(folder)
+    check_rules(rules, (metric.name for metric in metrics), where)
+    missing = [name for name in rules.metrics if name not in run.counts]
+    if missing:
+        raise DataError(f"{folder}: has no counts of {', '.join(missing)}; `prospect-eval score {folder}` makes them")
+    told = read_run(folder)
+    resumed = {"resumed": told["resumed"]} if told.get("resumed") else {}
+    return {
+        "schema": SCHEMA,
+        "provenance": {"run": folder.name, "config": run.config, "environment": told["environment"], **resumed},
+        "rules": rules.plain(),
+        "episodes": run.table["episodes"],
+        "exact": {name: _exact(run.table, name) for name in rules.exact},
+        "metrics": {name: run.table["metrics"][name] for name in rules.metrics},
+        "clusters": run.clusters,
+        "counts": {name: run.counts[name] for name in rules.metrics},
+    }
+
+
+def read_baseline(file: Path) -> dict[str, Any]:
+    """A baseline file; one that is missing, broken or of another make is a `DataError`."""
+    if not file.is_file():
+        raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
+    try:
+        return dict(read_shaped(file, BaselineFile))
+    except DataError as error:
+        raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from error
+
+
+def check_run(
+    folder: Path,
+    baseline: dict[str, Any],
+    metrics: Sequence[Metric],
+    rules: Rules | None = None,
+    intersect: bool = False,
+) -> Gate:
+    """Check a scored run against a baseline.
+
+    Args:
+        folder: the scored run.
+        baseline: contents of a baseline file.
+        metrics: all metrics.
+        rules: margins; the baseline's where None.
+        intersect: compare the common episodes where the run has not the baseline's.
+
+    Raises:
+        UserError: another strategy, budget or split than the baseline's; other episodes without ``intersect``.
+        DataError: other data or signatures; a run that is not finished or not scored.
+    """
+    rules = make_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
+    by_name = {metric.name: metric for metric in metrics}
+    check_rules(rules, by_name, "rules")
+    run, then = _scored(folder), _of_baseline(baseline)
+    _require_same(run, then, baseline, rules)
+    pairing = _paired(run, then, intersect)
+    failed = [then.table["episodes"]["failed"], run.table["episodes"]["failed"]]
+    checks = [GateCheck("failed episodes", "PASS" if failed[1] <= failed[0] else "FAIL", failed[0], failed[1])]
+    for name in rules.exact:
+        before, now = baseline["exact"][name], _exact(run.table, name)
+        checks.append(GateCheck(name, "PASS" if before == now else "FAIL", before, now, reason="compared exactly"))
+    for name, rule in rules.metrics.items():
+        metric = by_name[name]
+        turned = _better(metric, rule.direction or metric.better)
+        values = (then.table["metrics"][name]["value"], run.table["metrics"][name]["value"])
+        checks.append(_non_inferior(name, rule.margin, turned, values, pairing.counts(metric)))
+    verdicts = {check.verdict for check in checks}
+    worst: Verdict = next((v for v in ("FAIL", "INCONCLUSIVE") if v in verdicts), "PASS")
+    return Gate(worst, rules.strict, tuple(checks), _notes(run, then, pairing))
+
+
+def _of_baseline(baseline: dict[str, Any]) -> ScoredRun:
+    table = {"metrics": baseline["metrics"], "episodes": baseline["episodes"]}
+    return ScoredRun("the baseline", baseline["provenance"]["config"], table, baseline["clusters"], baseline["counts"])
+
+
+def _paired(run: ScoredRun, then: ScoredRun, intersect: bool) -> Pairing:
+    """The baseline and the run over the same episodes."""
+    shared = run.episodes & then.episodes
+    left_out = run.episodes ^ then.episodes
+    if left_out and not intersect:
+        raise UserError(
+            f"{run.name}: has {len(shared)} of the baseline's {len(then.episodes)} episodes and"
+            f" {len(run.episodes - shared)} others; --intersect compares the common ones"
+        )
+    return Pairing(then, run, tuple(sorted(shared)), tuple(sorted(left_out)))
+
+
+def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]:
+    """What a reader of the verdict must know: thresholds that are not the baseline's, episodes left out."""
+    knobs = [side.config["knobs"] for side in (then, run)]
+    out = [
+        f"{name.replace('_', ' ')} {knobs[1].get(name)}, the baseline's {knobs[0].get(name)}"
+        for name in ("speaking_threshold", "update_threshold")
+        if knobs[0].get(name) != knobs[1].get(name)
+    ]
+    if pairing.left_out:
+        out.append(f"{counted(len(pairing.left_out), 'episode')} left out: only one side has them")
+    return tuple(out)
+
+
+def _non_inferior(
+    name: str,
+    margin: float,
+    turned: Statistic,
+    values: tuple[float | None, float | None],
+    sides: tuple[np.ndarray, np.ndarray],
+) -> GateCheck:
+    then, now = values
+    if then is None and now is None:
+        return GateCheck(name, "PASS", then, now, margin=margin, reason="undefined on both sides: nothing to lose")
+    if then is None:
+        return GateCheck(name, "INCONCLUSIVE", then, now, margin=margin, reason="undefined in the baseline")
+    if now is None:
+        return GateCheck(name, "FAIL", then, now, margin=margin, reason="defined in the baseline, undefined now")
+    first, second = sides
+    videos = len(first)
+    if videos < MIN_VIDEOS:
+        reason = f"{counted(videos, 'video')} in common, at least {MIN_VIDEOS} are needed"
+        return GateCheck(name, "INCONCLUSIVE", then, now, margin=margin, videos=videos, reason=reason)
+    ci = paired_ci(first, second, turned)
+    difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
+    known = (then, now, difference, ci, margin, detectable_by_interval(first, second, turned), videos)
+    if ci is None and np.array_equal(first, second):
+        return GateCheck(name, "PASS", *known, reason="equal on every video")
+    if ci is None and _constant(first, second, turned):
+        reason = "the same difference on every video"
+        return GateCheck(name, "PASS" if difference >= -margin else "FAIL", *known, reason=reason)
+    if ci is None:
+        return GateCheck(name, "INCONCLUSIVE", *known, reason="undefined in too many resamples")
+    if ci[1] < -margin:
+        return GateCheck(name, "FAIL", *known)
+    if ci[0] < -margin:
+        return GateCheck(name, "INCONCLUSIVE", *known, reason=_too_few(videos, difference, ci, margin))
+    return GateCheck(name, "PASS", *known)
+
+
+def _constant(first: np.ndarray, second: np.ndarray, turned: Statistic) -> bool:
+    """Whether every video contributes the same difference, so that there is nothing to resample."""
+    pseudo = pseudo_values(np.hstack([first, second]), difference_of(turned.value, first.shape[1]))
+    return bool(np.isfinite(pseudo).all() and np.ptp(pseudo) <= 1e-9 * max(1.0, float(np.abs(pseudo).max())))
+
+
+def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: float) -> str:
+    """How many videos would decide, were the difference what it is: widths shrink with the root of their number."""
+    room = difference + margin
+    reach = difference - ci[0] if room > 0 else ci[1] - difference
+    if abs(room) * 100 < reach:
+        return "too few videos to tell: the difference is at the margin"
+    needed = int(np.ceil(videos * (reach / abs(room)) ** 2))
+    return f"too few videos to tell: about {needed:,} would decide, there are {videos}"
+
+
+def _better(metric: Metric, direction: str) -> Statistic:
+    """The metric's value, turned such that more is better."""
+    if not direction:
+        raise UserError(f"rules: {metric.name} has no better side; give it a `direction`: higher, lower or zero")
+    if direction == "zero":
+        return Statistic(lambda counts: -np.abs(metric.value(counts)))
+    sign = 1.0 if direction == "higher" else -1.0
+    slopes = metric.gradient
+    gradient = None if slopes is None else (lambda counts: sign * slopes(counts))
+    return Statistic(lambda counts: sign * metric.value(counts), gradient=gradient)
+
+
+def _scored(folder: Path) -> ScoredRun:
+    """A run that is whole and scored."""
+    if not (folder / "DONE.json").is_file():
+        what = "not finished; start the run again to go on" if (folder / "run.json").is_file() else "not a run folder"
+        raise DataError(f"{folder}: {what}")
+    run = ScoredRun.open(folder)
+    if not run.table["episodes"]["scored"]:
+        raise DataError(f"{folder}: no episode was scored")
+    return run
+
+
+def _require_same(run: ScoredRun, then: ScoredRun, baseline: dict[str, Any], rules: Rules) -> None:
+    here, there = run.config["data_digest"], then.config["data_digest"]
+    if here != there:
+        raise DataError(
+            f"{run.name}: other data than the baseline's (digest {here[:12]}, there {there[:12]}); gate a run over the"
+            " same data, or write a new baseline with --update"
+        )
+    for key in SAME:
+        now, before = _at(run.config, key), _at(then.config, key)
+        if now != before:
+            raise UserError(f"{run.name}: {key} is {now}, the baseline's {before}; they must be equal")
+    lacking = [n for n in rules.metrics if n not in baseline["counts"]]
+    lacking += [n for n in rules.exact if n not in baseline["exact"]]
+    if lacking:
+        raise DataError(f"the baseline holds nothing of {', '.join(lacking)}; write a new one with --update")
+    for name in rules.metrics:
+        if name not in run.table["metrics"]:
+            raise DataError(f"{run.name}: was scored without {name}; `prospect-eval score {run.name}` takes it")
+        signatures = (side.table["metrics"][name]["signature"] for side in (then, run))
+        if wrong := differing_keys(*signatures):
+            raise DataError(
+                f"{name} was measured differently in the baseline ({'; '.join(wrong)}); rescore the run, or write a new"
+                " baseline with --update"
+            )
+
+
+def _exact(table: Mapping[str, Any], name: str) -> Any:
+    return table[name] if name in EXACT else table["metrics"][name]["value"]
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    *folders, last = key.split(".")
+    for part in folders:
+        config = config[part]
+    return config.get(last, DEFAULTS[key]) if key in DEFAULTS else config[last]
+
+
+def gate_json(gate: Gate) -> dict[str, Any]:
+    """The verdict as JSON."""
+    return {"schema": SCHEMA, "passes": gate.passes, **asdict(gate)}
+
+
+def rules_of(run: Path) -> Rules:
+    """What the suite of a run asks of a gate; a run without any is a `UserError`."""
+    name = read_run(run)["config"].get("suite") if (run / "run.json").is_file() else ""
+    rules = open_suite(name).rules() if name else None
+    if rules is None:
+        raise UserError(f"{run}: its suite has no rules for a gate; give --rules FILE")
+    return rules

@@ -1,0 +1,173 @@
+"""The verdict on a run: its gate's, else whether it is complete and above every trivial baseline.
+
+    python -c "from prospect_eval.gate.verdict import verdict; help(verdict)"
+
+A run is above a baseline in a metric when the 95 % interval of the paired difference over the episodes that both have counts of
+lies above zero: of two equally good systems one is called above the other in 2.5 % of all cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from prospect_core.util.console import counted
+from prospect_core.util.json_io import read_json
+from prospect_eval.analysis.pairing import by_cluster
+from prospect_eval.gate.gate import VERDICT
+from prospect_eval.metrics import Metric
+from prospect_eval.runs.metric_tables import trivial_baselines
+from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts
+from prospect_eval.stats.bootstrap import paired_ci
+from prospect_eval.stats.permutation import sign_flip_p
+from prospect_eval.suites.gate_rules import MIN_VIDEOS
+
+_GATE_KINDS: dict[str, Literal["good", "off", "bad"]] = {"PASS": "good", "INCONCLUSIVE": "off", "FAIL": "bad"}
+#: values turned such that more is better; a metric without a better side is not compared
+_TURNED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "higher": lambda value: value,
+    "lower": lambda value: -value,
+    "zero": lambda value: -np.abs(value),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict. ``kind`` is good, off (undecided) or bad; ``by`` is ``gate`` or ``report``; ``reasons`` are lines for
+    people."""
+
+    word: str
+    kind: Literal["good", "off", "bad"]
+    by: Literal["gate", "report"]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Counts by episode of a run and of its baselines, and the cluster of each episode."""
+
+    run: PackedCounts
+    baselines: Mapping[str, PackedCounts]
+    clusters: Mapping[str, str]
+
+
+def verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> Verdict:
+    """The verdict on a run folder.
+
+    Args:
+        folder: The run folder: a gate's verdict there comes first, and ``counts.json`` is read where ``metrics`` has none.
+        metrics: Contents of ``metrics.json``, with ``counts`` and ``baseline_counts`` where they are at hand.
+        of: All metrics.
+    """
+    if (folder / VERDICT).is_file():
+        return _gate_verdict(read_json(folder / VERDICT))
+    scored, failed = metrics["episodes"]["scored"], metrics["episodes"]["failed"]
+    if not scored:
+        return Verdict("Nothing scored", "bad", "report", ("no episode could be scored",))
+    lost, compared = against_baselines(folder, metrics, of)
+    if failed:
+        return Verdict("Incomplete", "bad", "report", (f"{failed} of {failed + scored} episodes failed", *lost))
+    videos = max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0)
+    if videos < MIN_VIDEOS:
+        few = f"{counted(videos, 'video')}: at least {MIN_VIDEOS} are needed to conclude anything"
+        return Verdict("Too few videos", "off", "report", (few, *lost))
+    if lost:
+        return Verdict("Not above all baselines", "off", "report", tuple(lost))
+    if not compared:
+        return Verdict(
+            "Nothing to compare", "off", "report", ("no headline metric has counts of the run and of a baseline",)
+        )
+    about = f"better than every trivial baseline in {', '.join(compared)} (95 % intervals of paired differences)"
+    return Verdict("Above all baselines", "good", "report", (about,))
+
+
+def against_baselines(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> tuple[list[str], list[str]]:
+    """Compare a run with every trivial baseline in the headline metrics.
+
+    Metrics that are undefined are left out, and so are those that look at matched pairs only (``turns="pairs"``): a
+    baseline that matches one pair by luck may have the best pairs.
+
+    Returns:
+        Reasons why the run is not above all baselines, one for each metric; and the metrics that were compared.
+    """
+    stored = _stored_counts(folder, metrics)
+    lost, compared = [], []
+    for metric in of:
+        entry = metrics["metrics"].get(metric.name, {})
+        if not metric.headline or metric.turns == "pairs" or metric.better not in _TURNED or entry.get("value") is None:
+            continue
+        rivals = {}
+        for name in trivial_baselines(metrics):
+            of_baseline = stored.baselines.get(name, {}).get(metric.name, {})
+            above = is_above(metric, stored.run.get(metric.name, {}), of_baseline, stored.clusters)
+            if above is not None:
+                rivals[name] = above
+        if rivals:
+            compared.append(metric.name)
+        if not all(rivals.values()):
+            lost.append(_reason(metric, metrics["baselines"], [name for name, above in rivals.items() if not above]))
+    return lost, compared
+
+
+def is_above(
+    metric: Metric, run: Mapping[str, Packed], baseline: Mapping[str, Packed], clusters: Mapping[str, str]
+) -> bool | None:
+    """Whether a run is shown to be better than a baseline in a metric.
+
+    Args:
+        metric: The metric that both were counted for.
+        run: The run's counts by episode.
+        baseline: The baseline's.
+        clusters: The cluster of each episode.
+
+    Returns:
+        None where either has no value over the episodes that both have counts of.
+    """
+    shared = [episode for episode in run if episode in baseline]
+    if not shared:
+        return None
+    first, second = (by_cluster(metric, side, shared, clusters) for side in (baseline, run))
+    turn = _TURNED[metric.better]
+
+    def value(counts: np.ndarray) -> np.ndarray:
+        return turn(metric.value(counts))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = float(value(second.sum(0)) - value(first.sum(0)))
+    if not np.isfinite(difference):
+        return None
+    ci = paired_ci(first, second, value)
+    if ci is not None:
+        return ci[0] > 0
+    # no interval: all clusters are alike, or the value is undefined in many resamples
+    p = sign_flip_p(first, second, value)
+    return difference > 0 and p is not None and p <= 0.05
+
+
+def _reason(metric: Metric, tables: Mapping[str, Any], rivals: Sequence[str]) -> str:
+    """Which baselines a run is not above, the best of them with its value."""
+    turn = _TURNED[metric.better]
+    values = {name: float(tables[name][metric.name]["value"]) for name in rivals}
+    best = max(values, key=lambda name: float(turn(np.array(values[name]))))
+    more = f" and {counted(len(rivals) - 1, 'other baseline')}" if len(rivals) > 1 else ""
+    return f"{metric.name} is not shown to be better than {best.replace('_', ' ')} ({values[best]:.3f}){more}"
+
+
+def _gate_verdict(judged: Mapping[str, Any]) -> Verdict:
+    missed = [check for check in judged["checks"] if check["verdict"] != "PASS"]
+    reasons = tuple(f"{check['name']}: {check['reason'] or check['verdict']}" for check in missed)
+    return Verdict(judged["verdict"], _GATE_KINDS[judged["verdict"]], "gate", reasons)
+
+
+def _stored_counts(folder: Path, metrics: Mapping[str, Any]) -> _Counts:
+    """The counts that came with the metrics, else those of the run folder; none where there is no file."""
+    if "counts" in metrics:
+        return _Counts(metrics["counts"], metrics.get("baseline_counts", {}), metrics["clusters"])
+    if not (folder / "counts.json").is_file():
+        return _Counts({}, {}, {})
+    stored = read_counts(folder)
+    return _Counts(stored["counts"], stored.get("baselines", {}), stored["clusters"])

@@ -1,0 +1,193 @@
+"""Which predicted utterance is which reference: ProAssist's matching, solved over events only; and events in time.
+
+    python -c "from prospect_eval.matching.matcher import *; print(match_events([4, 9], [5, 20], 2))"
+
+Both are exact assignments over sparse edges: time and memory grow with the events, never with the frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+from prospect_core.timeline import exact
+
+#: cosines (len(a), len(b)) of two lists of texts
+Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """One-to-one pairs (prediction index, reference index) with cost and similarity; the rest by index."""
+
+    pairs: tuple[tuple[int, int], ...]
+    costs: tuple[float, ...]
+    similarities: tuple[float, ...]
+    missed: tuple[int, ...]
+    redundant: tuple[int, ...]
+
+
+def match_utterances(
+    predictions: Sequence[tuple[int, str]],
+    references: Sequence[tuple[int, str]],
+    similarity: Similarity | np.ndarray | None,
+    window_s: tuple[float, float],
+    fps: float,
+    distance_factor: float = 0.3,
+    distance_power: float = 1.5,
+    num_frames: int | None = None,
+) -> Matching:
+    """Match (frame, text) utterances at least total cost, as ProAssist defines it, with its defect mended.
+
+    A prediction at frame i takes one frame j with ``-late <= j - i <= early``, at cost
+    ``(1 - |cos|) + distance_factor * (|i - j| / W) ** distance_power`` where j holds a reference and ``1 +`` the same
+    distance term where it is silent; W is the larger side of the window in frames and each j is taken once.
+    ``window_s`` is (late, early) in seconds (a negative first number, as ProAssist writes it, is taken as well);
+    seconds become frames by truncation. ``num_frames`` bounds the silent frames, where known. ``similarity`` is a
+    function of two lists of texts, or their (P, R) cosines, or None: then any two utterances are equal (cosine 1).
+
+    The published code stores costs in a sparse matrix, where a cost of exactly 0 (same frame, same words) is no edge;
+    here every edge carries a constant more, which changes no optimum since each prediction takes exactly one.
+    """
+    late, early = (int(exact(abs(side)) * exact(fps)) for side in window_s)
+    width = max(late, early, 1)
+    frames = np.array([frame for frame, _ in predictions], dtype=np.int64)
+    spoken = np.array([frame for frame, _ in references], dtype=np.int64)
+    if len(np.unique(frames)) != len(frames) or len(np.unique(spoken)) != len(spoken):
+        raise ValueError("two utterances on one frame: join them first")
+    if not len(frames) or not len(spoken):
+        return Matching((), (), (), tuple(range(len(spoken))), tuple(range(len(frames))))
+    unique, text_of = np.unique([text for _, text in predictions], return_inverse=True)
+    cosines = _cosines(similarity, unique.tolist(), text_of, predictions, references)
+
+    def distance(gap: np.ndarray) -> np.ndarray:
+        cost: np.ndarray = distance_factor * (np.abs(gap) / width) ** distance_power
+        return cost
+
+    # a prediction whose block of time holds no reference stays on its own frame, unpaired
+    rows = np.flatnonzero(_near_a_reference(frames, spoken, late, early))
+    gaps = np.arange(-late, early + 1)
+    edge_row, edge_gap = np.repeat(rows, len(gaps)), np.tile(gaps, len(rows))
+    column = frames[edge_row] + edge_gap
+    inside = (column >= 0) & (column < (np.iinfo(np.int64).max if num_frames is None else num_frames))
+    keep = inside | (edge_gap == 0)
+    edge_row, edge_gap, column = edge_row[keep], edge_gap[keep], column[keep]
+    order = np.argsort(spoken)
+    place = np.searchsorted(spoken[order], column).clip(max=len(spoken) - 1)
+    reference = np.where(spoken[order][place] == column, order[place], -1)
+    words = np.where(reference >= 0, 1.0 - cosines[text_of[edge_row], reference], 1.0)
+    taken = _assign(edge_row, column, words + distance(edge_gap))
+    partner = dict(zip(edge_row[taken].tolist(), reference[taken].tolist(), strict=True))
+    pairs = [(p, partner[p]) for p in range(len(frames)) if partner.get(p, -1) >= 0]
+    similar = [float(cosines[text_of[p], r]) for p, r in pairs]
+    far = distance(np.array([frames[p] - spoken[r] for p, r in pairs], dtype=float))
+    costs = [1.0 - s + float(d) for s, d in zip(similar, far, strict=True)]
+    matched, hit = {p for p, _ in pairs}, {r for _, r in pairs}
+    return Matching(
+        tuple(pairs),
+        tuple(costs),
+        tuple(similar),
+        tuple(r for r in range(len(spoken)) if r not in hit),
+        tuple(p for p in range(len(frames)) if p not in matched),
+    )
+
+
+def match_events(
+    predicted: Sequence[float], reference: Sequence[float], early: float, late: float | None = None
+) -> list[tuple[int, int]]:
+    """Pair predicted with reference moments one to one: the most pairs, and of these the least sum of |dt|.
+
+    Args:
+        predicted: Moments of the predictions, in frames, in any order.
+        reference: Moments of the references, in frames, in any order.
+        early: How many frames a prediction may lie before its reference, at least 0.
+        late: How many frames it may lie after its reference, at least 0; by default as many as ``early``.
+
+    Returns:
+        (index of the prediction, index of the reference) of each pair, in order.
+    """
+    late = early if late is None else late
+    if not len(predicted) or not len(reference):
+        return []
+    if len(predicted) == 1 or len(reference) == 1:
+        gaps = [(p - r, i, j) for i, p in enumerate(predicted) for j, r in enumerate(reference)]
+        allowed = [(abs(gap), i, j) for gap, i, j in gaps if -early <= gap <= late]
+        return [min(allowed)[1:]] if allowed else []
+    ours, theirs = np.asarray(predicted, dtype=float), np.asarray(reference, dtype=float)
+    order = np.argsort(ours, kind="stable")
+    low = np.searchsorted(ours[order], theirs - early, "left")
+    counts = np.searchsorted(ours[order], theirs + late, "right") - low
+    row = np.repeat(np.arange(len(theirs)), counts)
+    if not len(row):
+        return []
+    column = order[np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)]
+    gap = np.abs(ours[column] - theirs[row])
+    # a reference may stay alone, on a column of its own: dearer than any sum of distances
+    alone = np.unique(row)
+    dearest = float(max(early, late)) * min(len(ours), len(theirs)) + 1.0
+    cost = np.concatenate([gap, np.full(len(alone), dearest)])
+    edges = np.concatenate([row, alone]), np.concatenate([column, len(ours) + alone])
+    taken = _assign(*edges, cost)
+    pairs = zip(edges[1][taken].tolist(), edges[0][taken].tolist(), strict=True)
+    return sorted((p, r) for p, r in pairs if p < len(ours))
+
+
+def _cosines(
+    similarity: Similarity | np.ndarray | None,
+    unique: list[str],
+    text_of: np.ndarray,
+    predictions: Sequence[tuple[int, str]],
+    references: Sequence[tuple[int, str]],
+) -> np.ndarray:
+    """(unique predicted texts, references) absolute cosines."""
+    cosines: np.ndarray
+    shape = len(unique), len(references)
+    if similarity is None:
+        return np.ones(shape)
+    if callable(similarity):
+        cosines = np.abs(np.asarray(similarity(unique, [text for _, text in references]), dtype=float))
+    else:
+        whole = np.abs(np.asarray(similarity, dtype=float))
+        if whole.shape != (len(predictions), len(references)):
+            raise ValueError(
+                f"similarities of shape {whole.shape} for {len(predictions)} predictions and {len(references)} references"
+            )
+        first = np.unique(text_of, return_index=True)[1]
+        if not np.array_equal(whole[first][text_of], whole):
+            raise ValueError("equal predicted texts have different similarities")
+        cosines = whole[first]
+    if cosines.shape != shape:
+        raise ValueError(f"the similarity gave {cosines.shape} cosines for {shape[0]} x {shape[1]} texts")
+    return cosines
+
+
+def _near_a_reference(frames: np.ndarray, spoken: np.ndarray, late: int, early: int) -> np.ndarray:
+    """Predictions in a block of overlapping reaches that holds a reference; all others do not touch one another."""
+    order = np.argsort(frames)
+    at = frames[order]
+    block = np.cumsum(np.concatenate([[0], np.diff(at) > late + early]))
+    first = np.searchsorted(block, np.arange(block[-1] + 1), "left")
+    last = np.append(first[1:], len(at)) - 1
+    sorted_refs = np.sort(spoken)
+    reached = np.searchsorted(sorted_refs, at[last] + early, "right") > np.searchsorted(sorted_refs, at[first] - late)
+    out = np.zeros(len(frames), bool)
+    out[order] = reached[block]
+    return out
+
+
+def _assign(rows: np.ndarray, columns: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Indices of the edges of the cheapest assignment in which every row takes one edge and no column two."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    row_names, row = np.unique(rows, return_inverse=True)
+    column_names, column = np.unique(columns, return_inverse=True)
+    # + 1: a sparse matrix has no edge of cost 0
+    edges = csr_matrix((costs + 1.0, (row, column)), shape=(len(row_names), len(column_names)))
+    chosen = np.empty(len(row_names), dtype=np.int64)
+    at, to = min_weight_full_bipartite_matching(edges)
+    chosen[at] = to
+    return np.flatnonzero(chosen[row] == column)

@@ -1,0 +1,123 @@
+"""Damage of known kind and size done to predictions, and which metrics must notice.
+
+    python -c "from prospect_eval.metrics.perturbations import TABLE; print(TABLE['delay'])"
+
+Each damage is a function (record, grade) -> record; grade 0 is none. `TABLE` says of each which metrics must fall (the
+more, the greater the grade), and which must not move; all others are exempt, for what happens to them depends on the
+words. Done to the oracle's records, this is a self-check of the metrics; done to a model's, a drill for a gate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from prospect_core.records import EpisodeRecord, PredictedUtterance
+
+Perturbation = Callable[[EpisodeRecord, int], EpisodeRecord]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a damage does to metrics, by name; ``rises`` are rates of which less is better."""
+
+    falls: tuple[str, ...]
+    stays: tuple[str, ...]
+    rises: tuple[str, ...] = ()
+
+
+def delay(record: EpisodeRecord, frames: int) -> EpisodeRecord:
+    """Everything is said so many frames later; what would come after the end is not said."""
+    end = record.episode.end_frame
+    moved = tuple(replace(u, frame=u.frame + frames) for u in record.utterances)
+    return replace(record, utterances=tuple(u for u in moved if u.frame < end))
+
+
+def drop(record: EpisodeRecord, eighths: int) -> EpisodeRecord:
+    """So many of every eight utterances are not said, the same ones first for every grade."""
+    order = np.random.default_rng(0).permutation(len(record.utterances)) * 8 // max(1, len(record.utterances))
+    kept = tuple(u for u, place in zip(record.utterances, order, strict=True) if place >= eighths)
+    return replace(record, utterances=kept)
+
+
+def duplicate(record: EpisodeRecord, times: int) -> EpisodeRecord:
+    """Everything is said so many times more, a frame apart, where nothing else is said."""
+    said = {u.frame: u for u in record.utterances}
+    for utterance in record.utterances:
+        for later in range(1, times + 1):
+            frame = utterance.frame + later
+            if frame < record.episode.end_frame:
+                said.setdefault(frame, replace(utterance, frame=frame))
+    return replace(record, utterances=tuple(said[frame] for frame in sorted(said)))
+
+
+def shuffle_text(record: EpisodeRecord, grade: int) -> EpisodeRecord:
+    """The words of each utterance are those of the one so many places on."""
+    texts = [u.text for u in record.utterances]
+    turned = texts[grade:] + texts[:grade]
+    said = tuple(PredictedUtterance(u.frame, text) for u, text in zip(record.utterances, turned, strict=True))
+    return replace(record, utterances=said)
+
+
+def swap_slots(record: EpisodeRecord, grade: int) -> EpisodeRecord:
+    """Objects, counts and yes/no are exchanged for other values of the same slot, so many places on."""
+    values: dict[str, list[str]] = {}
+    for turn in record.episode.utterances():
+        for event in turn.events:
+            for key, value in event.slots.items():
+                if key in ("object", "count", "answer") and value not in values.setdefault(key, []):
+                    values[key].append(value)
+    swap = {v: group[(k + grade) % len(group)] for group in values.values() for k, v in enumerate(group)}
+    if not swap:
+        return record
+    pattern = re.compile(
+        "|".join(rf"(?<![\w-]){re.escape(v)}(?![\w-])" for v in sorted(swap, key=len, reverse=True)), re.I
+    )
+    lower = {value.lower(): other for value, other in swap.items()}
+    said = tuple(replace(u, text=pattern.sub(lambda m: lower[m[0].lower()], u.text)) for u in record.utterances)
+    return replace(record, utterances=said)
+
+
+def shift_dst(record: EpisodeRecord, frames: int) -> EpisodeRecord:
+    """Every transition is seen so many frames later, at the last frame at the latest."""
+    last = record.episode.end_frame - 1
+    return replace(record, transitions=tuple(replace(t, frame=min(last, t.frame + frames)) for t in record.transitions))
+
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    "delay": delay,
+    "drop": drop,
+    "duplicate": duplicate,
+    "shuffle_text": shuffle_text,
+    "swap_slots": swap_slots,
+    "shift_dst": shift_dst,
+}
+_SPEAKING = (
+    "speaking_f1",
+    "speaking_event_f1@1s",
+    "speaking_event_f1@2s",
+    "speaking_event_area",
+    "proactive_event_f1@1s",
+)
+_STATE = ("dst_jga", "dst_macro_f1", "transition_f1@1s", "dst_gca", "dst_edit", "dst_pos", "dst_final_accuracy")
+TABLE: dict[str, Expected] = {
+    "delay": Expected(("speaking_f1", "speaking_precision", "speaking_recall"), _STATE),
+    "drop": Expected(
+        ("speaking_f1", "speaking_event_recall@1s", "speaking_event_f1@2s", "matched_recall", "matched_f1", "matched_jaccard"),
+        ("speaking_precision", "speaking_event_precision@1s", "speaking_duplicate_rate", *_STATE),
+        ("speaking_missed_rate",),
+    ),
+    "duplicate": Expected(
+        ("speaking_f1", "speaking_event_precision@1s", "speaking_event_f1@2s", "matched_precision", "matched_f1"),
+        ("speaking_recall", "speaking_event_recall@1s", *_STATE),
+        ("speaking_duplicate_rate", "speaking_redundant_rate"),
+    ),
+    "shuffle_text": Expected(("matched_f1", "bleu_w", "similarity_w"), (*_SPEAKING, *_STATE)),
+    "swap_slots": Expected(("content_accuracy",), (*_SPEAKING, *_STATE)),
+    "shift_dst": Expected(
+        ("dst_jga", "dst_step_accuracy", "dst_macro_f1"), (*_SPEAKING, "matched_f1", "bleu", "dst_edit", "dst_pos")
+    ),
+}  # fmt: skip

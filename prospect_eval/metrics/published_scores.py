@@ -1,0 +1,169 @@
+"""The published scores of prediction records: ProAssist's matching and metrics as its evaluator computes them.
+
+    python -c "from prospect_eval.metrics.published_scores import published_of; help(published_of)"
+
+Counts are pooled over the streams of one data set; over several data sets the scores are averaged without weights, as the
+paper does. METEOR is left out: the published one is Java's METEOR 1.5 with its paraphrase table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import exact
+from prospect_core.util.errors import UserError
+from prospect_eval.matching.matcher import Similarity
+from prospect_eval.matching.settings import STANDARD, MatchSettings
+from prospect_eval.metrics.published import (
+    binary_scores,
+    compat_content_accuracy,
+    published_match,
+    published_nlg,
+    published_stream_metrics,
+)
+
+#: the lists of a published match result
+MATCH_KEYS = ("matched", "missed", "redundant", "match_costs", "semantic_scores")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One record as the published evaluator sees it: utterances by their index in the stream."""
+
+    record: EpisodeRecord
+    similarity: Similarity
+    match: MatchSettings = STANDARD.match
+
+    @cached_property
+    def said(self) -> dict[int, str]:
+        """What was predicted, by index; utterances without words are silence."""
+        start = self.record.episode.start_frame
+        texts = {utterance.frame - start: utterance.text.strip() for utterance in self.record.utterances}
+        return {index: text for index, text in texts.items() if text}
+
+    @cached_property
+    def due(self) -> dict[int, str]:
+        """The reference, by index."""
+        episode = self.record.episode
+        return {utterance.frame - episode.start_frame: utterance.text for utterance in episode.utterances()}
+
+    @cached_property
+    def pairs(self) -> dict[str, list[Any]]:
+        """The published match, perfect hits lost."""
+        return self._matched(keep_perfect_hits=False)
+
+    @cached_property
+    def lost_hits(self) -> int:
+        """How many pairs the published matcher loses because their cost is exactly 0."""
+        return len(self._matched(keep_perfect_hits=True)["matched"]) - len(self.pairs["matched"])
+
+    def _matched(self, keep_perfect_hits: bool) -> dict[str, list[Any]]:
+        episode = self.record.episode
+        return published_match(
+            list(self.said.items()),
+            list(self.due.items()),
+            self.similarity,
+            window_frames(self.match, episode.dataset, episode.fps),
+            episode.num_frames,
+            self.match.distance_factor,
+            self.match.distance_power,
+            keep_perfect_hits,
+        )
+
+    def good_pairs(self) -> list[tuple[int, int, float]]:
+        """(index of the prediction, index of the reference, similarity) of the correct pairs."""
+        found = zip(self.pairs["matched"], self.pairs["semantic_scores"], strict=True)
+        return [(p, r, score) for (p, r), score in found if score > self.match.good_similarity]
+
+
+def window_frames(match: MatchSettings, dataset: str, fps: float) -> tuple[int, int]:
+    """The published window (least, largest) of reference minus prediction, in frames: seconds cut to whole frames.
+
+    Raises:
+        UserError: The window holds no frame but the prediction's own; the published formula divides by its width.
+    """
+    late, early = (int(exact(side) * exact(fps)) for side in match.window(dataset))
+    if not late and not early:
+        raise UserError(
+            f"--window: less than one frame at {fps:g} a second, and the published cost divides by its width"
+        )
+    return -late, early
+
+
+def published_of(streams: Sequence[Stream]) -> dict[str, float]:
+    """The published metrics of the streams of one data set, by their published names; without METEOR."""
+    threshold = streams[0].match.good_similarity
+    scores = published_stream_metrics(
+        [stream.pairs for stream in streams], [stream.record.episode.fps for stream in streams], threshold
+    )
+    pairs = [(stream.said[p], stream.due[r]) for stream in streams for p, r, _ in stream.good_pairs()]
+    words = published_nlg([said for said, _ in pairs], [due for _, due in pairs])
+    weighted = {f"{name}_w": value * scores["jaccard_index"] for name, value in words.items()}
+    return scores | words | weighted | _published_dst(streams)
+
+
+def _published_dst(streams: Sequence[Stream]) -> dict[str, float]:
+    """The DST extension's scores of speaking, updating and of the updates' contents, pooled over the streams; none where
+    no reference has an update. A frame counts alone, and the i-th predicted update is held against the i-th due one."""
+    if not any(stream.record.episode.transitions() for stream in streams):
+        return {}
+    offset = 0
+    said: list[int] = []
+    updated: list[int] = []
+    turns: list[tuple[str, int]] = []
+    compared: tuple[list[str], list[str]] = ([], [])
+    for stream in streams:
+        record, episode = stream.record, stream.record.episode
+        said += [offset + index for index in stream.said]
+        updated += [offset + item.frame - episode.start_frame for item in record.transitions]
+        turns += [("assistant", offset + index) for index in stream.due]
+        due = episode.transitions()
+        turns += [("DST_UPDATE", offset + frame - episode.start_frame) for frame, _, _ in due]
+        pairs = zip(record.transitions, due, strict=False)
+        for mine, (_, step, change) in pairs:
+            compared[0].append(f"{mine.step}->{mine.change}")
+            compared[1].append(f"{step}->{change}")
+        offset += episode.num_frames
+    return binary_scores(offset, said, updated, turns) | compat_content_accuracy(*compared)
+
+
+def by_dataset(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
+    """The streams by the name of their data set, in order of the names."""
+    out: dict[str, list[Stream]] = {}
+    for stream in sorted(streams, key=lambda one: (one.record.episode.dataset, one.record.episode.id)):
+        out.setdefault(stream.record.episode.dataset, []).append(stream)
+    return out
+
+
+def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The unweighted mean of the scores of several data sets, of those that all of them have."""
+    names = [name for name in scores[0] if all(name in each for each in scores)]
+    return {name: sum(each[name] for each in scores) / len(scores) for name in names}
+
+
+def match_result(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The published match result: the outputs of ``frames`` that are paired, missed and redundant."""
+    pairs = stream.pairs
+    return {
+        "matched": [[frames[p], frames[r]] for p, r in pairs["matched"]],
+        "missed": [frames[index] for index in pairs["missed"]],
+        "redundant": [frames[index] for index in pairs["redundant"]],
+        "match_costs": pairs["match_costs"],
+        "semantic_scores": pairs["semantic_scores"],
+    }
+
+
+def all_results(streams: Sequence[Stream], results: Sequence[Mapping[str, list[Any]]]) -> dict[str, Any]:
+    """The published ``all_results.json``: the match results of all streams in one, and the texts of the correct pairs."""
+    out: dict[str, Any] = {key: [item for result in results for item in result[key]] for key in MATCH_KEYS}
+    texts: dict[str, list[Any]] = {}
+    seconds: list[float] = []
+    for sample, stream in enumerate(streams):
+        for place, (p, r, score) in enumerate(stream.good_pairs()):
+            texts[f"{sample}_{place}_{p}<>{r}"] = [stream.said[p], stream.due[r], score]
+            seconds.append(abs(p - r) / stream.record.episode.fps)
+    return {**out, "gen_ref": texts, "time_diff": seconds}

@@ -1,0 +1,219 @@
+"""The field's other timing metrics, from the same record: they disagree, so each stands beside its known failure mode.
+
+    python -c "from prospect_eval.metrics.rival_timing import rival_timing_metrics; print([(m.name, m.failure_mode) for m in rival_timing_metrics('none')])"
+
+References are moments; where a metric wants a span, it is the matching window of the dataset around the moment
+(prediction early .. late), and where it wants a judge, sentence similarity takes its place: those are surrogates, and
+are called so. Similarities below 0 count as 0. An utterance belongs to the nearest reference whose span holds it.
+
+* ``chunk_macro_f1@8s``, ``chunk_g_mean@8s`` (Pro2Bench): the video in chunks of 8 s, each to interrupt or not; mean, and
+  geometric mean, of the F1 of both classes.
+* ``sw_f1``: 2 TP / (2 TP + .2 FP + 2 FN) over one-to-one pairs within the span.
+* ``estp_f1_surrogate`` (ESTP-Bench): each pair within [t - early - 1, t + late + 2] s earns S = (answer + time) / 10 with
+  answer = 1 + 4 cos and time = 5 - 5 min(1, |dt| / max(1, span + 3)); 2 sum(S) / (2 sum(S) + FP + FN).
+* ``pauc_surrogate`` (ProactiveVideoQA, omega .5): the area under the quality of all that has been said so far within a
+  span, 2 cos in 0..2, with 0.5 before the first reply; mean over references. Silence scores 0.25.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from prospect_core.data.formats.proassist import window_for
+from prospect_eval.matching.matcher import match_events
+from prospect_eval.metrics.base import Metric, Scored, ratio
+from prospect_eval.metrics.families import FIELD_TIMING
+
+_metric = partial(Metric, family=FIELD_TIMING)
+
+#: for each reference, (frame, text)
+Spans = list[list[tuple[int, str]]]
+CHUNK_S = 8
+OMEGA = 0.5
+SW_WEIGHTS = (2.0, 0.2, 2.0)
+
+
+def chunk_counts(scored: Scored) -> np.ndarray:
+    """(both, predicted, reference, all) chunks of 8 s with an utterance."""
+    episode = scored.record.episode
+    length = CHUNK_S * episode.fps
+    chunks = int(np.ceil(episode.num_frames / length))
+    sides = [
+        {int((frame - episode.start_frame) // length) for frame, _ in side}
+        for side in (scored.predictions, scored.references)
+    ]
+    return np.array([len(sides[0] & sides[1]), len(sides[0]), len(sides[1]), chunks])
+
+
+def _chunk_f1s(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F1 of interrupting and of silent chunks, of `chunk_counts`."""
+    both, predicted, reference, chunks = np.moveaxis(counts, -1, 0)
+    silent = chunks - predicted - reference + both
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 2 * both / (predicted + reference), 2 * silent / (2 * chunks - predicted - reference)
+
+
+def chunk_macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean of both F1; undefined where a class never occurs."""
+    first, second = _chunk_f1s(counts)
+    return np.asarray((first + second) / 2)
+
+
+def chunk_g_mean(counts: np.ndarray) -> np.ndarray:
+    """Geometric mean of both F1; undefined where a class never occurs."""
+    first, second = _chunk_f1s(counts)
+    return np.asarray(np.sqrt(first * second))
+
+
+def _span(scored: Scored) -> tuple[float, float]:
+    """(late, early) in frames."""
+    late, early = window_for(scored.record.episode.dataset)
+    return late * scored.fps, early * scored.fps
+
+
+def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, int]]:
+    """(prediction, reference) indices of utterances paired by time, at most ``early`` or ``late`` frames off."""
+    predicted = [frame for frame, _ in scored.predictions]
+    reference = [frame for frame, _ in scored.references]
+    return match_events(predicted, reference, early, late)
+
+
+def sw_counts(scored: Scored) -> np.ndarray:
+    """(pairs, predicted, reference) within the span."""
+    pairs = _pairs_within(scored, *_span(scored))
+    return np.array([len(pairs), len(scored.predictions), len(scored.references)])
+
+
+def sw_f1(counts: np.ndarray) -> np.ndarray:
+    """Weighted F1: a miss costs ten times a false alarm."""
+    hits, predicted, reference = np.moveaxis(counts, -1, 0)
+    hit, alarm, miss = SW_WEIGHTS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(hit * hits / (hit * hits + alarm * (predicted - hits) + miss * (reference - hits)))
+
+
+def estp_counts(scored: Scored) -> np.ndarray:
+    """(sum of the pairs' scores, false positives, false negatives)."""
+    late, early = _span(scored)
+    pairs = _pairs_within(scored, late + 2 * scored.fps, early + scored.fps)
+    scale = max(1.0, (late + early) / scored.fps + 3)
+    total, similar = 0.0, _similarities(scored)
+    predictions, references = scored.predictions, scored.references
+    for p, r in pairs:
+        (frame, text), (due, reference) = predictions[p], references[r]
+        answer = 1 + 4 * similar(text, reference)
+        total += (answer + 5 - 5 * min(1.0, abs(frame - due) / scored.fps / scale)) / 10
+    return np.array([total, len(scored.predictions) - len(pairs), len(scored.references) - len(pairs)])
+
+
+def estp_f1(counts: np.ndarray) -> np.ndarray:
+    """2 sum(S) / (2 sum(S) + FP + FN)."""
+    earned, alarms, missed = np.moveaxis(counts, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * earned / (2 * earned + alarms + missed))
+
+
+def said_in_spans(scored: Scored) -> Spans:
+    """For each reference, the (frame, all that has been said so far) of the utterances in its span."""
+    spans: Spans = scored.once("spans", lambda: _said_in_spans(scored))
+    return spans
+
+
+def _said_in_spans(scored: Scored) -> Spans:
+    late, early = _span(scored)
+    due = np.array([frame for frame, _ in scored.references], dtype=float)
+    out: Spans = [[] for _ in due]
+    for frame, text in scored.predictions:
+        gap = frame - due
+        held = np.flatnonzero((gap >= -early) & (gap <= late))
+        if len(held):
+            span = out[int(held[np.abs(gap[held]).argmin()])]
+            span.append((frame, f"{span[-1][1]} {text}" if span else text))
+    return out
+
+
+def pauc_counts(scored: Scored) -> np.ndarray | str:
+    """(sum of the areas, references)."""
+    if not scored.references:
+        return "no reference turn"
+    if scored.failed:
+        return np.array([0.0, len(scored.references)])
+    late, early = _span(scored)
+    spans = said_in_spans(scored)
+    total, similar = 0.0, _similarities(scored)
+    for replies, (due, reference) in zip(spans, scored.references, strict=True):
+        begin, end = due - early, due + late
+        edges = [begin, *(begin + (1 - OMEGA) * (frame - begin) for frame, _ in replies), end]
+        quality = [0.5, *(2 * similar(said, reference) for _, said in replies)]
+        area = sum((b - a) * q for a, b, q in zip(edges[:-1], edges[1:], quality, strict=True))
+        total += area / ((end - begin) * 2)
+    return np.array([total, len(spans)])
+
+
+def _similarities(scored: Scored) -> Callable[[str, str], float]:
+    """The cosine (0..1) of anything said, alone or with what was said before it in a span, and a reference."""
+    said = {text for replies in said_in_spans(scored) for _, text in replies} | {t for _, t in scored.predictions}
+    rows = {text: k for k, text in enumerate(sorted(said))}
+    wordings: dict[str, set[str]] = {}
+    for (_, text), accepted in zip(scored.references, scored.wordings, strict=True):
+        wordings.setdefault(text, set()).update(accepted)
+    columns = {text: k for k, text in enumerate(sorted(set().union(*wordings.values())))}
+
+    def cosines() -> np.ndarray:
+        return np.clip(scored.resources.similarity(list(rows), list(columns)), 0, 1)
+
+    table = scored.once("cosines", cosines) if rows and columns else np.zeros((0, 0))
+    return lambda text, reference: max(float(table[rows[text], columns[each]]) for each in wordings[reference])
+
+
+def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
+    """The adapters with the similarity in use."""
+    span, sim = {"span": "dataset window"}, {"sim": similarity_signature}
+    return [
+        _metric(
+            "chunk_macro_f1@8s",
+            chunk_counts,
+            chunk_macro_f1,
+            {"chunk": "8s"},
+            definition="Mean F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
+            failure_mode="Blind to when within 8 s, to how often, and to what is said.",
+        ),
+        _metric(
+            "chunk_g_mean@8s",
+            chunk_counts,
+            chunk_g_mean,
+            {"chunk": "8s"},
+            definition="Geometric mean of the F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
+            failure_mode="0 as soon as one class is never right; blind to when within 8 s, to how often, and to what is"
+            " said.",
+        ),
+        _metric(
+            "sw_f1",
+            sw_counts,
+            sw_f1,
+            {**span, "w": "2,.2,2"},
+            definition="F1 of utterances paired by time within the data set's window, false alarms weighted by a tenth.",
+            failure_mode="A false alarm costs a tenth of a miss: talking on every frame scores well; blind to what is"
+            " said.",
+        ),
+        _metric(
+            "estp_f1_surrogate",
+            estp_counts,
+            estp_f1,
+            {**span, **sim, "judge": "similarity"},
+            definition="ESTP-Bench's F1 of pairs scored by answer and time, with sentence similarity as the judge.",
+            failure_mode="1.0 whenever every turn is paired, however poor the answers.",
+        ),
+        _metric(
+            "pauc_surrogate",
+            pauc_counts,
+            ratio,
+            {**span, **sim, "judge": "similarity", "omega": "0.5"},
+            definition="ProactiveVideoQA's area under the quality of the replies over time within each reference's span,"
+            " with sentence similarity as the judge.",
+            failure_mode="Silence scores 0.25, and whatever is said outside a span is free.",
+        ),
+    ]

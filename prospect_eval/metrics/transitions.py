@@ -1,0 +1,258 @@
+"""Whether the right changes are seen at the right time and in the right order: transitions, segments, procedure.
+
+    python -c "from prospect_eval.metrics.transitions import procedure_order_similarity as pos; print(pos(['S1', 'S2'], ['S2', 'S1']))"
+
+*Transition* precision, recall, F1 at T seconds: equal (step, change) pairs one to one, at most T seconds apart; the
+signed delay is that of pairs within 5 s, predicted minus reference.
+*Granular change accuracy* (Aksu & Chen 2024), with time: changes paired within 5 s are C correct (same step and change)
+or, among those left, W wrong (same step, another change); M missed and O over-predicted are the rest. The weighted
+harmonic mean of C/(W+C+O), C/(W+C+M), (C+W)/(W+C+O) and (C+W)/(W+C+M), weights 10/11, 10/11, 1/11, 1/11.
+*Edit score* and *segmental F1* at 10, 25, 50 % overlap (Lea et al. 2017; Farha & Gall 2019), in the lane of each step,
+for steps interleave; segments are runs of in_progress or completed, not_started is the background. Lanes without a
+segment on either side are left out of the edit score.
+*Procedure order similarity* (IndustReal, Schoonbeek et al. 2024): 1 - min(d / completions, 1), where d is the
+Damerau-Levenshtein distance of the orders of completion (insertion, deletion and swap of neighbours cost 1, replacement
+2); undefined when nothing is ever completed. All 0..1; undefined for a task without steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache, partial
+from itertools import pairwise
+
+import numpy as np
+
+from prospect_eval.matching.matcher import match_events
+from prospect_eval.metrics.base import Metric, Scored, f1, precision, ratio, recall
+from prospect_eval.metrics.families import TRANSITIONS
+from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
+from prospect_eval.metrics.states import NO_STEPS
+
+_metric = partial(Metric, family=TRANSITIONS)
+
+#: (frame, step, change)
+Transition = tuple[int, str, str]
+PAIRED_WITHIN_S = 5
+GCA_ALPHA = 10 / 11
+OVERLAPS = (10, 25, 50)
+
+
+def match_transitions(
+    predicted: Iterable[Transition], reference: Iterable[Transition], tolerance: float
+) -> list[tuple[int, int]]:
+    """One-to-one pairs (index, index) of equal (step, change) at most ``tolerance`` frames apart."""
+    return _match_by(list(predicted), list(reference), lambda t: (t[1], t[2]), tolerance)
+
+
+def _match_by(
+    ours: Sequence[Transition], theirs: Sequence[Transition], key: Callable[[Transition], Hashable], tolerance: float
+) -> list[tuple[int, int]]:
+    groups: dict[Hashable, tuple[list[int], list[int]]] = {}
+    for side, items in enumerate((ours, theirs)):
+        for index, item in enumerate(items):
+            groups.setdefault(key(item), ([], []))[side].append(index)
+    return [
+        (left[p], right[r])
+        for left, right in groups.values()
+        for p, r in match_events([ours[k][0] for k in left], [theirs[k][0] for k in right], tolerance)
+    ]
+
+
+def granular_changes(
+    predicted: Sequence[Transition], reference: Sequence[Transition], tolerance: float
+) -> tuple[int, int, int, int]:
+    """(C correct, W wrong, M missed, O over-predicted) changes."""
+    correct = match_transitions(predicted, reference, tolerance)
+    ours = [t for k, t in enumerate(predicted) if k not in {p for p, _ in correct}]
+    theirs = [t for k, t in enumerate(reference) if k not in {r for _, r in correct}]
+    wrong = len(_match_by(ours, theirs, lambda t: t[1], tolerance))
+    return len(correct), wrong, len(theirs) - wrong, len(ours) - wrong
+
+
+def granular_change_accuracy(counts: np.ndarray) -> np.ndarray:
+    """GCA of summed counts (..., 4) of `granular_changes`; 0 without a correct change, NaN without any."""
+    right, wrong, missed, extra = np.moveaxis(counts, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        claimed, due, placed = wrong + right + extra, wrong + right + missed, right + wrong
+        inverse = GCA_ALPHA * (claimed + due) / right + (1 - GCA_ALPHA) * (claimed + due) / placed
+        return np.asarray(np.where(right > 0, 2 / inverse, np.where(claimed + due > 0, 0.0, np.nan)))
+
+
+def segments(lane: np.ndarray) -> list[tuple[int, int, int]]:
+    """[(state, first frame, frame after the last)] of one step's states, runs of not_started left out."""
+    edges = [0, *(np.flatnonzero(np.diff(lane)) + 1).tolist(), len(lane)]
+    return [(int(lane[a]), a, b) for a, b in pairwise(edges) if b > a and lane[a] != 0]
+
+
+def edit_distance(
+    first: Sequence[Hashable], second: Sequence[Hashable], substitution: float = 1.0, transposition: float | None = None
+) -> float:
+    """Levenshtein distance, insertions and deletions at 1; with ``transposition`` the unrestricted Damerau-Levenshtein
+    distance (Lowrance & Wagner 1975), in which swapped neighbours may be edited further."""
+    n, m = len(first), len(second)
+    table = np.zeros((n + 1, m + 1))
+    table[:, 0], table[0, :] = np.arange(n + 1), np.arange(m + 1)
+    last_row: dict[Hashable, int] = {}
+    for i in range(1, n + 1):
+        last_column = 0
+        for j in range(1, m + 1):
+            same = first[i - 1] == second[j - 1]
+            best = min(table[i - 1, j] + 1, table[i, j - 1] + 1, table[i - 1, j - 1] + (0 if same else substitution))
+            row = last_row.get(second[j - 1], 0)
+            if transposition is not None and row and last_column:
+                between = (i - row - 1) + (j - last_column - 1)
+                best = min(best, table[row - 1, last_column - 1] + between + transposition)
+            table[i, j] = best
+            last_column = j if same else last_column
+        last_row[first[i - 1]] = i
+    return float(table[n, m])
+
+
+def edit_score(predicted: np.ndarray, reference: np.ndarray) -> float | None:
+    """1 - Levenshtein / longer side of one lane's segment states (frames,); None when neither side has a segment."""
+    ours, theirs = [s[0] for s in segments(predicted)], [s[0] for s in segments(reference)]
+    longer = max(len(ours), len(theirs))
+    return 1 - edit_distance(ours, theirs) / longer if longer else None
+
+
+def segmental_counts(predicted: np.ndarray, reference: np.ndarray, overlap: float) -> tuple[int, int, int]:
+    """(hits, predicted, reference) segments of one lane: a predicted segment hits the reference segment of its state
+    that it overlaps most (intersection over union), when that is at least ``overlap`` and not hit before."""
+    ours, theirs = segments(predicted), segments(reference)
+    taken: set[int] = set()
+    for state, begin, end in ours:
+        unions = [
+            max(0, min(end, e) - max(begin, b)) / (max(end, e) - min(begin, b)) if state == s else 0.0
+            for s, b, e in theirs
+        ]
+        best = int(np.argmax(unions)) if unions else -1
+        if best >= 0 and unions[best] >= overlap and best not in taken:
+            taken.add(best)
+    return len(taken), len(ours), len(theirs)
+
+
+def procedure_order_similarity(predicted: Sequence[str], reference: Sequence[str]) -> float | None:
+    """POS of two orders of completion; None when the reference is empty."""
+    if not reference:
+        return None
+    distance = edit_distance(predicted, reference, substitution=2.0, transposition=1.0)
+    return 1 - min(distance / len(reference), 1.0)
+
+
+def _sides(scored: Scored) -> tuple[list[Transition], list[Transition]]:
+    predicted: list[Transition] = [(t.frame, t.step, t.change) for t in scored.record.transitions]
+    return predicted, [*scored.record.episode.transitions()]
+
+
+def _pairs(scored: Scored, seconds: float) -> list[tuple[int, int]]:
+    pairs: list[tuple[int, int]] = scored.once(
+        ("transitions", seconds), lambda: match_transitions(*_sides(scored), seconds * scored.fps)
+    )
+    return pairs
+
+
+@cache
+def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
+    """Counts (pairs, predicted, reference) of equal transitions within ``seconds``."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        if not scored.record.episode.task.steps:
+            return NO_STEPS
+        predicted, reference = _sides(scored)
+        return np.array([len(_pairs(scored, seconds)), len(predicted), len(reference)])
+
+    return counts
+
+
+def transition_delays(scored: Scored) -> np.ndarray | str:
+    """Histogram of the signed delays of equal transitions within 5 s."""
+    predicted, reference = _sides(scored)
+    pairs = _pairs(scored, PAIRED_WITHIN_S)
+    if not pairs:
+        return "no right transition within 5 s"
+    return seconds_histogram([(predicted[p][0] - reference[r][0]) / scored.fps for p, r in pairs], PAIRED_WITHIN_S)
+
+
+def gca_counts(scored: Scored) -> np.ndarray | str:
+    """(correct, wrong, missed, over-predicted) changes within 5 s."""
+    if not scored.record.episode.task.steps:
+        return NO_STEPS
+    return np.array(granular_changes(*_sides(scored), PAIRED_WITHIN_S * scored.fps))
+
+
+def edit_counts(scored: Scored) -> np.ndarray | str:
+    """(sum of edit scores, lanes with a segment)."""
+    lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
+    scores = [s for s in (edit_score(ours, theirs) for ours, theirs in lanes) if s is not None]
+    return np.array([sum(scores), len(scores)]) if scores else "no step is ever begun"
+
+
+def segment_overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
+    """(hits, predicted, reference) segments over all lanes."""
+
+    def counts(scored: Scored) -> np.ndarray | str:
+        if not scored.record.episode.task.steps:
+            return NO_STEPS
+        lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
+        total: np.ndarray = np.array([segmental_counts(ours, theirs, percent / 100) for ours, theirs in lanes]).sum(0)
+        return total
+
+    return counts
+
+
+def order_counts(scored: Scored) -> np.ndarray | str:
+    """(procedure order similarity, 1); completions on one frame stand in the order of the steps."""
+    place = {step: k for k, step in enumerate(scored.record.episode.task.step_ids)}
+    orders = [
+        [step for _, step, change in sorted(side, key=lambda t: (t[0], place[t[1]])) if change == "complete"]
+        for side in _sides(scored)
+    ]
+    score = procedure_order_similarity(*orders)
+    return "nothing is ever completed" if score is None else np.array([score, 1.0])
+
+
+_NEAR = {"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s"}
+_DEFINITIONS = {
+    "f1": "F1 of step changes paired one to one with equal reference changes at most {} s apart",
+    "precision": "share of the predicted step changes with an equal reference change at most {} s away",
+    "recall": "share of the reference step changes with an equal predicted change at most {} s away",
+}
+_FAILURES = {
+    "f1": "a change of the right step to the wrong state counts as much as one of a step that nobody touched",
+    "precision": "a model that makes one sure change scores 1",
+    "recall": "wrong changes between the right ones are free",
+}
+METRICS = [
+    *(
+        _metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"},
+                definition=_DEFINITIONS[name].format(t), failure_mode=_FAILURES[name],
+                headline=(name, t) == ("f1", 2))
+        for t in (1, 2, 5)
+        for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
+    ),
+    _metric(
+        "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
+        interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
+        better="zero", unit="s", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
+        definition="median of the seconds from a reference change to its equal predicted change; negative is early",
+        failure_mode=f"only of changes within {PAIRED_WITHIN_S} s: missed changes do not count; early and late cancel out",
+    ),
+    _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"},
+            definition="granular change accuracy: right changes among claimed and due ones, with a little credit for a"
+            " wrong change of the right step",
+            failure_mode="blind to when within 5 s a change comes"),
+    _metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"},
+            definition="mean over steps of 1 - edit distance of the sequences of states, relative to the longer one",
+            failure_mode="blind to time: every step started on the first frame and completed on the second one scores 1"),
+    *(
+        _metric(f"dst_segmental_f1@{k}", segment_overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"},
+                definition=f"F1 of the segments of equal state that overlap by at least {k} % (intersection over union)",
+                failure_mode="completed segments are long and overlap easily")
+        for k in OVERLAPS
+    ),
+    _metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean",
+            definition="procedure order similarity: 1 - edit distance of the orders of completion, relative to the"
+            " reference's length",
+            failure_mode="blind to time; listing the steps in the given order scores high where people follow that order"),
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Everything that can be evaluated, behind one call: checkpoints, chat models, endpoints, baselines."""

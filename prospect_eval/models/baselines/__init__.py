@@ -1,0 +1,1 @@
+"""Predictions without a model: the oracle, trivial and learned baselines, limited observers."""

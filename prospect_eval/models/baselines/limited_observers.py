@@ -1,0 +1,69 @@
+"""Symbolic observers as predictions: what one frame, ten seconds or everything tells of a workbench episode.
+
+    prospect-eval run --ckpt baseline:observer_all --suite workbench
+
+They know what the pixels mean (`prospect_core.workbench.symbolic_observers`), so they exist for the workbench only. ``dst_head_jga``
+scores what the keyhole tells by itself, ``dst_jga`` the same with a notebook that takes every legal change. They answer the
+user's questions from what they take for true, and say nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import Change, Episode, Event
+from prospect_core.workbench.dialogue.phrases import number_word
+from prospect_core.workbench.generate import plan_of
+from prospect_core.workbench.symbolic_observers import Belief, beliefs
+from prospect_core.workbench.world.tasks import Assignment
+from prospect_eval.models.baselines.trivial import make_record
+
+#: observer -> seconds that it sees (0: the current frame, None: everything)
+LIMITED_OBSERVERS: dict[str, float | None] = {"observer_frame": 0, "observer_10s": 10, "observer_all": None}
+
+
+def limited_observer(name: str) -> Callable[[Episode], EpisodeRecord]:
+    """The observer of that name as a function of an episode; an episode of another dataset is a `UserError`."""
+    watched: dict[str, list[Belief]] = {}
+
+    def observe(episode: Episode) -> EpisodeRecord:
+        plan = plan_of(episode)
+        if episode.video not in watched:
+            watched.clear()  # episodes of one video follow each other
+            watched[episode.video] = beliefs(plan, episode.end_frame, episode.fps, LIMITED_OBSERVERS[name])
+        believed, task = watched[episode.video], plan.assignment
+        speech = [
+            (frame + 1, answer(event, believed[frame], task)) for frame, event in episode.user_turns() if event.question
+        ]
+        return make_record(
+            f"baseline:{name}", episode, speech, notebook(episode, believed), [b.states for b in believed]
+        )
+
+    return observe
+
+
+def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, Change]]:
+    """Transitions of a tracker that takes every legal change towards what is believed."""
+    state = episode.initial_state
+    out: list[tuple[int, str, Change]] = []
+    for frame, belief in enumerate(believed):
+        for step, _, changes in state.changes_to(belief.states):
+            for change in changes:
+                state = state.apply(step, change, frame / episode.fps)
+                out.append((frame, step, change))
+    return out
+
+
+def answer(event: Event, belief: Belief, task: Assignment) -> str:
+    """What one who believes so replies to a question."""
+    asked = [int(step[1:]) - 1 for step in event.slots.get("steps", "").split()]
+    if event.question == "past" and len(asked) == 1:
+        return "Yes." if belief.states[asked[0]] == "completed" else "No."
+    if event.question == "past":
+        first = min(asked, key=lambda job: belief.order.index(job) if job in belief.order else len(belief.order))
+        return f"The {task.things[task.jobs[first].thing].name}."
+    if event.question == "present":
+        following = next((k for k, s in enumerate(belief.states) if s != "completed"), None)
+        return "Everything is done." if following is None else f"Now {task.phrase(following)}."
+    return f"{number_word(sum(s != 'completed' for s in belief.states))} left."

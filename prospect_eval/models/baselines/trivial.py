@@ -1,0 +1,262 @@
+"""Predictions that need no model: the oracle and the trivial ones that every number stands beside.
+
+    prospect-eval run --ckpt baseline:oracle --suite workbench
+
+`BASELINES` has them all, with what each is told of the reference. Trivial baselines are told nothing: speakers (``silent``,
+``always_talk``, ``periodic``, ``rate_matched_random``, ``reply_to_user``), trackers (``never_update``, ``linear_schedule``), and
+``recite_steps``, which does both at the pace of the training data. Two are told half: ``prior_text_at_reference_times`` the
+times, ``reference_text_at_prior_times`` the texts. ``oracle`` repeats the reference. These stand in every table; the workbench's
+observers (`prospect_eval.models.baselines.limited_observers`) are run by name only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
+from prospect_core.timeline import Change, Episode, StepState
+from prospect_core.util.errors import choose
+from prospect_eval.matching.matcher import match_events
+from prospect_eval.models.baselines.priors import Priors, recited_steps, scheduled, spread_frames
+
+TEXT = "Go on with the next step."
+PERIODS_S = (2, 4, 6, 8, 10, 15, 20, 30)
+Speak = Callable[[Episode], list[tuple[int, str]]]
+Track = Callable[[Episode], list[tuple[int, str, Change]]]
+
+
+def silent(episode: Episode) -> list[tuple[int, str]]:
+    """Never says a word."""
+    return []
+
+
+def always_talk(episode: Episode) -> list[tuple[int, str]]:
+    """Speaks on every frame."""
+    return [(frame, TEXT) for frame in range(episode.start_frame, episode.end_frame)]
+
+
+def periodic(seconds: float) -> Speak:
+    """Speaks every so many seconds."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        every = max(1, round(seconds * episode.fps))
+        return [(frame, TEXT) for frame in range(episode.start_frame + every, episode.end_frame, every)]
+
+    return speak
+
+
+def best_period(episodes: Iterable[Episode]) -> float:
+    """The period in seconds with the best pooled event F1 within 1 s over these very episodes (it is allowed to look)."""
+    scores = dict.fromkeys(PERIODS_S, (0, 0))
+    for episode in episodes:
+        reference = [u.frame for u in episode.utterances()]
+        for seconds in PERIODS_S:
+            predicted = [frame for frame, _ in periodic(seconds)(episode)]
+            hits, total = scores[seconds]
+            hits += len(match_events(predicted, reference, episode.fps))
+            scores[seconds] = (hits, total + len(predicted) + len(reference))
+    return max(PERIODS_S, key=lambda s: 2 * scores[s][0] / max(1, scores[s][1]))
+
+
+def rate_matched_random(episode: Episode) -> list[tuple[int, str]]:
+    """As many utterances as the reference, on random frames (seeded by the episode's id)."""
+    seed = int.from_bytes(hashlib.sha256(episode.id.encode()).digest()[:8], "little")
+    count = len(episode.utterances())
+    frames = np.random.default_rng(seed).choice(episode.num_frames, size=min(count, episode.num_frames), replace=False)
+    return [(episode.start_frame + int(frame), TEXT) for frame in sorted(frames)]
+
+
+def reply_to_user(episode: Episode) -> list[tuple[int, str]]:
+    """Speaks on the frame after each user turn, and never else."""
+    frames = {frame + 1 for frame, _ in episode.user_turns() if frame + 1 < episode.end_frame}
+    return [(frame, TEXT) for frame in sorted(frames)]
+
+
+def never_update(episode: Episode) -> list[tuple[int, str, Change]]:
+    """Leaves every step as it is at the start."""
+    return []
+
+
+def linear_schedule(episode: Episode) -> list[tuple[int, str, Change]]:
+    """Steps one after the other in the listed order, each for an equal share of the episode."""
+    count = len(episode.task.steps)
+    edges = [episode.start_frame + round(k * episode.num_frames / count) for k in range(count + 1)] if count else []
+    moves: list[tuple[int, str, Change]] = []
+    for k, step in enumerate(episode.task.step_ids):
+        moves += [(edges[k], step, "start"), (edges[k + 1], step, "complete")]
+    return scheduled(episode, moves)
+
+
+def recite_speech(priors: Priors) -> Speak:
+    """Says each step's most frequent instruction (else its name) in the listed order, at the pace of the training data."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        prior = priors.of(episode)
+        said: dict[int, str] = {}
+        for _, text, start in recited_steps(episode, prior):
+            said.setdefault(max(episode.start_frame, start - round(prior.lead_s * episode.fps)), text)
+        return sorted(said.items())
+
+    return speak
+
+
+def recite_transitions(priors: Priors) -> Track:
+    """Starts each step in the listed order at the pace of the training data, and completes it when the next one starts."""
+
+    def track(episode: Episode) -> list[tuple[int, str, Change]]:
+        prior = priors.of(episode)
+        starts = [(frame, step) for step, _, frame in recited_steps(episode, prior)]
+        pace = round(prior.seconds_per_step * episode.fps)
+        moves: list[tuple[int, str, Change]] = []
+        for frame, step in starts:
+            moves += [(frame, step, "start"), (frame + max(1, pace), step, "complete")]
+        return scheduled(episode, moves)
+
+    return track
+
+
+def prior_text(priors: Priors) -> Speak:
+    """Says the most typical text of the training data whenever the reference speaks."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        text = priors.of(episode).text or TEXT
+        return [(turn.frame, text) for turn in episode.utterances()]
+
+    return speak
+
+
+def prior_times(priors: Priors) -> Speak:
+    """Says the reference's texts in order, when the training data would have had so many turns."""
+
+    def speak(episode: Episode) -> list[tuple[int, str]]:
+        texts = [turn.text for turn in episode.utterances()]
+        frames = spread_frames(episode, len(texts), priors.of(episode).positions)
+        return list(zip(frames, texts, strict=True))
+
+    return speak
+
+
+def oracle_speech(episode: Episode) -> list[tuple[int, str]]:
+    """The reference utterances."""
+    return [(u.frame, u.text) for u in episode.utterances()]
+
+
+def oracle_transitions(episode: Episode) -> list[tuple[int, str, Change]]:
+    """The reference transitions."""
+    return episode.transitions()
+
+
+#: in the order of `STEP_STATES`
+_ONE_HOT: dict[StepState, tuple[float, float, float]] = {
+    "not_started": (1.0, 0.0, 0.0),
+    "in_progress": (0.0, 1.0, 0.0),
+    "completed": (0.0, 0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline by name.
+
+    Attributes:
+        description: What it does, in a sentence.
+        sees: What it is told of an episode's reference: ``nothing``, the ``time`` of its turns, their ``text``, or
+            ``everything``. Only those that see nothing are trivial baselines, which a model has to beat.
+        make: (speech, tracking) of the episodes that it will be asked for and of their priors.
+        learns: Whether it uses the priors.
+    """
+
+    description: str
+    sees: Literal["nothing", "time", "text", "everything"]
+    make: Callable[[Sequence[Episode], Priors], tuple[Speak, Track]]
+    learns: bool = False
+
+
+def _fixed(speak: Speak, track: Track) -> Callable[[Sequence[Episode], Priors], tuple[Speak, Track]]:
+    return lambda episodes, priors: (speak, track)
+
+
+BASELINES: dict[str, Baseline] = {
+    "oracle": Baseline("repeats the reference", "everything", _fixed(oracle_speech, oracle_transitions)),
+    "silent": Baseline("never says or tracks anything", "nothing", _fixed(silent, never_update)),
+    "always_talk": Baseline("says one sentence on every frame", "nothing", _fixed(always_talk, never_update)),
+    "periodic": Baseline(
+        "says one sentence at the period that scores best on these very episodes", "nothing",
+        lambda episodes, priors: (periodic(best_period(episodes)), never_update),
+    ),
+    "rate_matched_random": Baseline(
+        "says one sentence as often as the reference speaks, on random frames", "nothing",
+        _fixed(rate_matched_random, never_update),
+    ),
+    "reply_to_user": Baseline("says one sentence after each user turn", "nothing", _fixed(reply_to_user, never_update)),
+    "never_update": Baseline("leaves every step as it is at the start", "nothing", _fixed(silent, never_update)),
+    "linear_schedule": Baseline(
+        "takes each step in the listed order for an equal share of the episode", "nothing",
+        _fixed(silent, linear_schedule),
+    ),
+    "recite_steps": Baseline(
+        "instructs and tracks the listed steps at the pace of the training data", "nothing",
+        lambda episodes, priors: (recite_speech(priors), recite_transitions(priors)), learns=True,
+    ),
+    "prior_text_at_reference_times": Baseline(
+        "says the most typical text of the training data whenever the reference speaks", "time",
+        lambda episodes, priors: (prior_text(priors), never_update), learns=True,
+    ),
+    "reference_text_at_prior_times": Baseline(
+        "says the reference's texts in order, at the times of the training data", "text",
+        lambda episodes, priors: (prior_times(priors), never_update), learns=True,
+    ),
+}  # fmt: skip
+
+
+def baseline(
+    name: str, episodes: Sequence[Episode], priors: Priors | None = None
+) -> Callable[[Episode], EpisodeRecord]:
+    """The baseline of that name as a function of an episode.
+
+    Args:
+        name: One of `BASELINES`.
+        episodes: The episodes that it will be asked for: ``periodic`` looks at them.
+        priors: What the learning baselines know; by default they learn from the other videos of ``episodes``.
+    """
+    choose("baseline", name, list(BASELINES))
+    speak, track = BASELINES[name].make(episodes, priors or Priors((), episodes))
+    return lambda episode: make_record(f"baseline:{name}", episode, speak(episode), track(episode))
+
+
+def make_record(
+    model: str,
+    episode: Episode,
+    speech: list[tuple[int, str]],
+    transitions: list[tuple[int, str, Change]],
+    believed: Sequence[Sequence[StepState]] | None = None,
+) -> EpisodeRecord:
+    """A record of certain decisions: probabilities are 0 or 1. The state head says what is tracked, or, where given,
+    what is ``believed`` after each frame."""
+    spoken, changed = {f for f, _ in speech}, {f for f, _, _ in transitions}
+    record = EpisodeRecord(
+        schema=SCHEMA,
+        model=model,
+        knobs=Knobs(),
+        episode=episode,
+        speaking_prob=tuple(float(f in spoken) for f in range(episode.start_frame, episode.end_frame)),
+        update_prob=tuple(float(f in changed) for f in range(episode.start_frame, episode.end_frame)),
+        utterances=tuple(PredictedUtterance(frame, text) for frame, text in speech),
+        transitions=tuple(PredictedTransition(f, s, c) for f, s, c in transitions),
+    )
+    if believed is None:
+        states = dict(record.tracked_states())
+        now = states[episode.start_frame - 1]
+        believed = [(now := states.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
+    return replace(record, state_probs=tuple(_one_hot(tuple(states)) for states in believed))
+
+
+@lru_cache(maxsize=1 << 12)
+def _one_hot(states: tuple[StepState, ...]) -> tuple[tuple[float, float, float], ...]:
+    return tuple(_ONE_HOT[state] for state in states)

@@ -1,0 +1,161 @@
+"""A chat model as a stream: at every frame it is shown the task, what it has seen and what was said, and answers.
+
+    python -c "from prospect_eval.models.chat import read_answer; print(read_answer('S1->start Take the cup.'))"
+
+The answer is `SILENT`, or what is said, with steps that have changed before it (``S1->start``). Changes go through the
+same rules as those of any other model: legal ones are applied to the tracked state, the others refused and counted.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, has_words
+from prospect_core.stream.step_output import StepOutput
+from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
+
+SILENT = "SILENT"
+#: stands where pictures were
+NOT_SHOWN = "(frames that are not shown any more)"
+#: a change of a step, in the canonical form of updates
+_CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
+#: silence with an explanation after it
+_EXPLAINED = re.compile(rf"[\s\"'`*]*{SILENT}[\s\"'`*]*[.:;,!(–—-]")
+#: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8, "seconds": float}
+Content = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """What a model answers at one frame. ``speaking_prob`` in 0..1 and ``context_tokens`` are None where nobody knows;
+    ``tokens`` are those of the reply, ``cut`` whether a limit ended it."""
+
+    text: str
+    speaking_prob: float | None = None
+    context_tokens: int | None = None
+    tokens: int = 0
+    cut: bool = False
+
+
+class ChatStream(ABC):
+    """A `StreamModel` whose memory is its chat: of pictures the last ``frames_shown`` (None: all), of text everything."""
+
+    def __init__(self, frames_shown: int | None) -> None:
+        self.frames_shown = frames_shown
+
+    @abstractmethod
+    def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
+        """The answer to a chat: a list of {"role", "content"}, first the system's, last the user's.
+
+        A text before each picture tells its time. A chat that the model cannot take is a `DataError`.
+        """
+
+    def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
+        """Begin a stream."""
+        self.task, self.fps, self.frame = task, fps, start_frame
+        self.state = state if state is not None else DialogState.initial(task)
+        self._chat: list[dict[str, Any]] = [
+            {"role": "system", "content": [text_content(instructions(task, self.state))]}
+        ]
+
+    def step(self, frame: np.ndarray, user_text: str | None = None) -> StepOutput:
+        """One frame, (H, W, 3) uint8, and what the user said since the one before."""
+        begin = time.perf_counter()
+        if self._chat[-1]["role"] != "user":
+            self._chat.append({"role": "user", "content": []})
+        shown: Content = self._chat[-1]["content"]
+        if user_text:
+            shown.append(text_content(f'The user says: "{user_text}"'))
+        shown.append({"type": "image", "image": frame, "seconds": self.frame / self.fps})
+        self._forget()
+        answer = self.answer(self.messages())
+        said, changes = read_answer(answer.text)
+        transitions, refusals = self._apply(changes)
+        written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([said] if said else [])])
+        if written:
+            self._chat.append({"role": "assistant", "content": [text_content(written)]})
+        number = self.frame
+        self.frame += 1
+        return StepOutput(
+            number, answer.speaking_prob, None, None, transitions, refusals,
+            PredictedUtterance(number, said, answer.tokens, answer.cut) if said else None,
+            answer.context_tokens, None, time.perf_counter() - begin,
+        )  # fmt: skip
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The chat as it is shown to the model, with the time of each picture."""
+        return [{**message, "content": _with_times(message["content"])} for message in self._chat]
+
+    def _forget(self) -> None:
+        """Drop the oldest pictures beyond those that are shown."""
+        if self.frames_shown is None:
+            return
+        images = [(message, part) for message in self._chat for part in message["content"] if part["type"] == "image"]
+        for message, part in images[: max(0, len(images) - self.frames_shown)]:
+            # never left empty: user and assistant take turns, which many chat templates insist on
+            message["content"] = [other for other in message["content"] if other is not part] or [
+                text_content(NOT_SHOWN)
+            ]
+
+    def _apply(self, changes: list[tuple[str, Change]]) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
+        accepted: list[PredictedTransition] = []
+        refused: list[Refusal] = []
+        for step, named in changes:
+            wanted = CHANGE_RULES[named][1]
+            target = [
+                wanted if id_ == step else now for id_, now in zip(self.state.step_ids, self.state.states, strict=True)
+            ]
+            # a step that is called complete before it was called begun is both, at once: there is no probability to wait for
+            legal = [change for _, _, changes in self.state.changes_to(target) for change in changes]
+            if named not in legal:
+                refused.append(Refusal(self.frame, step, wanted))
+                continue
+            for change in legal:
+                self.state = self.state.apply(step, change, self.frame / self.fps)
+                accepted.append(PredictedTransition(self.frame, step, change))
+        return tuple(accepted), tuple(refused)
+
+
+def _with_times(content: Content) -> Content:
+    """The same content with the time of each picture before it, in the words of SmolVLM2's own video prompts."""
+    out: Content = []
+    for part in content:
+        if part["type"] == "image":
+            minutes, seconds = divmod(int(part["seconds"]), 60)
+            out.append(text_content(f"\nFrame from {minutes:02d}:{seconds:02d}:"))
+            part = {"type": "image", "image": part["image"]}
+        out.append(part)
+    return out
+
+
+def text_content(words: str) -> dict[str, Any]:
+    """Content of text."""
+    return {"type": "text", "text": words}
+
+
+def instructions(task: Task, state: DialogState) -> str:
+    """What the model is told before the first frame."""
+    steps = "\n".join(f"{step.id}: {step.name} ({state[step.id].replace('_', ' ')})" for step in task.steps)
+    known = f"\nWhat is known of it: {task.knowledge}" if task.knowledge else ""
+    return (
+        "You watch a person's first-person video, frame by frame, and help with a task while it is done.\n"
+        f"The task: {task.goal}{known}\nIts steps:\n{steps or 'none are given'}\n"
+        f"After each frame answer {SILENT} when there is nothing to say. Say something short when the user asks, when help"
+        " is due, or when a step is done. When a step has begun or ended, begin your answer with its id, as in"
+        " S1->start or S1->complete."
+    )
+
+
+def read_answer(answer: str) -> tuple[str, list[tuple[str, Change]]]:
+    """(what is said, changes of steps) of an answer; what is said is empty for silence."""
+    changes = _CHANGE.findall(answer)
+    said = " ".join(_CHANGE.sub(" ", answer).split())
+    if said.strip(" .!\"'`*").upper() == SILENT or _EXPLAINED.match(said) or not has_words(said):
+        said = ""
+    return said, changes

@@ -1,0 +1,140 @@
+"""What a chat server answers: the words that the model says, without its thinking, or the reason why there are none.
+
+    python -c "from prospect_eval.models.chat_reply import without_thinking; print(without_thinking('<think>Now?</think> Pour it.'))"
+
+Servers put thinking into separate fields (``reasoning_content``, ``reasoning``), which are never read, into parts of
+``content``, or between marks in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from prospect_core.util.errors import DataError
+
+_NAMES = "think|thinking|thought|thoughts|reasoning|reason|seed:think"
+#: marks of thinking in text: tags, and those of particular models; ``end`` ends it where it was begun
+_MARK = re.compile(
+    rf"(?P<open><(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
+    r"|<\|channel\|>(?:analysis|commentary)\b[^<]*<\|message\|>)"
+    rf"|(?P<close></(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>)"
+    r"|(?P<end><\|(?:end|return)\|>)",
+    re.IGNORECASE,
+)
+#: marks of the "harmony" format around an answer
+_FRAME = re.compile(r"<\|start\|>(?:assistant)?|<\|channel\|>final\b[^<]*<\|message\|>|<\|(?:end|return)\|>")
+#: parts of a content list that are the answer; every other kind is thinking, a tool call or not text
+_SPOKEN = ("text", "output_text")
+#: ends of replies that a limit on tokens cut
+_CUT = ("length", "max_tokens", "max_output_tokens")
+#: ends of replies that are not answers, and what they are called in a message
+_NO_ANSWER = {
+    "content_filter": "a content filter withheld the reply",
+    "tool_calls": "the model called a tool instead of answering",
+    "function_call": "the model called a tool instead of answering",
+    "error": "the server broke the reply off with an error",
+    "abort": "the server broke the reply off",
+}
+#: characters of a server's words that a message quotes
+_QUOTED = 200
+
+
+class NoReplyError(DataError):
+    """An accepted request without an answer. The model is not silent by choice, and other requests may succeed."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The words of one answer (empty: the model says nothing); ``cut`` when a limit on tokens ended them."""
+
+    text: str
+    cut: bool = False
+
+
+def read_reply(completion: Any) -> Reply:
+    """The reply of a chat completion, as the ``openai`` package gives it: attributes whose shapes nobody has checked.
+
+    Raises:
+        NoReplyError: The model did not answer: its thinking used up the tokens, it refused, a filter withheld the reply.
+        DataError: The server sent an error in place of a completion, or something else.
+    """
+    if problem := _server_error(completion):
+        raise DataError(f"no usable answer (the server sends an error: {problem})")
+    choices = getattr(completion, "choices", None)
+    if not isinstance(choices, list) or not choices:
+        raise DataError("no usable answer (it holds no choices)")
+    choice = choices[0]
+    if problem := _server_error(choice):
+        raise NoReplyError(f"the server sends an error in place of the reply ({problem})")
+    message, reason = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
+    if message is None:
+        raise DataError("no usable answer (its choice holds no message)")
+    content, refusal = _content(getattr(message, "content", None))
+    if refusal := getattr(message, "refusal", None) or refusal:
+        raise NoReplyError(f"the model refuses to answer ({_quoted(refusal)})")
+    if reason in _NO_ANSWER:
+        raise NoReplyError(_NO_ANSWER[reason])
+    text, thinking = without_thinking(content)
+    thought = thinking or any(getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
+    if thinking or (not text and (reason in _CUT or (thought and reason != "stop"))):
+        raise NoReplyError(
+            f"the reply ended before the answer: its tokens were used up by {'thinking' if thought else 'what is no answer'};"
+            " allow more of them (--request-option max_tokens=N)"
+        )
+    return Reply(text, reason in _CUT)
+
+
+def without_thinking(text: str) -> tuple[str, bool]:
+    """(the text after all thinking, whether thinking was begun and never ended).
+
+    A closing mark without its opening one, which some chat templates write themselves, ends thinking as well.
+    """
+    kept, place, inside = "", 0, False
+    for mark in _MARK.finditer(text):
+        if mark.lastgroup == "open" and not inside:
+            kept, inside = kept + text[place : mark.start()], True
+        elif inside and mark.lastgroup != "open":
+            place, inside = mark.end(), False
+        elif mark.lastgroup == "close":
+            # all before it was thinking
+            kept, place = "", mark.end()
+    if not inside:
+        kept += text[place:]
+    return _FRAME.sub("", kept).strip(), inside
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """(text, refusal) of a message's content: null, a text, or a list of parts."""
+    if content is None:
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    if isinstance(content, list):
+        parts = [part if isinstance(part, dict) else {"type": "text", "text": part} for part in content]
+        return "".join(_texts(parts, _SPOKEN, "text")), "".join(_texts(parts, ("refusal",), "refusal"))
+    raise DataError(f"no usable answer (its content is {type(content).__name__}, neither text nor a list)")
+
+
+def _texts(parts: Iterable[dict[str, Any]], kinds: Iterable[str], field: str) -> list[str]:
+    return [part[field] for part in parts if part.get("type", "text") in kinds and isinstance(part.get(field), str)]
+
+
+def _server_error(found: Any) -> str:
+    """The words of an error that was sent with status 200; empty without one."""
+    if isinstance(found, str):
+        return f"no JSON ({_quoted(found)})"
+    error = getattr(found, "error", None)
+    if error is None and getattr(found, "object", None) == "error":
+        error = getattr(found, "message", None)
+    if error is None and not getattr(found, "choices", None) and not hasattr(found, "message"):
+        error = getattr(found, "detail", None) or None
+    if isinstance(error, dict):
+        error = error.get("message") or error
+    return _quoted(error) if error else ""
+
+
+def _quoted(words: object) -> str:
+    return " ".join(str(words).split())[:_QUOTED]

@@ -1,0 +1,209 @@
+"""A plain Hugging Face image-text model as a stream: it re-reads its whole history at every decision.
+
+    prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos --limit 1
+
+Any model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load, with a chat template; what its processor needs
+must be installed (the extra ``hf`` holds what SmolVLM2's does). Nothing is kept between frames, so an hour costs far more
+than an hour: it is the slow reference that streaming is measured against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+from PIL import Image
+
+from prospect_core.checkpoints.folders import dtype_on, require_one_set_of_weights
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.records import Dtype, Knobs
+from prospect_core.util.errors import DataError, UserError
+from prospect_eval.models.any_stream import predictor
+from prospect_eval.models.base import Predictor, PredictorOptions
+from prospect_eval.models.chat import SILENT, ChatAnswer, ChatStream
+from prospect_eval.models.chat_reply import without_thinking
+
+#: seconds that the hub has to answer
+KNOCK_S = 5
+#: the longest reply in tokens; the longest side of pictures in pixels where the model names none
+REPLY_TOKENS, LONGEST_SIDE = 128, 384
+
+
+class RereadingStream(ChatStream):
+    """Speaks when its answer is, with probability ``threshold`` or more, another word than that of silence."""
+
+    def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
+        super().__init__(frames_shown)
+        self.model, self.processor, self.threshold = model, processor, threshold
+        #: tokens that end a reply
+        self.ends = end_tokens(model, processor.tokenizer)
+
+    @torch.no_grad()
+    def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
+        """One forward over everything and the word of silence, and, when it speaks, greedy decoding."""
+        inputs, silence = self._inputs(messages)
+        context = inputs["input_ids"].shape[1]
+        self._require_room(context)
+        speaking = 1.0 - self._probability(inputs, silence)
+        if speaking < self.threshold:
+            return ChatAnswer(SILENT, speaking, context)
+        written = self.model.generate(
+            **inputs, max_new_tokens=REPLY_TOKENS, do_sample=False, bad_words_ids=[silence], eos_token_id=self.ends
+        )[0, context:]
+        said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
+        cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self.ends
+        said, thinking = without_thinking(said)
+        if thinking:
+            raise DataError(
+                f"frame {self.frame} ({self.frame / self.fps:g} s): the reply's {len(written)} tokens were used up by thinking"
+            )
+        return ChatAnswer(said, speaking, context, len(written), cut)
+
+    def _probability(self, inputs: Any, word: list[int]) -> float:
+        """Of these tokens coming next."""
+        tail_1T = torch.tensor([word], device=self.model.device)
+        shape = inputs["input_ids"].shape
+        # what there is one of for each token, such as its modality, is 0 for text
+        each = {k: v for k, v in inputs.items() if isinstance(v, torch.Tensor) and v.shape == shape}
+        whole = {**inputs, **{k: torch.cat([v, torch.zeros_like(tail_1T)], 1) for k, v in each.items()}}
+        whole["input_ids"] = torch.cat([inputs["input_ids"], tail_1T], 1)
+        whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+        logits_TV = self.model(**whole, logits_to_keep=len(word) + 1).logits[0, :-1].float()
+        return float(logits_TV.log_softmax(-1).gather(1, tail_1T.T).sum().exp())
+
+    def _require_room(self, context: int) -> None:
+        """Refuse, as a `DataError`, a context whose reply could pass the model's positions."""
+        text_config = self.model.config.get_text_config()
+        most = getattr(text_config, "max_position_embeddings", None)
+        if most is not None and context + REPLY_TOKENS > most:
+            raise DataError(
+                f"frame {self.frame} ({self.frame / self.fps:g} s): {context:,} tokens of context and up to {REPLY_TOKENS} of a"
+                f" reply are more than the model's {most:,} positions; show fewer pictures at once (--frames-shown) or"
+                " replay shorter episodes"
+            )
+
+    def _inputs(self, messages: list[dict[str, Any]]) -> tuple[Any, list[int]]:
+        """What the model reads, and the tokens of silence behind it."""
+        chat = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        images = [
+            Image.fromarray(part["image"])
+            for message in messages
+            for part in message["content"]
+            if part["type"] == "image"
+        ]
+        inputs = self.processor(text=[chat], images=[images], return_tensors="pt", add_special_tokens=False)
+        # a template that ends in a mark leaves the blank to the answer
+        word = SILENT if chat[-1:].isspace() else f" {SILENT}"
+        silence: list[int] = self.processor.tokenizer(word, add_special_tokens=False).input_ids
+        return inputs.to(self.model.device), silence
+
+
+def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, Any]:
+    """(model in ``dtype``, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    require_reachable(f"hf:{name}", name)
+    if Path(name).is_dir():
+        require_one_set_of_weights(Path(name), f"--ckpt hf:{name}")
+    try:
+        processor = AutoProcessor.from_pretrained(name)
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            name, use_safetensors=True, dtype=getattr(torch, dtype)
+        )
+    except ImportError as error:
+        raise UserError(f"--ckpt hf:{name}: {_first_line(error)}; `pip install 'prospect-suite[hf]'`") from error
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from error
+    if not getattr(processor, "chat_template", None):
+        raise DataError(f"--ckpt hf:{name}: its processor has no chat template; an instruction-tuned model is needed")
+    _show_whole(processor)
+    model.eval()
+    return model.to(torch.device(device)), processor
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a reply: those of the model's generation settings, and the tokenizer's own."""
+    stated = model.generation_config.eos_token_id
+    ends = [*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id]
+    # chat models of this family close a turn by a token that not every tokenizer calls its end
+    ends.append(tokenizer.get_vocab().get("<end_of_utterance>"))
+    return sorted({end for end in ends if end is not None})
+
+
+def _show_whole(processor: Any) -> None:
+    """Set up a processor that cuts pictures into tiles (SmolVLM, Idefics3) for frames of videos, as published: one tile each."""
+    images = processor.image_processor
+    if hasattr(images, "do_image_splitting"):
+        images.do_image_splitting = False
+        images.size = {"longest_edge": int(images.max_image_size["longest_edge"])}
+
+
+def frame_format(model: Any, processor: Any) -> FrameFormat:
+    """How frames are shown to a model: squashed into its one tile where it takes tiles, else in their own shape."""
+    images = processor.image_processor
+    if not hasattr(images, "do_image_splitting"):
+        return FrameFormat(
+            getattr(getattr(model.config, "vision_config", None), "image_size", None) or LONGEST_SIDE, "whole"
+        )
+    return FrameFormat(int(images.max_image_size["longest_edge"]), "squash")
+
+
+def require_reachable(ckpt: str, name: str) -> None:
+    """Refuse at once, by what ``--ckpt`` is, a model that is neither a folder nor stored here where the hub cannot be reached:
+    its library goes on trying for minutes."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if Path(name).is_dir():
+        return
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return
+    except HFValidationError as error:
+        raise UserError(f"--ckpt {ckpt}: neither a folder nor a name on the hub ({_first_line(error)})") from error
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        # through a proxy it is the proxy that finds it
+        if not getproxies().get(hub.scheme):
+            socket.create_connection((hub.hostname or "", hub.port or 443), KNOCK_S).close()
+    except OSError as error:
+        why = f"{hub.hostname} cannot be reached ({error.strerror or error})"
+        raise DataError(
+            f"--ckpt {ckpt}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
+        ) from error
+
+
+def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+    """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
+    asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
+    dtype = dtype_on(asked.device, asked.dtype)
+    model, processor = load_plain(name, asked.device, dtype)
+    threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
+    shape = frame_format(model, processor)
+    make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
+    return predictor(
+        ckpt, f"{weights_digest(model)}{asked.frames_digest()}", make, data, shape,
+        Knobs(speaking_threshold=threshold, dtype=dtype),
+    )  # fmt: skip
+
+
+def weights_digest(model: Any) -> str:
+    """sha256 over all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

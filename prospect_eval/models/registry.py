@@ -1,0 +1,118 @@
+"""Anything that can be evaluated, behind one call: episodes in, records and their timings out.
+
+    prospect-eval run --ckpt baseline:oracle --suite workbench
+    prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos
+    prospect-eval run --ckpt endpoint:my-model --endpoint http://127.0.0.1:8000/v1 --data my-videos
+
+A checkpoint of ours (`models.checkpoint`), a plain Hugging Face image-text model (`models.huggingface`), a model behind an
+OpenAI-compatible endpoint (`models.openai_endpoint`), or a baseline. A model of your own: anything with ``reset`` and ``step``
+(`prospect_core.stream.step_output.StreamModel`) goes through `models.any_stream.predictor`; a function ``(ckpt, name, data, asked) -> Predictor``
+in the entry point group ``prospect.adapters`` then answers to ``--ckpt ITS_NAME:name`` (`prospect new adapter NAME`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.jsonl_index import LazyEpisodes
+from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.timeline import Episode
+from prospect_core.util.entry_points import installed, loaded
+from prospect_core.util.errors import DataError, UserError, choose
+from prospect_core.util.json_io import read_json
+from prospect_core.util.signals import stopping
+from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
+from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
+from prospect_eval.models.baselines.trivial import BASELINES, baseline
+
+if TYPE_CHECKING:
+    pass
+
+GROUP = "prospect.adapters"
+
+
+def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions) -> Predictor:
+    """A checkpoint by path or name, ``baseline:NAME``, ``hf:NAME`` or ``endpoint:MODEL``; what does not fit it is a
+    `UserError`."""
+    kind, _, name = ckpt.partition(":")
+    if (asked.endpoint is not None) != (kind == "endpoint"):
+        raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
+    if asked.request_options and kind != "endpoint":
+        raise UserError(f"--ckpt {ckpt}: --request-option is for endpoint:MODEL; leave it out")
+    if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
+        raise UserError(f"--ckpt {ckpt}: --frames-shown is for hf:NAME and endpoint:MODEL; leave it out")
+    if kind == "baseline":
+        return _open_baseline(ckpt, name, data, episodes, asked)
+    if kind == "hf":
+        from prospect_eval.models.huggingface import open_hugging_face
+
+        return open_hugging_face(ckpt, name, data, asked)
+    if kind == "endpoint":
+        from prospect_eval.models.openai_endpoint import open_chat_endpoint
+
+        return open_chat_endpoint(ckpt, name, data, asked)
+    theirs = {point.name: point for point in installed(GROUP)}
+    if kind in theirs:
+        predictor: Predictor = loaded(theirs[kind])(ckpt, name, data, asked)
+        return predictor
+    return _tell_checkpoint(ckpt, data, asked) if asked.distributed else _open_checkpoint(ckpt, data, asked)
+
+
+def _open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+    from prospect_core.stream.strategies.registry import strategy as check_strategy
+    from prospect_eval.models.checkpoint import open_checkpoint
+
+    check_strategy(asked.strategy, asked.budget)
+    return open_checkpoint(ckpt, data, asked)
+
+
+def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+    """Who it is by its files alone, which takes a tenth of the time: torch is not imported. What is wrong with the
+    checkpoint, those tell who open it."""
+    folder = find_checkpoint(ckpt)
+    try:
+        stored = read_json(folder / "config.json")
+        knobs = asked.knobs(stored["speaking_threshold"], stored["update_threshold"])
+        source = asked.thresholds_from(stored["thresholds_data"])
+    except (DataError, OSError, KeyError, TypeError):
+        return _open_checkpoint(ckpt, data, asked)
+
+    def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        yield from _open_checkpoint(ckpt, data, asked).predict(episodes)
+
+    return Predictor(ckpt, checkpoint_digest(folder), knobs, predict, source)
+
+
+def _make_baseline(name: str, data: Dataset, episodes: Sequence[Episode]) -> Callable[[Episode], EpisodeRecord]:
+    """A baseline; those that learn do so from the data's train split, or from the other videos of the episodes."""
+    if not BASELINES[name].learns:
+        return baseline(name, episodes)
+    from prospect_eval.models.baselines.priors import Priors
+    from prospect_eval.suites.training_data import SPLIT, training_in
+    from prospect_eval.text.embeddings import open_similarity
+
+    trained_on = SPLIT in data.splits and isinstance(episodes, LazyEpisodes) and episodes.file == data.split_file(SPLIT)
+    learnt_from = training_in(data, SPLIT if trained_on else "").load()
+    return baseline(name, episodes, Priors(learnt_from, list(episodes), open_similarity()))
+
+
+def _open_baseline(
+    ckpt: str, name: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions
+) -> Predictor:
+    asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
+    choose("baseline", name, (*BASELINES, *LIMITED_OBSERVERS))
+    make = limited_observer(name) if name in LIMITED_OBSERVERS else _make_baseline(name, data, episodes)
+
+    def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        for episode in episodes:
+            if stopping():
+                return
+            begin = time.perf_counter()
+            record = make(episode)
+            yield episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
+
+    return Predictor(ckpt, ckpt, Knobs(), predict)

@@ -1,0 +1,161 @@
+"""Build ``report.html`` of a run folder: verdict, scores beside the baselines, charts, every episode over time.
+
+prospect-eval report runs/first
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prospect_core.checkpoints.thresholds import FORCED
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import STEP_STATES, Episode
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import read_json
+from prospect_eval.gate.verdict import verdict
+from prospect_eval.metrics import Scored, ScoringResources, all_metrics
+from prospect_eval.metrics.resources import make_resources
+from prospect_eval.report.episodes import episode_data, failed_data
+from prospect_eval.report.overview import chart_data
+from prospect_eval.report.page import embedded, write_page
+from prospect_eval.report.thumbnails import sheets, shown_frames
+from prospect_eval.runs.folder import RunConfig
+from prospect_eval.runs.metric_tables import best_trivial, by_family, headline_names, resampled_units
+from prospect_eval.runs.schemas import read_run
+from prospect_eval.suites.suite import open_suite_data
+
+logger = logging.getLogger(__name__)
+
+SCRIPTS = ("dom.js", "charts.js", "timeline.js", "episodes.js", "report.js")
+
+
+def write_report(
+    folder: Path,
+    config: RunConfig,
+    records: Sequence[EpisodeRecord],
+    metrics: dict[str, Any],
+    resources: ScoringResources | None = None,
+) -> Path:
+    """Render the report beside the records; returns its path."""
+    resources = resources or make_resources()
+    good = [record for record in records if record.status == "ok"]
+    scored = Scored.over(good, resources)
+    pictures = sheets_of(config, good)
+    table = metrics["metrics"]
+    headline = headline_names(table)
+    data = {
+        "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
+        "sheets": list(pictures),
+        "charts": {
+            **chart_data(folder, table, good, scored, config.knobs),
+            "reliability": metrics.get("reliability"),
+            "utility": metrics.get("utility"),
+        },
+        "thresholds": {"speaking": config.knobs.speaking_threshold, "update": config.knobs.update_threshold},
+        "confusion": metrics["confusion"],
+        "states": [state.replace("_", " ") for state in STEP_STATES],
+        "profile": _profile(folder),
+    }
+    return write_page(
+        folder / "report.html", "report.html.j2", SCRIPTS, data,
+        sheets=[embedded(sheet) for sheet in pictures.values()],
+        config=config,
+        environment=read_run(folder)["environment"],
+        verdict=verdict(folder, metrics, all_metrics(resources)),
+        metrics=table,
+        baselines=metrics["baselines"],
+        baseline_info=metrics.get("baseline_info", {}),
+        counts=metrics["episodes"],
+        digest=metrics["predictions_digest"],
+        families=by_family(table, metrics.get("families", {})),
+        headline=headline,
+        beside={name: _beside(metrics, name) for name in headline},
+        without_failed=metrics.get("without_failed", {}),
+        failed=[record for record in records if record.status != "ok"],
+        undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
+        cut=sum(u.cut for r in good for u in r.utterances),
+        unseen=_unseen_lengths(good),
+        wordnet=resources.wordnet,
+        splits=metrics["splits"],
+        units=resampled_units(table),
+        agreement=metrics["timing_agreement"],
+        passes=_passes(folder),
+        peeked=_thresholds_peeked(config),
+    )  # fmt: skip
+
+
+def _beside(metrics: dict[str, Any], name: str) -> list[tuple[str, float]]:
+    """The oracle and the best trivial baseline of a metric, where they are defined."""
+    oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
+    out = [] if oracle is None else [("oracle", oracle)]
+    best = best_trivial(metrics, name)
+    return out if best is None else [*out, (best[0].replace("_", " "), best[1])]
+
+
+def sheets_of(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
+    """Pictures of each video; none where the data is not at hand."""
+    wanted: dict[tuple[str, float], tuple[Episode, set[int]]] = {}
+    for record in records:
+        episode = record.episode
+        turns = [*(u.frame for u in episode.utterances()), *(u.frame for u in record.utterances)]
+        _, frames = wanted.setdefault((episode.video, episode.fps), (episode, set()))
+        frames |= shown_frames(episode, turns)
+    try:
+        data = open_suite_data(config.data, config.split)
+    except (UserError, OSError) as error:
+        logger.debug("no pictures: the data cannot be opened", exc_info=error)
+        return {}
+    return sheets(data, wanted)
+
+
+def _passes(folder: Path) -> list[dict[str, Any]]:
+    """What was taken beside the replay and lies in the run folder, with what it is and is not."""
+    out = []
+    for file, title, text in (
+        ("timings.json", "Latency and memory of a plain pass", "Frame by frame as if live, on the hardware named below."),
+        ("teacher_forced.json", "Teacher-forced pass",
+         "Over the reference's own context, so that errors never compound: a diagnostic, not a score of the stream."),
+        ("judge.json", "A language model's opinion",
+         "1 to 5; beside it how far repeats of a judgement agree (share of equal pairs, Krippendorff's alpha)."),
+    ):  # fmt: skip
+        found = read_json(folder / file) if (folder / file).is_file() else {}
+        # a replay alone has no latency: no table of dashes
+        if any(entry["value"] is not None for entry in found.get("metrics", {}).values()):
+            beside = found.get("agreement", {})
+            more = ["equal", "alpha"] if beside else []
+            if file == "judge.json":
+                wrong = sum(found["replies"]["unreadable"].values())
+                text += f" {wrong} of {found['replies']['asked']} replies of {found['judge']} could not be read."
+            out.append({"title": title, "text": text, "metrics": found["metrics"], "beside": beside, "more": more})
+    return out
+
+
+def _profile(folder: Path) -> list[tuple[str, float, float]]:
+    """(stage, seconds, share) of all episodes together, the largest first; empty where nothing was timed."""
+    file = folder / "timings.json"
+    rows = read_json(file).get("episodes", {}).values() if file.is_file() else ()
+    total: dict[str, float] = {}
+    for row in rows:
+        for stage, seconds in row["stages"].items():
+            total[stage] = total.get(stage, 0.0) + seconds
+    whole = sum(total.values())
+    return [(s, t, t / whole) for s, t in sorted(total.items(), key=lambda item: -item[1])] if whole else []
+
+
+def _thresholds_peeked(config: RunConfig) -> bool:
+    """Whether the thresholds were chosen on the data that they are tested on, or on test data at all."""
+    source, _, mark = config.thresholds_from.partition(" ")
+    return f" {mark}" == FORCED or source.endswith(f"/{config.split}/{config.data_digest[:16]}")
+
+
+def _unseen_lengths(records: Sequence[EpisodeRecord]) -> list[tuple[str, int, int, float]]:
+    """(kind of length, longest in training, episodes that went beyond it, seconds into the stream at the earliest)."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for record in records:
+        for item in record.unseen:
+            seconds = (item.frame - record.episode.start_frame) / record.episode.fps
+            found.setdefault((item.kind, item.trained), []).append(seconds)
+    return [(kind, trained, len(times), min(times)) for (kind, trained), times in found.items()]

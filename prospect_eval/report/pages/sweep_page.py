@@ -1,0 +1,23 @@
+"""The page of a sweep: quality over memory of all its runs, with links to their reports.
+
+prospect-eval sweep --ckpt workbench-tiny --suite workbench
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from prospect_eval.report.page import write_page
+
+SCRIPTS = ("dom.js", "charts.js", "sweep.js")
+
+
+def write_sweep(root: Path, result: dict[str, Any]) -> Path:
+    """Render ``report.html`` beside ``sweep.json``, whose contents ``result`` are."""
+    runs = [run | {"link": quote(f"{run['folder']}/report.html")} for run in result["runs"]]
+    data = {"runs": runs, "pareto_front": result["pareto_front"], "curves": result["curves"]}
+    return write_page(
+        root / "report.html", "sweep.html.j2", SCRIPTS, data, title=f"Sweep {root.name}", split=result["split"]
+    )

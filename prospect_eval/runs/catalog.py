@@ -1,0 +1,92 @@
+"""The run folders below a folder, with what each was and what it scored.
+
+prospect-eval ls runs
+python -c "from prospect_eval.runs.catalog import find_runs; print([run.folder for run in find_runs('runs')])"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prospect_core.util.errors import DataError
+from prospect_eval.runs.metric_tables import leading_names
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. ``metrics`` is empty while it is not scored; ``finished`` is when DONE.json was written (seconds)."""
+
+    folder: str
+    model: str
+    data: str
+    split: str
+    strategy: str
+    budget: int | None
+    commit: str | None
+    finished: float | None
+    scored: int
+    failed: int
+    metrics: dict[str, dict[str, Any]]
+
+    @property
+    def status(self) -> str:
+        """``done``; ``failed`` where episodes could not be predicted; ``unscored`` where its scores cannot be read; or
+        ``unfinished``."""
+        if self.finished is None:
+            return "unfinished"
+        return "unscored" if not self.metrics else "failed" if self.failed else "done"
+
+
+def find_runs(root: str | Path) -> list[Run]:
+    """All run folders in or below ``root``, the newest first, unfinished ones last; what cannot be read is left out."""
+    folder = Path(root)
+    if not folder.is_dir():
+        raise DataError(f"{root}: no such folder; give one that holds run folders")
+    found = [run for file in sorted(folder.rglob("run.json")) if (run := _read(file.parent)) is not None]
+    return sorted(found, key=lambda run: (run.finished is None, -(run.finished or 0.0), run.folder))
+
+
+def shown_metrics(runs: Sequence[Run]) -> list[str]:
+    """The leading headline metric of each family that any of these runs has a value of."""
+    names: dict[str, None] = {}
+    for run in runs:
+        names |= dict.fromkeys(
+            name for name in leading_names(run.metrics) if run.metrics[name].get("value") is not None
+        )
+    return list(names)
+
+
+def _read(folder: Path) -> Run | None:
+    told, table = _json(folder / "run.json"), _json(folder / "metrics.json")
+    config = told.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("knobs"), dict):
+        return None
+    if not {"model", "data", "split"} <= config.keys() or not {"strategy", "budget"} <= config["knobs"].keys():
+        return None
+    done = folder / "DONE.json"
+    episodes = table.get("episodes", {})
+    return Run(
+        str(folder),
+        config["model"],
+        config["data"],
+        config["split"],
+        config["knobs"]["strategy"],
+        config["knobs"]["budget"],
+        told.get("environment", {}).get("git"),
+        done.stat().st_mtime if done.is_file() else None,
+        episodes.get("scored", 0),
+        episodes.get("failed", 0),
+        table.get("metrics", {}),
+    )
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

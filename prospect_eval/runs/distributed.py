@@ -1,0 +1,123 @@
+"""Episodes replayed by several workers: processes of this machine, or actors of a Ray cluster.
+
+    prospect-eval run --ckpt workbench-tiny --suite workbench --workers 2
+    prospect-eval run --ckpt runs/mine --data proassist --backend ray --workers 16 --gpus-per-worker 1 --device cuda
+
+Each worker opens the data and the model once and keeps both. It writes records into the run folder where it sees that folder,
+and sends them back where it does not. What a stream does hangs on nothing but its episode, so the predictions are those of one
+process, to the last digit.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.jsonl_index import LazyEpisodes
+from prospect_core.parallel.protocol import BatchHandler, WorkerOptions
+from prospect_core.parallel.scheduler import WorkerTally, make_batches, run_jobs
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError
+from prospect_eval.models.base import PredictorOptions
+from prospect_eval.runs.executor import Replay, kept, select
+from prospect_eval.runs.folder import RunConfig, record_path
+
+#: of a shared run folder, a file that only those who see that folder find
+SHARED = ".shared"
+
+
+@dataclass(frozen=True)
+class EpisodeWorker:
+    """All that a worker must know to replay episodes by their places in the run's selection."""
+
+    config: RunConfig
+    root: Path
+    asked: PredictorOptions
+    on_error: str
+    folder: Path
+    token: str
+    #: where the run was started: what it names may be named from there
+    cwd: str
+
+    def __call__(self) -> BatchHandler:
+        """Open data and model; what differs from the run's own is a `DataError`."""
+        from prospect_core.data.dataset import Dataset
+        from prospect_core.util.console import quiet_transformers
+        from prospect_eval.models.registry import open_predictor
+
+        quiet_transformers()
+        with suppress(OSError):
+            os.chdir(self.cwd)
+        config = self.config
+        data = Dataset.open(self.root)
+        self._same("data", self.root, data.digest, config.data_digest)
+        episodes = select(data, config.split, config.limit)
+        predictor = open_predictor(config.model, data, episodes, replace(self.asked, distributed=False))
+        self._same("checkpoint", config.model, predictor.digest, config.model_digest)
+        shared = _told(self.folder) == self.token
+
+        def serve(places: Sequence[int]) -> Iterator[tuple[int, Any]]:
+            numbers = {clip.id: number for number, clip in enumerate(episodes.some(places).clips())}
+            for episode, result in predictor.predict(episodes.some(places)):
+                done = kept(config, predictor.name, episode, result, self.on_error)
+                if shared and done.body is not None:
+                    write_atomic(record_path(self.folder, done.id), done.body)
+                    done = replace(done, body=None)
+                yield numbers[episode.id], done
+
+        return serve
+
+    def _same(self, what: str, name: object, here: str, there: str) -> None:
+        if here != there:
+            raise DataError(
+                f"{name}: the {what} on {socket.gethostname()} is another one ({here[:12]} there, {there[:12]} here);"
+                " bring the same to every machine"
+            )
+
+
+def replay_distributed(
+    config: RunConfig,
+    root: Path,
+    asked: PredictorOptions,
+    on_error: str,
+    folder: Path,
+    episodes: LazyEpisodes,
+    pool_options: WorkerOptions,
+    report: Callable[[dict[int, WorkerTally]], None] = lambda shares: None,
+) -> Replay:
+    """By so many workers; ``report`` is told who has done how much, after each episode."""
+
+    def replay(places: Sequence[int]) -> Iterator[Any]:
+        token = secrets.token_hex(8)
+        mark = folder / SHARED
+        write_atomic(mark, token)
+        clips = episodes.some(places).clips()
+        frames = [clip.end_frame - clip.start_frame for clip in clips]
+        batches = make_batches(frames, [clip.video for clip in clips], asked.streams, pool_options.workers)
+        worker = EpisodeWorker(config, root.resolve(), asked, on_error, folder.resolve(), token, os.getcwd())
+        shares: dict[int, WorkerTally] = {}
+        try:
+            for place, done in run_jobs(
+                worker, [[places[k] for k in batch] for batch in batches], pool_options, shares
+            ):
+                if isinstance(done, DataError):
+                    done = kept(config, config.model, episodes[place], done, on_error)
+                report(shares)
+                yield done
+        finally:
+            mark.unlink(missing_ok=True)
+
+    return replay
+
+
+def _told(folder: Path) -> str | None:
+    try:
+        return (folder / SHARED).read_text("ascii")
+    except OSError:
+        return None

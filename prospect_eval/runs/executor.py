@@ -1,0 +1,190 @@
+"""A suite through a model into a run folder; resumable at any moment.
+
+prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.jsonl_index import LazyEpisodes, clips_of, some_of
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming
+from prospect_core.timeline import Episode
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump, load
+from prospect_core.util.signals import patient
+from prospect_eval.runs.folder import RunConfig, held, note_environment, open_folder, read_timings, record_path
+
+if TYPE_CHECKING:
+    from prospect_eval.models.base import Predictor
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two writings of timings
+SAVE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What came of an episode: its record as JSON (None where a worker has written it already) and its timing."""
+
+    id: str
+    status: str
+    timing: EpisodeTiming
+    body: str | None
+
+
+#: replays the episodes at these places of the run's selection, in the order in which they end
+Replay = Callable[[Sequence[int]], Iterator[Kept]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many episodes were predicted now, found from before, and failed."""
+
+    new: int
+    reused: int
+    failed: int
+
+
+def select(data: Dataset, split: str, limit: int | None) -> LazyEpisodes:
+    """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error, and so are
+    rows and videos that have changed since the dataset was made."""
+    rows = data.rows(split)
+    clips = rows.clips()
+    if not clips:
+        raise DataError(f"{data.root}: split {split!r} has no episode to run")
+    chosen = sorted(range(len(clips)), key=lambda k: (clips[k].video, clips[k].id))[:limit]
+    data.require_same_videos(clips[k] for k in chosen)
+    for line in data.missing_parts(clips[k] for k in chosen):
+        logger.warning(line)
+    return rows.some(chosen)
+
+
+def infer(
+    folder: Path,
+    config: RunConfig,
+    predictor: Predictor,
+    episodes: Sequence[Episode],
+    on_error: str = "fail",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    replay: Replay | None = None,
+) -> Outcome:
+    """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends.
+
+    ``replay`` does it elsewhere (`prospect_eval.runs.distributed`); by default the predictor does it here. Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
+    """
+    with held(folder), patient("the episodes under way"):
+        begun = (folder / "run.json").exists()
+        open_folder(folder, config)
+        try:
+            return _infer(folder, replay or replay_here(config, predictor, episodes, on_error), episodes, progress)
+        except BaseException:
+            if not begun:
+                _clear(folder)
+            raise
+
+
+def _clear(folder: Path) -> None:
+    """Take back a run that came to nothing: what it was is not to stand in the way of what is tried next."""
+    with suppress(OSError):
+        (folder / "episodes").rmdir()
+        for name in ("run.json", "timings.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def replay_here(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:
+    """By a predictor in this process."""
+
+    def replay(places: Sequence[int]) -> Iterator[Kept]:
+        for episode, result in predictor.predict(some_of(episodes, places)):
+            yield kept(config, predictor.name, episode, result, on_error)
+
+    return replay
+
+
+def kept(
+    config: RunConfig,
+    maker: str,
+    episode: Episode,
+    result: tuple[EpisodeRecord, EpisodeTiming] | DataError,
+    on_error: str,
+) -> Kept:
+    """What is kept of a prediction; one that failed, or that contradicts itself, is raised unless ``on_error`` is skip."""
+    if isinstance(result, DataError):
+        if on_error == "fail":
+            raise result
+        logger.debug("episode %s failed and is skipped", episode.id, exc_info=result)
+        record = EpisodeRecord(SCHEMA, config.model, config.knobs, episode, status="failed", error=str(result))
+        timing = EpisodeTiming(episode.id, 0.0, {})
+    else:
+        record, timing = result
+    problems = record.problems() if record.status == "ok" else []
+    if problems:
+        raise DataError(f"{maker}: made a record that contradicts itself: {problems[0]}")
+    return Kept(episode.id, record.status, timing, dump(record))
+
+
+def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: Callable[[int, int], None]) -> Outcome:
+    # what a killed process was writing
+    for stray in [*folder.glob(".*.*.*"), *(folder / "episodes").glob(".*")]:
+        stray.unlink(missing_ok=True)
+    timings = read_timings(folder)
+    seconds = timings.setdefault("episodes", {})
+    found = [record_path(folder, clip.id) for clip in clips_of(episodes)]
+    todo = [place for place, path in enumerate(found) if not (path.is_file() and _reusable(path, episodes[place]))]
+    if todo:
+        (folder / "DONE.json").unlink(missing_ok=True)
+        note_environment(folder)
+    reused = len(episodes) - len(todo)
+    failed = 0
+    progress(reused, len(episodes))
+    with _saved_now_and_then(folder / "timings.json", timings) as save:
+        for done, one in enumerate(replay(todo) if todo else (), reused + 1):
+            if one.body is not None:
+                write_atomic(record_path(folder, one.id), one.body)
+            seconds[one.id] = asdict(one.timing)
+            save()
+            failed += one.status == "failed"
+            progress(done, len(episodes))
+    return Outcome(len(todo), reused, failed)
+
+
+@contextmanager
+def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    """Timings of thousands of episodes are not written anew after each: every few seconds, and however it ends."""
+    last, unsaved = 0.0, False
+
+    def write() -> None:
+        write_atomic(file, dump({"schema": 1, **timings}))
+
+    def save() -> None:
+        nonlocal last, unsaved
+        unsaved = time.monotonic() - last <= SAVE_S
+        if not unsaved:
+            write()
+            last = time.monotonic()
+
+    try:
+        yield save
+    finally:
+        if unsaved:
+            write()
+
+
+def _reusable(path: Path, episode: Episode) -> bool:
+    """Whether a record file is whole and of this very episode; a broken one is done again."""
+    try:
+        record = load(EpisodeRecord, path.read_bytes(), str(path))
+    except DataError as error:
+        logger.debug("%s is broken and is done again", path, exc_info=error)
+        return False
+    return record.episode == episode and record.status == "ok"

@@ -1,0 +1,348 @@
+"""ProAssist's result files and the DST extension's frame tables as prediction records.
+
+    python -c "from prospect_eval.runs.proassist_results import from_stream; help(from_stream)"
+
+A frame index counts the frames of the stream from 0: at 2 frames a second, index i is the picture at i / 2 seconds. What
+the user says is given with the frame that is read after it, so its turn comes right after the frame before. A reference
+stands on the index that the file gives it, whatever the user says around it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
+from prospect_core.stream.proassist_outputs import DST, RECORD, clip_name, dst_frames_of, frames_of
+from prospect_core.timeline import Episode, Event, Task, TimelineError
+from prospect_core.util.console import counted
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump, load
+from prospect_eval.runs.proassist_updates import initial_state, read_updates, steps_of, tracked
+
+#: ProAssist samples its videos at this rate
+FPS = 2
+#: longest stream: an index beyond it is a mistake, and every frame costs memory
+LONGEST_S = 86_400
+#: frames a second at most
+HIGHEST_FPS = 1000
+#: largest number that a field may hold
+LARGEST = 1e15
+#: model of a file that names none
+MODEL = "proassist"
+#: array of a record: the fields of an output that hold it, the first that is there
+FIELDS = {
+    "speaking_prob": ("speaking_prob",),
+    "update_prob": ("dst_prob",),
+    "cache_tokens": ("cache_tokens", "context_length"),
+}
+Tell = Callable[[str], None]
+Frame = dict[str, Any]
+
+
+def from_stream(
+    item: dict[str, Any], where: str, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
+) -> EpisodeRecord:
+    """A result file as a record.
+
+    A file that a record was exported to, unchanged since, gives that record back. Without ``episodes`` the references are
+    those of the file.
+
+    Args:
+        item: The file's contents.
+        where: The beginning of error lines.
+        episodes: The data that the predictions are about; the stream's episode is found by its references.
+        tell: Called with a line about anything in the file that is left out.
+
+    Raises:
+        DataError: The file is not a result file, or no single episode fits it.
+    """
+    meta = item.get("metadata") or {}
+    frames = item["predictions"]
+    if not isinstance(meta, dict) or not isinstance(frames, list):
+        raise DataError(
+            f"{where}: not a ProAssist prediction file (metadata is an object, predictions a list of objects)"
+        )
+    exported = _exported(item, where)
+    if exported is not None and (not episodes or exported.episode in episodes):
+        return exported
+    outputs = _with_dst([_frame(frame, where) for frame in frames], item.get(DST), where)
+    return record_of(outputs, meta, where, episodes, tell)
+
+
+def _exported(item: dict[str, Any], where: str) -> EpisodeRecord | None:
+    """The record that the file was exported from; None where there is none, or the frames have been changed since."""
+    if RECORD not in item:
+        return None
+    record = load(EpisodeRecord, dump(item[RECORD]), f"{where}: {RECORD}")
+    initial = record.episode.initial_state
+    if len(initial.states) != len(initial.step_ids) or record.episode.problems() or record.problems():
+        return None
+    known = frames_of(record)
+    same = len(known) == len(item["predictions"]) and all(
+        isinstance(mine, dict) and all(mine.get(key) == value for key, value in frame.items())
+        for frame, mine in zip(known, item["predictions"], strict=True)
+    )
+    return record if same and item.get(DST, []) == dst_frames_of(record) else None
+
+
+def _frame(frame: Any, where: str) -> Frame:
+    """One output, its fields checked; anything else is a `DataError` that names the field."""
+
+    def wrong(what: str) -> DataError:
+        return DataError(f"{where}: not a ProAssist prediction file ({what})")
+
+    if not isinstance(frame, dict):
+        raise wrong(f"a prediction is {type(frame).__name__}, not an object")
+    for key in ("frame_idx_in_stream", "gen", "ref"):
+        if key not in frame:
+            raise wrong(f"a prediction has no {key!r}")
+    index = frame["frame_idx_in_stream"]
+    if type(index) is not int or index < 0:
+        raise wrong(f"frame_idx_in_stream is {index!r}; a whole number from 0 is needed")
+    for key in ("gen", "ref"):
+        if not isinstance(frame[key], str | None):
+            raise wrong(f"frame {index}: {key} is {frame[key]!r}; text is needed")
+    asked = frame.get("text_inputs") or ()
+    for entry in asked if isinstance(asked, list | tuple) else (asked,):
+        if not (isinstance(entry, list | tuple) and len(entry) == 2 and all(isinstance(part, str) for part in entry)):
+            raise wrong(f"frame {index}: text_inputs holds {entry!r}; [role, text] is needed")
+    return frame
+
+
+def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
+    """The frames with what the DST extension adds to each."""
+    if more is None:
+        return frames
+    if not isinstance(more, list) or not all(
+        isinstance(one, dict) and type(one.get("frame_idx_in_stream")) is int for one in more
+    ):
+        raise DataError(f"{where}: {DST} is a list of objects with frame_idx_in_stream")
+    by_index = {one["frame_idx_in_stream"]: one for one in more}
+    unknown = sorted(set(by_index) - {frame["frame_idx_in_stream"] for frame in frames})
+    if len(by_index) < len(more) or unknown:
+        what = f"frame {unknown[0]}, which predictions have not" if unknown else "a frame twice"
+        raise DataError(f"{where}: {DST} holds {what}")
+    return [{**by_index.get(frame["frame_idx_in_stream"], {}), **frame} for frame in frames]
+
+
+def record_of(
+    frames: Sequence[Frame], meta: Mapping[str, Any], where: str, episodes: Sequence[Episode], tell: Tell
+) -> EpisodeRecord:
+    """Outputs by frame as a record; see `from_stream`."""
+    if not frames:
+        raise DataError(f"{where}: holds no frame")
+    fps = _fps(meta.get("fps"), where)
+    frames = sorted(frames, key=lambda frame: frame["frame_idx_in_stream"])
+    indices = [frame["frame_idx_in_stream"] for frame in frames]
+    twice = next((a for a, b in pairwise(indices) if a == b), None)
+    if twice is not None:
+        raise DataError(f"{where}: frame {twice} is there twice")
+    if indices[-1] >= LONGEST_S * fps:
+        raise DataError(
+            f"{where}: frame {indices[-1]} is beyond {LONGEST_S // 3600} h of stream, the longest that is read"
+        )
+    episode = _episode_with(frames, meta, episodes, where) if episodes else _episode_of(frames, meta, fps, where)
+    return _predicted(frames, meta, episode, tell, where)
+
+
+def _fps(value: Any, where: str) -> float:
+    if value is None:
+        return FPS
+    if type(value) not in (int, float) or not 0 < value <= HIGHEST_FPS:
+        raise DataError(f"{where}: fps is {value!r}; a number above 0, at most {HIGHEST_FPS}, is needed")
+    return float(value)
+
+
+def _predicted(
+    frames: Sequence[Frame], meta: Mapping[str, Any], episode: Episode, tell: Tell, where: str
+) -> EpisodeRecord:
+    """The record of what was predicted of an episode."""
+    start = episode.start_frame
+    said = [(frame["frame_idx_in_stream"], (frame["gen"] or "").strip()) for frame in frames]
+    whole = [frame["frame_idx_in_stream"] for frame in frames] == list(range(episode.num_frames))
+    updates = read_updates(frames, "dst_update")
+    if updates and not episode.task.steps:
+        left = counted(len(updates), "state update")
+        tell(f"{where}: {left} left out: the file has no reference states; give --data FOLDER")
+        updates = []
+    transitions, refusals = tracked(updates, episode)
+    known = {name: _known(frames, keys, whole, tell, where) for name, keys in FIELDS.items()}
+    return EpisodeRecord(
+        schema=SCHEMA,
+        model=str(meta.get("model") or MODEL),
+        knobs=Knobs(),
+        episode=episode,
+        speaking_prob=known["speaking_prob"],
+        update_prob=known["update_prob"],
+        cache_tokens=tuple(map(int, known["cache_tokens"])),
+        utterances=tuple(PredictedUtterance(start + index, text) for index, text in said if text),
+        transitions=transitions,
+        refusals=refusals,
+    )
+
+
+def _known(frames: Sequence[Frame], keys: tuple[str, ...], whole: bool, tell: Tell, where: str) -> tuple[float, ...]:
+    """A field of every frame. Empty where it is not given on every frame, and where it is 0 throughout: the DST extension
+    writes 0 for what its model does not compute."""
+    key = next((key for key in keys if any(frame.get(key) is not None for frame in frames)), None)
+    if key is None:
+        return ()
+    values = [frame.get(key) for frame in frames]
+    numbers = [float(value) for value in values if _is_number(value, whole=keys == FIELDS["cache_tokens"])]
+    if not any(numbers):
+        tell(f"{where}: {key} is 0 on every frame and is taken for not known")
+        return ()
+    if not whole or len(numbers) < len(values):
+        tell(
+            f"{where}: {key} is left out: {len(numbers)} frames have it, a value for every frame of the stream is needed"
+        )
+        return ()
+    return tuple(numbers)
+
+
+def _is_number(value: Any, whole: bool) -> TypeGuard[float]:
+    """Whether a field holds a number, or a whole one from 0."""
+    if whole:
+        return type(value) is int and 0 <= value <= LARGEST
+    return type(value) in (int, float) and abs(value) <= LARGEST
+
+
+def _references(frames: Sequence[Frame]) -> list[tuple[int, str]]:
+    """(index, text) of the references."""
+    texts = ((frame["frame_idx_in_stream"], (frame["ref"] or "").strip()) for frame in frames)
+    return [(index, text) for index, text in texts if text]
+
+
+def _asked(frames: Sequence[Frame]) -> list[tuple[int, list[str]]]:
+    """(index, texts) of what the user said before a frame."""
+    found = (
+        (frame["frame_idx_in_stream"], [text for role, text in frame.get("text_inputs") or () if role == "user"])
+        for frame in frames
+    )
+    return [(index, texts) for index, texts in found if texts]
+
+
+def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Sequence[Episode], where: str) -> Episode:
+    """The episode of the data with the stream's references on its frames, or the one that the file names."""
+    named = [episode for episode in episodes if meta.get("clip") in (episode.id, clip_name(episode))]
+    if len(named) == 1 and frames[-1]["frame_idx_in_stream"] < named[0].num_frames:
+        return named[0]
+    references = _references(frames)
+    fitting = [e for e in episodes if [(u.frame - e.start_frame, u.text) for u in e.utterances()] == references]
+    if len(fitting) > 1:
+        asked = [text for _, texts in _asked(frames) for text in texts]
+        fitting = [e for e in fitting if [event.text for _, event in e.user_turns()] == asked] or fitting
+    if len(fitting) != 1:
+        raise DataError(
+            f"{where}: {len(fitting) or 'no'} episode(s) of the data have its {len(references)} references on its frames;"
+            " leave --data out to score against the references in the file"
+        )
+    return fitting[0]
+
+
+def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, where: str) -> Episode:
+    """An episode of the references in the file, each on its own frame."""
+    due = read_updates(frames, "dst_update_ref")
+    heard: dict[int, list[str]] = {}
+    for index, texts in _asked(frames):
+        # with the first frame comes what was said before it; nothing stands before frame 0
+        heard.setdefault(max(0, index - 1), []).extend(texts)
+    # on one frame: updates, then the assistant, then the user, whose text is read with the next frame
+    order: list[tuple[int, int, int]] = []
+    made: list[Event] = []
+
+    def add(frame: int, rank: int, event: Event) -> None:
+        order.append((frame, rank, len(made)))
+        made.append(event)
+
+    for update in due:
+        event_id, time = f"d{len(made)}", update.index / fps
+        add(update.index, 0, Event(event_id, time, "transition", step=update.step, change=update.known(where),
+                                   frame=update.index))  # fmt: skip
+    for index, text in _references(frames):
+        add(index, 1, Event(f"t{len(made)}", index / fps, "assistant", text, frame=index))
+    for index, said in heard.items():
+        add(index, 2, Event(f"t{len(made)}", index / fps, "user", " ".join(said), frame=index))
+    # a file whose reference has no update makes every predicted one a false alarm
+    stated = any("dst_update_ref" in frame for frame in frames)
+    steps = steps_of(due or (read_updates(frames, "dst_update") if stated else []))
+    task = Task(str(meta.get("task_goal") or ""), steps)
+    name = ".".join(str(meta[key]) for key in ("video_uid", "user_type", "sample_idx") if meta.get(key) is not None)
+    try:
+        return Episode(
+            id=str(meta.get("clip") or name or where),
+            video=str(meta.get("video_uid") or where),
+            fps=fps,
+            start_frame=0,
+            end_frame=frames[-1]["frame_idx_in_stream"] + 1,
+            task=task,
+            events=tuple(made[place] for _, _, place in sorted(order)),
+            initial=initial_state(task, due),
+            user_type=str(meta.get("user_type") or ""),
+            dataset=str(meta.get("dataset") or ""),
+            file_order=True,
+        ).validate()
+    except TimelineError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def from_table(
+    data: bytes, path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
+) -> EpisodeRecord:
+    """The DST extension's ``frame_predictions.csv`` as a record; its folder's name is the clip's.
+
+    The table names neither a data set nor a rate: 2 frames a second, and no user turn. An empty probability is not known.
+
+    Raises:
+        DataError: A column is missing, or a cell holds what it cannot.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text") from error
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table ({error})") from error
+    needed = ("frame_idx", "pred_response", "gt_response")
+    lacking = [column for column in needed if rows and column not in rows[0]]
+    if lacking or not rows:
+        raise DataError(
+            f"{path}: {f'has no column {lacking[0]!r}' if rows else 'holds no row'}; not frame_predictions.csv"
+        )
+    frames = [_table_frame(row, f"{path}: line {number}") for number, row in enumerate(rows, 2)]
+    name = path.parent.name or path.stem
+    return record_of(frames, {"clip": name, "video_uid": name}, str(path), episodes, tell)
+
+
+def _table_frame(row: Mapping[str, str | None], where: str) -> Frame:
+    """A row of the table as an output."""
+    if None in row or any(cell is None for cell in row.values()):
+        raise DataError(f"{where}: has not as many cells as the head line")
+    cells = {key: cell or "" for key, cell in row.items()}
+    frame: Frame = {
+        "frame_idx_in_stream": _number(cells["frame_idx"], where, "frame_idx", int),
+        "gen": cells["pred_response"],
+        "ref": cells["gt_response"],
+        "dst_update": cells.get("pred_dst_updates", ""),
+        "dst_update_ref": cells.get("gt_dst_updates", ""),
+        "speaking_prob": _probability(cells.get("pred_speaking_prob", ""), where, "pred_speaking_prob"),
+        "dst_prob": _probability(cells.get("pred_dst_prob", ""), where, "pred_dst_prob"),
+    }
+    return _frame(frame, where)
+
+
+def _probability(text: str, where: str, column: str) -> float | None:
+    return None if not text.strip() else float(_number(text, where, column, float))
+
+
+def _number(text: str, where: str, column: str, kind: type[int] | type[float]) -> float:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise DataError(f"{where}: {column} is {text!r}; a number is needed") from error

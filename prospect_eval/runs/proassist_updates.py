@@ -1,0 +1,91 @@
+"""State updates as the DST extension writes them, ``S1->start``, and the states that follow from them.
+
+    python -c "from prospect_eval.runs.proassist_updates import read_updates; help(read_updates)"
+
+Predicted updates that the state machine does not allow, and texts that are no update, become refusals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prospect_core.records import PredictedTransition, Refusal
+from prospect_core.timeline import CHANGES, Change, DialogState, Episode, Step, Task
+from prospect_core.util.errors import DataError
+
+_UPDATE = re.compile(r"([^\s;,]+?)\s*->\s*(\w+)")
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update on a frame of the stream; ``change`` is as the file has it, ``step`` empty where the text is no update."""
+
+    index: int
+    step: str
+    change: str
+
+    def known(self, where: str) -> Change:
+        """The change of a reference update; one that PROSPECT does not have is a `DataError`."""
+        if self.change not in CHANGES or not self.step:
+            raise DataError(
+                f"{where}: frame {self.index}: reference update {self.step}->{self.change}; known are {', '.join(CHANGES)};"
+                " give --data FOLDER to score against the data's own states"
+            )
+        return self.change
+
+
+def read_updates(frames: Sequence[Mapping[str, Any]], key: str) -> list[Update]:
+    """The updates in a field of the frames, in order; several on one frame are divided by ``;``, commas or spaces."""
+    out = []
+    for frame in frames:
+        text = frame.get(key)
+        if not isinstance(text, str) or not text.strip():
+            continue
+        index = frame["frame_idx_in_stream"]
+        out += [Update(index, step, change) for step, change in _UPDATE.findall(text)]
+        if rest := " ".join(_UPDATE.sub(" ", text).split()).strip(" ;,"):
+            out.append(Update(index, "", rest))
+    return out
+
+
+def steps_of(updates: Sequence[Update]) -> tuple[Step, ...]:
+    """The steps that updates name, in order of their numbers; nothing tells their texts, so each is called by its id."""
+    names = {update.step for update in updates if update.step}
+    return tuple(Step(name, name) for name in sorted(names, key=_numbers_first))
+
+
+def _numbers_first(name: str) -> tuple[int, str]:
+    digits = re.sub(r"\D", "", name)
+    return (int(digits) if digits else 0, name)
+
+
+def initial_state(task: Task, updates: Sequence[Update]) -> DialogState | None:
+    """The state before the first update, where it is not that nothing has been started: a step that is completed first
+    was in progress, one that is reopened first was completed."""
+    first: dict[str, str] = {}
+    for update in updates:
+        first.setdefault(update.step, update.change)
+    before = {"complete": "in_progress", "reopen": "completed"}
+    states = tuple(before.get(first.get(step, ""), "not_started") for step in task.step_ids)
+    if all(state == "not_started" for state in states):
+        return None
+    return DialogState(task.step_ids, cast(Any, states))
+
+
+def tracked(updates: Sequence[Update], episode: Episode) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
+    """Predicted updates by video frame: those that the state machine allows, and the others."""
+    transitions: list[PredictedTransition] = []
+    refusals: list[Refusal] = []
+    state = episode.initial_state
+    for update in updates:
+        frame = episode.start_frame + update.index
+        if state.is_legal(update.step, update.change):
+            change = cast(Change, update.change)
+            state = state.apply(update.step, change, frame / episode.fps)
+            transitions.append(PredictedTransition(frame, update.step, change))
+        else:
+            refusals.append(Refusal(frame, update.step, update.change))
+    return tuple(transitions), tuple(refusals)

@@ -1,0 +1,1 @@
+"""From prediction records to metric values: sufficient statistics, shards, worker processes."""

@@ -1,0 +1,108 @@
+"""Where the corpus of a run folder comes from: its own file, the split of its data set, or else its records."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from typing_extensions import TypedDict
+
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.cache_dir import cache_dir
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import dump, read_shaped
+from prospect_eval.metrics.corpus import Corpus
+from prospect_eval.runs.folder import RunConfig
+
+logger = logging.getLogger(__name__)
+
+FILE = "corpus.json"
+SCHEMA = 1
+Source = Literal["split", "records"]
+
+
+class CorpusFile(TypedDict):
+    """The contents of ``corpus.json``. ``source`` says whether the corpus is that of the whole split, or of the records
+    that the run folder had when it was scored."""
+
+    schema: Literal[1]
+    source: Source
+    data_digest: str
+    split: str
+    references: list[tuple[list[str], int]]
+    answers: dict[str, list[str]]
+
+
+def split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
+    """The corpus of the whole split that a run is on.
+
+    Args:
+        folder: The run folder; a corpus of the split that was stored there is used, so that the data is not needed.
+        config: The run's configuration; it names the data, its digest and the split.
+
+    Returns:
+        The corpus; None where none is stored and the data cannot be opened or has changed since.
+    """
+    stored = _read(folder / FILE, config)
+    if stored is not None:
+        return stored
+    if not config.data or not config.data_digest:
+        return None
+    kept = cache_dir() / "corpora" / f"{config.data_digest[:32]}-{quote(config.split, safe='')}.json"
+    found = _read(kept, config)
+    if found is None:
+        found = _of_data(config)
+        if found is not None:
+            _keep(kept, found, config)
+    return found
+
+
+def write_corpus(file: Path, corpus: dict[str, Any], config: RunConfig) -> None:
+    """Write ``corpus.json``: a corpus as `score.score_records` gives it, with the data that it belongs to."""
+    head = {"schema": SCHEMA, "data_digest": config.data_digest, "split": config.split}
+    write_atomic(file, dump({**head, **corpus}) + "\n")
+
+
+def read_corpus(file: Path) -> Corpus:
+    """The corpus of a ``corpus.json``; a missing or damaged file is a `DataError`."""
+    return _corpus(read_shaped(file, CorpusFile))
+
+
+def _corpus(found: CorpusFile) -> Corpus:
+    references = {tuple(wordings): times for wordings, times in found["references"]}
+    return Corpus(references, {kind: tuple(values) for kind, values in found["answers"].items()})
+
+
+def _read(file: Path, config: RunConfig) -> Corpus | None:
+    """A stored corpus of this very split; None where there is none that can be read."""
+    if not file.is_file():
+        return None
+    try:
+        found = read_shaped(file, CorpusFile)
+    except UserError as error:
+        logger.debug("%s cannot be read and is made again", file, exc_info=error)
+        return None
+    same = (found["source"], found["data_digest"], found["split"]) == ("split", config.data_digest, config.split)
+    return _corpus(found) if same else None
+
+
+def _of_data(config: RunConfig) -> Corpus | None:
+    from prospect_eval.suites.suite import open_suite_data
+
+    try:
+        data = open_suite_data(config.data, config.split)
+        if data.digest == config.data_digest:
+            return Corpus.of(data.episodes(config.split, check=False))
+    except (UserError, OSError) as error:
+        logger.debug("the corpus is that of the records: the data cannot be opened", exc_info=error)
+    return None
+
+
+def _keep(file: Path, corpus: Corpus, config: RunConfig) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_corpus(file, {"source": "split", **corpus.plain()}, config)
+    except OSError as error:
+        logger.debug("%s is not kept", file, exc_info=error)

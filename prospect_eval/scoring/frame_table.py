@@ -1,0 +1,101 @@
+"""Every frame of a run as one table: ``frames.parquet`` in its folder, which pandas and DuckDB open as it is.
+
+    python -c "from prospect_eval.scoring.frame_table import to_pandas; print(to_pandas('runs/first').groupby('episode').joint_goal.mean())"
+    duckdb -c "select episode, avg(joint_goal) from 'runs/first/frames.parquet' group by episode"
+
+A row a frame, in the order of episodes and time. What a model does not give (probabilities of a baseline) is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.util.errors import DataError
+from prospect_eval.metrics import Scored, ScoringResources
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+FILE = "frames.parquet"
+#: column -> type, and what it is
+COLUMNS = {
+    "episode": ("string", "the episode's id"),
+    "video": ("string", "its video"),
+    "frame": ("int32", "number of the frame in the video"),
+    "time_s": ("float64", "its time in the video, in seconds"),
+    "speaking_prob": ("float32", "0..1"),
+    "update_prob": ("float32", "0..1"),
+    "speaks": ("bool", "the model says something"),
+    "speaks_reference": ("bool", "so does the reference"),
+    "updates": ("bool", "the model changes a step's state"),
+    "updates_reference": ("bool", "so does the reference"),
+    "joint_goal": ("bool", "every tracked state is right; null without steps"),
+    "head_joint_goal": ("bool", "every state is right by the state head alone; null without one"),
+    "cache_tokens": ("int32", "in the context"),
+    "cache_bytes": ("int64", "of keys and values"),
+}
+
+
+def write_frames(folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources) -> Path:
+    """Write the frames of all good records; returns the file. It is whole or absent, and the same for the same records."""
+    import pyarrow.parquet as parquet
+
+    path = folder / FILE
+    beside = path.with_suffix(".part")
+    good = [record for record in records if record.status == "ok"]
+    parquet.write_table(frame_table([Scored(record, resources) for record in good]), beside, compression="zstd")
+    beside.replace(path)
+    return path
+
+
+def frame_table(scored: Sequence[Scored]) -> pyarrow.Table:
+    """The table of `COLUMNS`."""
+    import pyarrow
+
+    schema = pyarrow.schema(
+        [(name, getattr(pyarrow, f"{kind}_" if kind == "bool" else kind)()) for name, (kind, _) in COLUMNS.items()]
+    )
+    parts = [pyarrow.table(_columns(item), schema=schema) for item in scored]
+    return pyarrow.concat_tables(parts) if parts else schema.empty_table()
+
+
+def to_pandas(run: str | Path) -> pandas.DataFrame:
+    """The frames of a run folder as a data frame; a run that has no such file is a `DataError`."""
+    path = Path(run) / FILE
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; `prospect-eval score {run}` writes it")
+    try:
+        import pandas
+    except ImportError as error:
+        raise DataError("to_pandas needs the package pandas: pip install 'prospect-suite[pandas]'") from error
+    return pandas.read_parquet(path)
+
+
+def _columns(item: Scored) -> dict[str, Any]:
+    record, episode = item.record, item.record.episode
+    count, first = episode.num_frames, episode.start_frame
+    frames = np.arange(first, first + count)
+    steps = bool(episode.task.steps)
+    head = item.head_states
+    return {
+        "episode": [episode.id] * count,
+        "video": [episode.video] * count,
+        "frame": frames,
+        "time_s": frames / episode.fps,
+        "speaking_prob": record.speaking_prob or [None] * count,
+        "update_prob": record.update_prob or [None] * count,
+        "speaks": np.isin(frames, [u.frame for u in record.utterances]),
+        "speaks_reference": item.speaking_labels,
+        "updates": np.isin(frames, [t.frame for t in record.transitions]),
+        "updates_reference": item.update_labels,
+        "joint_goal": (item.tracked_states == item.reference_states).all(1) if steps else [None] * count,
+        "head_joint_goal": (head == item.reference_states).all(1) if steps and head is not None else [None] * count,
+        "cache_tokens": record.cache_tokens or [None] * count,
+        "cache_bytes": record.cache_bytes or [None] * count,
+    }

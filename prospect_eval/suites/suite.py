@@ -1,0 +1,134 @@
+"""Suites: what is replayed, under which strategies and budgets, what is looked at, and what a gate asks. Small YAML files.
+
+    python -c "from prospect_eval.suites.suite import open_suite; print(open_suite('workbench'))"
+    prospect-eval run --ckpt workbench-tiny --suite workbench
+    prospect-eval run --ckpt workbench-tiny --suite mine/kitchen.yaml
+
+The built-in ones lie beside this file; any other is given by its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.util.errors import UserError, choose, did_you_mean
+from prospect_eval.suites.gate_rules import MIN_VIDEOS, Rules, make_rules
+
+PREFIX = "suite:"
+#: data that the suite's file need not bring
+BUILT_IN_DATA = "workbench"
+FOLDER = Path(__file__).parent
+SUITES = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+@dataclass(frozen=True)
+class Suite:
+    """``data`` is ``workbench`` (made on first use), a dataset folder beside the file, or None: to be given by --data.
+    ``budgets`` are tokens, or up to 1.0 shares of what ``none`` needs at its peak; ``metrics`` are shown first.
+    ``profile`` says whose windows matched dialogue has; ``gate`` are rules as `prospect_eval.suites.gate_rules` has them."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
+    about: str = ""
+    data: str | None = None
+    split: str = "test"
+    profile: Literal["proassist"] = "proassist"
+    strategies: tuple[str, ...] = ("none",)
+    budgets: tuple[Annotated[float, Gt(0)], ...] = ()
+    metrics: tuple[str, ...] = ()
+    gate: dict[str, Any] = field(default_factory=dict)
+
+    def rules(self) -> Rules | None:
+        """What its gate asks, where it asks anything."""
+        return make_rules(self.gate, "the suite's gate") if self.gate else None
+
+
+def suite_file(name: str) -> Path:
+    """The file of a suite by name or path."""
+    if name in SUITES:
+        return FOLDER / f"{name}.yaml"
+    file = Path(name)
+    if file.suffix in (".yaml", ".yml"):
+        if not file.is_file():
+            raise UserError(f"--suite {name}: no such file")
+        return file
+    raise UserError(
+        f"suite {name!r} is unknown: use one of {', '.join(SUITES)}, or a YAML file{did_you_mean(name, SUITES)}"
+    )
+
+
+def open_suite(name: str) -> Suite:
+    """A suite by name or path; a wrong key or value is a one-line `UserError`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from prospect_eval.suites.yaml_files import read_yaml
+
+    file = suite_file(name)
+    try:
+        plain = read_yaml(file.read_text("utf-8"), str(file))
+        suite = TypeAdapter(Suite).validate_python(plain)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 text") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(f"{file}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}") from error
+    _require_decidable(file, suite)
+    return suite
+
+
+def _require_decidable(file: Path, suite: Suite) -> None:
+    """Refuse rules with margins over a split of fewer videos than a gate concludes anything from."""
+    rules = suite.rules()
+    videos = _videos(file, suite)
+    if rules is not None and rules.metrics and videos is not None and videos < MIN_VIDEOS:
+        raise UserError(
+            f"{file}: gate: split {suite.split!r} has {videos} videos, rules with margins need at least {MIN_VIDEOS}; add"
+            " videos, or keep `exact` rules only"
+        )
+
+
+def _videos(file: Path, suite: Suite) -> int | None:
+    """How many videos the suite's split has; None where its data is given later, or has no such split."""
+    if suite.data is None:
+        return None
+    if suite.data == BUILT_IN_DATA:
+        from prospect_core.workbench.world.levels import SPLITS
+
+        return SPLITS[suite.split].videos if suite.split in SPLITS else None
+    folder = file.parent / suite.data
+    if not (folder / "dataset.json").is_file():
+        return None
+    dataset = Dataset.open(folder)
+    return len({clip.video for clip in dataset.rows(suite.split).clips()}) if suite.split in dataset.splits else None
+
+
+def shown_first(name: str) -> tuple[str, ...]:
+    """The metrics that a suite shows first; none of no suite, or of one whose file is gone."""
+    if not name or (name not in SUITES and not Path(name).is_file()):
+        return ()
+    return open_suite(name).metrics
+
+
+def open_suite_data(
+    source: str, split: str, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Dataset:
+    """``suite:NAME`` (built-in data are made on first use) or a folder; the same string means the same data on every
+    machine."""
+    if not source.startswith(PREFIX):
+        return Dataset.open(Path(source))
+    name = source.removeprefix(PREFIX)
+    data = open_suite(name).data
+    if data is None:
+        raise UserError(f"suite {name} has no data of its own: give --data FOLDER too")
+    if data != BUILT_IN_DATA:
+        return Dataset.open(suite_file(name).parent / data)
+    from prospect_core.workbench.generate import SPLITS, cached
+
+    choose("split", split, SPLITS)
+    return cached(split, progress=progress)

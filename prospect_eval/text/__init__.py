@@ -1,0 +1,1 @@
+"""Text similarity: sentence embeddings, METEOR, CIDEr, WordNet, and their caches on disk."""

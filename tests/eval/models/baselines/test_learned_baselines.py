@@ -1,0 +1,196 @@
+"""Baselines that learn from training data, and what each baseline is told of the reference."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.timeline import Event, Step, Task
+from prospect_eval.metrics import all_metrics
+from prospect_eval.models.base import PredictorOptions
+from prospect_eval.models.baselines.priors import Priors, episode_facts, spread_frames, text_chooser
+from prospect_eval.models.baselines.trivial import BASELINES, baseline
+from prospect_eval.models.registry import open_predictor
+from prospect_eval.scoring.baseline_scores import score_baselines
+from prospect_eval.scoring.score import score_records, write_metrics
+from prospect_eval.suites.training_data import TrainingEpisodes, training_of
+from tests.helpers.predictions import TOOLS, episode, same_words, say, step
+
+TEA = Task("tea", (Step("S1", "boil the water"), Step("S2", "pour the tea"), Step("S3", "drink")))
+
+
+def lesson(first, gap, lead, words="Please", video="t"):
+    """Two steps, each instructed ``lead`` seconds before it starts."""
+    second = first + gap
+    return episode(
+        say(first - lead, f"{words} boil."),
+        step(first, "S1", "start"),
+        step(first + 1, "S1", "complete"),
+        say(second - lead, f"{words} pour."),
+        step(second, "S2", "start"),
+        frames=100,
+        steps=TEA,
+        video=video,
+        id_=video,
+    )
+
+
+@pytest.fixture
+def priors():
+    """Medians of three lessons: first start 4 s, 10 s a step, 2 s from an instruction to the start of its step."""
+    lessons = [lesson(3.0, 8.0, 1.0), lesson(4.0, 10.0, 2.0), lesson(6.0, 12.0, 3.0, "Now")]
+    return Priors(lessons, [], same_words)
+
+
+def test_recite_steps_instructs_and_tracks_at_the_pace_of_the_training_data(priors):
+    record = baseline("recite_steps", [], priors)(episode(frames=60, steps=TEA))
+    assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour."), (44, "drink")]
+    assert [(t.frame, t.step, t.change) for t in record.transitions] == [
+        (8, "S1", "start"), (28, "S1", "complete"), (28, "S2", "start"), (48, "S2", "complete"), (48, "S3", "start"),
+    ]  # fmt: skip
+    assert record.problems() == []
+
+
+def test_recite_steps_reads_the_steps_of_a_task_without_any_from_its_knowledge(priors):
+    recipe = Task("tea", (), "Tea\n1. boil the water\n2. pour the tea")
+    record = baseline("recite_steps", [], priors)(episode(frames=60, steps=recipe))
+    assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour.")]
+    assert record.transitions == ()
+
+
+def test_prior_text_is_the_training_text_most_similar_to_all_others():
+    """Of "a b" (twice), "a b c", "x": mean word overlaps 2.667, 2.333 and 1 of 4."""
+    training = [episode(say(2.0, "a b"), say(4.0, "a b"), say(6.0, "a b c"), say(8.0, "x"))]
+    reference = episode(say(3.0, "one"), say(9.0, "two"))
+    record = baseline("prior_text_at_reference_times", [], Priors(training, [], same_words))(reference)
+    assert [(u.frame, u.text) for u in record.utterances] == [(6, "a b"), (18, "a b")]
+
+
+def test_the_most_typical_text_need_not_be_the_most_frequent_one():
+    training = [episode(*(say(float(k), text) for k, text in enumerate(["x", "x", "a b", "a b c", "a b d"], 1)))]
+    every = [episode_facts(training[0])]
+    counts = {"x": 2, "a b": 1, "a b c": 1, "a b d": 1}
+    from collections import Counter
+
+    # similarity to all five: x 2; "a b" 1 + 2/3 + 2/3; "a b c" 2/3 + 1 + 1/2
+    assert text_chooser(every, same_words)(Counter(counts)) == "a b"
+    assert text_chooser(every, None)(Counter(counts)) == "x"
+
+
+def test_reference_texts_are_said_in_order_at_the_quantiles_of_training_times():
+    """Turns came at 0.1125 .. 0.9125 of 40 frames; quantiles .25 and .75 of the two positions are 0.3125 and 0.7125."""
+    training = [episode(say(2.0), say(18.0))]
+    reference = episode(say(1.0, "one"), say(2.0, "two"))
+    record = baseline("reference_text_at_prior_times", [], Priors(training, [], None))(reference)
+    assert [(u.frame, u.text) for u in record.utterances] == [(12, "one"), (28, "two")]
+
+
+def test_spread_frames_are_different_and_inside_however_many_there_are():
+    short = episode(frames=4)
+    assert spread_frames(short, 4, np.array([0.99])) == [0, 1, 2, 3]
+    assert spread_frames(short, 2, np.array([])) == [1, 3]
+    assert spread_frames(short, 0, np.array([0.5])) == []
+
+
+def test_without_training_data_an_episode_learns_from_the_other_videos_only():
+    """What is said in one's own video, and by one's own participant, is not known."""
+    mine = episode(say(2.0, "mine"), say(4.0, "mine"), video="a", id_="a")
+    other = episode(say(2.0, "other"), video="b", id_="b")
+    priors = Priors((), [mine, other], None)
+    assert priors.of(mine).text == "other"
+    assert priors.of(other).text == "mine"
+    twin = replace(mine, video="c", id="c")
+    people = [replace(mine, participant="p"), replace(twin, participant="p"), replace(other, participant="q")]
+    assert Priors((), people, None).of(people[0]).text == "other"
+
+
+def test_a_lone_video_teaches_nothing_and_the_baselines_still_make_legal_records():
+    alone = episode(say(2.0), step(3.0, "S1", "start"))
+    for name in BASELINES:
+        assert baseline(name, [alone])(alone).problems() == []
+    assert baseline("recite_steps", [alone])(alone).utterances == ()
+
+
+def test_baselines_say_what_they_are_told_of_the_reference():
+    sees = {name: about.sees for name, about in BASELINES.items()}
+    assert sees.pop("oracle") == "everything"
+    assert sees.pop("prior_text_at_reference_times") == "time"
+    assert sees.pop("reference_text_at_prior_times") == "text"
+    assert set(sees.values()) == {"nothing"}
+    assert {"recite_steps", "periodic", "linear_schedule"} <= sees.keys()
+
+
+def test_metrics_json_says_what_the_learning_baselines_learnt_from(tmp_path):
+    records = [baseline("oracle", [])(lesson(3.0, 8.0, 1.0, video=f"v{k}")) for k in range(3)]
+    alone = score_records(records, TOOLS)
+    assert alone["baseline_info"]["recite_steps"]["learnt_from"].endswith("(leave-one-video-out)")
+    assert alone["baseline_info"]["silent"]["learnt_from"] == ""
+    taught = score_records(
+        records, TOOLS, training=TrainingEpisodes("2 lessons", "d", lambda: [lesson(3.0, 8.0, 1.0)] * 2)
+    )
+    assert taught["baseline_info"]["recite_steps"]["learnt_from"] == "2 lessons"
+    write_metrics(tmp_path, taught)
+    counts = json.loads((tmp_path / "counts.json").read_text())["baselines"]
+    assert counts["oracle"]["speaking_event_f1@2s"] == {f"v{k}": [2, 2, 2] for k in range(3)}  # the ids of the episodes
+    assert set(counts) == set(BASELINES)
+    assert "speaking_f1" not in counts["oracle"]
+
+
+def test_scores_are_kept_apart_by_what_was_learnt_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    references = [lesson(3.0, 8.0, 1.0, video=f"v{k}") for k in range(3)]
+    metrics = all_metrics(TOOLS)
+
+    def scores(training):
+        return score_baselines(["d"], lambda: references, TOOLS, metrics, training)
+
+    slow = scores(TrainingEpisodes("slow", "1", lambda: [lesson(20.0, 20.0, 1.0)]))
+    quick = scores(TrainingEpisodes("quick", "2", lambda: [lesson(3.0, 8.0, 1.0)]))
+    name = "transition_f1@2s"
+    assert quick.tables["recite_steps"][name]["value"] > slow.tables["recite_steps"][name]["value"]
+
+    def never():
+        raise AssertionError("the scores are in the cache")
+
+    assert scores(TrainingEpisodes("slow", "1", never)) == slow
+    assert len(list((tmp_path / "prospect" / "baselines").iterdir())) == 2
+
+
+def test_training_episodes_are_those_of_the_train_split_where_there_is_one(tmp_path):
+    lessons = [lesson(3.0, 8.0, 1.0, video=f"v{k}") for k in range(5)]
+    for e in lessons:
+        (tmp_path / "d").mkdir(exist_ok=True)
+        (tmp_path / "d" / e.video).write_bytes(b"")
+    write_dataset(tmp_path / "d", "d", "1", 2, {"train": lessons[:3], "test": lessons[3:]})
+    found = training_of(str(tmp_path / "d"), "test")
+    assert found.load() == lessons[:3]
+    assert found.about == "3 episodes of the train split"
+    assert training_of(str(tmp_path / "d"), "train") == TrainingEpisodes()
+    assert training_of(str(tmp_path / "gone"), "test") == TrainingEpisodes()
+    assert training_of("", "test") == TrainingEpisodes()
+    data = Dataset.open(tmp_path / "d")
+    (record,) = (
+        r
+        for _, (r, _) in open_predictor(
+            "baseline:recite_steps", data, data.rows("test")[:1], PredictorOptions()
+        ).predict(data.rows("test")[:1])
+    )
+    assert [u.frame for u in record.utterances][:2] == [4, 20]
+
+
+def test_the_built_in_data_has_training_episodes_without_any_video():
+    found = training_of("suite:workbench", "test")
+    some = found.load()
+    assert len(some) == 120
+    assert {e.video.partition("-")[0] for e in some} == {"videos/train"}
+    assert training_of("suite:proassist", "test") == TrainingEpisodes()
+
+
+def test_questions_of_users_teach_nothing_about_instructions():
+    asked = episode(Event("u", 1.0, "user", "What now?"), say(1.5, "Boil."), step(3.0, "S1", "start"), steps=TEA)
+    assert episode_facts(asked).instructions == (("boil the water", "Boil."),)
+    assert episode_facts(asked).first_turn_s is None

@@ -1,0 +1,337 @@
+"""Models that are not ours: any chat model as a stream, a plain Hugging Face one, and one behind an endpoint."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.performance.plain import write_plain
+from prospect_core.data.dataset import write_dataset
+from prospect_core.data.frame_format import FrameFormat
+from prospect_core.records import EpisodeRecord, Knobs, Refusal
+from prospect_core.stream.replay import replay
+from prospect_core.timeline import Task
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import load
+from prospect_eval.models.any_stream import predictor
+from prospect_eval.models.chat import NOT_SHOWN, ChatAnswer, ChatStream, read_answer
+from prospect_eval.models.huggingface import RereadingStream, load_plain
+from tests.helpers.chat_server import server
+from tests.helpers.commands import evaluate, one_line
+from tests.helpers.streams import TASK, busy_episode, pictures
+
+pytestmark = pytest.mark.integration
+
+
+class Told(ChatStream):
+    """Answers what it is told to, and keeps what it was asked."""
+
+    def __init__(self, answers, frames_shown=None):
+        super().__init__(frames_shown)
+        self.answers, self.asked = iter(answers), []
+
+    def answer(self, messages):
+        self.asked.append([(m["role"], [p.get("text", "picture") for p in m["content"]]) for m in messages])
+        return ChatAnswer(next(self.answers))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "changes"),
+    [
+        ("SILENT", "", []),
+        (' "Silent." ', "", []),
+        ("", "", []),
+        ("Take the cup.", "Take the cup.", []),
+        ("S1->start", "", [("S1", "start")]),
+        ("S1->start; S2 -> complete\nWell done!", "Well done!", [("S1", "start"), ("S2", "complete")]),
+        ("[DST] S1->reopen. SILENT", "", [("S1", "reopen")]),
+        ("Be SILENT now", "Be SILENT now", []),
+        ("SILENT. Nothing is due.", "", []),
+        ("**SILENT** - the user works on.", "", []),
+        ("SILENT mode is off.", "SILENT mode is off.", []),
+        ("...", "", []),
+        ("S1->started", "S1->started", []),
+    ],
+)
+def test_answers_are_read(answer, said, changes):
+    assert read_answer(answer) == (said, changes)
+
+
+def test_a_chat_is_a_stream_with_the_same_rules_of_state():
+    answers = ["SILENT", "S1->start", "Go on.", "S2->complete Fine.", "S1->start S9->start", "SILENT"]
+    model = Told(answers, frames_shown=2)
+    model.reset(TASK, fps=2)
+    outputs = [model.step(p, "Hello?" if n == 2 else None) for n, p in enumerate(pictures(6))]
+    assert [o.text for o in outputs] == ["", "", "Go on.", "Fine.", "", ""]
+    assert [(t.frame, t.step, t.change) for o in outputs for t in o.transitions] == [
+        (1, "S1", "start"), (3, "S2", "start"), (3, "S2", "complete"),
+    ]  # fmt: skip
+    # S1 is under way already, S9 is no step
+    assert [r for o in outputs for r in o.refusals] == [
+        Refusal(4, "S1", "in_progress"),
+        Refusal(4, "S9", "in_progress"),
+    ]
+    assert "put the red cube in the box (not started)" in model.asked[0][0][1][0]
+    assert model.asked[0][1:] == [("user", ["\nFrame from 00:00:", "picture"])]
+    for asked in model.asked:
+        # user and assistant take turns, also when all pictures of a turn are forgotten
+        assert [role for role, _ in asked] == ["system", *["user", "assistant"] * (len(asked) // 2)][: len(asked)]
+    assert model.asked[4][1:] == [
+        ("user", [NOT_SHOWN]),
+        ("assistant", ["S1->start"]),
+        ("user", ['The user says: "Hello?"']),
+        ("assistant", ["Go on."]),
+        ("user", ["\nFrame from 00:01:", "picture"]),
+        ("assistant", ["S2->start S2->complete Fine."]),
+        ("user", ["\nFrame from 00:02:", "picture"]),
+    ]
+    model = Told(["SILENT"])
+    model.reset(Task("look"))
+    assert model.step(pictures(1)[0]).frame == 0
+    assert "none are given" in model.asked[0][0][1][0]
+
+
+def test_what_a_model_cannot_tell_is_left_empty_in_its_record():
+    model = Told(["SILENT"] * 11 + ["Stop."])
+    record, _ = replay(model, busy_episode(12), pictures(12), Knobs(), "x")
+    assert record.problems() == []
+    assert (record.speaking_prob, record.update_prob, record.state_probs, record.cache_tokens) == ((), (), (), ())
+    assert [(u.frame, u.text) for u in record.utterances] == [(11, "Stop.")]
+    # the user turn right after frame 3 comes with frame 4
+    shown = ["\nFrame from 00:00:", "picture", "\nFrame from 00:00:", "picture"]
+    shown += ["\nFrame from 00:01:", "picture", "\nFrame from 00:01:", "picture"]
+    assert model.asked[3][1][1] == shown
+    assert model.asked[4][1][1] == [
+        *shown, 'The user says: "what about number 3"', "\nFrame from 00:02:", "picture"
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, world, tokenizer):
+    """A random small image-text model in the layout that `from_pretrained` reads."""
+    import copy
+
+    from prospect_core.model.modeling import DSTSmolVLM
+    from tests.helpers.small_models import small_config
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("plain") / "idefics"
+    write_plain(DSTSmolVLM(small_config(tokenizer)), copy.deepcopy(tokenizer), folder)
+    return folder
+
+
+def test_a_plain_model_rereads_everything_at_each_decision(plain):
+    model, processor = load_plain(str(plain), "cpu")
+    stream = RereadingStream(model, processor, threshold=1.01)
+    stream.reset(TASK)
+    silent = [stream.step(p, "What now?" if n == 2 else None) for n, p in enumerate(pictures(4))]
+    assert [o.text for o in silent] == [""] * 4
+    tokens = [o.cache_tokens for o in silent]
+    # 16 patches pooled to 4 tokens, two marks around them and one before; and the words of its time
+    assert tokens[1] - tokens[0] == tokens[3] - tokens[2] > 7
+    assert tokens[2] - tokens[1] > tokens[1] - tokens[0]
+    assert all(0 < o.speaking_prob <= 1 for o in silent)
+    # the probability is that of the words as the model gives them, over the whole chat
+    inputs, silence = stream._inputs(stream.messages())
+    assert inputs["pixel_values"].shape[1] == 4
+    read = processor.tokenizer.decode(inputs["input_ids"][0])
+    assert [read.count(f"Frame from 00:0{second}:") for second in range(3)] == [2, 2, 0]
+    assert read.count("<image>") == 4 * 4
+    assert processor.tokenizer.decode(silence) == " SILENT"
+    probability, ids = 1.0, inputs["input_ids"]
+    with torch.no_grad():
+        for token in silence:
+            given = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            probability *= float(model(**given).logits[0, -1].softmax(-1)[token])
+            ids = torch.cat([ids, torch.tensor([[token]])], 1)
+    # of a random model it is next to nothing
+    assert stream._probability(*stream._inputs(stream.messages())) == pytest.approx(probability, rel=1e-3)
+    assert silent[3].speaking_prob == pytest.approx(1 - probability, abs=1e-6)
+    talking = RereadingStream(model, processor, threshold=0.0)
+    talking.reset(TASK)
+    first = talking.step(pictures(1)[0])
+    # a random model may write marks alone, which are no words
+    assert first.utterance is None or first.utterance.tokens <= 128
+    inputs, silence = talking._inputs(talking.messages()[:2])
+    expected = model.generate(
+        **inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence], eos_token_id=talking.ends
+    )
+    words = processor.tokenizer.decode(expected[0, first.cache_tokens :], skip_special_tokens=True)
+    assert first.text == read_answer(words.strip())[0]
+
+
+def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, monkeypatch):
+    shutil.copytree(short_world.root, tmp_path / "set")
+    episode = next(short_world.episodes("test"))
+    start = episode.start_frame
+    write_dataset(tmp_path / "set", "few", "1", 2, {"test": [episode.window(start, start + 16)]})
+    given = ("run", "--ckpt", f"hf:{plain}", "--data", tmp_path / "set", "--speaking-threshold", 1)
+    # a random model talks on every frame, and every frame costs a forward over all before it
+    monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
+    assert evaluate(*given, "--output", tmp_path / "run") == 0
+    (path,) = (tmp_path / "run" / "episodes").iterdir()
+    record = load(EpisodeRecord, path.read_bytes(), "x")
+    assert record.knobs == Knobs(speaking_threshold=1.0)
+    assert len(record.speaking_prob) == record.episode.num_frames
+    assert record.update_prob == ()
+    capsys.readouterr()
+    assert evaluate(*given, "--output", tmp_path / "b", "--strategy", "drop_all", "--budget", 900) == 2
+    assert "would ignore --strategy, --budget" in one_line(capsys)
+    assert evaluate("run", "--ckpt", f"hf:{tmp_path}", "--data", short_world.root, "--output", tmp_path / "c") == 3
+    assert "cannot be loaded" in one_line(capsys)
+    assert evaluate("run", "--ckpt", "hf:x", "--endpoint", "http://127.0.0.1:1", "--data", short_world.root) == 2
+    assert "go together" in one_line(capsys)
+
+
+@pytest.mark.slow
+def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    under_way, most, lock = [], [], threading.Lock()
+
+    def answer(body, number):
+        with lock:
+            under_way.append(number)
+            most.append(len(under_way))
+        time.sleep(0.005)
+        with lock:
+            under_way.remove(number)
+        if number == 5:
+            return 503, '{"error": {"message": "busy"}}'
+        return "S1->start Well begun." if number % 40 == 7 else "SILENT"
+
+    out = tmp_path / "run"
+    with server(answer) as (url, asked):
+        given = ("run", "--ckpt", "endpoint:tiny", "--data", short_world.root, "--limit", 3, "--output", out)
+        assert evaluate(*given, "--endpoint", url, "--streams", 2) == 0
+        assert max(most) == 2
+        frames = [json.loads(p.read_text())["episode"] for p in (out / "episodes").iterdir()]
+        needed = sum(e["end_frame"] - e["start_frame"] for e in frames)
+        # one question a frame, and one more for the server that was busy
+        assert len(asked) == needed + 1
+        assert {body["model"] for _, _, body in asked} == {"tiny"}
+        shown = []
+        for _, _, body in asked:
+            parts = [part for message in body["messages"] for part in message["content"]]
+            shown.append([part["image_url"]["url"] for part in parts if part["type"] == "image_url"])
+        images = max(shown, key=len)
+        assert len(images) == 16
+        picture = Image.open(io.BytesIO(base64.b64decode(images[-1].removeprefix("data:image/jpeg;base64,"))))
+        assert picture.size == (384, 384)
+    records = [load(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
+    assert any(r.transitions for r in records)
+    assert any(u.text == "Well begun." for r in records for u in r.utterances)
+    metrics = json.loads((out / "metrics.json").read_text())["metrics"]
+    assert metrics["speaking_ap"]["status"] == "undefined"
+    capsys.readouterr()
+    assert evaluate("run", "--ckpt", "endpoint:tiny", "--data", short_world.root, "--output", tmp_path / "b") == 2
+    assert "go together" in one_line(capsys)
+
+
+@pytest.mark.slow
+def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    broken = []
+
+    def answer(body, number):
+        if len(broken) < 1 and number > 20:
+            broken.append(number)
+            return 200, "no json at all"
+        return "SILENT"
+
+    out = tmp_path / "run"
+    with server(answer) as (url, _):
+        given = (
+            "run",
+            "--ckpt",
+            "endpoint:tiny",
+            "--endpoint",
+            url,
+            "--data",
+            short_world.root,
+            "--limit",
+            2,
+            "--output",
+            out,
+        )
+        assert evaluate(*given, "--streams", 1) == 3
+        assert "no usable answer" in one_line(capsys)
+        broken.clear()
+        assert evaluate(*given, "--on-error", "skip") == 0
+    records = [load(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
+    assert sorted(r.status for r in records) == ["failed", "ok"]
+
+
+def test_any_stream_model_is_a_predictor(world):
+    episodes = [replace(e, end_frame=e.start_frame + 5, events=()) for e in world.episodes("test")][:3]
+
+    class Odd:
+        """Fails on the second stream."""
+
+        streams = 0
+
+        def reset(self, task, state=None, fps=2, start_frame=0):
+            Odd.streams += 1
+            self.told = Told(["SILENT"] * 9)
+            self.told.reset(task, state, fps, start_frame)
+            if Odd.streams == 2:
+                raise DataError("went away")
+
+        def step(self, frame, user_text=None):
+            assert frame.shape == (48, 48, 3)
+            return self.told.step(frame, user_text)
+
+    found = list(predictor("odd", "1", Odd, world, FrameFormat(48), Knobs()).predict(episodes))
+    assert [episode.id for episode, _ in found] == [e.id for e in episodes]
+    assert [isinstance(result, DataError) for _, result in found] == [False, True, False]
+    with pytest.raises(UserError, match="give the address"):
+        evaluate_endpoint("ftp://x")
+
+
+def evaluate_endpoint(url):
+    from prospect_eval.models.chat_client import Endpoint
+
+    return Endpoint(url, "m")
+
+
+def test_pictures_reach_the_model_as_they_are(plain):
+    """Not scaled twice, not swapped: black and white differ in what is read."""
+    model, processor = load_plain(str(plain), "cpu")
+    stream = RereadingStream(model, processor, threshold=1.01)
+    probs = []
+    for shade in (0, 255):
+        stream.reset(TASK)
+        stream.step(np.full((32, 32, 3), shade, dtype=np.uint8))
+        inputs, silence = stream._inputs(stream.messages())
+        probs.append(stream._probability(inputs, silence))
+        pixels = inputs["pixel_values"]
+        assert pixels.shape[-2:] == (32, 32)
+        assert float(pixels.min()) == float(pixels.max())
+    assert probs[0] != probs[1]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_at_once(monkeypatch, tmp_path):
+    def unreachable(*args):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    begin = time.monotonic()
+    with pytest.raises(DataError, match=r"cannot be reached \(Network is unreachable\); give a folder, or download it"):
+        load_plain("nobody/nothing", "cpu")
+    assert time.monotonic() - begin < 5
+    with pytest.raises(UserError, match="neither a folder nor a name on the hub"):
+        load_plain("a/b/c", "cpu")

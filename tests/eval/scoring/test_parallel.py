@@ -1,0 +1,112 @@
+"""Scoring in several processes, and what is kept on disk between scorings."""
+
+from __future__ import annotations
+
+import json
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
+from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import dump, load
+from prospect_eval.metrics.resources import Meteor, make_resources
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.runs.folder import RunConfig, open_folder, read_records, record_path
+from prospect_eval.scoring import parallel
+from prospect_eval.scoring.score import score_records
+from prospect_eval.text.disk_cache import DiskCache
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def run_folder(world, tmp_path):
+    """A run of a baseline with made-up probabilities, one episode failed."""
+    folder = tmp_path / "run"
+    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    predict = baseline("rate_matched_random", list(world.episodes("test")))
+    for n, episode in enumerate(world.episodes("test")):
+        record = predict(episode)
+        if n == 1:
+            record = EpisodeRecord(SCHEMA, "m", Knobs(), episode, status="failed", error="no picture")
+        record_path(folder, episode.id).write_text(dump(record))
+    return folder
+
+
+@pytest.mark.slow
+def test_several_processes_score_as_one(run_folder, monkeypatch):
+    alone = parallel.score_folder(run_folder)
+    monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
+    shared = parallel.score_folder(run_folder)
+    assert dump(shared) == dump(alone) == dump(score_records(read_records(run_folder)[1]))
+    assert shared["episodes"]["failed"] == 1
+
+
+@pytest.mark.slow
+def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monkeypatch):
+    monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
+    broken = next((run_folder / "episodes").iterdir())
+    broken.write_text('{"schema": 1')
+    with pytest.raises(DataError, match=broken.name):
+        parallel.score_folder(run_folder)
+
+
+def test_a_process_that_dies_is_told(run_folder):
+    with parallel.workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
+        for process in active_children():
+            process.kill()
+        with pytest.raises(DataError, match="has died"):
+            shards.ask("outline")
+
+
+ARRAYS = {"speaking_prob": [0.1, 0.2], "state_probs": [[[0.1, 0.2, 0.7]], [[0.1, 0.2, 0.7]]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"speaking_prob": [0.1, "0.2"]}, "speaking_prob.1"),
+        ({"state_probs": [[[0.1, 0.2]], [[0.1, 0.2, 0.7]]]}, "state_probs.0.0"),
+        ({"cache_tokens": [1.5]}, "cache_tokens.0"),
+        ({"speaking_prob": None}, "speaking_prob"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_long_arrays_read_apart_are_as_strict(world, change, message):
+    record = baseline("oracle", [])(next(iter(world.episodes("test"))))
+    plain = json.loads(dump(record)) | ARRAYS
+    assert load(EpisodeRecord, json.dumps(plain), "here").state_probs == (((0.1, 0.2, 0.7),),) * 2
+    with pytest.raises(DataError, match=f"here: {message}"):
+        load(EpisodeRecord, json.dumps(plain | change), "here")
+    with pytest.raises(DataError, match="here"):
+        load(EpisodeRecord, json.dumps(plain).replace("0.7", "NaN"), "here")
+
+
+def test_the_store_keeps_and_survives(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = DiskCache("some/values")
+    assert store.read(["a"]) == {}
+    store.write({"a": b"1", "\ud800": b"2"})
+    store.write({"a": b"another"})
+    assert store.read(["a", "\ud800", "b"]) == {"a": b"1", "\ud800": b"2"}
+    store.file.write_bytes(b"not a database, and long enough to be taken for one" * 100)
+    assert store.read(["a"]) == {}
+    store.write({"a": b"1"})
+
+
+def test_meteor_is_kept_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first, pairs = Meteor(None), [("put it away", "put it away now"), ("go", "stop")]
+    first.prepare(pairs)
+    expected = [Meteor(None)(*pair) for pair in pairs]
+    again = Meteor(None)
+    monkeypatch.setattr(again, "_score", lambda *pair: pytest.fail("it was not kept"))
+    again.prepare(pairs)
+    assert [again(*pair) for pair in pairs] == [first(*pair) for pair in pairs] == expected
+
+
+def test_tools_know_which_wordnet(tmp_path):
+    assert "wordnet:" in make_resources().meteor_signature
+    assert Path(DiskCache("x").file).suffix == ".sqlite"

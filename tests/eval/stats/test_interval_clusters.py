@@ -1,0 +1,105 @@
+"""Episodes of one participant or one recording are one unit of resampling."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from prospect_core.data.formats.annotation_table import read_annotation
+from prospect_core.data.formats.proassist import from_prepared, participant_of, to_prepared
+from prospect_core.timeline import Episode
+from prospect_core.util.json_io import digest, dump, load
+from prospect_eval.analysis.pairing import differing_keys
+from prospect_eval.runs.metric_tables import resampled_units
+from prospect_eval.scoring.score import score_records
+from prospect_eval.stats.clusters import Cluster, cluster_of
+from tests.helpers.predictions import TOOLS, episode, predict, say
+
+
+def scored(episodes):
+    records = [predict(e, [(4 * k, "Go on.")]) for k, e in enumerate(episodes, 1)]
+    return score_records(records, TOOLS)
+
+
+@pytest.fixture
+def four_videos():
+    return [episode(say(2.0 * k), id_=f"e{k}", video=f"v{k}") for k in range(1, 5)]
+
+
+def test_videos_of_one_participant_are_one_cluster(four_videos):
+    people = [replace(e, participant=f"P{k // 2}") for k, e in enumerate(four_videos)]
+    entry = scored(people)["metrics"]["speaking_event_f1@2s"]
+    assert (entry["n_videos"], entry["n_scored"]) == (2, 4)
+    assert "|cluster:participant|" in entry["signature"]
+
+
+def test_videos_of_one_recording_are_one_cluster(four_videos):
+    cameras = [replace(e, recording="kitchen") for e in four_videos]
+    result = scored(cameras)
+    entry = result["metrics"]["speaking_event_f1@2s"]
+    assert (entry["n_videos"], entry["ci95"]) == (1, None)
+    assert "|cluster:recording|" in entry["signature"]
+    assert set(result["clusters"].values()) == {"recording x/kitchen"}
+
+
+def test_a_participant_comes_before_a_recording_and_a_recording_before_a_video():
+    plain = episode(say(1.0))
+    assert cluster_of(plain) == Cluster("video", "v")
+    assert cluster_of(replace(plain, recording="r")) == Cluster("recording", "x/r")
+    assert cluster_of(replace(plain, recording="r", participant="p")) == Cluster("participant", "x/p")
+
+
+def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):
+    mixed = [replace(four_videos[0], participant="P1"), *four_videos[1:]]
+    entry = scored(mixed)["metrics"]["speaking_event_f1@2s"]
+    assert "|cluster:participant+video|" in entry["signature"]
+    videos = scored(four_videos)["metrics"]["speaking_event_f1@2s"]
+    assert differing_keys(videos["signature"], entry["signature"]) == ["cluster: video / participant+video"]
+
+
+def test_episodes_that_name_nobody_have_the_json_and_the_digest_that_they_had():
+    plain = replace(episode(say(1.0)), meta={"a": "b"})
+    text = dump(plain)
+    assert text.endswith('"summary":"","meta":{"a":"b"}}')
+    assert "participant" not in dump(predict(plain))
+    # sha256 of the JSON of the same episode, before the fields were there
+    assert digest(plain) == "7facd7e6037230bbda63b0923cc06b30a6865bca645e86438c103e674a49ad8c"
+
+
+def test_participant_and_recording_come_back_from_json_and_from_prepared_rows():
+    named = replace(episode(say(1.0)), recording="r", participant="p")
+    assert load(Episode, dump(named), "here") == named
+    assert json.loads(dump(predict(named)))["episode"]["participant"] == "p"
+    assert from_prepared(json.loads(json.dumps(to_prepared(named)))) == named
+
+
+@pytest.mark.parametrize(
+    ("dataset", "video", "person"),
+    [
+        ("epickitchens", "P01_101", "P01"),
+        ("assembly101", "assembly_nusar-2021_action_both_9011-a01_9011_user_id_2021-02-01_153724", "9011"),
+        ("ego4d", "grp-002c3b5c-ed86-4af3-99a1-4b497b7c8a86", ""),
+        ("holoassist", "R007-7July-DSLR", ""),
+        ("workbench", "P01_101", ""),
+    ],
+)
+def test_participants_are_read_from_the_names_of_videos_that_state_them(dataset, video, person):
+    assert participant_of(dataset, video) == person
+
+
+def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, world):
+    clip = next(iter((world.root / "videos").iterdir()))
+    table = tmp_path / "clip.tsv"
+    head = f"# video: {clip}\n# goal: tea\n# participant: anna\n# recording: monday\n"
+    table.write_text(f"{head}time\tkind\twhat\n0:01\tsay\tGo on.\n")
+    found = read_annotation(table).episode
+    assert (found.participant, found.recording) == ("anna", "monday")
+
+
+def test_the_units_of_intervals_are_named_in_words(four_videos):
+    people = [replace(e, participant=f"P{k // 2}") for k, e in enumerate(four_videos)]
+    assert resampled_units(scored(people)["metrics"]) == "participants"
+    assert resampled_units({"a": {"signature": "metric:a|cluster:participant+video"}}) == "participants and videos"
+    assert resampled_units({"a": {}}) == "videos"

@@ -1,0 +1,119 @@
+"""`prospect new`: what is written works, and is found once it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from prospect_core.cli.main import prospect
+from prospect_core.cli.scaffold import KINDS
+from tests.helpers.commands import call, one_line
+
+EVAL = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
+
+
+def written(kind, folder, capsys, name="mine"):
+    assert call(prospect, "new", kind, name, "--output", folder) == 0
+    assert "try it: " in capsys.readouterr().out
+    return folder
+
+
+def install(folder):
+    """As pip would, without it: the entry points beside the module."""
+    info = folder / "mine-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1.0\n")
+    text = (folder / "pyproject.toml").read_text()
+    group = text.split('[project.entry-points."')[1].split('"]')[0]
+    line = text.split(f'"{group}"]\n')[1].splitlines()[0].replace('"', "")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{line}\n")
+
+
+def python(folder, *args):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True, timeout=300, env=env)
+
+
+@pytest.mark.slow
+def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
+    """All kinds in one process, which imports torch once; each has at least one test of its own."""
+    folders = [written(kind, tmp_path / f"my_{kind}", capsys, f"my_{kind}") for kind in KINDS]
+    report = tmp_path / "report.xml"
+    done = python(
+        os.pathsep.join(map(str, folders)),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--junit-xml={report}",
+        *folders,
+    )
+    assert done.returncode == 0, done.stdout
+    passed = {case.get("classname").split(".")[0] for case in ElementTree.parse(report).iter("testcase")}
+    assert passed == {f"test_my_{kind}" for kind in KINDS}
+
+
+@pytest.mark.slow
+def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):
+    folder = written("metric", tmp_path / "mine", capsys)
+    install(folder)
+    out = tmp_path / "run"
+    command = ["run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out]
+    done = python(folder, "-c", EVAL, *command)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((out / "metrics.json").read_text())["metrics"]["mine"]
+    assert entry["status"] == "ok"
+    assert "metric:mine|v:1|unit:words" in entry["signature"]
+    assert "mine" in (out / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_an_installed_strategy_and_adapter_are_found_by_name(checkpoint, short_world, tmp_path, capsys):
+    folder = written("strategy", tmp_path / "mine", capsys)
+    install(folder)
+    given = ["run", "--data", short_world.root, "--limit", 1, "--output", tmp_path / "run", "--ckpt"]
+    done = python(folder, "-c", EVAL, *given, checkpoint, "--strategy", "mine", "--budget", 900)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["knobs"]["strategy"] == "mine"
+    other = written("adapter", tmp_path / "other", capsys)
+    install(other)
+    done = python(other, "-c", EVAL, *given, "mine:nowhere/at-all")
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: --ckpt mine:nowhere/at-all: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ("metrics", "x"),
+            "kind 'metrics' is unknown: use one of adapter, metric, strategy, suite; did you mean 'metric'?",
+        ),
+        (("metric", "My-Metric"), "name 'My-Metric': use small letters, digits and _, as in my_metric"),
+        (("metric", "class"), "name 'class'"),
+    ],
+)
+def test_kinds_and_names_that_cannot_be_are_refused(given, line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(prospect, "new", *given) == 2
+    assert line in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_written_over(tmp_path, capsys):
+    folder = written("suite", tmp_path / "mine", capsys)
+    before = (folder / "mine.yaml").read_text()
+    assert call(prospect, "new", "metric", "mine", "--output", folder) == 2
+    assert (folder / "mine.yaml").read_text() == before
+
+
+def test_a_name_that_would_hide_a_module_is_refused(tmp_path, capsys):
+    assert call(prospect, "new", "metric", "numpy", "--output", tmp_path / "numpy") == 2
+    assert "a module of that name is installed" in one_line(capsys)
+    assert not (tmp_path / "numpy").exists()

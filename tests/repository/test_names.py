@@ -1,0 +1,101 @@
+"""Names: each public one is defined once, and words that the glossary replaces do not come back."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections import defaultdict
+
+import pytest
+import yaml
+
+from tests.helpers.paths import ROOT
+
+PACKAGES = ("prospect_core", "prospect_eval")
+#: word of an identifier that the glossary replaces: what to write instead
+REPLACED = {
+    "slip": "context noise",
+    "slips": "context noise",
+    "lacks": "ablated inputs",
+    "crew": "worker pool",
+    "craft": "worker factory",
+    "hire": "start a worker",
+    "apart": "distributed",
+    "rehearsal": "dry run",
+    "rehearse": "dry run",
+    "keyhole": "limited observer",
+    "keyholes": "limited observers",
+    "damage": "perturbation",
+    "damages": "perturbations",
+    "faces": "hf_evaluate",
+    "catalogue": "run index",
+}
+#: replaced as names of modules; as words inside they are plain English
+REPLACED_MODULES = {
+    "ahead", "begin", "backbone", "fitting", "places", "reading", "together", "alone", "tokens", "cache", "teacher", "watching",
+    "live", "screen", "changed", "counts", "shares", "store", "derived", "finish", "passes", "forced", "tools", "front", "noise",
+    "judge", "hands", "stopwatch", "plugins", "staging", "terminal",
+} - {"passes", "screen", "tokens"}  # fmt: skip
+
+
+def sources():
+    return [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+
+
+def words_of(identifier):
+    return re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", identifier)
+
+
+def test_public_names_are_defined_once():
+    places = defaultdict(list)
+    for file in sources():
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                places[node.name].append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_identifiers_hold_no_word_that_the_glossary_replaces():
+    found = []
+    for file in sources():
+        with tokenize.open(file) as stream:
+            for token in tokenize.generate_tokens(io.StringIO(stream.read()).readline):
+                if token.type == tokenize.NAME:
+                    old = [word for word in words_of(token.string) if word.lower() in REPLACED]
+                    found += [f"{file.relative_to(ROOT)}:{token.start[0]} {token.string}" for _ in old]
+    assert not found
+
+
+def test_modules_hold_no_name_that_the_glossary_replaces():
+    assert not [file for file in sources() if file.stem in {*REPLACED_MODULES, *REPLACED}]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "prospect_core/train/conf").rglob("*.yaml")), ids=lambda file: file.stem
+)
+def test_configuration_keys_hold_no_word_that_the_glossary_replaces(file):
+    def keys(node):
+        for key, value in node.items() if isinstance(node, dict) else ():
+            yield key
+            yield from keys(value)
+
+    assert not [key for key in keys(yaml.safe_load(file.read_text("utf-8"))) if set(words_of(str(key))) & set(REPLACED)]
+
+
+def test_commands_and_options_hold_no_word_that_the_glossary_replaces():
+    from prospect_core.cli.main import prospect
+    from prospect_eval.cli.main import prospect_eval
+
+    def names(command):
+        yield command.name or ""
+        for parameter in command.params:
+            yield from parameter.opts
+        for below in getattr(command, "commands", {}).values():
+            yield from names(below)
+
+    said = [*names(prospect), *names(prospect_eval)]
+    assert not [name for name in said if set(words_of(name)) & {*REPLACED, "front"}]
+    assert "noise-floor" in said
+    assert "noise" not in said
