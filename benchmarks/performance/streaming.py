@@ -247,7 +247,7 @@ class Looped:
             self.frames += 1
             if self.frames % self.length == 0:
                 # the video begins anew, and the task with it
-                self.runner.tracker = StateTracker(DialogState.initial(self.task), self.runner.fps)
+                self.runner.stream.tracker = StateTracker(DialogState.initial(self.task), self.runner.stream.fps)
             self.over_budget += (output.cache_tokens or 0) > self.budget
             self.said += output.utterance.tokens if output.utterance else 0
             if output.compression:
@@ -282,9 +282,9 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
         "ms_per_frame": [round(value, 3) for value in ms],
         "tokens_said": [young.said - said[0], old.said - said[1]],
         "memory_growth": round(grown, 4),
-        "frames_over_budget": old.over_budget + (old.runner.peak_tokens > old.budget),
+        "frames_over_budget": old.over_budget + (old.runner.stream.peak_tokens > old.budget),
         "compressions": old.compressions,
-        "peak_tokens": old.runner.peak_tokens,
+        "peak_tokens": old.runner.stream.peak_tokens,
     }
 
 

@@ -165,8 +165,7 @@ def watch_stream(
             if arrival is None:
                 return Ending("ended", True, seen, lost)
             number, frame = arrival
-            dropped = number - runner.frame
-            runner.frame = number
+            dropped = runner.skip_to(number)
             output = runner.step(frame, heard())
             seen, lost = seen + 1, lost + dropped
             tell(output, dropped)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,25 @@ from prospect_core.model.generation import DRAFT, greedy_decode
 from prospect_core.model.image_processing import to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal, has_words
-from prospect_core.sequence.layout import RECENT_QUOTA, Context, Prompt, TokenLayout, shortened
+from prospect_core.sequence.layout import Context, Prompt, TokenLayout
 from prospect_core.stream.context_lengths import StreamLengths
-from prospect_core.stream.forward import ForwardRequest, SingleStream, StreamForward
-from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.context_reader import ContextReader
+from prospect_core.stream.forward import SingleStream, StreamForward
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.step_output import StepOutput, StreamModel
-from prospect_core.stream.strategies.registry import Rebuilds, Selects, require_turnable, strategy
+from prospect_core.stream.strategies.registry import (
+    Rebuilds,
+    Selects,
+    require_turnable,
+    require_valid_selection,
+    strategy,
+)
 from prospect_core.stream.strategies.text import StreamMemory
-from prospect_core.stream.token_metadata import Kind, TokenMeta
+from prospect_core.stream.stream_state import HeadOutputs, StreamState
+from prospect_core.stream.token_budget import TokenBudget
+from prospect_core.stream.token_metadata import Kind
 from prospect_core.stream.video_inference import VideoPredictions, infer_video
-from prospect_core.timeline import STEP_STATES, DialogState, Episode, Task
+from prospect_core.timeline import DialogState, Episode, Task
 from prospect_core.util.errors import UserError
 from prospect_core.util.timer import StageTimer
 
@@ -59,43 +66,59 @@ class VLMStreamRunner:
     ) -> None:
         config = model.config
         self.model, self.knobs, self.draft = model, knobs, draft
-        self.reader: StreamForward = reader or SingleStream(model)
         self.strategy = strategy(knobs.strategy, knobs.budget)
         require_turnable(self.strategy, config.text_config)
         self.builder = TokenLayout.of(config, tokenizer)
-        self.task: Task | None = None
+        self.contexts = ContextReader(model, self.builder, reader or SingleStream(model), knobs.cache_dtype)
+        self.budget = TokenBudget(config, self.builder, knobs.budget, self.strategy.writes)
         #: seconds by stage since the stream began: language model, generation, compression
         self.watch = StageTimer()
+        self._stream: StreamState | None = None
+        #: when the first token of a reply was decided in the step under way, by `time.perf_counter`
+        self._first_token_at: float | None = None
+
+    @property
+    def stream(self) -> StreamState:
+        """The state of the stream; a `UserError` before `reset`."""
+        if self._stream is None:
+            raise UserError("call reset(task) before the first step")
+        return self._stream
 
     @torch.no_grad()
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Begin a stream: ``state`` is what is known to be done already, ``start_frame`` the video's frame number
-        of the first step. A budget that could not be kept for this task is refused with the least possible one."""
-        self.task, self.fps, self.frame = task, fps, start_frame
+        """Begin a stream.
+
+        Args:
+            task: The task that the stream is about.
+            state: What is known to be done already; None for nothing.
+            fps: Decision frames per second.
+            start_frame: The video's frame number of the first step.
+
+        Raises:
+            UserError: The budget is too small for this task; the message names the least possible one.
+        """
         self.watch = StageTimer(self.watch.synchronise)
-        self.tracker = StateTracker(state if state is not None else DialogState.initial(task), fps)
-        self.said: list[tuple[str, str]] = []
-        self.rest_until = start_frame
-        #: the most tokens that were ever held at once, speculation included
-        self.peak_tokens = 0
-        self.lengths, self.compressions, self._since = StreamLengths(self.model.config), 0, start_frame
-        self.reserve = self._reserve(task)
-        least = self.least_budget(task)
-        if self.knobs.budget is not None and self.knobs.budget < least:
-            raise UserError(
-                f"--budget {self.knobs.budget}: too small for the task {task.goal!r}, at least {least} tokens are needed"
-            )
-        self._read_prompt(Context(self.state))
+        self.budget.require_room(task)
+        tracker = StateTracker(state if state is not None else DialogState.initial(task), fps)
+        lengths = StreamLengths(self.model.config)
+        context, prompt, markers = self.contexts.open(task, Context(tracker.state), lengths, start_frame, self.watch)
+        self._stream = StreamState(
+            task=task,
+            fps=fps,
+            frame=start_frame,
+            tracker=tracker,
+            lengths=lengths,
+            reserve=self.budget.reserve(task),
+            context=context,
+            prompt=prompt,
+            markers=markers,
+            since=start_frame,
+            rest_until=start_frame,
+        )
 
     def least_budget(self, task: Task) -> int:
         """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
-        state = DialogState(
-            task.step_ids, (STEP_STATES[2],) * len(task.steps), tuple((s, 99999.0) for s in task.step_ids)
-        )
-        longest = len(self.builder.prompt(task, Context(state)).ids) + RECENT_QUOTA
-        if self.strategy.writes:
-            longest += self.model.config.max_summary_tokens + len(self.builder.text("Summary: \n"))
-        return max(longest + self._reserve(task), 2 * longest)
+        return self.budget.least(task)
 
     def run_inference_on_video(
         self, video: Mapping[str, Any] | Episode, output_dir: str | Path = "", root: str | Path = "."
@@ -114,67 +137,109 @@ class VLMStreamRunner:
         What the user says comes before its frame. The seconds of the span are shared out evenly; beside other streams the
         waiting for those is in them.
         """
-        if self.task is None:
-            raise UserError("call reset(task) before the first step")
+        stream = self.stream
         begin = time.perf_counter()
-        self._first_token_at: float | None = None
+        self._first_token_at = None
         if "past" in self.model.config.ablated_inputs:
-            span = span[:1]
-            # a question is heard with the frame that it was asked on, as in training
-            if not span[0][1]:
-                self._unread = 0
-                self._forget(len(self.prompt.ids))
+            span = self._without_past(span)
         ends, hidden_1FD = self._read_span(span)
-        self.peak_tokens = max(self.peak_tokens, self.length)
-        speaking_F, update_F, states_FK3 = self._decide(hidden_1FD)
-        last = next(
-            (k for k in range(len(ends)) if self._happens(k, ends[k], speaking_F[k], update_F[k])), len(ends) - 1
-        )
+        stream.note_peak()
+        heads = self._decide(hidden_1FD)
+        last = self._first_event(ends, heads)
         if last + 1 < len(ends):
-            self._forget(ends[last])
-        for said in (text for _, text in span[: last + 1] if text):
-            self.said.append(("User", said))
-        number = self.frame + last
-        self.frame = number + 1
+            stream.context.truncate(ends[last])
+        stream.said += [("User", text) for _, text in span[: last + 1] if text]
+        number = stream.frame + last
+        stream.frame = number + 1
         if last:
-            self.tracker.nothing_due()
-        transitions, refusals = self._update(number, update_F[last], states_FK3[last])
-        utterance = self._speak(number) if speaking_F[last] >= self.knobs.speaking_threshold else None
+            stream.tracker.nothing_due()
+        transitions, refusals = self._update(number, heads.update_F[last], heads.states_FK3[last])
+        utterance = self._speak(number) if heads.speaking_F[last] >= self.knobs.speaking_threshold else None
         compression, compression_seconds = self._compress(number)
-        self.peak_tokens = max(self.peak_tokens, self.length)
-        for k, end in enumerate(ends[: last + 1], number - last):
-            self.lengths.note(k, k + 1 - self._since, end, self.compressions)
-        if compression is not None:
-            self.compressions, self._since = self.compressions + 1, number + 1
+        stream.note_peak()
+        self._note_lengths(number - last, ends[: last + 1], compression is not None)
         seconds = (time.perf_counter() - begin) / (last + 1)
-        silent = [
-            StepOutput(
-                number - last + k, speaking_F[k], update_F[k], states_FK3[k],
-                cache_tokens=ends[k], cache_bytes=ends[k] * self.token_bytes, seconds=seconds,
-            )
-            for k in range(last)
-        ]  # fmt: skip
+        silent = [self._silent_output(number - last + k, k, heads, ends[k], seconds) for k in range(last)]
         event = StepOutput(
-            number, speaking_F[last], update_F[last], states_FK3[last], transitions, refusals, utterance,
-            self.length, self.length * self.token_bytes, seconds, compression, compression_seconds,
-            None if self._first_token_at is None else self._first_token_at - begin,
-        )  # fmt: skip
+            number,
+            heads.speaking_F[last],
+            heads.update_F[last],
+            heads.states_FK3[last],
+            transitions=transitions,
+            refusals=refusals,
+            utterance=utterance,
+            cache_tokens=self.length,
+            cache_bytes=self.length * stream.context.token_bytes,
+            seconds=seconds,
+            compression=compression,
+            compression_seconds=compression_seconds,
+            first_token_seconds=None if self._first_token_at is None else self._first_token_at - begin,
+        )
         return [*silent, event]
+
+    def _without_past(self, span: Sequence[Seen]) -> Sequence[Seen]:
+        """For a model without the past: one frame, over the prompt alone. A question is read with the frame that it was
+        asked on, as in training."""
+        if not span[0][1]:
+            self.stream.context.unread = 0
+            self.stream.context.truncate(len(self.stream.prompt.ids))
+        return span[:1]
+
+    def _first_event(self, ends: Sequence[int], heads: HeadOutputs) -> int:
+        """Position of the first frame that is more than a silent one, or of the last frame."""
+        for k, end in enumerate(ends):
+            if self._happens(k, end, heads.speaking_F[k], heads.update_F[k]):
+                return k
+        return len(ends) - 1
+
+    def _note_lengths(self, first: int, ends: Sequence[int], compressed: bool) -> None:
+        stream = self.stream
+        for frame, end in enumerate(ends, first):
+            stream.lengths.note(frame, frame + 1 - stream.since, end, stream.compressions)
+        if compressed:
+            stream.compressions += 1
+            stream.since = first + len(ends)
+
+    def _silent_output(self, frame: int, k: int, heads: HeadOutputs, tokens: int, seconds: float) -> StepOutput:
+        return StepOutput(
+            frame,
+            heads.speaking_F[k],
+            heads.update_F[k],
+            heads.states_FK3[k],
+            cache_tokens=tokens,
+            cache_bytes=tokens * self.stream.context.token_bytes,
+            seconds=seconds,
+        )
+
+    def skip_to(self, frame: int) -> int:
+        """Go on with a later frame, as a live source does that was faster than the model.
+
+        Returns:
+            How many frames were skipped.
+        """
+        skipped = frame - self.stream.frame
+        self.stream.frame = frame
+        return skipped
 
     @property
     def state(self) -> DialogState:
         """What is tracked so far."""
-        return self.tracker.state
+        return self.stream.tracker.state
+
+    @property
+    def lengths(self) -> StreamLengths:
+        """Where the stream got longer than anything in training."""
+        return self.stream.lengths
+
+    @property
+    def peak_tokens(self) -> int:
+        """The most tokens ever held, speculation included."""
+        return self.stream.peak_tokens
 
     @property
     def length(self) -> int:
         """Tokens of the context: those in the cache, and those that are read with the next ones."""
-        return len(self.context_ids)
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of a token's keys and values."""
-        return self.cache.nbytes // max(1, self.cache.length)
+        return len(self.stream.context)
 
     def _read_span(self, span: Sequence[Seen]) -> tuple[list[int], Tensor]:
         """Cache lengths after each frame that was read, and the hidden states (1, F, D) at their last tokens.
@@ -184,13 +249,14 @@ class VLMStreamRunner:
         ids: list[int] = []
         ends: list[int] = []
         base = self.length
-        for number, (_, user_text) in enumerate(span, self.frame):
+        meta = self.stream.context.meta
+        for number, (_, user_text) in enumerate(span, self.stream.frame):
             if user_text:
                 said = self.builder.user(user_text)
                 ids += said
-                self.meta.add(Kind.USER, number, len(said))
+                meta.add(Kind.USER, number, len(said))
             ids += self.builder.frame()
-            self.meta.add(Kind.FRAME, number, self.builder.tokens_per_frame)
+            meta.add(Kind.FRAME, number, self.builder.tokens_per_frame)
             ends.append(base + len(ids))
             if self._full(ends[-1]):
                 break
@@ -207,10 +273,9 @@ class VLMStreamRunner:
             return self.model.encode_frames(to_pixels(np.stack(pictures)).to(self.model.device))
         return torch.stack([frame for frame in frames if isinstance(frame, Tensor)])
 
-    def _decide(self, hidden_1FD: Tensor) -> tuple[list[float], list[float], np.ndarray]:
-        """Probabilities of speaking and of an update, and of the states (F, K, 3)."""
-        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.markers)
-        return (
+    def _decide(self, hidden_1FD: Tensor) -> HeadOutputs:
+        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.stream.markers)
+        return HeadOutputs(
             speaking_1F[0].sigmoid().tolist(),
             update_1F[0].sigmoid().tolist(),
             state_1FK3[0].softmax(-1).cpu().numpy(),
@@ -218,40 +283,43 @@ class VLMStreamRunner:
 
     def _happens(self, k: int, length: int, speaking: float, update: float) -> bool:
         """Whether the k-th frame from here is more than a silent one."""
-        return speaking >= self.knobs.speaking_threshold or self._updates(self.frame + k, update) or self._full(length)
+        return (
+            speaking >= self.knobs.speaking_threshold
+            or self._updates(self.stream.frame + k, update)
+            or self._full(length)
+        )
 
     def _updates(self, frame: int, update: float) -> bool:
-        assert self.task is not None
-        return update >= self.knobs.update_threshold and frame >= self.rest_until and bool(self.task.steps)
+        stream = self.stream
+        return update >= self.knobs.update_threshold and frame >= stream.rest_until and bool(stream.task.steps)
 
     def _full(self, length: int) -> bool:
-        return self.knobs.budget is not None and length > self.knobs.budget - self.reserve
+        return self.budget.is_exceeded(length, self.stream.reserve)
 
     def _update(
         self, frame: int, probability: float, state_probs: np.ndarray
     ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
         """Write what the tracker takes over from the state head into the context; what is illegal is refused."""
+        stream = self.stream
         if not self._updates(frame, probability):
-            self.tracker.nothing_due()
+            stream.tracker.nothing_due()
             return (), ()
-        changes, illegal = self.tracker.follow(frame, state_probs)
+        changes, illegal = stream.tracker.follow(frame, state_probs)
         if changes:
-            written = self.builder.update(changes)
-            self.meta.add(Kind.UPDATE, frame, len(written))
-            self._note(written)
-        elif illegal and not self.tracker.held:
+            stream.context.append_unread(self.builder.update(changes), Kind.UPDATE, frame)
+        elif illegal and not stream.tracker.held:
             # it would be refused again at once; where nothing was wanted, the change may come with the next frame
-            self.rest_until = frame + 1 + self.model.config.update_rest_frames
+            stream.rest_until = frame + 1 + self.model.config.update_rest_frames
         accepted = tuple(PredictedTransition(frame, step, change) for step, change in changes)
         return accepted, tuple(Refusal(frame, step, new) for step, new in illegal)
 
     def _speak(self, frame: int) -> PredictedUtterance | None:
         tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)
-        self.meta.add(Kind.REPLY, frame, len(tokens) + 2)
+        self.stream.context.meta.add(Kind.REPLY, frame, len(tokens) + 2)
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         if not has_words(text):
             return None
-        self.said.append(("Assistant", text))
+        self.stream.said.append(("Assistant", text))
         return PredictedUtterance(frame, text, len(tokens), cut)
 
     def _write(self, mark: int, limit: int) -> tuple[list[int], bool]:
@@ -262,10 +330,10 @@ class VLMStreamRunner:
             tokens, cut = greedy_decode(
                 said,
                 self._following,
-                lambda count: self._forget(self.length - count),
-                special.eos, limit, self.builder.unsayable, self._heard, self.context_ids, self.draft,
+                lambda count: self.stream.context.truncate(self.length - count),
+                special.eos, limit, self.builder.unsayable, self._heard, self.stream.context.ids, self.draft,
             )  # fmt: skip
-        self._note([special.eos])
+        self.stream.context.append_unread([special.eos])
         return tokens, cut
 
     def _following(self, tokens: list[int]) -> list[int]:
@@ -286,20 +354,27 @@ class VLMStreamRunner:
         return event, time.perf_counter() - self.watch.waited - begin
 
     def _compressed(self, frame: int) -> CompressionEvent:
-        tokens, token_bytes = self.length, self.token_bytes
+        stream = self.stream
+        tokens, token_bytes = self.length, stream.context.token_bytes
         assert self.knobs.budget is not None
         if isinstance(self.strategy, Rebuilds):
-            assert self.task is not None
-            recent = self.model.config.recent_utterances
-            memory = StreamMemory(self.task, self.state, tuple(self.said), self.builder, recent, self._summarize)
-            text = self._read_prompt(self.strategy.rebuild(memory)).text
+            memory = StreamMemory(
+                stream.task,
+                self.state,
+                tuple(stream.said),
+                self.builder,
+                self.model.config.recent_utterances,
+                self._summarize,
+            )
+            text = self._replace_context(self.strategy.rebuild(memory)).text
         else:
             assert isinstance(self.strategy, Selects)
-            if self._unread:
+            if stream.context.unread:
                 self._read([])
-            keys, values = zip(*self.cache.tensors(), strict=True)
-            kept = self.strategy.select(keys, values, self.meta, self.knobs.budget // 2)
-            self._keep(kept)
+            keys, values = zip(*stream.context.cache.tensors(), strict=True)
+            kept = self.strategy.select(keys, values, stream.context.meta, self.knobs.budget // 2)
+            require_valid_selection(self.strategy, kept, len(stream.prompt.ids), self.length, self.knobs.budget // 2)
+            stream.context.keep(list(kept), self.model.model.text_model.rotary_emb.inv_freq)
             text = ""
         return CompressionEvent(
             frame, self.strategy.name, tokens, self.length, tokens * token_bytes, self.length * token_bytes, text
@@ -308,48 +383,17 @@ class VLMStreamRunner:
     def _summarize(self, context: Context | None = None) -> str:
         """A progress summary over the cache as it is, or over a prompt that shows this context."""
         if context is not None:
-            self._read_prompt(context)
+            self._replace_context(context)
         tokens, _ = self._write(self.builder.special.sum, self.model.config.max_summary_tokens)
         return " ".join(self.builder.tokenizer.decode(tokens, skip_special_tokens=True).split())
 
-    def _keep(self, indices: Sequence[int]) -> None:
-        """Forget all but these tokens; what a strategy must not do is an error."""
-        assert self.knobs.budget is not None
-        prompt = len(self.prompt.ids)
-        whole = sorted(set(indices))
-        if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= self.length:
-            raise UserError(
-                f"strategy {self.strategy.name!r}: keeps tokens out of order, twice, or not all of the prompt"
-            )
-        if len(whole) > self.knobs.budget // 2:
-            raise UserError(
-                f"strategy {self.strategy.name!r}: keeps {len(whole)} tokens, at most {self.knobs.budget // 2} may stay"
-            )
-        self.cache.keep(whole, self.model.model.text_model.rotary_emb.inv_freq)
-        self.meta.keep(whole)
-        self.context_ids[:] = [self.context_ids[index] for index in whole]
-
-    def _forget(self, length: int) -> None:
-        """Go back to where the context held so many tokens, all of them read."""
-        self.cache.truncate(length)
-        self.meta.truncate(length)
-        del self.context_ids[length:]
-
-    def _read_prompt(self, context: Context) -> Prompt:
-        """Start the cache anew with a prompt, and keep the hidden states at its step markers. A summary is cut to its
-        limit: words decoded and read again may be more tokens than were written."""
-        assert self.task is not None
-        context = replace(
-            context, summary=shortened(self.builder, context.summary, self.model.config.max_summary_tokens)
+    def _replace_context(self, context: Context) -> Prompt:
+        """Start the context again with a prompt that shows ``context``."""
+        stream = self.stream
+        stream.context, stream.prompt, stream.markers = self.contexts.open(
+            stream.task, context, stream.lengths, stream.frame, self.watch
         )
-        self.prompt = self.builder.prompt(self.task, context)
-        self.cache, self.meta = StreamCache(self.knobs.cache_dtype), TokenMeta()
-        self.context_ids: list[int] = []
-        self._unread = 0
-        self.meta.add(Kind.PROMPT, -1, len(self.prompt.ids))
-        hidden_1TD = self._read(list(self.prompt.ids))
-        self.markers = hidden_1TD[:, list(self.prompt.markers)]
-        return self.prompt
+        return stream.prompt
 
     def _read(self, ids: list[int], frames_NID: Tensor | None = None) -> Tensor:
         """Read tokens; their hidden states (1, T, D)."""
@@ -357,26 +401,7 @@ class VLMStreamRunner:
         return hidden_1TD[:, hidden_1TD.shape[1] - len(ids) :]
 
     def _ask(self, ids: list[int], frames_NID: Tensor | None = None, banned: tuple[int, ...] | None = None) -> Any:
-        """Read what was noted and these tokens; the reader's answer for all of them."""
-        asked = [*self.context_ids[self.length - self._unread :], *ids]
-        self.lengths.require_positions(self.frame, self.cache.length + len(asked))
-        with self.watch.shared() as mine:
-            answer, seconds = self.reader(ForwardRequest(asked, self.cache, frames_NID, banned))
-            mine.append(seconds)
-        self.context_ids += ids
-        self._unread = 0
-        return answer
-
-    def _note(self, ids: list[int]) -> None:
-        """Write text into the context whose hidden states nobody asks for: it is read with what comes next."""
-        self.context_ids += ids
-        self._unread += len(ids)
-
-    def _reserve(self, task: Task) -> int:
-        """Tokens that one step may add at most: user text, frame, update, a reply with its two marks, and, where the
-        model writes one, a summary with its two."""
-        config = self.model.config
-        summary: int = config.max_summary_tokens + 2 if self.strategy.writes else 0
-        speech: int = config.max_reply_tokens + 2 + summary
-        heard: int = config.max_user_tokens + config.tokens_per_frame
-        return heard + self.builder.longest_update(task) + speech
+        """Read what was not read yet and these tokens; the answer for all of them."""
+        context = self.stream.context
+        self.stream.lengths.require_positions(self.stream.frame, context.cache.length + context.unread + len(ids))
+        return self.contexts.forward(context, ids, self.watch, frames_NID, banned)

@@ -56,20 +56,20 @@ def compare_command(
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
-    from prospect_eval.analysis.compare import compare_runs, comparison_json
+    from prospect_eval.analysis.compare import comparison_json
     from prospect_eval.analysis.compare_formats import as_markdown
     from prospect_eval.analysis.episode_diff import diff_episodes
-    from prospect_eval.metrics import all_metrics
+    from prospect_eval.api import compare
     from prospect_eval.metrics.resources import make_resources
     from prospect_eval.report.pages.compare_page import write_comparison
     from prospect_eval.scoring.run_resources import resources_of_run
 
     # utterances are only matched again for the most changed episodes
     resources = resources_of_run(first, *others) if episodes or html else make_resources()
-    metrics = all_metrics(resources)
+    compared = compare(first, *others, intersect=intersect, resources=resources)
     found = [
         replace(one, episodes=tuple(diff_episodes(first, other, resources, episodes) if episodes else ()))
-        for one, other in zip(compare_runs(first, others, metrics, intersect), others, strict=True)
+        for one, other in zip(compared, others, strict=True)
     ]
     if give_json(json_, lambda: {"schema": 2, "comparisons": [*map(comparison_json, found)]}):
         for one in found:

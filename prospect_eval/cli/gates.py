@@ -46,9 +46,10 @@ def gate_command(
 
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.json_io import dump
+    from prospect_eval.api import gate
     from prospect_eval.gate.formats import junit as as_junit
     from prospect_eval.gate.formats import markdown as as_markdown
-    from prospect_eval.gate.gate import VERDICT, check_run, gate_json, make_baseline, read_baseline, rules_of
+    from prospect_eval.gate.gate import VERDICT, gate_json, make_baseline, read_baseline, rules_of
     from prospect_eval.metrics import all_metrics
     from prospect_eval.metrics.resources import make_resources
     from prospect_eval.suites.gate_rules import make_rules, read_rules
@@ -58,7 +59,6 @@ def gate_command(
         if not rules.is_file():
             raise UserError(f"--rules {rules}: no such file")
         asked = read_rules(rules.read_text("utf-8"), str(rules))
-    metrics = all_metrics(make_resources())
     if update:
         if markdown or junit or json_:
             raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
@@ -66,7 +66,7 @@ def gate_command(
         if asked is None:
             # the rules that were there, else those of the run's suite
             asked = make_rules(read_baseline(baseline)["rules"], where) if baseline.is_file() else rules_of(folder)
-        made = make_baseline(folder, asked, metrics, where)
+        made = make_baseline(folder, asked, all_metrics(make_resources()), where)
         text = dump(made, indent=None) + "\n"
         baseline.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(baseline, text)
@@ -74,7 +74,7 @@ def gate_command(
             say(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
         say(str(baseline.resolve()))
         return
-    result = check_run(folder, read_baseline(baseline), metrics, asked, intersect)
+    result = gate(folder, baseline, asked, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
         # the report shows it from now on; a folder that cannot be written to has no such place

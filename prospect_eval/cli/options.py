@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.util.console import Number, dtype_option, progress_bar
-from prospect_core.util.errors import UserError
 from prospect_eval.matching.settings import DISTANCE_FACTOR, DISTANCE_POWER, GOOD_SIMILARITY
 
 if TYPE_CHECKING:
     from prospect_core.data.dataset import Dataset
-    from prospect_eval.suites.suite import Suite
+    from prospect_eval.models.base import PredictorOptions
 
     Numbers = click.ParamType[list[float]]
     Sides = click.ParamType[tuple[float, float] | None]
@@ -152,36 +152,20 @@ class Budgets(Numbers):
         return found
 
 
-def open_asked(name: str | None) -> Suite:
-    """The suite by name or path (None: one that says nothing); metrics it names that do not exist are told before any work."""
-    from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.suites.gate_rules import check_names, check_rules
-    from prospect_eval.suites.suite import Suite, open_suite
+def predictor_options(given: dict[str, Any]) -> PredictorOptions:
+    """Take the options of `PredictorOptions` out of a command's; what a command does not have keeps its default."""
+    from prospect_eval.models.base import PredictorOptions
 
-    if not name:
-        return Suite()
-    suite = open_suite(name)
-    known = [metric.name for metric in all_metrics(make_resources())]
-    check_names(suite.metrics, known, f"{name}: metrics")
-    if rules := suite.rules():
-        check_rules(rules, known, f"{name}: gate")
-    return suite
+    names = {field.name for field in fields(PredictorOptions)} & given.keys()
+    taken = {name: given.pop(name) for name in names}
+    if "timeout" in given:
+        taken["timeout_s"] = given.pop("timeout")
+    return PredictorOptions(**taken)
 
 
-def open_source(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
-    """The source as a run remembers it, and its dataset."""
-    from prospect_core.util.console import quiet_transformers
-    from prospect_eval.suites.suite import PREFIX, open_suite, open_suite_data
+def open_source_with_progress(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
+    """The source as a run remembers it, and its dataset; built-in videos are made under a progress bar."""
+    from prospect_eval.suites.suite import open_source
 
-    quiet_transformers()
-    own = open_suite(suite).data if suite else None
-    if (data is None) == (own is None):
-        if suite and data is None:
-            raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")
-        raise UserError("give either --data FOLDER or --suite NAME")
-    if data is not None:
-        return str(data.resolve()), open_suite_data(str(data), split)
-    source = f"{PREFIX}{suite}"
     with progress_bar("videos") as advance:
-        return source, open_suite_data(source, split, advance)
+        return open_source(data, suite, split, advance)

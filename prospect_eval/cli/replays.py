@@ -5,23 +5,21 @@ prospect-eval run --ckpt workbench-tiny --suite workbench
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prospect_core.cli.worker_options import worker_options
-from prospect_core.parallel.protocol import WorkerOptions
-from prospect_core.parallel.scheduler import WorkerTally
-from prospect_core.records import AskedDtype, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.util.console import Number, counted, json_option, progress_bar, progress_bars, say
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import data_options, endpoint_options, open_asked, open_source
-from prospect_eval.cli.scores import score_and_report
+from prospect_eval.cli.options import data_options, endpoint_options, open_source_with_progress, predictor_options
+from prospect_eval.cli.scores import print_result
+
+if TYPE_CHECKING:
+    from prospect_eval.api import Evaluated
+    from prospect_eval.runs.evaluation import EvaluationOptions
 
 
 @click.command("run")
@@ -65,139 +63,55 @@ from prospect_eval.cli.scores import score_and_report
 @click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, where to, and about how long that takes.")
 @json_option
-def run_command(
-    ckpt: str,
-    data: Path | None,
-    suite: str | None,
-    split: str | None,
-    limit: int | None,
-    device: str,
-    dtype: AskedDtype,
-    strategy: str | None,
-    budget: int | None,
-    cache_dtype: Literal["model", "int8", "fp8"],
-    speaking_threshold: float | None,
-    update_threshold: float | None,
-    output: Path | None,
-    on_error: str,
-    streams: int,
-    features: str | None,
-    endpoint: str | None,
-    timeout: float,
-    key_variable: str,
-    request_options: dict[str, Any],
-    frames_shown: int | None,
-    teacher_forced: bool,
-    latency: int | None,
-    dry_run: bool,
-    json_: str | None,
-    pool_options: WorkerOptions | None,
-) -> None:
+def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
-    from prospect_eval.diagnostics.latency import read_latency, store_latency
-    from prospect_eval.diagnostics.passes import latency_pass, require_own_model, teacher_forced_pass
-    from prospect_eval.models.base import PredictorOptions
-    from prospect_eval.models.registry import open_predictor
-    from prospect_eval.runs.distributed import replay_distributed
-    from prospect_eval.runs.environment import code_digest
-    from prospect_eval.runs.executor import infer, select
-    from prospect_eval.runs.folder import RunConfig, held, read_records
+    from prospect_eval.api import evaluate, prepare_checked
+    from prospect_eval.cli.dry_run import plan_run
 
-    chosen = open_asked(suite)
-    split = split or chosen.split
-    source, dataset = open_source(data, suite, split)
-    episodes = select(dataset, split, limit)
-    asked = PredictorOptions(
-        strategy or chosen.strategies[0],
-        budget,
-        speaking_threshold,
-        update_threshold,
-        device,
-        streams,
-        cache_dtype,
-        endpoint,
-        timeout,
-        key_variable,
-        features,
-        frames_shown,
-        dtype,
-        request_options,
-    )
-    distributed = pool_options is not None and not (teacher_forced or latency or dry_run)
-    predictor = open_predictor(ckpt, dataset, episodes, replace(asked, distributed=distributed))
-    for option, wanted in (("--teacher-forced", teacher_forced), ("--latency", latency)):
-        if wanted:
-            require_own_model(predictor, option)
-    knobs = predictor.knobs
-    config = RunConfig(
-        ckpt, predictor.digest, source, dataset.digest, split, limit, knobs, code_digest(),
-        predictor.thresholds_from, suite or "",
-    )  # fmt: skip
-    folder = output or Path("runs") / _run_name(ckpt, Path(suite).stem if suite else dataset.info.name, knobs)
+    options = _evaluation_options(given)
+    with progress_bars() as advance:
+        if not dry_run:
+            done = evaluate(options, advance)
+        else:
+            evaluation = prepare_checked(options, advance)
     if dry_run:
-        from prospect_eval.cli.dry_run import plan_run
-
-        for line in plan_run(folder, predictor, episodes, 1 if pool_options is None else pool_options.workers):
+        workers = 1 if options.workers is None else options.workers.workers
+        for line in plan_run(evaluation.folder, evaluation.predictor, evaluation.episodes, workers):
             say(line)
         return
-    begin = time.monotonic()
-    with held(folder):
-        shares: dict[int, WorkerTally] = {}
-        with progress_bars() as advance:
-
-            def report(now: dict[int, WorkerTally]) -> None:
-                shares.update(now)
-                for number, share in now.items():
-                    advance(f"worker {number} on {share.host}", share.jobs, None)
-
-            replay = (
-                None
-                if pool_options is None
-                else replay_distributed(config, dataset.root, asked, on_error, folder, episodes, pool_options, report)
-            )
-            outcome = infer(folder, config, predictor, episodes, on_error, partial(advance, "replay"), replay)
-        seconds = time.monotonic() - begin
-        say(
-            f"{counted(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
-        )
-        for number, share in shares.items():
-            say(
-                f"  worker {number} on {share.host}: {counted(share.jobs, 'episode')}, {60 * share.jobs / seconds:.1f} a minute"
-            )
-        if teacher_forced or latency:
-            good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
-            if teacher_forced:
-                with progress_bar("teacher-forced") as forced:
-                    teacher_forced_pass(folder, predictor, good, forced)
-            if latency:
-                with progress_bar("plain pass") as plain:
-                    latency_pass(folder, predictor, good, latency, plain)
-        if not read_latency(folder):
-            store_latency(folder, [])
-        score_and_report(folder, json_=json_)
+    _report_replay(done)
+    print_result(done.folder, done.metrics, done.report, json_)
 
 
-def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
-    base = Path(ckpt.replace(":", "-")).name
-    stored: list[str] = [] if knobs.cache_dtype == "model" else [knobs.cache_dtype]
-    stored += [] if knobs.dtype == "float32" else [knobs.dtype]
-    return "-".join([base, data, knobs.strategy, *([str(knobs.budget)] if knobs.budget else []), *stored])
+def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
+    from prospect_eval.runs.evaluation import EvaluationOptions
+
+    strategy = given.pop("strategy")
+    predictor = predictor_options(given)
+    return EvaluationOptions(
+        strategy=strategy,
+        predictor=predictor,
+        workers=given.pop("pool_options"),
+        latency_episodes=given.pop("latency"),
+        **given,
+    )
+
+
+def _report_replay(done: Evaluated) -> None:
+    outcome, seconds = done.outcome, done.replay_s
+    say(
+        f"{counted(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
+    )
+    for number, tally in done.tallies.items():
+        rate = 60 * tally.jobs / seconds
+        say(f"  worker {number} on {tally.host}: {counted(tally.jobs, 'episode')}, {rate:.1f} a minute")
 
 
 @click.command("calibrate")
 @click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
 @data_options
 @click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
-def calibrate_command(
-    ckpt: str,
-    data: Path | None,
-    suite: str | None,
-    split: str | None,
-    limit: int | None,
-    device: str,
-    dtype: AskedDtype,
-    force: bool,
-) -> None:
+def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
     from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint
     from prospect_core.checkpoints.thresholds import stored_thresholds
@@ -219,8 +133,9 @@ def calibrate_command(
         raise UserError(
             f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint(ckpt)}"
         )
-    _, dataset = open_source(data, suite, split)
-    episodes = select(dataset, split, limit)
+    _, dataset = open_source_with_progress(given["data"], given["suite"], split)
+    episodes = select(dataset, split, given["limit"])
+    device, dtype = given["device"], given["dtype"]
 
     def replay_all(speaking: float, update: float) -> list[Any]:
         asked = PredictorOptions("none", None, speaking, update, device, dtype=dtype)

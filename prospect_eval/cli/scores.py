@@ -13,7 +13,7 @@ import click
 from prospect_core.timeline import Episode
 from prospect_core.util.console import Number, give_json, json_option, make_console, progress_bar, say
 from prospect_core.util.errors import EXIT_INCOMPLETE, UserError
-from prospect_eval.cli.options import endpoint_options, match_options, open_source
+from prospect_eval.cli.options import endpoint_options, match_options, open_source_with_progress
 from prospect_eval.cli.tables import (
     print_judge,
     print_runs,
@@ -101,7 +101,7 @@ def _store(
     source, digest = "", ""
     episodes: list[Episode] = []
     if data or suite:
-        source, opened = open_source(data, suite, split)
+        source, opened = open_source_with_progress(data, suite, split)
         digest, episodes = opened.digest, list(select(opened, split, None))
     return store_predictions(predictions, folder, episodes, source, digest, split, dataset, _say_aside)
 
@@ -251,15 +251,21 @@ def score_and_profile(folder: Path, similarity: str | None, json_: str | None, s
 def score_and_report(
     folder: Path, similarity: str | None = None, json_: str | None = None, settings: ScoreSettings = STANDARD
 ) -> None:
-    """Everything that is derived from a run folder's records, and its scores as a table."""
+    """Score a run folder, write what follows from its records, and print the scores."""
     from prospect_eval.api import score_run
-    from prospect_eval.runs.folder import read_records
-    from prospect_eval.suites.suite import shown_first
 
     with progress_bar("score") as advance:
         metrics, path = score_run(folder, similarity, advance, settings)
-    if not give_json(json_, lambda: {**metrics, "report": str(path.resolve())}):
+    print_result(folder, metrics, path, json_)
+
+
+def print_result(folder: Path, metrics: dict[str, Any], report: Path, json_: str | None) -> None:
+    """Print the scores of a run folder as a table, or as JSON where that is asked for, and the report's path."""
+    from prospect_eval.runs.folder import read_config
+    from prospect_eval.suites.suite import shown_first
+
+    if not give_json(json_, lambda: {**metrics, "report": str(report.resolve())}):
         return
-    config = read_records(folder)[0]
+    config = read_config(folder)
     print_scores(config.model, metrics, shown_first(config.suite))
-    say(str(path.resolve()))
+    say(str(report.resolve()))

@@ -13,7 +13,7 @@ import click
 from prospect_core.records import AskedDtype
 from prospect_core.util.console import progress_bar, say
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_asked, open_source
+from prospect_eval.cli.options import Budgets, Thresholds, data_options, open_source_with_progress
 from prospect_eval.cli.tables import print_curves, print_pareto_front
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def sweep_command(
     from prospect_core.util.json_io import dump
     from prospect_eval.analysis.pareto_front import ParetoPoint
     from prospect_eval.analysis.sweep import FILE, Grid, name_of
+    from prospect_eval.api import open_checked_suite
     from prospect_eval.report.pages.sweep_page import write_sweep
 
-    chosen = open_asked(suite)
+    chosen = open_checked_suite(suite)
     moved = {"speaking": speaking or (CLOSED if closed_loop and not update else []), "update": update or []}
     names = tuple(dict.fromkeys(strategies.split(","))) if strategies else chosen.strategies
     grid = Grid(ckpt, names, tuple(budgets or chosen.budgets), moved)
@@ -149,7 +150,7 @@ def _replays(
     grid.check()
     for name in grid.strategies:
         check_strategy(name, None if name == UNLIMITED else 10**6)
-    source, dataset = open_source(data, suite, split)
+    source, dataset = open_source_with_progress(data, suite, split)
     episodes = select(dataset, split, limit)
     if dry_run:
         first = open_predictor(grid.ckpts[0], dataset, episodes, PredictorOptions(device=device, dtype=dtype))

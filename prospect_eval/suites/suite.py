@@ -132,3 +132,37 @@ def open_suite_data(
 
     choose("split", split, SPLITS)
     return cached(split, progress=progress)
+
+
+def open_source(
+    data: Path | None,
+    suite: str | None,
+    split: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[str, Dataset]:
+    """Open the data of a run, which are either a dataset folder or those of a suite.
+
+    Args:
+        data: A dataset folder.
+        suite: A suite by name or path.
+        split: The split that is needed; built-in data are made on first use.
+        progress: Called with (videos made, videos).
+
+    Returns:
+        The source as a run remembers it, and its dataset.
+
+    Raises:
+        UserError: Both or neither have data.
+    """
+    from prospect_core.util.console import quiet_transformers
+
+    quiet_transformers()
+    own = open_suite(suite).data if suite else None
+    if (data is None) == (own is None):
+        if suite and data is None:
+            raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")
+        raise UserError("give either --data FOLDER or --suite NAME")
+    if data is not None:
+        return str(data.resolve()), open_suite_data(str(data), split)
+    source = f"{PREFIX}{suite}"
+    return source, open_suite_data(source, split, progress)

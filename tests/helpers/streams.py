@@ -51,20 +51,21 @@ class Scripted(VLMStreamRunner):
         self.raw: list[Any] = []
         self.spans: list[int] = []
 
-    def _decide(self, hidden_1FD: Any) -> tuple[Any, Any, Any]:
-        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.markers)
+    def _decide(self, hidden_1FD: Any) -> Any:
+        speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.stream.markers)
         self.raw += zip(speaking_1F[0], update_1F[0], state_1FK3[0], strict=True)
-        speaking, update, states = super()._decide(hidden_1FD)
+        heads = super()._decide(hidden_1FD)
+        speaking, update, states = heads.speaking_F, heads.update_F, heads.states_FK3
         self.spans.append(len(speaking))
         order = ("not_started", "in_progress", "completed")
         for k in range(len(speaking)):
-            now = self.frame + k
+            now = self.stream.frame + k
             # beside the model's own, so that a probability still tells what the context was
             speaking[k] = 0.999 if now in self.speaks else speaking[k] * 1e-3
             update[k] = 0.999 if now in self.wanted else update[k] * 1e-3
             if now in self.wanted:
                 states[k] = np.eye(3)[[order.index(s) for s in self.wanted[now]]]
-        return speaking, update, states
+        return heads
 
 
 def least(model: Any, tokenizer: Any, name: str) -> int:
@@ -92,7 +93,7 @@ def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterab
     remaining, seen = iter(texts), []
 
     def decode(said: Any, following: Callable[[list[int]], Any], *_: Any) -> tuple[list[int], bool]:
-        seen.append(list(runner.context_ids))
+        seen.append(list(runner.stream.context.ids))
         tokens = runner.builder.text(next(remaining))
         for token in tokens:
             following([token])

@@ -347,12 +347,10 @@ def test_a_replay_whose_probabilities_are_no_numbers_stops_there_and_is_counted(
     task = episodes[0].task
 
     def sick(self, hidden_1FD):
-        speaking, update, states = decide(self, hidden_1FD)
-        return (
-            [float("nan")] * len(speaking) if self.frame > 20 and self.task == task else speaking,
-            update,
-            states,
-        )
+        heads = decide(self, hidden_1FD)
+        if self.stream.frame > 20 and self.stream.task == task:
+            heads = replace(heads, speaking_F=[float("nan")] * len(heads.speaking_F))
+        return heads
 
     monkeypatch.setattr(VLMStreamRunner, "_decide", sick)
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]

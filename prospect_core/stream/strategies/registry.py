@@ -11,6 +11,7 @@ Two families behind one small interface: *text* strategies (`text_strategies`) r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -118,3 +119,20 @@ def strategy(name: str, budget: int | None) -> Strategy:
     if not chosen.limited and budget is not None:
         raise UserError(f"strategy {name!r} is unlimited and would ignore a budget of {budget}: leave --budget out")
     return chosen
+
+
+def require_valid_selection(chosen: Strategy, indices: Sequence[int], prompt: int, length: int, most: int) -> None:
+    """Refuse, as a `UserError`, what a token strategy must not keep.
+
+    Args:
+        chosen: The strategy.
+        indices: Positions of the context that it keeps.
+        prompt: Tokens of the prompt, all of which have to stay.
+        length: Tokens of the context.
+        most: How many tokens may stay.
+    """
+    whole = sorted(set(indices))
+    if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= length:
+        raise UserError(f"strategy {chosen.name!r}: keeps tokens out of order, twice, or not all of the prompt")
+    if len(whole) > most:
+        raise UserError(f"strategy {chosen.name!r}: keeps {len(whole)} tokens, at most {most} may stay")

@@ -83,8 +83,8 @@ def test_without_state_neither_prompt_nor_context_tells_any(plain):
     size = model.config.image_size
     outputs = [runner.step(np.full((size, size, 3), k, np.uint8)) for k in range(6)]
     assert any(output.transitions for output in outputs)
-    assert builder.special.dst not in runner.context_ids
-    assert "progress" not in tokenizer.decode(runner.context_ids)
+    assert builder.special.dst not in runner.stream.context.ids
+    assert "progress" not in tokenizer.decode(runner.stream.context.ids)
 
 
 def test_without_the_past_each_frame_is_read_as_the_first(plain):
@@ -97,7 +97,7 @@ def test_without_the_past_each_frame_is_read_as_the_first(plain):
     for frame, speaking in zip(frames, streamed, strict=True):
         runner.reset(TASK)
         assert runner.step(frame).speaking_prob == pytest.approx(speaking, abs=1e-6)
-    prompt = len(runner.prompt.ids)
+    prompt = len(runner.stream.prompt.ids)
     assert runner.length == prompt + builder.tokens_per_frame
     # a question is heard with the frame that it was asked on
     runner.step(frames[0], "What now?")

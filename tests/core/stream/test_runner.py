@@ -55,11 +55,11 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch,
     runner.reset(TASK)
     outputs = [runner.step(f, {1: "What now?", 11: "How many are left?"}.get(k)) for k, f in enumerate(frames)]
     assert [o.frame for o in outputs if o.transitions] == [4, 9, 13]
-    assert runner.context_ids.count(runner.builder.special.asst) == 3
-    streamed_TD = torch.stack([hidden[k] for k in range(runner.cache.length)])
-    assert len(streamed_TD) == len(runner.context_ids) == runner.cache.length == runner.length
+    assert runner.stream.context.ids.count(runner.builder.special.asst) == 3
+    streamed_TD = torch.stack([hidden[k] for k in range(runner.stream.context.cache.length)])
+    assert len(streamed_TD) == len(runner.stream.context.ids) == runner.stream.context.cache.length == runner.length
 
-    ids = torch.tensor([runner.context_ids])
+    ids = torch.tensor([runner.stream.context.ids])
     image = ids[0] == runner.builder.special.image
     per_frame = model.config.tokens_per_frame
     frame_last = image.nonzero().flatten()[per_frame - 1 :: per_frame]
@@ -97,7 +97,7 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, 
     order = sorted([*events, *predicted], key=lambda e: (e.frame, {"transition": 0, "assistant": 1, "user": 2}[e.kind]))
     written = replace(asked, events=tuple(order), file_order=True).validate()
     builder = SequenceBuilder.of(model.config, tokenizer)
-    assert builder.window(written).ids == runner.context_ids
+    assert builder.window(written).ids == runner.stream.context.ids
     assert [(u.frame, u.text) for u in record.utterances] == [(5, "Good."), (8, "Next, the blue ball.")]
 
 
@@ -139,7 +139,7 @@ def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_con
         if compression:
             break
     assert compression is not None
-    text = tokenizer.decode(runner.context_ids)
+    text = tokenizer.decode(runner.stream.context.ids)
     assert "S1 (completed 1st, 2 s): put the red cube in the box<step>" in text
     assert "S2 (not started): put the blue ball in the bin<step>" in text
     assert text.endswith("User: Where is it?\n")
@@ -153,7 +153,7 @@ def test_drop_all_forgets_the_states_but_not_the_steps(model, tokenizer):
     runner.reset(TASK)
     while not runner.step(pictures(1)[0]).compression:
         pass
-    assert "S1: put the red cube in the box<step>" in tokenizer.decode(runner.context_ids)
+    assert "S1: put the red cube in the box<step>" in tokenizer.decode(runner.stream.context.ids)
     assert runner.state["S1"] == "completed"
 
 
@@ -187,7 +187,7 @@ def test_a_jump_that_lasts_counts_as_start_and_complete(model, tokenizer):
         [("S2", "start")], [], [], [("S1", "start"), ("S1", "complete")]
     ]  # fmt: skip
     assert not any(o.refusals for o in outputs)
-    assert tokenizer.decode(runner.context_ids).endswith("[DST]S1->start; S1->complete<eos>")
+    assert tokenizer.decode(runner.stream.context.ids).endswith("[DST]S1->start; S1->complete<eos>")
 
 
 def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
@@ -200,7 +200,7 @@ def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
     assert [o.frame for o in outputs if o.refusals] == list(range(0, 8, rest + 1))
     assert outputs[0].refusals[0].wanted == "not_started"
     assert not any(o.transitions for o in outputs)
-    assert "[DST]" not in tokenizer.decode(runner.context_ids)
+    assert "[DST]" not in tokenizer.decode(runner.stream.context.ids)
     assert runner.state == start
 
 
@@ -254,8 +254,10 @@ def test_an_utterance_cut_by_the_limit_is_marked_and_the_context_closed(model, t
     if output.utterance is not None:
         assert output.utterance.cut
         assert output.utterance.tokens == model.config.max_reply_tokens
-    assert runner.context_ids[-1] == len(tokenizer) - 1
-    assert runner.cache.length == len(runner.context_ids) - 1  # the end token is read with what comes next
+    assert runner.stream.context.ids[-1] == len(tokenizer) - 1
+    assert (
+        runner.stream.context.cache.length == len(runner.stream.context.ids) - 1
+    )  # the end token is read with what comes next
 
 
 def test_a_reply_never_holds_a_special_token(model, tokenizer):
@@ -268,8 +270,8 @@ def test_a_reply_never_holds_a_special_token(model, tokenizer):
     runner.reset(TASK)
     for frame in pictures(6):
         runner.step(frame)
-    assert runner.context_ids.count(special.asst) == 6
-    assert runner.context_ids.count(special.image) == 6 * model.config.tokens_per_frame
+    assert runner.stream.context.ids.count(special.asst) == 6
+    assert runner.stream.context.ids.count(special.image) == 6 * model.config.tokens_per_frame
 
 
 def test_no_steps_and_no_text_is_a_legal_stream(model, tokenizer):
@@ -301,6 +303,6 @@ def test_a_user_turn_after_a_frame_is_read_before_the_next(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=1.0, update_threshold=1.0))
     episode = Episode("e", "v", 2, 10, 14, TASK, (Event("u", 5.5, "user", "Hm?"),)).validate()
     replay(runner, episode, pictures(4), runner.knobs, "x")
-    body = tokenizer.decode(runner.context_ids).split("<image>", 1)[1]
+    body = tokenizer.decode(runner.stream.context.ids).split("<image>", 1)[1]
     image = "<image>" * 4
     assert ("<image>" + body) == image * 2 + "[USER]Hm?" + image * 2

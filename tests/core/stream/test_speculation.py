@@ -35,8 +35,8 @@ def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
         np.testing.assert_allclose(fast.state_probs, plain.state_probs, atol=1e-4)
         blank = {"speaking_prob": (), "update_prob": (), "state_probs": ()}
         assert replace(fast, **blank) == replace(plain, **blank)
-        assert runner.context_ids == plain_runner.context_ids
-        assert runner.length == len(runner.meta) == len(runner.context_ids)
+        assert runner.stream.context.ids == plain_runner.stream.context.ids
+        assert runner.length == len(runner.stream.context.meta) == len(runner.stream.context.ids)
         assert len(timing.compression_seconds) == len(plain.compressions)
         assert max(plain.cache_tokens) <= timing.physical_peak_tokens <= (budget or 10**6)
     assert (len(plain.compressions) >= 2) == (name is not None)

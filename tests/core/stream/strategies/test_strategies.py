@@ -107,29 +107,29 @@ def test_the_cache_is_never_over_budget(model, tokenizer, name):
     users = {e.frame + 1: e.text for e in busy_episode().events}
     for n, frame in enumerate(pictures(120)):
         output = runner.step(frame, users.get(n))
-        assert runner.cache.length <= runner.length <= budget
+        assert runner.stream.context.cache.length <= runner.length <= budget
         # an end token, or an update, is read with what comes next and counted at once
         assert output.cache_tokens == runner.length
         if output.compression:
             assert output.compression.tokens_after <= budget // 2 < output.compression.tokens_before
-    assert runner.peak_tokens <= budget
+    assert runner.stream.peak_tokens <= budget
 
 
 @pytest.mark.parametrize("name", TOKEN)
 def test_a_token_strategy_keeps_the_prompt_and_the_newest_text_by_their_ids(model, tokenizer, name):
     runner = busy_runner(model, tokenizer, name, least(model, tokenizer, name) + 40)
     runner.reset(TASK)
-    prompt, before, compression = list(runner.prompt.ids), [], None
+    prompt, before, compression = list(runner.stream.prompt.ids), [], None
     users = {e.frame + 1: e.text for e in busy_episode().events}
     for n, frame in enumerate(pictures(120)):
-        before = list(runner.context_ids)
+        before = list(runner.stream.context.ids)
         compression = runner.step(frame, users.get(n)).compression
         if compression:
             break
     assert compression is not None
-    after = runner.context_ids
+    after = runner.stream.context.ids
     assert after[: len(prompt)] == prompt
-    kind = runner.meta.kind
+    kind = runner.stream.context.meta.kind
     assert [int(k) for k in kind[: len(prompt)]] == [Kind.PROMPT] * len(prompt)
     text = [i for i, k in zip(after, kind, strict=True) if k in (Kind.USER, Kind.UPDATE, Kind.REPLY)]
     special = runner.builder.special
@@ -151,7 +151,7 @@ def test_drop_middle_keeps_the_newest_frames_and_uniform_even_ones(model, tokeni
         number = -1
         while not runner.step(pictures(1)[0]).compression:
             number += 1
-        frames = np.unique(runner.meta.frame[runner.meta.kind == Kind.FRAME])
+        frames = np.unique(runner.stream.context.meta.frame[runner.stream.context.meta.kind == Kind.FRAME])
         assert frames[-1] == number + 1
         kept[name] = frames
     newest = kept["drop_middle"]
@@ -253,7 +253,7 @@ def test_a_summary_is_in_the_next_context_by_its_ids(model, tokenizer, monkeypat
     asked_over = says(monkeypatch, runner, repeat("Nothing is done yet."))
     event = first_compression(runner)
     expected = runner.builder.prompt(TASK, Context(None, "Nothing is done yet."))
-    assert runner.context_ids == list(expected.ids)
+    assert runner.stream.context.ids == list(expected.ids)
     assert "Summary: Nothing is done yet." in event.text
     # it was written over the whole cache, behind its mark
     assert asked_over[0][-1] == runner.builder.special.sum
@@ -278,7 +278,7 @@ def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokeniz
     event = first_compression(runner)
     assert f"Summary: {kept}\nUser: Where is it?\n" in event.text
     prompt = runner.builder.prompt(TASK, Context(runner.state, kept, (("User", "Where is it?"),)))
-    assert runner.context_ids == list(prompt.ids)
+    assert runner.stream.context.ids == list(prompt.ids)
     # the model was shown the tracked state before it wrote
     assert "(completed 1st, 2 s)" in tokenizer.decode(asked_over[0])
 

@@ -1,0 +1,71 @@
+"""Reads tokens into the context of a stream: a prompt into a new context, and all that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from prospect_core.model.modeling import DSTSmolVLM
+from prospect_core.sequence.layout import Context, Prompt, TokenLayout, shortened
+from prospect_core.stream.context_lengths import StreamLengths
+from prospect_core.stream.forward import ForwardRequest, StreamForward
+from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.stream_state import ContextTokens
+from prospect_core.stream.token_metadata import Kind
+from prospect_core.timeline import Task
+from prospect_core.util.timer import StageTimer
+
+
+class ContextReader:
+    """Reads for one stream.
+
+    Args:
+        model: The model.
+        layout: Its token layout.
+        forward_stream: The forward pass: alone, or batched with those of other streams.
+        cache_dtype: How keys and values are stored: ``model``, ``int8`` or ``fp8``.
+    """
+
+    def __init__(self, model: DSTSmolVLM, layout: TokenLayout, forward_stream: StreamForward, cache_dtype: Any) -> None:
+        self.model, self.layout, self.forward_stream, self.cache_dtype = model, layout, forward_stream, cache_dtype
+
+    def open(
+        self, task: Task, context: Context, lengths: StreamLengths, frame: int, watch: StageTimer
+    ) -> tuple[ContextTokens, Prompt, Tensor]:
+        """Read a prompt into a new context.
+
+        A summary is cut to its limit: words that are decoded and read again may be more tokens than were written.
+
+        Returns:
+            The tokens of the context, the prompt, and the hidden states (1, K, D) at its step markers.
+        """
+        summary = shortened(self.layout, context.summary, self.model.config.max_summary_tokens)
+        prompt = self.layout.prompt(task, replace(context, summary=summary))
+        tokens = ContextTokens(StreamCache(self.cache_dtype))
+        tokens.meta.add(Kind.PROMPT, -1, len(prompt.ids))
+        lengths.require_positions(frame, len(prompt.ids))
+        hidden_1TD = self.forward(tokens, prompt.ids, watch)
+        return tokens, prompt, hidden_1TD[:, list(prompt.markers)]
+
+    def forward(
+        self,
+        context: ContextTokens,
+        ids: Sequence[int],
+        watch: StageTimer,
+        frames_NID: Tensor | None = None,
+        banned: tuple[int, ...] | None = None,
+    ) -> Any:
+        """Read what was not read yet, then these tokens.
+
+        Returns:
+            Hidden states (1, T, D) of all of them or, with ``banned``, the likeliest token after each.
+        """
+        with watch.shared() as mine:
+            request = ForwardRequest(context.to_read(ids), context.cache, frames_NID, banned)
+            answer, seconds = self.forward_stream(request)
+            mine.append(seconds)
+        context.note_read(ids)
+        return answer
