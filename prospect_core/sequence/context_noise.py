@@ -13,9 +13,11 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import ClassVar
 
 from prospect_core.sequence.written_context import WrittenContext, write_context
 from prospect_core.timeline import CHANGE_RULES, CHANGES, Change, Episode
+from prospect_core.util.ranges import STRICT, Share
 
 #: a late update comes within so many frames
 LATEST = 8
@@ -48,15 +50,20 @@ class ContextNoise:
 
 @dataclass(frozen=True)
 class NoiseRates:
-    """Noise rates: shares of the updates that are ``missed`` for as long as nothing else is written, that come
-    ``late`` by up to `LATEST` frames, or ``wrong`` (as the same change of another step, or, half of them, as any legal change
-    on any frame); of the replies that come ``early`` by a frame or are ``unsaid``."""
+    """How often a simulated stream departs from the reference."""
 
-    missed: float = 0.1
-    late: float = 0.1
-    wrong: float = 0.05
-    early: float = 0.1
-    unsaid: float = 0.1
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    missed: Share = 0.1
+    """Share of the updates that are not written before another one is."""
+    late: Share = 0.1
+    """Share of the updates that are written up to `LATEST` frames later."""
+    wrong: Share = 0.05
+    """Share of the updates with a wrong one: the same change of another step or, half of them, any legal change on any
+    frame."""
+    early: Share = 0.1
+    """Share of the replies that are said one frame too early."""
+    unsaid: Share = 0.1
+    """Share of the replies that are not said."""
 
     def draw(self, rng: random.Random, episode: Episode) -> ContextNoise:
         """Noise for a whole episode."""

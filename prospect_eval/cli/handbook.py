@@ -94,6 +94,34 @@ def cli_page() -> str:
     return "\n".join(lines)
 
 
+_KEY_TABLE = ("| key | values | default | meaning |", "|---|---|---|---|")
+
+
+def configuration_page() -> str:
+    """Every key of `prospect train` with its values, default and meaning."""
+    from prospect_core.train.config.describe import describe_keys
+
+    lines = [
+        "# Training configuration",
+        "",
+        "For people who train: every key of `prospect train`, given as KEY=VALUE. Made from the code. Presets (`model=`,",
+        "`sampling=`, `loss=`, `optimiser=`, `run=`) change several keys; `prospect train --cfg` prints the result.",
+        "",
+    ]
+    alone = False
+    for found in describe_keys():
+        top, _, below = found.key.partition(".")
+        if not below and not found.default:
+            lines += ["", f"## {top}", "", _quoted(found.meaning), "", *_KEY_TABLE]
+            continue
+        if not below and not alone:
+            lines += ["", "## Start and output", "", *_KEY_TABLE]
+        alone = not below
+        default = f"`{found.default}`" if found.default else ""
+        lines.append(f"| `{found.key}` | {found.values} | {default} | {_quoted(found.meaning)} |")
+    return "\n".join(lines)
+
+
 def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
     yield path, command
     if isinstance(command, click.Group):
@@ -150,6 +178,7 @@ def _kind(told: dict[str, Any]) -> str:
 def pages() -> dict[str, str]:
     """Every page and schema by its name below ``docs/reference``."""
     out = {"cli.md": cli_page(), "metrics.md": metrics_page(), "formats.md": formats_page()}
+    out["configuration.md"] = configuration_page()
     out |= {f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas().items()}
     return {name: page.rstrip() + "\n" for name, page in out.items()}
 

@@ -2,15 +2,15 @@
 
     prospect train --cfg model=smolvlm2_256m loss=uncertainty
 
-The YAML files under ``conf`` hold the defaults and say what each key means; the classes of `prospect_core.train.config.schema` hold
-types and ranges. A wrong key or value is one line, with the nearest key that exists.
+`prospect_core.train.config.schema` declares every key with its type, range, default and meaning. The YAML files under ``conf`` hold
+presets that differ from the defaults. A wrong key or value is one line, with the nearest key that exists.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -36,6 +36,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
 
     rewritten = [_path(given) for given in overrides]
     try:
+        _register_defaults()
         with initialize_config_module("prospect_core.train.conf", version_base="1.3"):
             tree = compose("train", rewritten)
         plain = OmegaConf.to_container(tree, resolve=True)
@@ -51,6 +52,15 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
         raise UserError(f"{what}: {first['msg'][0].lower()}{first['msg'][1:]}{more}") from error
     _check(config)
     return config, OmegaConf.to_yaml(tree, resolve=True)
+
+
+@cache
+def _register_defaults() -> None:
+    """Make the defaults of the schema known to Hydra: the presets are merged into them."""
+    from hydra.core.config_store import ConfigStore
+
+    defaults = json.loads(json.dumps(asdict(Config())))
+    ConfigStore.instance().store(name="schema", node=defaults)
 
 
 @cache

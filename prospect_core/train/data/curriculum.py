@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from prospect_core.timeline import Episode
+from prospect_core.util.ranges import STRICT, PositiveShare
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,11 @@ class Curriculum:
     number of events a minute.
     """
 
-    start: float = 0.3
-    until: float = 0.5
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    start: PositiveShare = 0.3
+    """Share of the episodes, and of the longest window, that training begins with."""
+    until: PositiveShare = 0.5
+    """Share of the training after which all are in use."""
 
     def share(self, progress: float) -> float:
         """Share of episodes and of window length in use at a ``progress`` of 0..1: linear from ``start`` to 1."""

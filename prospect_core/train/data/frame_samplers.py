@@ -12,11 +12,12 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from prospect_core.timeline import Episode
+from prospect_core.util.ranges import STRICT, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,13 @@ class Every:
 
 @dataclass(frozen=True)
 class Transitions:
-    """Frames within so many seconds of a step change."""
+    """Frames near a step transition."""
 
-    before_s: float = 1.0
-    after_s: float = 1.0
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    before_s: NotNegative = 1.0
+    """Seconds before it."""
+    after_s: NotNegative = 1.0
+    """Seconds after it."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         return view.around(view.updates, self.before_s, self.after_s)
@@ -82,10 +86,13 @@ class Transitions:
 
 @dataclass(frozen=True)
 class Speaking:
-    """Frames within so many seconds of an utterance."""
+    """Frames near an utterance."""
 
-    before_s: float = 1.0
-    after_s: float = 1.0
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    before_s: NotNegative = 1.0
+    """Seconds before it."""
+    after_s: NotNegative = 1.0
+    """Seconds after it."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         return view.around(view.spoken, self.before_s, self.after_s)
@@ -95,7 +102,9 @@ class Speaking:
 class KeyFrames:
     """The ``share`` of frames whose pictures differ most from the ones before; none where no pictures were compared."""
 
-    share: float = 0.05
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    share: Share = 0.05
+    """Share of the frames that are key frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         if view.motion is None:
@@ -109,7 +118,9 @@ class KeyFrames:
 class Regular:
     """One frame every so many seconds of the video, from a phase that is redrawn."""
 
-    every_s: float = 10.0
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    every_s: Positive = 10.0
+    """Seconds between two frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         every = max(1, round(self.every_s * view.clip.fps))
@@ -120,7 +131,9 @@ class Regular:
 class Silent:
     """A share ``rate`` of the frames on which nothing happens, at least one: silent negatives (ProAssist's rho)."""
 
-    rate: float = 0.1
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    rate: Share = 0.1
+    """Share of the silent frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         quiet = sorted(set(view.frames) - view.updates - view.spoken)
@@ -137,8 +150,11 @@ class Complexity:
     Drawn without replacement by the keys u^(1/weight) of Efraimidis and Spirakis (2006).
     """
 
-    rate: float = 0.1
-    floor: float = 0.1
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    rate: Share = 0.1
+    """Share of the frames."""
+    floor: Positive = 0.1
+    """Weight of a frame on which nothing moves and nothing happens."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
         frames = np.arange(view.clip.start_frame, view.clip.end_frame)

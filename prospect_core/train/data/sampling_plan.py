@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import fields
 
-from prospect_core.sequence.context_noise import NoiseRates
 from prospect_core.train.config.schema import Config, FrameOptions, SamplingOptions
 from prospect_core.train.data import frame_samplers
-from prospect_core.train.data.curriculum import Curriculum
 from prospect_core.train.data.training_dataset import SamplingPlan
 from prospect_core.train.data.window_sampler import WindowSampler
 from prospect_core.util.errors import UserError
@@ -35,31 +32,26 @@ def make_sampling_plan(config: Config, max_context: int) -> SamplingPlan:
         max_tokens=options.max_tokens or max_context,
         dialogues_per_video=config.data.dialogues_per_video,
         windows_per_episode=config.data.windows_per_episode,
-        curriculum=None if options.curriculum is None else Curriculum(**asdict(options.curriculum)),
+        curriculum=options.curriculum,
         patch_captions=options.patch_captions,
     )
 
 
-def make_frame_sampler(options: FrameOptions) -> Any:
+def make_frame_sampler(options: FrameOptions) -> frame_samplers.FrameSampler:
     """The frame sampler that the options describe."""
-    if options.every:
-        chosen: Any = frame_samplers.Every()
-    else:
-        kinds = {
-            "transitions": frame_samplers.Transitions,
-            "speaking": frame_samplers.Speaking,
-            "key_frames": frame_samplers.KeyFrames,
-            "regular": frame_samplers.Regular,
-            "silent": frame_samplers.Silent,
-            "complexity": frame_samplers.Complexity,
-        }
-        wanted = {name: getattr(options, name) for name in kinds}
-        chosen = frame_samplers.CombinedSampler(
-            tuple(kinds[n](**asdict(o)) for n, o in wanted.items() if o is not None)
+    chosen: frame_samplers.FrameSampler = frame_samplers.Every()
+    if not options.every:
+        parts = (
+            options.transitions,
+            options.speaking,
+            options.key_frames,
+            options.regular,
+            options.silent,
+            options.complexity,
         )
+        chosen = frame_samplers.CombinedSampler(tuple(part for part in parts if part is not None))
     return chosen if options.balance is None else frame_samplers.ClassBalanced(chosen, options.balance)
 
 
 def _window_sampler(options: SamplingOptions) -> WindowSampler:
-    given = {f.name: getattr(options, f.name) for f in fields(WindowSampler)}
-    return WindowSampler(**given | {"context_noise": NoiseRates(**asdict(options.context_noise))})
+    return WindowSampler(**{field.name: getattr(options, field.name) for field in fields(WindowSampler)})
