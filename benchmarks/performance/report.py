@@ -27,9 +27,9 @@ from statistics import median
 import numpy as np
 
 from prospect_core.data.dataset import write_dataset
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Episode
-from prospect_core.util.processes import pool
 from prospect_core.workbench.generate import FPS, make_video
 from prospect_core.workbench.rendering.pictures import render_video
 from prospect_eval.api import score_run
@@ -71,7 +71,7 @@ def make_run(folder: Path) -> Path:
     """A scored run over a dataset of its own; returns the run folder."""
     root, run = folder / "data", folder / "run"
     (root / "videos").mkdir(parents=True)
-    with pool() as workers:
+    with open_pool() as workers:
         made = [e for some in workers.map(video, [(root, seed) for seed in range(-(-EPISODES // 3))]) for e in some]
     episodes = made[:EPISODES]
     data = write_dataset(root, "bench-report", "1", FPS, {"test": episodes})

@@ -214,7 +214,7 @@ def memory(folder: Path) -> dict[str, Any]:
     out = folder / "memory"
     options = ["train.max_steps=200", "train.log_every=10", "eval.thresholds=false", f"data={folder / 'set'}"]
     subprocess.run(
-        [sys.executable, "-m", "prospect_core.cli.main", "train", *options, f"output={out}"],
+        [sys.executable, "-m", "prospect_core.cli", "train", *options, f"output={out}"],
         check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     rows = map(json.loads, (out / "train_log.jsonl").read_text().splitlines())
@@ -227,7 +227,7 @@ def resume(folder: Path) -> dict[str, Any]:
     """Whether the 20 losses after a SIGKILL and a resume are, bit for bit, those of an uninterrupted run."""
     options = ["train.max_steps=60", "train.save_every=10", "train.log_every=1", "eval.thresholds=false",
                f"data={folder / 'set'}"]  # fmt: skip
-    command = [sys.executable, "-m", "prospect_core.cli.main", "train", *options]
+    command = [sys.executable, "-m", "prospect_core.cli", "train", *options]
     whole, killed = folder / "whole", folder / "killed"
     subprocess.run([*command, f"output={whole}"], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     process = subprocess.Popen([*command, f"output={killed}"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -100,7 +100,7 @@ def train(output: Path, changes: Sequence[str], options: argparse.Namespace) -> 
            f"train.batch_size={8 // options.processes}", *RECIPE)  # fmt: skip
     # no setting twice: a variant's own value takes the recipe's place
     chosen = {override.split("=", 1)[0]: override for override in (*own, *changes)}
-    command = [sys.executable, "-m", *many, "-m", "prospect_core.cli.main", "train", *chosen.values()]
+    command = [sys.executable, "-m", *many, "-m", "prospect_core.cli", "train", *chosen.values()]
     subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

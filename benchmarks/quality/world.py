@@ -154,7 +154,7 @@ def repeated(folder: Path, first: Dataset) -> dict[str, Any]:
 
 def round_trip(folder: Path, dataset: Dataset) -> bool:
     """Whether the whole set comes back equal from ProAssist's format, through the commands."""
-    prospect = [sys.executable, "-m", "prospect_core.cli.main", "data"]
+    prospect = [sys.executable, "-m", "prospect_core.cli", "data"]
     for command in (["export", str(dataset.root), "--output", str(folder / "rows")],
                     ["import", str(folder / "rows"), "--output", str(folder / "back")]):  # fmt: skip
         subprocess.run([*prospect, *command], check=True, stdout=subprocess.DEVNULL)

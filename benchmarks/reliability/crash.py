@@ -28,8 +28,8 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import load
 
-EVAL = [sys.executable, "-c", "from prospect_eval.cli.main import prospect_eval; prospect_eval()"]
-TRAIN = [sys.executable, "-m", "prospect_core.cli.main", "train"]
+EVAL = [sys.executable, "-c", "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"]
+TRAIN = [sys.executable, "-m", "prospect_core.cli", "train"]
 #: of a run folder, what does not vary from run to run
 SAME = ("metrics.json", "counts.json", "frames.parquet", "DONE.json")
 

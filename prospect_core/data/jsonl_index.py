@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from prospect_core.data.episode_ids import find_repeat
+from prospect_core.parallel.process_pool import map_jobs
 from prospect_core.timeline import Episode, TimelineError
 from prospect_core.util.atomic import temporary_file_for
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import load
-from prospect_core.util.processes import each
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -253,7 +253,7 @@ def edges(file: Path) -> list[tuple[int, int]]:
 def _indexed(file: Path, workers: int) -> pa.Table:
     with suppress(DataError):
         out, before = [], 0
-        for lines, rows in each(_part, [(file, *part) for part in edges(file)], workers):
+        for lines, rows in map_jobs(_part, [(file, *part) for part in edges(file)], workers):
             out += [(begin, size, before + number, *rest) for begin, size, number, *rest in rows]
             before += lines
         return _table(out)

@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.parallel.process_pool import map_jobs
 from prospect_core.timeline import Episode
-from prospect_core.util.processes import each
 
 #: episodes that one process counts at a time
 PART = 2000
@@ -108,6 +108,6 @@ def statistics(
     """The table of a split, counted by so many processes (see `index.open_rows` on what that asks of a script)."""
     rows = dataset.rows(split, workers)
     whole = Tally()
-    for part in each(tally, [rows[k : k + PART] for k in range(0, len(rows), PART)], workers, progress):
+    for part in map_jobs(tally, [rows[k : k + PART] for k in range(0, len(rows), PART)], workers, progress):
         whole.merge(part)
     return whole.table()

@@ -19,11 +19,11 @@ from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.jsonl_index import edges
 from prospect_core.data.video import VideoFile, open_frames
 from prospect_core.data.video_packets import find_missing
+from prospect_core.parallel.process_pool import map_jobs
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError
 from prospect_core.util.file_digest import sha256_file
 from prospect_core.util.json_io import load
-from prospect_core.util.processes import each
 
 #: what is told of work under way: (what, done, of how many)
 Progress = Callable[[str, int, int], None]
@@ -45,7 +45,7 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
     """Everything wrong, one line each; by so many processes (see `index.open_rows` on what that asks of a script)."""
 
     def work(what: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
-        return list(each(function, jobs, workers, lambda done, total: progress(what, done, total)))
+        return list(map_jobs(function, jobs, workers, lambda done, total: progress(what, done, total)))
 
     files = [(dataset.video(video), digest) for video, digest in dataset.info.videos.items()]
     out = [line for line in work("files", _file_problem, files) if line]

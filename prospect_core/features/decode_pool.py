@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prospect_core.data.video import VideoFile
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.util.errors import DataError
-from prospect_core.util.processes import carried, cores, pool
+from prospect_core.util.processes import cores, picklable_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def decode_videos(
     if not processes:
         yield from (decode_video(data, episode, shape) for episode in episodes)
         return
-    with pool(processes) as workers:
+    with open_pool(processes) as workers:
         waiting = deque(
             workers.submit(_decode_in_worker, data, episode, shape) for episode in episodes[: 2 * processes]
         )
@@ -60,7 +61,7 @@ def decode_videos(
 def _decode_in_worker(data: Dataset, episode: EpisodeOrHeader, shape: FrameFormat) -> Any:
     """As `decode_video`, in a process of a pool: an error keeps its traceback on the way back."""
     found = decode_video(data, episode, shape)
-    return carried(found) if isinstance(found, DataError) else found
+    return picklable_error(found) if isinstance(found, DataError) else found
 
 
 def decode_video(data: Dataset, episode: EpisodeOrHeader, shape: FrameFormat) -> np.ndarray | DataError:

@@ -236,7 +236,10 @@ class DSTSmolVLM(PreTrainedModel):
 
         Returns the tokens without eos, and whether the limit cut them. The cache (a `StreamCache`) then holds everything
         returned and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never
-        said; ``heard`` and ``context``, the token ids that the cache holds, are as in `generation.decode`.
+        said; ``heard`` and ``context``, the token ids that the cache holds, are as in `generation.greedy_decode`.
+
+        ProAssist's models have a method of this name, and it is kept for code that calls it. Streams use
+        `generation.greedy_decode` with their own cache.
         """
         eos = self.config.eos_token_id
 

@@ -21,28 +21,28 @@ from prospect_core.parallel.protocol import (
     WorkerOptions,
     WorkerReady,
 )
-from prospect_core.util.processes import belong, carried, cores, thrifty
+from prospect_core.util.processes import cores, end_with_parent, limit_threads, picklable_error
 
 
 class ProcessBackend:
     """Freshly started processes, each behind a pipe."""
 
     def __init__(self, factory: WorkerFactory, pool_options: WorkerOptions) -> None:
-        self._factory, self._hands = factory, pool_options
+        self._factory, self._options = factory, pool_options
         self._context = get_context("spawn")
         self._workers: dict[connection.Connection, tuple[int, Any]] = {}
         self._ends: dict[int, connection.Connection] = {}
         #: {worker: place}; the place decides which cards the worker uses
         self._places: dict[int, int] = {}
-        self._hired = 0
+        self._started = 0
 
     def start_worker(self) -> int:
         here, there = self._context.Pipe()
-        number, self._hired = self._hired, self._hired + 1
-        threads = max(1, cores() // self._hands.workers)
+        number, self._started = self._started, self._started + 1
+        threads = max(1, cores() // self._options.workers)
         place = self._free_place()
         process = self._context.Process(
-            target=_serve, args=(there, self._factory, threads, _cards(place, self._hands.gpus)), daemon=True
+            target=_serve, args=(there, self._factory, threads, _cards(place, self._options.gpus)), daemon=True
         )
         process.start()
         there.close()
@@ -54,7 +54,7 @@ class ProcessBackend:
         taken = set(self._places.values())
         return next(place for place in range(len(taken) + 1) if place not in taken)
 
-    def give(self, worker: int, batch: Sequence[Any]) -> None:
+    def submit(self, worker: int, batch: Sequence[Any]) -> None:
         # one that is gone is told of by `next`
         with suppress(OSError):
             self._ends[worker].send(batch)
@@ -100,10 +100,10 @@ def _cards(place: int, gpus: float) -> str | None:
 
 
 def _serve(end: connection.Connection, factory: WorkerFactory, threads: int, cards: str | None) -> None:
-    belong()
+    end_with_parent()
     if cards is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = cards
-    thrifty(threads)
+    limit_threads(threads)
     try:
         serve = factory()
         end.send(WorkerReady(socket.gethostname(), os.getpid()))
@@ -114,4 +114,4 @@ def _serve(end: connection.Connection, factory: WorkerFactory, threads: int, car
     except EOFError:
         return
     except Exception as error:
-        end.send(carried(error))
+        end.send(picklable_error(error))

@@ -74,7 +74,7 @@ class WorkerPool(Protocol):
     def start_worker(self) -> int:
         """Start a worker; its number."""
 
-    def give(self, worker: int, batch: Sequence[Any]) -> None:
+    def submit(self, worker: int, batch: Sequence[Any]) -> None:
         """Have a worker that waits begin a pack."""
 
     def next(self) -> tuple[int, PoolEvent]:

@@ -24,7 +24,7 @@ from prospect_core.parallel.protocol import (
     WorkerReady,
 )
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.processes import thrifty
+from prospect_core.util.processes import limit_threads
 
 #: seconds that a cluster has to answer
 PATIENCE_S = 10
@@ -34,7 +34,7 @@ class Actor:
     """A worker, in a process that Ray has started."""
 
     def __init__(self, factory: WorkerFactory, threads: int) -> None:
-        thrifty(threads)
+        limit_threads(threads)
         self._serve = factory()
 
     def ready(self) -> WorkerReady:
@@ -58,7 +58,7 @@ class RayBackend:
             import ray
         except ImportError as error:
             raise UserError("--backend ray needs the package ray: pip install 'prospect-suite[ray]'") from error
-        self._ray, self._hands = ray, pool_options
+        self._ray, self._options = ray, pool_options
         self._began = not ray.is_initialized()
         if self._began:
             _connect(ray, pool_options)
@@ -75,7 +75,7 @@ class RayBackend:
         self._pending[self._actors[number].ready.remote()] = number
         return number
 
-    def give(self, worker: int, batch: Sequence[Any]) -> None:
+    def submit(self, worker: int, batch: Sequence[Any]) -> None:
         stream = self._actors[worker].serve.options(num_returns="streaming").remote(list(batch))
         self._pending[stream] = worker
 
@@ -109,7 +109,7 @@ class RayBackend:
 
     def _check(self) -> None:
         """Actors that a cluster has no room for would be waited for, for ever."""
-        pool_options, have = self._hands, self._ray.cluster_resources()
+        pool_options, have = self._options, self._ray.cluster_resources()
         for what, each in (("CPU", 1.0), ("GPU", pool_options.gpus)):
             if each * pool_options.workers > have.get(what, 0):
                 self._leave()

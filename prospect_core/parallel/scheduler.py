@@ -57,7 +57,7 @@ def run_jobs(
             while idle and waiting and not stopping():
                 worker = idle.pop()
                 in_hand[worker] = waiting.popleft(), set()
-                pool.give(worker, in_hand[worker][0])
+                pool.submit(worker, in_hand[worker][0])
             if not in_hand and stopping():
                 return
             worker, event = pool.next()

@@ -133,15 +133,6 @@ class StreamCache(Cache):
             self.moved = self._moved_of_all(device).index_select(0, kept_N) + moved_N, inv_freq
         self.length = len(kept_N)
 
-    def fork(self) -> StreamCache:
-        """A copy that can be continued differently."""
-        other = StreamCache(self.storage, self.pool)
-        if self.pool is not None:
-            other.reserve(self.length)
-            self.pool.move(self.begin, self.begin + self.length, other.begin)
-        other.length, other.moved = self.length, self.moved
-        return other
-
     def _held(self, layer: int) -> tuple[Tensor, Tensor]:
         pool = self.reserve(0)
         states = pool.read(layer, slice(self.begin, self.begin + self.length))

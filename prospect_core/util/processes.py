@@ -13,17 +13,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeVar
+from typing import Any
 
-J = TypeVar("J")
-R = TypeVar("R")
-#: with fewer jobs than this, processes take longer to start than they save
-FEW_JOBS = 8
 #: how often a waiting thread of OpenMP looks before it sleeps: some 10 microseconds
 SPINS = 2000
 
@@ -39,36 +32,12 @@ def limit_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
 
 
-def pool(workers: int | None = None) -> ProcessPoolExecutor:
-    """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
-    return ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=belong)
-
-
-def each(
-    function: Callable[[J], R],
-    jobs: Sequence[J],
-    workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[R]:
-    """What ``function`` makes of each job, in order, done by so many processes; few jobs are not worth any."""
-    total = len(jobs)
-    with ExitStack() as stack:
-        if workers > 1 and total >= FEW_JOBS:
-            chunk = max(1, min(64, total // (8 * workers)))
-            results: Iterable[R] = stack.enter_context(pool(workers)).map(function, jobs, chunksize=chunk)
-        else:
-            results = map(function, jobs)
-        for done, result in enumerate(results, 1):
-            progress(done, total)
-            yield result
-
-
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def belong() -> None:
+def end_with_parent() -> None:
     """Make this worker process one that ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
@@ -82,7 +51,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def thrifty(threads: int) -> None:
+def limit_threads(threads: int) -> None:
     """Have this process compute on so many threads: as many as it has cores each would slow all of them down. Best called
     before anything heavy is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -113,7 +82,7 @@ class _Carried:
         return _arrived, (self._error, self._text)
 
 
-def carried(error: Exception) -> Any:
+def picklable_error(error: Exception) -> Any:
     """What to send to another process so that it gets the error, together with where that was raised here.
 
     An error alone would arrive without its traceback and its causes, which cannot be sent. One that cannot be sent itself

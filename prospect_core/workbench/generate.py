@@ -12,11 +12,11 @@ from pathlib import Path
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.timeline import Episode, frame_ceil
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import UserError, choose
-from prospect_core.util.processes import pool
 from prospect_core.workbench.dialogue.writer import USER_TYPES, write_events
 from prospect_core.workbench.world.actor import act_out
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
@@ -67,7 +67,7 @@ def generate(
         # the longest first, so that no process is left with a long one at the end
         jobs.sort(key=lambda job: -minutes_of(job[2], job[3]))
         made: dict[tuple[str, int], list[Episode]] = {}
-        with pool(workers) as makers:
+        with open_pool(workers) as makers:
             for job, episodes in zip(jobs, makers.map(_make_video, jobs), strict=True):
                 made[job[2], job[3]] = episodes
                 progress(len(made), len(jobs))

@@ -84,8 +84,8 @@ def metrics_page() -> str:
 
 def cli_page() -> str:
     """Every command with its help, as it prints it."""
-    from prospect_core.cli.main import prospect
-    from prospect_eval.cli.main import prospect_eval
+    from prospect_core.cli.commands import prospect
+    from prospect_eval.cli.commands import prospect_eval
 
     lines = ["# Command line", ""]
     for name, command in (("prospect", prospect), ("prospect-eval", prospect_eval)):

@@ -1,10 +1,11 @@
-"""Damage of known kind and size done to predictions, and which metrics must notice.
+"""Perturbations of predictions of known kind and size, and how each metric has to react.
 
     python -c "from prospect_eval.metrics.perturbations import TABLE; print(TABLE['delay'])"
 
-Each damage is a function (record, grade) -> record; grade 0 is none. `TABLE` says of each which metrics must fall (the
+Each perturbation is a function (record, grade) -> record; grade 0 is none. `TABLE` says of each which metrics must fall (the
 more, the greater the grade), and which must not move; all others are exempt, for what happens to them depends on the
-words. Done to the oracle's records, this is a self-check of the metrics; done to a model's, a drill for a gate.
+words. `prospect-eval selfcheck` does it to
+the oracle's records of any data.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Perturbation = Callable[[EpisodeRecord, int], EpisodeRecord]
 
 @dataclass(frozen=True)
 class Expected:
-    """What a damage does to metrics, by name; ``rises`` are rates of which less is better."""
+    """How a perturbation changes metrics, by name; ``rises`` are rates of which less is better."""
 
     falls: tuple[str, ...]
     stays: tuple[str, ...]

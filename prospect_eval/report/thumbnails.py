@@ -22,11 +22,12 @@ import numpy as np
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import open_frames
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.processes import cores, pool
+from prospect_core.util.processes import cores
 
 #: pixels a side; how many are kept a second at most; seconds between those shown without an event
 SIDE, KEPT_A_SECOND, EVERY_S = 56, 2, 10
@@ -112,7 +113,7 @@ def _kept(
     if jobs:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-        with pool(min(cores(), len(jobs))) as workers:
+        with open_pool(min(cores(), len(jobs))) as workers:
             for done, _ in enumerate(workers.map(_keep, jobs), 1):
                 progress(done, len(jobs))
     return {key: place for key, place in found.items() if _whole(place[0])}

@@ -8,17 +8,16 @@ The processes are started before anything heavy is imported here, so that they i
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from multiprocessing.connection import Connection
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prospect_core.parallel.process_backend import ProcessBackend
+from prospect_core.parallel.protocol import BatchDone, BatchHandler, JobDone, WorkerDied, WorkerOptions
 from prospect_core.util.errors import DataError
-from prospect_core.util.processes import belong, carried
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.runs.folder import read_config, read_records, record_files
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from prospect_eval.metrics import ScoringResources
     from prospect_eval.scoring.shards import RecordShard
 
+#: the job that names the record files of a worker
+READ = "read"
 #: below so many bytes of records one process is quicker than starting others
 WORTH_SHARING = 64 << 20
 
@@ -50,7 +51,7 @@ def score_folder(
         from prospect_eval.scoring.score import score_records
 
         return score_records(read_records(folder)[1], _resources(folder, similarity, settings), progress, training)
-    with workers(files, similarity, settings) as shards:
+    with open_shard_workers(files, similarity, settings) as shards:
         from prospect_eval.scoring.score import score_shards
         from prospect_eval.scoring.shards import single_threaded
 
@@ -66,51 +67,91 @@ def _resources(folder: Path, similarity: str | None, settings: ScoreSettings) ->
     return replace(make_resources(similarity, settings), corpus=split_corpus(folder, read_config(folder)))
 
 
-class Workers:
-    """A share in this process and others in processes of their own, each reading its record files first."""
+class ShardWorkers:
+    """A shard in this process, and one in each worker process."""
 
-    def __init__(self, own: RecordShard, ends: Sequence[Connection]) -> None:
-        self._own, self._ends = own, ends
+    def __init__(self, own: RecordShard, backend: ProcessBackend, workers: Sequence[int]) -> None:
+        self._own, self._backend, self._workers = own, backend, workers
 
     def ask(self, what: str, *arguments: Any) -> list[Any]:
-        """What each share answers to the same question."""
-        for end in self._ends:
-            _send(end, what, *arguments)
+        """What each shard answers to the same question."""
+        for worker in self._workers:
+            self._backend.submit(worker, [(what, arguments)])
         own = getattr(self._own, what)(*arguments)
-        return [own, *map(_answer, self._ends)]
+        return [own, *self.answers()]
 
     def deal(self, what: str, items: list[Any]) -> list[Any]:
-        """The answer to each item, whichever share gives it."""
-        number = len(self._ends) + 1
-        for k, end in enumerate(self._ends, 1):
-            _send(end, what, items[k::number])
+        """The answer to each item, whichever shard gives it."""
+        number = len(self._workers) + 1
+        for k, worker in enumerate(self._workers, 1):
+            self._backend.submit(worker, [(what, (items[k::number],))])
         out: list[Any] = [None] * len(items)
         out[0::number] = getattr(self._own, what)(items[0::number])
-        for k, end in enumerate(self._ends, 1):
-            out[k::number] = _answer(end)
+        for k, answer in enumerate(self.answers(), 1):
+            out[k::number] = answer
         return out
+
+    def answers(self) -> list[Any]:
+        """The answer of each worker, in their order; an error of one of them is raised."""
+        found: dict[int, Any] = {}
+        busy = set(self._workers)
+        while busy:
+            worker, event = self._backend.next()
+            if isinstance(event, JobDone):
+                found[worker] = event.value
+            elif isinstance(event, BatchDone):
+                busy.remove(worker)
+            elif isinstance(event, WorkerDied):
+                raise DataError(
+                    f"a process that was scoring has died ({event.why}), perhaps for want of memory; start again"
+                )
+        return [found[worker] for worker in self._workers]
+
+
+@dataclass(frozen=True)
+class ShardFactory:
+    """Makes a worker that holds one shard: its first job names the record files, each later one asks a question."""
+
+    similarity: str | None
+    settings: ScoreSettings
+
+    def __call__(self) -> BatchHandler:
+        """Prepare the process; garbage collection would cost much and free nothing."""
+        from prospect_eval.scoring.shards import single_threaded
+
+        gc.disable()
+        single_threaded()
+        shard: RecordShard | None = None
+
+        def serve(batch: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+            nonlocal shard
+            for number, (what, arguments) in enumerate(batch):
+                if what == READ:
+                    shard = _read_shard(arguments[0], self.similarity, self.settings)
+                    yield number, None
+                else:
+                    yield number, getattr(shard, what)(*arguments)
+
+        return serve
 
 
 @contextmanager
-def workers(files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD) -> Iterator[Workers]:
-    """As many processes as there are cores, this one among them, each with its share of the record files."""
+def open_shard_workers(
+    files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD
+) -> Iterator[ShardWorkers]:
+    """As many processes as there are cores, this one among them, each with its part of the record files."""
     number = min(os.cpu_count() or 1, len(files))
-    context = multiprocessing.get_context("spawn")
-    ends, processes = [], []
+    backend = ProcessBackend(ShardFactory(similarity, settings), WorkerOptions(number))
     try:
-        for k in range(1, number):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, files[k::number], similarity, settings), daemon=True)
-            process.start()
-            there.close()
-            ends.append(here)
-            processes.append(process)
+        workers = [backend.start_worker() for _ in range(1, number)]
+        for k, worker in enumerate(workers, 1):
+            backend.submit(worker, [(READ, (files[k::number],))])
         with without_collection():
-            yield Workers(_read_share(files[0::number], similarity, settings), ends)
+            shards = ShardWorkers(_read_shard(files[0::number], similarity, settings), backend, workers)
+            shards.answers()
+            yield shards
     finally:
-        for process in processes:
-            # it holds nothing that wants an orderly end
-            process.terminate()
+        backend.close()
 
 
 @contextmanager
@@ -125,7 +166,7 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read_share(files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> RecordShard:
+def _read_shard(files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> RecordShard:
     from prospect_core.records import EpisodeRecord
     from prospect_core.util.json_io import load
     from prospect_eval.metrics.resources import make_resources
@@ -133,41 +174,3 @@ def _read_share(files: Sequence[Path], similarity: str | None, settings: ScoreSe
 
     records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
     return RecordShard(records, make_resources(similarity, settings))
-
-
-def _send(end: Connection, what: str, *arguments: Any) -> None:
-    # one that is gone is told of where its answer is awaited
-    with suppress(OSError):
-        end.send((what, arguments))
-
-
-def _answer(end: Connection) -> Any:
-    try:
-        answer = end.recv()
-    except (EOFError, OSError) as error:
-        raise DataError("a process that was counting has died, perhaps for want of memory; start again") from error
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _serve(end: Connection, files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> None:
-    """A worker: reads its records, then answers until it is ended."""
-    from prospect_eval.scoring.shards import single_threaded
-
-    belong()
-    gc.disable()
-    single_threaded()
-    share: RecordShard | None = None
-    while True:
-        try:
-            if share is None:
-                share = _read_share(files, similarity, settings)
-            what, arguments = end.recv()
-            end.send(getattr(share, what)(*arguments))
-        except EOFError:
-            return
-        except Exception as error:
-            # the one who asks gets it, whatever it is
-            end.send(carried(error))
-            return

@@ -8,7 +8,7 @@ import shlex
 import pytest
 import yaml
 
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from tests.helpers.paths import ROOT
 
 FOLDER = ROOT / "benchmarks" / "ci"

@@ -54,7 +54,7 @@ def test_launchers_start_the_command_that_there_is():
     for page, block in blocks("console"):
         for words in lines(block):
             if words[0] in ("torchrun", "accelerate"):
-                place = words.index("prospect_core.cli.main")
+                place = words.index("prospect_core.cli")
                 assert words[place + 1] == "train", page
                 compose_config(words[place + 2 :])
                 for word in words:
@@ -225,14 +225,14 @@ def test_a_wheel_and_an_sdist_bring_all_that_a_run_needs(tmp_path):
         place = tmp_path / f"site{number}"
         install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", "--target", str(place), str(file)]
         subprocess.run(install, check=True, timeout=300)
-        code = "import prospect_core; print(prospect_core.__file__); from prospect_core.cli.main import prospect; prospect()"
+        code = "import prospect_core; print(prospect_core.__file__); from prospect_core.cli.commands import prospect; prospect()"
         made = ["data", "workbench", "--output", "data", "--train", "0", "--val", "0", "--test", "1"]
         env["PYTHONPATH"] = str(place)
         folder = tmp_path / f"work{number}"
         folder.mkdir()
         done = subprocess.run([sys.executable, "-c", code, *made], cwd=folder, env=env, capture_output=True, text=True)
         assert str(place) in done.stdout, done.stderr
-        code = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
+        code = "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"
         run = ["run", "--ckpt", "workbench-tiny", "--data", "data", "--limit", "1", "--output", "run"]
         done = subprocess.run([sys.executable, "-c", code, *run], cwd=folder, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from prospect_core.cli.main import prospect
-from prospect_eval.cli.main import prospect_eval
+from prospect_core.cli.commands import prospect
+from prospect_eval.cli.commands import prospect_eval
 
 
 def call(command: Callable[[list[str]], Any], *args: object) -> Any:

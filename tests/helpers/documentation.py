@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from prospect_core.cli.main import prospect
-from prospect_eval.cli.main import prospect_eval
+from prospect_core.cli.commands import prospect
+from prospect_eval.cli.commands import prospect_eval
 from tests.helpers.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

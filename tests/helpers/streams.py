@@ -79,12 +79,14 @@ def busy_episode(frames: int = 120) -> Episode:
     return Episode("e", "v", 2, 0, frames, TASK, users, file_order=True)
 
 
-def busy_runner(model: Any, tokenizer: Any, name: str, budget: int, **options: Any) -> Scripted:
+def busy_runner(
+    model: Any, tokenizer: Any, name: str, budget: int, cache_dtype: Any = "model", **options: Any
+) -> Scripted:
     """Updates, refusals and replies all along."""
     wanted = {6: ("in_progress", "not_started"), 30: ("completed", "not_started"), 31: ("not_started", "not_started"),
               60: ("completed", "in_progress"), 61: ("in_progress", "in_progress"), 90: ("completed", "completed")}  # fmt: skip
     speaks = {*range(4, 120, 9), 30, 61, 62, 63}
-    return Scripted(model, tokenizer, Knobs(name, budget), wanted, speaks, **options)
+    return Scripted(model, tokenizer, Knobs(name, budget, cache_dtype=cache_dtype), wanted, speaks, **options)
 
 
 def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterable[str]) -> list[list[int]]:

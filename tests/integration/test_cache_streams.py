@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from prospect_core.records import Knobs
@@ -33,8 +31,7 @@ def test_streams_run_on_a_small_cache_close_to_the_whole_one(model, tokenizer, s
     episode = busy_episode(60)
     records = []
     for kind, longest in (("model", 8), (store, 8), (store, 1)):
-        runner = busy_runner(model, tokenizer, name, budget)
-        runner.knobs = replace(runner.knobs, cache_dtype=kind)
+        runner = busy_runner(model, tokenizer, name, budget, cache_dtype=kind)
         records.append(replay(runner, episode, pictures(120)[:60], runner.knobs, "x", longest)[0])
     whole, ahead, plain = records
     assert [u.frame for u in ahead.utterances] == [u.frame for u in whole.utterances]

@@ -60,7 +60,7 @@ def test_deepspeed_takes_the_example():
 @pytest.mark.slow
 def test_accelerate_launch_trains_with_two_processes(world, tmp_path):
     launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-              "--dynamo_backend", "no", "--main_process_port", "0", "-m", "prospect_core.cli.main"]  # fmt: skip
+              "--dynamo_backend", "no", "--main_process_port", "0", "-m", "prospect_core.cli"]  # fmt: skip
     command = [sys.executable, "-m", *launch, "train", f"data={world.root}", f"output={tmp_path / 'out'}",
                "train.max_steps=4", *SMALL]  # fmt: skip
     done = subprocess.run(

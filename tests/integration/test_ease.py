@@ -10,9 +10,9 @@ import sys
 import click
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.util.console import counted, spoken_time
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.training import SMALL
 
@@ -86,7 +86,7 @@ def test_a_dry_run_tells_what_and_how_long_and_does_nothing(checkpoint, short_wo
 
 
 def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
-    code = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
+    code = "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"
     for extra in ({}, {"NO_COLOR": "1"}):
         done = subprocess.run(
             [sys.executable, "-c", code, "ls", runs], capture_output=True, text=True, env={**os.environ, **extra}
@@ -100,8 +100,8 @@ def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
 def test_shells_are_told_how_to_complete(program, shell):
     variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
     module, name = {
-        "prospect": ("prospect_core.cli.main", "prospect"),
-        "prospect-eval": ("prospect_eval.cli.main", "prospect_eval"),
+        "prospect": ("prospect_core.cli.commands", "prospect"),
+        "prospect-eval": ("prospect_eval.cli.commands", "prospect_eval"),
     }[program]
     code = f"import sys; sys.argv = ['{program}']; from {module} import {name}; {name}()"
     done = subprocess.run(
@@ -112,7 +112,7 @@ def test_shells_are_told_how_to_complete(program, shell):
 
 def test_help_comes_at_once():
     """Nothing heavy is imported before a command is chosen."""
-    code = "import sys; from prospect_eval.cli.main import prospect_eval; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
+    code = "import sys; from prospect_eval.cli.commands import prospect_eval; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

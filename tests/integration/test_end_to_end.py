@@ -32,7 +32,7 @@ def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
 @pytest.mark.nightly
 def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
     """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
-    from prospect_eval.cli.main import prospect_eval
+    from prospect_eval.cli.commands import prospect_eval
 
     with pytest.raises(SystemExit) as stop:
         prospect_eval(

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import click
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.features import decode_pool
 from prospect_core.features.decode_pool import decode_videos
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.parallel.scheduler import run_jobs
 from prospect_core.records import Knobs
@@ -23,8 +24,7 @@ from prospect_core.train.config.library_errors import objections
 from prospect_core.train.setup import trainer_arguments
 from prospect_core.util.console import Commands
 from prospect_core.util.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
-from prospect_core.util.processes import pool
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.runs.executor import kept
 from prospect_eval.runs.folder import RunConfig
 from prospect_eval.scoring import parallel
@@ -339,15 +339,15 @@ def two_records(short_world, tmp_path, monkeypatch):
 def test_a_scoring_process_with_a_bug_tells_its_line(two_records, monkeypatch):
     # the other process does not know the question
     monkeypatch.setattr(RecordShard, "no_such_question", lambda share: None, raising=False)
-    with parallel.workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
+    with parallel.open_shard_workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
         shards.ask("no_such_question")
     assert "in _serve" in str(raised.value.__cause__)
 
 
 def test_a_scoring_process_with_a_broken_record_tells_its_line(two_records):
     two_records[1].write_text('{"schema": 1', "utf-8")
-    with parallel.workers(two_records, None) as shards, pytest.raises(DataError) as raised:
-        shards.ask("outline")
+    with pytest.raises(DataError) as raised, parallel.open_shard_workers(two_records, None):
+        pass
     assert "json_io.py" in str(raised.value.__cause__)
 
 
@@ -360,7 +360,7 @@ def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatc
 
 
 def test_carried_across_a_process_is_the_error_with_its_cause():
-    with pool(1) as processes:
+    with open_pool(1) as processes:
         found = processes.submit(carry_a_chain).result()
     assert isinstance(found, DataError)
     assert str(found) == "above"
@@ -369,7 +369,7 @@ def test_carried_across_a_process_is_the_error_with_its_cause():
 
 
 def test_carried_across_a_process_without_pickling_is_told_by_name():
-    with pool(1) as processes:
+    with open_pool(1) as processes:
         found = processes.submit(carry_what_cannot_be_pickled).result()
     assert isinstance(found, RuntimeError)
     assert str(found) == "UnpicklableError: first and second"

@@ -142,7 +142,7 @@ def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path
 def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpoint, short_world, tmp_path):
     """The real thing, in a process of its own: streams under way end, the others do not begin."""
     out = tmp_path / "run"
-    command = [sys.executable, "-c", "from prospect_eval.cli.main import prospect_eval; prospect_eval()", "run", "--ckpt", checkpoint, "--data", short_world.root,
+    command = [sys.executable, "-c", "from prospect_eval.cli.commands import prospect_eval; prospect_eval()", "run", "--ckpt", checkpoint, "--data", short_world.root,
                "--streams", "1", "--output", out]  # fmt: skip
     process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
@@ -163,9 +163,9 @@ def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpo
 
 POOL = """
 import time
-from prospect_core.util.processes import pool
+from prospect_core.parallel.process_pool import open_pool
 if __name__ == "__main__":
-    with pool(2) as workers:
+    with open_pool(2) as workers:
         list(workers.map(abs, range(2)))
         waiting = [workers.submit(time.sleep, 60) for _ in range(4)]
         print("here", flush=True)

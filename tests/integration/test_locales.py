@@ -24,7 +24,7 @@ LOCALES = [
 ]
 
 
-COMMANDS = {"prospect": "prospect_core.cli.main", "prospect_eval": "prospect_eval.cli.main"}
+COMMANDS = {"prospect": "prospect_core.cli.commands", "prospect_eval": "prospect_eval.cli.commands"}
 
 
 def program(name, *arguments, **environment):

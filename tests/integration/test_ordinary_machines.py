@@ -203,7 +203,7 @@ def test_results_may_go_to_a_device(kind, device, short_world, tmp_path):
     path = {"device": str(device), "link to standard output": str(link), "standard output": "/dev/fd/1"}[kind]
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
     out = tmp_path / "out.txt"
-    command = f"from prospect_eval.cli.main import prospect_eval; prospect_eval(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
+    command = f"from prospect_eval.cli.commands import prospect_eval; prospect_eval(['show', {str(tmp_path / 'r')!r}, '--json', {path!r}])"
     with out.open("wb") as file:
         where = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.records import EpisodeRecord
 from prospect_core.util.json_io import load
 from tests.helpers.commands import call, evaluate, one_line

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.cli.scaffold import KINDS
 from tests.helpers.commands import call, one_line
 
-EVAL = "from prospect_eval.cli.main import prospect_eval; prospect_eval()"
+EVAL = "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"
 
 
 def written(kind, folder, capsys, name="mine"):

@@ -173,7 +173,7 @@ def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(short_w
                "loss=gradnorm", *SMALL]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run_cli("train", f"output={whole}", *options) == 0
-    command = [sys.executable, "-m", "prospect_core.cli.main", "train", f"output={killed}", *options]
+    command = [sys.executable, "-m", "prospect_core.cli", "train", f"output={killed}", *options]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     log = killed / "train_log.jsonl"
     limit = time.monotonic() + 120

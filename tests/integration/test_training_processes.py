@@ -24,7 +24,7 @@ def test_one_command_trains_with_two_processes(short_world, tmp_path):
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2",
                "train.fsdp=full_shard", *SMALL]  # fmt: skip
-    done = torchrun(["--no-python", sys.executable, "-m", "prospect_core.cli.main", "train", *options], {})
+    done = torchrun(["--no-python", sys.executable, "-m", "prospect_core.cli", "train", *options], {})
     assert done.stdout.count("checkpoint: ") == 1
     assert done.stderr.count("warning: train.fsdp has no effect") == (0 if torch.accelerator.is_available() else 1)
     assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]

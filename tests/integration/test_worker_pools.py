@@ -18,7 +18,7 @@ from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.parallel.scheduler import make_batches, run_jobs
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.signals import stopping
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.models.base import PredictorOptions
 from prospect_eval.models.registry import open_predictor
 from tests.helpers import brightness_adapter
@@ -222,7 +222,7 @@ def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
         def start_worker(self):
             return 0
 
-        def give(self, worker, batch):
+        def submit(self, worker, batch):
             assert (worker, batch) == (0, ["job"])
 
         def next(self):

@@ -72,8 +72,8 @@ def test_timeline_is_pure_and_records_lean_on_it_alone():
     assert ours == {"prospect_core.timeline"}
 
 
-@pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli.main import prospect",
-                                  "from prospect_eval.cli.main import prospect_eval", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
+@pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli.commands import prospect",
+                                  "from prospect_eval.cli.commands import prospect_eval", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
 def test_heavy_libraries_wait_until_they_are_needed(what):
     code = f"{what}; import sys; print([m for m in ('torch', 'transformers', 'scipy', 'av', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -90,7 +90,7 @@ def test_baseline_run_never_imports_torch(short_world, tmp_path):
     make_resources().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
     given = ["run", "--ckpt", "baseline:silent", "--data", str(short_world.root), "--output", str(tmp_path / "run")]
     code = (
-        "import contextlib, sys; from prospect_eval.cli.main import prospect_eval\n"
+        "import contextlib, sys; from prospect_eval.cli.commands import prospect_eval\n"
         f"with contextlib.suppress(SystemExit): prospect_eval({given})\n"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )

@@ -85,8 +85,8 @@ def test_configuration_keys_hold_no_word_that_the_glossary_replaces(file):
 
 
 def test_commands_and_options_hold_no_word_that_the_glossary_replaces():
-    from prospect_core.cli.main import prospect
-    from prospect_eval.cli.main import prospect_eval
+    from prospect_core.cli.commands import prospect
+    from prospect_eval.cli.commands import prospect_eval
 
     def names(command):
         yield command.name or ""

@@ -72,7 +72,7 @@ train() {
 }
 train_two() {
   if [ $gpu ]; then train "$@"; return; fi
-  prospect() { torchrun --standalone --nproc-per-node 2 -m prospect_core.cli.main "$@"; }
+  prospect() { torchrun --standalone --nproc-per-node 2 -m prospect_core.cli "$@"; }
   train "$1" "$(($2 / 2))" "${@:3}"
   unset -f prospect
 }

@@ -19,10 +19,10 @@ import numpy as np
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
+from prospect_core.parallel.process_pool import open_pool
 from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.errors import choose
-from prospect_core.util.processes import pool
 from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
 from prospect_core.workbench.rendering.pictures import numbered
 from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
@@ -65,7 +65,7 @@ def make_captions(
         (scratch / "videos").mkdir()
         jobs = [(scratch, seed, k, steps, level, tells) for k in range(count)]
         rows = []
-        with pool() as workers:
+        with open_pool() as workers:
             for episode in workers.map(_make, jobs, chunksize=8):
                 rows.append(episode)
                 progress(len(rows), count)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.formats.proassist import (
     from_dst_clip,
@@ -155,7 +155,7 @@ def test_a_row_that_contradicts_its_extras_is_refused(world):
 
 
 def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, capsys):
-    from prospect_core.cli.main import prospect
+    from prospect_core.cli.commands import prospect
     from prospect_core.data.dataset import Dataset
 
     for args in (["export", world.root, "--output", tmp_path / "rows"],

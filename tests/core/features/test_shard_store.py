@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
@@ -222,7 +222,7 @@ def test_decoding_a_store_of_pictures_never_imports_torch(short_world, tmp_path)
     """Workers that only decode start without it."""
     arguments = ["data", "frames", str(short_world.root), "--size", "16", "--output", str(tmp_path / "store")]
     code = (
-        "import contextlib, sys; from prospect_core.cli.main import prospect\n"
+        "import contextlib, sys; from prospect_core.cli.commands import prospect\n"
         f"with contextlib.suppress(SystemExit): prospect({arguments})\n"
         "assert 'torch' not in sys.modules"
     )

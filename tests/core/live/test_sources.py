@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from rich.console import Console
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
 from prospect_core.live.screen import Screen
@@ -260,7 +260,7 @@ def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, t
     given = [
         sys.executable,
         "-m",
-        "prospect_core.cli.main",
+        "prospect_core.cli",
         "watch",
         clip,
         "--ckpt",

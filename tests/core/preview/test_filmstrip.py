@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text, find_episode
 from prospect_core.util.console import make_console

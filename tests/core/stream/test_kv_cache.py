@@ -46,25 +46,26 @@ def test_what_is_stored_comes_back_within_its_error(store):
 
 
 @pytest.mark.parametrize("store", STORAGES)
-def test_truncating_keeping_and_forking_work_on_what_is_stored(store):
+def test_truncating_and_keeping_change_no_other_stream_of_the_pool(store):
     frequencies = torch.tensor([1.0, 0.1, 0.01, 0.001])
     cache = StreamCache(store)
     for layer in range(2):
         cache.update(states(20, layer), states(20, 9 + layer), layer)
-    fork = cache.fork()
+    other = StreamCache(store, cache.pool)
+    for layer in range(2):
+        other.update(states(20, layer), states(20, 9 + layer), layer)
     cache.truncate(12)
     kept = [0, 1, 5, 11]
     held = [(k[..., kept, :].clone(), v[..., kept, :].clone()) for k, v in cache.tensors()]
     cache.keep(kept, frequencies)
-    assert (cache.length, fork.length) == (4, 20)
-    assert cache.nbytes * 5 == fork.nbytes
+    assert (cache.length, other.length) == (4, 20)
+    assert cache.nbytes * 5 == other.nbytes
     moved = torch.arange(4) - torch.tensor(kept)
     for (keys, values), (old_keys, old_values) in zip(cache.tensors(), held, strict=True):
         assert torch.equal(values, old_values)
         expected = turned(old_keys, moved, frequencies)
         assert bool(((keys - expected).abs() <= ERROR[store] * expected.abs().amax(-1, keepdim=True) + 1e-6).all())
-    # the fork has none of it
-    assert torch.equal(fork.tensors()[1][1], filled(store).tensors()[1][1])
+    assert torch.equal(other.tensors()[1][1], filled(store).tensors()[1][1])
 
 
 def filled(store):
@@ -178,15 +179,16 @@ def test_a_turn_is_a_rotation_by_position_times_frequency():
     torch.testing.assert_close(back, key)
 
 
-def test_a_fork_shares_nothing_and_stores_alike():
+def test_a_second_stream_of_a_pool_shares_no_rows():
     cache = StreamCache("fp8")
     cache.update(states(5, 1), states(5, 2), 0)
-    fork = cache.fork()
+    other = StreamCache("fp8", cache.pool)
+    other.update(states(5, 1), states(5, 2), 0)
     before = [part.clone() for pair in cache.tensors() for part in pair]
-    fork.update(states(4, 3), states(4, 4), 0)
-    fork.keep([0, 8], torch.tensor([1.0, 0.1, 0.01, 0.001]))
-    assert (cache.length, fork.length, fork.storage) == (5, 2, "fp8")
-    assert fork.pool is cache.pool
+    other.update(states(4, 3), states(4, 4), 0)
+    other.keep([0, 8], torch.tensor([1.0, 0.1, 0.01, 0.001]))
+    assert (cache.length, other.length, other.storage) == (5, 2, "fp8")
+    assert other.pool is cache.pool
     for old, new in zip(before, [part for pair in cache.tensors() for part in pair], strict=True):
         assert torch.equal(old, new)
 
@@ -215,5 +217,3 @@ def test_errors_of_stored_keys_do_not_grow_with_compressions(store):
     (keys, _), (_, _) = rounded.tensors()[0], exact.tensors()[0]
     # turned once from the stored base, or step by step without rounding: the same
     torch.testing.assert_close(keys, exact.tensors()[1][0], atol=2e-5, rtol=0)
-    fork = rounded.fork()
-    assert torch.equal(fork.tensors()[0][0], keys)

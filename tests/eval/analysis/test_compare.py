@@ -13,7 +13,7 @@ from prospect_eval.analysis.compare_formats import as_markdown, folded
 from prospect_eval.analysis.leaderboard import make_leaderboard
 from prospect_eval.analysis.pairing import differing_keys
 from prospect_eval.analysis.seeds import compare_groups
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.metrics import all_metrics
 from tests.helpers.predictions import TOOLS
 from tests.helpers.scored_runs import edit_json, failed, oracle, partly_said, scored_run, silent, toy_episode

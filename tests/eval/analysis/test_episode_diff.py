@@ -11,7 +11,7 @@ from prospect_core.records import PredictedTransition, PredictedUtterance
 from prospect_core.util.errors import DataError
 from prospect_eval.analysis.episode_diff import diff_episodes
 from prospect_eval.api import score_run
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.models.baselines.trivial import baseline
 from prospect_eval.text.markdown import markdown_code, markdown_text
 from tests.helpers.predictions import TOOLS

@@ -9,7 +9,7 @@ import pytest
 
 from prospect_core.util.errors import UserError
 from prospect_eval.analysis.sweep import Grid, SweepSetting, run_sweep
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.cli.options import Budgets
 from prospect_eval.runs.folder import read_records
 from prospect_eval.runs.schemas import COUNTS_SCHEMA

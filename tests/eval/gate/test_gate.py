@@ -15,7 +15,7 @@ from prospect_core.records import Knobs, predictions_digest
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import dump
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.gate.formats import junit, markdown
 from prospect_eval.gate.gate import check_run, make_baseline, read_baseline
 from prospect_eval.metrics import Scored, all_metrics

@@ -1,4 +1,4 @@
-"""The table of damage and metrics holds, on the world and on random episodes."""
+"""The table of perturbations and metrics holds, on the world and on random episodes."""
 
 from __future__ import annotations
 
@@ -7,43 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_eval.metrics import Scored, all_metrics
+from prospect_core.util.json_io import read_json
+from prospect_eval.analysis.selfcheck import GRADES, _check, _status
 from prospect_eval.metrics.perturbations import PERTURBATIONS, TABLE
 from prospect_eval.metrics.resources import make_resources
 from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.scoring.sufficient_statistics import compute
+from tests.helpers.commands import evaluate
 from tests.helpers.predictions import TOOLS
 from tests.helpers.tiers import slow
 
-#: none, then more and more; in frames well below half the smallest gap between events
-GRADES = (0, 1, 2)
-
 
 def hold(name, oracle, resources):
-    """The row of the table for this damage, done to perfect records."""
-    expected = TABLE[name]
-    wanted = {*expected.falls, *expected.stays, *expected.rises}
-    metrics = [m for m in all_metrics(resources) if m.name in wanted]
-    assert {m.name for m in metrics} == wanted
-    values = []
-    for grade in GRADES:
-        damaged = [PERTURBATIONS[name](record, grade) for record in oracle]
-        assert all(record.problems() == [] for record in damaged)
-        table, _ = compute(metrics, Scored.over(damaged, resources))
-        values.append({metric: entry["value"] for metric, entry in table.items()})
-    none, little, more = values
-    for metric in expected.falls:
-        assert none[metric] > little[metric], (metric, values)
-        # turning words further does not make them worse
-        assert name in ("shuffle_text", "swap_slots") or little[metric] >= more[metric] - 1e-9, (metric, values)
-    for metric in expected.rises:
-        assert none[metric] < little[metric] <= more[metric] + 1e-9, (metric, values)
-    for metric in expected.stays:
-        assert none[metric] == pytest.approx(little[metric], abs=1e-9), metric
-        assert none[metric] == pytest.approx(more[metric], abs=1e-9), metric
+    """The row of the table for this perturbation, done to perfect records."""
+    assert all(PERTURBATIONS[name](record, grade).problems() == [] for record in oracle for grade in GRADES)
+    checks = _check(name, oracle, resources)
+    assert [check for check in checks if check.status == "violated"] == []
 
 
-#: damage that changes many texts, which are all embedded; the property test below holds for it too
+#: perturbations that change many texts, which are all embedded; the property test below holds for it too
 SLOW = ("swap_slots", "duplicate")
 
 
@@ -86,3 +67,29 @@ def dialogues(draw):
 @given(episode=dialogues())
 def test_the_table_of_damage_holds_for_any_dialogue(name, episode):
     hold(name, [baseline("oracle", [])(episode)], TOOLS)
+
+
+def test_status_of_values_by_hand():
+    assert _status("delay", "falls", (1.0, 0.8, 0.5), True) == "ok"
+    assert _status("delay", "falls", (1.0, 0.8, 0.9), True) == "violated"
+    assert _status("shuffle_text", "falls", (1.0, 0.8, 0.9), True) == "ok"
+    assert _status("delay", "falls", (1.0, 1.0, 0.5), True) == "violated"
+    assert _status("drop", "rises", (0.0, 0.1, 0.1), True) == "ok"
+    assert _status("drop", "stays", (1.0, 1.0, 0.99), True) == "violated"
+    assert _status("drop", "stays", (1.0, None, 1.0), True) == "not applicable"
+    assert _status("swap_slots", "falls", (1.0, 1.0, 1.0), False) == "not applicable"
+
+
+def test_selfcheck_command_reports_every_expectation(short_world, tmp_path, capsys):
+    code = evaluate("selfcheck", "--data", short_world.root, "--limit", 2, "--json", tmp_path / "checks.json")
+    checks = read_json(tmp_path / "checks.json")
+    wanted = sum(len({*row.falls, *row.rises, *row.stays}) for row in TABLE.values())
+    assert len(checks) == wanted
+    assert code == (3 if any(check["status"] == "violated" for check in checks) else 0)
+    assert {check["status"] for check in checks} <= {"ok", "violated", "not applicable"}
+
+
+def test_selfcheck_notices_a_metric_that_does_not_react(short_world, monkeypatch, capsys):
+    monkeypatch.setitem(PERTURBATIONS, "drop", lambda record, grade: PERTURBATIONS["delay"](record, grade))
+    assert evaluate("selfcheck", "--data", short_world.root, "--limit", 1) == 3
+    assert "violated" in capsys.readouterr().out

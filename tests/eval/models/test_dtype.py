@@ -55,7 +55,7 @@ def test_auto_is_what_the_device_is_made_for(monkeypatch, device, has_it, expect
 
 @pytest.mark.slow
 def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
-    from prospect_core.cli.main import prospect
+    from prospect_core.cli.commands import prospect
 
     given = ("--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--dtype", "bfloat16")
     assert evaluate("calibrate", *given) == 0

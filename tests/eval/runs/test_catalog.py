@@ -12,7 +12,7 @@ import pytest
 
 from prospect_core.util.errors import DataError
 from prospect_eval.api import score_run
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.cli.tables import print_scores
 from prospect_eval.metrics import Scored
 from prospect_eval.models.baselines.trivial import baseline

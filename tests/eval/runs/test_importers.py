@@ -16,7 +16,7 @@ from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import dump, read_json
 from prospect_eval.analysis.compare import compare_runs, noise_floors
 from prospect_eval.analysis.pareto_front import pareto_front
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.metrics import all_metrics
 from prospect_eval.runs.folder import RunConfig, open_folder
 from prospect_eval.runs.importers import read_predictions

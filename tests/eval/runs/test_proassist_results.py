@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from prospect_core.timeline import Event
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import dump, read_json
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.runs.importers import read_predictions
 from prospect_eval.runs.proassist_results import from_stream, from_table
 from tests.helpers.predictions import episode, predict, say, score, step

@@ -54,7 +54,7 @@ def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monke
 
 
 def test_a_process_that_dies_is_told(run_folder):
-    with parallel.workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
+    with parallel.open_shard_workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
         for process in active_children():
             process.kill()
         with pytest.raises(DataError, match="has died"):

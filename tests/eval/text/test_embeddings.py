@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pytest
 
 from prospect_eval.api import score_run
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.models.baselines.trivial import baseline
 from prospect_eval.text.embeddings import DEFAULT, SentenceSimilarity
 from tests.helpers.predictions import same_words

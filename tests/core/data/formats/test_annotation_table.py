@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.formats.annotation_rows import seconds
 from prospect_core.data.formats.annotation_table import Given, read_annotation

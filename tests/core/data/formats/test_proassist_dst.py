@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.formats.proassist import from_dst_clip, from_prepared, read_origin, to_dst_clip
 from prospect_core.data.formats.proassist_dst_changes import ANNOTATED, REPAIRED

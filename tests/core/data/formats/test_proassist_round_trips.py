@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.formats.proassist import from_prepared, read_origin, to_prepared
 from prospect_core.data.formats.proassist_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.timeline import Episode, Event, Step, Task

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.formats.proassist_names import frames_name
 from prospect_core.data.frame_format import FrameFormat

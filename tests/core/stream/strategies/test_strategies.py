@@ -85,14 +85,14 @@ def test_kept_keys_are_those_of_the_same_hidden_states_at_their_new_positions(to
     assert cache.length == len(kept) + 1
 
 
-def test_a_fork_goes_its_own_way(model):
+def test_streams_of_one_pool_do_not_change_each_other(model):
     cache = filled(model)
-    fork = cache.fork()
+    other = StreamCache(cache.storage, cache.pool)
     with torch.no_grad():
-        model.read(model.joint_embed(torch.tensor([[11, 12]])), past_key_values=fork)
-    fork.keep(range(5), model.model.text_model.rotary_emb.inv_freq)
+        model.read(model.joint_embed(torch.tensor([[11, 12, 13, 14, 15, 16]])), past_key_values=other)
+    other.keep(range(5), model.model.text_model.rotary_emb.inv_freq)
     again = filled(model)
-    assert (cache.length, fork.length) == (24, 5)
+    assert (cache.length, other.length) == (24, 5)
     assert all(torch.equal(a, b) for (a, _), (b, _) in zip(cache.tensors(), again.tensors(), strict=True))
     empty = StreamCache()
     empty.keep([], model.model.text_model.rotary_emb.inv_freq)
@@ -343,7 +343,7 @@ def test_a_broken_strategy_is_named(monkeypatch, thing, message):
 
 
 def test_the_command_lists_them_all(capsys):
-    from prospect_core.cli.main import prospect
+    from prospect_core.cli.commands import prospect
 
     with pytest.raises(SystemExit) as stop:
         prospect(["strategies"])

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from prospect_core.cli.main import prospect
+from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.timeline import DialogState
 from prospect_core.workbench.generate import make_video

@@ -14,7 +14,7 @@ from prospect_core.workbench import symbolic_observers
 from prospect_core.workbench.generate import make_video
 from prospect_core.workbench.symbolic_observers import Sight, UsualStates, Witness, beliefs
 from prospect_core.workbench.world.tasks import Assignment, StepAction, Thing
-from prospect_eval.cli.main import prospect_eval
+from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.metrics.answers import answered
 from prospect_eval.metrics.base import Scored
 from prospect_eval.metrics.states import head_joint_goal, joint_goal

@@ -27,6 +27,7 @@ from prospect_eval.cli.scores import (
     score_command,
     show_command,
 )
+from prospect_eval.cli.selfchecks import selfcheck_command
 from prospect_eval.cli.sweeps import sweep_command
 
 
@@ -38,12 +39,8 @@ def prospect_eval(debug: bool) -> None:
 
 
 COMMANDS = (
-    run_command, score_command, compare_command, leaderboard_command, gate_command, noise_floor_command, pareto_command, ls_command, show_command, report_command, judge_command, sweep_command, sensitivity_command, calibrate_command,
+    run_command, score_command, selfcheck_command, compare_command, leaderboard_command, gate_command, noise_floor_command, pareto_command, ls_command, show_command, report_command, judge_command, sweep_command, sensitivity_command, calibrate_command,
     doctor_command, export_command,
 )  # fmt: skip
 for command in COMMANDS:
     prospect_eval.add_command(command)
-
-
-if __name__ == "__main__":
-    prospect_eval()

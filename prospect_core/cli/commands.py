@@ -163,13 +163,10 @@ def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
         elif finished(folder, text):
             say(f"checkpoint: {folder} (there already)")
         else:
-            program = [sys.executable, "-m", "prospect_core.cli.main", *([DEBUG] if debug else [])]
+            program = [sys.executable, "-m", "prospect_core.cli", *([DEBUG] if debug else [])]
             done = subprocess.run([*program, "train", *command])
             if done.returncode:
                 raise SystemExit(done.returncode)
 
 
 prospect.add_command(data_group)
-
-if __name__ == "__main__":
-    prospect()

@@ -1,0 +1,5 @@
+"""`python -m prospect_core.cli`."""
+
+from prospect_core.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""A self-check of the metrics on a data set: the oracle's records are perturbed, and each metric has to react as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from prospect_core.records import EpisodeRecord
+from prospect_core.timeline import Episode
+from prospect_eval.metrics import Scored, ScoringResources, all_metrics
+from prospect_eval.metrics.perturbations import PERTURBATIONS, TABLE
+from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.scoring.sufficient_statistics import compute
+
+#: no perturbation, a small one, a larger one
+GRADES = (0, 1, 2)
+#: perturbations of words, where a higher grade changes other words and not more of them
+UNGRADED = ("shuffle_text", "swap_slots")
+TOLERANCE = 1e-9
+Reaction = Literal["falls", "rises", "stays"]
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """How one metric reacts to one perturbation.
+
+    Attributes:
+        perturbation: Its name in `PERTURBATIONS`.
+        metric: The metric's name.
+        expected: How the value has to change with the grade.
+        values: The values at `GRADES`; None where the metric is undefined on this data.
+        status: ``ok``, ``violated``, or ``not applicable`` where a value is undefined or the perturbation changes no record.
+    """
+
+    perturbation: str
+    metric: str
+    expected: Reaction
+    values: tuple[float | None, ...]
+    status: Literal["ok", "violated", "not applicable"]
+
+
+def check_metrics(
+    episodes: Sequence[Episode],
+    resources: ScoringResources,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[SelfCheck]:
+    """Perturb the oracle's records of these episodes and compare every metric of `TABLE` with what is expected.
+
+    Events that are closer together than a perturbation moves them can violate an expectation: then the data, and not the
+    metric, is the reason.
+
+    Args:
+        episodes: The episodes; the oracle repeats their reference.
+        resources: Similarity model and parameters of scoring.
+        progress: Called with (perturbations done, perturbations).
+    """
+    oracle = [baseline("oracle", [])(episode) for episode in episodes]
+    checks = []
+    for done, name in enumerate(TABLE, 1):
+        checks += _check(name, oracle, resources)
+        progress(done, len(TABLE))
+    return checks
+
+
+def _check(name: str, oracle: Sequence[EpisodeRecord], resources: ScoringResources) -> list[SelfCheck]:
+    expected = TABLE[name]
+    reactions: dict[str, Reaction] = {metric: "falls" for metric in expected.falls}
+    reactions |= {metric: "rises" for metric in expected.rises}
+    reactions |= {metric: "stays" for metric in expected.stays}
+    metrics = [metric for metric in all_metrics(resources) if metric.name in reactions]
+    tables = []
+    changed = False
+    for grade in GRADES:
+        perturbed = [PERTURBATIONS[name](record, grade) for record in oracle]
+        changed |= perturbed != list(oracle)
+        tables.append(compute(metrics, Scored.over(perturbed, resources))[0])
+    checks = []
+    for metric, reaction in reactions.items():
+        values = tuple(table[metric]["value"] for table in tables)
+        checks.append(SelfCheck(name, metric, reaction, values, _status(name, reaction, values, changed)))
+    return checks
+
+
+def _status(
+    name: str, reaction: Reaction, values: tuple[float | None, ...], changed: bool
+) -> Literal["ok", "violated", "not applicable"]:
+    none, little, more = values
+    if none is None or little is None or more is None or not changed:
+        return "not applicable"
+    if reaction == "stays":
+        holds = abs(none - little) <= TOLERANCE and abs(none - more) <= TOLERANCE
+    else:
+        sign = 1 if reaction == "falls" else -1
+        graded = name in UNGRADED or sign * (little - more) >= -TOLERANCE
+        holds = sign * (none - little) > 0 and graded
+    return "ok" if holds else "violated"

@@ -1,0 +1,5 @@
+"""`python -m prospect_eval.cli`."""
+
+from prospect_eval.cli import main
+
+main()

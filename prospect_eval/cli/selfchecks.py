@@ -1,0 +1,53 @@
+"""The command that checks the metrics themselves on a data set: selfcheck.
+
+prospect-eval selfcheck --suite workbench --limit 12
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prospect_core.util.console import counted, give_json, json_option, make_console, progress_bar, say
+from prospect_core.util.errors import EXIT_INCOMPLETE
+from prospect_eval.cli.options import open_source_with_progress
+
+
+@click.command("selfcheck")
+@click.option("--data", type=click.Path(path_type=Path), help="A dataset folder.")
+@click.option("--suite", help="A suite by name, or its YAML file.")
+@click.option("--split", default="test", show_default=True, help="The split whose reference is perturbed.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of episodes.")
+@json_option
+def selfcheck_command(data: Path | None, suite: str | None, split: str, limit: int | None, json_: str | None) -> None:
+    """Check on your data that the metrics notice what they should: delayed, dropped, repeated or exchanged words.
+
+    The reference is taken as a prediction and perturbed in six ways of two sizes. A metric has to fall, rise or stay as
+    the table of perturbations says; where one does not, the command ends with 3.
+    """
+    from dataclasses import asdict
+
+    from prospect_eval.analysis.selfcheck import check_metrics
+    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.report.page import number
+    from prospect_eval.runs.executor import select
+
+    _, dataset = open_source_with_progress(data, suite, split)
+    episodes = select(dataset, split, limit)
+    with progress_bar("perturbations") as advance:
+        checks = check_metrics(list(episodes), make_resources(), advance)
+    if give_json(json_, lambda: [asdict(check) for check in checks]):
+        from rich import box
+        from rich.table import Table
+
+        table = Table(title=f"oracle over {counted(len(episodes), 'episode')}, perturbed", box=box.SIMPLE_HEAD)
+        for column in ("perturbation", "metric", "expected", "none", "small", "large", "status"):
+            table.add_column(column, no_wrap=True)
+        for check in checks:
+            table.add_row(check.perturbation, check.metric, check.expected, *map(number, check.values), check.status)
+        make_console(unseen=110).print(table)
+        violated = sum(check.status == "violated" for check in checks)
+        say(f"{counted(len(checks), 'expectation')}, {violated} violated")
+    if any(check.status == "violated" for check in checks):
+        raise SystemExit(EXIT_INCOMPLETE)
