@@ -142,7 +142,7 @@ def main() -> None:
         body: dict[str, Any] = {**result, "command": command, "environment": environment()}
         options.output.write_text(json.dumps(body, indent=1) + "\n")
         if options.episodes:
-            draw(result, options.output.with_name("scaling.png"))
+            draw(result, options.output.parents[1] / "assets" / "scaling.png")
             text = page(Profile(**result["cost"]), f"`{command}`, {body['environment']['processor']}, one thread")
             options.output.with_name("cost.md").write_text(text)
     print(json.dumps({key: value for key, value in result.items() if key != "runs"}))

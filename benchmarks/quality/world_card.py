@@ -38,7 +38,7 @@ STRIPS = {"normal": ("test", 5), "hard": ("test_hard", 2), "covered": ("test", 3
 def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
     """Write ``README.md`` and the filmstrips."""
     for name, (split, number) in STRIPS.items():
-        _strip(make_video(0, split, number)[1]).save(folder / f"{name}.png", optimize=True)
+        _strip(make_video(0, split, number)[1]).save(folder.parent / "assets" / f"workbench-{name}.png", optimize=True)
     (folder / "README.md").write_text(_card(body, list(test.episodes("test"))))
 
 
@@ -65,7 +65,7 @@ Procedural first-person videos with dialogue and exact step states: real H.264 f
 2 fps), no download, deterministic by seed. `prospect data workbench --output data/workbench` writes train, val and test;
 the other splits are made on first use (`--suite workbench --split test_hard`) or by their options.
 
-![A test video, a picture every 1.5 s](normal.png)
+![A test video, a picture every 1.5 s](../assets/workbench-normal.png)
 
 A person works through a list of 4 to 12 steps made of chains such as *fetch, wipe, put*: five verbs, 36 looks of things,
 two tools, bowls, a drawer, three containers. The person follows the list or does something else first, pauses, leaves steps half
@@ -124,8 +124,8 @@ Splits share no video; any other `--seed` gives a fresh set of the same kind. On
 kind occur in `test_ood` only. Test splits also use paraphrases that training never sees. `--level` sets another
 difficulty: {"; ".join(_level(name) for name in LEVELS)}.
 
-![The hard level](hard.png)
-![Fetching, covering: what is under a bowl is out of sight](covered.png)
+![The hard level](../assets/workbench-hard.png)
+![Fetching, covering: what is under a bowl is out of sight](../assets/workbench-covered.png)
 
 Generating test took {body["generate_test_s"]:.0f} s on {body["processes"]} processes. The same seed gave the same annotation and video bytes: {_yes(details["repeated"]["same_annotation"] and details["repeated"]["same_videos"])};
 videos shared with another seed: {details["repeated"]["videos_shared_with_other_seed"]}. Exported in ProAssist's format and imported back, equal: {_yes(details["proassist_round_trip_equal"])}.

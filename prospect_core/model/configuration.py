@@ -91,8 +91,11 @@ class DSTSmolVLMConfig(PreTrainedConfig):
                 raise ConfigurationError(f"{name} {count!r}: use a whole number from 0")
         if framing not in FRAMINGS:
             raise ConfigurationError(f"framing {framing!r}: use one of {', '.join(FRAMINGS)}")
+        if kwargs.get("lacks"):
+            # ignored, the model would get inputs that it was trained without
+            raise ConfigurationError("the key lacks is called ablated_inputs now: rename it in config.json")
         if unknown := sorted(set(ablated_inputs) - set(INPUTS)):
-            raise ConfigurationError(f"lacks {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
+            raise ConfigurationError(f"ablated_inputs {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
         self.text_config: Any = _without_dtype(_text(text_config))
         if self.text_config.model_type != TEXT_MODEL:

@@ -185,7 +185,10 @@ def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_w
         (["train.beta1=1"], "less than 1"),
         (["train.seed=99999999999"], "less than 4294967296"),
         (["loss=null"], "loss=null: use one of"),
-        (["sampling.frames.complexity={rate:0.2,floors:0.1}"], "sampling.frames.complexity.floors=0.1: unexpected keyword"),
+        (
+            ["sampling.frames.complexity={rate:0.2,floors:0.1}"],
+            "sampling.frames.complexity.floors=0.1: unexpected keyword",
+        ),
         (
             ["sampling=all", "sampling.frames.every=false", "sampling.frames.key_frames={share: 0}"],
             "no sampler is left",

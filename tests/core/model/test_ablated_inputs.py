@@ -135,8 +135,13 @@ def test_a_teacher_forced_pass_would_show_the_past_and_is_refused(plain):
 
 
 def test_an_unknown_input_is_refused_by_name():
-    with pytest.raises(ValueError, match="lacks sound: use any of pictures, steps, state, past"):
+    with pytest.raises(ValueError, match="ablated_inputs sound: use any of pictures, steps, state, past"):
         DSTSmolVLMConfig(ablated_inputs=["sound"])
     with pytest.raises(UserError, match=r"model\.ablated_inputs"):
         compose_config(["model.ablated_inputs=[sound]"])
     assert compose_config(["model.ablated_inputs=[pictures,past]"])[0].model.ablated_inputs == ("pictures", "past")
+
+
+def test_old_key_of_a_configuration_is_refused_instead_of_ignored():
+    with pytest.raises(ValueError, match="rename it in config.json"):
+        DSTSmolVLMConfig(lacks=["pictures"])
