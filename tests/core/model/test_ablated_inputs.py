@@ -143,5 +143,5 @@ def test_an_unknown_input_is_refused_by_name():
 
 
 def test_old_key_of_a_configuration_is_refused_instead_of_ignored():
-    with pytest.raises(ValueError, match="rename it in config.json"):
+    with pytest.raises(ValueError, match=r"rename it in config\.json"):
         DSTSmolVLMConfig(lacks=["pictures"])
