@@ -1,10 +1,9 @@
-"""Jobs done by several workers, each of which keeps what it has opened: processes of this machine, or actors of a Ray cluster.
+"""The scheduler of the worker pool: jobs for workers that are processes of this machine, or actors of a Ray cluster.
 
     python -c "from prospect_core.parallel.scheduler import run_jobs; help(run_jobs)"
 
-A worker is made once where it works (`WorkerFactory`: it opens data, it loads a model) and then given one pack of jobs after the other.
-What it makes of each job comes back as soon as that is done, so a worker that is lost costs what it had in hand and nothing
-else: another one takes its place and does that again.
+A worker is made once where it works (`WorkerFactory`: it opens data and loads a model) and then gets one batch of jobs after
+the other. Each result comes back as soon as its job is done, so a worker that dies only costs the unfinished jobs of its batch.
 """
 
 from __future__ import annotations
@@ -14,11 +13,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prospect_core.parallel.protocol import BatchDone, JobDone, WorkerFactory, WorkerOptions, WorkerPool, WorkerReady
+from prospect_core.parallel.protocol import (
+    BatchDone,
+    JobDone,
+    PoolEvent,
+    WorkerFactory,
+    WorkerOptions,
+    WorkerPool,
+    WorkerReady,
+)
 from prospect_core.util.errors import DataError
 from prospect_core.util.signals import stopping
 
-#: of a pack that a worker is lost over, the jobs are done one by one; one that takes so many workers with it is given up
+#: workers that may die over a job before it is given up
 MOST_LOSSES = 3
 
 
@@ -35,65 +42,107 @@ def run_jobs(
     factory: WorkerFactory,
     batches: Sequence[Sequence[Any]],
     pool_options: WorkerOptions,
-    shares: dict[int, WorkerTally] | None = None,
+    tallies: dict[int, WorkerTally] | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """(job, what came of it) for every job of every pack, as they end; jobs are hashable.
+    """Do jobs by a pool of workers.
 
-    ``shares`` is filled with who did how much. A job that `MOST_LOSSES` workers were lost over comes with a `DataError`; where
-    no worker comes up at all, one is raised. After a first Ctrl-C only what is in hand is done.
+    After a worker has died, its unfinished jobs are done again one by one; a job over which `MOST_LOSSES` workers have
+    died is given up. After a first Ctrl-C only the batches that workers have are finished.
+
+    Args:
+        factory: Makes a worker where it works.
+        batches: Batches of hashable jobs.
+        pool_options: How many workers, and where.
+        tallies: Filled with what each worker has done, by its number.
+
+    Yields:
+        (job, result) of every job, as they end; the result of a job that is given up is a `DataError`.
+
+    Raises:
+        DataError: No worker comes up at all.
     """
-    shares = {} if shares is None else shares
-    waiting = deque(list(batch) for batch in batches if batch)
-    in_hand: dict[int, tuple[list[Any], set[int]]] = {}
-    losses: dict[Any, int] = {}
-    idle: list[int] = []
-    coming, stillborn = 0, 0
     pool = _open_pool(factory, pool_options.check())
+    dispatcher = _Dispatcher(pool, batches, pool_options.workers, {} if tallies is None else tallies)
     try:
-        for _ in range(min(pool_options.workers, len(waiting))):
-            pool.start_worker()
-            coming += 1
-        while in_hand or (waiting and not stopping()):
-            while idle and waiting and not stopping():
-                worker = idle.pop()
-                in_hand[worker] = waiting.popleft(), set()
-                pool.submit(worker, in_hand[worker][0])
-            if not in_hand and stopping():
-                return
+        dispatcher.start_workers()
+        while dispatcher.submit_batches():
             worker, event = pool.next()
-            if isinstance(event, WorkerReady):
-                shares[worker] = WorkerTally(event.host, event.pid)
-                idle.append(worker)
-                coming, stillborn = coming - 1, 0
-            elif isinstance(event, JobDone):
-                batch, done = in_hand[worker]
-                done.add(event.number)
-                shares[worker].jobs += 1
-                yield batch[event.number], event.value
-            elif isinstance(event, BatchDone):
-                del in_hand[worker]
-                idle.append(worker)
-            else:
-                if worker in in_hand:
-                    batch, done = in_hand.pop(worker)
-                    left = [job for number, job in enumerate(batch) if number not in done]
-                    for job in left:
-                        losses[job] = losses.get(job, 0) + 1
-                    given_up = [job for job in left if len(left) == 1 and losses[job] >= MOST_LOSSES]
-                    waiting.extendleft([job] for job in left if job not in given_up)
-                    for job in given_up:
-                        yield job, DataError(f"{MOST_LOSSES} workers were lost over it; the last: {event.why}")
-                elif worker in shares:
-                    idle.remove(worker)
-                else:
-                    coming, stillborn = coming - 1, stillborn + 1
-                    if stillborn >= MOST_LOSSES:
-                        raise DataError(f"no worker comes up: {event.why}")
-                if waiting and len(in_hand) + len(idle) + coming < pool_options.workers:
-                    pool.start_worker()
-                    coming += 1
+            yield from dispatcher.handle(worker, event)
     finally:
         pool.close()
+
+
+class _Dispatcher:
+    """Which worker has which batch, and what happens when one dies."""
+
+    def __init__(
+        self, pool: WorkerPool, batches: Sequence[Sequence[Any]], workers: int, tallies: dict[int, WorkerTally]
+    ) -> None:
+        self.pool, self.workers, self.tallies = pool, workers, tallies
+        self.waiting = deque(list(batch) for batch in batches if batch)
+        #: by worker: its batch and the numbers of the jobs that are done
+        self.running: dict[int, tuple[list[Any], set[int]]] = {}
+        self.losses: dict[Any, int] = {}
+        self.idle: list[int] = []
+        self.starting = 0
+        self.failed_starts = 0
+
+    def start_workers(self) -> None:
+        """Start as many workers as there are batches for."""
+        for _ in range(min(self.workers, len(self.waiting))):
+            self._start_worker()
+
+    def submit_batches(self) -> bool:
+        """Give idle workers their next batches; False where nothing is left to wait for."""
+        while self.idle and self.waiting and not stopping():
+            worker = self.idle.pop()
+            self.running[worker] = self.waiting.popleft(), set()
+            self.pool.submit(worker, self.running[worker][0])
+        return bool(self.running or (self.waiting and not stopping()))
+
+    def handle(self, worker: int, event: PoolEvent) -> Iterator[tuple[Any, Any]]:
+        """Take note of an event; yields the results that come with it."""
+        if isinstance(event, WorkerReady):
+            self.tallies[worker] = WorkerTally(event.host, event.pid)
+            self.idle.append(worker)
+            self.starting, self.failed_starts = self.starting - 1, 0
+        elif isinstance(event, JobDone):
+            batch, done = self.running[worker]
+            done.add(event.number)
+            self.tallies[worker].jobs += 1
+            yield batch[event.number], event.value
+        elif isinstance(event, BatchDone):
+            del self.running[worker]
+            self.idle.append(worker)
+        else:
+            yield from self._replace(worker, event.why)
+
+    def _replace(self, worker: int, why: str) -> Iterator[tuple[Any, Any]]:
+        """A worker has died: queue its unfinished jobs again, and start another worker where there is work for it."""
+        if worker in self.running:
+            yield from self._retry(worker, why)
+        elif worker in self.tallies:
+            self.idle.remove(worker)
+        else:
+            self.starting, self.failed_starts = self.starting - 1, self.failed_starts + 1
+            if self.failed_starts >= MOST_LOSSES:
+                raise DataError(f"no worker comes up: {why}")
+        if self.waiting and len(self.running) + len(self.idle) + self.starting < self.workers:
+            self._start_worker()
+
+    def _retry(self, worker: int, why: str) -> Iterator[tuple[Any, Any]]:
+        batch, done = self.running.pop(worker)
+        unfinished = [job for number, job in enumerate(batch) if number not in done]
+        for job in unfinished:
+            self.losses[job] = self.losses.get(job, 0) + 1
+        given_up = [job for job in unfinished if len(unfinished) == 1 and self.losses[job] >= MOST_LOSSES]
+        self.waiting.extendleft([job] for job in unfinished if job not in given_up)
+        for job in given_up:
+            yield job, DataError(f"{MOST_LOSSES} workers were lost over it; the last: {why}")
+
+    def _start_worker(self) -> None:
+        self.pool.start_worker()
+        self.starting += 1
 
 
 def make_batches(costs: Sequence[float], groups: Sequence[Any], least: int, workers: int) -> list[list[int]]:
