@@ -27,7 +27,7 @@ LengthKind = Literal["frames", "tokens", "compressions"]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
-def has_words(text: str) -> bool:
+def utterance_has_words(text: str) -> bool:
     """Whether a text says anything: it holds a letter, a digit or a symbol, not punctuation and blanks alone."""
     return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
@@ -223,16 +223,16 @@ class TeacherForcedTurn:
     nats: float
 
 
-def predictions_digest(records: Iterable[EpisodeRecord]) -> str:
+def digest_records(records: Iterable[EpisodeRecord]) -> str:
     """sha256 over decisions, transitions, texts and compressions of all records, in order of episode id.
 
     Probabilities and times are left out: they differ in the last digits between machines.
     """
-    return digest_of_parts({record.episode.id: digest_part(record) for record in records})
+    return digest_serialized_records({record.episode.id: serialize_record_for_digest(record) for record in records})
 
 
-def digest_part(record: EpisodeRecord) -> bytes:
-    """What one record adds to `predictions_digest`."""
+def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
+    """What one record adds to `digest_records`."""
     body = {
         "episode": record.episode.id,
         "status": record.status,
@@ -244,6 +244,6 @@ def digest_part(record: EpisodeRecord) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
-def digest_of_parts(parts: Mapping[str, bytes]) -> str:
-    """`predictions_digest` of the parts by episode id."""
+def digest_serialized_records(parts: Mapping[str, bytes]) -> str:
+    """`digest_records` of the parts by episode id."""
     return hashlib.sha256(b"".join(parts[episode] for episode in sorted(parts))).hexdigest()

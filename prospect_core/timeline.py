@@ -47,19 +47,19 @@ class TimelineError(ValueError):
 
 
 @lru_cache(maxsize=1 << 16)
-def exact(value: float) -> Fraction:
-    """The decimal that was written: ``exact(0.7) == 7/10``, where the float itself is a little less."""
+def exact_fraction(value: float) -> Fraction:
+    """The decimal that was written: ``exact_fraction(0.7) == 7/10``, where the float itself is a little less."""
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
 
 
 def frame_floor(time_s: float, fps: float) -> int:
     """Last frame seen at ``time_s`` seconds: ``floor(time_s * fps)``, exactly."""
-    return floor(exact(time_s) * exact(fps))
+    return floor(exact_fraction(time_s) * exact_fraction(fps))
 
 
 def frame_ceil(time_s: float, fps: float) -> int:
     """First frame that can show what happened at ``time_s`` seconds: ``ceil(time_s * fps)``, exactly."""
-    return ceil(exact(time_s) * exact(fps))
+    return ceil(exact_fraction(time_s) * exact_fraction(fps))
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,7 @@ class Episode:
         for frame, step, change in self.transitions():
             if until is not None and frame > until:
                 break
-            state = state.apply(step, change, float(Fraction(frame) / exact(self.fps)))
+            state = state.apply(step, change, float(Fraction(frame) / exact_fraction(self.fps)))
             if out[-1][0] == frame:
                 out[-1] = (frame, state)
             else:
@@ -339,7 +339,7 @@ class Episode:
     def problems(self) -> list[str]:
         """Everything wrong with this annotation, one line each; empty when it is sound."""
         out: list[str] = []
-        if exact(self.fps) <= 0:
+        if exact_fraction(self.fps) <= 0:
             return [f"{self.id}: fps {self.fps:g} must be above 0"]
         if self.start_frame < 0 or self.end_frame <= self.start_frame:
             return [f"{self.id}: frames {self.start_frame}..{self.end_frame} are empty or negative"]
@@ -350,7 +350,7 @@ class Episode:
             out.append(f"{self.id}: the initial state names steps {self.initial.step_ids}, the task has {ids}")
             return out
         out += [problem for event in self.events for problem in self._event_problems(event)]
-        keys = [(exact(e.time), _KIND_ORDER[e.kind]) for e in self.events]
+        keys = [(exact_fraction(e.time), _KIND_ORDER[e.kind]) for e in self.events]
         if not self.file_order and keys != sorted(keys):
             out.append(f"{self.id}: events are not ordered by (time; user, transition, assistant)")
         if out:
@@ -380,9 +380,12 @@ class Episode:
 
     def _event_problems(self, event: Event) -> list[str]:
         where = f"{self.id}: event {event.id} ({event.label}) at {event.time:g} s"
-        begin, end = exact(self.start_frame) / exact(self.fps), exact(self.end_frame) / exact(self.fps)
+        begin, end = (
+            exact_fraction(self.start_frame) / exact_fraction(self.fps),
+            exact_fraction(self.end_frame) / exact_fraction(self.fps),
+        )
         out = []
-        if event.frame is None and not begin <= exact(event.time) <= end:
+        if event.frame is None and not begin <= exact_fraction(event.time) <= end:
             out.append(f"{where} lies outside the episode's {float(begin):g}..{float(end):g} s")
         if event.frame is not None and not self.start_frame <= event.frame < self.end_frame:
             out.append(f"{where} names frame {event.frame}, outside {self.start_frame}..{self.end_frame - 1}")
@@ -402,9 +405,9 @@ class Episode:
         return out
 
 
-def sort_events(events: Iterable[Event]) -> tuple[Event, ...]:
+def sort_timeline_events(events: Iterable[Event]) -> tuple[Event, ...]:
     """Canonical order: by exact time; at equal times user, transitions as written, assistant."""
-    return tuple(sorted(events, key=lambda e: (exact(e.time), _KIND_ORDER[e.kind])))
+    return tuple(sorted(events, key=lambda e: (exact_fraction(e.time), _KIND_ORDER[e.kind])))
 
 
 def _repeated(items: Iterable[str]) -> set[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.runs.evaluation import (
     Evaluation,
@@ -25,7 +25,7 @@ from prospect_eval.runs.evaluation import (
     replay_evaluation,
 )
 from prospect_eval.runs.executor import Outcome
-from prospect_eval.runs.folder import RunConfig, held, read_records
+from prospect_eval.runs.folder import RunConfig, hold_run_folder, read_run_folder_records
 
 if TYPE_CHECKING:
     from prospect_core.parallel.scheduler import WorkerTally
@@ -85,13 +85,13 @@ def prepare_checked(options: EvaluationOptions, progress: Progress = _no_progres
         UserError: Options that do not fit each other, the model or the data.
         DataError: Data or a checkpoint that cannot be used.
     """
-    from prospect_eval.diagnostics.passes import require_own_model
+    from prospect_eval.diagnostics.passes import require_checkpoint_for_passes
 
     open_checked_suite(options.suite)
     evaluation = prepare_evaluation(options, progress)
     for option, wanted in (("--teacher-forced", options.teacher_forced), ("--latency", options.latency_episodes)):
         if wanted:
-            require_own_model(evaluation.predictor, option)
+            require_checkpoint_for_passes(evaluation.predictor, option)
     return evaluation
 
 
@@ -106,24 +106,24 @@ def evaluate(options: EvaluationOptions, progress: Progress = _no_progress) -> E
         UserError: Options that do not fit each other, the model or the data, or a folder that holds another run.
         DataError: Data, a checkpoint or an episode that cannot be used.
     """
-    from prospect_eval.diagnostics.latency import read_latency, store_latency
-    from prospect_eval.diagnostics.passes import latency_pass, teacher_forced_pass
+    from prospect_eval.diagnostics.latency import read_latency_diagnostics, store_latency_diagnostics
+    from prospect_eval.diagnostics.passes import run_latency_pass, run_teacher_forced_pass
 
     evaluation = prepare_checked(options, progress)
     folder, predictor = evaluation.folder, evaluation.predictor
     begin = time.monotonic()
-    with held(folder):
+    with hold_run_folder(folder):
         outcome, tallies = replay_evaluation(evaluation, progress)
         seconds = time.monotonic() - begin
         good = []
         if options.teacher_forced or options.latency_episodes:
-            good = [record.episode for record in read_records(folder)[1] if record.status == "ok"]
+            good = [record.episode for record in read_run_folder_records(folder)[1] if record.status == "ok"]
         if options.teacher_forced:
-            teacher_forced_pass(folder, predictor, good, partial(progress, "teacher-forced"))
+            run_teacher_forced_pass(folder, predictor, good, partial(progress, "teacher-forced"))
         if options.latency_episodes:
-            latency_pass(folder, predictor, good, options.latency_episodes, partial(progress, "plain pass"))
-        if not read_latency(folder):
-            store_latency(folder, [])
+            run_latency_pass(folder, predictor, good, options.latency_episodes, partial(progress, "plain pass"))
+        if not read_latency_diagnostics(folder):
+            store_latency_diagnostics(folder, [])
         metrics, report = score_run(folder, progress=partial(progress, "score"))
     return Evaluated(folder, metrics, report, outcome, seconds, tallies)
 
@@ -135,17 +135,17 @@ def open_checked_suite(name: str | None) -> Suite:
         UserError: The suite is unknown or broken, or names metrics that do not exist.
     """
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.suites.gate_rules import check_names, check_rules
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.suites.gate_rules import check_gate_rule_metrics, check_gate_rules
     from prospect_eval.suites.suite import Suite, open_suite
 
     if not name:
         return Suite()
     suite = open_suite(name)
-    known = [metric.name for metric in all_metrics(make_resources())]
-    check_names(suite.metrics, known, f"{name}: metrics")
+    known = [metric.name for metric in all_metrics(make_scoring_resources())]
+    check_gate_rule_metrics(suite.metrics, known, f"{name}: metrics")
     if rules := suite.rules():
-        check_rules(rules, known, f"{name}: gate")
+        check_gate_rules(rules, known, f"{name}: gate")
     return suite
 
 
@@ -155,7 +155,7 @@ def load_run(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     Raises:
         DataError: The folder is no run folder, holds no episode, or a record is damaged.
     """
-    return read_records(folder)
+    return read_run_folder_records(folder)
 
 
 def compare(
@@ -177,9 +177,9 @@ def compare(
     """
     from prospect_eval.analysis.compare import compare_runs
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    return compare_runs(first, others, all_metrics(resources or make_resources()), intersect)
+    return compare_runs(first, others, all_metrics(resources or make_scoring_resources()), intersect)
 
 
 def gate(run: Path, baseline: Path, rules: Rules | None = None, intersect: bool = False) -> Gate:
@@ -194,11 +194,11 @@ def gate(run: Path, baseline: Path, rules: Rules | None = None, intersect: bool 
     Raises:
         DataError: The baseline is missing or about other data, or the run has no episodes.
     """
-    from prospect_eval.gate.gate import check_run, read_baseline
+    from prospect_eval.gate.gate import check_gate, read_gate_baseline
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    return check_run(run, read_baseline(baseline), all_metrics(make_resources()), rules, intersect)
+    return check_gate(run, read_gate_baseline(baseline), all_metrics(make_scoring_resources()), rules, intersect)
 
 
 def score_run(
@@ -218,38 +218,38 @@ def score_run(
     Returns:
         The contents of ``metrics.json`` with the counts added, and the report's path.
     """
-    with held(folder):
+    with hold_run_folder(folder):
         return _finish(folder, similarity, progress, settings)
 
 
 def _finish(
     folder: Path, similarity: str | None, progress: Callable[[int, int], None], settings: ScoreSettings
 ) -> tuple[dict[str, Any], Path]:
-    from prospect_eval.runs.schemas import similarity_model
-    from prospect_eval.scoring.parallel import score_folder
+    from prospect_eval.runs.schemas import read_similarity_schema
+    from prospect_eval.scoring.parallel import score_folder_in_parallel
 
-    similarity = similarity or similarity_model(folder)
-    metrics = score_folder(folder, similarity, progress, settings)
+    similarity = similarity or read_similarity_schema(folder)
+    metrics = score_folder_in_parallel(folder, similarity, progress, settings)
     corpus = metrics.pop("corpus")
-    from prospect_eval.diagnostics.latency import store_delivery
+    from prospect_eval.diagnostics.latency import store_delivery_by_measured_latency
     from prospect_eval.gate.gate import VERDICT
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.report.pages.run_page import write_report
-    from prospect_eval.scoring.corpora import FILE, read_corpus, write_corpus
-    from prospect_eval.scoring.frame_table import write_frames
-    from prospect_eval.scoring.score import write_metrics
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.report.pages.run_page import write_run_page
+    from prospect_eval.scoring.corpora import FILE, read_scoring_corpus, write_scoring_corpus
+    from prospect_eval.scoring.frame_table import write_frame_table
+    from prospect_eval.scoring.score import write_score_metrics
 
     # from the first file that is written anew to the last one, the folder is not whole
     (folder / "DONE.json").unlink(missing_ok=True)
-    config, records = read_records(folder)
-    write_corpus(folder / FILE, corpus, config)
-    write_metrics(folder, metrics)
+    config, records = read_run_folder_records(folder)
+    write_scoring_corpus(folder / FILE, corpus, config)
+    write_score_metrics(folder, metrics)
     # a verdict was on what the scores were before
     (folder / VERDICT).unlink(missing_ok=True)
-    resources = replace(make_resources(similarity, settings), corpus=read_corpus(folder / FILE))
-    store_delivery(folder, records, resources)
-    write_frames(folder, records, resources)
-    path = write_report(folder, config, records, metrics, resources)
+    resources = replace(make_scoring_resources(similarity, settings), corpus=read_scoring_corpus(folder / FILE))
+    store_delivery_by_measured_latency(folder, records, resources)
+    write_frame_table(folder, records, resources)
+    path = write_run_page(folder, config, records, metrics, resources)
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
-    write_atomic(folder / "DONE.json", dump(done, indent=1) + "\n")
+    write_atomic(folder / "DONE.json", dump_json(done, indent=1) + "\n")
     return metrics, path

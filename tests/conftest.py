@@ -97,10 +97,10 @@ def fixture_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def world(fixture_cache: FixtureCache) -> Iterator[Dataset]:
     """A workbench of a few videos: two to train on, one for val, two for test. Read only."""
-    from prospect_core.workbench.generate import generate
+    from prospect_core.workbench.generate import generate_workbench
 
     def make(folder: Path) -> None:
-        generate(folder, WORLD_SEED, WORLD_VIDEOS, video_fps=WORLD_FPS)
+        generate_workbench(folder, WORLD_SEED, WORLD_VIDEOS, video_fps=WORLD_FPS)
 
     parameters = {"seed": WORLD_SEED, "videos": WORLD_VIDEOS, "video_fps": WORLD_FPS}
     folder = fixture_cache.folder("world", WORLD_MODULES, parameters, make)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prospect_core.util.processes import cores
+from prospect_core.util.processes import count_cores
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def busy_ratio(episodes: int, rounds: int) -> dict[str, Any]:
         _replay(Path(folder) / "first", episodes)
         for number in range(rounds):
             idle.append(_replay(Path(folder) / f"idle{number}", episodes))
-            with busy_processes(cores()):
+            with busy_processes(count_cores()):
                 busy.append(_replay(Path(folder) / f"busy{number}", episodes))
             print(f"busy, round {number + 1}: {busy[-1]:.1f} s against {idle[-1]:.1f} s", flush=True)
     seconds = {"idle": [round(s, 1) for s in idle], "busy": [round(s, 1) for s in busy], "episodes": episodes}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prospect_eval.runs.folder import read_records, read_timings, record_path
+from prospect_eval.runs.folder import read_run_folder_records, read_run_folder_timings, run_folder_record_path
 
 #: once a video, however many dialogues it has
 PER_VIDEO = ("decode", "vision")
@@ -47,8 +47,8 @@ class Profile:
 
 def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
     """The profile of a run folder."""
-    records = [record for record in read_records(folder)[1] if record.status == "ok"]
-    timings = read_timings(folder)["episodes"]
+    records = [record for record in read_run_folder_records(folder)[1] if record.status == "ok"]
+    timings = read_run_folder_timings(folder)["episodes"]
     ends: dict[str, float] = {}
     hours: dict[str, float] = {}
     stages: dict[str, float] = {}
@@ -61,7 +61,7 @@ def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
             stages[stage] = stages.get(stage, 0.0) + seconds
         frames = max(frames, episode.fps * 3600)
     video, dialogue = sum(ends.values()) / 3600, sum(hours.values())
-    written = sum(record_path(folder, record.episode.id).stat().st_size for record in records)
+    written = sum(run_folder_record_path(folder, record.episode.id).stat().st_size for record in records)
 
     def share(ids: list[str]) -> float:
         spent: float = sum(s for i in ids for k, s in timings[i]["stages"].items() if k not in PER_VIDEO)

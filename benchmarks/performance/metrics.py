@@ -77,12 +77,12 @@ def make_record(number: int) -> Any:
 def make_run(folder: Path) -> None:
     """A run folder of such episodes."""
     from prospect_core.records import Knobs
-    from prospect_core.util.json_io import dump
-    from prospect_eval.runs.folder import RunConfig, open_folder
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.runs.folder import RunConfig, open_run_folder
 
-    open_folder(folder, RunConfig("hours", "", "", "", "test", None, Knobs(), ""))
+    open_run_folder(folder, RunConfig("hours", "", "", "", "test", None, Knobs(), ""))
     for number in range(EPISODES):
-        (folder / "episodes" / f"{number}.json").write_text(dump(make_record(number)))
+        (folder / "episodes" / f"{number}.json").write_text(dump_json(make_record(number)))
 
 
 def match_hour() -> dict[str, float]:
@@ -110,12 +110,12 @@ def match_hour() -> dict[str, float]:
 def rescore(folder: str) -> dict[str, float]:
     """Seconds from the records on disk to metrics.json on disk."""
     begin = time.perf_counter()
-    from prospect_eval.scoring.parallel import score_folder
+    from prospect_eval.scoring.parallel import score_folder_in_parallel
 
-    metrics = score_folder(Path(folder))
-    from prospect_eval.scoring.score import write_metrics
+    metrics = score_folder_in_parallel(Path(folder))
+    from prospect_eval.scoring.score import write_score_metrics
 
-    write_metrics(Path(folder), metrics)
+    write_score_metrics(Path(folder), metrics)
     return {"rescore_100_hours_s": round(time.perf_counter() - begin, 2)}
 
 
@@ -135,8 +135,8 @@ def main() -> None:
         print(json.dumps(match_hour() if options.task == "match" else rescore(options.folder)))
         return
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
-    from prospect_eval.runs.environment import environment
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.runs.environment import collect_run_environment
 
     result: dict[str, Any] = run_task("match")
     print(result, flush=True)
@@ -146,10 +146,10 @@ def main() -> None:
         first = run_task("rescore", str(run), XDG_CACHE_HOME=cache)
         result |= run_task("rescore", str(run), XDG_CACHE_HOME=cache)
         result["first_scoring_s"] = first["rescore_100_hours_s"]
-    whole = {"command": "make bench-metrics", **result, "environment": environment()}
+    whole = {"command": "make bench-metrics", **result, "environment": collect_run_environment()}
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.output, dump(whole, indent=1) + "\n")
+        write_atomic(options.output, dump_json(whole, indent=1) + "\n")
     print(json.dumps(result))
 
 

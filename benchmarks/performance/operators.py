@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.stream.forward import ForwardRequest, forward_requests
+from prospect_core.stream.forward import ForwardRequest, forward_stream_requests
 from prospect_core.stream.kv_cache import StreamCache
 from prospect_core.stream.kv_pool import KVPool
 
@@ -98,9 +98,9 @@ def forward_operators(model: DSTSmolVLM, streams: int, tokens: int = 1) -> int:
     """Operators of a forward in which ``streams`` streams read ``tokens`` tokens each; each holds `TOKENS_HELD` before."""
     pool = KVPool()
     caches = [StreamCache(pool=pool) for _ in range(streams)]
-    forward_requests(model, [ForwardRequest(range(9, 9 + TOKENS_HELD), cache) for cache in caches])
+    forward_stream_requests(model, [ForwardRequest(range(9, 9 + TOKENS_HELD), cache) for cache in caches])
     requests = [ForwardRequest([9] * tokens, cache, banned=(0,)) for cache in caches]
-    return count_operators(lambda: forward_requests(model, requests))
+    return count_operators(lambda: forward_stream_requests(model, requests))
 
 
 def figures() -> dict[str, int]:

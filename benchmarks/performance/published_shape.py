@@ -29,8 +29,8 @@ from prospect_core.sequence.tokenizer import train_tokenizer
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Step, Task
 from prospect_core.train.config.compose import compose_config
-from prospect_core.train.objectives.losses import FocalOptions, loss_sums, next_tokens, supervised_counts
-from prospect_core.train.setup.model_factory import model_config
+from prospect_core.train.objectives.losses import FocalOptions, count_supervised_losses, loss_sums, next_token_targets
+from prospect_core.train.setup.model_factory import make_random_model_config
 from prospect_core.train.trainer import MODEL_INPUTS
 from prospect_core.util.console import quiet_transformers
 
@@ -45,7 +45,7 @@ def measure(name: str, dtype: str, length: int) -> dict[str, Any]:
     tokenizer = train_tokenizer(["put the red cube in the box"], 300)
     torch.manual_seed(0)
     with torch.device(device):
-        model = DSTSmolVLM(model_config(options, tokenizer))
+        model = DSTSmolVLM(make_random_model_config(options, tokenizer))
     step_s = _training_step(model.train(), dtype, length, device)
     after_training = _peak_gb(device)
     model.eval().compute_in(getattr(torch, dtype))
@@ -68,8 +68,8 @@ def _training_step(model: DSTSmolVLM, dtype: str, length: int, device: str) -> f
     model.model.vision_model.requires_grad_(False)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
     batch = batch_of(model, 1, length, device)
-    speaks, _ = next_tokens(batch["labels"])
-    counts = supervised_counts(batch).clamp(min=1)
+    speaks, _ = next_token_targets(batch["labels"])
+    counts = count_supervised_losses(batch).clamp(min=1)
     seconds = 0.0
     for _ in range(2):
         begin = clock(device)
@@ -135,16 +135,16 @@ def main() -> None:
         print(f"{dtype}: {json.dumps(result[dtype])}", flush=True)
     if options.output:
         from prospect_core.util.atomic import write_atomic
-        from prospect_core.util.json_io import dump
-        from prospect_eval.runs.environment import environment
+        from prospect_core.util.json_io import dump_json
+        from prospect_eval.runs.environment import collect_run_environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {
             "command": " ".join(["python -m benchmarks.performance.published_shape", *sys.argv[1:]]),
             **result,
-            "environment": environment(),
+            "environment": collect_run_environment(),
         }
-        write_atomic(options.output, dump(body, indent=1) + "\n")
+        write_atomic(options.output, dump_json(body, indent=1) + "\n")
     print(json.dumps(result))
 
 

@@ -27,16 +27,16 @@ from statistics import median
 import numpy as np
 
 from prospect_core.data.dataset import write_dataset
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.parallel.process_pool import open_process_pool
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Episode
-from prospect_core.workbench.generate import FPS, make_video
-from prospect_core.workbench.rendering.pictures import render_video
+from prospect_core.workbench.generate import FPS, generate_workbench_video
+from prospect_core.workbench.rendering.pictures import render_picture_video
 from prospect_eval.api import score_run
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.report.pages.run_page import write_report
-from prospect_eval.runs.environment import environment
-from prospect_eval.runs.folder import RunConfig, open_folder, read_records, record_path
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.report.pages.run_page import write_run_page
+from prospect_eval.runs.environment import collect_run_environment
+from prospect_eval.runs.folder import RunConfig, open_run_folder, read_run_folder_records, run_folder_record_path
 
 EPISODES, OPENINGS = 100, 5
 #: of the first video of this split, in minutes
@@ -46,8 +46,8 @@ SPLIT, MINUTES = "test_long", 10
 def video(job: tuple[Path, int]) -> list[Episode]:
     """One video of ten minutes and its three episodes."""
     root, seed = job
-    episodes, plan = make_video(seed, SPLIT, 0)
-    render_video(plan, root / episodes[0].video)
+    episodes, plan = generate_workbench_video(seed, SPLIT, 0)
+    render_picture_video(plan, root / episodes[0].video)
     return episodes
 
 
@@ -71,17 +71,17 @@ def make_run(folder: Path) -> Path:
     """A scored run over a dataset of its own; returns the run folder."""
     root, run = folder / "data", folder / "run"
     (root / "videos").mkdir(parents=True)
-    with open_pool() as workers:
+    with open_process_pool() as workers:
         made = [e for some in workers.map(video, [(root, seed) for seed in range(-(-EPISODES // 3))]) for e in some]
     episodes = made[:EPISODES]
     data = write_dataset(root, "bench-report", "1", FPS, {"test": episodes})
-    open_folder(run, RunConfig("oracle with noise", "", str(root), data.digest, "test", None, Knobs(), ""))
+    open_run_folder(run, RunConfig("oracle with noise", "", str(root), data.digest, "test", None, Knobs(), ""))
     rng = random.Random(0)
-    oracle = baseline("oracle", episodes)
-    from prospect_core.util.json_io import dump
+    oracle = make_trivial_baseline("oracle", episodes)
+    from prospect_core.util.json_io import dump_json
 
     for episode in episodes:
-        record_path(run, episode.id).write_text(dump(predicted(rng, oracle(episode))))
+        run_folder_record_path(run, episode.id).write_text(dump_json(predicted(rng, oracle(episode))))
     return run
 
 
@@ -117,14 +117,14 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = name
         run = make_run(Path(name))
         metrics, page = score_run(run)
-        config, records = read_records(run)
+        config, records = read_run_folder_records(run)
         thumbnails = Path(name) / "prospect" / "thumbnails"
         seconds = {}
         for key in ("first_build_s", "build_s"):
             if key == "first_build_s":
                 shutil.rmtree(thumbnails)
             begin = time.perf_counter()
-            write_report(run, config, records, metrics)
+            write_run_page(run, config, records, metrics)
             seconds[key] = round(time.perf_counter() - begin, 2)
         whole, own = openings(page)
         result = {
@@ -138,7 +138,7 @@ def main() -> None:
             **result,
             "openings": whole,
             "command": "python -m benchmarks.performance.report",
-            "environment": environment(),
+            "environment": collect_run_environment(),
         }
         options.output.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps(result))

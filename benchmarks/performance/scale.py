@@ -30,8 +30,8 @@ import psutil
 from benchmarks.performance.cost import Profile, page, profile
 from benchmarks.performance.scale_data import open_many, stream_much
 from prospect_core.data.dataset import Dataset
-from prospect_core.workbench.generate import generate
-from prospect_eval.runs.environment import environment
+from prospect_core.workbench.generate import generate_workbench
+from prospect_eval.runs.environment import collect_run_environment
 
 #: of a frame of the shipped model: 4 tokens of 192 numbers, 4 bytes each
 FEATURE_BYTES = 4 * 4 * 192
@@ -132,14 +132,14 @@ def main() -> None:
             print(result, file=sys.stderr, flush=True)
         if options.episodes:
             # three dialogues a video
-            root = options.data or generate(folder / "world", 21, {"test": -(-options.episodes // 3)}).root
+            root = options.data or generate_workbench(folder / "world", 21, {"test": -(-options.episodes // 3)}).root
             result |= scaling(folder, options.ckpt, Dataset.open(root).root, options.episodes)
     if options.output:
         from benchmarks.performance.scale_figure import draw
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         command = " ".join(["python -m benchmarks.performance.scale", *sys.argv[1:]])
-        body: dict[str, Any] = {**result, "command": command, "environment": environment()}
+        body: dict[str, Any] = {**result, "command": command, "environment": collect_run_environment()}
         options.output.write_text(json.dumps(body, indent=1) + "\n")
         if options.episodes:
             draw(result, options.output.parents[1] / "assets" / "scaling.png")

@@ -24,11 +24,11 @@ import torch
 from prospect_core.data.dataset import Dataset, DatasetInfo, SplitInfo, write_dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.features.feature_cache import FeatureCache
-from prospect_core.features.picture_cache import video_key
+from prospect_core.features.picture_cache import make_picture_cache_key
 from prospect_core.features.shard_store import ShardStore
 from prospect_core.timeline import Episode
-from prospect_core.util.json_io import dump
-from prospect_core.workbench.generate import make_video
+from prospect_core.util.json_io import dump_json
+from prospect_core.workbench.generate import generate_workbench_video
 
 #: of the streamed features: frames of a video, tokens of a frame, and their width
 FRAMES, TOKENS, WIDTH = 1200, 10, 960
@@ -42,12 +42,12 @@ def open_many(folder: Path, rows: int) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
     with (folder / "test.jsonl").open("wb") as file:
         for episode in episodes:
-            line = dump(episode).encode() + b"\n"
+            line = dump_json(episode).encode() + b"\n"
             file.write(line)
             digest.update(line)
             size += len(line)
     info = DatasetInfo(1, "many", "1", 2.0, {"test": SplitInfo("test.jsonl", rows, digest.hexdigest())}, {})
-    (folder / "dataset.json").write_text(dump(info))
+    (folder / "dataset.json").write_text(dump_json(info))
     first, later = (_timed("open_once", str(folder)) for _ in range(2))
     return {
         "index_open_s": later["seconds"],
@@ -86,7 +86,7 @@ def stream_much(folder: Path, gigabytes: float) -> dict[str, Any]:
     ]
     data = write_dataset(folder / "set", "much", "1", 2.0, {"test": long})
     file = data.root / "dataset.json"
-    file.write_text(dump(replace(data.info, videos={**digests})))
+    file.write_text(dump_json(replace(data.info, videos={**digests})))
     array = np.random.default_rng(0).random((FRAMES, TOKENS, WIDTH), dtype=np.float32)
     store = ShardStore(str(folder / "store"), "x")
     place = folder / "store" / "x"
@@ -95,7 +95,12 @@ def stream_much(folder: Path, gigabytes: float) -> dict[str, Any]:
     for name in names:
         twin = place / secrets.token_hex(8)
         os.link(shard, f"{twin}.arrow")
-        told = {"key": video_key(digests[name], 2.0), "frames": FRAMES, "shape": [TOKENS, WIDTH], "bytes": 1}
+        told = {
+            "key": make_picture_cache_key(digests[name], 2.0),
+            "frames": FRAMES,
+            "shape": [TOKENS, WIDTH],
+            "bytes": 1,
+        }
         Path(f"{twin}.json").write_text(json.dumps({"schema": 1, "videos": [told]}))
     found = _timed("stream_once", str(folder))
     return {
@@ -129,7 +134,7 @@ def stream_once(folder: str) -> dict[str, float]:
 
 def _different(count: int) -> Iterator[Episode]:
     """Episodes of ordinary length, each with an id and a video of its own."""
-    made = make_video(0, "test", 0)[0][0]
+    made = generate_workbench_video(0, "test", 0)[0][0]
     return (replace(made, id=f"e{k:06d}", video=f"videos/{k // 3}.mp4") for k in range(count))
 
 

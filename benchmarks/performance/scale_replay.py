@@ -18,11 +18,11 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.util.console import quiet_transformers
 from prospect_eval.models.base import PredictorOptions
-from prospect_eval.models.registry import open_predictor
+from prospect_eval.models.registry import open_registered_predictor
 from prospect_eval.runs.distributed import replay_distributed
-from prospect_eval.runs.environment import code_digest
-from prospect_eval.runs.executor import infer, select
-from prospect_eval.runs.folder import RunConfig, read_records, record_files
+from prospect_eval.runs.environment import digest_environment_code
+from prospect_eval.runs.executor import execute_run, select_run_episodes
+from prospect_eval.runs.folder import RunConfig, list_run_folder_record_files, read_run_folder_records
 
 
 @click.command()
@@ -35,22 +35,31 @@ def main(ckpt: str, root: Path, limit: int, folder: Path, pool_options: WorkerOp
     """Replay, and tell the digest of the predictions and the seconds of each stage."""
     quiet_transformers()
     data = Dataset.open(root)
-    episodes = select(data, "test", limit)
+    episodes = select_run_episodes(data, "test", limit)
     asked = PredictorOptions(distributed=pool_options is not None)
-    predictor = open_predictor(ckpt, data, episodes, asked)
+    predictor = open_registered_predictor(ckpt, data, episodes, asked)
     config = RunConfig(
-        ckpt, predictor.digest, str(root.resolve()), data.digest, "test", limit, predictor.knobs, code_digest()
+        ckpt,
+        predictor.digest,
+        str(root.resolve()),
+        data.digest,
+        "test",
+        limit,
+        predictor.knobs,
+        digest_environment_code(),
     )
     shares: dict[int, Any] = {}
     replay = None
     if pool_options is not None:
         replay = replay_distributed(config, root, asked, "fail", folder, episodes, pool_options, shares.update)
-    outcome = infer(folder, config, predictor, episodes, replay=replay)
-    records = read_records(folder)[1]
+    outcome = execute_run(folder, config, predictor, episodes, replay=replay)
+    records = read_run_folder_records(folder)[1]
     ids = [record.episode.id for record in records]
     told = {
         "episodes": len(set(ids)) if len(ids) == len(set(ids)) == outcome.new else 0,
-        "digest": hashlib.sha256(b"".join(file.read_bytes() for file in record_files(folder))).hexdigest(),
+        "digest": hashlib.sha256(
+            b"".join(file.read_bytes() for file in list_run_folder_record_files(folder))
+        ).hexdigest(),
         "by_worker": {number: share.jobs for number, share in shares.items()},
     }
     print(json.dumps(told))

@@ -47,12 +47,12 @@ from benchmarks.performance.plain import write_plain
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
-from prospect_core.features.feature_cache import encode_pictures
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.features.feature_cache import encode_feature_cache_pictures
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.stream import SPAN
-from prospect_core.stream.replay import replay, speculate
+from prospect_core.stream.replay import replay_episode, replay_in_spans
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.strategies.registry import BUILT_IN
@@ -60,7 +60,7 @@ from prospect_core.timeline import DialogState, Episode, Task
 from prospect_core.util.errors import DataError
 from prospect_eval.models.base import PredictorOptions
 from prospect_eval.models.checkpoint import CheckpointModel
-from prospect_eval.models.huggingface import RereadingStream, load_plain
+from prospect_eval.models.huggingface import RereadingStream, load_huggingface_model
 from prospect_eval.suites.suite import PREFIX, open_suite_data
 
 SHIPPED = "workbench-tiny"
@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, ckpt: str, data: Dataset, episodes: Sequence[Episode], cache: Path, streams: int) -> None:
         self.data, self.episodes, self.cache = data, episodes, cache
         os.environ["XDG_CACHE_HOME"] = str(cache)
-        self.model, self.tokenizer = load_checkpoint(ckpt)
+        self.model, self.tokenizer = load_model_checkpoint(ckpt)
         needed = []
         for strategy in BUILT_IN:
             runner = VLMStreamRunner(
@@ -104,7 +104,7 @@ class Bench:
         for episode in self.episodes:
             source = self.data.frame_source(episode, self.model.config.frame_format)
             frames = source.frames(episode.start_frame, episode.end_frame)
-            records[episode.id] = replay(runner, episode, frames, knobs, "x", longest_span=1)[0]
+            records[episode.id] = replay_episode(runner, episode, frames, knobs, "x", longest_span=1)[0]
         return time.perf_counter() - begin, records
 
     def fast_replay(self, name: str, episodes: Sequence[Episode]) -> tuple[float, dict[str, EpisodeRecord]]:
@@ -128,7 +128,9 @@ class Bench:
         with torch.no_grad():
             for episode, sequence in zip(self.episodes, sequences, strict=True):
                 source = self.data.frame_source(episode, self.model.config.frame_format)
-                features = encode_pictures(self.model, source.frames(episode.start_frame, episode.end_frame))
+                features = encode_feature_cache_pictures(
+                    self.model, source.frames(episode.start_frame, episode.end_frame)
+                )
                 self.model.read(self.model.joint_embed(torch.tensor([sequence.ids]), features))
         return time.perf_counter() - begin
 
@@ -188,14 +190,14 @@ def replays(bench: Bench, rounds: int) -> dict[str, Any]:
 def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
     """One long episode: re-read at every decision, and replayed alone."""
     episode = min((e for e in bench.episodes if e.num_frames >= LONG), key=lambda e: e.num_frames)
-    write_plain(*load_checkpoint(SHIPPED), folder)
-    stream = RereadingStream(*load_plain(str(folder), "cpu"), threshold=1.01)
+    write_plain(*load_model_checkpoint(SHIPPED), folder)
+    stream = RereadingStream(*load_huggingface_model(str(folder), "cpu"), threshold=1.01)
     size = bench.model.config.image_size
     ratios, seconds = [], []
     for number in range(rounds):
         begin = time.perf_counter()
         frames = bench.data.frame_source(episode, FrameFormat(size)).frames(episode.start_frame, episode.end_frame)
-        replay(stream, episode, frames, Knobs(), "x")
+        replay_episode(stream, episode, frames, Knobs(), "x")
         slow = time.perf_counter() - begin
         bench.forget_features()
         quick = bench.fast_replay("none", [episode])[0]
@@ -210,7 +212,7 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
     """Every budgeted strategy over one video's features, again and again: an old stream against a young one."""
     episode = bench.episodes[0]
     source = bench.data.frame_source(episode, bench.model.config.frame_format)
-    features = encode_pictures(bench.model, source.frames(episode.start_frame, episode.end_frame))
+    features = encode_feature_cache_pictures(bench.model, source.frames(episode.start_frame, episode.end_frame))
     users = {frame - episode.start_frame + 1: event.text for frame, event in episode.user_turns()}
 
     def stream(name: str) -> Looped:
@@ -238,7 +240,7 @@ class Looped:
         self.runner, self.task, self.length, self.budget = runner, task, len(features), budget
         self.frames = self.compressions = self.over_budget = self.said = 0
         places = (k % len(features) for k in count())
-        self._outputs = speculate(runner.advance, ((features[k], users.get(k)) for k in places), SPAN)
+        self._outputs = replay_in_spans(runner.advance, ((features[k], users.get(k)) for k in places), SPAN)
 
     def cycle(self) -> tuple[int, float]:
         """(frames, seconds) up to and with the next frame that compresses."""
@@ -342,8 +344,8 @@ def main() -> None:
     options = parser.parse_args()
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.console import quiet_transformers
-    from prospect_core.util.json_io import dump
-    from prospect_eval.runs.environment import environment
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.runs.environment import collect_run_environment
 
     quiet_transformers()
     data = open_suite_data(f"{PREFIX}workbench", "test")
@@ -365,11 +367,11 @@ def main() -> None:
         "command": " ".join(["python -m benchmarks.performance.streaming", *sys.argv[1:]]),
         "threads": torch.get_num_threads(),
         **result,
-        "environment": environment(),
+        "environment": collect_run_environment(),
     }
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.output, dump(whole, indent=1) + "\n")
+        write_atomic(options.output, dump_json(whole, indent=1) + "\n")
     print(json.dumps({key: value for key, value in result.items() if not isinstance(value, dict)}))
 
 

@@ -23,8 +23,8 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.labels import IGNORE
 from prospect_core.sequence.tokenizer import train_tokenizer
 from prospect_core.train.config.compose import compose_config
-from prospect_core.train.objectives.losses import FocalOptions, loss_sums, next_tokens, supervised_counts
-from prospect_core.train.setup.model_factory import model_config, set_backbone
+from prospect_core.train.objectives.losses import FocalOptions, count_supervised_losses, loss_sums, next_token_targets
+from prospect_core.train.setup.model_factory import freeze_model_factory_parts, make_random_model_config
 from prospect_core.train.trainer import MODEL_INPUTS
 from prospect_core.util.console import quiet_transformers
 
@@ -81,15 +81,15 @@ def measure(name: str, rows: int, length: int, steps: int, device: str, checkpoi
     tokenizer = train_tokenizer(["put the red cube in the box"], 300)
     torch.manual_seed(0)
     with torch.device(device):
-        model = DSTSmolVLM(model_config(options, tokenizer)).train()
-    set_backbone(model, options)
+        model = DSTSmolVLM(make_random_model_config(options, tokenizer)).train()
+    freeze_model_factory_parts(model, options)
     if checkpointing:
         model.gradient_checkpointing_enable()
     learning = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learning, lr=1e-5, fused=device == "cuda")
     batch = batch_of(model, rows, length, device)
-    speaks, _ = next_tokens(batch["labels"])
-    counts = supervised_counts(batch).clamp(min=1)
+    speaks, _ = next_token_targets(batch["labels"])
+    counts = count_supervised_losses(batch).clamp(min=1)
     seconds = []
     for _ in range(steps + 2):
         begin = clock(device)
@@ -167,11 +167,11 @@ def main() -> None:
         )
         print(f"{name}: {json.dumps(result['models'][name])}", flush=True)
     if options.output:
-        from prospect_eval.runs.environment import environment
+        from prospect_eval.runs.environment import collect_run_environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {**result, "command": f"python -m benchmarks.performance.throughput --models {' '.join(options.models)}",
-                "environment": environment()}  # fmt: skip
+                "environment": collect_run_environment()}  # fmt: skip
         options.output.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps(result))
 

@@ -25,21 +25,27 @@ import torch
 from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.features.feature_cache import FeatureCache, vision_digest
+from prospect_core.features.feature_cache import FeatureCache, feature_cache_vision_digest
 from prospect_core.features.picture_cache import PictureCache
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.train.config.compose import compose_config
 from prospect_core.train.data.collator import DSTDataCollator
 from prospect_core.train.data.frame_samplers import CombinedSampler, Silent, Speaking, Transitions
-from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan, separate
+from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan, split_training_dataset_samples
 from prospect_core.train.data.window_sampler import WindowSampler
-from prospect_core.train.objectives.loss_weighting import make_weighting
-from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
-from prospect_core.train.setup.model_factory import make_model, set_backbone
+from prospect_core.train.objectives.loss_weighting import make_loss_weighting
+from prospect_core.train.objectives.losses import (
+    OBJECTIVES,
+    FocalOptions,
+    count_supervised_losses,
+    loss_sums,
+    next_token_targets,
+)
+from prospect_core.train.setup.model_factory import freeze_model_factory_parts, make_model
 from prospect_core.train.trainer import MODEL_INPUTS, DSTTrainer
 from prospect_core.util.console import quiet_transformers
-from prospect_core.workbench.generate import generate
+from prospect_core.workbench.generate import generate_workbench
 
 BATCH = 8
 
@@ -47,15 +53,15 @@ BATCH = 8
 def prepare(folder: Path, frozen: bool) -> tuple[DSTSmolVLM, Any, Dataset, Any]:
     """(tiny model, builder, a small workbench, its frames: features where the tower is frozen, else pictures)."""
     root = folder / "set"
-    data = Dataset.open(root) if root.exists() else generate(root, 1, {"train": 8, "val": 1})
+    data = Dataset.open(root) if root.exists() else generate_workbench(root, 1, {"train": 8, "val": 1})
     episodes = list(data.episodes("train"))
     options = compose_config([f"model.vision_tower={'frozen' if frozen else 'train'}"])[0].model
     torch.manual_seed(0)
     model, tokenizer = make_model(options, None, episodes)
-    set_backbone(model, options)
+    freeze_model_factory_parts(model, options)
     if not frozen:
         return model, SequenceBuilder(tokenizer, 4), data, PictureCache(data, model.config.frame_format)
-    cache = FeatureCache(data, folder / "features", vision_digest(model), model.config.frame_format)
+    cache = FeatureCache(data, folder / "features", feature_cache_vision_digest(model), model.config.frame_format)
     cache.prepare(model, episodes)
     return model, SequenceBuilder(tokenizer, 4), data, cache
 
@@ -74,15 +80,15 @@ def prefix_sharing(folder: Path, frozen: bool, windows: int) -> dict[str, Any]:
     def learn(items: list[Any], counts: torch.Tensor) -> None:
         for item in items:
             batch = collate([item])
-            speaks, _ = next_tokens(batch["labels"])
+            speaks, _ = next_token_targets(batch["labels"])
             output = model(**{k: batch[k] for k in MODEL_INPUTS if k in batch}, speaks_BT=speaks)
             (loss_sums(output, batch, FocalOptions(), FocalOptions()) / counts).sum().backward()
 
     speedups, supervised, differences = [], [], []
     for index in range(windows + 1):
         item = dataset[index]
-        samples = separate(*item)
-        counts = supervised_counts(collate([item])).clamp(min=1)
+        samples = split_training_dataset_samples(*item)
+        counts = count_supervised_losses(collate([item])).clamp(min=1)
         seconds, gradients = [], []
         for items in ([item], samples):
             model.zero_grad()
@@ -151,7 +157,7 @@ def ours(folder: Path, steps: int, windows: int) -> tuple[Steps, DSTTrainingData
         args=arguments(folder, steps),
         train_dataset=dataset,
         data_collator=DSTDataCollator(model.config.pad_token_id),
-        weighting=make_weighting("fixed", dict.fromkeys(OBJECTIVES, 1.0)),
+        weighting=make_loss_weighting("fixed", dict.fromkeys(OBJECTIVES, 1.0)),
         speaking=FocalOptions(),
         update=FocalOptions(),
         callbacks=[watch],
@@ -290,11 +296,11 @@ def main() -> None:
         )
         result["gpu"] = json.loads(done.stdout.splitlines()[-1])
     if options.output:
-        from prospect_eval.runs.environment import environment
+        from prospect_eval.runs.environment import collect_run_environment
 
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {**result, "details": found, "command": "make bench-training", "threads": torch.get_num_threads(),
-                "environment": environment()}  # fmt: skip
+                "environment": collect_run_environment()}  # fmt: skip
         options.output.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps(result))
 

@@ -24,8 +24,8 @@ import torch
 
 from benchmarks.quality.checkpoint import differences, tool
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.json_io import dump, read_json
-from prospect_eval.runs.environment import environment
+from prospect_core.util.json_io import dump_json, read_json
+from prospect_eval.runs.environment import collect_run_environment
 
 #: as the last stage of train.sh has it
 RECIPE = (
@@ -85,9 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(name, {key: result[name][key]["value"] for key in SHOWN}, file=sys.stderr, flush=True)
     if options.output:
         command = " ".join(["python -m benchmarks.quality.ablations", *sys.argv[1:]])
-        body = {"command": command, "environment": environment(), "steps": options.steps, "variants": result}
+        body = {
+            "command": command,
+            "environment": collect_run_environment(),
+            "steps": options.steps,
+            "variants": result,
+        }
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.output, dump(body, indent=1) + "\n")
+        write_atomic(options.output, dump_json(body, indent=1) + "\n")
     print(json.dumps(result))
 
 

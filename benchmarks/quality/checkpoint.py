@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.analysis.compare import compare_runs
 from prospect_eval.metrics import all_metrics
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.runs.environment import environment
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.runs.environment import collect_run_environment
 
 SHIPPED = "workbench-tiny"
 WITHOUT = ("pictures", "steps", "state", "past")
@@ -99,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         command = " ".join(["python -m benchmarks.quality.checkpoint", *sys.argv[1:]])
-        body = {"command": command, "environment": environment(), **result}
-        write_atomic(options.output, dump(body, indent=1) + "\n")
+        body = {"command": command, "environment": collect_run_environment(), **result}
+        write_atomic(options.output, dump_json(body, indent=1) + "\n")
     print(json.dumps(result))
 
 
@@ -155,7 +155,7 @@ def tool(name: str) -> str:
 
 def differences(first: Path, second: Path, names: Sequence[str]) -> dict[str, Any]:
     """Paired differences, second minus first, of some metrics."""
-    metrics = [metric for metric in all_metrics(make_resources()) if metric.name in names]
+    metrics = [metric for metric in all_metrics(make_scoring_resources()) if metric.name in names]
     (found,) = compare_runs(first, [second], metrics)
     return {d.name: {k: v for k, v in asdict(d).items() if k != "name"} for d in found.differences}
 

@@ -31,13 +31,13 @@ from prospect_eval.metrics.histogram import (
     histogram_average_precision,
     histogram_average_precision_gradient,
     histogram_quantile,
+    histogram_quantile_interval,
     probability_histogram,
     seconds_histogram,
-    seconds_quantile_interval,
 )
-from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci, paired_ci
-from prospect_eval.stats.permutation import holm, sign_flip_p
-from prospect_eval.stats.power import detectable_difference
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_interval, paired_bootstrap_interval
+from prospect_eval.stats.permutation import holm_correction, sign_flip_p_value
+from prospect_eval.stats.power import power_detectable_difference
 
 CLUSTERS = (10, 20, 30, 60)
 TESTS = 10
@@ -62,9 +62,9 @@ class Kind:
     def interval(self, counts: np.ndarray) -> tuple[float, float] | None:
         """The interval of one draw."""
         if not self.paired:
-            return bootstrap_ci(counts, self.statistic)
+            return bootstrap_interval(counts, self.statistic)
         size = counts.shape[1] // 2
-        return paired_ci(counts[:, :size], counts[:, size:], self.statistic)
+        return paired_bootstrap_interval(counts[:, :size], counts[:, size:], self.statistic)
 
 
 def events(hard: tuple[float, float], extra: tuple[float, float]) -> Draw:
@@ -161,7 +161,7 @@ def kinds() -> dict[str, Kind]:
     ):
         out[name] = Kind(draw, Statistic(f1, SHARE), _true_value(draw, f1))
     for name, value, q in (("median delay", median, 0.5), ("90 % quantile of the delay", p90, 0.9)):
-        interval = partial(seconds_quantile_interval, q=q, limit_s=5)
+        interval = partial(histogram_quantile_interval, q=q, limit_s=5)
         of = Statistic(value, interval=interval)
         out[name] = Kind(delays, of, _true_value(delays, value, 20_000))
     for share in (0.9, 0.97, 0.99, 1.0):
@@ -215,8 +215,8 @@ def _pairs(rng: np.random.Generator, clusters: int, difference: float) -> tuple[
 
 def _family(rng: np.random.Generator, clusters: int, difference: float) -> list[float]:
     """Holm-adjusted p of one comparison: the first metric differs by ``difference``, the others not at all."""
-    found = [sign_flip_p(*_pairs(rng, clusters, difference if k == 0 else 0.0), ratio) for k in range(TESTS)]
-    return holm([1.0 if p is None else p for p in found])
+    found = [sign_flip_p_value(*_pairs(rng, clusters, difference if k == 0 else 0.0), ratio) for k in range(TESTS)]
+    return holm_correction([1.0 if p is None else p for p in found])
 
 
 def _errors(clusters: int, draws: int) -> int:
@@ -228,7 +228,7 @@ def _found(clusters: int, draws: int) -> tuple[int, int]:
     """(comparisons in which a true difference of the detectable size was found, comparisons)."""
     rng, found, tried = np.random.default_rng(clusters), 0, 0
     for _ in range(draws):
-        detectable = detectable_difference(*_pairs(rng, clusters, 0.0), ratio, 0.05 / TESTS)
+        detectable = power_detectable_difference(*_pairs(rng, clusters, 0.0), ratio, 0.05 / TESTS)
         if detectable is not None:
             tried += 1
             found += _family(rng, clusters, detectable)[0] <= 0.05
@@ -252,25 +252,25 @@ def compare_seconds() -> float:
     """Seconds of `compare` of two scored runs over 20 videos, all metrics, from the folders."""
     from benchmarks.performance.metrics import make_record
     from prospect_core.records import Knobs
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
     from prospect_eval.analysis.compare import compare_runs
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.runs.folder import RunConfig, open_folder
-    from prospect_eval.scoring.score import score_records, write_metrics
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.runs.folder import RunConfig, open_run_folder
+    from prospect_eval.scoring.score import score_records, write_score_metrics
 
-    resources = make_resources()
+    resources = make_scoring_resources()
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / side for side in ("first", "second")]
         for place, folder in enumerate(folders):
             config = RunConfig("m", "", "", "d", "test", None, Knobs(), "", suite="workbench")
-            open_folder(folder, config)
+            open_run_folder(folder, config)
             records = [make_record(number) for number in range(20)]
             if place:
                 # every third turn is not said
                 records = [_thinned(record) for record in records]
-            write_metrics(folder, score_records(records, resources))
-            (folder / "DONE.json").write_text(dump({"schema": 1}))
+            write_score_metrics(folder, score_records(records, resources))
+            (folder / "DONE.json").write_text(dump_json({"schema": 1}))
         begin = time.perf_counter()
         compare_runs(folders[0], [folders[1]], all_metrics(resources))
         return round(time.perf_counter() - begin, 2)
@@ -328,8 +328,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
-    from prospect_eval.runs.environment import environment
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.runs.environment import collect_run_environment
 
     found: dict[str, Any] = {"compare_20_videos_s": compare_seconds(), "rescore_100_hours_s": rescore_seconds()}
     print(found, flush=True)
@@ -338,7 +338,7 @@ def main() -> None:
     whole = {"command": f"make bench-statistics (--draws {options.draws})", **result, **found}
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(options.output, dump({**whole, "environment": environment()}, indent=1) + "\n")
+        write_atomic(options.output, dump_json({**whole, "environment": collect_run_environment()}, indent=1) + "\n")
     print(json.dumps(result))
 
 

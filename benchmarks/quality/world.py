@@ -23,32 +23,32 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.stats import statistics
+from prospect_core.data.stats import compute_dataset_stats
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode, Event
-from prospect_core.util.file_digest import sha256_file
-from prospect_core.workbench.generate import generate
+from prospect_core.util.file_digest import digest_file
+from prospect_core.workbench.generate import generate_workbench
 from prospect_core.workbench.world.levels import SPLITS
 from prospect_eval.metrics import all_metrics
 from prospect_eval.metrics.base import Scored
-from prospect_eval.metrics.resources import make_resources
+from prospect_eval.metrics.resources import make_scoring_resources
 from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
 from prospect_eval.models.baselines.trivial import (
     PERIODS_S,
     Speak,
     Track,
-    always_talk,
-    linear_schedule,
-    make_record,
-    never_update,
-    oracle_speech,
-    oracle_transitions,
-    periodic,
-    rate_matched_random,
-    reply_to_user,
-    silent,
+    always_talk_baseline,
+    linear_schedule_baseline,
+    make_trivial_baseline_record,
+    never_update_baseline,
+    oracle_baseline_speech,
+    oracle_baseline_transitions,
+    periodic_baseline,
+    rate_matched_random_baseline,
+    reply_to_user_baseline,
+    silent_baseline,
 )
-from prospect_eval.runs.environment import environment
+from prospect_eval.runs.environment import collect_run_environment
 
 SEED, OTHER_SEED = 0, 1
 ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@remainder")
@@ -58,7 +58,7 @@ def measure(
     names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]
 ) -> dict[str, dict[str, Any]]:
     """{metric: {value, ci95}} of a predictor over episodes, intervals over videos."""
-    resources = make_resources()
+    resources = make_scoring_resources()
     scored = Scored.over(map(predict, episodes), resources)
     wanted = [metric for metric in all_metrics(resources) if metric.name in names]
     tables = {metric.name: metric.compute(scored) for metric in wanted}
@@ -67,30 +67,38 @@ def measure(
 
 def speakers(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Proactive F1 within 1 s of everything that speaks without looking; ``periodic`` at every rate."""
-    speak: dict[str, Speak] = {"silent": silent, "always_talk": always_talk, "rate_matched_random": rate_matched_random}
-    speak |= {"reply_to_user": reply_to_user, **{f"periodic_{s}s": periodic(s) for s in PERIODS_S}}
+    speak: dict[str, Speak] = {
+        "silent": silent_baseline,
+        "always_talk": always_talk_baseline,
+        "rate_matched_random": rate_matched_random_baseline,
+    }
+    speak |= {"reply_to_user": reply_to_user_baseline, **{f"periodic_{s}s": periodic_baseline(s) for s in PERIODS_S}}
     names = ["proactive_event_f1@1s", "speaking_event_f1@2s"]
     return {name: measure(names, episodes, partial(_speaks, name, f)) for name, f in speak.items()}
 
 
 def trackers(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Joint goal accuracy of what tracks without looking."""
-    track: dict[str, Track] = {"never_update": never_update, "linear_schedule": linear_schedule}
+    track: dict[str, Track] = {"never_update": never_update_baseline, "linear_schedule": linear_schedule_baseline}
     return {name: measure(["dst_jga"], episodes, partial(_tracks, name, f)) for name, f in track.items()}
 
 
 def _speaks(name: str, speak: Speak, episode: Episode) -> EpisodeRecord:
-    return make_record(name, episode, speak(episode), [])
+    return make_trivial_baseline_record(name, episode, speak(episode), [])
 
 
 def _tracks(name: str, track: Track, episode: Episode) -> EpisodeRecord:
-    return make_record(name, episode, [], track(episode))
+    return make_trivial_baseline_record(name, episode, [], track(episode))
 
 
 def oracle(episodes: Sequence[Episode]) -> dict[str, Any]:
     """The reference against itself: 1.0 everywhere."""
     names = ["proactive_event_f1@1s", "dst_jga", *ANSWERS]
-    return measure(names, episodes, lambda e: make_record("oracle", e, oracle_speech(e), oracle_transitions(e)))
+    return measure(
+        names,
+        episodes,
+        lambda e: make_trivial_baseline_record("oracle", e, oracle_baseline_speech(e), oracle_baseline_transitions(e)),
+    )
 
 
 def limited_observers(episodes: Sequence[Episode]) -> dict[str, Any]:
@@ -139,15 +147,15 @@ def repeated(folder: Path, first: Dataset) -> dict[str, Any]:
     """The same seed gives the same bytes of annotation and video; another seed shares no video. One process only, so
     that the order in which videos are finished is another one."""
     videos = len(first.info.videos)
-    again = generate(folder / "again", SEED, {"test": videos}, workers=1)
-    other = generate(folder / "other", OTHER_SEED, {"test": videos})
+    again = generate_workbench(folder / "again", SEED, {"test": videos}, workers=1)
+    other = generate_workbench(folder / "other", OTHER_SEED, {"test": videos})
 
     def digests(dataset: Dataset) -> set[str]:
-        return {sha256_file(dataset.root / video) for video in dataset.info.videos}
+        return {digest_file(dataset.root / video) for video in dataset.info.videos}
 
     return {
         "same_annotation": (first.root / "test.jsonl").read_bytes() == (again.root / "test.jsonl").read_bytes(),
-        "same_videos": all(sha256_file(first.root / v) == sha256_file(again.root / v) for v in first.info.videos),
+        "same_videos": all(digest_file(first.root / v) == digest_file(again.root / v) for v in first.info.videos),
         "videos_shared_with_other_seed": len(digests(first) & digests(other)),
     }
 
@@ -169,10 +177,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begin = time.perf_counter()
-        dataset = generate(folder / "test", SEED, {"test": SPLITS["test"].videos})
+        dataset = generate_workbench(folder / "test", SEED, {"test": SPLITS["test"].videos})
         generate_s = time.perf_counter() - begin
         episodes = list(dataset.episodes("test"))
-        found: dict[str, Any] = {"statistics": statistics(dataset, "test")}
+        found: dict[str, Any] = {"statistics": compute_dataset_stats(dataset, "test")}
         for key, look in {
             "speakers": lambda: speakers(episodes),
             "trackers": lambda: trackers(episodes),
@@ -199,7 +207,7 @@ def main() -> None:
 
             options.output.mkdir(parents=True, exist_ok=True)
             body = {**result, "details": found, "command": "make bench-world", "processes": os.cpu_count(),
-                    "environment": environment()}  # fmt: skip
+                    "environment": collect_run_environment()}  # fmt: skip
             (options.output / "world.json").write_text(json.dumps(body, indent=1) + "\n")
             write_card(options.output, body, dataset)
     print(json.dumps(result))

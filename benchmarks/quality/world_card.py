@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.stats import describe
+from prospect_core.data.stats import make_dataset_stats_table
 from prospect_core.timeline import Episode
 from prospect_core.workbench.dialogue.writer import USER_TYPES
-from prospect_core.workbench.generate import WORLD_VERSION, make_video
-from prospect_core.workbench.rendering.pictures import picture
+from prospect_core.workbench.generate import WORLD_VERSION, generate_workbench_video
+from prospect_core.workbench.rendering.pictures import render_picture
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
 
@@ -38,7 +38,9 @@ STRIPS = {"normal": ("test", 5), "hard": ("test_hard", 2), "covered": ("test", 3
 def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
     """Write ``README.md`` and the filmstrips."""
     for name, (split, number) in STRIPS.items():
-        _strip(make_video(0, split, number)[1]).save(folder.parent / "assets" / f"workbench-{name}.png", optimize=True)
+        _strip(generate_workbench_video(0, split, number)[1]).save(
+            folder.parent / "assets" / f"workbench-{name}.png", optimize=True
+        )
     (folder / "README.md").write_text(_card(body, list(test.episodes("test"))))
 
 
@@ -51,7 +53,7 @@ def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, be
         if time >= plan.duration:
             break
         x, y = 130 * (k % columns), 144 * (k // columns)
-        sheet.paste(picture(plan, time).resize((128, 128), Image.Resampling.LANCZOS), (x, y))
+        sheet.paste(render_picture(plan, time).resize((128, 128), Image.Resampling.LANCZOS), (x, y))
         draw.text((x + 2, y + 130), f"{time:g} s", fill="black")
     return sheet.quantize(128)
 
@@ -143,7 +145,7 @@ videos shared with another seed: {details["repeated"]["videos_shared_with_other_
 
 
 def _size() -> str:
-    pixels = np.asarray(picture(make_video(0, "val", 0)[1], 0.0))
+    pixels = np.asarray(render_picture(generate_workbench_video(0, "val", 0)[1], 0.0))
     return f"{pixels.shape[1]} x {pixels.shape[0]}"
 
 
@@ -186,7 +188,7 @@ def _beside(stats: dict[str, Any], episodes: list[Episode]) -> str:
 def _responsive(episodes: list[Episode]) -> str:
     out = []
     for kind in USER_TYPES:
-        share = describe([e for e in episodes if e.user_type == kind])["responsive turns (%)"]
+        share = make_dataset_stats_table([e for e in episodes if e.user_type == kind])["responsive turns (%)"]
         out.append(f"{kind} {share} % (ProAssist {PROASSIST_RESPONSIVE[kind]} %)")
     return ", ".join(out)
 

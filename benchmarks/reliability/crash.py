@@ -26,7 +26,7 @@ from typing import Any
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import load
+from prospect_core.util.json_io import load_json
 
 EVAL = [sys.executable, "-c", "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"]
 TRAIN = [sys.executable, "-m", "prospect_core.cli", "train"]
@@ -55,7 +55,7 @@ def finished(folder: Path) -> dict[str, tuple[int, int]]:
     out = {}
     for file in (folder / "episodes").glob("[!.]*.json"):
         try:
-            load(EpisodeRecord, file.read_bytes(), str(file))
+            load_json(EpisodeRecord, file.read_bytes(), str(file))
         except DataError:
             continue
         out[file.name] = (file.stat().st_ino, file.stat().st_mtime_ns)

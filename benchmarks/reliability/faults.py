@@ -24,8 +24,8 @@ from benchmarks.reliability.crash import kill_runs, kill_trainings
 from benchmarks.reliability.fuzz import fuzz
 from benchmarks.reliability.soak import soak
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.workbench.generate import generate
-from prospect_eval.runs.environment import environment
+from prospect_core.workbench.generate import generate_workbench
+from prospect_eval.runs.environment import collect_run_environment
 from prospect_eval.suites.suite import open_suite_data
 
 #: of a run that is killed: enough episodes that some are finished and some are not
@@ -34,7 +34,7 @@ VIDEOS, FRAMES = 4, 60
 
 def small(folder: Path) -> Dataset:
     """A few short episodes to replay and to train on."""
-    made = generate(folder / "made", 5, {"train": 2, "test": VIDEOS})
+    made = generate_workbench(folder / "made", 5, {"train": 2, "test": VIDEOS})
     splits = {
         split: [replace(e.window(e.start_frame, e.start_frame + FRAMES), id=e.id) for e in made.episodes(split)]
         for split in made.splits
@@ -71,7 +71,7 @@ def main() -> None:
         body = {
             **result,
             "command": " ".join(["python -m benchmarks.reliability.faults", *sys.argv[1:]]),
-            "environment": environment(),
+            "environment": collect_run_environment(),
         }
         options.output.write_text(json.dumps(body, indent=1) + "\n")
     print(json.dumps({key: value for key, value in result.items() if key != "targets"}))

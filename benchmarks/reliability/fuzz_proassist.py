@@ -9,12 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.formats.proassist import read_origin, to_dst_clip, to_prepared
-from prospect_core.data.formats.proassist_dialogs import is_generated, prepared_from
-from prospect_core.data.formats.proassist_dst import is_clip
+from prospect_core.data.formats.proassist import (
+    episode_to_proassist_dst,
+    episode_to_proassist_row,
+    read_proassist_episodes,
+)
+from prospect_core.data.formats.proassist_dialogs import is_proassist_dialogs_entry, rows_from_proassist_dialogs
+from prospect_core.data.formats.proassist_dst import is_proassist_dst_clip
 from prospect_core.data.formats.proassist_dst_changes import ANNOTATED
 from prospect_core.timeline import Episode
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 
 _META = {
     "user_type": "no_talk",
@@ -78,17 +82,21 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 def read_whole(file: Path) -> None:
     """Read a file; what was read says as much as the rows do, and gives them back."""
-    episodes = read_origin(file)
+    episodes = read_proassist_episodes(file)
     text = file.read_text(encoding="utf-8")
     pieces = [line for line in text.split("\n") if line.strip()] if file.suffix == ".jsonl" else [text]
     values = [json.loads(piece) for piece in pieces]
     rows = [row for value in values for row in (value if isinstance(value, list) else [value])]
-    rows = [made for row in rows for made in (prepared_from(row) if is_generated(row) else [row])]
+    rows = [
+        made
+        for row in rows
+        for made in (rows_from_proassist_dialogs(row) if is_proassist_dialogs_entry(row) else [row])
+    ]
     assert len(episodes) == len(rows), "rows were lost"
     for row, episode in zip(rows, episodes, strict=True):
         assert _said(episode) == _said_in(row), "turns were lost"
-        kept = load(Episode, dump(episode), str(file))
-        back = to_dst_clip(kept) if is_clip(row) else to_prepared(kept)
+        kept = load_json(Episode, dump_json(episode), str(file))
+        back = episode_to_proassist_dst(kept) if is_proassist_dst_clip(row) else episode_to_proassist_row(kept)
         assert json.dumps(back) == json.dumps(row), "the row did not come back"
 
 

@@ -23,26 +23,30 @@ import numpy as np
 
 from benchmarks.reliability.fuzz_proassist import ROWS, read_whole
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.formats.annotation_table import Given, read_annotation
-from prospect_core.data.formats.proassist import read_origin, to_dst_clip, to_prepared
-from prospect_core.data.formats.subtitles import read_cues
+from prospect_core.data.formats.annotation_table import Given, read_annotation_table
+from prospect_core.data.formats.proassist import (
+    episode_to_proassist_dst,
+    episode_to_proassist_row,
+    read_proassist_episodes,
+)
+from prospect_core.data.formats.subtitles import read_subtitle_cues
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.validate import find_problems
-from prospect_core.data.video import open_frames, write_frames_file
+from prospect_core.data.validate import validate_dataset
+from prospect_core.data.video import open_video_frames, write_video_frames_file
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
-from prospect_core.stream.proassist_outputs import DST, stream_of
+from prospect_core.stream.proassist_outputs import DST, make_proassist_outputs
 from prospect_core.stream.proassist_outputs import RECORD as STORED
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.util.errors import DataError
-from prospect_core.util.file_digest import sha256_file
-from prospect_core.util.json_io import dump
-from prospect_eval.analysis.llm_judge import read_verdict
-from prospect_eval.gate.gate import read_baseline
-from prospect_eval.models.chat import read_answer
-from prospect_eval.runs.folder import read_records, read_timings
-from prospect_eval.runs.importers import read_predictions
-from prospect_eval.runs.schemas import read_counts, read_metrics, read_run
-from prospect_eval.suites.gate_rules import make_rules, read_rules
+from prospect_core.util.file_digest import digest_file
+from prospect_core.util.json_io import dump_json
+from prospect_eval.analysis.llm_judge import read_judge_verdict
+from prospect_eval.gate.gate import read_gate_baseline
+from prospect_eval.models.chat import read_chat_answer
+from prospect_eval.runs.folder import read_run_folder_records, read_run_folder_timings
+from prospect_eval.runs.importers import read_imported_predictions
+from prospect_eval.runs.schemas import read_counts_schema, read_metrics_schema, read_run_schema
+from prospect_eval.suites.gate_rules import make_gate_rules, read_gate_rules
 from prospect_eval.suites.suite import open_suite
 
 FRAMES, SIDE = 12, 32
@@ -91,7 +95,7 @@ def _file(name: str, read: Callable[[Path], Any]) -> Callable[[Path, bytes], Any
 def _rows(folder: Path, data: bytes) -> None:
     """A split's rows: as many episodes as there are rows, or an error that names one."""
     (folder / "test.jsonl").write_bytes(data)
-    digest = sha256_file(folder / "test.jsonl")
+    digest = digest_file(folder / "test.jsonl")
     info = {"schema": 1, "name": "n", "version": "1", "fps": 2, "videos": {},
             "splits": {"test": {"file": "test.jsonl", "episodes": 1, "sha256": digest}}}  # fmt: skip
     (folder / "dataset.json").write_text(json.dumps(info))
@@ -102,33 +106,33 @@ def _rows(folder: Path, data: bytes) -> None:
 
 
 def _dataset(folder: Path, data: bytes) -> None:
-    (folder / "test.jsonl").write_text(dump(EPISODE) + "\n")
+    (folder / "test.jsonl").write_text(dump_json(EPISODE) + "\n")
     (folder / "dataset.json").write_bytes(data)
     dataset = Dataset.open(folder)
     for split in dataset.splits:
         list(dataset.episodes(split))
-    find_problems(dataset)
+    validate_dataset(dataset)
 
 
 def _records(folder: Path, data: bytes) -> None:
     (folder / "episodes").mkdir(exist_ok=True)
     (folder / "run.json").write_text(json.dumps({"config": CONFIG, "environment": {}}))
     (folder / "episodes" / "e1.json").write_bytes(data)
-    for record in read_records(folder)[1]:
+    for record in read_run_folder_records(folder)[1]:
         record.problems()
 
 
 def _run_file(folder: Path, data: bytes) -> None:
     (folder / "episodes").mkdir(exist_ok=True)
-    (folder / "episodes" / "e1.json").write_text(dump(RECORD))
+    (folder / "episodes" / "e1.json").write_text(dump_json(RECORD))
     (folder / "run.json").write_bytes(data)
-    read_run(folder)
-    read_records(folder)
+    read_run_schema(folder)
+    read_run_folder_records(folder)
 
 
 def _video(name: str) -> Callable[[Path, bytes], Any]:
     def read(file: Path) -> None:
-        source = open_frames(file, 2, FrameFormat(SIDE))
+        source = open_video_frames(file, 2, FrameFormat(SIDE))
         for picture in source.frames(0, min(source.num_frames, 40)):
             assert picture.shape == (SIDE, SIDE, 3)
 
@@ -145,7 +149,7 @@ def _annotation(name: str) -> Callable[[Path, bytes], Any]:
         file = folder / name
         file.write_bytes(data)
         try:
-            found = read_annotation(file, Given(video=clip, users=("Ana",), skip=True))
+            found = read_annotation_table(file, Given(video=clip, users=("Ana",), skip=True))
         except DataError as error:
             raise DataError(str(error).splitlines()[0] if str(error) else "") from error
         reading, events = found.reading, found.episode.events
@@ -163,7 +167,7 @@ def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
     def read(folder: Path, data: bytes) -> None:
         text = data.decode("utf-8", "replace")
         try:
-            found = read_cues(text, suffix)
+            found = read_subtitle_cues(text, suffix)
         except ValueError as error:
             raise DataError(str(error)) from error
         places = [cue.line for cue in found.cues]
@@ -181,7 +185,7 @@ def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
 def _nothing_lost(file: Path) -> None:
     """Predictions: as many utterances, references, user texts and updates come out as there are in the file."""
     reported: list[str] = []
-    for record in read_predictions(file, tell=reported.append)[0]:
+    for record in read_imported_predictions(file, tell=reported.append)[0]:
         texts, updates = _in_file(file)
         events = [event.kind for event in record.episode.events]
         heard = " ".join(event.text for event in record.episode.events if event.kind == "user")
@@ -229,12 +233,12 @@ def _table_seeds() -> list[bytes]:
 
 def _result_seeds() -> list[bytes]:
     """A result file as it is exported, and the same without the record that it was exported from."""
-    contents = json.loads(dump(stream_of(RECORD, 0)))
+    contents = json.loads(dump_json(make_proassist_outputs(RECORD, 0)))
     return _json(contents, {key: value for key, value in contents.items() if key != STORED})()
 
 
 def _baseline(file: Path) -> None:
-    make_rules(read_baseline(file)["rules"], "rules")
+    make_gate_rules(read_gate_baseline(file)["rules"], "rules")
 
 
 def _video_seeds(kind: str = "mp4") -> list[bytes]:
@@ -257,7 +261,7 @@ def _arrow_seeds() -> list[bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "f.arrow"
-        write_frames_file(file, iter([np.full((16, 16, 3), 90, np.uint8)] * 3))
+        write_video_frames_file(file, iter([np.full((16, 16, 3), 90, np.uint8)] * 3))
         return [file.read_bytes()]
 
 
@@ -300,30 +304,30 @@ _VTT_TEXT = (
 )
 
 TARGETS: dict[str, Target] = {
-    "rows": Target(_rows, lambda: [(dump(EPISODE) + "\n" + dump(replace(EPISODE, id="e2")) + "\n").encode()]),
+    "rows": Target(_rows, lambda: [(dump_json(EPISODE) + "\n" + dump_json(replace(EPISODE, id="e2")) + "\n").encode()]),
     "dataset": Target(_dataset, _dataset_seeds),
-    "prepared": Target(_file("rows.jsonl", read_origin), _json(to_prepared(EPISODE))),
-    "clip": Target(_file("clip.json", read_origin), _json([to_dst_clip(EPISODE)])),
+    "prepared": Target(_file("rows.jsonl", read_proassist_episodes), _json(episode_to_proassist_row(EPISODE))),
+    "clip": Target(_file("clip.json", read_proassist_episodes), _json([episode_to_proassist_dst(EPISODE)])),
     **{
         name: Target(_file("rows.jsonl" if name == "training rows" else "clips.json", read_whole), _json_lines(rows))
         for name, rows in ROWS.items()
     },
-    "predictions": Target(_file("p.json", read_predictions), lambda: [dump(RECORD).encode(), *_json(_PROASSIST)()]),
-    "prediction rows": Target(_file("p.jsonl", read_predictions), lambda: [dump(RECORD).encode()]),
-    "result file": Target(_file("0.json", read_predictions), _result_seeds),
+    "predictions": Target(_file("p.json", read_imported_predictions), lambda: [dump_json(RECORD).encode(), *_json(_PROASSIST)()]),
+    "prediction rows": Target(_file("p.jsonl", read_imported_predictions), lambda: [dump_json(RECORD).encode()]),
+    "result file": Target(_file("0.json", read_imported_predictions), _result_seeds),
     "result file, nothing lost": Target(_file("0.json", _nothing_lost), lambda: [*_json(_PROASSIST)(), _result_seeds()[1]]),
     "frame table": Target(_file("clip/frame_predictions.csv", _nothing_lost), _table_seeds),
-    "records": Target(_records, lambda: [dump(RECORD).encode()]),
+    "records": Target(_records, lambda: [dump_json(RECORD).encode()]),
     "run.json": Target(_run_file, _json({"config": CONFIG, "environment": {}})),
-    "timings": Target(_file("timings.json", lambda f: read_timings(f.parent)), _json({"episodes": {"e": {"seconds": 1}}})),
-    "metrics": Target(_file("metrics.json", lambda f: read_metrics(f.parent)), _json(_TABLE)),
+    "timings": Target(_file("timings.json", lambda f: read_run_folder_timings(f.parent)), _json({"episodes": {"e": {"seconds": 1}}})),
+    "metrics": Target(_file("metrics.json", lambda f: read_metrics_schema(f.parent)), _json(_TABLE)),
     "counts": Target(
-        _file("counts.json", lambda f: read_counts(f.parent)),
+        _file("counts.json", lambda f: read_counts_schema(f.parent)),
         _json({"schema": 2, "clusters": {"e": "v"}, "failed": [], "counts": {"dst_jga": {"e": [1, 2]}}}),
     ),
     "baseline": Target(_file("b.json", _baseline), _json(_BASELINE)),
     "rules": Target(
-        lambda _, data: read_rules(data.decode("utf-8", "replace"), "rules"),
+        lambda _, data: read_gate_rules(data.decode("utf-8", "replace"), "rules"),
         lambda: [b"strict: false\nexact: [schema]\nmetrics:\n  dst_jga: {margin: 0.02, direction: higher}\n"],
     ),
     "suite": Target(
@@ -332,10 +336,10 @@ TARGETS: dict[str, Target] = {
                  b"gate: {metrics: {dst_jga: {margin: 0.02}}}\n"],
     ),
     "judge": Target(
-        lambda _, data: read_verdict(data.decode("utf-8", "replace")),
+        lambda _, data: read_judge_verdict(data.decode("utf-8", "replace")),
         _json({"correctness": 3, "promptness": 2, "efficiency": 4, "overall": 3}),
     ),
-    "answer": Target(lambda _, data: read_answer(data.decode("utf-8", "replace")), lambda: [b"S1->start; Boil it."]),
+    "answer": Target(lambda _, data: read_chat_answer(data.decode("utf-8", "replace")), lambda: [b"S1->start; Boil it."]),
     "table": Target(_annotation("a.tsv"), lambda: [_TABLE_TEXT, _TABLE_TEXT.decode().encode("utf-16")]),
     "spreadsheet": Target(_annotation("a.csv"), lambda: [_TABLE_TEXT.replace(b"\t", b","), _TABLE_TEXT.replace(b"\t", b";")]),
     "levels": Target(_annotation("l.tsv"), lambda: [_LEVELS_TEXT]),

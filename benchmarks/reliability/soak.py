@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability.soak --hours 12 --episodes 1000
 
-*Stream*: `watch_stream`'s loop over a source that gives pictures as fast as they are taken, under ``dst_refresh`` in a fixed budget,
+*Stream*: `watch_live_source`'s loop over a source that gives pictures as fast as they are taken, under ``dst_refresh`` in a fixed budget,
 with a user who asks something every minute. *Run*: a data set of many short episodes through a checkpoint. Resident memory
 and open files are read along the way; ``growth`` is that of memory, its mean over the last tenth against that over the second
 one (the first one fills caches); ``private_growth`` leaves out pages of files, such as stored features, that the system holds
@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.live.sources import watch_stream
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.live.sources import watch_live_source
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.records import Knobs
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.util.console import quiet_transformers
@@ -61,8 +61,8 @@ class Meter:
 
 
 def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str, Any]:
-    """A stream of so many hours through `watch_stream`."""
-    model, tokenizer = load_checkpoint(ckpt)
+    """A stream of so many hours through `watch_live_source`."""
+    model, tokenizer = load_model_checkpoint(ckpt)
     episode = next(iter(data.episodes("test")))
     runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.5, 0.5))
     runner.reset(episode.task, fps=FPS)
@@ -90,15 +90,15 @@ def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str
             meter.read()
         taken.release()
 
-    watch_stream(runner, episode.task, arrivals(), FPS, 60, heard, tell)
+    watch_live_source(runner, episode.task, arrivals(), FPS, 60, heard, tell)
     return {"hours": round(seen["frames"] / FPS / 3600, 2), "budget": budget, **seen, **meter.result()}
 
 
 def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
     """So many episodes of ten seconds through a run folder."""
     from prospect_eval.models.base import PredictorOptions
-    from prospect_eval.models.registry import open_predictor
-    from prospect_eval.runs.executor import infer
+    from prospect_eval.models.registry import open_registered_predictor
+    from prospect_eval.runs.executor import execute_run
     from prospect_eval.runs.folder import RunConfig
 
     rows = list(data.episodes("test"))
@@ -114,7 +114,7 @@ def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
             (root / video).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(data.root / video, root / video)
         dataset = write_dataset(root, "soak", "1", FPS, {"test": many})
-        predictor = open_predictor(ckpt, dataset, many, PredictorOptions())
+        predictor = open_registered_predictor(ckpt, dataset, many, PredictorOptions())
         config = RunConfig(ckpt, predictor.digest, "soak", dataset.digest, "test", None, predictor.knobs, "")
         meter = Meter()
 
@@ -122,7 +122,7 @@ def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
             if done % max(1, total // 200) == 0:
                 meter.read()
 
-        outcome = infer(Path(name) / "run", config, predictor, many, progress=progress)
+        outcome = execute_run(Path(name) / "run", config, predictor, many, progress=progress)
         return {"episodes": outcome.new, **meter.result()}
 
 

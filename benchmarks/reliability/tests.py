@@ -19,8 +19,8 @@ from typing import Any
 
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, read_json
-from prospect_eval.runs.environment import environment
+from prospect_core.util.json_io import dump_json, read_json
+from prospect_eval.runs.environment import collect_run_environment
 
 PACKAGES = ("prospect_core", "prospect_eval")
 #: what mutmut notes of a mutant that a test failed on, and of one that used up its time
@@ -76,7 +76,8 @@ def main() -> None:
     if options.output:
         command = " ".join(["python -m benchmarks.reliability.tests", *sys.argv[1:]])
         write_atomic(
-            options.output, dump({**result, "command": command, "environment": environment()}, indent=1) + "\n"
+            options.output,
+            dump_json({**result, "command": command, "environment": collect_run_environment()}, indent=1) + "\n",
         )
     print(json.dumps(result))
 

@@ -1,6 +1,6 @@
 """Checkpoints as files: where the shipped ones lie, which folder a name means, and what tells one from another.
 
-    python -c "from prospect_core.checkpoints.folders import find_checkpoint; print(find_checkpoint('workbench-tiny'))"
+    python -c "from prospect_core.checkpoints.folders import find_checkpoint_folder; print(find_checkpoint_folder('workbench-tiny'))"
 
 Nothing here needs torch, but to ask a GPU what it can; `prospect_core.model.checkpoint` makes models of these files.
 """
@@ -22,24 +22,24 @@ WHOLE = ("model.safetensors",)
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
 
-def shipped_checkpoints() -> list[str]:
+def list_released_checkpoints() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
 
 
-def find_checkpoint(name: str, option: str = "--ckpt") -> Path:
+def find_checkpoint_folder(name: str, option: str = "--ckpt") -> Path:
     """The folder of a checkpoint, by path or by shipped name; ``option`` is what the user gave it as."""
     if Path(name).is_dir():
         return Path(name)
-    if name in shipped_checkpoints():
+    if name in list_released_checkpoints():
         return SHIPPED / name
-    names = shipped_checkpoints()
+    names = list_released_checkpoints()
     raise UserError(
         f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
     )
 
 
-def dtype_on(device: str, wanted: AskedDtype) -> Dtype:
+def choose_checkpoint_folder_dtype(device: str, wanted: AskedDtype) -> Dtype:
     """What to compute in: as wanted, or (``auto``) bfloat16 on an NVIDIA GPU that has it, else float32."""
     if wanted != "auto":
         return wanted
@@ -50,7 +50,7 @@ def dtype_on(device: str, wanted: AskedDtype) -> Dtype:
     return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
-def checkpoint_digest(folder: Path) -> str:
+def digest_checkpoint_folder(folder: Path) -> str:
     """sha256 over names and contents of the files that make the model what it is."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
@@ -59,7 +59,7 @@ def checkpoint_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def require_whole(folder: Path) -> None:
+def require_whole_checkpoint(folder: Path) -> None:
     """Files that a checkpoint's ``SHA256SUMS`` names (the shipped ones have it) are what they were, or a `DataError`."""
     sums = folder / SUMS
     for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
@@ -69,7 +69,7 @@ def require_whole(folder: Path) -> None:
             raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
 
 
-def require_one_set_of_weights(folder: Path, given: str = "") -> None:
+def require_one_checkpoint_weight_set(folder: Path, given: str = "") -> None:
     """Refuse a folder with two sets of weights: which of them a library reads is not defined.
 
     Args:

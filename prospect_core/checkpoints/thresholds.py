@@ -1,6 +1,6 @@
 """How a checkpoint stores its thresholds and the data that they were chosen on. Needs no torch: reports read it too.
 
-python -c "from prospect_core.checkpoints.thresholds import stored_thresholds; help(stored_thresholds)"
+python -c "from prospect_core.checkpoints.thresholds import make_thresholds_entry; help(make_thresholds_entry)"
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ FORCED = " forced"
 NEUTRAL = 0.5
 
 
-def forget_thresholds(config: Any) -> None:
+def clear_checkpoint_thresholds(config: Any) -> None:
     """Set both thresholds of a model's configuration to `NEUTRAL` and clear what they were chosen on."""
     config.speaking_threshold = NEUTRAL
     config.update_threshold = NEUTRAL
     config.thresholds_data = ""
 
 
-def stored_thresholds(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
+def make_thresholds_entry(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
     """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on, with
     `FORCED` behind it where that is test data."""
     mark = FORCED if split.startswith("test") else ""

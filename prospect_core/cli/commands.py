@@ -12,9 +12,18 @@ from pathlib import Path
 import click
 
 from prospect_core import __version__
-from prospect_core.cli.data import data_group
+from prospect_core.cli.data import data_command_group
 from prospect_core.records import AskedDtype
-from prospect_core.util.console import DEBUG, Commands, Number, dtype_option, give_json, json_option, make_console, say
+from prospect_core.util.console import (
+    DEBUG,
+    Commands,
+    Number,
+    dtype_option,
+    json_option,
+    make_console,
+    print_json_option,
+    print_line,
+)
 from prospect_core.util.errors import EXIT_INCOMPLETE
 
 
@@ -35,7 +44,7 @@ def train_command(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun
 
     Given again after an interruption, the same command goes on from the last checkpoint.
     """
-    from prospect_core.train.config.compose import compose_config, idle_options
+    from prospect_core.train.config.compose import compose_config, report_idle_compose_options
 
     if multirun:
         if dry_run:
@@ -45,24 +54,26 @@ def train_command(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun
         return
     config, text = compose_config(overrides)
     if cfg:
-        say(text, nl=False)
+        print_line(text, nl=False)
         return
-    from prospect_core.train.run import leave_process_group, run_training
+    from prospect_core.train.run import leave_training_run_processes, run_training
     from prospect_core.train.setup.build import TrainingHooks
 
-    click.get_current_context().call_on_close(leave_process_group)
+    click.get_current_context().call_on_close(leave_training_run_processes)
     if dry_run:
         from prospect_core.train.dry_run import dry_run_training
 
-        for line in dry_run_training(config, text, lambda line: say(line, err=True)):
-            say(line)
+        for line in dry_run_training(config, text, lambda line: print_line(line, err=True)):
+            print_line(line)
         return
-    hooks = TrainingHooks(lambda line: say(line, err=True), sys.stderr.isatty(), idle_options(config, overrides))
+    hooks = TrainingHooks(
+        lambda line: print_line(line, err=True), sys.stderr.isatty(), report_idle_compose_options(config, overrides)
+    )
     result = run_training(config, text, hooks)
     for name, first in result.get("first", {}).items():
-        say(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
+        print_line(f"{name:>10}: loss {first:.4f} -> {result['last'][name]:.4f}")
     if result:
-        say(f"checkpoint: {config.output}")
+        print_line(f"checkpoint: {config.output}")
 
 
 @prospect.command("strategies")
@@ -72,14 +83,14 @@ def strategies_command(json_: str | None) -> None:
     from rich.table import Table
 
     from prospect_core.stream.strategies.registry import Rebuilds, Selects
-    from prospect_core.stream.strategies.registry import known_strategies as registered
+    from prospect_core.stream.strategies.registry import list_registered_strategies as registered
 
     rows = [
         (name, "text" if isinstance(found, Rebuilds) else "tokens" if isinstance(found, Selects) else "", found.keeps)
         for name, found in registered().items()
     ]
     columns = ("strategy", "kind", "keeps")
-    if not give_json(json_, lambda: [dict(zip(columns, row, strict=True)) for row in rows]):
+    if not print_json_option(json_, lambda: [dict(zip(columns, row, strict=True)) for row in rows]):
         return
     table = Table()
     for column in columns:
@@ -95,11 +106,11 @@ def strategies_command(json_: str | None) -> None:
 @click.option("--output", type=click.Path(path_type=Path), help="A new folder [default: NAME].")
 def new_command(kind: str, name: str, output: Path | None) -> None:
     """Write a working, tested example of your own metric, strategy, suite or adapter."""
-    from prospect_core.cli.scaffold import write_example
+    from prospect_core.cli.scaffold import scaffold_example
 
-    for file in write_example(kind, name, output or Path(name)):
-        say(str(file))
-    say(f"try it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
+    for file in scaffold_example(kind, name, output or Path(name)):
+        print_line(str(file))
+    print_line(f"try it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
 
 
 @prospect.command("watch")
@@ -135,33 +146,43 @@ def watch_command(
 
     Lines on standard input are what the user says. Everything said is on disk at once.
     """
-    from prospect_core.live.session import run_watch, task_of
+    from prospect_core.live.session import read_live_session_task, run_live_session
 
-    ending = run_watch(
-        source, ckpt, task_of(task_file, goal, steps), strategy, budget, fps, speed, stall, device, dtype, output
+    ending = run_live_session(
+        source,
+        ckpt,
+        read_live_session_task(task_file, goal, steps),
+        strategy,
+        budget,
+        fps,
+        speed,
+        stall,
+        device,
+        dtype,
+        output,
     )
-    say(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
+    print_line(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
     if not ending.whole:
         sys.exit(EXIT_INCOMPLETE)
 
 
 def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
     """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
-    from prospect_core.train.config.compose import compose_config, expand_sweep
-    from prospect_core.train.output_dir import finished
+    from prospect_core.train.config.compose import compose_config, compose_sweep_commands
+    from prospect_core.train.output_dir import is_output_dir_finished
 
     base = Path(compose_config([o for o in overrides if o.startswith("output=")])[0].output)
-    lines = expand_sweep([o for o in overrides if not o.startswith("output=")])
+    lines = compose_sweep_commands([o for o in overrides if not o.startswith("output=")])
     commands = [[*line, f"output={base / str(number)}"] for number, line in enumerate(lines)]
     # all of them are checked before the first one costs time
     texts = [compose_config(command)[1] for command in commands]
     for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
         folder = base / str(number)
-        say(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
+        print_line(f"# {number + 1} of {len(commands)}: prospect train {' '.join(command)}")
         if cfg:
-            say(text, nl=False)
-        elif finished(folder, text):
-            say(f"checkpoint: {folder} (there already)")
+            print_line(text, nl=False)
+        elif is_output_dir_finished(folder, text):
+            print_line(f"checkpoint: {folder} (there already)")
         else:
             program = [sys.executable, "-m", "prospect_core.cli", *([DEBUG] if debug else [])]
             done = subprocess.run([*program, "train", *command])
@@ -169,4 +190,4 @@ def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
                 raise SystemExit(done.returncode)
 
 
-prospect.add_command(data_group)
+prospect.add_command(data_command_group)

@@ -11,51 +11,56 @@ from typing import Any
 
 import click
 
-from prospect_core.cli.generators import captions_command, practice_command, splits_of, workbench_command
+from prospect_core.cli.generators import (
+    captions_command,
+    describe_generator_splits,
+    practice_command,
+    workbench_command,
+)
 from prospect_core.cli.precompute import features_command, frames_command
 from prospect_core.util.console import (
     Number,
-    counted,
-    give_json,
+    format_count,
     json_option,
     make_console,
+    print_json_option,
+    print_line,
     progress_bar,
     progress_bars,
-    say,
 )
-from prospect_core.util.errors import DataError, UserError, choose
+from prospect_core.util.errors import DataError, UserError, require_choice
 
 
 @click.group("data")
-def data_group() -> None:
+def data_command_group() -> None:
     """Make, import, check and describe datasets."""
 
 
-@data_group.command("validate")
+@data_command_group.command("validate")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
 @json_option
 def data_validate_command(root: Path, accept: bool, json_: str | None) -> None:
     """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
-    from prospect_core.data.dataset import CHANGED, Dataset, accept_changes
-    from prospect_core.data.validate import find_problems
-    from prospect_core.util.processes import cores
+    from prospect_core.data.dataset import CHANGED, Dataset, accept_dataset_changes
+    from prospect_core.data.validate import validate_dataset
+    from prospect_core.util.processes import count_cores
 
     dataset = Dataset.open(root)
     with progress_bars() as advance:
-        problems = find_problems(dataset, cores(), advance)
+        problems = validate_dataset(dataset, count_cores(), advance)
     if accept and all(problem.endswith(f": {CHANGED}") for problem in problems):
-        dataset, problems = accept_changes(dataset), []
-    shown = give_json(json_, lambda: {"problems": problems})
+        dataset, problems = accept_dataset_changes(dataset), []
+    shown = print_json_option(json_, lambda: {"problems": problems})
     for problem in problems if shown else ():
-        say(problem)
+        print_line(problem)
     if problems:
         raise DataError(f"{root}: {len(problems)} problem(s)")
     if shown:
-        say(f"{root}: sound ({splits_of(dataset)})")
+        print_line(f"{root}: sound ({describe_generator_splits(dataset)})")
 
 
-@data_group.command("stats")
+@data_command_group.command("stats")
 @click.argument("root", type=click.Path(path_type=Path))
 @json_option
 def data_stats_command(root: Path, json_: str | None) -> None:
@@ -63,14 +68,14 @@ def data_stats_command(root: Path, json_: str | None) -> None:
     from rich.table import Table
 
     from prospect_core.data.dataset import Dataset
-    from prospect_core.data.stats import statistics
-    from prospect_core.util.processes import cores
+    from prospect_core.data.stats import compute_dataset_stats
+    from prospect_core.util.processes import count_cores
 
     dataset, columns = Dataset.open(root), {}
     with progress_bars() as advance:
         for split in dataset.splits:
-            columns[split] = statistics(dataset, split, cores(), partial(advance, split))
-    if not give_json(json_, lambda: columns):
+            columns[split] = compute_dataset_stats(dataset, split, count_cores(), partial(advance, split))
+    if not print_json_option(json_, lambda: columns):
         return
     table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
     for key in dict.fromkeys(key for values in columns.values() for key in values):
@@ -78,7 +83,7 @@ def data_stats_command(root: Path, json_: str | None) -> None:
     make_console().print(table)
 
 
-@data_group.command("preview")
+@data_command_group.command("preview")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1)
 @click.option("--split", default="train", show_default=True)
@@ -123,50 +128,56 @@ def data_preview_command(
     if episode is not None:
         _film(root, split, episode, every, hide_events, html)
         return
-    from prospect_core.preview.training_window import preview_window, window_html, window_text
-    from prospect_core.preview.window_dataset import preview_dataset
+    from prospect_core.preview.training_window import (
+        preview_training_window,
+        print_training_window,
+        training_window_html,
+    )
+    from prospect_core.preview.window_dataset import open_preview_window_dataset
 
     quiet_transformers()
-    dataset = preview_dataset(root, split, ckpt, overrides)
+    dataset = open_preview_window_dataset(root, split, ckpt, overrides)
     dataset.set_epoch(epoch, progress)
-    shown = preview_window(dataset, index)
+    shown = preview_training_window(dataset, index)
     if html is None:
-        window_text(shown, make_console(highlight=False), everything)
+        print_training_window(shown, make_console(highlight=False), everything)
     else:
-        write_atomic(html, window_html(shown))
-        say(str(html.resolve()))
+        write_atomic(html, training_window_html(shown))
+        print_line(str(html.resolve()))
 
 
 def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: Path | None) -> None:
     from prospect_core.data.dataset import Dataset
-    from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text, find_episode
+    from prospect_core.preview.filmstrip import filmstrip_html, find_filmstrip_episode, make_filmstrip, print_filmstrip
     from prospect_core.util.atomic import write_atomic
 
     if hidden and html is None:
         raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
     dataset = Dataset.open(root)
-    film = filmstrip(dataset, find_episode(dataset, split, name), every, hidden, pictures=html is not None)
+    film = make_filmstrip(
+        dataset, find_filmstrip_episode(dataset, split, name), every, hidden, pictures=html is not None
+    )
     if html is None:
-        filmstrip_text(film, make_console(highlight=False))
+        print_filmstrip(film, make_console(highlight=False))
     else:
         write_atomic(html, filmstrip_html(film))
-        say(str(html.resolve()))
+        print_line(str(html.resolve()))
 
 
-@data_group.command("new")
+@data_command_group.command("new")
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="The table to write [default: beside the video, .tsv].")
 def data_new_command(video: Path, output: Path | None) -> None:
     """Begin an annotation of VIDEO by hand: a table of what happens and what should be said."""
-    from prospect_core.data.formats.annotation_table import skeleton
+    from prospect_core.data.formats.annotation_table import make_annotation_table_template
     from prospect_core.util.atomic import write_atomic
 
     file = output or video.with_suffix(".tsv")
-    text = skeleton(video)
+    text = make_annotation_table_template(video)
     if file.exists():
         raise UserError(f"{file}: exists already; give --output FILE")
     write_atomic(file, text)
-    say(f"{file}: write in it what happens, then: prospect data check {file}")
+    print_line(f"{file}: write in it what happens, then: prospect data check {file}")
 
 
 def _annotation_options(command: Any) -> Any:
@@ -199,29 +210,29 @@ def _annotation_options(command: Any) -> Any:
     return command
 
 
-@data_group.command("check")
+@data_command_group.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @_annotation_options
 @click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
 def data_check_command(file: Path, every: float, html: Path | None, on_error: str, **said: Any) -> None:
     """Check an annotation and show its timeline; every mistake is reported with its line."""
-    from prospect_core.data.formats.annotation_table import Given, lone_dataset, read_annotation
-    from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text
+    from prospect_core.data.formats.annotation_table import Given, make_annotation_table_dataset, read_annotation_table
+    from prospect_core.preview.filmstrip import filmstrip_html, make_filmstrip, print_filmstrip
     from prospect_core.util.atomic import write_atomic
 
-    read = read_annotation(file, Given(**said, skip=on_error == "skip"))
-    film = filmstrip(*lone_dataset(read.episode, read.video), every, pictures=html is not None)
+    read = read_annotation_table(file, Given(**said, skip=on_error == "skip"))
+    film = make_filmstrip(*make_annotation_table_dataset(read.episode, read.video), every, pictures=html is not None)
     if html is None:
-        filmstrip_text(film, make_console(highlight=False))
+        print_filmstrip(film, make_console(highlight=False))
     else:
         write_atomic(html, filmstrip_html(film))
-        say(str(html.resolve()))
+        print_line(str(html.resolve()))
     for line in (read.reading.summary(), *read.reading.notes):
-        say(f"{file}: {line}", err=True)
+        print_line(f"{file}: {line}", err=True)
 
 
-@data_group.command("export")
+@data_command_group.command("export")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
 @click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
@@ -233,27 +244,34 @@ def data_export_command(root: Path, output: Path, format_: str, with_frames: boo
     import json
 
     from prospect_core.data.dataset import Dataset
-    from prospect_core.data.formats.proassist import to_dst_clip, to_prepared
-    from prospect_core.data.formats.proassist_frames import with_frames_file, write_frame_files
+    from prospect_core.data.formats.proassist import episode_to_proassist_dst, episode_to_proassist_row
+    from prospect_core.data.formats.proassist_frames import add_proassist_frames_to_row, write_proassist_frames
     from prospect_core.util.atomic import atomic_folder
 
-    choose("format", format_, ("proassist", "dst"))
+    require_choice("format", format_, ("proassist", "dst"))
     dataset = Dataset.open(root)
     with atomic_folder(output) as scratch, progress_bar("frames") as advance:
-        names = write_frame_files(dataset, scratch, advance) if with_frames else {}
+        names = write_proassist_frames(dataset, scratch, advance) if with_frames else {}
         for split in dataset.splits:
             if format_ == "dst":
-                clips = [with_frames_file(to_dst_clip(episode), episode, names) for episode in dataset.episodes(split)]
+                clips = [
+                    add_proassist_frames_to_row(episode_to_proassist_dst(episode), episode, names)
+                    for episode in dataset.episodes(split)
+                ]
                 (scratch / f"{split}.json").write_text(json.dumps(clips, ensure_ascii=False) + "\n", "utf-8")
             else:
-                written = (with_frames_file(to_prepared(e), e, names) for e in dataset.episodes(split))
+                written = (
+                    add_proassist_frames_to_row(episode_to_proassist_row(e), e, names) for e in dataset.episodes(split)
+                )
                 rows = [json.dumps(row, ensure_ascii=False) for row in written]
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
-    say(f"{output}: {splits_of(dataset)}")
-    say(f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}")
+    print_line(f"{output}: {describe_generator_splits(dataset)}")
+    print_line(
+        f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}"
+    )
 
 
-@data_group.command("import")
+@data_command_group.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
@@ -264,26 +282,29 @@ def data_import_command(source: Path, output: Path, split: str, name: str | None
     """Import annotations (.tsv, .csv, .vtt, .srt, with their videos), ProAssist prepared rows (.jsonl) or DST clips (.json): one
     file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name.
     Subtitles belong to the video of their name, a.mp4 to a.srt."""
-    from prospect_core.data.formats.annotation_files import find_annotations, import_annotations
+    from prospect_core.data.formats.annotation_files import find_annotation_files, import_annotation_files
     from prospect_core.data.formats.annotation_table import Given
 
     if (output / "dataset.json").exists():
         raise UserError(f"{output}: is a dataset already; choose another folder")
-    found = find_annotations(source)
+    found = find_annotation_files(source)
     if not found.annotations:
         _import_rows(source, output, split, name)
         return
-    made = import_annotations(found, output, split, name or output.name, Given(**said, skip=on_error == "skip"))
+    made = import_annotation_files(found, output, split, name or output.name, Given(**said, skip=on_error == "skip"))
     for line in made.lines:
-        say(line)
-    say(f"{output}: {counted(made.dataset.info.splits[split].episodes, 'episode')} in split {split!r}")
+        print_line(line)
+    print_line(f"{output}: {format_count(made.dataset.info.splits[split].episodes, 'episode')} in split {split!r}")
 
 
 def _import_rows(source: Path, output: Path, split: str, name: str | None) -> None:
     """Rows of the origin's formats: each file is a split."""
     from prospect_core.data.dataset import write_dataset
-    from prospect_core.data.formats.annotation_files import left_out, require_single_ids
-    from prospect_core.data.formats.proassist import read_origin
+    from prospect_core.data.formats.annotation_files import (
+        describe_skipped_annotation_files,
+        require_unique_annotation_file_ids,
+    )
+    from prospect_core.data.formats.proassist import read_proassist_episodes
 
     files, others = {split: source}, []
     if source.is_dir():
@@ -299,8 +320,8 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
                 files[path.stem] = path
         if not files:
             raise DataError(f"{source}: holds no annotation (.tsv, .csv, .vtt, .srt) and no .jsonl or .json file")
-    splits = {split: read_origin(path) for split, path in files.items()}
-    require_single_ids(
+    splits = {split: read_proassist_episodes(path) for split, path in files.items()}
+    require_unique_annotation_file_ids(
         (episode.id, f"{files[split]}: row {number}")
         for split, rows in splits.items()
         for number, episode in enumerate(rows, 1)
@@ -314,16 +335,16 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
     title = name or episodes[0].dataset or source.stem
     dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
     missing = [video for video, digest in dataset.info.videos.items() if digest is None]
-    for line in left_out(others):
-        say(line)
+    for line in describe_skipped_annotation_files(others):
+        print_line(line)
     for split, rows in splits.items():
-        say(f"{output}: {counted(len(rows), 'episode')} in split {split!r}")
+        print_line(f"{output}: {format_count(len(rows), 'episode')} in split {split!r}")
     _say_repairs(episodes)
     if missing:
-        say(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+        print_line(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
 
 
-@data_group.command("proassist")
+@data_command_group.command("proassist")
 @click.argument("tree", type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
 @click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
@@ -335,27 +356,27 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
 )
 def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
-    from prospect_core.data.formats.proassist_features import published_features
-    from prospect_core.data.formats.proassist_tree import LEFT_OUT, read_tree
+    from prospect_core.data.formats.proassist_features import find_proassist_features
+    from prospect_core.data.formats.proassist_tree import LEFT_OUT, import_proassist_tree
     from prospect_core.data.formats.proassist_tree_files import DST
 
     with progress_bars() as advance:
-        dataset, left = read_tree(tree, output, subsets, kinds, advance)
-    say(f"{output}: {splits_of(dataset)}; videos in {tree}")
+        dataset, left = import_proassist_tree(tree, output, subsets, kinds, advance)
+    print_line(f"{output}: {describe_generator_splits(dataset)}; videos in {tree}")
     if DST in kinds:
         _say_repairs([episode for split in dataset.splits for episode in dataset.episodes(split)])
     for subset in sorted(path for path in tree.iterdir() if path.is_dir()):
-        for stored in published_features(subset):
-            videos = counted(len(stored.videos), "video")
-            say(
-                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `published_features`)"
+        for stored in find_proassist_features(subset):
+            videos = format_count(len(stored.videos), "video")
+            print_line(
+                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `find_proassist_features`)"
             )
     if left:
-        say(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
+        print_line(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
 
 
 for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
-    data_group.add_command(command)
+    data_command_group.add_command(command)
 
 
 def _say_repairs(episodes: list[Any]) -> None:
@@ -370,7 +391,7 @@ def _say_repairs(episodes: list[Any]) -> None:
         found = [episode for episode in episodes if key in episode.meta]
         if found:
             what = one if len(found) == 1 else several
-            say(f"{counted(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
+            print_line(f"{format_count(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
 
 
 def _cell(value: Any) -> str:

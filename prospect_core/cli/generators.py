@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from prospect_core.util.console import counted, progress_bar, say
+from prospect_core.util.console import format_count, print_line, progress_bar
 from prospect_core.util.errors import UserError
 
 COUNT = click.IntRange(min=0)
@@ -34,14 +34,14 @@ def workbench_command(
     output: Path, seed: int, level: str | None, video_fps: int | None, alike: bool, **counts: int
 ) -> None:
     """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
-    from prospect_core.workbench.generate import generate
+    from prospect_core.workbench.generate import generate_workbench
 
     splits = {name: count for name, count in counts.items() if count}
     if not splits:
         raise UserError("give at least one of --train, --val, --test ... a number above 0")
     with progress_bar("videos") as advance:
-        dataset = generate(output, seed, splits, level, video_fps=video_fps, alike=alike, progress=advance)
-    say(f"{output}: {splits_of(dataset)}")
+        dataset = generate_workbench(output, seed, splits, level, video_fps=video_fps, alike=alike, progress=advance)
+    print_line(f"{output}: {describe_generator_splits(dataset)}")
 
 
 @click.command("practice")
@@ -52,11 +52,11 @@ def workbench_command(
 @click.option("--telling", is_flag=True, help="The user only tells, on every frame, which step is in hand.")
 def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
     """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
-    from prospect_core.workbench.pretraining.text_practice import make_practice
+    from prospect_core.workbench.pretraining.text_practice import make_text_practice
 
     _ascending(steps)
-    make_practice(output, seed, count, steps, telling)
-    say(f"{output}: train {counted(count, 'episode')}")
+    make_text_practice(output, seed, count, steps, telling)
+    print_line(f"{output}: train {format_count(count, 'episode')}")
 
 
 @click.command("captions")
@@ -73,12 +73,12 @@ def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int]
 )
 def captions_command(output: Path, seed: int, count: int, steps: tuple[int, int], **kind: Any) -> None:
     """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
-    from prospect_core.workbench.pretraining.image_captions import make_captions
+    from prospect_core.workbench.pretraining.image_captions import make_image_captions
 
     _ascending(steps)
     with progress_bar("videos") as advance:
-        make_captions(output, seed, count, steps, kind["level"], kind["tells"], advance)
-    say(f"{output}: train {counted(count, 'episode')}")
+        make_image_captions(output, seed, count, steps, kind["level"], kind["tells"], advance)
+    print_line(f"{output}: train {format_count(count, 'episode')}")
 
 
 def _ascending(steps: tuple[int, int]) -> None:
@@ -86,7 +86,7 @@ def _ascending(steps: tuple[int, int]) -> None:
         raise UserError(f"--steps {steps[0]} {steps[1]}: give the smaller number first")
 
 
-def splits_of(dataset: Any) -> str:
+def describe_generator_splits(dataset: Any) -> str:
     """The splits of a dataset with their numbers of episodes, for a line."""
     *before, (name, last) = dataset.info.splits.items()
-    return ", ".join([*(f"{n} {i.episodes}" for n, i in before), f"{name} {counted(last.episodes, 'episode')}"])
+    return ", ".join([*(f"{n} {i.episodes}" for n, i in before), f"{name} {format_count(last.episodes, 'episode')}"])

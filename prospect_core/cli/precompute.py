@@ -14,7 +14,7 @@ from prospect_core.cli.worker_options import worker_options
 from prospect_core.data.frame_format import FRAMINGS, FrameFormat, Framing
 from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype
 from prospect_core.parallel.protocol import WorkerOptions
-from prospect_core.util.console import counted, progress_bar, say
+from prospect_core.util.console import format_count, print_line, progress_bar
 from prospect_core.util.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,20 +110,26 @@ def frames_command(
 
 def _encode(encoder: Encoder, wanted: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None) -> None:
     from prospect_core.data.dataset import Dataset
-    from prospect_core.features.precompute import encode, plan_precompute, refuse_splits
+    from prospect_core.features.precompute import (
+        plan_feature_precompute,
+        precompute_features,
+        require_precompute_splits,
+    )
     from prospect_core.util.console import quiet_transformers
 
     quiet_transformers()
     dataset = Dataset.open(encoder.root)
-    splits = refuse_splits(dataset, wanted)
+    splits = require_precompute_splits(dataset, wanted)
     if dry_run:
-        for line in plan_precompute(encoder, dataset, splits, 1 if pool_options is None else pool_options.workers):
-            say(line)
+        for line in plan_feature_precompute(
+            encoder, dataset, splits, 1 if pool_options is None else pool_options.workers
+        ):
+            print_line(line)
         return
     with progress_bar("videos") as advance:
-        new, found, problems = encode(encoder, dataset, splits, pool_options, advance)
-    say(f"{encoder.url}: {counted(new, 'video')} made, {found} there before")
+        new, found, problems = precompute_features(encoder, dataset, splits, pool_options, advance)
+    print_line(f"{encoder.url}: {format_count(new, 'video')} made, {found} there before")
     for problem in problems:
-        say(problem, err=True)
+        print_line(problem, err=True)
     if problems:
         raise DataError(f"{len(problems)} video(s) could not be made; mend them and start again")

@@ -16,15 +16,15 @@ from pathlib import Path
 from string import Template
 
 from prospect_core.util.atomic import atomic_folder
-from prospect_core.util.errors import UserError, choose
+from prospect_core.util.errors import UserError, require_choice
 
 KINDS = ("adapter", "metric", "strategy", "suite")
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def write_example(kind: str, name: str, output: Path) -> list[Path]:
+def scaffold_example(kind: str, name: str, output: Path) -> list[Path]:
     """Write the example into a new folder; its files. A name that Python or pip would not take is a `UserError`."""
-    choose("kind", kind, KINDS)
+    require_choice("kind", kind, KINDS)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"name {name!r}: use small letters, digits and _, as in my_{kind}")
     if kind != "suite" and find_spec(name):

@@ -19,22 +19,28 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import ClassVar
 
-from prospect_core.data.episode_ids import find_repeat
+from prospect_core.data.episode_ids import find_repeated_episode_id
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.jsonl_index import EpisodeOrHeader, LazyEpisodes, keep_index, open_rows, read_rows
-from prospect_core.data.video import FrameSource, open_frames
-from prospect_core.data.video_packets import find_missing
+from prospect_core.data.jsonl_index import (
+    EpisodeOrHeader,
+    LazyEpisodes,
+    open_jsonl_index,
+    read_jsonl_index_rows,
+    store_jsonl_index,
+)
+from prospect_core.data.video import FrameSource, open_video_frames
+from prospect_core.data.video_packets import find_missing_video_packets
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError, did_you_mean
-from prospect_core.util.file_digest import content_digest, sha256_file
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.file_digest import digest_file, digest_file_content
+from prospect_core.util.json_io import dump_json, load_json
 
 SCHEMA = 1
 #: what a file is that another one has replaced
 CHANGED = "its sha256 is not the one in dataset.json"
 #: what opens a folder without ``dataset.json``, or gives None for one that it does not know
-OPENERS = ("prospect_core.data.formats.proassist_tree:open_tree",)
+OPENERS = ("prospect_core.data.formats.proassist_tree:open_proassist_tree",)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Dataset:
             raise DataError(
                 f"{root}: not a dataset (no dataset.json); make one with `prospect data import` or `prospect data workbench`"
             )
-        info = load(DatasetInfo, file.read_bytes(), str(file))
+        info = load_json(DatasetInfo, file.read_bytes(), str(file))
         if info.schema != SCHEMA:
             raise DataError(f"{file}: schema {info.schema}, this version reads {SCHEMA}")
         return Dataset(root, info)
@@ -96,7 +102,7 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """sha256 of ``dataset.json``, which holds the digests of everything else."""
-        return sha256_file(self.root / "dataset.json")
+        return digest_file(self.root / "dataset.json")
 
     def split_file(self, split: str) -> Path:
         if split not in self.info.splits:
@@ -109,14 +115,14 @@ class Dataset:
         """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`, and so are rows that
         have changed since ``dataset.json`` was written."""
         self._require_same_rows(split)
-        return (episode for _, _, _, episode in read_rows(self.split_file(split), check))
+        return (episode for _, _, _, episode in read_jsonl_index_rows(self.split_file(split), check))
 
     def rows(self, split: str, workers: int = 1) -> LazyEpisodes:
         """The split's episodes, each read when it is asked for; all are checked when the file is first met, by so many
         processes (`index.open_rows`). Two of one id, and rows that have changed since ``dataset.json`` was written, are a
         `DataError`."""
         self._require_same_rows(split)
-        rows = open_rows(self.split_file(split), workers)
+        rows = open_jsonl_index(self.split_file(split), workers)
         rows.require_single_ids()
         return rows
 
@@ -124,9 +130,9 @@ class Dataset:
         file = self.split_file(split)
         if not file.is_file():
             raise DataError(f"{file}: no such file")
-        if content_digest(file) != self.info.splits[split].sha256:
+        if digest_file_content(file) != self.info.splits[split].sha256:
             # a row that cannot be read is worth more than that the file has changed
-            for _ in read_rows(file):
+            for _ in read_jsonl_index_rows(file):
                 pass
             raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
@@ -141,9 +147,9 @@ class Dataset:
         """
         for video in dict.fromkeys(clip.video for clip in clips):
             file, stated = self.video(video), self.info.videos.get(video)
-            if stated is not None and file.is_file() and content_digest(file) != stated:
+            if stated is not None and file.is_file() and digest_file_content(file) != stated:
                 try:
-                    open_frames(file, self.info.fps, FrameFormat(16))
+                    open_video_frames(file, self.info.fps, FrameFormat(16))
                 except DataError:
                     continue
                 raise DataError(f"{file}: {CHANGED}; {self._remedy}")
@@ -156,7 +162,7 @@ class Dataset:
             if file.suffix == ".arrow" or not file.is_file():
                 continue
             with suppress(DataError):
-                if missing := find_missing(file):
+                if missing := find_missing_video_packets(file):
                     lines.append(f"{file}: {missing}")
         return lines
 
@@ -175,7 +181,7 @@ class Dataset:
     def frame_source(self, episode: EpisodeOrHeader, shape: FrameFormat) -> FrameSource:
         """The episode's video; a missing or too short file is a `DataError` naming it."""
         path = self.video(episode.video)
-        source = open_frames(path, episode.fps, shape)
+        source = open_video_frames(path, episode.fps, shape)
         if source.num_frames < episode.end_frame:
             raise DataError(
                 f"{path}: has {source.num_frames} frames at {episode.fps:g} fps, episode {episode.id} needs"
@@ -212,10 +218,10 @@ def write_dataset(
     checked = {split: [episode.validate() for episode in episodes] for split, episodes in splits.items()}
     _require_single_ids(root, checked)
     for split, rows in checked.items():
-        lines = [dump(row) + "\n" for row in rows]
+        lines = [dump_json(row) + "\n" for row in rows]
         text = "".join(lines)
         write_atomic(root / f"{split}.jsonl", text)
-        keep_index(root / f"{split}.jsonl", rows, [line.encode() for line in lines])
+        store_jsonl_index(root / f"{split}.jsonl", rows, [line.encode() for line in lines])
         infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
         videos |= {row.video for row in rows}
     place = Path(videos_root) if videos_root else root
@@ -226,7 +232,7 @@ def write_dataset(
     if not videos_root:
         # a field that came later: the same data keep the digest that they had before it
         del written["videos_root"]
-    write_atomic(root / "dataset.json", dump(written, indent=1) + "\n")
+    write_atomic(root / "dataset.json", dump_json(written, indent=1) + "\n")
     return Dataset.open(root)
 
 
@@ -235,26 +241,26 @@ def _require_single_ids(root: Path, splits: Mapping[str, Sequence[Episode]]) -> 
     named = (
         (row.id, f"{split}.jsonl: row {number}") for split, rows in splits.items() for number, row in enumerate(rows, 1)
     )
-    if repeat := find_repeat(named):
+    if repeat := find_repeated_episode_id(named):
         name, first, second = repeat
         raise DataError(f"{root}: {first} and {second} are both episode {name!r}; give each an id of its own")
 
 
-def accept_changes(dataset: Dataset) -> Dataset:
+def accept_dataset_changes(dataset: Dataset) -> Dataset:
     """Write the digests of rows and videos as they are now, and the numbers of episodes, to ``dataset.json``."""
     info, place = dataset.info, Path(dataset.info.videos_root) if dataset.info.videos_root else dataset.root
     splits = {}
     for split, old in info.splits.items():
         file = dataset.split_file(split)
-        count = sum(1 for _ in read_rows(file))
-        splits[split] = replace(old, episodes=count, sha256=sha256_file(file))
+        count = sum(1 for _ in read_jsonl_index_rows(file))
+        splits[split] = replace(old, episodes=count, sha256=digest_file(file))
     videos = {video: _digest_or_none(place / video) for video in info.videos}
     written = asdict(replace(info, splits=splits, videos=videos))
     if not info.videos_root:
         del written["videos_root"]
-    write_atomic(dataset.root / "dataset.json", dump(written, indent=1) + "\n")
+    write_atomic(dataset.root / "dataset.json", dump_json(written, indent=1) + "\n")
     return Dataset.open(dataset.root)
 
 
 def _digest_or_none(path: Path) -> str | None:
-    return sha256_file(path) if path.is_file() else None
+    return digest_file(path) if path.is_file() else None

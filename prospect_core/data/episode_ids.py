@@ -1,6 +1,6 @@
 """Episode ids: each may occur once in a data set.
 
-python -c "from prospect_core.data.episode_ids import find_repeat; print(find_repeat([('a', 'row 1'), ('b', 'row 2'), ('a', 'row 3')]))"
+python -c "from prospect_core.data.episode_ids import find_repeated_episode_id; print(find_repeated_episode_id([('a', 'row 1'), ('b', 'row 2'), ('a', 'row 3')]))"
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def find_repeat(named: Iterable[tuple[str, object]]) -> tuple[str, object, object] | None:
+def find_repeated_episode_id(named: Iterable[tuple[str, object]]) -> tuple[str, object, object] | None:
     """The first id that occurs a second time.
 
     Args:

@@ -41,7 +41,7 @@ class FrameFormat:
         return f"{self.size} x {self.size} ({self.framing})"
 
 
-def frame_of(
+def apply_frame_format(
     picture: VideoFrame, wanted: FrameFormat, reformatter: VideoReformatter, pixel_aspect: Fraction
 ) -> np.ndarray:
     """A decoded picture as a frame. ``pixel_aspect`` is the width of a pixel by its height.
@@ -49,7 +49,7 @@ def frame_of(
     Raises:
         ValueError: The picture is larger than `MAX_SIDE`.
     """
-    require_decodable(picture.width, picture.height)
+    require_frame_format_input_size(picture.width, picture.height)
     turns = round((picture.rotation or 0) / 90) % 4
     if wanted.framing == "crop":
         width, height = _cover(round(picture.width * pixel_aspect), picture.height, wanted.size)
@@ -63,7 +63,7 @@ def frame_of(
     return _whole(Image.fromarray(np.ascontiguousarray(array)), wanted, upright)
 
 
-def frame_of_image(image: Image, wanted: FrameFormat) -> np.ndarray:
+def apply_frame_format_to_image(image: Image, wanted: FrameFormat) -> np.ndarray:
     """A stored RGB picture as a frame."""
     from PIL import Image
 
@@ -73,7 +73,7 @@ def frame_of_image(image: Image, wanted: FrameFormat) -> np.ndarray:
     return _whole(image, wanted, Fraction(1))
 
 
-def require_decodable(width: int, height: int) -> None:
+def require_frame_format_input_size(width: int, height: int) -> None:
     """Refuse pictures that are larger than `MAX_SIDE` by a `ValueError`."""
     if max(width, height) > MAX_SIDE:
         raise ValueError(f"{width} x {height} pictures; at most {MAX_SIDE} a side")

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from prospect_core.data.episode_ids import find_repeat
-from prospect_core.parallel.process_pool import map_jobs
+from prospect_core.data.episode_ids import find_repeated_episode_id
+from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode, TimelineError
-from prospect_core.util.atomic import temporary_file_for
+from prospect_core.util.atomic import atomic_temporary_file
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import load
+from prospect_core.util.json_io import load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +120,7 @@ class LazyEpisodes(Sequence[Episode]):
     def require_single_ids(self) -> None:
         """Refuse two rows of one id by a `DataError` that names both."""
         ids, rows = (self._table.column(name).to_pylist() for name in ("id", "row"))
-        if repeat := find_repeat(zip(ids, rows, strict=True)):
+        if repeat := find_repeated_episode_id(zip(ids, rows, strict=True)):
             name, first, second = repeat
             raise DataError(
                 f"{self.file}: rows {first} and {second} are both episode {name!r}; give each an id of its own"
@@ -135,7 +135,7 @@ class LazyEpisodes(Sequence[Episode]):
         # also where the edited file has the size and modification time that it had
         if zlib.crc32(line) != checksum:
             raise DataError(f"{where}: has changed since the file was checked; run `prospect data validate`")
-        return load(Episode, line, where)
+        return load_json(Episode, line, where)
 
 
 class Joined(Sequence[Episode]):
@@ -166,20 +166,20 @@ class Joined(Sequence[Episode]):
 
     def clips(self) -> list[EpisodeOrHeader]:
         """What is known of all without reading them."""
-        return [clip for part in self.parts for clip in clips_of(part)]
+        return [clip for part in self.parts for clip in clips_from_jsonl_index(part)]
 
 
-def clips_of(episodes: Sequence[Episode]) -> Sequence[EpisodeOrHeader]:
+def clips_from_jsonl_index(episodes: Sequence[Episode]) -> Sequence[EpisodeOrHeader]:
     """Id, video, rate and frames of all episodes, without reading those that lie in files."""
     return episodes.clips() if isinstance(episodes, LazyEpisodes | Joined) else episodes
 
 
-def some_of(episodes: Sequence[Episode], indices: Sequence[int]) -> Sequence[Episode]:
+def select_from_jsonl_index(episodes: Sequence[Episode], indices: Sequence[int]) -> Sequence[Episode]:
     """Those at ``indices``, without reading those that lie in files."""
     return episodes.some(indices) if isinstance(episodes, LazyEpisodes) else [episodes[index] for index in indices]
 
 
-def open_rows(file: Path, workers: int = 1) -> LazyEpisodes:
+def open_jsonl_index(file: Path, workers: int = 1) -> LazyEpisodes:
     """The rows of a file, indexed when it is first met; the first bad one is a `DataError`.
 
     ``workers`` processes check the parts of a large one. Freshly started, they begin with the program's main module: a script
@@ -198,7 +198,7 @@ def open_rows(file: Path, workers: int = 1) -> LazyEpisodes:
     return LazyEpisodes(file, table)
 
 
-def read_rows(
+def read_jsonl_index_rows(
     file: Path, check: bool = True, begin: int = 0, end: int | None = None
 ) -> Iterator[tuple[int, bytes, int, Episode]]:
     """(first byte, line, row number, episode) of each row, validated unless ``check`` is off; the first bad one is a
@@ -213,7 +213,7 @@ def read_rows(
             if end is not None and begin >= end:
                 return
             if line.strip():
-                episode = load(Episode, line, f"{file}: row {number}")
+                episode = load_json(Episode, line, f"{file}: row {number}")
                 try:
                     sound = episode.validate() if check else episode
                 except TimelineError as error:
@@ -222,7 +222,7 @@ def read_rows(
             begin += len(line)
 
 
-def keep_index(file: Path, episodes: Iterable[Episode], lines: Sequence[bytes]) -> None:
+def store_jsonl_index(file: Path, episodes: Iterable[Episode], lines: Sequence[bytes]) -> None:
     """Store the index of a file that has just been written, of valid rows and the lines that they are in."""
     begins = accumulate((len(line) for line in lines), initial=0)
     rows = zip(begins, lines, count(1), episodes, strict=False)
@@ -239,7 +239,7 @@ def _place(file: Path) -> Path:
     return cache_dir() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
 
 
-def edges(file: Path) -> list[tuple[int, int]]:
+def find_jsonl_index_part_edges(file: Path) -> list[tuple[int, int]]:
     """First byte and end of the parts of a file: whole lines, some `PART` bytes."""
     size, cuts = file.stat().st_size, [0]
     with file.open("rb") as lines:
@@ -253,12 +253,14 @@ def edges(file: Path) -> list[tuple[int, int]]:
 def _indexed(file: Path, workers: int) -> pa.Table:
     with suppress(DataError):
         out, before = [], 0
-        for lines, rows in map_jobs(_part, [(file, *part) for part in edges(file)], workers):
+        for lines, rows in map_in_process_pool(
+            _part, [(file, *part) for part in find_jsonl_index_part_edges(file)], workers
+        ):
             out += [(begin, size, before + number, *rest) for begin, size, number, *rest in rows]
             before += lines
         return _table(out)
     # a row is bad: this counts it right
-    return _table(_entry(*row) for row in read_rows(file))
+    return _table(_entry(*row) for row in read_jsonl_index_rows(file))
 
 
 def _part(job: tuple[Path, int, int]) -> tuple[int, list[tuple[Any, ...]]]:
@@ -269,7 +271,7 @@ def _part(job: tuple[Path, int, int]) -> tuple[int, list[tuple[Any, ...]]]:
         count = 0
         while lines.tell() < end and lines.readline():
             count += 1
-    return count, [_entry(*row) for row in read_rows(file, begin=begin, end=end)]
+    return count, [_entry(*row) for row in read_jsonl_index_rows(file, begin=begin, end=end)]
 
 
 def _entry(begin: int, line: bytes, number: int, episode: Episode) -> tuple[Any, ...]:
@@ -294,7 +296,7 @@ def _store(file: Path, place: Path, table: pa.Table) -> None:
     # where nothing can be kept, rows are read again next time
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary, name = temporary_file_for(place)
+        temporary, name = atomic_temporary_file(place)
         temporary.close()
         try:
             with pa.OSFile(str(name), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:

@@ -1,7 +1,7 @@
 """Counts and rates of a split: episodes, videos, hours, turns, words, speaking share of frames, steps, transitions.
 
-    python -c "from prospect_core.data.dataset import Dataset; from prospect_core.data.stats import statistics; \
-print(statistics(Dataset.open('data/workbench'), 'train'))"
+    python -c "from prospect_core.data.dataset import Dataset; from prospect_core.data.stats import compute_dataset_stats; \
+print(compute_dataset_stats(Dataset.open('data/workbench'), 'train'))"
 
 Episodes are counted as they are read, in parts that are added up: none is kept.
 """
@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.parallel.process_pool import map_jobs
+from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode
 
 #: episodes that one process counts at a time
@@ -86,7 +86,7 @@ class Tally:
         }
 
 
-def tally(episodes: Iterable[Episode]) -> Tally:
+def tally_dataset_stats(episodes: Iterable[Episode]) -> Tally:
     """Episodes counted one after the other."""
     out = Tally()
     for episode in episodes:
@@ -94,12 +94,12 @@ def tally(episodes: Iterable[Episode]) -> Tally:
     return out
 
 
-def describe(episodes: Iterable[Episode]) -> dict[str, Any]:
+def make_dataset_stats_table(episodes: Iterable[Episode]) -> dict[str, Any]:
     """The table of some episodes."""
-    return tally(episodes).table()
+    return tally_dataset_stats(episodes).table()
 
 
-def statistics(
+def compute_dataset_stats(
     dataset: Dataset,
     split: str,
     workers: int = 1,
@@ -108,6 +108,8 @@ def statistics(
     """The table of a split, counted by so many processes (see `index.open_rows` on what that asks of a script)."""
     rows = dataset.rows(split, workers)
     whole = Tally()
-    for part in map_jobs(tally, [rows[k : k + PART] for k in range(0, len(rows), PART)], workers, progress):
+    for part in map_in_process_pool(
+        tally_dataset_stats, [rows[k : k + PART] for k in range(0, len(rows), PART)], workers, progress
+    ):
         whole.merge(part)
     return whole.table()

@@ -16,14 +16,14 @@ from typing import Any
 
 from prospect_core.data.dataset import CHANGED, Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.jsonl_index import edges
-from prospect_core.data.video import VideoFile, open_frames
-from prospect_core.data.video_packets import find_missing
-from prospect_core.parallel.process_pool import map_jobs
+from prospect_core.data.jsonl_index import find_jsonl_index_part_edges
+from prospect_core.data.video import VideoFile, open_video_frames
+from prospect_core.data.video_packets import find_missing_video_packets
+from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError
-from prospect_core.util.file_digest import sha256_file
-from prospect_core.util.json_io import load
+from prospect_core.util.file_digest import digest_file
+from prospect_core.util.json_io import load_json
 
 #: what is told of work under way: (what, done, of how many)
 Progress = Callable[[str, int, int], None]
@@ -41,11 +41,13 @@ class CheckedRow:
     end_frame: int = 0
 
 
-def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambda what, done, total: None) -> list[str]:
+def validate_dataset(
+    dataset: Dataset, workers: int = 1, progress: Progress = lambda what, done, total: None
+) -> list[str]:
     """Everything wrong, one line each; by so many processes (see `index.open_rows` on what that asks of a script)."""
 
     def work(what: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
-        return list(map_jobs(function, jobs, workers, lambda done, total: progress(what, done, total)))
+        return list(map_in_process_pool(function, jobs, workers, lambda done, total: progress(what, done, total)))
 
     files = [(dataset.video(video), digest) for video, digest in dataset.info.videos.items()]
     out = [line for line in work("files", _file_problem, files) if line]
@@ -54,7 +56,10 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
         file = dataset.split_file(split)
         if not file.is_file():
             continue
-        parts, before = work(f"rows of {split}", _rows_of, [(file, *part) for part in edges(file)]), 0
+        parts, before = (
+            work(f"rows of {split}", _rows_of, [(file, *part) for part in find_jsonl_index_part_edges(file)]),
+            0,
+        )
         found[split] = []
         for lines, rows in parts:
             found[split] += [replace(row, number=before + row.number) for row in rows]
@@ -73,7 +78,7 @@ def find_problems(dataset: Dataset, workers: int = 1, progress: Progress = lambd
         if split not in found:
             out.append(f"{file}: no such file")
             continue
-        if sha256_file(file) != info.sha256:
+        if digest_file(file) != info.sha256:
             out.append(f"{file}: {CHANGED}")
         for row in found[split]:
             where = f"{file}: row {row.number}"
@@ -101,7 +106,7 @@ def _file_problem(job: tuple[Path, str | None]) -> str | None:
     path, digest = job
     if not path.is_file():
         return f"{path}: no such file; put the video there or correct the rows that name it"
-    if digest is not None and sha256_file(path) != digest:
+    if digest is not None and digest_file(path) != digest:
         return f"{path}: {CHANGED}"
     return None
 
@@ -117,7 +122,7 @@ def _rows_of(job: tuple[Path, int, int]) -> tuple[int, list[CheckedRow]]:
             if not line.strip():
                 continue
             try:
-                e = load(Episode, line, "")
+                e = load_json(Episode, line, "")
             except DataError as error:
                 rows.append(CheckedRow(number, (str(error).removeprefix(": "),)))
             else:
@@ -138,8 +143,8 @@ def _look(job: tuple[Path | str, float]) -> tuple[int | str, str]:
     if isinstance(path, str):
         return path, ""
     try:
-        source = open_frames(path, fps, FrameFormat(8))
-        missing = find_missing(path) if isinstance(source, VideoFile) else ""
+        source = open_video_frames(path, fps, FrameFormat(8))
+        missing = find_missing_video_packets(path) if isinstance(source, VideoFile) else ""
     except DataError as error:
         return str(error), ""
     return source.num_frames, f"{path}: {missing}" if missing else ""

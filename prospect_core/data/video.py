@@ -1,6 +1,6 @@
 """Frames of a video file by presentation timestamp: decoded once, in order, scaled as they are decoded.
 
-    python -c "from prospect_core.data.video import open_frames; from prospect_core.data.frame_format import FrameFormat; print(open_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
+    python -c "from prospect_core.data.video import open_video_frames; from prospect_core.data.frame_format import FrameFormat; print(open_video_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
 
 Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
 when it is shown later. `prospect_core.data.frame_format` makes a picture into a frame.
@@ -18,18 +18,23 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from prospect_core.data.frame_format import FrameFormat, frame_of, frame_of_image, require_decodable
+from prospect_core.data.frame_format import (
+    FrameFormat,
+    apply_frame_format,
+    apply_frame_format_to_image,
+    require_frame_format_input_size,
+)
 from prospect_core.data.video_packets import (
     Joiner,
-    find_missing,
-    open_container,
-    other_streams,
-    reason,
-    require_size,
-    shown_stream,
-    start_seconds,
+    choose_video_packet_stream,
+    explain_video_packet_error,
+    find_missing_video_packets,
+    note_other_video_packet_streams,
+    open_video_packets,
+    require_video_packet_picture_size,
+    video_packet_start_seconds,
 )
-from prospect_core.timeline import exact
+from prospect_core.timeline import exact_fraction
 from prospect_core.util.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,7 +70,7 @@ class VideoFile:
     threads = 0
 
     def __init__(self, path: Path, fps: float, shape: FrameFormat) -> None:
-        self.path, self.fps, self.shape = Path(path), exact(fps), shape
+        self.path, self.fps, self.shape = Path(path), exact_fraction(fps), shape
         #: the width of a pixel by its height
         self.pixel_aspect = Fraction(1)
         #: which of several streams is read, and where recordings are joined
@@ -74,13 +79,13 @@ class VideoFile:
 
     def _open(self) -> tuple[InputContainer, VideoStream, Fraction]:
         """The container, its video stream, and the seconds that one tick of the stream's time base lasts."""
-        container = open_container(self.path)
-        stream = shown_stream(container)
+        container = open_video_packets(self.path)
+        stream = choose_video_packet_stream(container)
         try:
             # there is none where the codec is unknown
             if stream.codec_context is not None:
-                require_size(self.path, stream)
-                self.pixel_aspect = pixel_aspect(stream)
+                require_video_packet_picture_size(self.path, stream)
+                self.pixel_aspect = video_pixel_aspect(stream)
             if stream.time_base is None:
                 raise DataError(f"{self.path}: its video stream has no time base")
         except DataError:
@@ -99,7 +104,7 @@ class VideoFile:
         joiner = Joiner(self.path)
         with container:
             # in ticks of the time base
-            first = start_seconds(container, stream, base) / base
+            first = video_packet_start_seconds(container, stream, base) / base
             usual = (1 / Fraction(stream.average_rate) if stream.average_rate else Fraction(1, 30)) / base
             pictures = 0
             last: int | Fraction = 0
@@ -110,10 +115,12 @@ class VideoFile:
                         last = max(last, packet.pts - first + (packet.duration or usual))
                         pictures += 1
             except (av.error.FFmpegError, OSError, ValueError) as error:
-                raise DataError(f"{self.path}: breaks off at {float(last * base):.2f} s ({reason(error)})") from error
+                raise DataError(
+                    f"{self.path}: breaks off at {float(last * base):.2f} s ({explain_video_packet_error(error)})"
+                ) from error
             joins = [f"timestamps jump at {float(place - first * base):.2f} s; the recordings are joined there"
                      for place in joiner.joins]  # fmt: skip
-            self.notes = tuple(filter(None, [other_streams(container, stream), *joins]))
+            self.notes = tuple(filter(None, [note_other_video_packet_streams(container, stream), *joins]))
         if not pictures:
             raise DataError(f"{self.path}: holds no picture with a timestamp")
         if last * base > MAX_HOURS * 3600:
@@ -129,9 +136,9 @@ class VideoFile:
         reformatter = av.video.reformatter.VideoReformatter()
         for number, picture in enumerate(self.pictures(start, end), start):
             try:
-                frame = frame_of(picture, self.shape, reformatter, self.pixel_aspect)
+                frame = apply_frame_format(picture, self.shape, reformatter, self.pixel_aspect)
             except (av.error.FFmpegError, ValueError) as error:
-                raise DataError(f"{self.path}: frame {number}: {reason(error)}") from error
+                raise DataError(f"{self.path}: frame {number}: {explain_video_packet_error(error)}") from error
             yield frame
 
     def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
@@ -148,7 +155,7 @@ class VideoFile:
         # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
         above, below = (base * self.fps).as_integer_ratio()
         with container:
-            offset = start_seconds(container, stream, base) * self.fps * below
+            offset = video_packet_start_seconds(container, stream, base) * self.fps * below
             try:
                 for picture in self._decoded(container, stream):
                     if picture.pts is None:
@@ -163,7 +170,7 @@ class VideoFile:
                     shown = picture
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(
-                    f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({reason(error)})"
+                    f"{self.path}: cannot be decoded at {float(wanted / self.fps):.2f} s ({explain_video_packet_error(error)})"
                 ) from error
             if shown is None:
                 raise DataError(f"{self.path}: no picture could be decoded")
@@ -179,7 +186,7 @@ class VideoFile:
             yield from packet.decode()
 
 
-def pixel_aspect(stream: VideoStream) -> Fraction:
+def video_pixel_aspect(stream: VideoStream) -> Fraction:
     """The width of a stream's pixels by their height; 1 where it is not told."""
     return stream.sample_aspect_ratio or Fraction(1)
 
@@ -189,7 +196,7 @@ class FramesFile:
 
     def __init__(self, path: Path, shape: FrameFormat) -> None:
         self.path, self.shape = Path(path), shape
-        self._column = read_arrow(self.path, "frame")["frame"]
+        self._column = read_video_arrow_file(self.path, "frame")["frame"]
         self.num_frames = len(self._column)
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
@@ -202,28 +209,28 @@ class FramesFile:
             try:
                 data = io.BytesIO(base64.b64decode(self._column[row].as_py()))
                 stored = Image.open(data, formats=PICTURE_FORMATS)
-                require_decodable(*stored.size)
+                require_frame_format_input_size(*stored.size)
                 image = stored.convert("RGB")
             except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
                 raise DataError(f"{self.path}: row {row} is not a base64 JPEG ({error})") from error
-            yield frame_of_image(image, self.shape)
+            yield apply_frame_format_to_image(image, self.shape)
 
 
-def open_frames(path: str | Path, fps: float, shape: FrameFormat) -> FrameSource:
+def open_video_frames(path: str | Path, fps: float, shape: FrameFormat) -> FrameSource:
     """A video file, or an ``.arrow`` file of stored frames (whose own rate is taken to be ``fps``)."""
     path = Path(path)
     return FramesFile(path, shape) if path.suffix == ".arrow" else VideoFile(path, fps, shape)
 
 
-def notes_on(path: Path, source: FrameSource) -> tuple[str, ...]:
+def inspect_video(path: Path, source: FrameSource) -> tuple[str, ...]:
     """What is worth a look in a video: several streams, joined recordings, a part that is missing."""
     if not isinstance(source, VideoFile):
         return ()
-    missing = find_missing(path)
+    missing = find_missing_video_packets(path)
     return (*source.notes, missing) if missing else source.notes
 
 
-def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
+def read_video_arrow_file(path: Path, *columns: str) -> dict[str, ChunkedArray]:
     """Columns of an Arrow IPC stream file, memory-mapped; a missing, broken or other file is a `DataError`."""
     import pyarrow as pa
 
@@ -242,7 +249,7 @@ def read_arrow(path: Path, *columns: str) -> dict[str, ChunkedArray]:
     return {name: table.column(name) for name in table.column_names}
 
 
-def write_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 95) -> int:
+def write_video_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 95) -> int:
     """Write (H, W, 3) uint8 frames in the origin's format; returns how many."""
     import pyarrow as pa
     from PIL import Image

@@ -1,6 +1,6 @@
 """Packets of a video file on the clock of a player: the stream that players show, its start, recordings joined.
 
-python -c "from pathlib import Path; from prospect_core.data.video_packets import find_missing; print(find_missing(Path('clip.mp4')))"
+python -c "from pathlib import Path; from prospect_core.data.video_packets import find_missing_video_packets; print(find_missing_video_packets(Path('clip.mp4')))"
 
 Transport and program streams may hold several recordings, each with timestamps of its own. They are joined as ffmpeg joins
 them: where a timestamp goes back, or jumps by more than `JUMP_S`, the recording goes on where the one before it ended.
@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.data.frame_format import require_decodable
+from prospect_core.data.frame_format import require_frame_format_input_size
 from prospect_core.util.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ MISSING_S = 1.0
 _STATING = ("mov", "matroska", "avi", "flv", "asf", "mxf")
 
 
-def open_container(path: Path) -> InputContainer:
+def open_video_packets(path: Path) -> InputContainer:
     """A file as a container that has a video stream.
 
     Raises:
@@ -49,19 +49,19 @@ def open_container(path: Path) -> InputContainer:
         # a name such as 2026-01-26T20:57:04Z.mp4 would be an address of the protocol 2026-01-26T20
         container = av.open(f"file:{path}")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable video ({reason(error)})") from error
+        raise DataError(f"{path}: not a readable video ({explain_video_packet_error(error)})") from error
     if not container.streams.video:
         container.close()
         raise DataError(f"{path}: has no video stream")
     return container
 
 
-def reason(error: Exception) -> str:
+def explain_video_packet_error(error: Exception) -> str:
     """Why FFmpeg refuses something, in its words."""
     return str(getattr(error, "strerror", None) or error)
 
 
-def shown_stream(container: InputContainer) -> VideoStream:
+def choose_video_packet_stream(container: InputContainer) -> VideoStream:
     """The video stream that players show: the one marked as default, the largest of several; no cover picture."""
     from av.stream import Disposition
 
@@ -73,7 +73,7 @@ def shown_stream(container: InputContainer) -> VideoStream:
     return max(container.streams.video, key=rank)
 
 
-def other_streams(container: InputContainer, stream: VideoStream) -> str:
+def note_other_video_packet_streams(container: InputContainer, stream: VideoStream) -> str:
     """A note where a file has several video streams; empty elsewhere."""
     from av.stream import Disposition
 
@@ -83,7 +83,7 @@ def other_streams(container: InputContainer, stream: VideoStream) -> str:
     return f"has {len(streams)} video streams; stream {stream.index} ({stream.width} x {stream.height}) is read"
 
 
-def start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
+def video_packet_start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
     """The timestamp at which a player's clock shows zero: that of the container's first packet of any stream.
 
     Recorders, HLS segments and cut files begin at any timestamp. Annotation is made in players, and ffmpeg extracts frames
@@ -177,7 +177,7 @@ def _duration(packet: Packet[Any]) -> Fraction:
     return 1 / Fraction(rate) if rate else Fraction(0)
 
 
-def find_missing(path: Path) -> str:
+def find_missing_video_packets(path: Path) -> str:
     """What a file lacks that its header announces, as ``7.0 of 20.0 s are there``; empty for a whole file.
 
     Copying and uploading break off: where the index is in front, what has arrived can be played.
@@ -194,12 +194,12 @@ def find_missing(path: Path) -> str:
 def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
     import av
 
-    with open_container(path) as container:
+    with open_video_packets(path) as container:
         kind = container.format.name.split(",")[0]
         if kind not in _STATING:
             return ""
         streams = [*container.streams.video, *container.streams.audio]
-        start = start_seconds(
+        start = video_packet_start_seconds(
             container, container.streams.video[0], container.streams.video[0].time_base or Fraction(1)
         )
         end = Fraction(0)
@@ -220,9 +220,9 @@ def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
     return f"holds {float(end):.1f} of the {float(stated):.1f} s that its header states; bring the whole file"
 
 
-def require_size(path: Path, stream: VideoStream) -> None:
+def require_video_packet_picture_size(path: Path, stream: VideoStream) -> None:
     """Refuse pictures that are too large to be decoded by a `DataError`."""
     try:
-        require_decodable(stream.width, stream.height)
+        require_frame_format_input_size(stream.width, stream.height)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error

@@ -24,18 +24,18 @@ from torch import Tensor
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.jsonl_index import EpisodeOrHeader, clips_of
-from prospect_core.data.video import FRAMES_VERSION, open_frames
+from prospect_core.data.jsonl_index import EpisodeOrHeader, clips_from_jsonl_index
+from prospect_core.data.video import FRAMES_VERSION, open_video_frames
 from prospect_core.features.bfloat16 import from_bfloat16_bits
-from prospect_core.features.decode_pool import decode_videos, worthwhile_processes
-from prospect_core.features.picture_cache import stored, video_key
+from prospect_core.features.decode_pool import choose_decode_pool_size, decode_videos_in_pool
+from prospect_core.features.picture_cache import find_picture_cache_key, make_picture_cache_key
 from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype, ShardStore
-from prospect_core.model.image_processing import to_pixels
+from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.timeline import Episode
-from prospect_core.util.atomic import temporary_file_for
+from prospect_core.util.atomic import atomic_temporary_file
 from prospect_core.util.errors import DataError
-from prospect_core.util.file_digest import content_digest
+from prospect_core.util.file_digest import digest_file_content
 from prospect_core.util.prefetch import prefetch
 from prospect_core.util.timer import StageTimer
 
@@ -77,7 +77,7 @@ class FeatureCache:
     """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
 
     `prepare` encodes what is missing; then ``cache(episode, start, end)`` gives (F, I, D) float32 from the
-    memory-mapped file. `feed` does both, an episode after the other. Videos of a ``store`` (`feature_store`) are read there,
+    memory-mapped file. `feed` does both, an episode after the other. Videos of a ``store`` (`open_feature_cache`) are read there,
     and need not be anywhere else.
     """
 
@@ -108,9 +108,9 @@ class FeatureCache:
             processes.wait()
             missing = dict(list(missing.items())[processes.number :: processes.count])
         self.folder.mkdir(parents=True, exist_ok=True)
-        if worthwhile_processes(list(missing.values()), self.shape):
-            videos = zip(missing, decode_videos(self.data, list(missing.values()), self.shape), strict=True)
-            pictures = _in_batches(videos, encode_batch(model.device, self.shape.size))
+        if choose_decode_pool_size(list(missing.values()), self.shape):
+            videos = zip(missing, decode_videos_in_pool(self.data, list(missing.values()), self.shape), strict=True)
+            pictures = _in_batches(videos, feature_cache_batch_size(model.device, self.shape.size))
         else:
             # a few videos, or too long ones to be held whole
             pictures = prefetch(self._pictures(missing), BATCHES_AHEAD)
@@ -136,7 +136,7 @@ class FeatureCache:
         Videos are decoded ahead in a thread of its own, encoded once for all episodes and kept for later; where they
         cannot be kept (no room, no right), they are held in memory as long as they are needed.
         """
-        clips = clips_of(episodes)
+        clips = clips_from_jsonl_index(episodes)
         places = [self._place(clip) for clip in clips]
         last = {path: number for number, path in enumerate(places)}
         missing = self._missing({p: c for p, c in zip(places, clips, strict=True) if isinstance(p, Path)})
@@ -193,7 +193,7 @@ class FeatureCache:
     def _pictures(self, missing: dict[Path, EpisodeOrHeader]) -> Iterator[Pictures]:
         for path, episode in missing.items():
             try:
-                source = open_frames(self.data.video(episode.video), episode.fps, self.shape)
+                source = open_video_frames(self.data.video(episode.video), episode.fps, self.shape)
                 for batch in _batches(source.frames(0, source.num_frames), ENCODE_BATCH):
                     yield path, np.stack(batch)
                 yield path, None
@@ -216,14 +216,14 @@ class FeatureCache:
 
     def path(self, episode: EpisodeOrHeader) -> Path:
         """The file of an episode's video at its rate; of one that the store has, what stands for it."""
-        if (key := stored(self.data, self.store, episode)) is not None:
+        if (key := find_picture_cache_key(self.data, self.store, episode)) is not None:
             path = self.folder / f"{key}.npy"
             self._stored[path] = key
             return path
         file = self.data.video(episode.video)
         if not file.is_file():
             raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
-        return self.folder / f"{video_key(content_digest(file), episode.fps)}.npy"
+        return self.folder / f"{make_picture_cache_key(digest_file_content(file), episode.fps)}.npy"
 
     def __call__(self, episode: EpisodeOrHeader, start: int, end: int) -> np.ndarray:
         """Frames ``start .. end - 1`` of the video, whose file must be there."""
@@ -256,9 +256,9 @@ class FeatureCache:
         return have
 
 
-def feature_store(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None) -> ShardStore:
+def open_feature_cache(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None) -> ShardStore:
     """The features of a store that this model's tower has made, kept as ``dtype``; None: as the most exact that is there."""
-    digest = vision_digest(model)
+    digest = feature_cache_vision_digest(model)
     names = {kind: digest if kind == "float32" else f"{digest}-{kind}" for kind in FEATURE_DTYPES}
     if dtype is not None:
         return ShardStore(url, names[dtype])
@@ -266,7 +266,7 @@ def feature_store(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None
     return next((store for store in stores if store.videos), stores[0])
 
 
-def vision_digest(model: DSTSmolVLM) -> str:
+def feature_cache_vision_digest(model: DSTSmolVLM) -> str:
     """sha256 over all that turns a frame into features: vision weights, connector, pooling, framing and picture size."""
     config = model.config
     told = config.vision_config.to_dict().items()
@@ -292,13 +292,15 @@ def vision_digest(model: DSTSmolVLM) -> str:
 
 
 @torch.no_grad()
-def encode_pictures(model: EncodesFrames, pictures: Iterable[np.ndarray]) -> Tensor:
+def encode_feature_cache_pictures(model: EncodesFrames, pictures: Iterable[np.ndarray]) -> Tensor:
     """Embeddings (F, I, D) of pictures (size, size, 3) uint8, taken as they are needed and encoded in batches."""
     batches = _batches(iter(pictures), ENCODE_BATCH)
-    return torch.cat([model.encode_frames(to_pixels(np.stack(batch)).to(model.device)) for batch in batches])
+    return torch.cat(
+        [model.encode_frames(process_images_to_pixels(np.stack(batch)).to(model.device)) for batch in batches]
+    )
 
 
-def encode_batch(device: torch.device, size: int) -> int:
+def feature_cache_batch_size(device: torch.device, size: int) -> int:
     """Frames of that size to encode at once. An accelerator waits for what it is told to do, not for pixels."""
     return ENCODE_BATCH if device.type == "cpu" else max(1, ENCODE_BATCH * LARGE**2 // size**2)
 
@@ -331,7 +333,7 @@ def _frames_in(path: Path) -> int:
 
 def _save_whole(path: Path, array: np.ndarray) -> None:
     """Save beside and rename, so that a crash or a second process never leaves half a file."""
-    temporary, name = temporary_file_for(path)
+    temporary, name = atomic_temporary_file(path)
     try:
         with temporary as file:
             np.save(file, array, allow_pickle=False)

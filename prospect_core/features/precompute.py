@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from prospect_core.features.bfloat16 import to_bfloat16_bits
 from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype
 from prospect_core.parallel.protocol import BatchHandler, WorkerOptions
-from prospect_core.parallel.scheduler import run_jobs
-from prospect_core.util.console import counted, spoken_time
+from prospect_core.parallel.scheduler import schedule_jobs
+from prospect_core.util.console import format_count, format_duration
 from prospect_core.util.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Encoder:
     def serving(self, model: Any) -> BatchHandler:
         """Serve with a model that is there already (None for pictures)."""
         from prospect_core.data.dataset import Dataset
-        from prospect_core.features.picture_cache import video_key
-        from prospect_core.util.file_digest import content_digest
+        from prospect_core.features.picture_cache import make_picture_cache_key
+        from prospect_core.util.file_digest import digest_file_content
 
         data = Dataset.open(self.root)
         make, store = self.maker(data, model), self.store(model)
@@ -73,7 +73,7 @@ class Encoder:
                 if isinstance(made, DataError):
                     results.append(made)
                     continue
-                whole.append((video_key(content_digest(file), clip.fps), made, file.stat().st_size))
+                whole.append((make_picture_cache_key(digest_file_content(file), clip.fps), made, file.stat().st_size))
                 results.append(len(made))
             store.write(whole)
             yield from enumerate(results)
@@ -84,21 +84,21 @@ class Encoder:
         """The checkpoint's model; None where pictures are made."""
         if self.ckpt is None:
             return None
-        from prospect_core.model.published import load_tower
+        from prospect_core.model.published import load_published_vision_tower
         from prospect_core.util.console import quiet_transformers
 
         quiet_transformers()
-        return load_tower(self.ckpt, device, self.tokens_per_frame)
+        return load_published_vision_tower(self.ckpt, device, self.tokens_per_frame)
 
     def store(self, model: Any) -> ShardStore:
         """Where they go, under what made them."""
         if model is None:
-            from prospect_core.features.picture_cache import picture_store
+            from prospect_core.features.picture_cache import open_picture_cache
 
-            return picture_store(self.url, self._shape)
-        from prospect_core.features.feature_cache import feature_store
+            return open_picture_cache(self.url, self._shape)
+        from prospect_core.features.feature_cache import open_feature_cache
 
-        return feature_store(self.url, model, self.dtype)
+        return open_feature_cache(self.url, model, self.dtype)
 
     @property
     def _shape(self) -> FrameFormat:
@@ -118,9 +118,9 @@ class Encoder:
     ) -> Callable[[Sequence[EpisodeOrHeader]], Iterable[tuple[EpisodeOrHeader, Any]]]:
         """What makes features, or pictures, of clips."""
         if model is None:
-            from prospect_core.features.decode_pool import decode_video
+            from prospect_core.features.decode_pool import decode_one_video_for_pool
 
-            return lambda clips: ((clip, decode_video(data, clip, self._shape)) for clip in clips)
+            return lambda clips: ((clip, decode_one_video_for_pool(data, clip, self._shape)) for clip in clips)
         from prospect_core.features.feature_cache import FeatureCache
 
         cache = FeatureCache(data, Path(), "", model.config.frame_format)
@@ -133,7 +133,7 @@ def _kept_as(made: np.ndarray | DataError, dtype: str) -> np.ndarray | DataError
     return to_bfloat16_bits(made) if dtype == "bfloat16" else made.astype(dtype)
 
 
-def encode(
+def precompute_features(
     encoder: Encoder,
     data: Dataset,
     splits: Sequence[str],
@@ -146,9 +146,13 @@ def encode(
     clips, todo = _todo(encoder.store(model), data, splits)
     found, problems = len(clips) - len(todo), []
     progress(found, len(clips))
-    batches = shards(todo, encoder.frame_bytes(model), 1 if pool_options is None else 4 * pool_options.workers)
+    batches = group_precompute_shards(
+        todo, encoder.frame_bytes(model), 1 if pool_options is None else 4 * pool_options.workers
+    )
     results = (
-        _alone(encoder.serving(model), batches) if pool_options is None else run_jobs(encoder, batches, pool_options)
+        _alone(encoder.serving(model), batches)
+        if pool_options is None
+        else schedule_jobs(encoder, batches, pool_options)
     )
     for done, (_, made) in enumerate(results, found + 1):
         if isinstance(made, DataError):
@@ -157,13 +161,13 @@ def encode(
     return len(todo) - len(problems), found, problems
 
 
-def plan_precompute(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
-    """What `encode` would do, for people; its shortest video is made to tell how long the others will take."""
+def plan_feature_precompute(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
+    """What `precompute_features` would do, for people; its shortest video is made to tell how long the others will take."""
     model = encoder.tower(encoder.device)
     clips, todo = _todo(encoder.store(model), data, splits)
     frames = sum(clip.end_frame for clip in todo)
     lines = [
-        f"{counted(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
+        f"{format_count(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
         f"{frames * encoder.frame_bytes(model) / 1e9:.3g} GB into {encoder.url}",
     ]
     if todo:
@@ -174,7 +178,7 @@ def plan_precompute(encoder: Encoder, data: Dataset, splits: Sequence[str], work
         if isinstance(made, DataError):
             raise made
         seconds = (time.perf_counter() - begin) / shortest.end_frame * frames / workers
-        lines.append(f"about {spoken_time(seconds)} by the shortest video")
+        lines.append(f"about {format_duration(seconds)} by the shortest video")
     return lines
 
 
@@ -182,15 +186,17 @@ def _todo(
     store: ShardStore, data: Dataset, splits: Sequence[str]
 ) -> tuple[list[EpisodeOrHeader], list[EpisodeOrHeader]]:
     """All videos, and those that the store lacks."""
-    from prospect_core.features.picture_cache import longest, stored
+    from prospect_core.features.picture_cache import find_picture_cache_key, picture_cache_longest_episodes
 
-    clips = longest(clip for split in splits for clip in data.rows(split).clips())
+    clips = picture_cache_longest_episodes(clip for split in splits for clip in data.rows(split).clips())
     if not clips:
         raise DataError(f"{data.root}: has no episode")
-    return clips, [clip for clip in clips if stored(data, store, clip) is None]
+    return clips, [clip for clip in clips if find_picture_cache_key(data, store, clip) is None]
 
 
-def shards(clips: Sequence[EpisodeOrHeader], frame_bytes: int, least: int) -> list[list[EpisodeOrHeader]]:
+def group_precompute_shards(
+    clips: Sequence[EpisodeOrHeader], frame_bytes: int, least: int
+) -> list[list[EpisodeOrHeader]]:
     """Clips in packs that make one shard each, some ``least`` of them where there are enough clips."""
     most = min(SHARD_VIDEOS, max(1, len(clips) // least))
     batches: list[list[EpisodeOrHeader]] = []
@@ -213,7 +219,7 @@ def _alone(
             yield batch[number], made
 
 
-def refuse_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
+def require_precompute_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
     """The splits asked for, by default all; one that is not there is a `UserError`."""
     unknown = [split for split in wanted if split not in data.splits]
     if unknown:

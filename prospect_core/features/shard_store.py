@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from prospect_core.util.atomic import temporary_file_for
+from prospect_core.util.atomic import atomic_temporary_file
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,7 +92,7 @@ class ShardStore:
             new = [name for name in names if name.removesuffix(".json") not in known]
             texts = self._fs.cat(new) if new else {}
         for name in new:
-            shard = load(Shard, texts[name], name)
+            shard = load_json(Shard, texts[name], name)
             if shard.schema != SCHEMA:
                 raise DataError(f"{name}: schema {shard.schema}, this version reads {SCHEMA}")
             for number, video in enumerate(shard.videos):
@@ -146,7 +146,7 @@ class ShardStore:
             if self._local:
                 Path(self._root).mkdir(parents=True, exist_ok=True)
             self._put(f"{name}.arrow", _arrow(a for _, a, _ in videos))
-            self._put(f"{name}.json", dump(told).encode())
+            self._put(f"{name}.json", dump_json(told).encode())
         for number, video in enumerate(told.videos):
             self.videos.setdefault(video.key, (name, number, video))
 
@@ -156,7 +156,7 @@ class ShardStore:
             with self._fs.open(name, "wb") as file:
                 file.write(content)
             return
-        temporary, part = temporary_file_for(Path(self._root) / "part")
+        temporary, part = atomic_temporary_file(Path(self._root) / "part")
         try:
             with temporary as file:
                 file.write(content)

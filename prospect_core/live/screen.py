@@ -63,13 +63,17 @@ class Screen:
                 self._line(seconds, who, text)
 
     def _line(self, seconds: float, who: str, text: str) -> None:
-        self.console.print(Text(f"{clock(seconds)} {who}: {text}"))
+        self.console.print(Text(f"{format_live_screen_clock(seconds)} {who}: {text}"))
 
     def page(self) -> Panel:
         """All of it."""
         said = Table.grid(padding=(0, 1))
         for seconds, who, text in self.dialogue:
-            said.add_row(Text(clock(seconds), "dim"), Text(who, "cyan" if who == "assistant" else ""), Text(text))
+            said.add_row(
+                Text(format_live_screen_clock(seconds), "dim"),
+                Text(who, "cyan" if who == "assistant" else ""),
+                Text(text),
+            )
         steps = Table.grid(padding=(0, 1))
         for step in self.task.steps:
             now = self.state[step.id]
@@ -98,12 +102,12 @@ class Screen:
             return Text("waiting for the first picture", "dim")
         lost = f", {self.dropped} frames dropped: the model takes longer than a frame lasts" if self.dropped else ""
         return Text(
-            f"{clock(output.frame / self.fps)}  speaking {output.speaking_prob or 0:.2f}  update"
+            f"{format_live_screen_clock(output.frame / self.fps)}  speaking {output.speaking_prob or 0:.2f}  update"
             f" {output.update_prob or 0:.2f}  {1000 * output.seconds:.0f} ms a frame{lost}",
             "red" if self.dropped else "dim",
         )
 
 
-def clock(seconds: float) -> str:
+def format_live_screen_clock(seconds: float) -> str:
     """Minutes and seconds."""
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

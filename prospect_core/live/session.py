@@ -14,33 +14,33 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TextIO
 
-from prospect_core.checkpoints.folders import dtype_on
+from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
 from prospect_core.live.screen import Screen
-from prospect_core.live.sources import Ending, WatchLog, arrivals, watch_stream
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.live.sources import Ending, WatchLog, read_live_source_frames, watch_live_source
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.records import AskedDtype, Knobs
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.step_output import StepOutput
-from prospect_core.stream.strategies.registry import strategy as find_strategy
+from prospect_core.stream.strategies.registry import find_registered_strategy as find_strategy
 from prospect_core.timeline import Step, Task
 from prospect_core.util.console import quiet_transformers
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import load
-from prospect_core.util.standard_streams import replace_undecodable, well_formed
+from prospect_core.util.json_io import load_json
+from prospect_core.util.standard_streams import decode_standard_stream_leniently, standard_stream_argument
 
 logger = logging.getLogger(__name__)
 
 
-def task_of(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
+def read_live_session_task(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
     """The task of a JSON file, as in a dataset's rows, or of a goal and step names; neither or both is a `UserError`."""
     if (file is None) == (goal is None) or (file is not None and steps):
         raise UserError("give either --task FILE or --goal TEXT with --step TEXT for each step")
     if file is not None:
         if not file.is_file():
             raise UserError(f"--task {file}: no such file")
-        return load(Task, file.read_bytes(), str(file))
-    named = (Step(f"S{number}", well_formed(name)) for number, name in enumerate(steps, 1))
-    return Task(well_formed(goal or ""), tuple(named))
+        return load_json(Task, file.read_bytes(), str(file))
+    named = (Step(f"S{number}", standard_stream_argument(name)) for number, name in enumerate(steps, 1))
+    return Task(standard_stream_argument(goal or ""), tuple(named))
 
 
 class Typed:
@@ -52,7 +52,9 @@ class Typed:
     def __init__(self, lines: TextIO | None) -> None:
         self._lines: SimpleQueue[str] = SimpleQueue()
         if lines is not None:
-            threading.Thread(target=self._read, args=(replace_undecodable(lines),), name="typed", daemon=True).start()
+            threading.Thread(
+                target=self._read, args=(decode_standard_stream_leniently(lines),), name="typed", daemon=True
+            ).start()
 
     def _read(self, lines: TextIO) -> None:
         try:
@@ -72,7 +74,7 @@ class Typed:
                 return " ".join(out) or None
 
 
-def run_watch(
+def run_live_session(
     source: str,
     ckpt: str,
     task: Task,
@@ -87,17 +89,23 @@ def run_watch(
 ) -> Ending:
     """Watch until the stream ends; the log tells that too, also after an interruption."""
     quiet_transformers()
-    model, tokenizer = load_checkpoint(ckpt, device, dtype=dtype_on(device, dtype))
+    model, tokenizer = load_model_checkpoint(ckpt, device, dtype=choose_checkpoint_folder_dtype(device, dtype))
     config = model.config
     # an open end needs a limit, and the model's own context is one; a strategy without is told nothing
     limited = strategy != "none"
     budget = budget or (config.max_context if limited else None)
     find_strategy(strategy, budget)
-    knobs = Knobs(strategy, budget, config.speaking_threshold, config.update_threshold, dtype=dtype_on(device, dtype))
+    knobs = Knobs(
+        strategy,
+        budget,
+        config.speaking_threshold,
+        config.update_threshold,
+        dtype=choose_checkpoint_folder_dtype(device, dtype),
+    )
     runner = VLMStreamRunner(model, tokenizer, knobs)
     # what cannot be kept or opened is refused before there is a log
     runner.reset(task, fps=fps)
-    frames = arrivals(source, fps, config.frame_format, speed, stall_s)
+    frames = read_live_source_frames(source, fps, config.frame_format, speed, stall_s)
     path = output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))
     log = WatchLog(path)
     reason = "interrupted"
@@ -118,7 +126,7 @@ def run_watch(
         log.write(source=source, checkpoint=ckpt, strategy=strategy, budget=budget, fps=fps, goal=task.goal,
                   steps={step.id: step.name for step in task.steps})  # fmt: skip
         with screen:
-            ending = watch_stream(runner, task, frames, fps, stall_s, heard, tell)
+            ending = watch_live_source(runner, task, frames, fps, stall_s, heard, tell)
         reason = ending.reason
         return ending
     finally:

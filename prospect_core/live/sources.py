@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.frame_format import FrameFormat, frame_of
-from prospect_core.data.video import VideoFile, pixel_aspect
+from prospect_core.data.frame_format import FrameFormat, apply_frame_format
+from prospect_core.data.video import VideoFile, video_pixel_aspect
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import Task
-from prospect_core.util.atomic import is_written_in_place
+from prospect_core.util.atomic import bypasses_atomic_write
 from prospect_core.util.errors import DataError, UserError
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ class Ending:
     dropped: int
 
 
-def arrivals(source: str, fps: float, shape: FrameFormat, speed: float, stall_s: float) -> Iterator[Arrival]:
+def read_live_source_frames(
+    source: str, fps: float, shape: FrameFormat, speed: float, stall_s: float
+) -> Iterator[Arrival]:
     """The frames of ``camera``, ``camera:NUMBER``, an address (``rtsp://...``) or a file, each when it is due."""
     if source == "camera" or source.startswith("camera:"):
         if sys.platform not in CAMERAS:
@@ -80,15 +82,15 @@ def _as_they_come(
             wanted, shown, begin = 0, None, 0.0
             reformatter = av.video.reformatter.VideoReformatter()
             stream = container.streams.video[0]
-            aspect = pixel_aspect(stream)
+            aspect = video_pixel_aspect(stream)
             for picture in container.decode(stream):
                 begin = begin or time.monotonic()
                 while shown is not None and wanted / fps < time.monotonic() - begin:
-                    yield wanted, frame_of(shown, shape, reformatter, aspect)
+                    yield wanted, apply_frame_format(shown, shape, reformatter, aspect)
                     wanted += 1
                 shown = picture
             if shown is not None:
-                yield wanted, frame_of(shown, shape, reformatter, aspect)
+                yield wanted, apply_frame_format(shown, shape, reformatter, aspect)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DataError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -136,7 +138,7 @@ class Newest:
             self._over = True
 
 
-def watch_stream(
+def watch_live_source(
     runner: VLMStreamRunner,
     task: Task,
     frames: Iterator[Arrival],
@@ -185,7 +187,7 @@ class WatchLog:
         self.frames = self.dropped = 0
         try:
             # a device or a pipe is written to, a file is never written over
-            self._in_place = is_written_in_place(path)
+            self._in_place = bypasses_atomic_write(path)
             self._file = path.open("w" if self._in_place else "x", encoding="utf-8")
         except FileExistsError as error:
             raise UserError(f"--output {path}: exists already; choose another file") from error

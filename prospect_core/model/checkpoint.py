@@ -1,6 +1,6 @@
 """A model from a checkpoint, by folder or by the name of a shipped one: complete and trained, or a clear error.
 
-python -c "from prospect_core.model.checkpoint import load_checkpoint; model, tokenizer = load_checkpoint('workbench-tiny')"
+python -c "from prospect_core.model.checkpoint import load_model_checkpoint; model, tokenizer = load_model_checkpoint('workbench-tiny')"
 """
 
 from __future__ import annotations
@@ -8,7 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.checkpoints.folders import find_checkpoint, require_one_set_of_weights, require_whole
+from prospect_core.checkpoints.folders import (
+    find_checkpoint_folder,
+    require_one_checkpoint_weight_set,
+    require_whole_checkpoint,
+)
 from prospect_core.records import Dtype
 from prospect_core.util.errors import DataError, UserError
 
@@ -23,7 +27,7 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LONGEST = 300
 
 
-def load_checkpoint(
+def load_model_checkpoint(
     name: str, device: str = "cpu", option: str = "--ckpt", dtype: Dtype = "float32"
 ) -> tuple[Any, Any]:
     """(model in eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`.
@@ -34,13 +38,13 @@ def load_checkpoint(
     from transformers import AutoTokenizer
 
     from prospect_core.model.modeling import CheckpointError, DSTSmolVLM
-    from prospect_core.sequence.tokenizer import SpecialIds, tokenizer_digest
+    from prospect_core.sequence.tokenizer import SpecialIds, digest_tokenizer
 
-    folder = find_checkpoint(name, option)
+    folder = find_checkpoint_folder(name, option)
     if not (folder / "config.json").is_file():
         raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
-    require_whole(folder)
-    require_one_set_of_weights(folder)
+    require_whole_checkpoint(folder)
+    require_one_checkpoint_weight_set(folder)
     config = _config_of(folder)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise DataError(f"{folder}: no {TOKENIZERS[0]}; bring the tokenizer that it was trained with")
@@ -55,7 +59,7 @@ def load_checkpoint(
         raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from error
     if (ids.pad, ids.eos, ids.image) != (config.pad_token_id, config.eos_token_id, config.image_token_id):
         raise DataError(f"{folder}: the tokenizer's special tokens are not the ones in config.json")
-    if config.tokenizer_digest and config.tokenizer_digest != tokenizer_digest(tokenizer):
+    if config.tokenizer_digest and config.tokenizer_digest != digest_tokenizer(tokenizer):
         raise DataError(f"{folder}: the tokenizer is not the one that the model was trained with; bring that one back")
     if broken := [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]:
         raise DataError(f"{folder}: weights that are not numbers (NaN or infinite) in {broken[0]}; train it anew")
@@ -63,11 +67,11 @@ def load_checkpoint(
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
         )
-    allow_tf32(device, dtype)
-    return move_to_device(model.compute_in(getattr(torch, dtype)), device).eval(), tokenizer
+    allow_checkpoint_tf32(device, dtype)
+    return move_checkpoint_to_device(model.compute_in(getattr(torch, dtype)), device).eval(), tokenizer
 
 
-def allow_tf32(device: str, dtype: str) -> None:
+def allow_checkpoint_tf32(device: str, dtype: str) -> None:
     """Let an NVIDIA GPU compute products of float32 in TF32 where less than float32 was asked for anyway."""
     import torch
 
@@ -95,7 +99,7 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
     return config
 
 
-def move_to_device(model: Any, device: str) -> Any:
+def move_checkpoint_to_device(model: Any, device: str) -> Any:
     """The model on a device; one that cannot be used is a `UserError`."""
     try:
         return model.to(device)

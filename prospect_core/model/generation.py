@@ -37,7 +37,7 @@ class Lookup:
         return out
 
 
-def greedy_decode(
+def generate_greedily(
     said: int,
     following: Callable[[list[int]], list[int]],
     take_back: Callable[[int], None],

@@ -22,7 +22,7 @@ FREE_LAYERS = 2
 
 
 @torch.no_grad()
-def initialize_weights(model: DSTSmolVLM, local_heads: int) -> None:
+def initialize_model_weights(model: DSTSmolVLM, local_heads: int) -> None:
     """Change a model with random weights in place."""
     for layer in model.model.vision_model.embeddings.patch_embedding.children():
         if isinstance(layer, nn.Conv2d):

@@ -24,8 +24,8 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMModel
 from transformers.utils import ModelOutput
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
-from prospect_core.model.generation import greedy_decode
-from prospect_core.model.image_processing import BLACK, normalised
+from prospect_core.model.generation import generate_greedily
+from prospect_core.model.image_processing import BLACK, normalize_image_pixels
 
 
 class CheckpointError(ValueError):
@@ -137,7 +137,7 @@ class DSTSmolVLM(PreTrainedModel):
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
         """Frames (N, 3, H, W), normalised or uint8, to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
         if not pixels_N3HW.is_floating_point():
-            pixels_N3HW = normalised(pixels_N3HW)
+            pixels_N3HW = normalize_image_pixels(pixels_N3HW)
         if "pictures" in self.config.ablated_inputs:
             pixels_N3HW = torch.full_like(pixels_N3HW, BLACK)
         patches = self.model.vision_model(pixel_values=pixels_N3HW.to(self.dtype)).last_hidden_state
@@ -219,7 +219,9 @@ class DSTSmolVLM(PreTrainedModel):
         words_XV = None if speaks_BT is None else self.lm_logits(hidden_BTD[speaks_BT])
         if frame_index is None or marker_index is None:
             return DSTOutput(hidden_BTD, words_XV=words_XV)
-        decisions = self.decide(pick(hidden_BTD, frame_index), pick(hidden_BTD, marker_index))
+        decisions = self.decide(
+            gather_hidden_states(hidden_BTD, frame_index), gather_hidden_states(hidden_BTD, marker_index)
+        )
         return DSTOutput(hidden_BTD, *decisions, words_XV)
 
     @torch.no_grad()
@@ -246,7 +248,7 @@ class DSTSmolVLM(PreTrainedModel):
         def following(tokens: list[int]) -> list[int]:
             return self.likeliest(self._append(tokens, cache)[0], banned)
 
-        tokens, cut = greedy_decode(
+        tokens, cut = generate_greedily(
             self.likeliest(hidden_1D, banned)[0],
             following,
             lambda count: cache.truncate(cache.get_seq_length() - count),
@@ -267,7 +269,7 @@ class DSTSmolVLM(PreTrainedModel):
         return self.read(self.joint_embed(ids), past_key_values=cache)
 
 
-def pick(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:
+def gather_hidden_states(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:
     """Hidden states at positions (B, X), -1 for padding (which gives position 0's): (B, X, D)."""
     index = index_BX.clamp(min=0)[..., None].expand(-1, -1, hidden_BTD.shape[-1])
     return hidden_BTD.gather(1, index)

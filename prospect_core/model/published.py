@@ -1,6 +1,6 @@
 """Published SmolVLM2 weights as our model: the same backbone, our special tokens, fresh heads.
 
-python -c "from prospect_core.model.published import load_published; load_published('HuggingFaceTB/SmolVLM2-256M-Video-Instruct', 4)"
+python -c "from prospect_core.model.published import load_published_model; load_published_model('HuggingFaceTB/SmolVLM2-256M-Video-Instruct', 4)"
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prospect_core.checkpoints.folders import require_one_set_of_weights
+from prospect_core.checkpoints.folders import require_one_checkpoint_weight_set
 from prospect_core.model.configuration import ConfigurationError, DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.sequence.tokenizer import SpecialIds, add_special_tokens
+from prospect_core.sequence.tokenizer import SpecialIds, add_tokenizer_special_tokens
 from prospect_core.util.errors import DataError, UserError
 
 #: rows of the embedding table are padded to a multiple of this
@@ -22,7 +22,7 @@ ROWS = 64
 TOKENS_PER_FRAME = 4
 
 
-def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
+def load_published_vision_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
     """A model for encoding frames: a checkpoint of `prospect train`, or published weights by folder or hub name.
 
     ``tokens_per_frame`` (0: the tower's own; None: `TOKENS_PER_FRAME`) is chosen for published weights alone; a checkpoint of
@@ -33,17 +33,17 @@ def load_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
             or the name is neither.
         DataError: The model cannot be loaded.
     """
-    from prospect_core.model.checkpoint import load_checkpoint, move_to_device
+    from prospect_core.model.checkpoint import load_model_checkpoint, move_checkpoint_to_device
 
     if not _is_published(name):
         if tokens_per_frame is not None:
             raise UserError(f"--tokens-per-frame {tokens_per_frame}: {name} has its own number; leave it out")
-        return load_checkpoint(name, device)[0]
+        return load_model_checkpoint(name, device)[0]
     try:
-        model, _ = load_published(name, TOKENS_PER_FRAME if tokens_per_frame is None else tokens_per_frame)
+        model, _ = load_published_model(name, TOKENS_PER_FRAME if tokens_per_frame is None else tokens_per_frame)
     except ConfigurationError as error:
         raise UserError(str(error)) from error
-    return move_to_device(model, device).eval()
+    return move_checkpoint_to_device(model, device).eval()
 
 
 def _is_published(name: str) -> bool:
@@ -58,7 +58,7 @@ def _is_published(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) is not None and not folder.parent.is_dir()
 
 
-def load_published(
+def load_published_model(
     name: str,
     tokens_per_frame: int,
     state_head_size: int = 256,
@@ -74,7 +74,7 @@ def load_published(
     from transformers import AutoConfig, AutoTokenizer, SmolVLMForConditionalGeneration
 
     if Path(name).is_dir():
-        require_one_set_of_weights(Path(name), f"published weights {name}")
+        require_one_checkpoint_weight_set(Path(name), f"published weights {name}")
 
     try:
         published = AutoConfig.from_pretrained(name)
@@ -84,7 +84,7 @@ def load_published(
         raise DataError(f"published weights {name}: cannot be read ({reason})") from error
     if published.model_type != "smolvlm":
         raise DataError(f"published weights {name}: is a {published.model_type!r} model; a smolvlm one is needed")
-    add_special_tokens(tokenizer)
+    add_tokenizer_special_tokens(tokenizer)
     ids = SpecialIds.of(tokenizer)
     if ids.image != published.image_token_id:
         raise DataError(

@@ -21,7 +21,12 @@ from prospect_core.parallel.protocol import (
     WorkerOptions,
     WorkerReady,
 )
-from prospect_core.util.processes import cores, end_with_parent, limit_threads, picklable_error
+from prospect_core.util.processes import (
+    count_cores,
+    end_process_with_parent,
+    limit_process_threads,
+    picklable_process_error,
+)
 
 
 class ProcessBackend:
@@ -39,7 +44,7 @@ class ProcessBackend:
     def start_worker(self) -> int:
         here, there = self._context.Pipe()
         number, self._started = self._started, self._started + 1
-        threads = max(1, cores() // self._options.workers)
+        threads = max(1, count_cores() // self._options.workers)
         place = self._free_place()
         process = self._context.Process(
             target=_serve, args=(there, self._factory, threads, _cards(place, self._options.gpus)), daemon=True
@@ -100,10 +105,10 @@ def _cards(place: int, gpus: float) -> str | None:
 
 
 def _serve(end: connection.Connection, factory: WorkerFactory, threads: int, cards: str | None) -> None:
-    end_with_parent()
+    end_process_with_parent()
     if cards is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = cards
-    limit_threads(threads)
+    limit_process_threads(threads)
     try:
         serve = factory()
         end.send(WorkerReady(socket.gethostname(), os.getpid()))
@@ -114,4 +119,4 @@ def _serve(end: connection.Connection, factory: WorkerFactory, threads: int, car
     except EOFError:
         return
     except Exception as error:
-        end.send(picklable_error(error))
+        end.send(picklable_process_error(error))

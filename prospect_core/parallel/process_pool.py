@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import TypeVar
 
-from prospect_core.util.processes import cores, end_with_parent
+from prospect_core.util.processes import count_cores, end_process_with_parent
 
 J = TypeVar("J")
 
@@ -20,12 +20,14 @@ R = TypeVar("R")
 FEW_JOBS = 8
 
 
-def open_pool(workers: int | None = None) -> ProcessPoolExecutor:
+def open_process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
-    return ProcessPoolExecutor(workers or cores(), mp_context=get_context("spawn"), initializer=end_with_parent)
+    return ProcessPoolExecutor(
+        workers or count_cores(), mp_context=get_context("spawn"), initializer=end_process_with_parent
+    )
 
 
-def map_jobs(
+def map_in_process_pool(
     function: Callable[[J], R],
     jobs: Sequence[J],
     workers: int = 1,
@@ -36,7 +38,7 @@ def map_jobs(
     with ExitStack() as stack:
         if workers > 1 and total >= FEW_JOBS:
             chunk = max(1, min(64, total // (8 * workers)))
-            results: Iterable[R] = stack.enter_context(open_pool(workers)).map(function, jobs, chunksize=chunk)
+            results: Iterable[R] = stack.enter_context(open_process_pool(workers)).map(function, jobs, chunksize=chunk)
         else:
             results = map(function, jobs)
         for done, result in enumerate(results, 1):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from prospect_core.util.errors import UserError, choose
+from prospect_core.util.errors import UserError, require_choice
 
 #: what a worker does with a pack: (which job of it, what came of that) as they end, in any order
 BatchHandler = Callable[[Sequence[Any]], Iterator[tuple[int, Any]]]
@@ -31,7 +31,7 @@ class WorkerOptions:
 
     def check(self) -> WorkerOptions:
         """Itself; what does not go together is a `UserError`."""
-        choose("--backend", self.backend, BACKENDS)
+        require_choice("--backend", self.backend, BACKENDS)
         if self.address is not None and self.backend != "ray":
             raise UserError(f"--address {self.address}: belongs to --backend ray")
         return self

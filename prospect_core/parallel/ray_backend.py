@@ -24,7 +24,7 @@ from prospect_core.parallel.protocol import (
     WorkerReady,
 )
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.processes import limit_threads
+from prospect_core.util.processes import limit_process_threads
 
 #: seconds that a cluster has to answer
 PATIENCE_S = 10
@@ -34,7 +34,7 @@ class Actor:
     """A worker, in a process that Ray has started."""
 
     def __init__(self, factory: WorkerFactory, threads: int) -> None:
-        limit_threads(threads)
+        limit_process_threads(threads)
         self._serve = factory()
 
     def ready(self) -> WorkerReady:

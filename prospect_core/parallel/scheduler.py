@@ -1,6 +1,6 @@
 """The scheduler of the worker pool: jobs for workers that are processes of this machine, or actors of a Ray cluster.
 
-    python -c "from prospect_core.parallel.scheduler import run_jobs; help(run_jobs)"
+    python -c "from prospect_core.parallel.scheduler import schedule_jobs; help(schedule_jobs)"
 
 A worker is made once where it works (`WorkerFactory`: it opens data and loads a model) and then gets one batch of jobs after
 the other. Each result comes back as soon as its job is done, so a worker that dies only costs the unfinished jobs of its batch.
@@ -23,7 +23,7 @@ from prospect_core.parallel.protocol import (
     WorkerReady,
 )
 from prospect_core.util.errors import DataError
-from prospect_core.util.signals import stopping
+from prospect_core.util.signals import stop_requested
 
 #: workers that may die over a job before it is given up
 MOST_LOSSES = 3
@@ -38,7 +38,7 @@ class WorkerTally:
     jobs: int = 0
 
 
-def run_jobs(
+def schedule_jobs(
     factory: WorkerFactory,
     batches: Sequence[Sequence[Any]],
     pool_options: WorkerOptions,
@@ -94,11 +94,11 @@ class _Dispatcher:
 
     def submit_batches(self) -> bool:
         """Give idle workers their next batches; False where nothing is left to wait for."""
-        while self.idle and self.waiting and not stopping():
+        while self.idle and self.waiting and not stop_requested():
             worker = self.idle.pop()
             self.running[worker] = self.waiting.popleft(), set()
             self.pool.submit(worker, self.running[worker][0])
-        return bool(self.running or (self.waiting and not stopping()))
+        return bool(self.running or (self.waiting and not stop_requested()))
 
     def handle(self, worker: int, event: PoolEvent) -> Iterator[tuple[Any, Any]]:
         """Take note of an event; yields the results that come with it."""
@@ -145,7 +145,7 @@ class _Dispatcher:
         self.starting += 1
 
 
-def make_batches(costs: Sequence[float], groups: Sequence[Any], least: int, workers: int) -> list[list[int]]:
+def schedule_batches(costs: Sequence[float], groups: Sequence[Any], least: int, workers: int) -> list[list[int]]:
     """Indices of jobs in packs, the dearest first: each of jobs of similar cost, so that what is done at once ends at once.
 
     Jobs of a group (those of one video) stay together. A pack has ``least`` jobs or more, as long as there are some four packs

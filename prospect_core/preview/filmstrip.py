@@ -19,7 +19,7 @@ import numpy as np
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.timeline import Episode, Event, StepState
-from prospect_core.util.console import printable, visible
+from prospect_core.util.console import escape_for_console, escape_value_for_console
 from prospect_core.util.errors import UserError, did_you_mean
 
 SIZE = 160
@@ -46,7 +46,7 @@ class Filmstrip:
     hidden: bool
 
 
-def find_episode(dataset: Dataset, split: str, name: str) -> Episode:
+def find_filmstrip_episode(dataset: Dataset, split: str, name: str) -> Episode:
     """The episode of that id or, as a number, of that place in the split; anything else is a `UserError`."""
     episodes = list(dataset.episodes(split))
     ids = [episode.id for episode in episodes]
@@ -62,7 +62,7 @@ def find_episode(dataset: Dataset, split: str, name: str) -> Episode:
     return episodes[ids.index(name)]
 
 
-def filmstrip(
+def make_filmstrip(
     dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: bool = False, pictures: bool = True
 ) -> Filmstrip:
     """Stills every ``every_s`` seconds and (unless ``hidden``) on every decision frame; without ``pictures`` the video is
@@ -92,19 +92,19 @@ def filmstrip(
     return Filmstrip(episode, tuple(stills), every_s, hidden)
 
 
-def filmstrip_text(film: Filmstrip, console: Any) -> None:
+def print_filmstrip(film: Filmstrip, console: Any) -> None:
     """Print the episode's events with the states of its steps (a terminal shows no pictures)."""
     from rich.text import Text
 
     marks = {"not_started": "·", "in_progress": "▸", "completed": "■"}
-    console.print(Text(printable(describe_filmstrip(film)), style="bold"))
+    console.print(Text(escape_for_console(describe_filmstrip(film)), style="bold"))
     for step in film.episode.task.steps:
-        console.print(Text(printable(f"  {step.id}  {step.name}")))
+        console.print(Text(escape_for_console(f"  {step.id}  {step.name}")))
     for still in film.stills:
         lanes = "".join(marks[state] for state in still.states)
         for event in still.events:
             line = event.label if event.kind == "transition" else f"{event.kind}: {event.text}"
-            console.print(Text(printable(f"{still.time_s:8.1f} s  {lanes}  {line}")))
+            console.print(Text(escape_for_console(f"{still.time_s:8.1f} s  {lanes}  {line}")))
 
 
 def filmstrip_html(film: Filmstrip) -> str:
@@ -112,7 +112,10 @@ def filmstrip_html(film: Filmstrip) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
-        loader=PackageLoader("prospect_core.preview", "."), autoescape=True, trim_blocks=True, finalize=visible
+        loader=PackageLoader("prospect_core.preview", "."),
+        autoescape=True,
+        trim_blocks=True,
+        finalize=escape_value_for_console,
     )
     environment.filters["jpeg"] = _jpeg
     return environment.get_template("filmstrip.html.j2").render(film=film, facts=describe_filmstrip(film))

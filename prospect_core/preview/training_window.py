@@ -19,7 +19,7 @@ from prospect_core.sequence.labels import IGNORE
 from prospect_core.timeline import STEP_STATES
 from prospect_core.train.data.training_dataset import DSTTrainingDataset
 from prospect_core.train.data.window_sampler import TrainingWindow
-from prospect_core.util.console import visible
+from prospect_core.util.console import escape_value_for_console
 from prospect_core.util.errors import UserError
 
 #: characters a thumbnail is wide on a terminal (two pixels high each)
@@ -69,7 +69,7 @@ class WindowPreview:
     rows: tuple[FrameRow, ...]
 
 
-def preview_window(dataset: DSTTrainingDataset, index: int) -> WindowPreview:
+def preview_training_window(dataset: DSTTrainingDataset, index: int) -> WindowPreview:
     """The window of an index in the dataset's present epoch; an index beyond the end is a `UserError`."""
     if not 0 <= index < len(dataset):
         raise UserError(f"--index {index}: the epoch has windows 0 to {len(dataset) - 1}")
@@ -110,7 +110,7 @@ def preview_window(dataset: DSTTrainingDataset, index: int) -> WindowPreview:
     )
 
 
-def window_text(shown: WindowPreview, console: Any, everything: bool = False) -> None:
+def print_training_window(shown: WindowPreview, console: Any, everything: bool = False) -> None:
     """Print it: frames that carry loss or text (all with ``everything``), thumbnails of the supervised ones."""
     from rich.rule import Rule
     from rich.text import Text
@@ -137,12 +137,15 @@ def window_text(shown: WindowPreview, console: Any, everything: bool = False) ->
         console.print(Text(f"    ... {hidden} frame(s) without label or text", style="dim"))
 
 
-def window_html(shown: WindowPreview) -> str:
+def training_window_html(shown: WindowPreview) -> str:
     """One self-contained page."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
-        loader=PackageLoader("prospect_core.preview", "."), autoescape=True, trim_blocks=True, finalize=visible
+        loader=PackageLoader("prospect_core.preview", "."),
+        autoescape=True,
+        trim_blocks=True,
+        finalize=escape_value_for_console,
     )
     environment.filters["png"] = _png
     template = environment.get_template("training_window.html.j2")

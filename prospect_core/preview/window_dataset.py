@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.train.config.compose import compose_config
 from prospect_core.util.errors import DataError, UserError
 
 
-def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
+def open_preview_window_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
     """The dataset that `prospect train` would draw from, with pictures, for a checkpoint's tokenizer."""
     from prospect_core.features.picture_cache import PictureCache
     from prospect_core.sequence.builder import SequenceBuilder
@@ -30,7 +30,7 @@ def preview_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str])
     episodes = data.rows(split)
     if not episodes:
         raise DataError(f"{data.root}: split {split!r} has no episode to show")
-    model, tokenizer = load_checkpoint(ckpt)
+    model, tokenizer = load_model_checkpoint(ckpt)
     builder = SequenceBuilder.of(model.config, tokenizer)
     media = PictureCache(data, model.config.frame_format)
     plan = make_sampling_plan(config, model.config.max_context)

@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from prospect_core.sequence.labels import IGNORE, event_labels, known_steps, mask_unsupervised, state_labels
+from prospect_core.sequence.labels import (
+    IGNORE,
+    known_steps_for_sequence_labels,
+    make_sequence_event_labels,
+    make_sequence_state_labels,
+    mask_unsupervised_sequence_labels,
+)
 from prospect_core.sequence.layout import Context, FrameText, TokenLayout
-from prospect_core.sequence.written_context import WrittenContext, write_context
+from prospect_core.sequence.written_context import WrittenContext, build_written_context
 from prospect_core.timeline import Episode
 
 
@@ -54,17 +60,17 @@ class SequenceBuilder(TokenLayout):
         Args:
             episode: The episode or clip.
             context: What the prompt tells beyond the task; by default the tracked state at the window's start.
-            written: What the stream has written on each frame; by default the reference (`write_context`). Training gives
+            written: What the stream has written on each frame; by default the reference (`build_written_context`). Training gives
                 one with noise (`ContextNoise.apply_to`).
             whole: The episode that a clip was cut from: its events right outside silence the clip's edges.
-            known: Steps whose state at the start the prompt tells; see `known_steps` for the default. What is not known
+            known: Steps whose state at the start the prompt tells; see `known_steps_for_sequence_labels` for the default. What is not known
                 carries no loss until it changes: neither the states of those steps, nor replies and the summary.
             supervised: Frames that carry loss, with their replies (default: all); the context stays whole.
             summary: A progress summary that is asked for, and supervised, at the end.
         """
         context = Context(episode.initial_state) if context is None else context
-        known = known_steps(episode, context.state) if known is None else known
-        written = write_context(episode) if written is None else written
+        known = known_steps_for_sequence_labels(episode, context.state) if known is None else known
+        written = build_written_context(episode) if written is None else written
         answerable = len(known) == len(episode.task.steps)
         prompt = self.prompt(episode.task, context)
         out = TokenSequence(list(prompt.ids), list(prompt.markers), [IGNORE] * len(prompt.ids))
@@ -73,7 +79,7 @@ class SequenceBuilder(TokenLayout):
             self._add_frame(out, frame, written.text.get(frame, FrameText()), learn_reply)
         if summary:
             self._add(out, self.summary(summary), learn=answerable)
-        out.states = state_labels(episode, known, supervised)
+        out.states = make_sequence_state_labels(episode, known, supervised)
         self._label_events(out, whole or episode, written, supervised)
         return out
 
@@ -97,8 +103,10 @@ class SequenceBuilder(TokenLayout):
         """Label the frames on which to speak and on which to update the state."""
         spoken = {utterance.frame for utterance in whole.utterances()}
         updated = {frame for frame, _, _ in whole.transitions()}
-        speaking = event_labels(out.frames, spoken)
+        speaking = make_sequence_event_labels(out.frames, spoken)
         # a reply that was written a frame earlier is not due again
         speaking = [0 if f in written.early else label for f, label in zip(out.frames, speaking, strict=True)]
-        out.speaking = mask_unsupervised(supervised, out.frames, speaking)
-        out.update = mask_unsupervised(supervised, out.frames, event_labels(out.frames, updated, written.due))
+        out.speaking = mask_unsupervised_sequence_labels(supervised, out.frames, speaking)
+        out.update = mask_unsupervised_sequence_labels(
+            supervised, out.frames, make_sequence_event_labels(out.frames, updated, written.due)
+        )

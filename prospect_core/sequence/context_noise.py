@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
-from prospect_core.sequence.written_context import WrittenContext, write_context
+from prospect_core.sequence.written_context import WrittenContext, build_written_context
 from prospect_core.timeline import CHANGE_RULES, CHANGES, Change, Episode
 from prospect_core.util.ranges import STRICT, Share
 
@@ -45,7 +45,7 @@ class ContextNoise:
 
     def apply_to(self, episode: Episode) -> WrittenContext:
         """What a stream with this noise writes over an episode."""
-        return write_context(episode, self.missed, self.wrong, self.early, self.unsaid)
+        return build_written_context(episode, self.missed, self.wrong, self.early, self.unsaid)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from prospect_core.timeline import STEP_STATES, DialogState, Episode
 IGNORE = -100
 
 
-def known_steps(episode: Episode, shown: DialogState | None) -> frozenset[str]:
+def known_steps_for_sequence_labels(episode: Episode, shown: DialogState | None) -> frozenset[str]:
     """The steps whose state at an episode's start the prompt tells.
 
     Args:
@@ -24,7 +24,9 @@ def known_steps(episode: Episode, shown: DialogState | None) -> frozenset[str]:
     return frozenset() if blank else frozenset(episode.task.step_ids)
 
 
-def state_labels(episode: Episode, known: frozenset[str], supervised: Collection[int] | None) -> list[list[int]]:
+def make_sequence_state_labels(
+    episode: Episode, known: frozenset[str], supervised: Collection[int] | None
+) -> list[list[int]]:
     """The class of each step on each frame.
 
     Args:
@@ -54,13 +56,15 @@ def state_labels(episode: Episode, known: frozenset[str], supervised: Collection
     return labels
 
 
-def event_labels(frames: Sequence[int], events: set[int], overdue: Collection[int] = ()) -> list[int]:
+def make_sequence_event_labels(frames: Sequence[int], events: set[int], overdue: Collection[int] = ()) -> list[int]:
     """Binary labels by frame: 1 at an event and where one is ``overdue``, `IGNORE` on the frames right next to an event,
     0 elsewhere."""
     return [1 if f in events or f in overdue else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
 
 
-def mask_unsupervised(supervised: Collection[int] | None, frames: Sequence[int], labels: list[int]) -> list[int]:
+def mask_unsupervised_sequence_labels(
+    supervised: Collection[int] | None, frames: Sequence[int], labels: list[int]
+) -> list[int]:
     """The labels of supervised frames (None: all), `IGNORE` for the others."""
     if supervised is None:
         return labels

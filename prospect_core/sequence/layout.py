@@ -107,7 +107,7 @@ class TokenLayout:
         state = None if self.ablated_inputs & {"state", "past"} else context.state
         for step in task.steps:
             name = "" if "steps" in self.ablated_inputs else step.name
-            line = step_line(step.id, name, state)
+            line = layout_step_line(step.id, name, state)
             ids += self.text(line)
             markers.append(len(ids))
             ids += [self.special.step, *self.text("\n")]
@@ -128,7 +128,7 @@ class TokenLayout:
         """Accepted transitions in canonical form; nothing for a model without states."""
         if "state" in self.ablated_inputs:
             return []
-        return [self.special.dst, *self.text(update_text(changes)), self.special.eos]
+        return [self.special.dst, *self.text(layout_update_text(changes)), self.special.eos]
 
     def reply(self, text: str) -> list[int]:
         """An assistant turn with its end token."""
@@ -155,7 +155,7 @@ class TokenLayout:
         return pieces
 
 
-def step_line(step: str, name: str, state: DialogState | None) -> str:
+def layout_step_line(step: str, name: str, state: DialogState | None) -> str:
     """A step's line in the prompt: ``S2 (completed 2nd, 41 s): wipe the red cone``; its name stands right before its marker,
     however long what is said of its state."""
     return f"{step}{_state_words(step, state)}: {name}"
@@ -172,7 +172,9 @@ def _state_words(step: str, state: DialogState | None) -> str:
     return " (completed)"
 
 
-def newest_that_fit(layout: TokenLayout, said: Sequence[tuple[str, str]], count: int) -> tuple[tuple[str, str], ...]:
+def layout_newest_turns(
+    layout: TokenLayout, said: Sequence[tuple[str, str]], count: int
+) -> tuple[tuple[str, str], ...]:
     """The newest of what was said (who, text), at most ``count`` and as many as fit into the quota together."""
     kept: list[tuple[str, str]] = []
     room = RECENT_QUOTA
@@ -184,13 +186,13 @@ def newest_that_fit(layout: TokenLayout, said: Sequence[tuple[str, str]], count:
     return tuple(kept)
 
 
-def shortened(layout: TokenLayout, text: str, tokens: int) -> str:
+def shorten_layout_text(layout: TokenLayout, text: str, tokens: int) -> str:
     """The beginning of a text that takes at most so many tokens."""
     while len(layout.text(text)) > tokens:
         text = text[: -max(1, len(text) // 20)].rstrip()
     return text
 
 
-def update_text(changes: Sequence[tuple[str, str]]) -> str:
+def layout_update_text(changes: Sequence[tuple[str, str]]) -> str:
     """``S1->complete; S2->start``."""
     return "; ".join(f"{step}->{change}" for step, change in changes)

@@ -56,7 +56,7 @@ class SpecialIds:
         return tuple(number for name, number in vars(self).items() if name != "eos")
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
+def digest_tokenizer(tokenizer: Any) -> str:
     """Tells tokenizers apart that give other ids to the same text, in whatever version they were saved: of the vocabulary, and
     of how it cuts a probe."""
     probe = "S1 (completed 2nd, 41 s): wipe the red cone\n[DST] Where's the 3rd äöü\u3042?"
@@ -107,7 +107,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     )
 
 
-def add_special_tokens(tokenizer: Any) -> int:
+def add_tokenizer_special_tokens(tokenizer: Any) -> int:
     """Add our special tokens to a published tokenizer, pad apart from eos; returns the number of new entries."""
     added: int = tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
     added += tokenizer.add_special_tokens({"pad_token": PAD, "eos_token": EOS})

@@ -24,7 +24,7 @@ class WrittenContext:
     early: frozenset[int] = frozenset()
 
 
-def write_context(
+def build_written_context(
     episode: Episode,
     missed: Collection[int] = (),
     wrong: Mapping[int, tuple[str, Change]] | None = None,

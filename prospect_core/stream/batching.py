@@ -16,7 +16,7 @@ import torch
 from greenlet import getcurrent, greenlet
 
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.stream.forward import ForwardRequest, forward_requests
+from prospect_core.stream.forward import ForwardRequest, forward_stream_requests
 from prospect_core.stream.kv_pool import KVPool
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class StreamBatcher:
                 lanes, waiting = waiting, []
                 requests = [request for _, request in lanes]
                 self._pool = self._pool or KVPool(requests[0].cache.storage)
-                answers = forward_requests(self.model, requests, self._pool)
+                answers = forward_stream_requests(self.model, requests, self._pool)
                 seconds = time.perf_counter() - begin
                 whole = sum(len(request.ids) for _, request in lanes)
                 for (lane, request), answer in zip(lanes, answers, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.sequence.layout import Context, Prompt, TokenLayout, shortened
+from prospect_core.sequence.layout import Context, Prompt, TokenLayout, shorten_layout_text
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.forward import ForwardRequest, StreamForward
 from prospect_core.stream.kv_cache import StreamCache
@@ -42,7 +42,7 @@ class ContextReader:
         Returns:
             The tokens of the context, the prompt, and the hidden states (1, K, D) at its step markers.
         """
-        summary = shortened(self.layout, context.summary, self.model.config.max_summary_tokens)
+        summary = shorten_layout_text(self.layout, context.summary, self.model.config.max_summary_tokens)
         prompt = self.layout.prompt(task, replace(context, summary=summary))
         tokens = ContextTokens(StreamCache(self.cache_dtype))
         tokens.meta.add(Kind.PROMPT, -1, len(prompt.ids))

@@ -53,12 +53,14 @@ class SingleStream:
         """The answer to the request, and its seconds."""
         begin = time.perf_counter()
         self._pool = self._pool or KVPool(request.cache.storage)
-        (answer,) = forward_requests(self.model, [request], self._pool)
+        (answer,) = forward_stream_requests(self.model, [request], self._pool)
         return answer, time.perf_counter() - begin
 
 
 @torch.no_grad()
-def forward_requests(model: DSTSmolVLM, requests: Sequence[ForwardRequest], pool: KVPool | None = None) -> list[Any]:
+def forward_stream_requests(
+    model: DSTSmolVLM, requests: Sequence[ForwardRequest], pool: KVPool | None = None
+) -> list[Any]:
     """Read each request into its own cache; the answers, in order.
 
     Args:

@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from prospect_core.stream.kv_pool import KVPool
-from prospect_core.stream.kv_storage import AsIs, rotate
+from prospect_core.stream.kv_storage import AsIs, rotate_kv_storage_keys
 
 #: fewest rows that a stream owns
 FIRST_ROOM = 64
 
 
-def bucket(count: int, least: int = 1) -> int:
+def kv_cache_bucket_size(count: int, least: int = 1) -> int:
     """The smallest power of two, or one and a half of one, that is at least ``count`` and ``least``."""
     size = 1 << (max(count, least, 1) - 1).bit_length()
     between = size // 4 * 3
@@ -59,7 +59,7 @@ class StreamCache(Cache):
     def reserve(self, count: int) -> KVPool:
         """The pool, in which this stream owns rows for ``count`` tokens more."""
         pool = self.pool = self.pool or KVPool(self.storage)
-        wanted = bucket(self.length + count, FIRST_ROOM)
+        wanted = kv_cache_bucket_size(self.length + count, FIRST_ROOM)
         if self.begin + wanted <= self.end:
             return pool
         if self.begin == self.end:
@@ -127,7 +127,7 @@ class StreamCache(Cache):
         for layer in range(len(self.pool.layers)):
             for stored, part in zip(self.pool.layers[layer], self.pool.stored(layer, kept_N + self.begin), strict=True):
                 if exact:
-                    part[:, 0] = rotate(part[:, 0], moved_N, inv_freq)
+                    part[:, 0] = rotate_kv_storage_keys(part[:, 0], moved_N, inv_freq)
                 stored[self.begin : self.begin + len(kept_N)] = part
         if not exact:
             self.moved = self._moved_of_all(device).index_select(0, kept_N) + moved_N, inv_freq
@@ -138,7 +138,7 @@ class StreamCache(Cache):
         states = pool.read(layer, slice(self.begin, self.begin + self.length))
         keys, values = states[:, 0], states[:, 1]
         if self.moved is not None:
-            keys = rotate(keys, self._moved_of_all(keys.device), self.moved[1])
+            keys = rotate_kv_storage_keys(keys, self._moved_of_all(keys.device), self.moved[1])
         return keys.transpose(0, 1)[None], values.transpose(0, 1)[None]
 
     def _moved_of_all(self, device: torch.device) -> Tensor:

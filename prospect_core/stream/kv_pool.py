@@ -84,7 +84,7 @@ class KVPool:
         Only of storage as it is.
         """
         (stored,) = self.layers[layer]
-        return windows(stored, first, distance, count, length)
+        return kv_pool_row_windows(stored, first, distance, count, length)
 
     def stored(self, layer: int, rows: Tensor | slice) -> Sequence[Tensor]:
         """The stored tensors (N, 2, H, any) of these rows of a layer."""
@@ -126,7 +126,7 @@ class KVPool:
         self.rows = rows
 
 
-def windows(rows: Tensor, first: int, distance: int, count: int, length: int) -> Tensor:
+def kv_pool_row_windows(rows: Tensor, first: int, distance: int, count: int, length: int) -> Tensor:
     """(count, length, ...) rows: windows of ``length`` rows that begin ``distance`` rows apart, without a copy."""
     row = rows.stride(0)
     offset = rows.storage_offset() + first * row

@@ -55,7 +55,7 @@ STORAGES: dict[str, Storage] = {
 }
 
 
-def rotate(keys_NHD: Tensor, moved_N: Tensor, inv_freq: Tensor) -> Tensor:
+def rotate_kv_storage_keys(keys_NHD: Tensor, moved_N: Tensor, inv_freq: Tensor) -> Tensor:
     """Keys (N, H, D) moved by ``moved_N`` positions: k cos(moved f) + rotate_half(k) sin(moved f), computed in float32."""
     angle_N1D = torch.outer(moved_N.float(), inv_freq.float().to(moved_N.device)).repeat(1, 2)[:, None]
     keys = keys_NHD.float()

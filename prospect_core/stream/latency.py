@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from prospect_core.records import EpisodeLatency
-from prospect_core.stream.replay import with_users
+from prospect_core.stream.replay import replay_user_turns
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode
 from prospect_core.util.timer import StageTimer
@@ -23,7 +23,7 @@ from prospect_core.util.timer import StageTimer
 WARM_UP = 4
 
 
-def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:
+def measure_stream_latency(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:
     """Step through an episode picture by picture; ``pictures`` decodes them as it is asked."""
     device = runner.model.device
     if device.type == "cuda":
@@ -37,7 +37,7 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     watch = StageTimer()
     decoded = watch.over("decode", pictures)
-    steps = [runner.step(picture, said) for picture, said in with_users(episode, decoded)]
+    steps = [runner.step(picture, said) for picture, said in replay_user_turns(episode, decoded)]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.parameters())
     return EpisodeLatency(
         episode.id,
@@ -47,12 +47,12 @@ def plain_pass(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.
         episode.num_frames / episode.fps,
         weights,
         max(step.cache_bytes or 0 for step in steps),
-        process_peak_bytes(),
+        stream_latency_peak_memory(),
         torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
 
 
-def process_peak_bytes() -> int:
+def stream_latency_peak_memory() -> int:
     """The most memory that this process has held since it began."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

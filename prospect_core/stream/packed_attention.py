@@ -4,7 +4,7 @@ A stream's attention is always computed in the same shape, so that its bits do n
 
 * A stream that holds much (`MOST_COPIED_BYTES` of a layer), on the CPU, attends alone: there an operator more costs less
   than a copy of its keys and values next to those of others.
-* All others are padded to numbers of queries and keys (`bucket`) that follow from the stream alone, and only streams of
+* All others are padded to numbers of queries and keys (`kv_cache_bucket_size`) that follow from the stream alone, and only streams of
   equal sizes share a group. They have at least `FEWEST_QUERIES`: with fewer, the buffers of PyTorch's threads lie at other
   alignments, for which sums are taken in another order, and the thread that works for a stream depends on the others.
 
@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, bucket
-from prospect_core.stream.kv_pool import KVPool, windows
-from prospect_core.stream.kv_storage import AsIs, rotate
+from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, kv_cache_bucket_size
+from prospect_core.stream.kv_pool import KVPool, kv_pool_row_windows
+from prospect_core.stream.kv_storage import AsIs, rotate_kv_storage_keys
 
 #: fewest padded queries of a stream
 FEWEST_QUERIES = 8
@@ -141,7 +141,7 @@ class PackedAttention:
         held = self._held(group, layer)
         keys_BLHD, values_BLHD = held[:, :, 0], held[:, :, 1]
         if group.moved is not None:
-            keys_BLHD = rotate(keys_BLHD.flatten(0, 1), *group.moved).view_as(keys_BLHD)
+            keys_BLHD = rotate_kv_storage_keys(keys_BLHD.flatten(0, 1), *group.moved).view_as(keys_BLHD)
         query, key, value = (states.transpose(1, 2) for states in (asking_BQHD, keys_BLHD, values_BLHD))
         result_BHQD: Tensor = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=group.mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
@@ -152,7 +152,7 @@ class PackedAttention:
         """Queries (B, Q, H, D) of a group's streams; as padding, where that needs no copy, those of the tokens behind."""
         sizes = group.streams, group.sizes[0]
         if isinstance(group.queries, tuple):
-            return windows(queries_THD, *group.queries, *sizes)
+            return kv_pool_row_windows(queries_THD, *group.queries, *sizes)
         gathered_BQHD: Tensor = queries_THD.index_select(0, group.queries).unflatten(0, sizes)
         return gathered_BQHD
 
@@ -172,7 +172,7 @@ def _grouped(streams: Sequence[Part], row_bytes: int, on_cpu: bool) -> Iterator[
         if on_cpu and part.held * row_bytes > MOST_COPIED_BYTES:
             yield (part.count, part.held), [part]
         else:
-            sizes = bucket(part.count, FEWEST_QUERIES), bucket(part.held, FIRST_ROOM)
+            sizes = kv_cache_bucket_size(part.count, FEWEST_QUERIES), kv_cache_bucket_size(part.held, FIRST_ROOM)
             padded.setdefault(sizes, []).append(part)
     for (queries, keys), parts in padded.items():
         parts.sort(key=lambda part: part.cache.begin)

@@ -56,12 +56,12 @@ def packed_forward(
     buffer_THD = embeds_TW.new_zeros(len(embeds_TW) + attention.margin, sum(widths) // size, size)
     states_THD = buffer_THD[: len(embeds_TW)]
     for number, layer in enumerate(text.layers):
-        linear(residual.normed(), *_projections(layer), out=states_THD.flatten(1))
+        packed_forward_linear(residual.normed(), *_projections(layer), out=states_THD.flatten(1))
         rotation.apply(states_THD[:, : (widths[0] + widths[1]) // size])
         attended_TW = attention(number, buffer_THD, widths[1] // size, layer.self_attn.scaling)
-        add_linear(residual.states_TW, attended_TW, layer.self_attn.o_proj)
-        gate, up = linear(residual.normed(), layer.mlp.gate_proj, layer.mlp.up_proj).chunk(2, -1)
-        add_linear(residual.states_TW, layer.mlp.act_fn(gate).mul_(up), layer.mlp.down_proj)
+        add_packed_forward_linear(residual.states_TW, attended_TW, layer.self_attn.o_proj)
+        gate, up = packed_forward_linear(residual.normed(), layer.mlp.gate_proj, layer.mlp.up_proj).chunk(2, -1)
+        add_packed_forward_linear(residual.states_TW, layer.mlp.act_fn(gate).mul_(up), layer.mlp.down_proj)
     for count, cache in zip(counts, caches, strict=True):
         cache.length += count
     return residual.normed()
@@ -125,7 +125,7 @@ class ResidualStream:
         return unit_TW.mul_(next(self._scaled_weights)).to(self._rows.dtype)
 
 
-def linear(inputs_TW: Tensor, *layers: Any, out: Tensor | None = None) -> Tensor:
+def packed_forward_linear(inputs_TW: Tensor, *layers: Any, out: Tensor | None = None) -> Tensor:
     """The outputs of several linear layers of the same inputs, one after another in the last dimension; into ``out``."""
     joined = _joined(layers)
     if joined is None:
@@ -136,7 +136,7 @@ def linear(inputs_TW: Tensor, *layers: Any, out: Tensor | None = None) -> Tensor
     return torch.addmm(torch.cat(biases), inputs_TW, joined.t(), out=out)
 
 
-def add_linear(hidden: Tensor, inputs: Tensor, layer: Any) -> None:
+def add_packed_forward_linear(hidden: Tensor, inputs: Tensor, layer: Any) -> None:
     """Add the output of a linear layer to ``hidden``, in place."""
     if _is_plain(layer) and layer.bias is None:
         hidden.addmm_(inputs, layer.weight.t())

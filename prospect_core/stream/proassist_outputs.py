@@ -1,6 +1,6 @@
 """A prediction record as one ProAssist stream: a frame output for every frame, and what the DST extension adds to it.
 
-    python -c "from prospect_core.stream.proassist_outputs import stream_of; help(stream_of)"
+    python -c "from prospect_core.stream.proassist_outputs import make_proassist_outputs; help(make_proassist_outputs)"
 
 ``predictions`` holds the fields of the published ``FrameOutput`` alone, since its evaluator builds one from each of them.
 What the DST extension's ``DSTFrameOutput`` adds stands in ``dst_predictions``, one entry a frame; ``prospect_record`` is
@@ -15,7 +15,7 @@ from typing import Any
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 
 #: of a result file: the record that it was written from
 RECORD = "prospect_record"
@@ -25,7 +25,7 @@ DST = "dst_predictions"
 Frames = list[dict[str, Any]]
 
 
-def stream_of(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
+def make_proassist_outputs(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
     """The contents of a result file, without its ``match_result``.
 
     Args:
@@ -33,14 +33,14 @@ def stream_of(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
         sample_idx: The sample's place in its data set, from 0.
     """
     return {
-        "metadata": metadata_of(record, sample_idx),
-        "predictions": frames_of(record),
-        DST: dst_frames_of(record),
-        RECORD: json.loads(dump(record)),
+        "metadata": proassist_output_metadata(record, sample_idx),
+        "predictions": proassist_output_frames(record),
+        DST: proassist_output_dst_frames(record),
+        RECORD: json.loads(dump_json(record)),
     }
 
 
-def metadata_of(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
+def proassist_output_metadata(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
     """What the published runner notes of a stream, and the user type and model, which it does not.
 
     ``no_talk_threshold`` is the published one: the probability of silence above which nothing is said.
@@ -49,10 +49,10 @@ def metadata_of(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
     return {
         "dataset": episode.dataset,
         "sample_idx": sample_idx,
-        "video_uid": video_uid(episode),
+        "video_uid": proassist_output_video_uid(episode),
         "fps": episode.fps,
         "use_gt_context": False,
-        "no_talk_threshold": no_talk_threshold(record),
+        "no_talk_threshold": proassist_output_silence_threshold(record),
         "ctxlen_to_reduce_kv_cache": knobs.budget,
         "context_handling_strategy": knobs.strategy.upper(),
         "user_type": episode.user_type,
@@ -60,22 +60,22 @@ def metadata_of(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
     }
 
 
-def no_talk_threshold(record: EpisodeRecord) -> float:
+def proassist_output_silence_threshold(record: EpisodeRecord) -> float:
     """The published silence threshold that speaks where the record's speaking threshold does."""
     return round(1.0 - record.knobs.speaking_threshold, 6)
 
 
-def video_uid(episode: Episode) -> str:
+def proassist_output_video_uid(episode: Episode) -> str:
     """The video's name in the row that the episode was read from, or else the name of its file."""
-    return str(origin_row(episode).get("video_uid") or Path(episode.video).stem)
+    return str(proassist_output_origin_row(episode).get("video_uid") or Path(episode.video).stem)
 
 
-def clip_name(episode: Episode) -> str:
+def proassist_output_clip_name(episode: Episode) -> str:
     """The clip's ``id`` in the row that the episode was read from, or else the episode's id."""
-    return str(origin_row(episode).get("id") or episode.id)
+    return str(proassist_output_origin_row(episode).get("id") or episode.id)
 
 
-def origin_row(episode: Episode) -> dict[str, Any]:
+def proassist_output_origin_row(episode: Episode) -> dict[str, Any]:
     """The ProAssist row that an episode was read from; empty where it has another origin."""
     try:
         row = json.loads(episode.meta.get("origin", "{}")).get("row", {})
@@ -84,7 +84,7 @@ def origin_row(episode: Episode) -> dict[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-def frames_of(record: EpisodeRecord) -> Frames:
+def proassist_output_frames(record: EpisodeRecord) -> Frames:
     """One published output a frame: what was said (empty: silence), what was due, and the user's texts read with it.
 
     ``timestamp_in_stream`` is the end of the frame in seconds, as published: (index + 1) / fps.
@@ -108,13 +108,13 @@ def frames_of(record: EpisodeRecord) -> Frames:
     ]
 
 
-def dst_frames_of(record: EpisodeRecord) -> Frames:
+def proassist_output_dst_frames(record: EpisodeRecord) -> Frames:
     """What the DST extension adds to each frame: decisions, probabilities (None: not known), the updates
     (``S1->start``, several joined by ``;``) and the state after them; and the updates that were due (``dst_update_ref``).
     """
     episode = record.episode
     said = {utterance.frame for utterance in record.utterances}
-    written, due = _updates(record), reference_updates(episode)
+    written, due = _updates(record), proassist_output_reference_updates(episode)
     states = dict(record.tracked_states())
     state = dict(zip(episode.initial_state.step_ids, episode.initial_state.states, strict=True))
     out: Frames = []
@@ -136,7 +136,7 @@ def dst_frames_of(record: EpisodeRecord) -> Frames:
     return out
 
 
-def reference_updates(episode: Episode) -> dict[int, str]:
+def proassist_output_reference_updates(episode: Episode) -> dict[int, str]:
     """The reference updates by video frame, several joined by ``;``."""
     out: dict[int, list[str]] = {}
     for frame, step, change in episode.transitions():

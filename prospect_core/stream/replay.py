@@ -1,6 +1,6 @@
 """Replay: a recorded episode through a stream model, as if live, into a prediction record.
 
-python -c "from prospect_core.stream.replay import replay; help(replay)"
+python -c "from prospect_core.stream.replay import replay_episode; help(replay_episode)"
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, has_words
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, utterance_has_words
 from prospect_core.stream.step_output import StepOutput, StreamModel
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError
@@ -25,7 +25,7 @@ T = TypeVar("T")
 FIRST_SPAN = 4
 
 
-def replay(
+def replay_episode(
     model: StreamModel, episode: Episode, frames: Iterable[Any], knobs: Knobs, name: str, longest_span: int = 64
 ) -> tuple[EpisodeRecord, EpisodeTiming]:
     """Reset, then one step a frame. A user turn that comes right after a frame is given with the next one.
@@ -37,8 +37,8 @@ def replay(
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     advance = getattr(model, "advance", None)
-    seen = with_users(episode, frames)
-    taken = speculate(advance, seen, longest_span) if advance else (model.step(*item) for item in seen)
+    seen = replay_user_turns(episode, frames)
+    taken = replay_in_spans(advance, seen, longest_span) if advance else (model.step(*item) for item in seen)
     steps = [_sound(step, episode) for step in taken]
     watch, lengths = getattr(model, "watch", None), getattr(model, "lengths", None)
     # what others did meanwhile is theirs
@@ -53,7 +53,7 @@ def replay(
         state_probs=_known((s.state_probs for s in steps), _rows),
         cache_tokens=_known((s.cache_tokens for s in steps), int),
         cache_bytes=_known((s.cache_bytes for s in steps), int),
-        utterances=tuple(s.utterance for s in steps if s.utterance and has_words(s.utterance.text)),
+        utterances=tuple(s.utterance for s in steps if s.utterance and utterance_has_words(s.utterance.text)),
         transitions=tuple(t for s in steps for t in s.transitions),
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),
@@ -70,7 +70,7 @@ def replay(
     return record, timing
 
 
-def speculate(
+def replay_in_spans(
     advance: Callable[[list[Any]], list[StepOutput]], seen: Iterator[Any], longest: int
 ) -> Iterator[StepOutput]:
     """Every step's output, taken in spans: twice as long after one on which nothing happened, half as long after one of
@@ -92,7 +92,7 @@ def speculate(
             span = max(min(FIRST_SPAN, longest), span // 2)
 
 
-def with_users(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:
+def replay_user_turns(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:
     """Each of the episode's frames with what the user has said since the frame before."""
     users: dict[int, list[str]] = {}
     for frame, event in episode.user_turns():

@@ -22,10 +22,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prospect_core.model.generation import DRAFT, greedy_decode
-from prospect_core.model.image_processing import to_pixels
+from prospect_core.model.generation import DRAFT, generate_greedily
+from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.records import CompressionEvent, Knobs, PredictedTransition, PredictedUtterance, Refusal, has_words
+from prospect_core.records import (
+    CompressionEvent,
+    Knobs,
+    PredictedTransition,
+    PredictedUtterance,
+    Refusal,
+    utterance_has_words,
+)
 from prospect_core.sequence.layout import Context, Prompt, TokenLayout
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.context_reader import ContextReader
@@ -35,15 +42,15 @@ from prospect_core.stream.step_output import StepOutput, StreamModel
 from prospect_core.stream.strategies.registry import (
     Rebuilds,
     Selects,
-    require_turnable,
-    require_valid_selection,
-    strategy,
+    find_registered_strategy,
+    require_rotatable_strategy,
+    require_valid_strategy_selection,
 )
 from prospect_core.stream.strategies.text import StreamMemory
 from prospect_core.stream.stream_state import HeadOutputs, StreamState
 from prospect_core.stream.token_budget import TokenBudget
 from prospect_core.stream.token_metadata import Kind
-from prospect_core.stream.video_inference import VideoPredictions, infer_video
+from prospect_core.stream.video_inference import VideoPredictions, run_video_inference
 from prospect_core.timeline import DialogState, Episode, Task
 from prospect_core.util.errors import UserError
 from prospect_core.util.timer import StageTimer
@@ -66,8 +73,8 @@ class VLMStreamRunner:
     ) -> None:
         config = model.config
         self.model, self.knobs, self.draft = model, knobs, draft
-        self.strategy = strategy(knobs.strategy, knobs.budget)
-        require_turnable(self.strategy, config.text_config)
+        self.strategy = find_registered_strategy(knobs.strategy, knobs.budget)
+        require_rotatable_strategy(self.strategy, config.text_config)
         self.builder = TokenLayout.of(config, tokenizer)
         self.contexts = ContextReader(model, self.builder, reader or SingleStream(model), knobs.cache_dtype)
         self.budget = TokenBudget(config, self.builder, knobs.budget, self.strategy.writes)
@@ -124,7 +131,7 @@ class VLMStreamRunner:
         self, video: Mapping[str, Any] | Episode, output_dir: str | Path = "", root: str | Path = "."
     ) -> VideoPredictions:
         """Replay a video from its first frame to its last, as ProAssist's runner does: `video_inference.infer_video`."""
-        return infer_video(self, self.model.config.frame_format, video, output_dir, root)
+        return run_video_inference(self, self.model.config.frame_format, video, output_dir, root)
 
     def step(self, frame: np.ndarray | Tensor, user_text: str | None = None) -> StepOutput:
         """One frame: (size, size, 3) uint8, or its embeddings (I, D) from `DSTSmolVLM.encode_frames`."""
@@ -270,7 +277,7 @@ class VLMStreamRunner:
         """(F, I, D) of frames of either form."""
         pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
         if len(pictures) == len(frames):
-            return self.model.encode_frames(to_pixels(np.stack(pictures)).to(self.model.device))
+            return self.model.encode_frames(process_images_to_pixels(np.stack(pictures)).to(self.model.device))
         return torch.stack([frame for frame in frames if isinstance(frame, Tensor)])
 
     def _decide(self, hidden_1FD: Tensor) -> HeadOutputs:
@@ -317,7 +324,7 @@ class VLMStreamRunner:
         tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)
         self.stream.context.meta.add(Kind.REPLY, frame, len(tokens) + 2)
         text = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        if not has_words(text):
+        if not utterance_has_words(text):
             return None
         self.stream.said.append(("Assistant", text))
         return PredictedUtterance(frame, text, len(tokens), cut)
@@ -327,7 +334,7 @@ class VLMStreamRunner:
         special = self.builder.special
         with self.watch("generation"):
             (said,) = self._following([mark])
-            tokens, cut = greedy_decode(
+            tokens, cut = generate_greedily(
                 said,
                 self._following,
                 lambda count: self.stream.context.truncate(self.length - count),
@@ -373,7 +380,9 @@ class VLMStreamRunner:
                 self._read([])
             keys, values = zip(*stream.context.cache.tensors(), strict=True)
             kept = self.strategy.select(keys, values, stream.context.meta, self.knobs.budget // 2)
-            require_valid_selection(self.strategy, kept, len(stream.prompt.ids), self.length, self.knobs.budget // 2)
+            require_valid_strategy_selection(
+                self.strategy, kept, len(stream.prompt.ids), self.length, self.knobs.budget // 2
+            )
             stream.context.keep(list(kept), self.model.model.text_model.rotary_emb.inv_freq)
             text = ""
         return CompressionEvent(

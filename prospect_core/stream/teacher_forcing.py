@@ -34,7 +34,7 @@ CHUNK = 1024
 
 
 @torch.no_grad()
-def teacher_forced(
+def run_teacher_forcing(
     model: DSTSmolVLM, tokenizer: Any, episode: Episode, frames_NID: Tensor, threshold: float
 ) -> list[TeacherForcedTurn]:
     """Every reference turn of an episode. ``frames_NID`` are the embeddings of all its frames; ``threshold`` is the

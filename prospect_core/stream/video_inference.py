@@ -15,17 +15,17 @@ from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
-from prospect_core.data.formats.proassist import from_dst_clip, from_prepared
-from prospect_core.data.frame_format import FrameFormat, frame_of_image
-from prospect_core.data.video import open_frames
+from prospect_core.data.formats.proassist import episode_from_proassist_dst, episode_from_proassist_row
+from prospect_core.data.frame_format import FrameFormat, apply_frame_format_to_image
+from prospect_core.data.video import open_video_frames
 from prospect_core.records import Knobs
-from prospect_core.stream.proassist_outputs import stream_of
-from prospect_core.stream.replay import replay
+from prospect_core.stream.proassist_outputs import make_proassist_outputs
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.step_output import StreamModel
 from prospect_core.timeline import Episode, TimelineError
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 
 #: the model's name in a result file
 NAME = "VLMStreamRunner"
@@ -69,7 +69,7 @@ class Runner(StreamModel, Protocol):
     knobs: Knobs
 
 
-def infer_video(
+def run_video_inference(
     runner: Runner,
     shape: FrameFormat,
     video: Mapping[str, Any] | Episode,
@@ -93,13 +93,13 @@ def infer_video(
     episode = _episode(video)
     row: Mapping[str, Any] = video if isinstance(video, Mapping) else {}
     frames = _frames(row, episode, shape, Path(root))
-    record, _ = replay(runner, episode, frames, runner.knobs, NAME)
+    record, _ = replay_episode(runner, episode, frames, runner.knobs, NAME)
     sample_idx = row.get("sample_idx", 0)
-    contents = stream_of(record, sample_idx)
+    contents = make_proassist_outputs(record, sample_idx)
     if str(output_dir):
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{sample_idx}.json", dump(contents, indent=1) + "\n")
+        write_atomic(folder / f"{sample_idx}.json", dump_json(contents, indent=1) + "\n")
     outputs = [FrameOutput(**frame) for frame in contents["predictions"]]
     return {"metadata": contents["metadata"], "predictions": outputs}
 
@@ -110,7 +110,7 @@ def _episode(video: Mapping[str, Any] | Episode) -> Episode:
     # a dataset class gives the row with the pictures and its place in the data, which are no part of the row
     row = {key: value for key, value in video.items() if key not in ("images", "encoded_images", "sample_idx")}
     try:
-        return (from_dst_clip(row) if "dst" in row else from_prepared(row)).validate()
+        return (episode_from_proassist_dst(row) if "dst" in row else episode_from_proassist_row(row)).validate()
     except (TimelineError, KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         what = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(f"not a ProAssist prepared row nor a DST clip ({what})") from error
@@ -122,7 +122,9 @@ def _frames(row: Mapping[str, Any], episode: Episode, shape: FrameFormat, root: 
     if images is None:
         if row.get("encoded_images") is not None:
             raise UserError("the row has encoded_images, features of another model's vision tower; give images")
-        return open_frames(root / episode.video, episode.fps, shape).frames(episode.start_frame, episode.end_frame)
+        return open_video_frames(root / episode.video, episode.fps, shape).frames(
+            episode.start_frame, episode.end_frame
+        )
     if len(images) != episode.num_frames:
         raise DataError(f"{episode.id}: {len(images)} images for {episode.num_frames} frames")
     return _pictures(images, shape)
@@ -133,7 +135,7 @@ def _pictures(images: Iterable[Any], shape: FrameFormat) -> Iterator[np.ndarray]
 
     for place, image in enumerate(images):
         if isinstance(image, Image.Image):
-            yield frame_of_image(image.convert("RGB"), shape)
+            yield apply_frame_format_to_image(image.convert("RGB"), shape)
             continue
         array = np.asarray(image)
         if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
@@ -142,4 +144,4 @@ def _pictures(images: Iterable[Any], shape: FrameFormat) -> Iterator[np.ndarray]
             raise UserError(
                 f"image {place} has shape {array.shape} of {array.dtype}; (3, H, W) or (H, W, 3) of uint8 is needed"
             )
-        yield frame_of_image(Image.fromarray(np.ascontiguousarray(array)), shape)
+        yield apply_frame_format_to_image(Image.fromarray(np.ascontiguousarray(array)), shape)

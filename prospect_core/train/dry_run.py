@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.jsonl_index import clips_of
+from prospect_core.data.jsonl_index import clips_from_jsonl_index
 from prospect_core.train.config.schema import Config
-from prospect_core.train.output_dir import SCRATCH, finished, refuse_finished
+from prospect_core.train.output_dir import SCRATCH, is_output_dir_finished, refuse_finished_output_dir
 from prospect_core.util.cache_dir import cache_dir
-from prospect_core.util.console import counted, spoken_time
+from prospect_core.util.console import format_count, format_duration
 
 #: steps that are tried; the first is not timed, since much is made in it
 STEPS = 4
@@ -44,18 +44,23 @@ class TrainingEstimate:
         """Frames of the shape that the real ones have; what is not encoded yet is counted, and one batch is timed."""
         import torch
 
-        from prospect_core.features.feature_cache import ENCODE_BATCH, FeatureCache, feature_store, vision_digest
-        from prospect_core.train.setup.memory_estimate import training_bytes
-        from prospect_core.train.setup.model_factory import vision_is_frozen
+        from prospect_core.features.feature_cache import (
+            ENCODE_BATCH,
+            FeatureCache,
+            feature_cache_vision_digest,
+            open_feature_cache,
+        )
+        from prospect_core.train.setup.memory_estimate import estimate_training_memory
+        from prospect_core.train.setup.model_factory import factory_vision_is_frozen
 
-        self.memory = training_bytes(model, config)
+        self.memory = estimate_training_memory(model, config)
         shape = model.config.frame_format
         blank = np.zeros((1, shape.size, shape.size, 3), np.uint8)
-        if config.data.features and vision_is_frozen(model):
-            store = feature_store(config.data.store, model) if config.data.store else None
-            missing = FeatureCache(data, cache_dir() / "features", vision_digest(model), shape, store).missing(
-                clips_of(episodes)
-            )
+        if config.data.features and factory_vision_is_frozen(model):
+            store = open_feature_cache(config.data.store, model) if config.data.store else None
+            missing = FeatureCache(
+                data, cache_dir() / "features", feature_cache_vision_digest(model), shape, store
+            ).missing(clips_from_jsonl_index(episodes))
             pixels = torch.from_numpy(blank).permute(0, 3, 1, 2)
             model.to(device)
             with torch.no_grad():
@@ -93,9 +98,9 @@ def dry_run_training(config: Config, text: str, tell: Callable[[str], None]) -> 
     from prospect_core.train.setup.build import TrainingHooks
 
     output = Path(config.output)
-    if finished(output, text):
+    if is_output_dir_finished(output, text):
         return [f"output={output}: holds the checkpoint of this training already; nothing would be done"]
-    refuse_finished(output)
+    refuse_finished_output_dir(output)
     estimate = TrainingEstimate()
 
     def quiet(line: str) -> None:
@@ -115,15 +120,15 @@ def dry_run_training(config: Config, text: str, tell: Callable[[str], None]) -> 
 def _lines(config: Config, output: Path, estimate: TrainingEstimate) -> Any:
     step, minutes = estimate.step_s, config.train.minutes
     if estimate.missing:
-        videos = counted(estimate.missing, "video")
-        yield f"features of {videos} are encoded first: about {spoken_time(estimate.encode_s)}, decoding not counted"
+        videos = format_count(estimate.missing, "video")
+        yield f"features of {videos} are encoded first: about {format_duration(estimate.encode_s)}, decoding not counted"
     told = ", ".join(f"{part} {size / 1e9:.2g}" for part, size in estimate.memory.items())
     yield f"memory by formula: about {sum(estimate.memory.values()) / 1e9:.2g} GB a process ({told})"
     if minutes:
-        yield f"then {spoken_time(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
+        yield f"then {format_duration(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
     else:
         whole = step * config.train.max_steps
-        yield f"then {counted(config.train.max_steps, 'step')} of {step:.2g} s: about {spoken_time(whole)}"
+        yield f"then {format_count(config.train.max_steps, 'step')} of {step:.2g} s: about {format_duration(whole)}"
     if config.eval.every:
         yield f"every {config.eval.every} steps a replay of val episodes, not counted"
     if config.eval.thresholds:

@@ -1,6 +1,6 @@
 """The output folder of a training: whose it is, what may go on in it, and how the checkpoint appears in it.
 
-python -c "from prospect_core.train.output_dir import refuse_finished; from pathlib import Path; refuse_finished(Path('runs/new'))"
+python -c "from prospect_core.train.output_dir import refuse_finished_output_dir; from pathlib import Path; refuse_finished_output_dir(Path('runs/new'))"
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import flat, read_json
+from prospect_core.util.json_io import flatten_json, read_json
 
 SCRATCH, TRAINING_FILE, CONFIG_FILE = ".trainer", "training.json", "train_config.yaml"
 
 
-def finished(output: Path, text: str) -> bool:
+def is_output_dir_finished(output: Path, text: str) -> bool:
     """Whether an output holds what came of a training of this very configuration."""
     kept = output / CONFIG_FILE
     return (output / "config.json").exists() and kept.is_file() and kept.read_text("utf-8") == text
 
 
-def refuse_finished(output: Path) -> None:
+def refuse_finished_output_dir(output: Path) -> None:
     """An output that is no folder, or that holds a checkpoint already, is refused."""
     if output == Path():
         raise UserError("output= is empty; give a folder")
@@ -32,13 +32,13 @@ def refuse_finished(output: Path) -> None:
         raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
 
 
-def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
+def refuse_other_output_dir(scratch: Path, training: dict[str, Any]) -> None:
     """A folder with checkpoints of another training is refused with what differs."""
     file = scratch / TRAINING_FILE
     before = read_json(file)
     if not isinstance(before, dict):
         raise DataError(f"{file}: is damaged; delete {scratch} to begin anew")
-    then, now = flat(before), flat(training)
+    then, now = flatten_json(before), flatten_json(training)
     different = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
     if different:
         shown = "; ".join(f"{k.removeprefix('config.')}: {then.get(k)} there, {now.get(k)} now" for k in different)
@@ -47,7 +47,7 @@ def refuse_another(scratch: Path, training: dict[str, Any]) -> None:
         )
 
 
-def publish_checkpoint(output: Path, model: Any, tokenizer: Any, text: str) -> None:
+def publish_to_output_dir(output: Path, model: Any, tokenizer: Any, text: str) -> None:
     """Write the checkpoint so that ``config.json``, which marks it whole, appears last; then drop the scratch folder."""
     staging = output / SCRATCH / "final"
     shutil.rmtree(staging, ignore_errors=True)

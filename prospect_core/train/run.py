@@ -16,16 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
-from prospect_core.train.output_dir import SCRATCH, TRAINING_FILE, finished, publish_checkpoint, refuse_finished
+from prospect_core.train.output_dir import (
+    SCRATCH,
+    TRAINING_FILE,
+    is_output_dir_finished,
+    publish_to_output_dir,
+    refuse_finished_output_dir,
+)
 from prospect_core.train.setup.build import Training, TrainingHooks, build_training
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.console import quiet_transformers
 from prospect_core.util.errors import UserError
-from prospect_core.util.folder_lock import locked
-from prospect_core.util.json_io import dump
-from prospect_core.util.signals import patient
+from prospect_core.util.folder_lock import lock_folder
+from prospect_core.util.json_io import dump_json
+from prospect_core.util.signals import defer_interrupt
 
 
 def run_training(config: Config, text: str, hooks: TrainingHooks | None = None) -> dict[str, Any]:
@@ -52,10 +58,10 @@ def run_training(config: Config, text: str, hooks: TrainingHooks | None = None) 
     for warning in hooks.warnings:
         hooks.tell(f"warning: {warning}")
     output = Path(config.output)
-    if finished(output, text):
+    if is_output_dir_finished(output, text):
         hooks.tell(f"output={output}: holds the checkpoint of this training already; delete it to train anew")
         return {}
-    refuse_finished(output)
+    refuse_finished_output_dir(output)
     training = build_training(config, hooks)
     return _train_and_publish(training, text, hooks.tell)
 
@@ -65,29 +71,29 @@ def _is_main_process() -> bool:
 
 
 def _train_and_publish(training: Training, text: str, tell: Callable[[str], None]) -> dict[str, Any]:
-    from prospect_core.sequence.tokenizer import tokenizer_digest
-    from prospect_core.train.setup.final_model import finish_model
+    from prospect_core.sequence.tokenizer import digest_tokenizer
+    from prospect_core.train.setup.final_model import make_final_model
 
     config, trainer, log = training.config, training.trainer, training.log
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
     with ExitStack() as stack:
         stack.callback(log.close)
         if _is_main_process():
-            stack.enter_context(locked(scratch, f"output={output}"))
-            refuse_finished(output)
-            write_atomic(scratch / TRAINING_FILE, dump(training.signature, indent=1) + "\n")
+            stack.enter_context(lock_folder(scratch, f"output={output}"))
+            refuse_finished_output_dir(output)
+            write_atomic(scratch / TRAINING_FILE, dump_json(training.signature, indent=1) + "\n")
         _train_or_resume(trainer, training.resume_from, tell)
         longest = trainer.longest()
         if not _is_main_process():
             return {}
         log.close()
-        model = finish_model(trainer, config, training.validation, longest, tell)
-        model.config.tokenizer_digest = tokenizer_digest(training.tokenizer)
-        publish_checkpoint(output, model, training.tokenizer, text)
+        model = make_final_model(trainer, config, training.validation, longest, tell)
+        model.config.tokenizer_digest = digest_tokenizer(training.tokenizer)
+        publish_to_output_dir(output, model, training.tokenizer, text)
     return dict(log.summary())
 
 
-def leave_process_group() -> None:
+def leave_training_run_processes() -> None:
     """Leave the group of processes that train together, before this process ends: one that still is in it may be aborted by the
     group's threads, and with it the whole training, which was over. Nothing can be trained together here after that."""
     import torch.distributed
@@ -102,7 +108,7 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
     from transformers import TrainerState
     from transformers.trainer import TRAINER_STATE_NAME
 
-    from prospect_core.train.trainer import last_whole_checkpoint
+    from prospect_core.train.trainer import last_whole_trainer_checkpoint
 
     if resume_from is not None:
         tell(f"going on from step {resume_from[0].name.rsplit('-', 1)[1]} ({resume_from[0]})")
@@ -116,12 +122,12 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
     try:
         # some packages that are needed are imported only now
         with (
-            patient("the step under way and a checkpoint") if alone else nullcontext(),
-            objections("train", (ImportError,)),
+            defer_interrupt("the step under way and a checkpoint") if alone else nullcontext(),
+            translate_library_errors("train", (ImportError,)),
         ):
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from[0]))
     except KeyboardInterrupt:
-        kept = last_whole_checkpoint(Path(trainer.args.output_dir))
+        kept = last_whole_trainer_checkpoint(Path(trainer.args.output_dir))
         step = "none" if kept is None else f"of step {kept[0].name.rsplit('-', 1)[1]}"
         tell(f"interrupted at step {trainer.state.global_step}; the last checkpoint is {step}")
         raise

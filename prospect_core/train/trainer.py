@@ -26,16 +26,22 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from prospect_core.train.callbacks.memory import EVERY_STEPS, release_memory
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Rates
 from prospect_core.train.objectives.loss_weighting import Weighting
-from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens, supervised_counts
-from prospect_core.train.optim.learning_rates import set_rates
-from prospect_core.train.optim.muon import Muon, parameter_groups
+from prospect_core.train.objectives.losses import (
+    OBJECTIVES,
+    FocalOptions,
+    count_supervised_losses,
+    loss_sums,
+    next_token_targets,
+)
+from prospect_core.train.optim.learning_rates import set_learning_rates
+from prospect_core.train.optim.muon import Muon, muon_parameter_groups
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
-from prospect_core.util.signals import stopping
+from prospect_core.util.json_io import dump_json
+from prospect_core.util.signals import stop_requested
 
 STATE_FILE = "prospect.json"
 #: kinds of training in which each process holds a part of each tensor
@@ -124,7 +130,7 @@ class DSTTrainer(Trainer):
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
-        counts = torch.stack([supervised_counts(batch) for batch in batches]).sum(0).to(device)
+        counts = torch.stack([count_supervised_losses(batch) for batch in batches]).sum(0).to(device)
         return batches, self.accelerator.reduce(counts, "sum")
 
     def compute_loss(
@@ -135,9 +141,9 @@ class DSTTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Weighted sum of the four normalised losses."""
-        mine = supervised_counts(inputs)
+        mine = count_supervised_losses(inputs)
         counts = mine if num_items_in_batch is None else num_items_in_batch
-        speaks_BT, _ = next_tokens(inputs["labels"])
+        speaks_BT, _ = next_token_targets(inputs["labels"])
         output = model(**{k: inputs[k] for k in MODEL_INPUTS if k in inputs}, speaks_BT=speaks_BT)
         sums = loss_sums(output, inputs, *self.focal_options)
         # one count of nothing would divide by zero; its sum is zero too
@@ -292,16 +298,16 @@ class DSTTrainer(Trainer):
         options, model = self.args, self.model
         assert model is not None
         if self.muon:
-            groups = parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
+            groups = muon_parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
             self.optimizer: Any = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
         else:
-            with objections("train"):
+            with translate_library_errors("train"):
                 super().create_optimizer(*args, **kwargs)
         # sharded, a parameter is a part of several, and has their rate
         if self.rates is not None and self.accelerator.distributed_type.value not in SHARDED:
             dataset: Any = self.train_dataset
             optimizer: Any = self.optimizer
-            set_rates(optimizer, self.accelerator.unwrap_model(model), self.rates, dataset.builder.special.new)
+            set_learning_rates(optimizer, self.accelerator.unwrap_model(model), self.rates, dataset.builder.special.new)
         return self.optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -315,13 +321,13 @@ class DSTTrainer(Trainer):
                 "seconds": self.seconds(),
                 "longest": longest,
                 # one that is interrupted stops too
-                "over": (self.control.should_training_stop and not stopping())
+                "over": (self.control.should_training_stop and not stop_requested())
                 or self.progress(self.state.global_step) >= 1,
                 "thresholds": self.validation.thresholds if self.validation else None,
                 "patience": [callback.early_stopping_patience_counter for callback in self._stoppers()],
                 "files": {f.relative_to(folder).as_posix(): f.stat().st_size for f in folder.rglob("*") if f.is_file()},
             }
-            write_atomic(folder / STATE_FILE, dump(state))
+            write_atomic(folder / STATE_FILE, dump_json(state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -341,7 +347,7 @@ class DSTTrainer(Trainer):
         return [c for c in self.callback_handler.callbacks if isinstance(c, EarlyStoppingCallback)]
 
 
-def last_whole_checkpoint(folder: Path) -> tuple[Path, bool] | None:
+def last_whole_trainer_checkpoint(folder: Path) -> tuple[Path, bool] | None:
     """The newest checkpoint all of whose files are whole, and whether its training was over; None without any."""
     found = []
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
@@ -379,6 +385,6 @@ class _Steps(TrainerCallback):
             release_memory()
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
             control.should_training_stop = True
-        if stopping():
+        if stop_requested():
             # goes on from here when it is started again
             control.should_save = control.should_training_stop = True

@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prospect_core.checkpoints.thresholds import stored_thresholds
+from prospect_core.checkpoints.thresholds import make_thresholds_entry
 from prospect_core.data.dataset import Dataset
-from prospect_core.features.feature_cache import encode_pictures
+from prospect_core.features.feature_cache import encode_feature_cache_pictures
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream import SPAN, STREAMS
 from prospect_core.stream.batching import StreamBatcher
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode
-from prospect_core.util.entry_points import installed, loaded
-from prospect_core.util.errors import DataError, UserError, choose
+from prospect_core.util.entry_points import list_entry_points, load_entry_point
+from prospect_core.util.errors import DataError, UserError, require_choice
 
 GROUP = "prospect.evaluators"
 #: thresholds have settled when they move by less; after so many rounds they are taken as they are
@@ -50,7 +50,7 @@ class ChosenThresholds(Protocol):
 
 
 class ChoosesThresholds(Protocol):
-    """What `settle` asks of an object or module."""
+    """What `settle_validation_thresholds` asks of an object or module."""
 
     def choose_thresholds(self, records: Sequence[EpisodeRecord]) -> ChosenThresholds:
         """The best thresholds for what was replayed."""
@@ -69,13 +69,13 @@ class Evaluator(ChoosesThresholds, Protocol):
         ...
 
 
-def find_evaluator(name: str) -> Evaluator:
+def find_validation_evaluator(name: str) -> Evaluator:
     """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
-    found = {point.name: point for point in installed(GROUP)}
+    found = {point.name: point for point in list_entry_points(GROUP)}
     if not found:
         raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
-    choose("eval.evaluator", name, found)
-    evaluator: Evaluator = loaded(found[name])
+    require_choice("eval.evaluator", name, found)
+    evaluator: Evaluator = load_entry_point(found[name])
     return evaluator
 
 
@@ -107,10 +107,10 @@ class Validation:
     def calibrate(self, model: DSTSmolVLM, tell: Callable[[str], None] = print) -> None:
         """Choose both thresholds under ``none`` until they settle, and store them with the data's name in the config."""
         frames = self._encode(model)
-        chosen = settle(
+        chosen = settle_validation_thresholds(
             lambda thresholds: self._replay(model, thresholds, frames), self.thresholds, self.evaluator, tell
         )
-        for key, value in stored_thresholds(chosen, self.data, self.split).items():
+        for key, value in make_thresholds_entry(chosen, self.data, self.split).items():
             setattr(model.config, key, value)
 
     def _encode(self, model: DSTSmolVLM) -> Features:
@@ -124,7 +124,7 @@ class Validation:
         """Embeddings (F, I, D) of an episode's video up to the episode's end."""
         found = self.media(episode, 0, episode.end_frame)
         if found.dtype == np.uint8:
-            return encode_pictures(model, found)
+            return encode_feature_cache_pictures(model, found)
         return torch.from_numpy(found).to(model.device)
 
     def _replay(self, model: DSTSmolVLM, thresholds: tuple[float, float], frames: Features) -> list[EpisodeRecord]:
@@ -133,7 +133,7 @@ class Validation:
         def one(episode: Episode) -> EpisodeRecord:
             runner = VLMStreamRunner(model, self.tokenizer, knobs, together)
             seen = frames[episode.video, episode.fps][episode.start_frame : episode.end_frame]
-            return replay(runner, episode, seen, knobs, "training", SPAN)[0]
+            return replay_episode(runner, episode, seen, knobs, "training", SPAN)[0]
 
         found = {
             record.episode.id: record for record in together.run((partial(one, e) for e in self.episodes), STREAMS)
@@ -141,7 +141,7 @@ class Validation:
         return [found[episode.id] for episode in self.episodes]
 
 
-def settle(
+def settle_validation_thresholds(
     replay_all: Callable[[tuple[float, float]], Sequence[EpisodeRecord]],
     start: tuple[float, float],
     evaluator: ChoosesThresholds,
@@ -159,7 +159,7 @@ def settle(
     return now
 
 
-def pick_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:
+def pick_validation_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:
     """At most ``limit`` episodes of a split, spread evenly over it; none is a `DataError`."""
     episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))
     if not episodes:

@@ -60,7 +60,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     """
     try:
         payload = data.encode() if isinstance(data, str) else data
-        if is_written_in_place(path):
+        if bypasses_atomic_write(path):
             _write_in_place(path, payload)
             return
         _write_atomic(path.resolve() if path.is_symlink() else path, payload)
@@ -70,7 +70,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def is_written_in_place(path: Path) -> bool:
+def bypasses_atomic_write(path: Path) -> bool:
     """Whether a path leads to a device, a pipe or a socket, or to the file that standard output or error goes to."""
     try:
         found = path.stat()
@@ -98,7 +98,7 @@ def _stream_of(found: os.stat_result) -> int | None:
     return None
 
 
-def temporary_file_for(path: Path) -> tuple[BinaryIO, Path]:
+def atomic_temporary_file(path: Path) -> tuple[BinaryIO, Path]:
     """A new, empty file in the folder of ``path``, to be renamed to it; its rights are those that the umask gives."""
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -106,7 +106,7 @@ def temporary_file_for(path: Path) -> tuple[BinaryIO, Path]:
 
 
 def _write_atomic(path: Path, payload: bytes) -> None:
-    temporary, name = temporary_file_for(path)
+    temporary, name = atomic_temporary_file(path)
     try:
         with temporary as file:
             file.write(payload)

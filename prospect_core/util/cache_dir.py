@@ -30,7 +30,7 @@ def cache_dir() -> Path:
         DataError: There is no place for a temporary folder either.
     """
     chosen = chosen_cache_dir()
-    return chosen if chosen is not None and is_writable(chosen) else _temporary(chosen)
+    return chosen if chosen is not None and is_cache_dir_writable(chosen) else _temporary(chosen)
 
 
 def chosen_cache_dir() -> Path | None:
@@ -44,7 +44,7 @@ def chosen_cache_dir() -> Path | None:
         return None
 
 
-def is_writable(folder: Path) -> bool:
+def is_cache_dir_writable(folder: Path) -> bool:
     """Whether files can be made in a folder, or in the one above it where it would be made first."""
     try:
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())

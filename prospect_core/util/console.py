@@ -1,6 +1,6 @@
 """What both command lines share: one-line errors with their exit codes, text that cannot steer a terminal, a progress bar.
 
-python -c "from prospect_core.util.console import say; say('\\x1b[31mred')"
+python -c "from prospect_core.util.console import print_line; print_line('\\x1b[31mred')"
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prospect_core.util.errors import (
     UserError,
 )
 from prospect_core.util.processes import limit_spinning
-from prospect_core.util.standard_streams import ascii_json, lenient_streams
+from prospect_core.util.standard_streams import json_for_standard_stream, lenient_standard_streams
 
 #: the option of both programs that shows tracebacks
 DEBUG = "--debug"
@@ -43,17 +43,17 @@ LONGEST = 200
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def printable(text: str) -> str:
+def escape_for_console(text: str) -> str:
     """Text of models, data and files for a terminal: what would steer it is shown as its escape, ``\\x1b``."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def visible(value: Any) -> Any:
-    """For a template's texts the same as `printable` for a terminal's; anything else as it is."""
-    return printable(value) if type(value) is str else value
+def escape_value_for_console(value: Any) -> Any:
+    """For a template's texts the same as `escape_for_console` for a terminal's; anything else as it is."""
+    return escape_for_console(value) if type(value) is str else value
 
 
-def counted(number: int, what: str) -> str:
+def format_count(number: int, what: str) -> str:
     """``1 episode``, ``2 episodes``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
@@ -68,16 +68,16 @@ class Number(click.FloatRange):
         return number
 
 
-def spoken_time(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``45 s``, ``12 min``, ``3.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def say(text: object, err: bool = False, nl: bool = True) -> None:
+def print_line(text: object, err: bool = False, nl: bool = True) -> None:
     """Print a line on standard output, or on standard error."""
-    click.echo(printable(str(text)), err=err, nl=nl)
+    click.echo(escape_for_console(str(text)), err=err, nl=nl)
 
 
 def make_console(**options: Any) -> Any:
@@ -88,11 +88,11 @@ def make_console(**options: Any) -> Any:
     class Safe(Console):
         def render_str(self, text: str, *args: Any, **kwargs: Any) -> Any:
             # rich drops some of what would steer
-            return super().render_str(printable(text), *args, **kwargs)
+            return super().render_str(escape_for_console(text), *args, **kwargs)
 
         def render(self, *args: Any, **kwargs: Any) -> Any:
             for segment in super().render(*args, **kwargs):
-                yield segment if segment.control else segment._replace(text=printable(segment.text))
+                yield segment if segment.control else segment._replace(text=escape_for_console(segment.text))
 
     unseen = options.pop("unseen", None)
     made = Safe(markup=False, **options)
@@ -113,7 +113,7 @@ class Commands(click.Group):
         if debug:
             given = _debug_first(arguments)
         kwargs["standalone_mode"] = False
-        with lenient_streams(), _packages_logged() if debug else nullcontext():
+        with lenient_standard_streams(), _packages_logged() if debug else nullcontext():
             try:
                 code = super().main(given, *args[1:], **kwargs)
                 ending = code if isinstance(code, int) else EXIT_OK
@@ -143,9 +143,9 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, click.Abort):
         return _say_interrupted()
     if isinstance(error, UserError):
-        say(f"error: {error}", err=True)
+        print_line(f"error: {error}", err=True)
         return error.exit_code
-    say(f"error: {_what_happened(error)}", err=True)
+    print_line(f"error: {_what_happened(error)}", err=True)
     return EXIT_INCOMPLETE if known else EXIT_DEFECT
 
 
@@ -169,13 +169,13 @@ def _what_happened(error: Exception) -> str:
 def _ending(stop: SystemExit) -> int:
     """The exit code of a command that ended itself; 1 is kept for gates."""
     if isinstance(stop.code, str):
-        say(stop.code, err=True)
+        print_line(stop.code, err=True)
     code = stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_DEFECT
     return EXIT_DEFECT if code == EXIT_GATE else code
 
 
 def _say_interrupted() -> int:
-    say("interrupted; the same command goes on from what was finished", err=True)
+    print_line("interrupted; the same command goes on from what was finished", err=True)
     return EXIT_INTERRUPTED
 
 
@@ -196,14 +196,14 @@ def _debug_first(given: Sequence[str]) -> list[str]:
 
 def _say_traceback(error: BaseException) -> None:
     # the texts of errors quote files and models
-    say("".join(traceback.format_exception(error)).rstrip(), err=True)
+    print_line("".join(traceback.format_exception(error)).rstrip(), err=True)
 
 
 class _Printable(logging.Formatter):
     """Log records that cannot steer a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return escape_for_console(super().format(record))
 
 
 @contextmanager
@@ -226,13 +226,13 @@ def _packages_logged() -> Iterator[None]:
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
     """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
-    from prospect_core.util.atomic import is_written_in_place
+    from prospect_core.util.atomic import bypasses_atomic_write
 
     if value not in (None, "-"):
         file = Path(str(value))
         # of a device, a pipe or a link its own rights count, not those of the folder
-        target = file.resolve() if file.is_symlink() and not is_written_in_place(file) else file
-        there = file if is_written_in_place(file) else next(p for p in target.absolute().parents if p.exists())
+        target = file.resolve() if file.is_symlink() and not bypasses_atomic_write(file) else file
+        there = file if bypasses_atomic_write(file) else next(p for p in target.absolute().parents if p.exists())
         if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
             raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
     return value
@@ -254,17 +254,17 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)  # fmt: skip
 
 
-def give_json(json_: str | None, value: Callable[[], Any]) -> bool:
+def print_json_option(json_: str | None, value: Callable[[], Any]) -> bool:
     """Write the results where ``--json`` asks for them; whether they are to be shown to people too."""
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.errors import DataError
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
 
     if json_ is None:
         return True
-    text = dump(value(), indent=1) + "\n"
+    text = dump_json(value(), indent=1) + "\n"
     if json_ == "-":
-        click.echo(ascii_json(text, sys.stdout), nl=False)
+        click.echo(json_for_standard_stream(text, sys.stdout), nl=False)
         return False
     try:
         Path(json_).parent.mkdir(parents=True, exist_ok=True)
@@ -304,7 +304,7 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
             nonlocal told
             if not shown.is_terminal and time.monotonic() - told > QUIET_S:
                 told = time.monotonic()
-                say(f"{what}: {done:,}{'' if total is None else f' of {total:,}'}", err=True)
+                print_line(f"{what}: {done:,}{'' if total is None else f' of {total:,}'}", err=True)
             if what not in tasks:
                 tasks[what] = progress.add_task(what, total=None)
             progress.update(tasks[what], completed=done, total=total)

@@ -1,6 +1,6 @@
 """What installed packages bring under an entry point: metrics, strategies, adapters, evaluators.
 
-python -c "from prospect_core.util.entry_points import installed; print(installed('prospect.metrics'))"
+python -c "from prospect_core.util.entry_points import list_entry_points; print(list_entry_points('prospect.metrics'))"
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 from prospect_core.util.errors import DataError
 
 
-def installed(group: str) -> list[EntryPoint]:
+def list_entry_points(group: str) -> list[EntryPoint]:
     """All entry points of a group; two packages may bring the same name."""
     return list(entry_points(group=group))
 
 
-def loaded(point: EntryPoint) -> Any:
+def load_entry_point(point: EntryPoint) -> Any:
     """What a package brings; one that cannot be imported, for whatever reason of its own, is a `DataError` that names it."""
     try:
         return point.load()

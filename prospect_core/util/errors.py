@@ -35,7 +35,7 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def choose(what: str, given: str, allowed: Iterable[str]) -> str:
+def require_choice(what: str, given: str, allowed: Iterable[str]) -> str:
     """Returns ``given`` when it is allowed, else raises a `UserError` that lists what is."""
     names = sorted(allowed)
     if given not in names:

@@ -1,6 +1,6 @@
 """Digests of video files: read through once, and again only when a file has changed.
 
-    python -c "from pathlib import Path; from prospect_core.util.file_digest import content_digest; print(content_digest(Path('clip.mp4')))"
+    python -c "from pathlib import Path; from prospect_core.util.file_digest import digest_file_content; print(digest_file_content(Path('clip.mp4')))"
 
 Stored pictures and features of a video are found by the video's content, not by its name, its size, or the digest that a
 dataset states: a file that was replaced never gets those of the old one.
@@ -18,7 +18,7 @@ from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 
 
-def content_digest(path: Path) -> str:
+def digest_file_content(path: Path) -> str:
     """Hex sha256 of a file's bytes.
 
     It is kept on disk under the file's device, inode, size, and times of modification and of change of status.
@@ -35,7 +35,7 @@ def _digest_of_state(path: Path, state: str) -> str:
         found = kept.read_text("ascii").strip()
         if len(bytes.fromhex(found)) == hashlib.sha256().digest_size:
             return found
-    digest = sha256_file(path)
+    digest = digest_file(path)
     # where nothing can be kept, the file is read again next time
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _digest_of_state(path: Path, state: str) -> str:
     return digest
 
 
-def sha256_file(path: Path) -> str:
+def digest_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)

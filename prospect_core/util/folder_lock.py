@@ -1,6 +1,6 @@
 """A folder for one process alone; who has it is said to whoever comes second.
 
-    python -c "from prospect_core.util.folder_lock import locked; from pathlib import Path; help(locked)"
+    python -c "from prospect_core.util.folder_lock import lock_folder; from pathlib import Path; help(lock_folder)"
 
 The lock is the operating system's, which lets go of it when a process ends, killed or not: none is ever stale.
 """
@@ -21,7 +21,7 @@ LOCK, OWNER = ".lock", ".owner.json"
 
 
 @contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
+def lock_folder(folder: Path, what: str) -> Iterator[None]:
     """Hold a folder, which is made if need be; ``what`` names it in the message to a second process (`DataError`).
 
     Held twice by one process it stays held until both are through. A folder that was made for it and stayed empty is removed.

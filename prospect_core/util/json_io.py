@@ -1,6 +1,6 @@
 """Frozen dataclasses to and from JSON, strictly, and files that are either whole or absent.
 
-python -c "from prospect_core.util.json_io import *; from prospect_core.timeline import Step; print(load(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
+python -c "from prospect_core.util.json_io import *; from prospect_core.timeline import Step; print(load_json(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(kind)
 
 
-def load(kind: type[T], data: bytes | str, where: str) -> T:
+def load_json(kind: type[T], data: bytes | str, where: str) -> T:
     """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line.
 
     Long arrays of numbers, which the class names in ``__arrays__``, are read apart, three times as fast.
@@ -86,7 +86,7 @@ def _decoder(kind: Any, name: str) -> Any:
     return msgspec.json.Decoder(get_type_hints(kind)[name])
 
 
-def dump(value: Any, indent: int | None = None) -> str:
+def dump_json(value: Any, indent: int | None = None) -> str:
     """A dataclass (or plain JSON value) as JSON text; NaN is refused.
 
     Fields in `OMITTED_WHEN_EMPTY` are left out when they are empty: they came later, and files of data without them
@@ -104,17 +104,17 @@ def _fields(value: Any) -> dict[str, Any]:
     return {name: item for name, item in found.items() if item or name not in OMITTED_WHEN_EMPTY}
 
 
-def digest(value: Any) -> str:
+def digest_json(value: Any) -> str:
     """sha256 of a dataclass' JSON."""
-    return hashlib.sha256(dump(value).encode()).hexdigest()
+    return hashlib.sha256(dump_json(value).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
     """Any JSON file; a missing, broken or oversized one is a `DataError` naming it."""
-    return parse_json(read_limited(path), str(path))
+    return parse_json(read_limited_json_bytes(path), str(path))
 
 
-def read_shaped(path: Path, shape: type[T]) -> T:
+def read_typed_json(path: Path, shape: type[T]) -> T:
     """A JSON file of a known shape (a `TypedDict`); anything else is a `DataError` that names file and field."""
     value = read_json(path)
     from pydantic import ValidationError
@@ -157,7 +157,7 @@ def _not_finite(name: str) -> float:
     raise ValueError(f"{name} is not a number that JSON knows")
 
 
-def read_limited(path: Path) -> bytes:
+def read_limited_json_bytes(path: Path) -> bytes:
     """A whole file of at most `MOST_BYTES`; a larger or unreadable one is a `DataError`."""
     try:
         size = path.stat().st_size
@@ -168,9 +168,9 @@ def read_limited(path: Path) -> bytes:
         raise DataError(f"{path}: {error.strerror or error}") from error
 
 
-def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_json(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested mapping with dotted keys."""
     out: dict[str, Any] = {}
     for key, item in value.items():
-        out |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
+        out |= flatten_json(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
     return out

@@ -32,12 +32,12 @@ def limit_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def end_with_parent() -> None:
+def end_process_with_parent() -> None:
     """Make this worker process one that ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
@@ -51,7 +51,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def limit_threads(threads: int) -> None:
+def limit_process_threads(threads: int) -> None:
     """Have this process compute on so many threads: as many as it has cores each would slow all of them down. Best called
     before anything heavy is imported."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -82,7 +82,7 @@ class _Carried:
         return _arrived, (self._error, self._text)
 
 
-def picklable_error(error: Exception) -> Any:
+def picklable_process_error(error: Exception) -> Any:
     """What to send to another process so that it gets the error, together with where that was raised here.
 
     An error alone would arrive without its traceback and its causes, which cannot be sent. One that cannot be sent itself

@@ -1,6 +1,6 @@
 """Ctrl-C once: what is under way is finished and nothing new begun. Twice: at once.
 
-python -c "from prospect_core.util.signals import patient; help(patient)"
+python -c "from prospect_core.util.signals import defer_interrupt; help(defer_interrupt)"
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from types import FrameType
 _asked = threading.Event()
 
 
-def stopping() -> bool:
+def stop_requested() -> bool:
     """Whether nothing new should be begun."""
     return _asked.is_set()
 
 
 @contextmanager
-def patient(under_way: str) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) inside only makes `stopping` true, says that what is ``under_way`` is finished, and ends
+def defer_interrupt(under_way: str) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) inside only makes `stop_requested` true, says that what is ``under_way`` is finished, and ends
     the context with `KeyboardInterrupt`; the second one raises it at once. Outside the main thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.parallel.process_pool import open_process_pool
 from prospect_core.timeline import Episode, frame_ceil
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.cache_dir import cache_dir
-from prospect_core.util.errors import UserError, choose
-from prospect_core.workbench.dialogue.writer import USER_TYPES, write_events
+from prospect_core.util.errors import UserError, require_choice
+from prospect_core.workbench.dialogue.writer import USER_TYPES, write_workbench_dialogue
 from prospect_core.workbench.world.actor import act_out
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
-from prospect_core.workbench.world.tasks import sample_task
+from prospect_core.workbench.world.tasks import sample_world_task
 
 #: a change of what is generated from the same seed must change this
 WORLD_VERSION = "2"
@@ -33,7 +33,7 @@ _NAME = re.compile(
 )
 
 
-def generate(
+def generate_workbench(
     root: Path,
     seed: int = 0,
     splits: Mapping[str, int] | None = None,
@@ -54,20 +54,20 @@ def generate(
         raise UserError(f"video_fps={video_fps}: {FPS} frames a second are read; give a multiple of that")
     counts = dict({name: SPLITS[name].videos for name in ("train", "val", "test")} if splits is None else splits)
     for split in counts:
-        choose("split", split, SPLITS)
+        require_choice("split", split, SPLITS)
         if alike and SPLITS[split].steps[1] > MOST_ALIKE:
             raise UserError(f"alike: {split} has tasks of more steps than there are things alike; leave that split out")
     if level is not None:
-        choose("level", level, LEVELS)
+        require_choice("level", level, LEVELS)
     with atomic_folder(root) as scratch:
         (scratch / "videos").mkdir()
         jobs = [
             (scratch, seed, split, k, level, alike, video_fps) for split, count in counts.items() for k in range(count)
         ]
         # the longest first, so that no process is left with a long one at the end
-        jobs.sort(key=lambda job: -minutes_of(job[2], job[3]))
+        jobs.sort(key=lambda job: -workbench_minutes(job[2], job[3]))
         made: dict[tuple[str, int], list[Episode]] = {}
-        with open_pool(workers) as makers:
+        with open_process_pool(workers) as makers:
             for job, episodes in zip(jobs, makers.map(_make_video, jobs), strict=True):
                 made[job[2], job[3]] = episodes
                 progress(len(made), len(jobs))
@@ -79,41 +79,43 @@ def generate(
     return Dataset.open(root)
 
 
-def cached(split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
+def generate_cached_workbench(
+    split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Dataset:
     """The built-in set of one split from the cache folder, generated on first use."""
     videos = SPLITS[split].videos
     root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}-{videos}"
     if not root.exists():
         try:
-            return generate(root, seed, {split: videos}, progress=progress)
+            return generate_workbench(root, seed, {split: videos}, progress=progress)
         except (OSError, UserError):
             if not root.exists():  # where another process made it in the meantime, its set is the same
                 raise
     return Dataset.open(root)
 
 
-def minutes_of(split: str, number: int) -> float:
+def workbench_minutes(split: str, number: int) -> float:
     """How long a video of a split is meant to be; 0 where the task alone decides."""
     minutes = SPLITS[split].minutes
     return minutes[number % len(minutes)] if minutes else 0
 
 
-def steps_in_task(rng: random.Random, span: tuple[int, int]) -> int:
+def workbench_step_count(rng: random.Random, span: tuple[int, int]) -> int:
     """A number of steps; short tasks are more frequent than long ones."""
     low, high = span
     return round(rng.triangular(low, high, low + (high - low) / 5))
 
 
-def make_video(
+def generate_workbench_video(
     seed: int, split: str, number: int, level: str | None = None, alike: bool = False
 ) -> tuple[list[Episode], Plan]:
     """The episodes of one video (one a user type) and what it shows; nothing is written."""
     spec = SPLITS[split]
     difficulty = LEVELS[level or spec.level]
     rng = random.Random(f"workbench/{WORLD_VERSION}/{seed}/{split}/{number}")
-    steps, clutter = steps_in_task(rng, spec.steps), rng.randint(*difficulty.clutter)
-    assignment = sample_task(rng, steps, clutter, spec.unseen_tasks, alike)
-    plan = act_out(rng, assignment, difficulty, minutes_of(split, number))
+    steps, clutter = workbench_step_count(rng, spec.steps), rng.randint(*difficulty.clutter)
+    assignment = sample_world_task(rng, steps, clutter, spec.unseen_tasks, alike)
+    plan = act_out(rng, assignment, difficulty, workbench_minutes(split, number))
     name = f"{split}-{seed}-{number:04d}" + ("-alike" if alike else "") + (f"-{level}" if level else "")
     episodes = [
         Episode(
@@ -123,7 +125,7 @@ def make_video(
             start_frame=0,
             end_frame=frame_ceil(plan.duration, FPS),
             task=assignment.as_task(),
-            events=write_events(rng, plan, user_type, number, spec.unseen_phrases),
+            events=write_workbench_dialogue(rng, plan, user_type, number, spec.unseen_phrases),
             user_type=user_type,
             dataset="workbench",
         ).validate()
@@ -132,12 +134,12 @@ def make_video(
     return episodes, plan
 
 
-def plan_of(episode: Episode) -> Plan:
+def regenerate_workbench_plan(episode: Episode) -> Plan:
     """What the video of a workbench episode shows, made again from its name; other episodes are a `UserError`."""
     match = _NAME.fullmatch(episode.video)
     level = match["level"] if match else None
     if episode.dataset == "workbench" and match and match["split"] in SPLITS and level in (None, *LEVELS):
-        episodes, plan = make_video(
+        episodes, plan = generate_workbench_video(
             int(match["seed"]), match["split"], int(match["number"]), level, bool(match["alike"])
         )
         if episode in episodes:
@@ -148,9 +150,9 @@ def plan_of(episode: Episode) -> Plan:
 
 
 def _make_video(job: tuple[Path, int, str, int, str | None, bool, int | None]) -> list[Episode]:
-    from prospect_core.workbench.rendering.pictures import VIDEO_FPS, render_video
+    from prospect_core.workbench.rendering.pictures import VIDEO_FPS, render_picture_video
 
     root, seed, split, number, level, alike, video_fps = job
-    episodes, plan = make_video(seed, split, number, level, alike)
-    render_video(plan, root / episodes[0].video, video_fps or VIDEO_FPS)
+    episodes, plan = generate_workbench_video(seed, split, number, level, alike)
+    render_picture_video(plan, root / episodes[0].video, video_fps or VIDEO_FPS)
     return episodes

@@ -2,7 +2,7 @@
 
     prospect-eval run --ckpt baseline:observer_frame --suite workbench
 
-`sight` is the symbolic content of one picture: which things show, what the hand holds and touches. `Witness` draws the
+`symbolic_observer_sight` is the symbolic content of one picture: which things show, what the hand holds and touches. `Witness` draws the
 conclusions from one sight to the next. Followed from the beginning it has the states of the annotation on every frame,
 which proves that the evidence is in the frames. The keyholes begin anew on every frame, with its sight alone or with
 those of the last seconds, and guess what these do not tell as it was most often in training videos.
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from prospect_core.timeline import STEP_STATES, StepState
-from prospect_core.workbench.rendering.pictures import pixels_seen
-from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
+from prospect_core.workbench.rendering.pictures import picture_pixels_by_item
+from prospect_core.workbench.rendering.shapes import HAND_ID, shape_item_number
 from prospect_core.workbench.world.scene import Item, Plan, scene_at
 from prospect_core.workbench.world.tasks import PLACES, TOOLS, Assignment, Verb
 
@@ -43,11 +43,11 @@ class Sight:
     over: str
 
 
-def sight(plan: Plan, time_s: float) -> Sight:
+def symbolic_observer_sight(plan: Plan, time_s: float) -> Sight:
     """What the picture at ``time_s`` seconds shows."""
     scene = scene_at(plan, time_s)
-    seen = pixels_seen(plan, scene)
-    things = frozenset(k for k in range(len(plan.assignment.looks)) if seen[item_number(plan, k)] >= SEEN_PIXELS)
+    seen = picture_pixels_by_item(plan, scene)
+    things = frozenset(k for k in range(len(plan.assignment.looks)) if seen[shape_item_number(plan, k)] >= SEEN_PIXELS)
     cut = things & scene.stage.cut
     if scene.hand is None or not seen[HAND_ID]:
         return Sight(things, cut, False, True, None, None, "")
@@ -61,9 +61,9 @@ def sight(plan: Plan, time_s: float) -> Sight:
     return Sight(things, cut, True, z == 1, held, touched, next((p for p, d in at.items() if d <= NEAR_PLACE), ""))
 
 
-def sights(plan: Plan, frames: int, fps: float) -> list[Sight]:
+def symbolic_observer_sights(plan: Plan, frames: int, fps: float) -> list[Sight]:
     """The sights of frames 0 .. ``frames`` - 1."""
-    return [sight(plan, frame / fps) for frame in range(frames)]
+    return [symbolic_observer_sight(plan, frame / fps) for frame in range(frames)]
 
 
 class Witness:
@@ -139,9 +139,9 @@ class Belief:
     order: tuple[int, ...]
 
 
-def beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[Belief]:
+def symbolic_observer_beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[Belief]:
     """The belief after each frame of one who sees the last ``seconds`` (0: this frame alone, None: everything)."""
-    task, seen = plan.assignment, sights(plan, frames, fps)
+    task, seen = plan.assignment, symbolic_observer_sights(plan, frames, fps)
     out = []
     if seconds is None:
         witness = Witness(task, [STEP_STATES[0]] * len(task.jobs))
@@ -151,7 +151,7 @@ def beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[
             known = [state for state in witness.states if state is not None]
             out.append(Belief(tuple(known), tuple(witness.order)))
         return out
-    table = usual_states(fps)
+    table = symbolic_observer_usual_states(fps)
     for frame, now in enumerate(seen):
         witness = Witness(task, [None] * len(task.jobs))
         if seconds:
@@ -170,8 +170,8 @@ class UsualStates:
 
     def learn(self, plan: Plan, frames: int, fps: float) -> None:
         """Count a video."""
-        truth = beliefs(plan, frames, fps, None)
-        for now, belief in zip(sights(plan, frames, fps), truth, strict=True):
+        truth = symbolic_observer_beliefs(plan, frames, fps, None)
+        for now, belief in zip(symbolic_observer_sights(plan, frames, fps), truth, strict=True):
             for k, state in enumerate(belief.states):
                 for key in self._keys(plan.assignment, k, now):
                     self.counts[key][state] += 1
@@ -203,13 +203,13 @@ class UsualStates:
 
 
 @lru_cache(maxsize=4)
-def usual_states(fps: float) -> UsualStates:
+def symbolic_observer_usual_states(fps: float) -> UsualStates:
     """The table of `TABLE_VIDEOS` training videos of seed 0."""
     from prospect_core.timeline import frame_ceil
-    from prospect_core.workbench.generate import make_video
+    from prospect_core.workbench.generate import generate_workbench_video
 
     table = UsualStates()
     for number in range(TABLE_VIDEOS):
-        plan = make_video(0, "train", number)[1]
+        plan = generate_workbench_video(0, "train", number)[1]
         table.learn(plan, frame_ceil(plan.duration, fps), fps)
     return table

@@ -16,16 +16,27 @@ from typing import Any, Literal
 import numpy as np
 
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import flat
+from prospect_core.util.json_io import flatten_json
 from prospect_eval.analysis.episode_diff import EpisodeChange
-from prospect_eval.analysis.pairing import Pairing, ScoredRun, headline_of, pair_runs, require_same_signatures
+from prospect_eval.analysis.pairing import (
+    Pairing,
+    ScoredRun,
+    pair_runs,
+    pairing_headline_metrics,
+    require_pairing_same_signatures,
+)
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import SHARE
-from prospect_eval.runs.schemas import read_run
-from prospect_eval.stats.agreement import noise_floor
-from prospect_eval.stats.bootstrap import paired_ci
-from prospect_eval.stats.permutation import holm, least_p, sign_flip_p, videos_needed
-from prospect_eval.stats.power import detectable_difference
+from prospect_eval.runs.schemas import read_run_schema
+from prospect_eval.stats.agreement import agreement_noise_floor
+from prospect_eval.stats.bootstrap import paired_bootstrap_interval
+from prospect_eval.stats.permutation import (
+    holm_correction,
+    least_permutation_p_value,
+    permutation_videos_needed,
+    sign_flip_p_value,
+)
+from prospect_eval.stats.power import power_detectable_difference
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 ALPHA = 0.05
@@ -84,7 +95,7 @@ class Comparison:
     episodes: tuple[EpisodeChange, ...] = ()
 
 
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
+def compare_runs_json(comparison: Comparison) -> dict[str, Any]:
     """As JSON."""
     return asdict(comparison)
 
@@ -106,7 +117,7 @@ def compare_runs(
     """
     base = ScoredRun.open(first)
     pairings = [pair_runs(base, ScoredRun.open(other), intersect) for other in others]
-    headline = headline_of([base, *(pairing.second for pairing in pairings)], metrics)
+    headline = pairing_headline_metrics([base, *(pairing.second for pairing in pairings)], metrics)
     order = sorted(
         metrics, key=lambda metric: headline.index(metric.name) if metric.name in headline else len(headline)
     )
@@ -115,7 +126,7 @@ def compare_runs(
     for pairing, differences in zip(pairings, found, strict=True):
         if not differences:
             raise DataError(f"{first} and {pairing.second.name}: no metric is defined in both")
-    adjusted = iter(holm([d.p for differences in found for d in differences if d.p is not None]))
+    adjusted = iter(holm_correction([d.p for differences in found for d in differences if d.p is not None]))
     better = {metric.name: metric.better for metric in metrics}
     return [
         Comparison(
@@ -137,7 +148,7 @@ def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> D
     if not np.isfinite(pooled).all():
         return None
     values = pooled if pairing.left_out else [_stored(run, metric, v) for run, v in _sides(pairing, pooled)]
-    ci = paired_ci(first, second, metric.statistic)
+    ci = paired_bootstrap_interval(first, second, metric.statistic)
     if ci is not None:
         # an average precision is taken of the frames, its interval of histograms
         shift = (values[1] - values[0]) - (pooled[1] - pooled[0])
@@ -148,14 +159,14 @@ def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> D
     )  # fmt: skip
     if not tested:
         return found
-    needed = max(MIN_VIDEOS, videos_needed(tests))
-    if len(first) < needed or least_p(*first.shape) * tests > ALPHA:
+    needed = max(MIN_VIDEOS, permutation_videos_needed(tests))
+    if len(first) < needed or least_permutation_p_value(*first.shape) * tests > ALPHA:
         note = f"cannot be shown with {len(first)} videos; at least {needed} are needed for {tests} tests"
         return replace(found, verdict="too few", note=note)
     if np.array_equal(first, second):
         return replace(found, verdict="identical", note=f"equal on all {len(first)} videos", p=1.0)
-    p = sign_flip_p(first, second, metric.value)
-    detectable = detectable_difference(first, second, metric.statistic, ALPHA / tests)
+    p = sign_flip_p_value(first, second, metric.value)
+    detectable = power_detectable_difference(first, second, metric.statistic, ALPHA / tests)
     return replace(found, p=p, detectable=detectable, verdict="not shown")
 
 
@@ -191,7 +202,7 @@ def _judged(d: Difference, p: float, better: str) -> Difference:
     return replace(d, p=p, verdict="better" if (d.difference > 0) == (better == "higher") else "worse")
 
 
-def noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds: bool = False) -> dict[str, float]:
+def compare_noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds: bool = False) -> dict[str, float]:
     """{metric: largest difference} between runs of the same thing: no smaller difference of two runs means anything.
 
     Args:
@@ -206,16 +217,16 @@ def noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds: bool = 
         raise UserError("a noise floor needs two runs of the same thing or more")
     scored = [ScoredRun.open(folder) for folder in runs]
     free = ("model", "model_digest", "thresholds_from", "knobs.speaking_threshold", "knobs.update_threshold")
-    configs = [flat(read_run(folder)["config"]) for folder in runs]
+    configs = [flatten_json(read_run_schema(folder)["config"]) for folder in runs]
     for folder, run, config in zip(runs, scored, configs, strict=True):
         wrong = [key for key in config if config[key] != configs[0].get(key) and not (seeds and key in free)]
         if wrong:
             more = "" if seeds else "; --seeds allows other trainings of the same recipe"
             raise UserError(f"{folder}: not the same thing as {runs[0]} ({', '.join(wrong)} differ){more}")
-        require_same_signatures(scored[0], run)
+        require_pairing_same_signatures(scored[0], run)
     out = {}
     for metric in metrics:
         values = [run.table["metrics"].get(metric.name, {}).get("value") for run in scored]
         if None not in values:
-            out[metric.name] = noise_floor(values)
+            out[metric.name] = agreement_noise_floor(values)
     return out

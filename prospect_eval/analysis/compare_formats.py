@@ -8,44 +8,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_eval.analysis.compare import Comparison, Difference
-from prospect_eval.text.markdown import markdown_text, short
+from prospect_eval.text.markdown import format_markdown_value, markdown_text
 
 HEAD = ("metric", "first", "second", "difference", "95 % interval", "p (Holm)", "verdict")
 DETECTED = ("better", "worse", "differs")
 
 
-def names(comparison: Comparison) -> tuple[str, str]:
+def format_compare_run_names(comparison: Comparison) -> tuple[str, str]:
     """The last parts of both runs' paths, or the whole paths where these are equal."""
     first, second = Path(comparison.first).name, Path(comparison.second).name
     return (comparison.first, comparison.second) if first == second else (first, second)
 
 
-def comparison_cells(d: Difference) -> tuple[str, ...]:
+def format_compare_cells(d: Difference) -> tuple[str, ...]:
     """One row under `HEAD`."""
     ci = f"[{d.ci95[0]:+.3g}, {d.ci95[1]:+.3g}]" if d.ci95 else "–"
     p = "–" if d.p is None else f"{d.p:.3f}" if d.p >= 0.001 else "<0.001"
-    return d.name, short(d.first), short(d.second), f"{d.difference:+.3g}", ci, p, d.verdict
+    return (
+        d.name,
+        format_markdown_value(d.first),
+        format_markdown_value(d.second),
+        f"{d.difference:+.3g}",
+        ci,
+        p,
+        d.verdict,
+    )
 
 
-def summary(comparison: Comparison) -> list[str]:
+def format_compare_summary(comparison: Comparison) -> list[str]:
     """What was tested and how, what was left out, and what the verdicts do not say."""
     tested = [d for d in comparison.differences if d.tested]
     lines = [
-        f"Tested: {', '.join(d.name for d in tested) or 'nothing'} (Holm over {counted(comparison.tests, 'test')};"
-        f" {counted(max((d.videos for d in comparison.differences), default=0), 'cluster')}). All others are exploratory."
+        f"Tested: {', '.join(d.name for d in tested) or 'nothing'} (Holm over {format_count(comparison.tests, 'test')};"
+        f" {format_count(max((d.videos for d in comparison.differences), default=0), 'cluster')}). All others are exploratory."
     ]
     if comparison.left_out:
-        lines.append(f"{counted(len(comparison.left_out), 'episode')} left out: only one run has them.")
+        lines.append(f"{format_count(len(comparison.left_out), 'episode')} left out: only one run has them.")
     if any(d.without_failed for d in comparison.differences):
         lines.append("Failed and missing episodes count as the worst value. Without them:")
         lines += [
-            f"  {d.name}: {short(d.without_failed[0])} and {short(d.without_failed[1])}"
+            f"  {d.name}: {format_markdown_value(d.without_failed[0])} and {format_markdown_value(d.without_failed[1])}"
             for d in tested
             if d.without_failed
         ]
-    detectable = [f"{d.name} {short(d.detectable)}" for d in tested if d.verdict == "not shown" and d.detectable]
+    detectable = [
+        f"{d.name} {format_markdown_value(d.detectable)}" for d in tested if d.verdict == "not shown" and d.detectable
+    ]
     if detectable:
         lines.append(
             f"'not shown' does not mean equal. These tests find, with a power of 0.8, differences of: {', '.join(detectable)}."
@@ -54,7 +64,7 @@ def summary(comparison: Comparison) -> list[str]:
     return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in sorted(notes))]
 
 
-def folded(differences: Sequence[Difference]) -> list[str]:
+def format_compare_families(differences: Sequence[Difference]) -> list[str]:
     """One line a family on the exploratory metrics: how many, and those whose interval excludes 0."""
     families: dict[str, list[Difference]] = {}
     for d in differences:
@@ -71,14 +81,14 @@ def folded(differences: Sequence[Difference]) -> list[str]:
     return lines
 
 
-def as_markdown(comparison: Comparison) -> str:
+def format_compare_markdown(comparison: Comparison) -> str:
     """Tested metrics, all others, and the episodes that changed most."""
-    first, second = names(comparison)
+    first, second = format_compare_run_names(comparison)
     head = (HEAD[0], first, second, *HEAD[3:])
     lines = [
         f"### {markdown_text(second)} compared with {markdown_text(first)}",
         "",
-        *map(markdown_text, summary(comparison)),
+        *map(markdown_text, format_compare_summary(comparison)),
         "",
     ]
     for title, tested in (("", True), ("Exploratory:", False)):
@@ -86,7 +96,7 @@ def as_markdown(comparison: Comparison) -> str:
         if rows:
             lines += [title, ""] if title else []
             lines += [f"| {' | '.join(map(markdown_text, head))} |", "|---" * len(head) + "|"]
-            lines += [f"| {' | '.join(map(markdown_text, comparison_cells(d)))} |" for d in rows]
+            lines += [f"| {' | '.join(map(markdown_text, format_compare_cells(d)))} |" for d in rows]
             lines.append("")
     if comparison.episodes:
         lines += ["Changed most:", ""]

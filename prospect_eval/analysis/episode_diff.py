@@ -18,7 +18,7 @@ from prospect_core.timeline import STEP_STATES
 from prospect_core.util.errors import DataError
 from prospect_eval.metrics import Scored, ScoringResources, speaking, states
 from prospect_eval.metrics.base import f1
-from prospect_eval.runs.folder import read_records
+from prospect_eval.runs.folder import read_run_folder_records
 
 #: reasons told of an episode
 REASONS = 4
@@ -49,7 +49,9 @@ class EpisodeChange:
 
 def diff_episodes(first: Path, second: Path, resources: ScoringResources, most: int = 10) -> list[EpisodeChange]:
     """The episodes that changed most, the most first; equal ones are left out. Runs without a common one: a `DataError`."""
-    sides = [{r.episode.id: r for r in read_records(folder)[1] if r.status == "ok"} for folder in (first, second)]
+    sides = [
+        {r.episode.id: r for r in read_run_folder_records(folder)[1] if r.status == "ok"} for folder in (first, second)
+    ]
     shared = sorted(sides[0].keys() & sides[1].keys())
     if not shared:
         raise DataError(f"{first} and {second}: no episode in common")
@@ -68,8 +70,8 @@ def _change(a: Scored, b: Scored) -> EpisodeChange | None:
 
 
 def _side(scored: Scored) -> Side:
-    counts = speaking.event_counts(WITHIN_S)(scored)
-    goal = states.joint_goal(scored)
+    counts = speaking.speaking_event_counts(WITHIN_S)(scored)
+    goal = states.state_jga_counts(scored)
     return Side(
         float(f1(counts)) if counts[1] + counts[2] else None,
         len(_well(scored)) / len(scored.references) if scored.references else None,

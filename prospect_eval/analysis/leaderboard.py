@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prospect_core.util.errors import UserError, choose
+from prospect_core.util.errors import UserError, require_choice
 from prospect_eval.analysis.compare import ALPHA
-from prospect_eval.analysis.pairing import ScoredRun, headline_of, pair_runs
+from prospect_eval.analysis.pairing import ScoredRun, pair_runs, pairing_headline_metrics
 from prospect_eval.metrics import Metric
-from prospect_eval.stats.permutation import holm, sign_flip_p
+from prospect_eval.stats.permutation import holm_correction, sign_flip_p_value
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 
@@ -59,9 +59,9 @@ def make_leaderboard(
     runs = [ScoredRun.open(folder) for folder in folders]
     pairings = [pair_runs(runs[0], run, intersect) for run in runs[1:]]
     shared = sorted(set.intersection(*(set(pairing.episodes) for pairing in pairings)))
-    names = headline_of(runs, metrics)
+    names = pairing_headline_metrics(runs, metrics)
     by_name = {metric.name: metric for metric in metrics}
-    order = choose("--by", by, list(by_name)) if by else names[0]
+    order = require_choice("--by", by, list(by_name)) if by else names[0]
     metric = by_name[order]
     if metric.better not in ("higher", "lower"):
         raise UserError(f"--by {order}: has no better side")
@@ -88,8 +88,8 @@ def _tests(runs: Sequence[ScoredRun], metric: Metric, episodes: Sequence[str]) -
     for run in runs[1:]:
         pairing = pair_runs(runs[0], run, intersect=True)
         first, second = type(pairing)(runs[0], run, tuple(episodes)).counts(metric)
-        found.append(sign_flip_p(first, second, metric.value) if len(first) >= MIN_VIDEOS else None)
-    adjusted = iter(holm([p for p in found if p is not None]))
+        found.append(sign_flip_p_value(first, second, metric.value) if len(first) >= MIN_VIDEOS else None)
+    adjusted = iter(holm_correction([p for p in found if p is not None]))
     out: list[tuple[float | None, str]] = [(None, "best")]
     for p in found:
         if p is None:

@@ -26,12 +26,12 @@ import numpy as np
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import ratio
 from prospect_eval.metrics.families import JUDGE
 from prospect_eval.models.chat_reply import NoReplyError, Reply
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 from prospect_eval.text.disk_cache import DiskCache
 
 _metric = partial(Metric, family=JUDGE)
@@ -63,7 +63,7 @@ class Chat(Protocol):
         ...
 
 
-def dialogue(record: EpisodeRecord, reference: bool) -> str:
+def judge_dialogue(record: EpisodeRecord, reference: bool) -> str:
     """``[t s] User: ...`` and ``[t s] Assistant: ...``, a line each, in order of time."""
     episode = record.episode
     said = [(frame, 0, "User", event.text) for frame, event in episode.user_turns()]
@@ -74,17 +74,17 @@ def dialogue(record: EpisodeRecord, reference: bool) -> str:
     return "\n".join(f"[{frame / episode.fps:.1f} s] {who}: {' '.join(text.split())}" for frame, _, who, text in said)
 
 
-def messages(record: EpisodeRecord) -> list[dict[str, str]]:
+def judge_messages(record: EpisodeRecord) -> list[dict[str, str]]:
     """What the judge is asked about one record."""
     parts = [
         f"Goal: {record.episode.task.goal}",
-        f"Reference dialogue:\n{dialogue(record, reference=True) or '(nothing is said)'}",
-        f"Assistant's dialogue:\n{dialogue(record, reference=False) or '(nothing is said)'}",
+        f"Reference dialogue:\n{judge_dialogue(record, reference=True) or '(nothing is said)'}",
+        f"Assistant's dialogue:\n{judge_dialogue(record, reference=False) or '(nothing is said)'}",
     ]
     return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": "\n\n".join(parts)}]
 
 
-def read_verdict(text: str | NoReplyError) -> dict[str, int] | str:
+def read_judge_verdict(text: str | NoReplyError) -> dict[str, int] | str:
     """The four scores of a reply, or the reason why it has none."""
     if isinstance(text, NoReplyError):
         return str(text)
@@ -111,12 +111,12 @@ def read_verdict(text: str | NoReplyError) -> dict[str, int] | str:
     return {name: verdict[name] for name in CRITERIA}
 
 
-def is_verdict(text: str) -> bool:
+def is_judge_verdict(text: str) -> bool:
     """Whether a reply can be read."""
-    return isinstance(read_verdict(text), dict)
+    return isinstance(read_judge_verdict(text), dict)
 
 
-def agreement(scores: Sequence[Sequence[int]]) -> dict[str, float | None]:
+def judge_agreement(scores: Sequence[Sequence[int]]) -> dict[str, float | None]:
     """How far repeats of the same judgement agree: share of equal pairs, their mean absolute difference, and
     Krippendorff's alpha (interval data; 1 agrees in all, 0 as chance would). None without two scores of one thing."""
     rows = [row for row in scores if len(row) > 1]
@@ -145,7 +145,7 @@ def judge_records(
     if not good:
         raise DataError(f"none of {len(records)} episodes could be predicted: there is nothing to judge")
     replies = _ask_all(good, chat, repeats, workers, max_tokens, progress)
-    read = [[read_verdict(text) for text in texts] for texts in replies]
+    read = [[read_judge_verdict(text) for text in texts] for texts in replies]
     verdicts = [[v for v in row if not isinstance(v, str)] for row in read]
     unreadable = Counter(v for row in read for v in row if isinstance(v, str))
     if not any(verdicts):
@@ -162,7 +162,7 @@ def judge_records(
         "repeats": str(repeats),
     }
     if chat.options:
-        signature["options"] = dump(dict(sorted(chat.options.items())))
+        signature["options"] = dump_json(dict(sorted(chat.options.items())))
     table, agreed = {}, {}
     for name in CRITERIA:
         scores = [[verdict[name] for verdict in row] for row in verdicts]
@@ -172,11 +172,14 @@ def judge_records(
             failure_mode="judges favour long and confident answers; agreement of repeats is no proof of agreement with people",
         )  # fmt: skip
         rows: list[tuple[Cluster | str, np.ndarray | str]] = [
-            (cluster_of(record.episode), np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read")
+            (
+                find_episode_cluster(record.episode),
+                np.array([float(np.mean(row)), 1.0]) if row else "no reply could be read",
+            )
             for record, row in zip(good, scores, strict=True)
         ]
         table[metric.name] = metric.entry(metric.pooled(rows))
-        agreed[metric.name] = agreement(scores)
+        agreed[metric.name] = judge_agreement(scores)
     return {
         "schema": 1,
         "judge": chat.model,
@@ -207,16 +210,16 @@ def _ask_all(
     asked = {}
     for number, record in enumerate(records):
         for repeat in range(repeats):
-            what = [chat.url, chat.model, messages(record), TEMPERATURE, TOP_P, max_tokens, repeat]
+            what = [chat.url, chat.model, judge_messages(record), TEMPERATURE, TOP_P, max_tokens, repeat]
             what += [dict(sorted(chat.options.items()))] if chat.options else []
             asked[number, repeat] = json.dumps(what)
     kept = {key: value.decode() for key, value in store.read(asked.values()).items()}
-    known: dict[str, str | NoReplyError] = {key: text for key, text in kept.items() if is_verdict(text)}
+    known: dict[str, str | NoReplyError] = {key: text for key, text in kept.items() if is_judge_verdict(text)}
     missing = {place: key for place, key in asked.items() if key not in known}
 
     def ask(number: int) -> str | NoReplyError:
         try:
-            return chat.complete(messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
+            return chat.complete(judge_messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
         except NoReplyError as error:
             # the summary line names the address
             return NoReplyError(str(error).removeprefix(f"{chat.url}: "))
@@ -226,7 +229,7 @@ def _ask_all(
         try:
             for done, (key, future) in enumerate(waiting.items(), 1):
                 known[key] = text = future.result()
-                if isinstance(text, str) and is_verdict(text):
+                if isinstance(text, str) and is_judge_verdict(text):
                     store.write({key: text.encode()}, replace=True)
                 progress(len(asked) - len(missing) + done, len(asked))
         finally:

@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.metrics import Metric
-from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts, read_metrics, read_run, unpack_counts
+from prospect_eval.runs.schemas import (
+    Packed,
+    PackedCounts,
+    read_counts_schema,
+    read_metrics_schema,
+    read_run_schema,
+    unpack_counts_schema,
+)
 
 #: episode ids named in a message
 NAMED = 4
@@ -35,8 +42,8 @@ class ScoredRun:
     @classmethod
     def open(cls, folder: Path) -> ScoredRun:
         """Read a run folder; one that was not scored, or by another version, is a `DataError`."""
-        table, counts = read_metrics(folder), read_counts(folder)
-        config = read_run(folder)["config"]
+        table, counts = read_metrics_schema(folder), read_counts_schema(folder)
+        config = read_run_schema(folder)["config"]
         return cls(str(folder), config, table, counts["clusters"], counts["counts"], frozenset(counts["failed"]))
 
     @property
@@ -47,7 +54,9 @@ class ScoredRun:
     def entry(self, metric: Metric, episodes: Sequence[str]) -> dict[str, Any]:
         """A metric over some episodes, as in ``metrics.json``."""
         counts = self.counts.get(metric.name, {})
-        rows = ((self.clusters[episode], unpack_counts(counts[episode])) for episode in episodes if episode in counts)
+        rows = (
+            (self.clusters[episode], unpack_counts_schema(counts[episode])) for episode in episodes if episode in counts
+        )
         return metric.entry(metric.pooled(rows))
 
 
@@ -64,15 +73,15 @@ class Pairing:
         """(clusters, C) counts of both sides over the episodes that both have counts of; empty without one."""
         sides = [run.counts.get(metric.name, {}) for run in (self.first, self.second)]
         shared = [episode for episode in self.episodes if episode in sides[0] and episode in sides[1]]
-        first, second = (by_cluster(metric, side, shared, self.first.clusters) for side in sides)
+        first, second = (pairing_cluster_counts(metric, side, shared, self.first.clusters) for side in sides)
         return first, second
 
 
-def by_cluster(
+def pairing_cluster_counts(
     metric: Metric, counts: Mapping[str, Packed], episodes: Sequence[str], clusters: Mapping[str, str]
 ) -> np.ndarray:
     """(clusters, C) counts of some episodes."""
-    return metric.pooled((clusters[episode], unpack_counts(counts[episode])) for episode in episodes).table
+    return metric.pooled((clusters[episode], unpack_counts_schema(counts[episode])) for episode in episodes).table
 
 
 def pair_runs(first: ScoredRun, second: ScoredRun, intersect: bool = False) -> Pairing:
@@ -86,12 +95,14 @@ def pair_runs(first: ScoredRun, second: ScoredRun, intersect: bool = False) -> P
     Raises:
         UserError: other data, another split, other episodes or other signatures; the message names what differs.
     """
-    require_same_data(first, second)
-    require_same_signatures(first, second)
+    require_pairing_same_data(first, second)
+    require_pairing_same_signatures(first, second)
     shared = first.episodes & second.episodes
     left_out = first.episodes ^ second.episodes
     if left_out and not intersect:
-        raise UserError(f"{_missing(first, second)}; --intersect compares the {counted(len(shared), 'common episode')}")
+        raise UserError(
+            f"{_missing(first, second)}; --intersect compares the {format_count(len(shared), 'common episode')}"
+        )
     if not shared:
         raise DataError(f"{first.name} and {second.name}: no episode in common")
     return Pairing(first, second, tuple(sorted(shared)), tuple(sorted(left_out)))
@@ -102,11 +113,11 @@ def _missing(first: ScoredRun, second: ScoredRun) -> str:
     for run, other in ((first, second), (second, first)):
         if missing := sorted(other.episodes - run.episodes):
             names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-            told.append(f"{run.name} has no {counted(len(missing), 'episode')} of {other.name} ({names})")
+            told.append(f"{run.name} has no {format_count(len(missing), 'episode')} of {other.name} ({names})")
     return "; ".join(told)
 
 
-def require_same_data(first: ScoredRun, second: ScoredRun) -> None:
+def require_pairing_same_data(first: ScoredRun, second: ScoredRun) -> None:
     """Refuse runs over other data or another split: a `UserError`."""
     for key, told in (("data_digest", "data"), ("split", "split")):
         here, there = (str(run.config.get(key)) for run in (first, second))
@@ -116,12 +127,12 @@ def require_same_data(first: ScoredRun, second: ScoredRun) -> None:
             )
 
 
-def require_same_signatures(first: ScoredRun, second: ScoredRun) -> None:
+def require_pairing_same_signatures(first: ScoredRun, second: ScoredRun) -> None:
     """Refuse runs whose metrics were computed in other ways: a `UserError` with the keys that differ."""
     tables = [run.table["metrics"] for run in (first, second)]
     wrong: dict[str, list[str]] = {}
     for name in tables[0].keys() & tables[1].keys():
-        for key in differing_keys(*(table[name]["signature"] for table in tables)):
+        for key in pairing_differing_keys(*(table[name]["signature"] for table in tables)):
             wrong.setdefault(key, []).append(name)
     if wrong:
         shown = "; ".join(f"{key} (in {min(names)} and {len(names) - 1} more)" for key, names in sorted(wrong.items()))
@@ -130,18 +141,18 @@ def require_same_signatures(first: ScoredRun, second: ScoredRun) -> None:
         )
 
 
-def differing_keys(first: str, second: str) -> list[str]:
+def pairing_differing_keys(first: str, second: str) -> list[str]:
     """``key: a there, b here`` for every key of two signatures that is not equal in both."""
     a, b = (dict(part.partition(":")[::2] for part in text.split("|")) for text in (first, second))
     return [f"{key}: {a.get(key, 'absent')} / {b.get(key, 'absent')}" for key in {**a, **b} if a.get(key) != b.get(key)]
 
 
-def headline_of(runs: Iterable[ScoredRun], metrics: Sequence[Metric]) -> tuple[str, ...]:
+def pairing_headline_metrics(runs: Iterable[ScoredRun], metrics: Sequence[Metric]) -> tuple[str, ...]:
     """The metrics that a comparison tests: those of the runs' suite, else the ``headline`` ones, as far as defined."""
-    from prospect_eval.suites.suite import shown_first
+    from prospect_eval.suites.suite import suite_first_metrics
 
     tables = [run.table["metrics"] for run in runs]
     suites = {str(run.config.get("suite") or "") for run in runs}
-    asked = shown_first(suites.pop()) if len(suites) == 1 else ()
+    asked = suite_first_metrics(suites.pop()) if len(suites) == 1 else ()
     names = asked or tuple(metric.name for metric in metrics if metric.headline)
     return tuple(n for n in names if all(table.get(n, {}).get("value") is not None for table in tables))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prospect_core.util.errors import DataError, choose
+from prospect_core.util.errors import DataError, require_choice
 from prospect_eval.analysis.pairing import ScoredRun, pair_runs
 from prospect_eval.metrics import Metric
 
@@ -55,7 +55,7 @@ def pareto_front(
         DataError: a run that is not scored, or in which the quality or the memory is undefined.
     """
     runs = [ScoredRun.open(folder) for folder in folders]
-    choose("--quality", quality, runs[0].table["metrics"])
+    require_choice("--quality", quality, runs[0].table["metrics"])
     pairings = [pair_runs(runs[0], run, intersect) for run in runs[1:]]
     episodes = sorted(runs[0].episodes.intersection(*(pairing.episodes for pairing in pairings)))
     whole_runs = not any(pairing.left_out for pairing in pairings)

@@ -14,10 +14,10 @@ from scipy.special import stdtr, stdtrit
 
 from prospect_core.util.errors import UserError
 from prospect_eval.analysis.compare import ALPHA
-from prospect_eval.analysis.pairing import ScoredRun, by_cluster, headline_of, pair_runs
+from prospect_eval.analysis.pairing import ScoredRun, pair_runs, pairing_cluster_counts, pairing_headline_metrics
 from prospect_eval.metrics import Metric
 from prospect_eval.stats.bootstrap import BootstrapDraws, Resampling
-from prospect_eval.stats.permutation import holm
+from prospect_eval.stats.permutation import holm_correction
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 #: fewer trainings of a recipe say nothing of its spread
@@ -49,7 +49,7 @@ class GroupDifference:
     verdict: str
 
 
-def compare_groups(
+def compare_seed_groups(
     first: Sequence[Path], second: Sequence[Path], metrics: Sequence[Metric], intersect: bool = False
 ) -> list[GroupDifference]:
     """Compare two recipes over the headline metrics.
@@ -72,11 +72,11 @@ def compare_groups(
     episodes = sorted(set.intersection(*(set(pairing.episodes) for pairing in pairings)))
     by_name = {metric.name: metric for metric in metrics}
     found = []
-    for name in headline_of(every, metrics):
+    for name in pairing_headline_metrics(every, metrics):
         shared = [e for e in episodes if all(e in run.counts.get(name, {}) for run in every)]
         if shared:
             found.append(_group_difference(by_name[name], runs, shared))
-    adjusted = holm([d.p for d in found])
+    adjusted = holm_correction([d.p for d in found])
     return [_judged(d, p, by_name[d.name].better) for d, p in zip(found, adjusted, strict=True)]
 
 
@@ -85,12 +85,15 @@ def _group_difference(metric: Metric, runs: Sequence[Sequence[ScoredRun]], episo
     for group in runs:
         made = []
         for run in group:
-            table = by_cluster(metric, run.counts[metric.name], episodes, run.clusters)
+            table = pairing_cluster_counts(metric, run.counts[metric.name], episodes, run.clusters)
             found = BootstrapDraws.of(table, metric.value, Resampling())
             made.append(np.full(2000, np.nan) if found is None else found.values)
         draws.append(np.mean(made, axis=0))
         values.append(
-            [float(metric.value(by_cluster(metric, r.counts[metric.name], episodes, r.clusters).sum(0))) for r in group]
+            [
+                float(metric.value(pairing_cluster_counts(metric, r.counts[metric.name], episodes, r.clusters).sum(0)))
+                for r in group
+            ]
         )
     videos = len({runs[0][0].clusters[episode] for episode in episodes})
     gap = draws[1] - draws[0]

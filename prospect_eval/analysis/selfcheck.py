@@ -10,8 +10,8 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode
 from prospect_eval.metrics import Scored, ScoringResources, all_metrics
 from prospect_eval.metrics.perturbations import PERTURBATIONS, TABLE
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.scoring.sufficient_statistics import compute
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.scoring.sufficient_statistics import compute_sufficient_statistics
 
 #: no perturbation, a small one, a larger one
 GRADES = (0, 1, 2)
@@ -40,7 +40,7 @@ class SelfCheck:
     status: Literal["ok", "violated", "not applicable"]
 
 
-def check_metrics(
+def selfcheck_metrics(
     episodes: Sequence[Episode],
     resources: ScoringResources,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -55,7 +55,7 @@ def check_metrics(
         resources: Similarity model and parameters of scoring.
         progress: Called with (perturbations done, perturbations).
     """
-    oracle = [baseline("oracle", [])(episode) for episode in episodes]
+    oracle = [make_trivial_baseline("oracle", [])(episode) for episode in episodes]
     checks = []
     for done, name in enumerate(TABLE, 1):
         checks += _check(name, oracle, resources)
@@ -74,7 +74,7 @@ def _check(name: str, oracle: Sequence[EpisodeRecord], resources: ScoringResourc
     for grade in GRADES:
         perturbed = [PERTURBATIONS[name](record, grade) for record in oracle]
         changed |= perturbed != list(oracle)
-        tables.append(compute(metrics, Scored.over(perturbed, resources))[0])
+        tables.append(compute_sufficient_statistics(metrics, Scored.over(perturbed, resources))[0])
     checks = []
     for metric, reaction in reactions.items():
         values = tuple(table[metric]["value"] for table in tables)

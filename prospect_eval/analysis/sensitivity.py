@@ -21,9 +21,9 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.matching.settings import STANDARD, MatchSettings
 from prospect_eval.metrics import Metric, Scored, ScoringResources, all_metrics
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.runs.folder import read_records
-from prospect_eval.scoring.shards import single_threaded
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.runs.folder import read_run_folder_records
+from prospect_eval.scoring.shards import limit_scoring_shard_threads
 from prospect_eval.stats.agreement import kendall_agreement
 
 METRICS = ("matched_f1", "content_accuracy")
@@ -99,7 +99,7 @@ def matching_sensitivity(
         UserError: A similarity model is not at hand, or the runs are of other data.
         DataError: The runs have no episode in common.
     """
-    resources = [make_resources(name) for name in (None, *similarities)]
+    resources = [make_scoring_resources(name) for name in (None, *similarities)]
     # the same model may be given by name and by folder
     distinct = list({each.similarity_signature: each for each in resources}.values())
     records = _shared_records(runs)
@@ -110,7 +110,7 @@ def matching_sensitivity(
         )
     ]
     rows: list[SensitivityRow] = []
-    with single_threaded():
+    with limit_scoring_shard_threads():
         for number, each in enumerate(distinct):
             scored = [[Scored(record, each) for record in side] for side in records]
             _encode(each, scored)
@@ -124,7 +124,7 @@ def _shared_records(runs: Sequence[Path]) -> list[list[EpisodeRecord]]:
     """The records of each run, of the episodes that all of them have, in one order."""
     sides, first = [], None
     for folder in runs:
-        config, records = read_records(folder)
+        config, records = read_run_folder_records(folder)
         first = first or config
         if (config.data_digest, config.split) != (first.data_digest, first.split):
             raise UserError(f"{folder}: other data than {runs[0]}; give runs over the same split of the same data")
@@ -162,12 +162,12 @@ def _rows(
         entries = [metric.compute(side) for side in sides]
         values = tuple(entry["value"] for entry in entries)
         intervals = tuple(tuple(entry["ci95"]) if entry["ci95"] else None for entry in entries)
-        order = order_of(values)
+        order = sensitivity_order(values)
         out.append(SensitivityRow(metric.name, setting, default, values, intervals, order, None, metric.signature_text))
     return out
 
 
-def order_of(values: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
+def sensitivity_order(values: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
     """Indices of the defined values, highest first; equal values share a group."""
     groups: dict[float, list[int]] = {}
     for index, value in enumerate(values):

@@ -21,8 +21,8 @@ import numpy as np
 
 from prospect_core.util.errors import UserError
 from prospect_eval.analysis.pareto_front import MEMORY, UNLIMITED, pareto_front
-from prospect_eval.runs.metric_tables import headline_names
-from prospect_eval.runs.schemas import read_metrics
+from prospect_eval.runs.metric_tables import metric_table_headlines
+from prospect_eval.runs.schemas import read_metrics_schema
 
 PEAK = "cache_peak_tokens"
 FILE = "sweep.json"
@@ -64,12 +64,12 @@ class Grid:
             raise UserError("--budgets as shares are shares of what `none` needs: add it to --strategies")
         if not self.budgets and set(self.strategies) != {UNLIMITED}:
             raise UserError("--strategies need --budgets, in tokens (600) or as shares of what `none` needs (1/2)")
-        names = [name_of(ckpt) for ckpt in self.ckpts]
+        names = [sweep_checkpoint_folder(ckpt) for ckpt in self.ckpts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"--ckpt: two are called {twice[0]}, and would share a folder; rename one")
 
 
-def name_of(ckpt: str) -> str:
+def sweep_checkpoint_folder(ckpt: str) -> str:
     """The folder of a checkpoint's runs."""
     return Path(ckpt.replace(":", "-")).name
 
@@ -89,7 +89,7 @@ def run_sweep(
         peak = 0.0
 
         def go(setting: SweepSetting, ckpt: str = ckpt) -> Path:
-            folder = root / name_of(ckpt) / setting.folder()
+            folder = root / sweep_checkpoint_folder(ckpt) / setting.folder()
             run(setting, folder)
             rows.append((setting, folder))
             return folder
@@ -102,11 +102,11 @@ def run_sweep(
             for setting in settings:
                 folder = go(setting)
                 if strategy == UNLIMITED:
-                    peak = read_metrics(folder)["metrics"][PEAK]["value"] or 0.0
+                    peak = read_metrics_schema(folder)["metrics"][PEAK]["value"] or 0.0
                 for knob, thresholds in (grid.thresholds or {}).items():
                     for threshold in sorted(set(thresholds)):
                         go(replace(setting, knob=knob, threshold=threshold))
-    return collect(root, rows, quality)
+    return collect_sweep_results(root, rows, quality)
 
 
 def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, least: int) -> Iterator[SweepSetting]:
@@ -119,7 +119,7 @@ def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, l
             yield SweepSetting(ckpt, strategy, tokens, at_the_floor=tokens == least)
 
 
-def collect(root: Path, rows: Sequence[tuple[SweepSetting, Path]], quality: str) -> dict[str, Any]:
+def collect_sweep_results(root: Path, rows: Sequence[tuple[SweepSetting, Path]], quality: str) -> dict[str, Any]:
     """All runs with their scores, the front of those at the checkpoints' own thresholds, and the thresholds' curves.
 
     A run's scores are its headline metrics, the two axes of the front, and the number of compressions.
@@ -127,13 +127,13 @@ def collect(root: Path, rows: Sequence[tuple[SweepSetting, Path]], quality: str)
     runs: list[dict[str, Any]] = []
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for setting, folder in rows:
-        table = read_metrics(folder)["metrics"]
-        names = dict.fromkeys((*headline_names(table), quality, PEAK, MEMORY, "compressions"))
+        table = read_metrics_schema(folder)["metrics"]
+        names = dict.fromkeys((*metric_table_headlines(table), quality, PEAK, MEMORY, "compressions"))
         shown = {name: table[name] for name in names if name in table}
         place = folder.relative_to(root).as_posix()
         runs.append({"folder": place, **_plain(setting), "metrics": shown})
         if setting.knob:
-            own = f"{name_of(setting.ckpt)}/{replace(setting, knob='').folder()}"
+            own = f"{sweep_checkpoint_folder(setting.ckpt)}/{replace(setting, knob='').folder()}"
             point = {"threshold": setting.threshold, "metrics": shown}
             curves.setdefault(own, {}).setdefault(setting.knob, []).append(point)
     result = pareto_front([folder for setting, folder in rows if not setting.knob], quality)

@@ -9,7 +9,7 @@ threshold the model would have said other things and read them in its context. U
 have committed. *Closed loop* replays. The speaking
 threshold is chosen by event F1 within 1 s. The update threshold is chosen by what updates are for, the joint goal
 accuracy of the state that they lead to: an update may come again on the next frame, and one where nothing is to be
-written costs nothing. `prospect_core.train.validation.settle` replays and chooses again until both have settled.
+written costs nothing. `prospect_core.train.validation.settle_validation_thresholds` replays and chooses again until both have settled.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
-from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_interval
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
 GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
 TOLERANCE_S = 1
@@ -60,7 +60,7 @@ class Point:
     recall: float | None
 
 
-def event_table(
+def threshold_event_table(
     records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
 ) -> np.ndarray:
     """Event counts of each threshold and cluster, counted as `speaking_event_f1@1s` and `update_event_f1@1s` count them.
@@ -90,7 +90,7 @@ def event_table(
             decided = _decided(record, knob) if threshold == own else _would_decide(record, knob, threshold)
             pairs = match_events(decided, reference, TOLERANCE_S * episode.fps)
             rows.append([len(pairs), len(decided), len(reference)])
-        of = cluster_of(episode)
+        of = find_episode_cluster(episode)
         clusters[of] = clusters.get(of, 0) + np.array(rows, dtype=float)
     return np.stack(list(clusters.values()), 1) if clusters else np.zeros((len(grid), 0, 3))
 
@@ -124,25 +124,25 @@ def _would_decide(record: EpisodeRecord, knob: str, threshold: float) -> list[in
     return out
 
 
-def curve(
+def threshold_curve(
     records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
 ) -> list[Point]:
     """The open-loop curve of a knob, with intervals, over the grid and the records' ``own`` threshold; empty without
     probabilities."""
     if own is not None:
         grid = sorted({*grid, own})
-    table = event_table(records, knob, grid, own)
+    table = threshold_event_table(records, knob, grid, own)
     points = []
     for threshold, counts in zip(grid, table, strict=True):
         if len(counts):
             with np.errstate(divide="ignore", invalid="ignore"):
                 values = [float(of(counts.sum(0))) for of in (f1, precision, recall)]
             shown = [value if np.isfinite(value) else None for value in values]
-            points.append(Point(threshold, shown[0], bootstrap_ci(counts, Statistic(f1, SHARE)), *shown[1:]))
+            points.append(Point(threshold, shown[0], bootstrap_interval(counts, Statistic(f1, SHARE)), *shown[1:]))
     return points
 
 
-def joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[float]:
+def threshold_joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[float]:
     """Share of frames with all steps right at each update threshold, had the stream's probabilities been these."""
     episode = record.episode
     states = np.asarray(record.state_probs)
@@ -164,11 +164,11 @@ def joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[
 
 def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
     """The best of a grid for each probability; among equals the middle one."""
-    totals = event_table(records, "speaking").sum(1)
+    totals = threshold_event_table(records, "speaking").sum(1)
     videos: dict[str, list[list[float]]] = {}
     for record in records:
         if record.update_prob and record.state_probs and record.episode.task.steps:
-            videos.setdefault(record.episode.video, []).append(joint_accuracy(record))
+            videos.setdefault(record.episode.video, []).append(threshold_joint_accuracy(record))
     accuracy = np.mean([np.mean(some, 0) for some in videos.values()], 0) if videos else np.zeros(len(GRID))
     chosen, reached = [], []
     for values in (2 * totals[:, 0] / np.maximum(totals[:, 1] + totals[:, 2], 1), accuracy):
@@ -178,7 +178,7 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
     return ThresholdChoice(chosen[0], chosen[1], reached[0], reached[1])
 
 
-def open_loop(
+def open_loop_thresholds(
     records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID, own: Knobs | None = None
 ) -> dict[str, Any]:
     """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop.
@@ -190,5 +190,5 @@ def open_loop(
     """
     good = [record for record in records if record.status == "ok"]
     known = {} if own is None else {"speaking": own.speaking_threshold, "update": own.update_threshold}
-    curves = {knob: [asdict(point) for point in curve(good, knob, grid, known.get(knob))] for knob in KNOBS}
+    curves = {knob: [asdict(point) for point in threshold_curve(good, knob, grid, known.get(knob))] for knob in KNOBS}
     return {"schema": 1, "loop": "open", "tolerance_s": TOLERANCE_S, "curves": curves}

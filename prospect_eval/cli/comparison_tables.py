@@ -24,49 +24,55 @@ def _table(columns: Sequence[str], title: str = "") -> Any:
     return table
 
 
-def print_comparison(comparison: Comparison, every: bool = False) -> None:
+def print_comparison_table(comparison: Comparison, every: bool = False) -> None:
     """The tested metrics first, then one line a family on all others, or with ``every`` all rows."""
-    from prospect_eval.analysis.compare_formats import HEAD, comparison_cells, folded, names, summary
+    from prospect_eval.analysis.compare_formats import (
+        HEAD,
+        format_compare_cells,
+        format_compare_families,
+        format_compare_run_names,
+        format_compare_summary,
+    )
 
-    first, second = names(comparison)
+    first, second = format_compare_run_names(comparison)
     console = make_console(highlight=False, unseen=110)
     console.print(f"{second} compared with {first}")
     table = _table((HEAD[0], first, second, *HEAD[3:]))
     for d in comparison.differences:
         if d.tested or every:
-            table.add_row(*comparison_cells(d))
+            table.add_row(*format_compare_cells(d))
     console.print(table)
-    for line in summary(comparison):
+    for line in format_compare_summary(comparison):
         console.print(line)
     if not every:
-        for line in folded(comparison.differences):
+        for line in format_compare_families(comparison.differences):
             console.print(f"  {line}")
 
 
-def print_groups(groups: Sequence[str], differences: Sequence[GroupDifference]) -> None:
+def print_group_comparison_table(groups: Sequence[str], differences: Sequence[GroupDifference]) -> None:
     """Two recipes: mean and standard deviation over training seeds."""
-    from prospect_eval.report.page import number
+    from prospect_eval.report.page import format_page_number
 
     console = make_console(highlight=False, unseen=110)
     table = _table(
         ("metric", "first: mean ± sd", "second: mean ± sd", "difference", "95 % interval", "p (Holm)", "verdict")
     )
     for d in differences:
-        sides = [f"{number(mean)} ± {number(sd)}" for mean, sd in (d.first, d.second)]
+        sides = [f"{format_page_number(mean)} ± {format_page_number(sd)}" for mean, sd in (d.first, d.second)]
         ci = f"[{d.ci95[0]:+.3g}, {d.ci95[1]:+.3g}]"
         table.add_row(d.name, *sides, f"{d.difference:+.3g}", ci, f"{d.p:.3f}", d.verdict)
     console.print(f"first: {groups[0]}; second: {groups[1]}")
     console.print(table)
 
 
-def print_leaderboard(board: Leaderboard) -> None:
+def print_leaderboard_comparison_table(board: Leaderboard) -> None:
     """Runs, the best first."""
-    from prospect_eval.report.page import interval, number
+    from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = _table(("run", *board.metrics, "p (Holm)", "against the best"), f"by {board.by}, {board.episodes} episodes")
     for place in board.places:
-        cells = [number(place.entries[name]["value"]) for name in board.metrics]
-        cells[0] += f" {interval(place.entries[board.by]['ci95'])}"
+        cells = [format_page_number(place.entries[name]["value"]) for name in board.metrics]
+        cells[0] += f" {format_page_interval(place.entries[board.by]['ci95'])}"
         table.add_row(Path(place.run).name, *cells, "–" if place.p is None else f"{place.p:.3f}", place.verdict)
     console = make_console(unseen=150)
     console.print(table)

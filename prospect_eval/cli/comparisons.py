@@ -9,10 +9,14 @@ from pathlib import Path
 
 import click
 
-from prospect_core.util.console import Number, give_json, json_option, progress_bar, say
+from prospect_core.util.console import Number, json_option, print_json_option, print_line, progress_bar
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.comparison_tables import print_comparison, print_groups, print_leaderboard
-from prospect_eval.cli.tables import print_changes, print_pareto_front, print_sensitivity
+from prospect_eval.cli.comparison_tables import (
+    print_comparison_table,
+    print_group_comparison_table,
+    print_leaderboard_comparison_table,
+)
+from prospect_eval.cli.tables import print_episode_changes_table, print_pareto_front_table, print_sensitivity_table
 
 intersect_option = click.option(
     "--intersect", is_flag=True, help="Compare the common episodes of runs that have not the same ones."
@@ -56,28 +60,28 @@ def compare_command(
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
-    from prospect_eval.analysis.compare import comparison_json
-    from prospect_eval.analysis.compare_formats import as_markdown
+    from prospect_eval.analysis.compare import compare_runs_json
+    from prospect_eval.analysis.compare_formats import format_compare_markdown
     from prospect_eval.analysis.episode_diff import diff_episodes
     from prospect_eval.api import compare
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.report.pages.compare_page import write_comparison
-    from prospect_eval.scoring.run_resources import resources_of_run
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.report.pages.compare_page import write_compare_page
+    from prospect_eval.scoring.run_resources import open_run_resources
 
     # utterances are only matched again for the most changed episodes
-    resources = resources_of_run(first, *others) if episodes or html else make_resources()
+    resources = open_run_resources(first, *others) if episodes or html else make_scoring_resources()
     compared = compare(first, *others, intersect=intersect, resources=resources)
     found = [
         replace(one, episodes=tuple(diff_episodes(first, other, resources, episodes) if episodes else ()))
         for one, other in zip(compared, others, strict=True)
     ]
-    if give_json(json_, lambda: {"schema": 2, "comparisons": [*map(comparison_json, found)]}):
+    if print_json_option(json_, lambda: {"schema": 2, "comparisons": [*map(compare_runs_json, found)]}):
         for one in found:
-            print_comparison(one, every)
-            print_changes(one.episodes)
+            print_comparison_table(one, every)
+            print_episode_changes_table(one.episodes)
     for file, write in (
-        (markdown, lambda path: write_atomic(path, "\n".join(map(as_markdown, found)))),
-        (html, lambda path: write_comparison(path, found, resources)),
+        (markdown, lambda path: write_atomic(path, "\n".join(map(format_compare_markdown, found)))),
+        (html, lambda path: write_compare_page(path, found, resources)),
     ):
         if file is not None:
             try:
@@ -89,16 +93,18 @@ def compare_command(
 def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None) -> None:
     from dataclasses import asdict
 
-    from prospect_eval.analysis.seeds import compare_groups
+    from prospect_eval.analysis.seeds import compare_seed_groups
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
     if len(groups) != 2:
         raise UserError(f"--group was given {len(groups)} time(s); give it twice, a list of run folders each")
     sides = [[Path(name) for name in group.split(",") if name] for group in groups]
-    found = compare_groups(sides[0], sides[1], all_metrics(make_resources()), intersect)
-    if give_json(json_, lambda: {"schema": 1, "groups": list(groups), "differences": [asdict(d) for d in found]}):
-        print_groups(groups, found)
+    found = compare_seed_groups(sides[0], sides[1], all_metrics(make_scoring_resources()), intersect)
+    if print_json_option(
+        json_, lambda: {"schema": 1, "groups": list(groups), "differences": [asdict(d) for d in found]}
+    ):
+        print_group_comparison_table(groups, found)
 
 
 @click.command("leaderboard")
@@ -115,11 +121,11 @@ def leaderboard_command(runs: tuple[Path, ...], by: str | None, intersect: bool,
 
     from prospect_eval.analysis.leaderboard import make_leaderboard
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    result = make_leaderboard(runs, all_metrics(make_resources()), by, intersect)
-    if give_json(json_, lambda: asdict(result)):
-        print_leaderboard(result)
+    result = make_leaderboard(runs, all_metrics(make_scoring_resources()), by, intersect)
+    if print_json_option(json_, lambda: asdict(result)):
+        print_leaderboard_comparison_table(result)
 
 
 @click.command("noise-floor")
@@ -128,14 +134,14 @@ def leaderboard_command(runs: tuple[Path, ...], by: str | None, intersect: bool,
 @json_option
 def noise_floor_command(runs: tuple[Path, ...], seeds: bool, json_: str | None) -> None:
     """The largest differences between runs of the same thing (A/A): smaller ones between two models are noise."""
-    from prospect_eval.analysis.compare import noise_floors
+    from prospect_eval.analysis.compare import compare_noise_floors
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    floors = noise_floors(runs, all_metrics(make_resources()), seeds)
-    if give_json(json_, lambda: floors):
+    floors = compare_noise_floors(runs, all_metrics(make_scoring_resources()), seeds)
+    if print_json_option(json_, lambda: floors):
         for name, floor in floors.items():
-            say(f"{name} {floor:.6g}")
+            print_line(f"{name} {floor:.6g}")
 
 
 @click.command("pareto")
@@ -149,12 +155,12 @@ def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_:
 
     from prospect_eval.analysis.pareto_front import pareto_front as quality_memory
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    metrics = all_metrics(make_resources()) if intersect else []
+    metrics = all_metrics(make_scoring_resources()) if intersect else []
     result = quality_memory(runs, quality, metrics, intersect)
-    if give_json(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
-        print_pareto_front(result)
+    if print_json_option(json_, lambda: {**result, "points": [asdict(point) for point in result["points"]]}):
+        print_pareto_front_table(result)
 
 
 @click.command("sensitivity")
@@ -198,5 +204,5 @@ def sensitivity_command(
 
     with progress_bar("settings") as advance:
         result = score_settings(runs, similarity, threshold, window, advance)
-    if give_json(json_, result.plain):
-        print_sensitivity(result)
+    if print_json_option(json_, result.plain):
+        print_sensitivity_table(result)

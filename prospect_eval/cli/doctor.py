@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from prospect_core.util.cache_dir import ADVICE, chosen_cache_dir, is_writable
+from prospect_core.util.cache_dir import ADVICE, chosen_cache_dir, is_cache_dir_writable
 from prospect_eval.runs.environment import VERSIONED
 from prospect_eval.text.wordnet import fetch_wordnet, find_wordnet
 
@@ -28,7 +28,7 @@ class MachineCheck:
     needed: bool = True
 
 
-def examine(fix: bool = False) -> list[MachineCheck]:
+def run_doctor_checks(fix: bool = False) -> list[MachineCheck]:
     """All checks; with ``fix``, what can be fetched is fetched first."""
     return [_versions(), _guard("H.264 decoding", _video), _guard("semantic similarity", _similarity), _wordnet(fix),
             _guard("checkpoints", _checkpoints), _cache(), _device()]  # fmt: skip
@@ -65,9 +65,9 @@ def _video() -> MachineCheck:
 
 
 def _similarity() -> MachineCheck:
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
-    resources = make_resources()
+    resources = make_scoring_resources()
     equal = float(resources.similarity(["put it away"], ["put it away"])[0, 0])
     return MachineCheck("semantic similarity", abs(equal - 1) < 1e-9, resources.similarity_signature)
 
@@ -90,10 +90,14 @@ def _wordnet(fix: bool) -> MachineCheck:
 
 
 def _checkpoints() -> MachineCheck:
-    from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint, shipped_checkpoints
+    from prospect_core.checkpoints.folders import (
+        digest_checkpoint_folder,
+        find_checkpoint_folder,
+        list_released_checkpoints,
+    )
 
-    names = shipped_checkpoints()
-    found = ", ".join(f"{name} ({checkpoint_digest(find_checkpoint(name))[:12]})" for name in names)
+    names = list_released_checkpoints()
+    found = ", ".join(f"{name} ({digest_checkpoint_folder(find_checkpoint_folder(name))[:12]})" for name in names)
     return MachineCheck(
         "checkpoints",
         bool(names),
@@ -105,7 +109,7 @@ def _checkpoints() -> MachineCheck:
 
 def _cache() -> MachineCheck:
     folder = chosen_cache_dir()
-    ok = folder is not None and is_writable(folder)
+    ok = folder is not None and is_cache_dir_writable(folder)
     found = str(folder) if folder else "there is no home folder"
     return MachineCheck("cache folder", ok, found, "" if ok else f"a temporary one is used; {ADVICE}", needed=False)
 

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 from prospect_core.data.jsonl_index import LazyEpisodes
-from prospect_core.util.console import counted, spoken_time
+from prospect_core.util.console import format_count, format_duration
 from prospect_core.util.errors import DataError
-from prospect_eval.analysis.sweep import UNLIMITED, Grid, name_of
+from prospect_eval.analysis.sweep import UNLIMITED, Grid, sweep_checkpoint_folder
 from prospect_eval.models.base import Predictor
-from prospect_eval.runs.folder import record_path
+from prospect_eval.runs.folder import run_folder_record_path
 
 
-def sweep_plan(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEpisodes) -> list[str]:
+def dry_run_sweep(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEpisodes) -> list[str]:
     """The same for a sweep, by its first checkpoint."""
     clips = episodes.clips()
     contexts = [UNLIMITED for name in grid.strategies if name == UNLIMITED]
@@ -31,14 +31,14 @@ def sweep_plan(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEpiso
     there = len(list(root.glob("**/DONE.json")))
     frames = [clip.end_frame - clip.start_frame for clip in clips]
     lines = [
-        f"{counted(runs, 'run')} of {counted(len(clips), 'episode')}: {', '.join(map(name_of, grid.ckpts))}; {', '.join(contexts)}",
+        f"{format_count(runs, 'run')} of {format_count(len(clips), 'episode')}: {', '.join(map(sweep_checkpoint_folder, grid.ckpts))}; {', '.join(contexts)}",
         *(f"each also with {knob} at {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
         f"into {root}: {there} there already",
     ]
     if runs > there:
         shortest = min(range(len(clips)), key=frames.__getitem__)
         seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * sum(frames) * (runs - there)
-        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
+        lines.append(f"about {format_duration(seconds)} by the shortest episode alone; several at once are faster")
     return lines
 
 
@@ -50,15 +50,15 @@ def _seconds_a_frame(predictor: Predictor, episodes: LazyEpisodes, place: int, f
     return (time.perf_counter() - begin) / frames
 
 
-def plan_run(folder: Path, predictor: Predictor, episodes: LazyEpisodes, workers: int) -> list[str]:
+def dry_run_evaluation(folder: Path, predictor: Predictor, episodes: LazyEpisodes, workers: int) -> list[str]:
     """Lines for people. The shortest episode is replayed to tell how long the others will take; nothing is written to the
     run folder."""
     clips = episodes.clips()
     frames = [clip.end_frame - clip.start_frame for clip in clips]
-    todo = [k for k, clip in enumerate(clips) if not record_path(folder, clip.id).is_file()]
+    todo = [k for k, clip in enumerate(clips) if not run_folder_record_path(folder, clip.id).is_file()]
     hours = sum(frames[k] / clips[k].fps for k in todo) / 3600
     lines = [
-        f"{counted(len(clips), 'episode')} of {counted(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay, {hours:.2f} h;"
+        f"{format_count(len(clips), 'episode')} of {format_count(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay, {hours:.2f} h;"
         f" {len(clips) - len(todo)} there already",
         f"model {predictor.name} ({predictor.digest[:12]}), strategy {predictor.knobs.strategy}, thresholds"
         f" {predictor.knobs.speaking_threshold:g} and {predictor.knobs.update_threshold:g} from"
@@ -69,5 +69,5 @@ def plan_run(folder: Path, predictor: Predictor, episodes: LazyEpisodes, workers
         shortest = min(todo, key=frames.__getitem__)
         left = sum(frames[k] for k in todo)
         seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * left / workers
-        lines.append(f"about {spoken_time(seconds)} by the shortest episode alone; several at once are faster")
+        lines.append(f"about {format_duration(seconds)} by the shortest episode alone; several at once are faster")
     return lines

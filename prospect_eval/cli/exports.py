@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from prospect_core.util.console import counted, progress_bar, say
+from prospect_core.util.console import format_count, print_line, progress_bar
 from prospect_core.util.errors import UserError
 
 
@@ -36,25 +36,25 @@ def export_command(folder: Path, format_: str, output: Path, similarity: str | N
     if format_ == "mp4":
         _export_videos(folder, output)
         return
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
     from prospect_eval.proassist.export import export_proassist
-    from prospect_eval.runs.folder import read_records
-    from prospect_eval.runs.schemas import similarity_model
+    from prospect_eval.runs.folder import read_run_folder_records
+    from prospect_eval.runs.schemas import read_similarity_schema
 
-    records = read_records(folder)[1]
-    resources = make_resources(similarity or similarity_model(folder))
+    records = read_run_folder_records(folder)[1]
+    resources = make_scoring_resources(similarity or read_similarity_schema(folder))
     for one in export_proassist(records, output, resources.similarity):
-        say(f"{one.folder}: {counted(one.streams, 'stream')}")
+        print_line(f"{one.folder}: {format_count(one.streams, 'stream')}")
 
 
 def _export_videos(folder: Path, output: Path) -> None:
-    from prospect_eval.runs.annotated_video import annotate_run
-    from prospect_eval.runs.folder import read_records
+    from prospect_eval.runs.annotated_video import annotate_run_videos
+    from prospect_eval.runs.folder import read_run_folder_records
     from prospect_eval.suites.suite import open_suite_data
 
-    config, records = read_records(folder)
+    config, records = read_run_folder_records(folder)
     if not config.data:
         raise UserError(f"{folder}: was scored without data and has no videos; score it with --data FOLDER first")
     with progress_bar("videos") as advance:
-        made = annotate_run(records, open_suite_data(config.data, config.split), output, advance)
-    say(f"{output}: {counted(len(made), 'video')}")
+        made = annotate_run_videos(records, open_suite_data(config.data, config.split), output, advance)
+    print_line(f"{output}: {format_count(len(made), 'video')}")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from prospect_core.util.console import give_json, json_option, say
+from prospect_core.util.console import json_option, print_json_option, print_line
 from prospect_core.util.errors import DataError, GateFailedError, UserError
-from prospect_eval.cli.tables import print_gate
+from prospect_eval.cli.tables import print_gate_table
 
 
 @click.command("gate")
@@ -45,40 +45,50 @@ def gate_command(
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
     from prospect_eval.api import gate
-    from prospect_eval.gate.formats import junit as as_junit
-    from prospect_eval.gate.formats import markdown as as_markdown
-    from prospect_eval.gate.gate import VERDICT, gate_json, make_baseline, read_baseline, rules_of
+    from prospect_eval.gate.formats import format_gate_as_junit as as_junit
+    from prospect_eval.gate.formats import format_gate_as_markdown as as_markdown
+    from prospect_eval.gate.gate import (
+        VERDICT,
+        gate_to_dict,
+        load_run_gate_rules,
+        make_gate_baseline,
+        read_gate_baseline,
+    )
     from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.suites.gate_rules import make_rules, read_rules
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.suites.gate_rules import make_gate_rules, read_gate_rules
 
     asked = None
     if rules is not None:
         if not rules.is_file():
             raise UserError(f"--rules {rules}: no such file")
-        asked = read_rules(rules.read_text("utf-8"), str(rules))
+        asked = read_gate_rules(rules.read_text("utf-8"), str(rules))
     if update:
         if markdown or junit or json_:
             raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
         where = str(rules or baseline)
         if asked is None:
             # the rules that were there, else those of the run's suite
-            asked = make_rules(read_baseline(baseline)["rules"], where) if baseline.is_file() else rules_of(folder)
-        made = make_baseline(folder, asked, all_metrics(make_resources()), where)
-        text = dump(made, indent=None) + "\n"
+            asked = (
+                make_gate_rules(read_gate_baseline(baseline)["rules"], where)
+                if baseline.is_file()
+                else load_run_gate_rules(folder)
+            )
+        made = make_gate_baseline(folder, asked, all_metrics(make_scoring_resources()), where)
+        text = dump_json(made, indent=None) + "\n"
         baseline.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(baseline, text)
         if empty := [name for name, entry in made["metrics"].items() if entry["value"] is None]:
-            say(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
-        say(str(baseline.resolve()))
+            print_line(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
+        print_line(str(baseline.resolve()))
         return
     result = gate(folder, baseline, asked, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
         # the report shows it from now on; a folder that cannot be written to has no such place
-        write_atomic(folder / VERDICT, dump(gate_json(result), indent=1) + "\n")
+        write_atomic(folder / VERDICT, dump_json(gate_to_dict(result), indent=1) + "\n")
     for file, write in (
         (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
         (junit, lambda: as_junit(result, folder.name)),
@@ -88,7 +98,7 @@ def gate_command(
                 write_atomic(file, write())
             except OSError as error:
                 raise DataError(f"{file}: cannot be written ({error.strerror})") from error
-    if give_json(json_, lambda: gate_json(result)):
-        print_gate(result)
+    if print_json_option(json_, lambda: gate_to_dict(result)):
+        print_gate_table(result)
     if not result.passes:
         raise GateFailedError

@@ -20,7 +20,7 @@ import numpy as np
 
 from prospect_eval.metrics import Metric, ScoringResources, all_metrics, delivery
 from prospect_eval.metrics.families import DELIVERY, Family
-from prospect_eval.report.page import sentence
+from prospect_eval.report.page import format_page_sentence
 
 #: formats: (what it is, the type that reads it)
 FORMATS: dict[str, tuple[str, str]] = {
@@ -33,14 +33,14 @@ FORMATS: dict[str, tuple[str, str]] = {
 }
 
 
-def schemas() -> dict[str, dict[str, Any]]:
+def make_handbook_schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each file format, from the dataclass that reads it."""
     from pydantic import TypeAdapter
 
     return {name: TypeAdapter(_type(place)).json_schema() for name, (_, place) in FORMATS.items()}
 
 
-def formats_page() -> str:
+def make_handbook_formats_page() -> str:
     """Each format: what it is, its fields, and where its schema lies."""
     lines = [
         "# File formats",
@@ -48,7 +48,7 @@ def formats_page() -> str:
         "All files are UTF-8 JSON (suites are YAML of the same shape). The schemas are made from the",
     ]
     lines += ["dataclasses that read them, and the tests hold real files against them.", ""]
-    for name, schema in schemas().items():
+    for name, schema in make_handbook_schemas().items():
         what, place = FORMATS[name]
         lines += [f"## {name}", "", f"{what[0].upper()}{what[1:]}. [JSON Schema](schemas/{name}.json)", ""]
         lines += [_quoted(_type(place).__doc__ or ""), "", "| field | type | default |", "|---|---|---|"]
@@ -59,7 +59,7 @@ def formats_page() -> str:
     return "\n".join(lines)
 
 
-def metrics_page() -> str:
+def make_handbook_metrics_page() -> str:
     """Every metric by family, with the family's formulas."""
     resources = ScoringResources(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
     families: dict[Family, list[Metric]] = {}
@@ -82,7 +82,7 @@ def metrics_page() -> str:
     return "\n".join(lines)
 
 
-def cli_page() -> str:
+def make_handbook_cli_page() -> str:
     """Every command with its help, as it prints it."""
     from prospect_core.cli.commands import prospect
     from prospect_eval.cli.commands import prospect_eval
@@ -97,9 +97,9 @@ def cli_page() -> str:
 _KEY_TABLE = ("| key | values | default | meaning |", "|---|---|---|---|")
 
 
-def configuration_page() -> str:
+def make_handbook_configuration_page() -> str:
     """Every key of `prospect train` with its values, default and meaning."""
-    from prospect_core.train.config.describe import describe_keys
+    from prospect_core.train.config.describe import describe_config_keys
 
     lines = [
         "# Training configuration",
@@ -109,7 +109,7 @@ def configuration_page() -> str:
         "",
     ]
     alone = False
-    for found in describe_keys():
+    for found in describe_config_keys():
         top, _, below = found.key.partition(".")
         if not below and not found.default:
             lines += ["", f"## {top}", "", _quoted(found.meaning), "", *_KEY_TABLE]
@@ -156,8 +156,8 @@ def _row(metric: Metric) -> str:
         f"{low} .. {high}",
         metric.better or "–",
         metric.unit or "–",
-        sentence(metric.definition) or "–",
-        sentence(metric.failure_mode) or "–",
+        format_page_sentence(metric.definition) or "–",
+        format_page_sentence(metric.failure_mode) or "–",
     ]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
@@ -175,16 +175,22 @@ def _kind(told: dict[str, Any]) -> str:
     return str(told.get("type", "any"))
 
 
-def pages() -> dict[str, str]:
+def make_handbook_pages() -> dict[str, str]:
     """Every page and schema by its name below ``docs/reference``."""
-    out = {"cli.md": cli_page(), "metrics.md": metrics_page(), "formats.md": formats_page()}
-    out["configuration.md"] = configuration_page()
-    out |= {f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in schemas().items()}
+    out = {
+        "cli.md": make_handbook_cli_page(),
+        "metrics.md": make_handbook_metrics_page(),
+        "formats.md": make_handbook_formats_page(),
+    }
+    out["configuration.md"] = make_handbook_configuration_page()
+    out |= {
+        f"schemas/{name}.json": json.dumps(schema, indent=1) + "\n" for name, schema in make_handbook_schemas().items()
+    }
     return {name: page.rstrip() + "\n" for name, page in out.items()}
 
 
 if __name__ == "__main__":
-    for name, page in pages().items():
+    for name, page in make_handbook_pages().items():
         file = Path(sys.argv[1]) / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(page, encoding="utf-8")

@@ -1,6 +1,6 @@
 """What the commands share: options for data, lists of thresholds, and opening what was asked for.
 
-python -c "from prospect_eval.cli.options import data_options; help(data_options)"
+python -c "from prospect_eval.cli.options import add_data_options; help(add_data_options)"
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ else:
     Numbers = Sides = click.ParamType
 
 
-def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data or --suite, --split, --limit, --device, --dtype: the same for every command that replays."""
     for option in reversed(
         (
@@ -47,12 +47,12 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _request_options(context: Any, param: Any, given: tuple[str, ...]) -> dict[str, Any]:
-    from prospect_eval.models.chat_client import read_options
+    from prospect_eval.models.chat_client import read_chat_client_options
 
-    return read_options(given)
+    return read_chat_client_options(given)
 
 
-def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--timeout, --key-variable and --request-option: the same for every command that asks an endpoint."""
     for option in reversed(
         (
@@ -107,7 +107,7 @@ class WindowParameter(Sides):
         return abs(late), early
 
 
-def match_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_match_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--window, --factor, --power, --threshold: the parameters of ProAssist's matching."""
     for option in reversed(
         (
@@ -152,7 +152,7 @@ class Budgets(Numbers):
         return found
 
 
-def predictor_options(given: dict[str, Any]) -> PredictorOptions:
+def take_predictor_options(given: dict[str, Any]) -> PredictorOptions:
     """Take the options of `PredictorOptions` out of a command's; what a command does not have keeps its default."""
     from prospect_eval.models.base import PredictorOptions
 
@@ -163,9 +163,9 @@ def predictor_options(given: dict[str, Any]) -> PredictorOptions:
     return PredictorOptions(**taken)
 
 
-def open_source_with_progress(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
+def open_source_from_options(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
     """The source as a run remembers it, and its dataset; built-in videos are made under a progress bar."""
-    from prospect_eval.suites.suite import open_source
+    from prospect_eval.suites.suite import open_suite_source
 
     with progress_bar("videos") as advance:
-        return open_source(data, suite, split, advance)
+        return open_suite_source(data, suite, split, advance)

@@ -1,21 +1,21 @@
 """Published scores next to ours as tables in the terminal.
 
-python -c "from prospect_eval.cli.published_table import print_profile; help(print_profile)"
+python -c "from prospect_eval.cli.published_table import print_published_table; help(print_published_table)"
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prospect_core.util.console import counted, make_console, say
+from prospect_core.util.console import format_count, make_console, print_line
 from prospect_eval.proassist.profile import ProfileRow, ProfileTable
 
 
-def print_profile(tables: Sequence[ProfileTable], similarity: str) -> None:
+def print_published_table(tables: Sequence[ProfileTable], similarity: str) -> None:
     """Each data set's table, then the reasons for the differences by number.
 
     Args:
-        tables: The tables of `prospect_eval.proassist.profile.profile`.
+        tables: The tables of `prospect_eval.proassist.profile.make_proassist_profile`.
         similarity: Signature of the similarity model.
     """
     from rich.table import Table as Drawn
@@ -32,16 +32,16 @@ def print_profile(tables: Sequence[ProfileTable], similarity: str) -> None:
             )
         make_console(unseen=100).print(drawn)
     for number, reason in enumerate(reasons, 1):
-        say(f"[{number}] {reason}")
-    say(f"similarity model: {similarity} (published: all-mpnet-base-v2)")
+        print_line(f"[{number}] {reason}")
+    print_line(f"similarity model: {similarity} (published: all-mpnet-base-v2)")
 
 
 def _title(table: ProfileTable, others: int) -> str:
     if table.window_s is None:
-        return f"all: {counted(table.streams, 'stream')}; published: mean of {others} data sets without weights"
+        return f"all: {format_count(table.streams, 'stream')}; published: mean of {others} data sets without weights"
     late, early = table.window_s
     name = table.dataset or "no data set named"
-    return f"{name}: {counted(table.streams, 'stream')}, window {late:g} s late, {early:g} s early"
+    return f"{name}: {format_count(table.streams, 'stream')}, window {late:g} s late, {early:g} s early"
 
 
 def _mark(row: ProfileRow, reasons: list[str]) -> str:

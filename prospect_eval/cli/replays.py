@@ -12,10 +12,15 @@ import click
 
 from prospect_core.cli.worker_options import worker_options
 from prospect_core.stream import STREAMS
-from prospect_core.util.console import Number, counted, json_option, progress_bar, progress_bars, say
+from prospect_core.util.console import Number, format_count, json_option, print_line, progress_bar, progress_bars
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import data_options, endpoint_options, open_source_with_progress, predictor_options
-from prospect_eval.cli.scores import print_result
+from prospect_eval.cli.options import (
+    add_data_options,
+    add_endpoint_options,
+    open_source_from_options,
+    take_predictor_options,
+)
+from prospect_eval.cli.scores import print_run_scores
 
 if TYPE_CHECKING:
     from prospect_eval.api import Evaluated
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ckpt", required=True, help="A checkpoint folder, a shipped name, baseline:NAME, hf:NAME or endpoint:MODEL."
 )
-@data_options
+@add_data_options
 @click.option(
     "--strategy", help="What to do when the context reaches its budget [default: the suite's first, or none]."
 )
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
 @click.option("--features", metavar="STORE", help="What `prospect data features` has made, a folder or s3://... .")
 @worker_options
 @click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
-@endpoint_options
+@add_endpoint_options
 @click.option(
     "--frames-shown",
     type=click.IntRange(min=1),
@@ -66,7 +71,7 @@ if TYPE_CHECKING:
 def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
     """Replay a test split through a model, score it and write the report. Starting it again goes on."""
     from prospect_eval.api import evaluate, prepare_checked
-    from prospect_eval.cli.dry_run import plan_run
+    from prospect_eval.cli.dry_run import dry_run_evaluation
 
     options = _evaluation_options(given)
     with progress_bars() as advance:
@@ -76,18 +81,18 @@ def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
             evaluation = prepare_checked(options, advance)
     if dry_run:
         workers = 1 if options.workers is None else options.workers.workers
-        for line in plan_run(evaluation.folder, evaluation.predictor, evaluation.episodes, workers):
-            say(line)
+        for line in dry_run_evaluation(evaluation.folder, evaluation.predictor, evaluation.episodes, workers):
+            print_line(line)
         return
     _report_replay(done)
-    print_result(done.folder, done.metrics, done.report, json_)
+    print_run_scores(done.folder, done.metrics, done.report, json_)
 
 
 def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
     from prospect_eval.runs.evaluation import EvaluationOptions
 
     strategy = given.pop("strategy")
-    predictor = predictor_options(given)
+    predictor = take_predictor_options(given)
     return EvaluationOptions(
         strategy=strategy,
         predictor=predictor,
@@ -99,29 +104,29 @@ def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
 
 def _report_replay(done: Evaluated) -> None:
     outcome, seconds = done.outcome, done.replay_s
-    say(
-        f"{counted(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
+    print_line(
+        f"{format_count(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
     )
     for number, tally in done.tallies.items():
         rate = 60 * tally.jobs / seconds
-        say(f"  worker {number} on {tally.host}: {counted(tally.jobs, 'episode')}, {rate:.1f} a minute")
+        print_line(f"  worker {number} on {tally.host}: {format_count(tally.jobs, 'episode')}, {rate:.1f} a minute")
 
 
 @click.command("calibrate")
 @click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
-@data_options
+@add_data_options
 @click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
 def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -> None:
     """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
-    from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint
-    from prospect_core.checkpoints.thresholds import stored_thresholds
-    from prospect_core.train.validation import settle
+    from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint_folder
+    from prospect_core.checkpoints.thresholds import make_thresholds_entry
+    from prospect_core.train.validation import settle_validation_thresholds
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump, read_json
+    from prospect_core.util.json_io import dump_json, read_json
     from prospect_eval.analysis import thresholds
     from prospect_eval.models.base import PredictorOptions
-    from prospect_eval.models.registry import open_predictor
-    from prospect_eval.runs.executor import select
+    from prospect_eval.models.registry import open_registered_predictor
+    from prospect_eval.runs.executor import select_run_episodes
 
     split = split or "val"
     if split.startswith("test") and not force:
@@ -129,17 +134,17 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
             f"--split {split}: thresholds are chosen on validation data, never on test data (--force does it and marks"
             " the checkpoint)"
         )
-    if find_checkpoint(ckpt).resolve().parent == SHIPPED.resolve():
+    if find_checkpoint_folder(ckpt).resolve().parent == SHIPPED.resolve():
         raise UserError(
-            f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint(ckpt)}"
+            f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint_folder(ckpt)}"
         )
-    _, dataset = open_source_with_progress(given["data"], given["suite"], split)
-    episodes = select(dataset, split, given["limit"])
+    _, dataset = open_source_from_options(given["data"], given["suite"], split)
+    episodes = select_run_episodes(dataset, split, given["limit"])
     device, dtype = given["device"], given["dtype"]
 
     def replay_all(speaking: float, update: float) -> list[Any]:
         asked = PredictorOptions("none", None, speaking, update, device, dtype=dtype)
-        predictor = open_predictor(ckpt, dataset, episodes, asked)
+        predictor = open_registered_predictor(ckpt, dataset, episodes, asked)
         records = []
         with progress_bar("replay") as advance:
             for done, (_, result) in enumerate(predictor.predict(episodes), 1):
@@ -149,11 +154,11 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
                 advance(done, len(episodes))
         return records
 
-    first = open_predictor(ckpt, dataset, episodes, PredictorOptions(device=device, dtype=dtype)).knobs
-    speaking, update = settle(
+    first = open_registered_predictor(ckpt, dataset, episodes, PredictorOptions(device=device, dtype=dtype)).knobs
+    speaking, update = settle_validation_thresholds(
         lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
     )
-    file = find_checkpoint(ckpt) / "config.json"
-    stored = stored_thresholds((speaking, update), dataset, split)
-    write_atomic(file, dump(read_json(file) | stored, indent=2) + "\n")
-    say(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")
+    file = find_checkpoint_folder(ckpt) / "config.json"
+    stored = make_thresholds_entry((speaking, update), dataset, split)
+    write_atomic(file, dump_json(read_json(file) | stored, indent=2) + "\n")
+    print_line(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.timeline import Episode
-from prospect_core.util.console import Number, give_json, json_option, make_console, progress_bar, say
+from prospect_core.util.console import Number, json_option, make_console, print_json_option, print_line, progress_bar
 from prospect_core.util.errors import EXIT_INCOMPLETE, UserError
-from prospect_eval.cli.options import endpoint_options, match_options, open_source_with_progress
+from prospect_eval.cli.options import add_endpoint_options, add_match_options, open_source_from_options
 from prospect_eval.cli.tables import (
-    print_judge,
-    print_runs,
-    print_scores,
+    print_judge_table,
+    print_runs_table,
+    print_scores_table,
 )
 from prospect_eval.matching.settings import STANDARD, WORDS_PER_MINUTE, MatchSettings, ScoreSettings
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Speech rate of the latency-aware scores.",
 )
-@match_options
+@add_match_options
 @click.option(
     "--dataset", default="", metavar="NAME", help="The data set of streams that name none: sets their window."
 )
@@ -86,28 +86,28 @@ def score_command(
         if note := stored.window_note(match):
             _say_aside(note)
     if profile:
-        score_and_profile(folder, similarity, json_, settings)
+        print_scores_and_profile(folder, similarity, json_, settings)
     else:
-        score_and_report(folder, similarity, json_, settings)
+        compute_and_print_scores(folder, similarity, json_, settings)
 
 
 def _store(
     predictions: Path, folder: Path, data: Path | None, suite: str | None, split: str, dataset: str
 ) -> ImportedRun:
     """Others' predictions as a run folder."""
-    from prospect_eval.runs.executor import select
-    from prospect_eval.runs.importers import store_predictions
+    from prospect_eval.runs.executor import select_run_episodes
+    from prospect_eval.runs.importers import import_predictions
 
     source, digest = "", ""
     episodes: list[Episode] = []
     if data or suite:
-        source, opened = open_source_with_progress(data, suite, split)
-        digest, episodes = opened.digest, list(select(opened, split, None))
-    return store_predictions(predictions, folder, episodes, source, digest, split, dataset, _say_aside)
+        source, opened = open_source_from_options(data, suite, split)
+        digest, episodes = opened.digest, list(select_run_episodes(opened, split, None))
+    return import_predictions(predictions, folder, episodes, source, digest, split, dataset, _say_aside)
 
 
 def _say_aside(line: str) -> None:
-    say(line, err=True)
+    print_line(line, err=True)
 
 
 @click.command("judge")
@@ -118,7 +118,7 @@ def _say_aside(line: str) -> None:
 @click.option("--model", required=True, help="The judge's name there.")
 @click.option("--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Judgements of a dialogue.")
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions open at once.")
-@endpoint_options
+@add_endpoint_options
 @click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
 @json_option
 def judge_command(
@@ -138,32 +138,32 @@ def judge_command(
     Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
     """
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
     from prospect_eval.analysis.llm_judge import judge_records
     from prospect_eval.models.chat_client import Endpoint
-    from prospect_eval.runs.folder import read_records
+    from prospect_eval.runs.folder import read_run_folder_records
 
-    records = read_records(folder)[1]
+    records = read_run_folder_records(folder)[1]
     chat = Endpoint(endpoint, model, key_variable, timeout, options=request_options)
     with progress_bar("judge") as advance:
         result = judge_records(records, chat, repeats, workers, max_tokens, advance)
-    write_atomic(folder / "judge.json", dump(result, indent=1) + "\n")
-    if give_json(json_, lambda: result):
-        print_judge(result)
+    write_atomic(folder / "judge.json", dump_json(result, indent=1) + "\n")
+    if print_json_option(json_, lambda: result):
+        print_judge_table(result)
 
 
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path))
 def report_command(folder: Path) -> None:
     """Write report.html of a scored run folder again."""
-    from prospect_eval.report.pages.run_page import write_report
-    from prospect_eval.runs.folder import read_records
-    from prospect_eval.runs.schemas import read_metrics
-    from prospect_eval.scoring.run_resources import resources_of_run
+    from prospect_eval.report.pages.run_page import write_run_page
+    from prospect_eval.runs.folder import read_run_folder_records
+    from prospect_eval.runs.schemas import read_metrics_schema
+    from prospect_eval.scoring.run_resources import open_run_resources
 
-    config, records = read_records(folder)
-    metrics, resources = read_metrics(folder), resources_of_run(folder)
-    say(str(write_report(folder, config, records, metrics, resources).resolve()))
+    config, records = read_run_folder_records(folder)
+    metrics, resources = read_metrics_schema(folder), open_run_resources(folder)
+    print_line(str(write_run_page(folder, config, records, metrics, resources).resolve()))
 
 
 @click.command(name="ls")
@@ -176,19 +176,19 @@ def ls_command(root: Path, json_: str | None, html: Path | None) -> None:
     """The run folders in or below ROOT [default: runs], the newest first."""
     from dataclasses import asdict
 
-    from prospect_eval.runs.catalog import find_runs
+    from prospect_eval.runs.catalog import catalog_runs
 
-    runs = find_runs(root)
+    runs = catalog_runs(root)
     if html is not None:
-        from prospect_eval.report.pages.index_page import write_index
+        from prospect_eval.report.pages.index_page import write_index_page
 
-        say(str(write_index(html, runs).resolve()))
-    if not give_json(json_, lambda: [asdict(run) for run in runs]) or html is not None:
+        print_line(str(write_index_page(html, runs).resolve()))
+    if not print_json_option(json_, lambda: [asdict(run) for run in runs]) or html is not None:
         return
     if runs:
-        print_runs(runs, root)
+        print_runs_table(runs, root)
     else:
-        say(f"{root}: holds no run folder")
+        print_line(f"{root}: holds no run folder")
 
 
 @click.command("show")
@@ -196,11 +196,11 @@ def ls_command(root: Path, json_: str | None, html: Path | None) -> None:
 @json_option
 def show_command(folder: Path, json_: str | None) -> None:
     """The stored scores of a RUN as a table; nothing is computed."""
-    from prospect_eval.runs.schemas import read_metrics, read_run
+    from prospect_eval.runs.schemas import read_metrics_schema, read_run_schema
 
-    metrics = read_metrics(folder)
-    if give_json(json_, lambda: metrics):
-        print_scores(read_run(folder)["config"]["model"], metrics)
+    metrics = read_metrics_schema(folder)
+    if print_json_option(json_, lambda: metrics):
+        print_scores_table(read_run_schema(folder)["config"]["model"], metrics)
 
 
 @click.command("doctor")
@@ -212,11 +212,11 @@ def doctor_command(fix: bool, json_: str | None) -> None:
 
     from rich.text import Text
 
-    from prospect_eval.cli.doctor import examine
+    from prospect_eval.cli.doctor import run_doctor_checks
 
     console = make_console(highlight=False)
-    checks = examine(fix)
-    shown = give_json(json_, lambda: [asdict(one) for one in checks])
+    checks = run_doctor_checks(fix)
+    shown = print_json_option(json_, lambda: [asdict(one) for one in checks])
     for check in checks if shown else ():
         mark, color = ("ok", "green") if check.ok else ("missing", "red") if check.needed else ("lacking", "yellow")
         told = check.found + (f" – {check.advice}" if check.advice else "")
@@ -225,30 +225,30 @@ def doctor_command(fix: bool, json_: str | None) -> None:
         raise SystemExit(EXIT_INCOMPLETE)
 
 
-def score_and_profile(folder: Path, similarity: str | None, json_: str | None, settings: ScoreSettings) -> None:
+def print_scores_and_profile(folder: Path, similarity: str | None, json_: str | None, settings: ScoreSettings) -> None:
     """Everything that is derived from a run folder's records, and the published scores next to ours as a table."""
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
     from prospect_eval.api import score_run
-    from prospect_eval.cli.published_table import print_profile
-    from prospect_eval.proassist.profile import profile, profile_json
-    from prospect_eval.runs.folder import read_records
-    from prospect_eval.scoring.run_resources import resources_of_run
+    from prospect_eval.cli.published_table import print_published_table
+    from prospect_eval.proassist.profile import make_proassist_profile, proassist_profile_json
+    from prospect_eval.runs.folder import read_run_folder_records
+    from prospect_eval.scoring.run_resources import open_run_resources
 
     with progress_bar("score") as advance:
         metrics, path = score_run(folder, similarity, advance, settings)
-    resources = replace(resources_of_run(folder), settings=settings)
-    tables = profile(read_records(folder)[1], resources)
-    published = profile_json(tables, resources)
-    write_atomic(folder / "published.json", dump(published, indent=1) + "\n")
-    if give_json(json_, lambda: {**metrics, "published": published, "report": str(path.resolve())}):
-        print_profile(tables, resources.similarity_signature)
-        say(str(path.resolve()))
+    resources = replace(open_run_resources(folder), settings=settings)
+    tables = make_proassist_profile(read_run_folder_records(folder)[1], resources)
+    published = proassist_profile_json(tables, resources)
+    write_atomic(folder / "published.json", dump_json(published, indent=1) + "\n")
+    if print_json_option(json_, lambda: {**metrics, "published": published, "report": str(path.resolve())}):
+        print_published_table(tables, resources.similarity_signature)
+        print_line(str(path.resolve()))
 
 
-def score_and_report(
+def compute_and_print_scores(
     folder: Path, similarity: str | None = None, json_: str | None = None, settings: ScoreSettings = STANDARD
 ) -> None:
     """Score a run folder, write what follows from its records, and print the scores."""
@@ -256,16 +256,16 @@ def score_and_report(
 
     with progress_bar("score") as advance:
         metrics, path = score_run(folder, similarity, advance, settings)
-    print_result(folder, metrics, path, json_)
+    print_run_scores(folder, metrics, path, json_)
 
 
-def print_result(folder: Path, metrics: dict[str, Any], report: Path, json_: str | None) -> None:
+def print_run_scores(folder: Path, metrics: dict[str, Any], report: Path, json_: str | None) -> None:
     """Print the scores of a run folder as a table, or as JSON where that is asked for, and the report's path."""
-    from prospect_eval.runs.folder import read_config
-    from prospect_eval.suites.suite import shown_first
+    from prospect_eval.runs.folder import read_run_folder_config
+    from prospect_eval.suites.suite import suite_first_metrics
 
-    if not give_json(json_, lambda: {**metrics, "report": str(report.resolve())}):
+    if not print_json_option(json_, lambda: {**metrics, "report": str(report.resolve())}):
         return
-    config = read_config(folder)
-    print_scores(config.model, metrics, shown_first(config.suite))
-    say(str(report.resolve()))
+    config = read_run_folder_config(folder)
+    print_scores_table(config.model, metrics, suite_first_metrics(config.suite))
+    print_line(str(report.resolve()))

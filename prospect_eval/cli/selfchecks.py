@@ -9,9 +9,16 @@ from pathlib import Path
 
 import click
 
-from prospect_core.util.console import counted, give_json, json_option, make_console, progress_bar, say
+from prospect_core.util.console import (
+    format_count,
+    json_option,
+    make_console,
+    print_json_option,
+    print_line,
+    progress_bar,
+)
 from prospect_core.util.errors import EXIT_INCOMPLETE
-from prospect_eval.cli.options import open_source_with_progress
+from prospect_eval.cli.options import open_source_from_options
 
 
 @click.command("selfcheck")
@@ -28,26 +35,28 @@ def selfcheck_command(data: Path | None, suite: str | None, split: str, limit: i
     """
     from dataclasses import asdict
 
-    from prospect_eval.analysis.selfcheck import check_metrics
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.report.page import number
-    from prospect_eval.runs.executor import select
+    from prospect_eval.analysis.selfcheck import selfcheck_metrics
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.report.page import format_page_number
+    from prospect_eval.runs.executor import select_run_episodes
 
-    _, dataset = open_source_with_progress(data, suite, split)
-    episodes = select(dataset, split, limit)
+    _, dataset = open_source_from_options(data, suite, split)
+    episodes = select_run_episodes(dataset, split, limit)
     with progress_bar("perturbations") as advance:
-        checks = check_metrics(list(episodes), make_resources(), advance)
-    if give_json(json_, lambda: [asdict(check) for check in checks]):
+        checks = selfcheck_metrics(list(episodes), make_scoring_resources(), advance)
+    if print_json_option(json_, lambda: [asdict(check) for check in checks]):
         from rich import box
         from rich.table import Table
 
-        table = Table(title=f"oracle over {counted(len(episodes), 'episode')}, perturbed", box=box.SIMPLE_HEAD)
+        table = Table(title=f"oracle over {format_count(len(episodes), 'episode')}, perturbed", box=box.SIMPLE_HEAD)
         for column in ("perturbation", "metric", "expected", "none", "small", "large", "status"):
             table.add_column(column, no_wrap=True)
         for check in checks:
-            table.add_row(check.perturbation, check.metric, check.expected, *map(number, check.values), check.status)
+            table.add_row(
+                check.perturbation, check.metric, check.expected, *map(format_page_number, check.values), check.status
+            )
         make_console(unseen=110).print(table)
         violated = sum(check.status == "violated" for check in checks)
-        say(f"{counted(len(checks), 'expectation')}, {violated} violated")
+        print_line(f"{format_count(len(checks), 'expectation')}, {violated} violated")
     if any(check.status == "violated" for check in checks):
         raise SystemExit(EXIT_INCOMPLETE)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prospect_core.util.console import progress_bars, say
+from prospect_core.util.console import print_line, progress_bars
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import Budgets, Thresholds, data_options
-from prospect_eval.cli.tables import print_curves, print_pareto_front
+from prospect_eval.cli.options import Budgets, Thresholds, add_data_options
+from prospect_eval.cli.tables import print_pareto_front_table, print_threshold_curves_table
 
 if TYPE_CHECKING:
     from prospect_eval.analysis.sweep import Grid, SweepSetting
@@ -26,7 +26,7 @@ CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
 @click.command("sweep")
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
 @click.option("--ckpt", multiple=True, help="A checkpoint folder or a shipped name; may be given more than once.")
-@data_options
+@add_data_options
 @click.option("--strategies", help="With commas between [default: the suite's].")
 @click.option("--budgets", type=Budgets(), help="As in 1/2,600 [default: the suite's].")
 @click.option("--closed-loop", is_flag=True, help="Replay at speaking thresholds 0.1,0.3,0.5,0.7,0.9, or those given.")
@@ -55,7 +55,7 @@ def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **g
 
 
 def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) -> None:
-    from prospect_eval.analysis.sweep import FILE, Grid, name_of
+    from prospect_eval.analysis.sweep import FILE, Grid, sweep_checkpoint_folder
     from prospect_eval.api import open_checked_suite
     from prospect_eval.models.base import PredictorOptions
     from prospect_eval.runs.evaluation import EvaluationOptions
@@ -68,10 +68,10 @@ def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) ->
     grid = Grid(ckpt, names, tuple(given["budgets"] or chosen.budgets), moved)
     split = given["split"] or ("val" if any(moved.values()) else chosen.split)
     if split.startswith("test") and any(moved.values()):
-        say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+        print_line("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
     predictor = PredictorOptions(device=given["device"], dtype=given["dtype"])
     options = EvaluationOptions(ckpt[0], given["data"], given["suite"], split, given["limit"], predictor=predictor)
-    root = given["output"] or Path("runs") / f"sweep-{'-'.join(map(name_of, ckpt))}"
+    root = given["output"] or Path("runs") / f"sweep-{'-'.join(map(sweep_checkpoint_folder, ckpt))}"
     grid.check()
     _require_strategies(grid)
     if dry_run:
@@ -82,7 +82,7 @@ def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) ->
 
 
 def _require_strategies(grid: Grid) -> None:
-    from prospect_core.stream.strategies.registry import strategy as check_strategy
+    from prospect_core.stream.strategies.registry import find_registered_strategy as check_strategy
     from prospect_eval.analysis.sweep import UNLIMITED
 
     for name in grid.strategies:
@@ -90,19 +90,19 @@ def _require_strategies(grid: Grid) -> None:
 
 
 def _say_plan(root: Path, grid: Grid, options: EvaluationOptions) -> None:
-    from prospect_eval.cli.dry_run import sweep_plan
+    from prospect_eval.cli.dry_run import dry_run_sweep
     from prospect_eval.runs.evaluation import prepare_evaluation
 
     evaluation = prepare_evaluation(replace(options, strategy="none"))
-    for line in sweep_plan(root, grid, evaluation.predictor, evaluation.episodes):
-        say(line)
+    for line in dry_run_sweep(root, grid, evaluation.predictor, evaluation.episodes):
+        print_line(line)
 
 
 def _replay_grid(root: Path, grid: Grid, options: EvaluationOptions, quality: str) -> dict[str, Any]:
     from prospect_eval.analysis.sweep import run_sweep
     from prospect_eval.api import score_run
     from prospect_eval.runs.evaluation import prepare_evaluation, replay_evaluation
-    from prospect_eval.runs.folder import held
+    from prospect_eval.runs.folder import hold_run_folder
 
     def least(ckpt: str, strategy: str) -> int:
         predictor = replace(options.predictor, budget=10**6)
@@ -120,7 +120,7 @@ def _replay_grid(root: Path, grid: Grid, options: EvaluationOptions, quality: st
         asked = replace(options, ckpt=setting.ckpt, strategy=setting.strategy, predictor=predictor, output=folder)
         with progress_bars() as advance:
             evaluation = prepare_evaluation(asked, advance)
-            with held(folder):
+            with hold_run_folder(folder):
                 done = (folder / "DONE.json").is_file()
                 name = folder.relative_to(root).as_posix()
                 outcome, _ = replay_evaluation(evaluation, lambda what, now, total: advance(name, now, total))
@@ -132,33 +132,33 @@ def _replay_grid(root: Path, grid: Grid, options: EvaluationOptions, quality: st
 
 def _write_sweep(root: Path, name: str, result: dict[str, Any]) -> None:
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
     from prospect_eval.analysis.pareto_front import ParetoPoint
-    from prospect_eval.report.pages.sweep_page import write_sweep
+    from prospect_eval.report.pages.sweep_page import write_sweep_page
 
-    write_atomic(root / name, dump(result, indent=1) + "\n")
-    page = write_sweep(root, result)
+    write_atomic(root / name, dump_json(result, indent=1) + "\n")
+    page = write_sweep_page(root, result)
     points = [ParetoPoint(**point) for point in result["pareto_front"]["points"]]
     if len(points) > 1:
-        print_pareto_front({**result["pareto_front"], "points": points})
+        print_pareto_front_table({**result["pareto_front"], "points": points})
     for of, curves in result["curves"].items():
-        print_curves({"loop": "closed", "of": of, "curves": curves})
-    say(str((root / name).resolve()))
-    say(str(page.resolve()))
+        print_threshold_curves_table({"loop": "closed", "of": of, "curves": curves})
+    print_line(str((root / name).resolve()))
+    print_line(str(page.resolve()))
 
 
 def _open_loop(folder: Path, thresholds: list[float]) -> None:
     from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump
-    from prospect_eval.analysis.thresholds import GRID, open_loop
-    from prospect_eval.runs.folder import read_records
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.analysis.thresholds import GRID, open_loop_thresholds
+    from prospect_eval.runs.folder import read_run_folder_records
 
-    config, records = read_records(folder)
-    result = open_loop(records, thresholds or GRID) | {"split": config.split, "model": config.model}
+    config, records = read_run_folder_records(folder)
+    result = open_loop_thresholds(records, thresholds or GRID) | {"split": config.split, "model": config.model}
     if not any(result["curves"].values()):
         raise DataError(f"{folder}: its records hold no probabilities; sweep --ckpt replays instead")
     if config.split.startswith("test"):
-        say("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
-    write_atomic(folder / "thresholds.json", dump(result, indent=1) + "\n")
-    print_curves(result)
-    say(str((folder / "thresholds.json").resolve()))
+        print_line("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+    write_atomic(folder / "thresholds.json", dump_json(result, indent=1) + "\n")
+    print_threshold_curves_table(result)
+    print_line(str((folder / "thresholds.json").resolve()))

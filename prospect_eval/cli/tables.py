@@ -1,6 +1,6 @@
 """Scores, differences and curves as tables in the terminal.
 
-python -c "from prospect_eval.cli.tables import print_scores; help(print_scores)"
+python -c "from prospect_eval.cli.tables import print_scores_table; help(print_scores_table)"
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.util.console import counted, make_console, say
-from prospect_eval.runs.metric_tables import best_trivial, headline_names
+from prospect_core.util.console import format_count, make_console, print_line
+from prospect_eval.runs.metric_tables import best_metric_table_baseline, metric_table_headlines
 
 if TYPE_CHECKING:
     from prospect_eval.analysis.episode_diff import EpisodeChange
@@ -24,7 +24,7 @@ SCORES_WIDTH = 100
 NAMED = 10
 
 
-def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
+def print_scores_table(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
     """The headline metrics of a run, each next to the best trivial baseline and the oracle.
 
     Args:
@@ -35,7 +35,7 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
     from rich.table import Table
     from rich.text import Text
 
-    from prospect_eval.report.page import interval, number
+    from prospect_eval.report.page import format_page_interval, format_page_number
 
     episodes = metrics["episodes"]
     title = Text(f"{model}: {episodes['scored']} episodes, {episodes['failed']} failed")
@@ -45,18 +45,25 @@ def print_scores(model: str, metrics: dict[str, Any], first: Sequence[str] = ())
     columns = ("value", *(("without failed",) if without else ()), "95 % interval", "best trivial baseline", "oracle")
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in headline_names(metrics["metrics"], first):
+    for name in metric_table_headlines(metrics["metrics"], first):
         entry = metrics["metrics"][name]
-        best = best_trivial(metrics, name)
-        rival = "–" if best is None else f"{best[0]} {number(best[1])}"
+        best = best_metric_table_baseline(metrics, name)
+        rival = "–" if best is None else f"{best[0]} {format_page_number(best[1])}"
         oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
-        optimistic = (number(without.get(name)),) if without else ()
-        table.add_row(name, number(entry["value"]), *optimistic, interval(entry["ci95"]), rival, number(oracle))
+        optimistic = (format_page_number(without.get(name)),) if without else ()
+        table.add_row(
+            name,
+            format_page_number(entry["value"]),
+            *optimistic,
+            format_page_interval(entry["ci95"]),
+            rival,
+            format_page_number(oracle),
+        )
     if without:
-        say(_failed_line(episodes))
+        print_line(_failed_line(episodes))
     make_console(unseen=SCORES_WIDTH).print(table)
     if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
-        say("No intervals: they are taken over videos, and there is only one.")
+        print_line("No intervals: they are taken over videos, and there is only one.")
 
 
 def _failed_line(episodes: dict[str, Any]) -> str:
@@ -67,16 +74,16 @@ def _failed_line(episodes: dict[str, Any]) -> str:
     return f"{len(failed)} of {total} episodes failed or are missing and count as the worst value: {names}"
 
 
-def print_runs(runs: Sequence[Run], root: Path) -> None:
+def print_runs_table(runs: Sequence[Run], root: Path) -> None:
     """Run folders with their headline metrics."""
     from datetime import datetime
 
     from rich.table import Table
 
-    from prospect_eval.report.page import number
-    from prospect_eval.runs.catalog import shown_metrics
+    from prospect_eval.report.page import format_page_number
+    from prospect_eval.runs.catalog import choose_catalog_metrics
 
-    names = shown_metrics(runs)
+    names = choose_catalog_metrics(runs)
     table = Table()
     for column in ("run", "status", "finished", "model", "split", "context", *names):
         table.add_column(column, justify="right" if column in names else "left")
@@ -84,12 +91,12 @@ def print_runs(runs: Sequence[Run], root: Path) -> None:
         when = "" if run.finished is None else datetime.fromtimestamp(run.finished).strftime("%Y-%m-%d %H:%M")
         context = run.strategy if run.budget is None else f"{run.strategy} {run.budget}"
         name = Path(run.folder).relative_to(root).as_posix()
-        scores = [number(run.metrics.get(metric, {}).get("value")) for metric in names]
+        scores = [format_page_number(run.metrics.get(metric, {}).get("value")) for metric in names]
         table.add_row(name, run.status, when, Path(run.model).name, run.split, context, *scores)
     make_console(unseen=190).print(table)
 
 
-def print_changes(changes: Sequence[EpisodeChange]) -> None:
+def print_episode_changes_table(changes: Sequence[EpisodeChange]) -> None:
     """The episodes that changed most, and why."""
     console = make_console(highlight=False, unseen=150)
     for change in changes:
@@ -98,11 +105,11 @@ def print_changes(changes: Sequence[EpisodeChange]) -> None:
             console.print(f"  {reason}")
 
 
-def print_curves(result: dict[str, Any], rows: int = 12) -> None:
+def print_threshold_curves_table(result: dict[str, Any], rows: int = 12) -> None:
     """The curves of ``thresholds.json``, at most so many points of each: the best one is always among them."""
     from rich.table import Table
 
-    from prospect_eval.report.page import interval, number
+    from prospect_eval.report.page import format_page_interval, format_page_number
 
     for knob, points in result["curves"].items():
         if not points:
@@ -119,28 +126,36 @@ def print_curves(result: dict[str, Any], rows: int = 12) -> None:
             if k % step and k != best:
                 continue
             if closed:
-                cells = [f"{number(e['value'])} {interval(e['ci95'])}" for e in point["metrics"].values()]
+                cells = [
+                    f"{format_page_number(e['value'])} {format_page_interval(e['ci95'])}"
+                    for e in point["metrics"].values()
+                ]
             else:
                 cells = [
-                    f"{number(point['f1'])} {interval(point['ci95'])}",
-                    *map(number, (point["precision"], point["recall"])),
+                    f"{format_page_number(point['f1'])} {format_page_interval(point['ci95'])}",
+                    *map(format_page_number, (point["precision"], point["recall"])),
                 ]
             table.add_row(f"{point['threshold']:.2f}", *cells)
         make_console(unseen=190).print(table)
 
 
-def print_judge(result: dict[str, Any]) -> None:
+def print_judge_table(result: dict[str, Any]) -> None:
     """A judge's scores, its agreement with itself, and what could not be read."""
     from rich.table import Table
 
-    from prospect_eval.report.page import interval, number
+    from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = Table(title=f"judge {result['judge']}")
     for column in ("criterion", "1..5", "95 % interval", "repeats equal", "alpha"):
         table.add_column(column, justify="left" if column == "criterion" else "right")
     for name, entry in result["metrics"].items():
         agreed = result["agreement"][name]
-        cells = (number(entry["value"]), interval(entry["ci95"]), number(agreed["equal"]), number(agreed["alpha"]))
+        cells = (
+            format_page_number(entry["value"]),
+            format_page_interval(entry["ci95"]),
+            format_page_number(agreed["equal"]),
+            format_page_number(agreed["alpha"]),
+        )
         table.add_row(name, *cells)
     console = make_console()
     console.print(table)
@@ -149,11 +164,11 @@ def print_judge(result: dict[str, Any]) -> None:
     console.print(f"{sum(wrong.values())} of {asked} replies could not be read{f' ({told})' if told else ''}")
 
 
-def print_pareto_front(result: dict[str, Any]) -> None:
+def print_pareto_front_table(result: dict[str, Any]) -> None:
     """Runs by bytes; those on the front are marked."""
     from rich.table import Table
 
-    from prospect_eval.report.page import interval, number
+    from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = Table(title=f"{result['quality']} against {result['memory']}")
     for column in ("front", "strategy", "budget", "bytes", "of none", result["quality"], "95 % interval", "run"):
@@ -161,28 +176,34 @@ def print_pareto_front(result: dict[str, Any]) -> None:
     for point in result["points"]:
         budget = "–" if point.budget is None else str(point.budget)
         share = "–" if point.share is None else f"{point.share:.0%}"
-        cells = (number(point.bytes), share, number(point.quality), interval(point.ci95), point.run)
+        cells = (
+            format_page_number(point.bytes),
+            share,
+            format_page_number(point.quality),
+            format_page_interval(point.ci95),
+            point.run,
+        )
         table.add_row("*" if point.on_front else "", point.strategy, budget, *cells)
     make_console(unseen=150).print(table)
 
 
-def print_sensitivity(result: Sensitivity) -> None:
+def print_sensitivity_table(result: Sensitivity) -> None:
     """A table of each metric over all settings, narrow enough for 100 columns, with the runs as letters."""
     from rich import box
     from rich.table import Table
 
-    from prospect_eval.report.page import number
+    from prospect_eval.report.page import format_page_number
 
     letters = [chr(ord("A") + k) if k < 26 else str(k) for k in range(len(result.runs))]
     for letter, run in zip(letters, result.runs, strict=True):
-        say(f"{letter} = {run}")
+        print_line(f"{letter} = {run}")
     console = make_console(unseen=100)
     for metric in dict.fromkeys(row.metric for row in result.rows):
         rows = [row for row in result.rows if row.metric == metric]
         if all(value is None for row in rows for value in row.values):
-            say(f"{metric}: undefined in every run")
+            print_line(f"{metric}: undefined in every run")
             continue
-        title = f"{metric} over {counted(result.episodes, 'episode')}; * is the default setting"
+        title = f"{metric} over {format_count(result.episodes, 'episode')}; * is the default setting"
         table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("similarity", no_wrap=True, max_width=20, overflow="ellipsis")
         for column in ("good", "window", *letters, "order", "tau"):
@@ -190,7 +211,7 @@ def print_sensitivity(result: Sensitivity) -> None:
         for row in rows:
             mark = "*" if row.default else ""
             order = ">".join("=".join(letters[k] for k in group) for group in row.order)
-            cells = (f">{row.setting.threshold:g}", f"x{row.setting.window:g}", *map(number, row.values))
+            cells = (f">{row.setting.threshold:g}", f"x{row.setting.window:g}", *map(format_page_number, row.values))
             tau = "–" if row.tau is None else f"{row.tau:.2f}"
             table.add_row(f"{row.setting.similarity}{mark}", *cells, order, tau)
         console.print(table)
@@ -204,24 +225,24 @@ def _say_changed_order(metric: str, rows: Sequence[SensitivityRow]) -> None:
     other = sum(row.order != standard.order for row in rows)
     taus = [row.tau for row in rows if row.tau is not None]
     lowest = f"; lowest tau {min(taus):.2f}" if taus else ""
-    say(
+    print_line(
         f"{metric}: the order of the runs differs from the default setting's in {other} of {len(rows)} settings{lowest}"
     )
 
 
-def print_gate(gate: Gate) -> None:
+def print_gate_table(gate: Gate) -> None:
     """Every check of a gate, and the verdict as the last line."""
     from rich.table import Table
     from rich.text import Text
 
-    from prospect_eval.gate.formats import HEAD, gate_cells
+    from prospect_eval.gate.formats import HEAD, format_gate_cells
 
     colors = {"PASS": "green", "INCONCLUSIVE": "yellow", "FAIL": "red"}
     table = Table()
     for column in ("verdict", *HEAD):
         table.add_column(column, no_wrap=column in ("verdict", "metric"))
     for check in gate.checks:
-        table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *gate_cells(check))
+        table.add_row(Text(check.verdict, colors[check.verdict]), check.name, *format_gate_cells(check))
     console = make_console(unseen=150)
     console.print(table)
     for note in gate.notes:

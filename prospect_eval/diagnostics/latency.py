@@ -25,11 +25,11 @@ import numpy as np
 
 from prospect_core.records import EpisodeLatency, EpisodeRecord
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 from prospect_eval.metrics import Metric, Scored, ScoringResources, delivery
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.metrics.families import PASSES
-from prospect_eval.runs.folder import read_timings
+from prospect_eval.runs.folder import read_run_folder_timings
 
 _metric = partial(Metric, family=PASSES)
 
@@ -84,7 +84,7 @@ METRICS = [
 PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_max_bytes")
 
 
-def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+def compute_latency_diagnostics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     """{name: entry} of (video, latency) pairs; all undefined without any."""
     out: dict[str, dict[str, Any]] = {}
     for metric in METRICS:
@@ -106,28 +106,30 @@ def timing_metrics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     return out
 
 
-def store_latency(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
+def store_latency_diagnostics(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
     """Put the plain pass and its metrics into a run folder's ``timings.json``; returns the metrics."""
-    table = timing_metrics(measured)
+    table = compute_latency_diagnostics(measured)
     rows = [{"video": video, **asdict(m)} for video, m in measured]
-    whole = {"schema": 1, "episodes": {}, **read_timings(folder), "metrics": table, "plain_pass": rows}
-    write_atomic(folder / "timings.json", dump(whole))
+    whole = {"schema": 1, "episodes": {}, **read_run_folder_timings(folder), "metrics": table, "plain_pass": rows}
+    write_atomic(folder / "timings.json", dump_json(whole))
     return table
 
 
-def store_delivery(folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources) -> None:
+def store_delivery_by_measured_latency(
+    folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources
+) -> None:
     """Put the latency-aware scores with measured compute time into a run folder's ``timings.json``, where there is one.
 
     They vary from machine to machine, which ``delivery_metrics.json`` does not. Episodes without a plain pass are undefined.
     """
-    if not (whole := read_timings(folder)):
+    if not (whole := read_run_folder_timings(folder)):
         return
-    steps = {measured.episode: measured.steps for _, measured in read_latency(folder)}
+    steps = {measured.episode: measured.steps for _, measured in read_latency_diagnostics(folder)}
     scored = [_timed(Scored(record, resources), steps) for record in records if record.status == "ok"]
     table = {
         metric.name: metric.compute(scored) for metric in delivery.delivery_metrics(resources.settings, measured=True)
     }
-    write_atomic(folder / "timings.json", dump({**whole, "metrics": {**whole.get("metrics", {}), **table}}))
+    write_atomic(folder / "timings.json", dump_json({**whole, "metrics": {**whole.get("metrics", {}), **table}}))
 
 
 def _timed(scored: Scored, steps: Mapping[str, Sequence[float]]) -> Scored:
@@ -136,10 +138,10 @@ def _timed(scored: Scored, steps: Mapping[str, Sequence[float]]) -> Scored:
     found = steps.get(episode.id, ())
     if len(found) != episode.num_frames:
         return scored
-    return replace(scored, compute=tuple(delivery.compute_delays(found, episode.fps).tolist()))
+    return replace(scored, compute=tuple(delivery.compute_delivery_delays(found, episode.fps).tolist()))
 
 
-def read_latency(folder: Path) -> list[Measured]:
+def read_latency_diagnostics(folder: Path) -> list[Measured]:
     """The plain pass that a run folder holds; empty where there was none."""
-    rows = read_timings(folder).get("plain_pass", [])
-    return [(row.pop("video"), load(EpisodeLatency, dump(row), f"{folder}/timings.json")) for row in rows]
+    rows = read_run_folder_timings(folder).get("plain_pass", [])
+    return [(row.pop("video"), load_json(EpisodeLatency, dump_json(row), f"{folder}/timings.json")) for row in rows]

@@ -16,21 +16,21 @@ from prospect_core.records import TeacherForcedTurn
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, load, read_json
-from prospect_eval.diagnostics.latency import store_latency
+from prospect_core.util.json_io import dump_json, load_json, read_json
+from prospect_eval.diagnostics.latency import store_latency_diagnostics
 from prospect_eval.diagnostics.teacher_forced import score_teacher_forced
 from prospect_eval.models.base import Predictor
 
 Progress = Callable[[int, int], None]
 
 
-def require_own_model(predictor: Predictor, option: str) -> None:
+def require_checkpoint_for_passes(predictor: Predictor, option: str) -> None:
     """Refuse passes that only a checkpoint of ours can take."""
     if predictor.forced is None or predictor.latency is None:
         raise UserError(f"{option}: {predictor.name} is no checkpoint; leave it out")
 
 
-def teacher_forced_pass(
+def run_teacher_forced_pass(
     folder: Path, predictor: Predictor, episodes: Sequence[Episode], progress: Progress
 ) -> dict[str, Any]:
     """Every episode under teacher forcing, into ``teacher_forced.json``; goes on where it stopped."""
@@ -39,20 +39,20 @@ def teacher_forced_pass(
     turns: dict[str, list[TeacherForcedTurn]] = {}
     if file.is_file():
         for episode_id, rows in read_json(file)["episodes"].items():
-            turns[episode_id] = [load(TeacherForcedTurn, dump(row), str(file)) for row in rows]
+            turns[episode_id] = [load_json(TeacherForcedTurn, dump_json(row), str(file)) for row in rows]
     threshold = predictor.knobs.speaking_threshold
     for done, episode in enumerate(episodes, 1):
         if episode.id not in turns:
             turns[episode.id] = predictor.forced(episode)
             plain = {key: [asdict(turn) for turn in of] for key, of in turns.items()}
-            write_atomic(file, dump({"schema": 1, "speaking_threshold": threshold, "episodes": plain}))
+            write_atomic(file, dump_json({"schema": 1, "speaking_threshold": threshold, "episodes": plain}))
         progress(done, len(episodes))
     result = score_teacher_forced(episodes, turns, threshold)
-    write_atomic(file, dump(result, indent=1) + "\n")
+    write_atomic(file, dump_json(result, indent=1) + "\n")
     return result
 
 
-def latency_pass(
+def run_latency_pass(
     folder: Path, predictor: Predictor, episodes: Sequence[Episode], number: int, progress: Progress
 ) -> dict[str, dict[str, Any]]:
     """A plain pass over ``number`` episodes, spread evenly, of different videos where there are as many."""
@@ -64,4 +64,4 @@ def latency_pass(
     for done, episode in enumerate(chosen, 1):
         measured.append((episode.video, predictor.latency(episode)))
         progress(done, len(chosen))
-    return store_latency(folder, measured)
+    return store_latency_diagnostics(folder, measured)

@@ -27,7 +27,7 @@ from prospect_core.timeline import Episode
 from prospect_eval.metrics import Metric
 from prospect_eval.metrics.base import POSITIVE, ratio
 from prospect_eval.metrics.families import PASSES
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
 _metric = partial(Metric, family=PASSES)
 
@@ -35,7 +35,7 @@ _metric = partial(Metric, family=PASSES)
 Forced = tuple[Sequence[TeacherForcedTurn], float]
 
 
-def fluency(turn: TeacherForcedTurn) -> float:
+def teacher_forced_fluency(turn: TeacherForcedTurn) -> float:
     """Of one turn, 0..1; a turn without ``frame_diff`` was not said, and counts as late."""
     if turn.on_time:
         right = turn.decisions + turn.right
@@ -63,7 +63,7 @@ METRICS = [
         definition="mean of the absolute seconds from a reference turn to the decision to speak, over the reference's context",
         failure_mode="a miss costs no more than the frames since the turn before; errors never compound",
     ),
-    _metric("tf_fluency", _mean_of(lambda turn, fps: fluency(turn)), ratio, _PASS, pool="mean",
+    _metric("tf_fluency", _mean_of(lambda turn, fps: teacher_forced_fluency(turn)), ratio, _PASS, pool="mean",
             definition="share of decisions and tokens of a turn that are right one after the other, over the reference's context",
             failure_mode="mostly counts silent frames of the reference, which are many"),
     _metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
@@ -80,7 +80,9 @@ def score_teacher_forced(
     episodes: Sequence[Episode], turns: Mapping[str, Sequence[TeacherForcedTurn]], threshold: float
 ) -> dict[str, Any]:
     """The contents of ``teacher_forced.json``; ``turns`` by episode id."""
-    rows: list[tuple[Cluster, Forced]] = [(cluster_of(e), (turns[e.id], e.fps)) for e in episodes if e.id in turns]
+    rows: list[tuple[Cluster, Forced]] = [
+        (find_episode_cluster(e), (turns[e.id], e.fps)) for e in episodes if e.id in turns
+    ]
     table = {}
     for metric in METRICS:
         counts: Callable[[Any], np.ndarray | str] = metric.counts

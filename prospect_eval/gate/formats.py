@@ -8,24 +8,24 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from prospect_eval.gate.gate import Gate, GateCheck
-from prospect_eval.text.markdown import markdown_code, markdown_text, short
+from prospect_eval.text.markdown import format_markdown_value, markdown_code, markdown_text
 
 MARKS = {"PASS": "✅", "INCONCLUSIVE": "❔", "FAIL": "❌"}
 
 
-def gate_cells(check: GateCheck) -> tuple[str, ...]:
+def format_gate_cells(check: GateCheck) -> tuple[str, ...]:
     """Baseline, now, difference with interval, margin, loss that would have been found, and why."""
-    ci = f" [{short(check.ci95[0])}, {short(check.ci95[1])}]" if check.ci95 else ""
+    ci = f" [{format_markdown_value(check.ci95[0])}, {format_markdown_value(check.ci95[1])}]" if check.ci95 else ""
     found = None if check.detectable is None or check.margin is None else check.margin + check.detectable
     difference = "–" if check.difference is None else f"{check.difference:+.4g}{ci}"
-    shown = [short(v)[:16] for v in (check.baseline, check.now)]
-    return (*shown, difference, short(check.margin), short(found), check.reason)
+    shown = [format_markdown_value(v)[:16] for v in (check.baseline, check.now)]
+    return (*shown, difference, format_markdown_value(check.margin), format_markdown_value(found), check.reason)
 
 
 HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "detectable loss", "")
 
 
-def markdown(gate: Gate, run: str, baseline: str) -> str:
+def format_gate_as_markdown(gate: Gate, run: str, baseline: str) -> str:
     """A heading with the verdict and a table, the worst first."""
     order = list(reversed(MARKS))
     rows = sorted(gate.checks, key=lambda check: order.index(check.verdict))
@@ -38,7 +38,9 @@ def markdown(gate: Gate, run: str, baseline: str) -> str:
     ]
     for check in rows:
         lines.append(
-            " | ".join([f"| {MARKS[check.verdict]}", markdown_code(check.name), *map(markdown_text, gate_cells(check))])
+            " | ".join(
+                [f"| {MARKS[check.verdict]}", markdown_code(check.name), *map(markdown_text, format_gate_cells(check))]
+            )
             + " |"
         )
     lines += [
@@ -50,7 +52,7 @@ def markdown(gate: Gate, run: str, baseline: str) -> str:
     return "\n".join(lines)
 
 
-def junit(gate: Gate, run: str) -> str:
+def format_gate_as_junit(gate: Gate, run: str) -> str:
     """One test case a check; what is inconclusive is skipped, or fails where the rules are strict."""
     failing = ("FAIL", "INCONCLUSIVE") if gate.strict else ("FAIL",)
     failures = sum(check.verdict in failing for check in gate.checks)
@@ -60,7 +62,7 @@ def junit(gate: Gate, run: str) -> str:
     for check in gate.checks:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "gate", "name": check.name})
         told = "; ".join(
-            f"{head} {cell}" for head, cell in zip((*HEAD[1:-1], "why"), gate_cells(check), strict=True) if cell
+            f"{head} {cell}" for head, cell in zip((*HEAD[1:-1], "why"), format_gate_cells(check), strict=True) if cell
         )
         if check.verdict in failing:
             ElementTree.SubElement(case, "failure", {"message": f"{check.verdict}: {_xml(told)}"})

@@ -17,15 +17,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import read_shaped
-from prospect_eval.analysis.pairing import Pairing, ScoredRun, differing_keys
+from prospect_core.util.json_io import read_typed_json
+from prospect_eval.analysis.pairing import Pairing, ScoredRun, pairing_differing_keys
 from prospect_eval.metrics import Metric
-from prospect_eval.runs.schemas import BaselineFile, read_run
-from prospect_eval.stats.bootstrap import Statistic, difference_of, paired_ci, pseudo_values
-from prospect_eval.stats.power import detectable_by_interval
-from prospect_eval.suites.gate_rules import EXACT, MIN_VIDEOS, Rules, check_rules, make_rules
+from prospect_eval.runs.schemas import BaselineFile, read_run_schema
+from prospect_eval.stats.bootstrap import (
+    Statistic,
+    bootstrap_difference,
+    bootstrap_jackknife_pseudo_values,
+    paired_bootstrap_interval,
+)
+from prospect_eval.stats.power import power_detectable_by_interval
+from prospect_eval.suites.gate_rules import EXACT, MIN_VIDEOS, Rules, check_gate_rules, make_gate_rules
 from prospect_eval.suites.suite import open_suite
 
 SCHEMA = 2
@@ -72,14 +77,14 @@ class Gate:
         return self.verdict == "PASS" or (self.verdict == "INCONCLUSIVE" and not self.strict)
 
 
-def make_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
+def make_gate_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
     """The contents of a baseline file: counts by episode of the metrics that the rules name, and where they come from."""
     run = _scored(folder)
-    check_rules(rules, (metric.name for metric in metrics), where)
+    check_gate_rules(rules, (metric.name for metric in metrics), where)
     missing = [name for name in rules.metrics if name not in run.counts]
     if missing:
         raise DataError(f"{folder}: has no counts of {', '.join(missing)}; `prospect-eval score {folder}` makes them")
-    told = read_run(folder)
+    told = read_run_schema(folder)
     resumed = {"resumed": told["resumed"]} if told.get("resumed") else {}
     return {
         "schema": SCHEMA,
@@ -93,17 +98,17 @@ def make_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: 
     }
 
 
-def read_baseline(file: Path) -> dict[str, Any]:
+def read_gate_baseline(file: Path) -> dict[str, Any]:
     """A baseline file; one that is missing, broken or of another make is a `DataError`."""
     if not file.is_file():
         raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
     try:
-        return dict(read_shaped(file, BaselineFile))
+        return dict(read_typed_json(file, BaselineFile))
     except DataError as error:
         raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from error
 
 
-def check_run(
+def check_gate(
     folder: Path,
     baseline: dict[str, Any],
     metrics: Sequence[Metric],
@@ -123,9 +128,9 @@ def check_run(
         UserError: another strategy, budget or split than the baseline's; other episodes without ``intersect``.
         DataError: other data or signatures; a run that is not finished or not scored.
     """
-    rules = make_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
+    rules = make_gate_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
     by_name = {metric.name: metric for metric in metrics}
-    check_rules(rules, by_name, "rules")
+    check_gate_rules(rules, by_name, "rules")
     run, then = _scored(folder), _of_baseline(baseline)
     _require_same(run, then, baseline, rules)
     pairing = _paired(run, then, intersect)
@@ -170,7 +175,7 @@ def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]
         if knobs[0].get(name) != knobs[1].get(name)
     ]
     if pairing.left_out:
-        out.append(f"{counted(len(pairing.left_out), 'episode')} left out: only one side has them")
+        out.append(f"{format_count(len(pairing.left_out), 'episode')} left out: only one side has them")
     return tuple(out)
 
 
@@ -191,11 +196,11 @@ def _non_inferior(
     first, second = sides
     videos = len(first)
     if videos < MIN_VIDEOS:
-        reason = f"{counted(videos, 'video')} in common, at least {MIN_VIDEOS} are needed"
+        reason = f"{format_count(videos, 'video')} in common, at least {MIN_VIDEOS} are needed"
         return GateCheck(name, "INCONCLUSIVE", then, now, margin=margin, videos=videos, reason=reason)
-    ci = paired_ci(first, second, turned)
+    ci = paired_bootstrap_interval(first, second, turned)
     difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
-    known = (then, now, difference, ci, margin, detectable_by_interval(first, second, turned), videos)
+    known = (then, now, difference, ci, margin, power_detectable_by_interval(first, second, turned), videos)
     if ci is None and np.array_equal(first, second):
         return GateCheck(name, "PASS", *known, reason="equal on every video")
     if ci is None and _constant(first, second, turned):
@@ -212,7 +217,9 @@ def _non_inferior(
 
 def _constant(first: np.ndarray, second: np.ndarray, turned: Statistic) -> bool:
     """Whether every video contributes the same difference, so that there is nothing to resample."""
-    pseudo = pseudo_values(np.hstack([first, second]), difference_of(turned.value, first.shape[1]))
+    pseudo = bootstrap_jackknife_pseudo_values(
+        np.hstack([first, second]), bootstrap_difference(turned.value, first.shape[1])
+    )
     return bool(np.isfinite(pseudo).all() and np.ptp(pseudo) <= 1e-9 * max(1.0, float(np.abs(pseudo).max())))
 
 
@@ -268,7 +275,7 @@ def _require_same(run: ScoredRun, then: ScoredRun, baseline: dict[str, Any], rul
         if name not in run.table["metrics"]:
             raise DataError(f"{run.name}: was scored without {name}; `prospect-eval score {run.name}` takes it")
         signatures = (side.table["metrics"][name]["signature"] for side in (then, run))
-        if wrong := differing_keys(*signatures):
+        if wrong := pairing_differing_keys(*signatures):
             raise DataError(
                 f"{name} was measured differently in the baseline ({'; '.join(wrong)}); rescore the run, or write a new"
                 " baseline with --update"
@@ -286,14 +293,14 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
     return config.get(last, DEFAULTS[key]) if key in DEFAULTS else config[last]
 
 
-def gate_json(gate: Gate) -> dict[str, Any]:
+def gate_to_dict(gate: Gate) -> dict[str, Any]:
     """The verdict as JSON."""
     return {"schema": SCHEMA, "passes": gate.passes, **asdict(gate)}
 
 
-def rules_of(run: Path) -> Rules:
+def load_run_gate_rules(run: Path) -> Rules:
     """What the suite of a run asks of a gate; a run without any is a `UserError`."""
-    name = read_run(run)["config"].get("suite") if (run / "run.json").is_file() else ""
+    name = read_run_schema(run)["config"].get("suite") if (run / "run.json").is_file() else ""
     rules = open_suite(name).rules() if name else None
     if rules is None:
         raise UserError(f"{run}: its suite has no rules for a gate; give --rules FILE")

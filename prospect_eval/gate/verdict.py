@@ -1,6 +1,6 @@
 """The verdict on a run: its gate's, else whether it is complete and above every trivial baseline.
 
-    python -c "from prospect_eval.gate.verdict import verdict; help(verdict)"
+    python -c "from prospect_eval.gate.verdict import decide_run_verdict; help(decide_run_verdict)"
 
 A run is above a baseline in a metric when the 95 % interval of the paired difference over the episodes that both have counts of
 lies above zero: of two equally good systems one is called above the other in 2.5 % of all cases.
@@ -15,15 +15,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.json_io import read_json
-from prospect_eval.analysis.pairing import by_cluster
+from prospect_eval.analysis.pairing import pairing_cluster_counts
 from prospect_eval.gate.gate import VERDICT
 from prospect_eval.metrics import Metric
-from prospect_eval.runs.metric_tables import trivial_baselines
-from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts
-from prospect_eval.stats.bootstrap import paired_ci
-from prospect_eval.stats.permutation import sign_flip_p
+from prospect_eval.runs.metric_tables import metric_table_trivial_baselines
+from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts_schema
+from prospect_eval.stats.bootstrap import paired_bootstrap_interval
+from prospect_eval.stats.permutation import sign_flip_p_value
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 _GATE_KINDS: dict[str, Literal["good", "off", "bad"]] = {"PASS": "good", "INCONCLUSIVE": "off", "FAIL": "bad"}
@@ -55,7 +55,7 @@ class _Counts:
     clusters: Mapping[str, str]
 
 
-def verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> Verdict:
+def decide_run_verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> Verdict:
     """The verdict on a run folder.
 
     Args:
@@ -68,12 +68,12 @@ def verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> V
     scored, failed = metrics["episodes"]["scored"], metrics["episodes"]["failed"]
     if not scored:
         return Verdict("Nothing scored", "bad", "report", ("no episode could be scored",))
-    lost, compared = against_baselines(folder, metrics, of)
+    lost, compared = decide_verdict_against_baselines(folder, metrics, of)
     if failed:
         return Verdict("Incomplete", "bad", "report", (f"{failed} of {failed + scored} episodes failed", *lost))
     videos = max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0)
     if videos < MIN_VIDEOS:
-        few = f"{counted(videos, 'video')}: at least {MIN_VIDEOS} are needed to conclude anything"
+        few = f"{format_count(videos, 'video')}: at least {MIN_VIDEOS} are needed to conclude anything"
         return Verdict("Too few videos", "off", "report", (few, *lost))
     if lost:
         return Verdict("Not above all baselines", "off", "report", tuple(lost))
@@ -85,7 +85,9 @@ def verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> V
     return Verdict("Above all baselines", "good", "report", (about,))
 
 
-def against_baselines(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> tuple[list[str], list[str]]:
+def decide_verdict_against_baselines(
+    folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]
+) -> tuple[list[str], list[str]]:
     """Compare a run with every trivial baseline in the headline metrics.
 
     Metrics that are undefined are left out, and so are those that look at matched pairs only (``turns="pairs"``): a
@@ -101,9 +103,9 @@ def against_baselines(folder: Path, metrics: Mapping[str, Any], of: Sequence[Met
         if not metric.headline or metric.turns == "pairs" or metric.better not in _TURNED or entry.get("value") is None:
             continue
         rivals = {}
-        for name in trivial_baselines(metrics):
+        for name in metric_table_trivial_baselines(metrics):
             of_baseline = stored.baselines.get(name, {}).get(metric.name, {})
-            above = is_above(metric, stored.run.get(metric.name, {}), of_baseline, stored.clusters)
+            above = is_above_baseline_for_verdict(metric, stored.run.get(metric.name, {}), of_baseline, stored.clusters)
             if above is not None:
                 rivals[name] = above
         if rivals:
@@ -113,7 +115,7 @@ def against_baselines(folder: Path, metrics: Mapping[str, Any], of: Sequence[Met
     return lost, compared
 
 
-def is_above(
+def is_above_baseline_for_verdict(
     metric: Metric, run: Mapping[str, Packed], baseline: Mapping[str, Packed], clusters: Mapping[str, str]
 ) -> bool | None:
     """Whether a run is shown to be better than a baseline in a metric.
@@ -130,7 +132,7 @@ def is_above(
     shared = [episode for episode in run if episode in baseline]
     if not shared:
         return None
-    first, second = (by_cluster(metric, side, shared, clusters) for side in (baseline, run))
+    first, second = (pairing_cluster_counts(metric, side, shared, clusters) for side in (baseline, run))
     turn = _TURNED[metric.better]
 
     def value(counts: np.ndarray) -> np.ndarray:
@@ -140,11 +142,11 @@ def is_above(
         difference = float(value(second.sum(0)) - value(first.sum(0)))
     if not np.isfinite(difference):
         return None
-    ci = paired_ci(first, second, value)
+    ci = paired_bootstrap_interval(first, second, value)
     if ci is not None:
         return ci[0] > 0
     # no interval: all clusters are alike, or the value is undefined in many resamples
-    p = sign_flip_p(first, second, value)
+    p = sign_flip_p_value(first, second, value)
     return difference > 0 and p is not None and p <= 0.05
 
 
@@ -153,7 +155,7 @@ def _reason(metric: Metric, tables: Mapping[str, Any], rivals: Sequence[str]) ->
     turn = _TURNED[metric.better]
     values = {name: float(tables[name][metric.name]["value"]) for name in rivals}
     best = max(values, key=lambda name: float(turn(np.array(values[name]))))
-    more = f" and {counted(len(rivals) - 1, 'other baseline')}" if len(rivals) > 1 else ""
+    more = f" and {format_count(len(rivals) - 1, 'other baseline')}" if len(rivals) > 1 else ""
     return f"{metric.name} is not shown to be better than {best.replace('_', ' ')} ({values[best]:.3f}){more}"
 
 
@@ -169,5 +171,5 @@ def _stored_counts(folder: Path, metrics: Mapping[str, Any]) -> _Counts:
         return _Counts(metrics["counts"], metrics.get("baseline_counts", {}), metrics["clusters"])
     if not (folder / "counts.json").is_file():
         return _Counts({}, {}, {})
-    stored = read_counts(folder)
+    stored = read_counts_schema(folder)
     return _Counts(stored["counts"], stored.get("baselines", {}), stored["clusters"])

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from prospect_core.timeline import exact
+from prospect_core.timeline import exact_fraction
 
 #: cosines (len(a), len(b)) of two lists of texts
 Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -53,7 +53,7 @@ def match_utterances(
     The published code stores costs in a sparse matrix, where a cost of exactly 0 (same frame, same words) is no edge;
     here every edge carries a constant more, which changes no optimum since each prediction takes exactly one.
     """
-    late, early = (int(exact(abs(side)) * exact(fps)) for side in window_s)
+    late, early = (int(exact_fraction(abs(side)) * exact_fraction(fps)) for side in window_s)
     width = max(late, early, 1)
     frames = np.array([frame for frame, _ in predictions], dtype=np.int64)
     spoken = np.array([frame for frame, _ in references], dtype=np.int64)

@@ -48,9 +48,9 @@ class MatchSettings:
     def window(self, dataset: str) -> tuple[float, float]:
         """Matching window (late, early) in seconds of a dataset."""
         # imported here: the command line shows these settings in its help
-        from prospect_core.data.formats.proassist import window_for
+        from prospect_core.data.formats.proassist import proassist_matching_window
 
-        late, early = self.window_s or window_for(dataset)
+        late, early = self.window_s or proassist_matching_window(dataset)
         return late * self.window_scale, early * self.window_scale
 
     @property

@@ -1,7 +1,7 @@
 """The metric families; `all_metrics` lists every metric with the tools in use, those of installed packages last.
 
-    python -c "from prospect_eval.metrics import all_metrics; from prospect_eval.metrics.resources import make_tools; \
-print([metric.name for metric in all_metrics(make_resources())])"
+    python -c "from prospect_eval.metrics import all_metrics; from prospect_eval.metrics.resources import make_scoring_resources; \
+print([metric.name for metric in all_metrics(make_scoring_resources())])"
 
 One of your own is a list of `Metric` (or a function of `ScoringResources` that gives one) in the entry point group ``prospect.metrics``;
 `prospect new metric NAME` writes an example.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from prospect_core.util.entry_points import installed, loaded
+from prospect_core.util.entry_points import list_entry_points, load_entry_point
 from prospect_core.util.errors import UserError
 from prospect_eval.metrics import (
     answers,
@@ -65,8 +65,8 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
 @cache
 def _installed() -> list[Sequence[Metric] | Callable[[ScoringResources], Sequence[Metric]]]:
     out = []
-    for point in installed(GROUP):
-        found = loaded(point)
+    for point in list_entry_points(GROUP):
+        found = load_entry_point(point)
         if not callable(found) and not all(isinstance(metric, Metric) for metric in found):
             raise UserError(f"{GROUP}: {point.value} is no list of Metric, nor a function that gives one")
         out.append(found)

@@ -37,7 +37,7 @@ def _pattern(value: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])", re.IGNORECASE)
 
 
-def says(text: str, value: str) -> bool:
+def text_holds_answer_value(text: str, value: str) -> bool:
     """Whether ``value`` stands in the text as whole words, in any case."""
     return _pattern(value).search(text) is not None
 
@@ -48,7 +48,7 @@ def _any_of(values: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])", re.IGNORECASE)
 
 
-def values_in(text: str, values: tuple[str, ...]) -> set[str]:
+def find_answer_values(text: str, values: tuple[str, ...]) -> set[str]:
     """The values, in lower case, that stand in the text as whole words; of those that overlap the longest."""
     if not values:
         return set()
@@ -67,8 +67,8 @@ class ExpectedAnswer:
         """Whether the reply holds an accepted value, and no other one of ``values`` that the reference's does not."""
         accepted = {value.lower() for value in self.question.accepted}
         values = tuple(sorted(accepted | set(values)))
-        said = values_in(self.reply, values)
-        allowed = accepted | values_in(self.reference, values)
+        said = find_answer_values(self.reply, values)
+        allowed = accepted | find_answer_values(self.reference, values)
         return bool(said & accepted) and said <= allowed
 
 
@@ -89,7 +89,7 @@ def _answers(scored: Scored) -> list[ExpectedAnswer]:
     return out
 
 
-def answered(kind: str) -> Callable[[Scored], np.ndarray | str]:
+def answer_accuracy_counts(kind: str) -> Callable[[Scored], np.ndarray | str]:
     """(right answers, questions) of one kind."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -103,7 +103,7 @@ def answered(kind: str) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
-def accepted(scored: Scored) -> list[tuple[str, frozenset[str]]]:
+def list_accepted_answers(scored: Scored) -> list[tuple[str, frozenset[str]]]:
     """(kind, accepted values in lower case) of each question."""
     return [
         (event.question, frozenset(value.lower() for value in event.accepted))
@@ -112,7 +112,7 @@ def accepted(scored: Scored) -> list[tuple[str, frozenset[str]]]:
     ]
 
 
-def chance(questions: Iterable[tuple[str, frozenset[str]]], kind: str) -> float | None:
+def answer_chance_level(questions: Iterable[tuple[str, frozenset[str]]], kind: str) -> float | None:
     """Share of the questions of a kind that the best constant answer gets right; None without questions."""
     mine = [values for which, values in questions if which == kind]
     best = Counter(value for values in mine for value in values)
@@ -133,40 +133,44 @@ def _slots(scored: Scored) -> tuple[list[list[tuple[str, str]]], dict[str, tuple
     return turns, {key: tuple(sorted(found)) for key, found in values.items()}
 
 
-def content_counts(scored: Scored) -> np.ndarray | str:
+def answer_content_counts(scored: Scored) -> np.ndarray | str:
     """(slots told right, slots asked for) over the matched pairs."""
     turns, values = scored.once("slots", lambda: _slots(scored))
     if not values:
         return "the data carries no slots"
     if scored.failed:
         spoken = zip(scored.references, turns, scored.counts_reference, strict=True)
-        asked = sum(len({key for key, value in of if says(text, value)}) for (_, text), of, counts in spoken if counts)
+        asked = sum(
+            len({key for key, value in of if text_holds_answer_value(text, value)})
+            for (_, text), of, counts in spoken
+            if counts
+        )
         return np.array([0, asked])
     right = asked = 0
     predictions, references = scored.predictions, scored.references
     for p, r, _ in scored.pairs:
         predicted, reference = predictions[p][1], references[r][1]
-        for key in {key for key, value in turns[r] if says(reference, value)}:
+        for key in {key for key, value in turns[r] if text_holds_answer_value(reference, value)}:
             asked += 1
             right += _found(predicted, values[key]) == _found(reference, values[key])
     return np.array([right, asked])
 
 
 def _found(text: str, values: Sequence[str]) -> set[str]:
-    return {value for value in values if says(text, value)}
+    return {value for value in values if text_holds_answer_value(text, value)}
 
 
 def answer_metrics(resources: ScoringResources) -> list[Metric]:
     """The family's metrics with the resources in use."""
     from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE
-    from prospect_eval.metrics.text import weighted, weighted_value
+    from prospect_eval.metrics.text import jaccard_weighted_text_counts, jaccard_weighted_text_value
 
     signature = {**MATCHED_SIGNATURE, **resources.settings.match.signature, "sim": resources.similarity_signature}
     answer_signature = {"within": f"{ANSWER_WITHIN_S}s", "values": resources.answers_signature}
     answers = [
         _metric(
             f"answer_accuracy@{kind}",
-            answered(kind),
+            answer_accuracy_counts(kind),
             ratio,
             answer_signature,
             definition=f"Share of the user's questions about the {about} whose reply holds the right value and no other.",
@@ -179,7 +183,7 @@ def answer_metrics(resources: ScoringResources) -> list[Metric]:
     return [
         _metric(
             "content_accuracy",
-            content_counts,
+            answer_content_counts,
             ratio,
             signature,
             turns="pairs",
@@ -191,8 +195,8 @@ def answer_metrics(resources: ScoringResources) -> list[Metric]:
         ),
         _metric(
             "content_accuracy_w",
-            weighted(content_counts),
-            weighted_value(ratio, 2),
+            jaccard_weighted_text_counts(answer_content_counts),
+            jaccard_weighted_text_value(ratio, 2),
             signature,
             turns="all",
             definition="`content_accuracy` times the Jaccard index of the matching, over the episodes that have slots.",

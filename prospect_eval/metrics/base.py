@@ -13,9 +13,9 @@ import numpy as np
 
 from prospect_eval.metrics.families import OTHER, Family
 from prospect_eval.metrics.scored import Scored, ScoringResources
-from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_ci
+from prospect_eval.stats.bootstrap import RESAMPLES, SEED, Statistic, bootstrap_interval
 from prospect_eval.stats.boundary import FEW_CLUSTERS
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
 __all__ = [
     "Metric",
@@ -110,7 +110,7 @@ class Metric:
 
     def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
         """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
-        of = self.pooled((cluster_of(item.record.episode), self.counts(item)) for item in scored)
+        of = self.pooled((find_episode_cluster(item.record.episode), self.counts(item)) for item in scored)
         return self.entry(of, self.samples(scored), intervals)
 
     def samples(self, scored: Iterable[Scored]) -> list[np.ndarray]:
@@ -143,7 +143,7 @@ class Metric:
             point = float(self.value(of.table.sum(0)))
         if not np.isfinite(point):
             return {**out, "reason": "nothing to divide by"}
-        ci = bootstrap_ci(of.table, self.statistic) if intervals else None
+        ci = bootstrap_interval(of.table, self.statistic) if intervals else None
         if self.exact is not None and samples:
             shift = self.exact(samples) - point
             point += shift

@@ -22,7 +22,7 @@ from prospect_eval.metrics.base import SHARE, Metric, Scored, VideoCounts, ratio
 from prospect_eval.metrics.families import CALIBRATION
 from prospect_eval.metrics.speaking import NO_PROBABILITY
 from prospect_eval.metrics.states import NO_STEPS
-from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci
+from prospect_eval.stats.bootstrap import Statistic, bootstrap_interval
 
 BINS = 15
 TOLERANCE_S = 1
@@ -53,7 +53,7 @@ def expected_calibration_error(
     return float(weights @ np.abs(positive_share - mean_probability))
 
 
-def tolerant_labels(labels: np.ndarray, tolerance: float) -> np.ndarray:
+def calibration_labels(labels: np.ndarray, tolerance: float) -> np.ndarray:
     """Labels (frames,) that are true where a true label lies at most ``tolerance`` frames away."""
     events, frames = np.flatnonzero(labels), np.arange(len(labels))
     if not len(events):
@@ -80,13 +80,13 @@ def _frames_of(scored: Scored, decision: Decision, seconds: float) -> tuple[np.n
     if not probabilities:
         return NO_PROBABILITY
     events = scored.speaking_labels if speaking else scored.update_labels
-    labels = tolerant_labels(events, seconds * scored.fps)
+    labels = calibration_labels(events, seconds * scored.fps)
     # a failed episode counts as the worst case, also within a tolerance
     return labels, 1.0 - labels if scored.failed else np.asarray(probabilities, dtype=float)
 
 
 @cache
-def brier_counts(decision: Decision, seconds: float) -> Counts:
+def calibration_brier_counts(decision: Decision, seconds: float) -> Counts:
     """(sum of squared errors, frames) of one decision."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -100,7 +100,7 @@ def brier_counts(decision: Decision, seconds: float) -> Counts:
 
 
 @cache
-def bin_counts(decision: Decision, seconds: float) -> Counts:
+def calibration_bin_counts(decision: Decision, seconds: float) -> Counts:
     """Of each of the 15 bins its frames, then of each its sum of probabilities, then of each its positive frames."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -116,7 +116,7 @@ def bin_counts(decision: Decision, seconds: float) -> Counts:
 
 
 def calibration_error(counts: np.ndarray) -> np.ndarray:
-    """Expected calibration error of summed `bin_counts` (..., 45); NaN without a frame."""
+    """Expected calibration error of summed `calibration_bin_counts` (..., 45); NaN without a frame."""
     frames, probability, positive = np.split(counts, 3, axis=-1)
     total = frames.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -134,7 +134,7 @@ def calibration_error_gradient(counts: np.ndarray) -> np.ndarray:
 
 
 def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
-    """The bins with a frame of `bin_counts` by video: edges, frames, mean probability, share of positive frames and its
+    """The bins with a frame of `calibration_bin_counts` by video: edges, frames, mean probability, share of positive frames and its
     95 % interval over videos."""
     if not of.videos:
         return []
@@ -142,7 +142,7 @@ def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
     out = []
     for index in np.flatnonzero(frames.sum(0)).tolist():
         total = float(frames[:, index].sum())
-        interval = bootstrap_ci(np.stack([positive[:, index], frames[:, index]], -1), Statistic(ratio, SHARE))
+        interval = bootstrap_interval(np.stack([positive[:, index], frames[:, index]], -1), Statistic(ratio, SHARE))
         out.append(
             {
                 "low": float(_EDGES[index]),
@@ -156,7 +156,7 @@ def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
     return out
 
 
-def reliability_name(decision: Decision) -> str:
+def calibration_metric_name(decision: Decision) -> str:
     """The metric whose counts make the reliability diagram of a decision."""
     return f"{decision}_ece@{TOLERANCE_S}s"
 
@@ -178,7 +178,7 @@ def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
     return [
         _metric(
             f"{decision}_brier{suffix}",
-            brier_counts(decision, seconds),
+            calibration_brier_counts(decision, seconds),
             ratio,
             signature,
             definition=f"mean squared error of the {decision} probability; frames {where} a reference"
@@ -187,7 +187,7 @@ def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
         ),
         _metric(
             f"{decision}_ece{suffix}",
-            bin_counts(decision, seconds),
+            calibration_bin_counts(decision, seconds),
             calibration_error,
             {**signature, "bins": f"{BINS} equal width", "empty": "weight 0"},
             gradient=calibration_error_gradient,

@@ -30,7 +30,9 @@ Side = Literal["before", "after"]
 SIDES: tuple[Side, ...] = ("before", "after")
 
 
-def of_cache(field: str, reduce: Callable[[np.ndarray], np.ndarray]) -> Callable[[Scored], np.ndarray | str]:
+def context_cache_counts(
+    field: str, reduce: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[Scored], np.ndarray | str]:
     """(reduced per-frame values of an episode, 1)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -40,12 +42,12 @@ def of_cache(field: str, reduce: Callable[[np.ndarray], np.ndarray]) -> Callable
     return counts
 
 
-def compressions(scored: Scored) -> np.ndarray | str:
+def context_compression_counts(scored: Scored) -> np.ndarray | str:
     """(compressions of an episode, 1)."""
     return np.array([float(len(scored.record.compressions)), 1.0]) if scored.record.cache_tokens else NO_CACHE
 
 
-def compression_ratio(scored: Scored) -> np.ndarray | str:
+def context_compression_ratio(scored: Scored) -> np.ndarray | str:
     """(tokens without compression over the peak, 1)."""
     held = scored.record.cache_tokens
     if not held:
@@ -55,7 +57,7 @@ def compression_ratio(scored: Scored) -> np.ndarray | str:
     return np.array([(held[-1] + taken) / peak, 1.0])
 
 
-def around(scored: Scored, side: Side) -> np.ndarray | None:
+def mark_context_compression_frames(scored: Scored, side: Side) -> np.ndarray | None:
     """Mark the frames near compressions, each on the side of the nearest one.
 
     Args:
@@ -86,11 +88,11 @@ def around(scored: Scored, side: Side) -> np.ndarray | None:
     return out
 
 
-def goal_around(side: Side, head: bool) -> Callable[[Scored], np.ndarray | str]:
+def context_jga_around_compression(side: Side, head: bool) -> Callable[[Scored], np.ndarray | str]:
     """(frames with every state right, frames) on one side of the compressions."""
 
     def counts(scored: Scored) -> np.ndarray | str:
-        near = around(scored, side)
+        near = mark_context_compression_frames(scored, side)
         if near is None:
             return NO_COMPRESSION
         if not scored.record.episode.task.steps:
@@ -103,11 +105,11 @@ def goal_around(side: Side, head: bool) -> Callable[[Scored], np.ndarray | str]:
     return counts
 
 
-def speech_around(side: Side) -> Callable[[Scored], np.ndarray | str]:
+def context_speaking_around_compression(side: Side) -> Callable[[Scored], np.ndarray | str]:
     """Event counts within 2 s on one side of the compressions: a pair by its reference."""
 
     def counts(scored: Scored) -> np.ndarray | str:
-        near = around(scored, side)
+        near = mark_context_compression_frames(scored, side)
         if near is None:
             return NO_COMPRESSION
         start = scored.record.episode.start_frame
@@ -127,7 +129,7 @@ _COMPRESSED = "Only episodes with a compression count, and a strategy that compr
 def _cache_metric(name: str, field: str, reduce: Callable[[np.ndarray], np.ndarray], definition: str) -> Metric:
     return _metric(
         name,
-        of_cache(field, reduce),
+        context_cache_counts(field, reduce),
         ratio,
         pool="mean",
         better="lower",
@@ -146,7 +148,7 @@ def _around_compressions(side: Side) -> list[Metric]:
     return [
         _metric(
             f"dst_jga_{side}_compression",
-            goal_around(side, head=False),
+            context_jga_around_compression(side, head=False),
             ratio,
             near,
             definition=f"Share of frames {where} on which every tracked step state is right.",
@@ -154,7 +156,7 @@ def _around_compressions(side: Side) -> list[Metric]:
         ),
         _metric(
             f"dst_head_jga_{side}_compression",
-            goal_around(side, head=True),
+            context_jga_around_compression(side, head=True),
             ratio,
             near,
             definition=f"Share of frames {where} on which the state head has every step state right.",
@@ -162,7 +164,7 @@ def _around_compressions(side: Side) -> list[Metric]:
         ),
         _metric(
             f"speaking_event_f1@2s_{side}_compression",
-            speech_around(side),
+            context_speaking_around_compression(side),
             f1,
             {"match": "one-to-one", "tol": "2s", **near},
             definition=f"F1 of utterances paired by time within 2 s, {where}.",
@@ -180,7 +182,7 @@ METRICS = [
     _cache_metric("cache_mean_bytes", "cache_bytes", np.mean, "Mean size of the KV cache over frames."),
     _metric(
         "compressions",
-        compressions,
+        context_compression_counts,
         ratio,
         pool="mean",
         better="",
@@ -191,7 +193,7 @@ METRICS = [
     ),
     _metric(
         "compression_ratio",
-        compression_ratio,
+        context_compression_ratio,
         ratio,
         pool="mean",
         better="",

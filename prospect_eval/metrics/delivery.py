@@ -25,7 +25,7 @@ from prospect_eval.matching.matcher import match_events
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.metrics.base import UNBOUNDED, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import DELIVERY
-from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
+from prospect_eval.metrics.histogram import histogram_quantile, histogram_quantile_interval, seconds_histogram
 
 TOLERANCES_S = (1, 2, 5)
 PAIRED_WITHIN_S = 5
@@ -33,7 +33,7 @@ UNMEASURED = "no plain pass of this episode: `prospect-eval run --latency N` mea
 Counts = Callable[[Scored], np.ndarray | str]
 
 
-def compute_delays(steps: Sequence[float], fps: float) -> np.ndarray:
+def compute_delivery_delays(steps: Sequence[float], fps: float) -> np.ndarray:
     """Seconds from the arrival of each frame to the end of its step.
 
     Args:
@@ -51,7 +51,7 @@ def compute_delays(steps: Sequence[float], fps: float) -> np.ndarray:
     return np.array(out, dtype=float)
 
 
-def delivered_times(ready: Sequence[float], texts: Sequence[str], words_per_minute: float) -> list[tuple[float, float]]:
+def delivery_times(ready: Sequence[float], texts: Sequence[str], words_per_minute: float) -> list[tuple[float, float]]:
     """(begin, end) of speech in seconds of utterances in order.
 
     Args:
@@ -79,8 +79,8 @@ def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], 
         rate = scored.resources.settings.words_per_minute
         compute = scored.compute if measured else None
         predicted, reference = scored.predictions, scored.references
-        ours = delivered_times(_ready(scored, predicted, compute), [text for _, text in predicted], rate)
-        theirs = delivered_times(_ready(scored, reference, None), [text for _, text in reference], rate)
+        ours = delivery_times(_ready(scored, predicted, compute), [text for _, text in predicted], rate)
+        theirs = delivery_times(_ready(scored, reference, None), [text for _, text in reference], rate)
         return ours, theirs
 
     return scored.once(("spoken", measured, scored.resources.settings.words_per_minute), work_out)
@@ -102,7 +102,7 @@ def _lacking(scored: Scored, measured: bool) -> str:
     return UNMEASURED if measured and scored.compute is None else ""
 
 
-def delivered_event_counts(seconds: float, measured: bool) -> Counts:
+def delivery_event_counts(seconds: float, measured: bool) -> Counts:
     """Counts (pairs, predicted, reference) of delivered times within ``seconds``."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -111,7 +111,7 @@ def delivered_event_counts(seconds: float, measured: bool) -> Counts:
     return counts
 
 
-def delivered_delay_histogram(measured: bool) -> Counts:
+def delivery_delay_histogram(measured: bool) -> Counts:
     """Histogram of the signed delays of delivered times within 5 s."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -126,7 +126,7 @@ def delivered_delay_histogram(measured: bool) -> Counts:
     return counts
 
 
-def speech_overlap_counts(measured: bool) -> Counts:
+def delivery_overlap_counts(measured: bool) -> Counts:
     """(utterances that are ready before the previous one has ended, utterances)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -152,7 +152,7 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
     formulas = {"f1": f1, "precision": precision, "recall": recall}
     out = []
     for seconds in TOLERANCES_S:
-        counts = delivered_event_counts(seconds, measured)
+        counts = delivery_event_counts(seconds, measured)
         for name in formulas if seconds == 2 else ("f1",):
             out.append(
                 _metric(
@@ -168,9 +168,9 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
             )
     delay = _metric(
         f"delivered_delay_median_s{suffix}",
-        delivered_delay_histogram(measured),
+        delivery_delay_histogram(measured),
         partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S),
-        interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
+        interval=partial(histogram_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
         signature={"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s", **said},
         better="zero",
         unit="s",
@@ -181,7 +181,7 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
     )
     overlap = _metric(
         f"delivered_overlap_share{suffix}",
-        speech_overlap_counts(measured),
+        delivery_overlap_counts(measured),
         ratio,
         said,
         better="lower",

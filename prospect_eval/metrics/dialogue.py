@@ -22,14 +22,14 @@ from prospect_eval.metrics.families import MATCHED
 _metric = partial(Metric, family=MATCHED)
 
 
-def match_counts(scored: Scored) -> np.ndarray:
+def dialogue_match_counts(scored: Scored) -> np.ndarray:
     """(C correct, X mismatched, S missed, U redundant)."""
     good = sum(scored.is_good(cosine) for _, _, cosine in scored.pairs)
     pairs, predicted, reference = scored.tally(scored.matching.pairs)
     return np.array([good, pairs - good, reference - pairs, predicted - pairs])
 
 
-def time_differences(scored: Scored) -> np.ndarray:
+def dialogue_time_differences(scored: Scored) -> np.ndarray:
     """(sum of |dt| in seconds, count) of the correct pairs."""
     predictions, references = scored.predictions, scored.references
     gaps = [
@@ -90,13 +90,13 @@ def dialogue_metrics(similarity_signature: str, match: MatchSettings = STANDARD.
         definition, failure_mode = _ABOUT[name]
         out.append(
             _metric(
-                f"matched_{name}", match_counts, formula, signature, turns="pairs" if name in PAIRS_ONLY else "all",
+                f"matched_{name}", dialogue_match_counts, formula, signature, turns="pairs" if name in PAIRS_ONLY else "all",
                 better="lower" if name.endswith("rate") else "higher", definition=definition, failure_mode=failure_mode,
                 headline=name == "f1", companion="content_accuracy" if name == "f1" else "",
             )
         )  # fmt: skip
     seconds = _metric(
-        "matched_time_diff_s", time_differences, ratio, signature, better="lower", unit="s", turns="pairs",
+        "matched_time_diff_s", dialogue_time_differences, ratio, signature, better="lower", unit="s", turns="pairs",
         range=POSITIVE, definition="mean of the absolute seconds between matched utterances and their reference turns",
         failure_mode="over similar pairs only: it says nothing of what was missed",
     )  # fmt: skip

@@ -3,7 +3,7 @@
     python -c "import evaluate; from prospect_eval.metrics.hf_evaluate import MODULE; \
 print(evaluate.load(MODULE, 'bleu_of_texts').compute(predictions=['put it away'], references=['put it away']))"
 
-``evaluate.load(MODULE, NAME)`` and ``load_metric(NAME)`` take any name in ``text_metrics.json``: ``predictions`` are then records as
+``evaluate.load(MODULE, NAME)`` and ``load_hf_evaluate_metric(NAME)`` take any name in ``text_metrics.json``: ``predictions`` are then records as
 they lie in ``episodes/*.json``, as JSON text; a record carries its own reference. ``bleu_of_texts``, ``chrf_of_texts``,
 ``meteor_of_texts`` and ``cider_of_texts`` take texts and reference texts. ``compute`` gives {name: value, "ci95", "status",
 "reason", "signature"}. ``evaluate.combine`` joins several; keys that they share begin with the metric's name there.
@@ -19,11 +19,11 @@ import evaluate
 
 import prospect_eval
 from prospect_core.records import EpisodeRecord
-from prospect_core.util.errors import UserError, choose
-from prospect_core.util.json_io import load
+from prospect_core.util.errors import UserError, require_choice
+from prospect_core.util.json_io import load_json
 from prospect_eval.metrics import Metric, Scored, ScoringResources, all_metrics, text
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.metrics.scored import with_corpus
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.metrics.scored import add_corpus_to_scored_resources
 
 #: what `evaluate.load` loads, with a metric's name as configuration
 MODULE = str(Path(str(prospect_eval.__file__)).parent / "hf_modules" / "prospect_metric")
@@ -59,9 +59,9 @@ class StoredMetric(evaluate.Metric):
         self.info.module_name = config_name
 
     def _find(self, name: str) -> Metric:
-        self.resources = self.resources or make_resources()
+        self.resources = self.resources or make_scoring_resources()
         metrics = {metric.name: metric for metric in all_metrics(self.resources)}
-        choose("metric", name, [*OF_TEXTS, *metrics])
+        require_choice("metric", name, [*OF_TEXTS, *metrics])
         return metrics[name]
 
     def _info(self) -> evaluate.MetricInfo:
@@ -77,14 +77,14 @@ class StoredMetric(evaluate.Metric):
         if self.metric is None:
             return {self.config_name: OF_TEXTS[self.config_name](predictions, references or [])}
         assert self.resources is not None
-        records = [load(EpisodeRecord, item, f"prediction {k}") for k, item in enumerate(predictions)]
-        resources = with_corpus(self.resources, records)
+        records = [load_json(EpisodeRecord, item, f"prediction {k}") for k, item in enumerate(predictions)]
+        resources = add_corpus_to_scored_resources(self.resources, records)
         metric = next(metric for metric in all_metrics(resources) if metric.name == self.metric.name)
         entry = metric.compute(Scored.over(records, resources))
         kept = {key: entry[key] for key in ("ci95", "status", "reason", "signature")}
         return {self.metric.name: entry["value"], **kept}
 
 
-def load_metric(name: str, resources: ScoringResources | None = None) -> StoredMetric:
+def load_hf_evaluate_metric(name: str, resources: ScoringResources | None = None) -> StoredMetric:
     """The metric of that name, held in memory: no file, no lock, no network."""
     return StoredMetric(name, resources, keep_in_memory=True)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prospect_eval.stats.quantile import woodruff_interval
+from prospect_eval.stats.quantile import woodruff_quantile_interval
 
 GRID_PER_S = 60
 BINS = 512
@@ -61,7 +61,7 @@ def histogram_quantile(counts: np.ndarray, q: float, limit_s: float) -> np.ndarr
     return np.asarray(np.where(total > 0, value, np.nan))
 
 
-def pooled_average_precision(samples: Sequence[np.ndarray]) -> float:
+def average_precision_without_histogram(samples: Sequence[np.ndarray]) -> float:
     """scikit-learn's ``average_precision_score`` over the frames of all (2, frames) labels and probabilities; NaN without
     a positive label."""
     from sklearn.metrics import average_precision_score
@@ -114,6 +114,6 @@ def _sum_from_here_on(values: np.ndarray) -> np.ndarray:
     return np.cumsum(values[..., ::-1], axis=-1)[..., ::-1]
 
 
-def seconds_quantile_interval(counts: np.ndarray, q: float, limit_s: float) -> tuple[float, float] | None:
+def histogram_quantile_interval(counts: np.ndarray, q: float, limit_s: float) -> tuple[float, float] | None:
     """Interval over clusters of a quantile of seconds histograms (V, G)."""
-    return woodruff_interval(counts, q, np.arange(counts.shape[1]) / GRID_PER_S - limit_s)
+    return woodruff_quantile_interval(counts, q, np.arange(counts.shape[1]) / GRID_PER_S - limit_s)

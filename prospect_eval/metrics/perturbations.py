@@ -30,21 +30,21 @@ class Expected:
     rises: tuple[str, ...] = ()
 
 
-def delay(record: EpisodeRecord, frames: int) -> EpisodeRecord:
+def perturb_by_delay(record: EpisodeRecord, frames: int) -> EpisodeRecord:
     """Everything is said so many frames later; what would come after the end is not said."""
     end = record.episode.end_frame
     moved = tuple(replace(u, frame=u.frame + frames) for u in record.utterances)
     return replace(record, utterances=tuple(u for u in moved if u.frame < end))
 
 
-def drop(record: EpisodeRecord, eighths: int) -> EpisodeRecord:
+def perturb_by_dropping_utterances(record: EpisodeRecord, eighths: int) -> EpisodeRecord:
     """So many of every eight utterances are not said, the same ones first for every grade."""
     order = np.random.default_rng(0).permutation(len(record.utterances)) * 8 // max(1, len(record.utterances))
     kept = tuple(u for u, place in zip(record.utterances, order, strict=True) if place >= eighths)
     return replace(record, utterances=kept)
 
 
-def duplicate(record: EpisodeRecord, times: int) -> EpisodeRecord:
+def perturb_by_duplicating_utterances(record: EpisodeRecord, times: int) -> EpisodeRecord:
     """Everything is said so many times more, a frame apart, where nothing else is said."""
     said = {u.frame: u for u in record.utterances}
     for utterance in record.utterances:
@@ -55,7 +55,7 @@ def duplicate(record: EpisodeRecord, times: int) -> EpisodeRecord:
     return replace(record, utterances=tuple(said[frame] for frame in sorted(said)))
 
 
-def shuffle_text(record: EpisodeRecord, grade: int) -> EpisodeRecord:
+def perturb_by_shuffling_text(record: EpisodeRecord, grade: int) -> EpisodeRecord:
     """The words of each utterance are those of the one so many places on."""
     texts = [u.text for u in record.utterances]
     turned = texts[grade:] + texts[:grade]
@@ -63,7 +63,7 @@ def shuffle_text(record: EpisodeRecord, grade: int) -> EpisodeRecord:
     return replace(record, utterances=said)
 
 
-def swap_slots(record: EpisodeRecord, grade: int) -> EpisodeRecord:
+def perturb_by_swapping_slots(record: EpisodeRecord, grade: int) -> EpisodeRecord:
     """Objects, counts and yes/no are exchanged for other values of the same slot, so many places on."""
     values: dict[str, list[str]] = {}
     for turn in record.episode.utterances():
@@ -82,19 +82,19 @@ def swap_slots(record: EpisodeRecord, grade: int) -> EpisodeRecord:
     return replace(record, utterances=said)
 
 
-def shift_dst(record: EpisodeRecord, frames: int) -> EpisodeRecord:
+def perturb_by_shifting_dst(record: EpisodeRecord, frames: int) -> EpisodeRecord:
     """Every transition is seen so many frames later, at the last frame at the latest."""
     last = record.episode.end_frame - 1
     return replace(record, transitions=tuple(replace(t, frame=min(last, t.frame + frames)) for t in record.transitions))
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    "delay": delay,
-    "drop": drop,
-    "duplicate": duplicate,
-    "shuffle_text": shuffle_text,
-    "swap_slots": swap_slots,
-    "shift_dst": shift_dst,
+    "delay": perturb_by_delay,
+    "drop": perturb_by_dropping_utterances,
+    "duplicate": perturb_by_duplicating_utterances,
+    "shuffle_text": perturb_by_shuffling_text,
+    "swap_slots": perturb_by_swapping_slots,
+    "shift_dst": perturb_by_shifting_dst,
 }
 _SPEAKING = (
     "speaking_f1",

@@ -1,10 +1,10 @@
 """What the published code would print: ProAssist's stream metrics and the DST extension's, defects and all.
 
-    python -c "from prospect_eval.metrics.published import published_scores; print(published_scores(13, 19, 22, 4))"
+    python -c "from prospect_eval.metrics.published import compute_published_dialogue_metrics; print(compute_published_dialogue_metrics(13, 19, 22, 4))"
 
-For reading published numbers, never for judging a model: perfect hits are lost (`published_match`), undefined ratios are
+For reading published numbers, never for judging a model: perfect hits are lost (`find_published_match`), undefined ratios are
 0, an all-silent video that ought to be silent scores 0, updates are compared by their place in a list
-(`metrics.dst.compat_content_accuracy`). What we compute instead, and why, is in ``docs/metrics.md``. METEOR is left out:
+(`metrics.states.index_aligned_state_accuracy`). What we compute instead, and why, is in ``docs/metrics.md``. METEOR is left out:
 the published one is Java's METEOR 1.5 with its paraphrase table.
 """
 
@@ -23,21 +23,30 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from prospect_eval.matching.matcher import Similarity
 from prospect_eval.metrics.dialogue import dialogue_scores
-from prospect_eval.metrics.states import compat_content_accuracy
-from prospect_eval.text.cider import cider, ngrams, treebank_tokens
+from prospect_eval.metrics.states import index_aligned_state_accuracy
+from prospect_eval.text.cider import cider, cider_ngrams, cider_treebank_tokens
 
-__all__ = ["binary_scores", "compat_content_accuracy", "dialogue_quality", "distance_cost", "judge_scores",
-           "published_match", "published_nlg", "published_scores", "updated_state"]  # fmt: skip
+__all__ = [
+    "apply_published_state_update",
+    "compute_published_binary_metrics",
+    "compute_published_dialogue_metrics",
+    "compute_published_dialogue_quality",
+    "compute_published_distance_cost",
+    "compute_published_text_metrics",
+    "find_published_match",
+    "index_aligned_state_accuracy",
+    "parse_published_judge_reply",
+]  # fmt: skip
 
 Utterances = Sequence[tuple[int, str]]
 
 
-def distance_cost(frames: float, reach: int, factor: float = 0.3, power: float = 1.5) -> float:
+def compute_published_distance_cost(frames: float, reach: int, factor: float = 0.3, power: float = 1.5) -> float:
     """Cost of a distance in frames under a window whose larger side is ``reach``."""
     return float(factor * (abs(frames) / reach) ** power)
 
 
-def published_match(
+def find_published_match(
     predictions: Utterances,
     references: Utterances,
     similarity: Similarity | None,
@@ -68,7 +77,9 @@ def published_match(
     for row, (frame, _) in enumerate(predictions):
         for column in range(max(0, frame + low), min(num_frames, frame + high + 1)):
             words = 1.0 - cosines.get((frame, column), 1.0) if column in spoken else 1.0
-            cost = np.float32(words + distance_cost(column - frame, reach, distance_factor, distance_power))
+            cost = np.float32(
+                words + compute_published_distance_cost(column - frame, reach, distance_factor, distance_power)
+            )
             if cost != 0 or keep_perfect_hits:
                 edges[row, column] = float(cost)
     taken = _solve(edges, len(predictions), num_frames)
@@ -99,7 +110,7 @@ def _solve(edges: Mapping[tuple[int, int], float], rows: int, columns: int) -> d
     return {row: column for row, column in taken if column < columns}
 
 
-def published_scores(
+def compute_published_dialogue_metrics(
     correct: int,
     mismatched: int,
     missed: int,
@@ -131,10 +142,10 @@ def published_scores(
     }
 
 
-def published_stream_metrics(
+def compute_published_stream_metrics(
     matches: Sequence[Mapping[str, Sequence[Any]]], fps: float | Sequence[float], threshold: float = 0.5
 ) -> dict[str, float]:
-    """`published_scores` of several videos' `published_match` results, counts pooled; ``fps`` of all, or of each."""
+    """`compute_published_dialogue_metrics` of several videos' `find_published_match` results, counts pooled; ``fps`` of all, or of each."""
     rates = [fps] * len(matches) if isinstance(fps, int | float) else list(fps)
     good, pairs, missed, redundant = 0, 0, 0, 0
     scores: list[float] = []
@@ -150,15 +161,15 @@ def published_stream_metrics(
             if score > threshold:
                 good += 1
                 seconds.append(abs(p - r) / rate)
-    return published_scores(good, pairs - good, missed, redundant, scores, seconds)
+    return compute_published_dialogue_metrics(good, pairs - good, missed, redundant, scores, seconds)
 
 
-def published_nlg(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def compute_published_text_metrics(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """``Bleu_1`` .. ``Bleu_4`` (0..1, no smoothing but tiny constants) and ``CIDEr`` of the captioning code; 0 for no pair."""
     pairs = [
-        (treebank_tokens(h), treebank_tokens(r))
+        (cider_treebank_tokens(h), cider_treebank_tokens(r))
         for h, r in zip(hypotheses, references, strict=True)
-        if treebank_tokens(r)
+        if cider_treebank_tokens(r)
     ]
     names = [f"Bleu_{n}" for n in range(1, 5)]
     if not pairs:
@@ -168,14 +179,14 @@ def published_nlg(hypotheses: Sequence[str], references: Sequence[str]) -> dict[
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     out, product = {}, 1.0
     for n, name in enumerate(names, 1):
-        grams = [(ngrams(h)[n - 1], ngrams(r)[n - 1]) for h, r in pairs]
+        grams = [(cider_ngrams(h)[n - 1], cider_ngrams(r)[n - 1]) for h, r in pairs]
         hits = sum(sum((mine & theirs).values()) for mine, theirs in grams)
         product *= (hits + 1e-15) / (sum(sum(mine.values()) for mine, _ in grams) + 1e-9)
         out[name] = brevity * product ** (1 / n)
     return {**out, "CIDEr": cider(hypotheses, references)}
 
 
-def binary_scores(
+def compute_published_binary_metrics(
     num_frames: int,
     predicted_speaking_frames: Sequence[int],
     predicted_update_frames: Sequence[int],
@@ -201,7 +212,7 @@ def binary_scores(
     return out
 
 
-def updated_state(state: Mapping[str, str], text: str) -> dict[str, str]:
+def apply_published_state_update(state: Mapping[str, str], text: str) -> dict[str, str]:
     """The origin's state after an update text: one ``step->change`` of start or complete, of any step in any state;
     everything else is ignored."""
     parts = [part.strip() for part in text.split("->")]
@@ -209,7 +220,7 @@ def updated_state(state: Mapping[str, str], text: str) -> dict[str, str]:
     return {**state, parts[0]: new} if new and parts[0] else dict(state)
 
 
-def judge_scores(text: str) -> Any | None:
+def parse_published_judge_reply(text: str) -> Any | None:
     """The origin's reading of a judge's reply.
 
     The first ``{...}`` on one line, between the first and the second ``---`` where there is a ``---``, as JSON. Neither
@@ -231,7 +242,9 @@ def judge_scores(text: str) -> Any | None:
         return None
 
 
-def dialogue_quality(steps: Sequence[tuple[float, float]], turns: Sequence[tuple[str, float, str]]) -> dict[str, float]:
+def compute_published_dialogue_quality(
+    steps: Sequence[tuple[float, float]], turns: Sequence[tuple[str, float, str]]
+) -> dict[str, float]:
     """The score of generated dialogues.
 
     10 - mean distance (s) of turns to step boundaries - mean distance of step starts to turns - 0.1 for every user

@@ -1,6 +1,6 @@
 """The published scores of prediction records: ProAssist's matching and metrics as its evaluator computes them.
 
-    python -c "from prospect_eval.metrics.published_scores import published_of; help(published_of)"
+    python -c "from prospect_eval.metrics.published_scores import compute_published_scores; help(compute_published_scores)"
 
 Counts are pooled over the streams of one data set; over several data sets the scores are averaged without weights, as the
 paper does. METEOR is left out: the published one is Java's METEOR 1.5 with its paraphrase table.
@@ -14,16 +14,16 @@ from functools import cached_property
 from typing import Any
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.timeline import exact
+from prospect_core.timeline import exact_fraction
 from prospect_core.util.errors import UserError
 from prospect_eval.matching.matcher import Similarity
 from prospect_eval.matching.settings import STANDARD, MatchSettings
 from prospect_eval.metrics.published import (
-    binary_scores,
-    compat_content_accuracy,
-    published_match,
-    published_nlg,
-    published_stream_metrics,
+    compute_published_binary_metrics,
+    compute_published_stream_metrics,
+    compute_published_text_metrics,
+    find_published_match,
+    index_aligned_state_accuracy,
 )
 
 #: the lists of a published match result
@@ -63,11 +63,11 @@ class Stream:
 
     def _matched(self, keep_perfect_hits: bool) -> dict[str, list[Any]]:
         episode = self.record.episode
-        return published_match(
+        return find_published_match(
             list(self.said.items()),
             list(self.due.items()),
             self.similarity,
-            window_frames(self.match, episode.dataset, episode.fps),
+            published_scores_window_frames(self.match, episode.dataset, episode.fps),
             episode.num_frames,
             self.match.distance_factor,
             self.match.distance_power,
@@ -80,13 +80,13 @@ class Stream:
         return [(p, r, score) for (p, r), score in found if score > self.match.good_similarity]
 
 
-def window_frames(match: MatchSettings, dataset: str, fps: float) -> tuple[int, int]:
+def published_scores_window_frames(match: MatchSettings, dataset: str, fps: float) -> tuple[int, int]:
     """The published window (least, largest) of reference minus prediction, in frames: seconds cut to whole frames.
 
     Raises:
         UserError: The window holds no frame but the prediction's own; the published formula divides by its width.
     """
-    late, early = (int(exact(side) * exact(fps)) for side in match.window(dataset))
+    late, early = (int(exact_fraction(side) * exact_fraction(fps)) for side in match.window(dataset))
     if not late and not early:
         raise UserError(
             f"--window: less than one frame at {fps:g} a second, and the published cost divides by its width"
@@ -94,14 +94,14 @@ def window_frames(match: MatchSettings, dataset: str, fps: float) -> tuple[int, 
     return -late, early
 
 
-def published_of(streams: Sequence[Stream]) -> dict[str, float]:
+def compute_published_scores(streams: Sequence[Stream]) -> dict[str, float]:
     """The published metrics of the streams of one data set, by their published names; without METEOR."""
     threshold = streams[0].match.good_similarity
-    scores = published_stream_metrics(
+    scores = compute_published_stream_metrics(
         [stream.pairs for stream in streams], [stream.record.episode.fps for stream in streams], threshold
     )
     pairs = [(stream.said[p], stream.due[r]) for stream in streams for p, r, _ in stream.good_pairs()]
-    words = published_nlg([said for said, _ in pairs], [due for _, due in pairs])
+    words = compute_published_text_metrics([said for said, _ in pairs], [due for _, due in pairs])
     weighted = {f"{name}_w": value * scores["jaccard_index"] for name, value in words.items()}
     return scores | words | weighted | _published_dst(streams)
 
@@ -128,10 +128,10 @@ def _published_dst(streams: Sequence[Stream]) -> dict[str, float]:
             compared[0].append(f"{mine.step}->{mine.change}")
             compared[1].append(f"{step}->{change}")
         offset += episode.num_frames
-    return binary_scores(offset, said, updated, turns) | compat_content_accuracy(*compared)
+    return compute_published_binary_metrics(offset, said, updated, turns) | index_aligned_state_accuracy(*compared)
 
 
-def by_dataset(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
+def group_streams_for_published_scores(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
     """The streams by the name of their data set, in order of the names."""
     out: dict[str, list[Stream]] = {}
     for stream in sorted(streams, key=lambda one: (one.record.episode.dataset, one.record.episode.id)):
@@ -139,13 +139,13 @@ def by_dataset(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
     return out
 
 
-def mean_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def average_published_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The unweighted mean of the scores of several data sets, of those that all of them have."""
     names = [name for name in scores[0] if all(name in each for each in scores)]
     return {name: sum(each[name] for each in scores) / len(scores) for name in names}
 
 
-def match_result(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+def match_result_for_published_scores(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """The published match result: the outputs of ``frames`` that are paired, missed and redundant."""
     pairs = stream.pairs
     return {
@@ -157,8 +157,10 @@ def match_result(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, 
     }
 
 
-def all_results(streams: Sequence[Stream], results: Sequence[Mapping[str, list[Any]]]) -> dict[str, Any]:
-    """The published ``all_results.json``: the match results of all streams in one, and the texts of the correct pairs."""
+def all_results_for_published_scores(
+    streams: Sequence[Stream], results: Sequence[Mapping[str, list[Any]]]
+) -> dict[str, Any]:
+    """The published ``all_results_for_published_scores.json``: the match results of all streams in one, and the texts of the correct pairs."""
     out: dict[str, Any] = {key: [item for result in results for item in result[key]] for key in MATCH_KEYS}
     texts: dict[str, list[Any]] = {}
     seconds: list[float] = []

@@ -1,6 +1,6 @@
 """Semantic similarity and METEOR as the metrics use them: offline, cached by text.
 
-python -c "from prospect_eval.metrics.resources import make_tools; print(make_resources().similarity(['a cup'], ['a mug']))"
+python -c "from prospect_eval.metrics.resources import make_scoring_resources; print(make_scoring_resources().similarity(['a cup'], ['a mug']))"
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from prospect_core.util.errors import DataError
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.metrics.base import ScoringResources
 from prospect_eval.text.disk_cache import DiskCache
-from prospect_eval.text.embeddings import DEFAULT, open_similarity
+from prospect_eval.text.embeddings import DEFAULT, open_embedding_similarity
 from prospect_eval.text.wordnet import WordNet, find_wordnet
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def make_resources(similarity: str | None = None, settings: ScoreSettings = STANDARD) -> ScoringResources:
+def make_scoring_resources(similarity: str | None = None, settings: ScoreSettings = STANDARD) -> ScoringResources:
     """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), METEOR with WordNet where it is at hand, and
     the parameters of scoring."""
     return replace(_open_resources(similarity or DEFAULT), settings=settings)
@@ -32,7 +32,7 @@ def make_resources(similarity: str | None = None, settings: ScoreSettings = STAN
 
 @lru_cache(maxsize=4)
 def _open_resources(similarity: str) -> ScoringResources:
-    embeddings, meteor = open_similarity(similarity), Meteor(find_wordnet())
+    embeddings, meteor = open_embedding_similarity(similarity), Meteor(find_wordnet())
     return ScoringResources(
         similarity=embeddings,
         similarity_signature=embeddings.signature,
@@ -44,7 +44,7 @@ def _open_resources(similarity: str) -> ScoringResources:
 
 
 @cache
-def meteor_of_pair(wordnet: bool) -> Meteor:
+def open_meteor_resource(wordnet: bool) -> Meteor:
     """METEOR with WordNet (a `DataError` where there is none) or without."""
     found = find_wordnet() if wordnet else None
     if wordnet and found is None:

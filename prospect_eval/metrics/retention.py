@@ -25,7 +25,7 @@ AGES_S = ((0, 5), (5, 15), (15, 30), (30, 60), (60, np.inf))
 COMPRESSIONS = ((0, 1), (1, 2), (2, np.inf))
 
 
-def since_change(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
+def retention_time_since_change(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
     """(frames,) seconds since the last true change, and compressions since then."""
     episode = scored.record.episode
     frames = np.arange(episode.start_frame, episode.end_frame)
@@ -37,7 +37,7 @@ def since_change(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
     return (frames - last) / episode.fps, count
 
 
-def retained(head: bool, what: int, low: float, high: float) -> Callable[[Scored], np.ndarray | str]:
+def retention_counts(head: bool, what: int, low: float, high: float) -> Callable[[Scored], np.ndarray | str]:
     """(frames with every state right, frames) of one group."""
 
     def counts(scored: Scored) -> np.ndarray | str:
@@ -46,7 +46,7 @@ def retained(head: bool, what: int, low: float, high: float) -> Callable[[Scored
         states = scored.head_states if head else scored.tracked_states
         if states is None:
             return NO_HEAD
-        passed = scored.once("since change", lambda: since_change(scored))[what]
+        passed = scored.once("since change", lambda: retention_time_since_change(scored))[what]
         group = (passed >= low) & (passed < high)
         key = "head right" if head else "tracked right"
         right = scored.once(key, lambda: (states == scored.reference_states).all(1))
@@ -78,7 +78,7 @@ _FAILURE_MODE = "groups hold different frames and episodes: late groups are thos
 METRICS = [
     _metric(
         f"{'dst_head_jga' if head else 'dst_jga'}@{_name(low, high, unit)}",
-        retained(head, what, low, high),
+        retention_counts(head, what, low, high),
         ratio,
         {"since": "last true change", "unit": "frame"},
         definition=_definition(head, low, high, unit),

@@ -22,7 +22,7 @@ from functools import partial
 
 import numpy as np
 
-from prospect_core.data.formats.proassist import window_for
+from prospect_core.data.formats.proassist import proassist_matching_window
 from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import Metric, Scored, ratio
 from prospect_eval.metrics.families import FIELD_TIMING
@@ -36,7 +36,7 @@ OMEGA = 0.5
 SW_WEIGHTS = (2.0, 0.2, 2.0)
 
 
-def chunk_counts(scored: Scored) -> np.ndarray:
+def rival_timing_chunk_counts(scored: Scored) -> np.ndarray:
     """(both, predicted, reference, all) chunks of 8 s with an utterance."""
     episode = scored.record.episode
     length = CHUNK_S * episode.fps
@@ -49,20 +49,20 @@ def chunk_counts(scored: Scored) -> np.ndarray:
 
 
 def _chunk_f1s(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F1 of interrupting and of silent chunks, of `chunk_counts`."""
+    """F1 of interrupting and of silent chunks, of `rival_timing_chunk_counts`."""
     both, predicted, reference, chunks = np.moveaxis(counts, -1, 0)
     silent = chunks - predicted - reference + both
     with np.errstate(divide="ignore", invalid="ignore"):
         return 2 * both / (predicted + reference), 2 * silent / (2 * chunks - predicted - reference)
 
 
-def chunk_macro_f1(counts: np.ndarray) -> np.ndarray:
+def rival_timing_chunk_macro_f1(counts: np.ndarray) -> np.ndarray:
     """Mean of both F1; undefined where a class never occurs."""
     first, second = _chunk_f1s(counts)
     return np.asarray((first + second) / 2)
 
 
-def chunk_g_mean(counts: np.ndarray) -> np.ndarray:
+def rival_timing_chunk_geometric_mean(counts: np.ndarray) -> np.ndarray:
     """Geometric mean of both F1; undefined where a class never occurs."""
     first, second = _chunk_f1s(counts)
     return np.asarray(np.sqrt(first * second))
@@ -70,7 +70,7 @@ def chunk_g_mean(counts: np.ndarray) -> np.ndarray:
 
 def _span(scored: Scored) -> tuple[float, float]:
     """(late, early) in frames."""
-    late, early = window_for(scored.record.episode.dataset)
+    late, early = proassist_matching_window(scored.record.episode.dataset)
     return late * scored.fps, early * scored.fps
 
 
@@ -81,13 +81,13 @@ def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, 
     return match_events(predicted, reference, early, late)
 
 
-def sw_counts(scored: Scored) -> np.ndarray:
+def rival_timing_weighted_counts(scored: Scored) -> np.ndarray:
     """(pairs, predicted, reference) within the span."""
     pairs = _pairs_within(scored, *_span(scored))
     return np.array([len(pairs), len(scored.predictions), len(scored.references)])
 
 
-def sw_f1(counts: np.ndarray) -> np.ndarray:
+def rival_timing_weighted_f1(counts: np.ndarray) -> np.ndarray:
     """Weighted F1: a miss costs ten times a false alarm."""
     hits, predicted, reference = np.moveaxis(counts, -1, 0)
     hit, alarm, miss = SW_WEIGHTS
@@ -95,7 +95,7 @@ def sw_f1(counts: np.ndarray) -> np.ndarray:
         return np.asarray(hit * hits / (hit * hits + alarm * (predicted - hits) + miss * (reference - hits)))
 
 
-def estp_counts(scored: Scored) -> np.ndarray:
+def rival_timing_estp_counts(scored: Scored) -> np.ndarray:
     """(sum of the pairs' scores, false positives, false negatives)."""
     late, early = _span(scored)
     pairs = _pairs_within(scored, late + 2 * scored.fps, early + scored.fps)
@@ -109,14 +109,14 @@ def estp_counts(scored: Scored) -> np.ndarray:
     return np.array([total, len(scored.predictions) - len(pairs), len(scored.references) - len(pairs)])
 
 
-def estp_f1(counts: np.ndarray) -> np.ndarray:
+def rival_timing_estp_f1(counts: np.ndarray) -> np.ndarray:
     """2 sum(S) / (2 sum(S) + FP + FN)."""
     earned, alarms, missed = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(2 * earned / (2 * earned + alarms + missed))
 
 
-def said_in_spans(scored: Scored) -> Spans:
+def rival_timing_texts_in_spans(scored: Scored) -> Spans:
     """For each reference, the (frame, all that has been said so far) of the utterances in its span."""
     spans: Spans = scored.once("spans", lambda: _said_in_spans(scored))
     return spans
@@ -135,14 +135,14 @@ def _said_in_spans(scored: Scored) -> Spans:
     return out
 
 
-def pauc_counts(scored: Scored) -> np.ndarray | str:
+def rival_timing_pauc_counts(scored: Scored) -> np.ndarray | str:
     """(sum of the areas, references)."""
     if not scored.references:
         return "no reference turn"
     if scored.failed:
         return np.array([0.0, len(scored.references)])
     late, early = _span(scored)
-    spans = said_in_spans(scored)
+    spans = rival_timing_texts_in_spans(scored)
     total, similar = 0.0, _similarities(scored)
     for replies, (due, reference) in zip(spans, scored.references, strict=True):
         begin, end = due - early, due + late
@@ -155,7 +155,9 @@ def pauc_counts(scored: Scored) -> np.ndarray | str:
 
 def _similarities(scored: Scored) -> Callable[[str, str], float]:
     """The cosine (0..1) of anything said, alone or with what was said before it in a span, and a reference."""
-    said = {text for replies in said_in_spans(scored) for _, text in replies} | {t for _, t in scored.predictions}
+    said = {text for replies in rival_timing_texts_in_spans(scored) for _, text in replies} | {
+        t for _, t in scored.predictions
+    }
     rows = {text: k for k, text in enumerate(sorted(said))}
     wordings: dict[str, set[str]] = {}
     for (_, text), accepted in zip(scored.references, scored.wordings, strict=True):
@@ -175,16 +177,16 @@ def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
     return [
         _metric(
             "chunk_macro_f1@8s",
-            chunk_counts,
-            chunk_macro_f1,
+            rival_timing_chunk_counts,
+            rival_timing_chunk_macro_f1,
             {"chunk": "8s"},
             definition="Mean F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
             failure_mode="Blind to when within 8 s, to how often, and to what is said.",
         ),
         _metric(
             "chunk_g_mean@8s",
-            chunk_counts,
-            chunk_g_mean,
+            rival_timing_chunk_counts,
+            rival_timing_chunk_geometric_mean,
             {"chunk": "8s"},
             definition="Geometric mean of the F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
             failure_mode="0 as soon as one class is never right; blind to when within 8 s, to how often, and to what is"
@@ -192,8 +194,8 @@ def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
         ),
         _metric(
             "sw_f1",
-            sw_counts,
-            sw_f1,
+            rival_timing_weighted_counts,
+            rival_timing_weighted_f1,
             {**span, "w": "2,.2,2"},
             definition="F1 of utterances paired by time within the data set's window, false alarms weighted by a tenth.",
             failure_mode="A false alarm costs a tenth of a miss: talking on every frame scores well; blind to what is"
@@ -201,15 +203,15 @@ def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
         ),
         _metric(
             "estp_f1_surrogate",
-            estp_counts,
-            estp_f1,
+            rival_timing_estp_counts,
+            rival_timing_estp_f1,
             {**span, **sim, "judge": "similarity"},
             definition="ESTP-Bench's F1 of pairs scored by answer and time, with sentence similarity as the judge.",
             failure_mode="1.0 whenever every turn is paired, however poor the answers.",
         ),
         _metric(
             "pauc_surrogate",
-            pauc_counts,
+            rival_timing_pauc_counts,
             ratio,
             {**span, **sim, "judge": "similarity", "omega": "0.5"},
             definition="ProactiveVideoQA's area under the quality of the replies over time within each reference's span,"

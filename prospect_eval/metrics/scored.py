@@ -62,7 +62,7 @@ class ScoringResources:
         return self.corpus.answers_digest if self.corpus else "episode"
 
 
-def with_corpus(resources: ScoringResources, records: Iterable[EpisodeRecord]) -> ScoringResources:
+def add_corpus_to_scored_resources(resources: ScoringResources, records: Iterable[EpisodeRecord]) -> ScoringResources:
     """The tools with a corpus: their own, or that of the records, failed ones included."""
     if resources.corpus is not None:
         return resources
@@ -89,7 +89,7 @@ class Scored:
     def over(cls, records: Iterable[EpisodeRecord], resources: ScoringResources) -> list[Scored]:
         """Records that are scored together. Where the tools have no corpus, their references are the corpus."""
         found = list(records)
-        resources = with_corpus(resources, found)
+        resources = add_corpus_to_scored_resources(resources, found)
         return [cls(record, resources) for record in found]
 
     def view(self, only: str) -> Scored:
@@ -150,7 +150,7 @@ class Scored:
         """ProAssist's matching in the window of the episode's dataset, with the parameters of the settings."""
         episode, settings = self.record.episode, self.resources.settings.match
         window = settings.window(episode.dataset)
-        similarity = best_of_wordings(self.resources.similarity, self.wordings)
+        similarity = best_scored_wording_similarity(self.resources.similarity, self.wordings)
         return self.once(
             ("matching", window, settings.distance_factor, settings.distance_power),
             lambda: match_utterances(
@@ -180,7 +180,7 @@ class Scored:
             return np.ones(len(self.turns), bool)
         if self.only.startswith("label:"):
             label = self.only.removeprefix("label:")
-            return np.array([label in labels_of(turn) for turn in self.turns], bool)
+            return np.array([label in list_scored_turn_labels(turn) for turn in self.turns], bool)
         return np.array([turn.responsive == (self.only == "responsive") for turn in self.turns], bool)
 
     @cached_property
@@ -282,7 +282,7 @@ class Scored:
         return out
 
 
-def best_of_wordings(similarity: Similarity, wordings: Sequence[tuple[str, ...]]) -> Similarity:
+def best_scored_wording_similarity(similarity: Similarity, wordings: Sequence[tuple[str, ...]]) -> Similarity:
     """A similarity to the references of these wordings: the largest absolute cosine over the wordings of each."""
     if all(len(each) == 1 for each in wordings):
         return similarity
@@ -296,7 +296,7 @@ def best_of_wordings(similarity: Similarity, wordings: Sequence[tuple[str, ...]]
     return best
 
 
-def labels_of(turn: Utterance) -> set[str]:
+def list_scored_turn_labels(turn: Utterance) -> set[str]:
     """Label kinds of an utterance: ``instruction`` and ``feedback`` of ``initiative|instruction,feedback``."""
     return {
         kind.strip()

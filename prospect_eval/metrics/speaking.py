@@ -1,6 +1,6 @@
 """When the assistant speaks: by frame, by event within a tolerance, by probability; how late, how often for nothing.
 
-    python -c "from prospect_eval.metrics.speaking import event_scores; print(event_scores([4, 9], [5, 20], 1, fps=2))"
+    python -c "from prospect_eval.metrics.speaking import speaking_event_scores; print(speaking_event_scores([4, 9], [5, 20], 1, fps=2))"
 
 *Frame-exact*: a frame counts as hit when both speak on it. Precision, recall, F1; balanced accuracy is the mean of the
 recalls of speaking and silent frames, undefined where either is absent.
@@ -27,13 +27,13 @@ from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import SPEAKING
 from prospect_eval.metrics.histogram import (
+    average_precision_without_histogram,
     histogram_average_precision,
     histogram_average_precision_gradient,
     histogram_quantile,
-    pooled_average_precision,
+    histogram_quantile_interval,
     probability_histogram,
     seconds_histogram,
-    seconds_quantile_interval,
 )
 
 _metric = partial(Metric, family=SPEAKING)
@@ -45,14 +45,16 @@ ANSWER_WITHIN_S = 5
 NO_PROBABILITY = "the record holds no probabilities"
 
 
-def frame_scores(predicted: Sequence[int], reference: Sequence[int], num_frames: int) -> dict[str, float | None]:
+def speaking_frame_scores(
+    predicted: Sequence[int], reference: Sequence[int], num_frames: int
+) -> dict[str, float | None]:
     """Frame-exact ``precision``, ``recall``, ``f1`` and ``balanced_accuracy`` of two lists of frames; None where
     undefined."""
     table = _frame_counts(set(predicted), set(reference), num_frames).astype(float)
     return {name: _or_none(formula(table)) for name, formula in FRAME_FORMULAS.items()}
 
 
-def event_scores(
+def speaking_event_scores(
     predicted: Sequence[int], reference: Sequence[int], tolerance_s: float, fps: float
 ) -> dict[str, float | None]:
     """``precision``, ``recall`` and ``f1`` of frames paired one to one within a tolerance; None where undefined."""
@@ -90,14 +92,14 @@ def _frame_counts(predicted: set[int], reference: set[int], num_frames: int) -> 
     return np.array([len(predicted & reference), len(predicted), len(reference), num_frames])
 
 
-def frame_counts(scored: Scored) -> np.ndarray:
+def speaking_frame_counts(scored: Scored) -> np.ndarray:
     """(frames where both speak, predicted, reference, frames)."""
     predicted, reference = {f for f, _ in scored.predictions}, {f for f, _ in scored.references}
     return _frame_counts(predicted, reference, scored.record.episode.num_frames)
 
 
 @cache
-def event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarray]:
+def speaking_event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarray]:
     """Counts (pairs, predicted, reference) within ``seconds``, of all turns or of one kind."""
 
     def counts(scored: Scored) -> np.ndarray:
@@ -108,7 +110,7 @@ def event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarra
 
 
 @cache
-def responsive_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
+def speaking_response_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
     """Counts (pairs, predicted, reference) within ``seconds`` of the turns that answer the user.
 
     Every utterance within `ANSWER_WITHIN_S` after a user turn counts as predicted, not only the first: a model that talks
@@ -130,34 +132,34 @@ def responsive_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
     return counts
 
 
-def curve_counts(scored: Scored) -> np.ndarray:
+def speaking_curve_counts(scored: Scored) -> np.ndarray:
     """The event counts at every tolerance, one after the other."""
-    return np.concatenate([event_counts(t)(scored) for t in TOLERANCES_S])
+    return np.concatenate([speaking_event_counts(t)(scored) for t in TOLERANCES_S])
 
 
-def curve_area(counts: np.ndarray) -> np.ndarray:
+def speaking_curve_area(counts: np.ndarray) -> np.ndarray:
     """Mean height of the F1 curve over the tolerances."""
     values = np.stack([f1(counts[..., 3 * k : 3 * k + 3]) for k in range(len(TOLERANCES_S))], -1)
     widths = np.diff(TOLERANCES_S)
     return np.asarray((widths * (values[..., 1:] + values[..., :-1]) / 2).sum(-1) / widths.sum())
 
 
-def delays(scored: Scored) -> list[float]:
+def speaking_delays(scored: Scored) -> list[float]:
     """Signed seconds (predicted - reference) of the pairs within 5 s that count."""
     predictions, references, counts = scored.predictions, scored.references, scored.counts_reference
     pairs = scored.event_pairs(PAIRED_WITHIN_S)
     return [(predictions[p][0] - references[r][0]) / scored.fps for p, r in pairs if counts[r]]
 
 
-def delay_histogram(scored: Scored) -> np.ndarray | str:
+def speaking_delay_histogram(scored: Scored) -> np.ndarray | str:
     """Histogram of the signed delays."""
-    found = delays(scored)
+    found = speaking_delays(scored)
     return seconds_histogram(found, PAIRED_WITHIN_S) if found else "no utterance within 5 s of a reference"
 
 
-def sides(scored: Scored) -> np.ndarray:
+def speaking_early_late_counts(scored: Scored) -> np.ndarray:
     """(early, late, all) pairs within 5 s."""
-    found = np.array(delays(scored))
+    found = np.array(speaking_delays(scored))
     return np.array([(found < 0).sum(), (found > 0).sum(), len(found)])
 
 
@@ -166,7 +168,7 @@ def _share_of(counts: np.ndarray, column: int) -> np.ndarray:
     return np.asarray(counts[..., column] / counts[..., 2])
 
 
-def duplicates(scored: Scored) -> np.ndarray:
+def speaking_duplicate_counts(scored: Scored) -> np.ndarray:
     """(unpaired utterances near a reference that has its partner, utterances)."""
     pairs, references = scored.event_pairs(PAIRED_WITHIN_S), scored.references
     served = np.array(sorted(references[r][0] for _, r in pairs))
@@ -178,7 +180,7 @@ def duplicates(scored: Scored) -> np.ndarray:
     return np.array([again, scored.tally(pairs)[1]])
 
 
-def quiet_alarms(scored: Scored) -> np.ndarray:
+def speaking_false_alarm_counts(scored: Scored) -> np.ndarray:
     """(utterances with no reference within 5 s, minutes with none)."""
     episode = scored.record.episode
     near = np.zeros(episode.num_frames, bool)
@@ -190,13 +192,13 @@ def quiet_alarms(scored: Scored) -> np.ndarray:
     return np.array([alarms, (~near).sum() / episode.fps / 60])
 
 
-def ranked(scored: Scored) -> np.ndarray | str:
+def speaking_probability_histogram(scored: Scored) -> np.ndarray | str:
     """Histogram of the speaking probabilities of speaking and silent frames."""
     probs = scored.speaking_prob
     return probability_histogram(scored.speaking_labels, probs) if probs else NO_PROBABILITY
 
 
-def labelled(scored: Scored) -> np.ndarray | None:
+def speaking_labels_and_probabilities(scored: Scored) -> np.ndarray | None:
     """(2, frames): whether the reference speaks, and the speaking probability."""
     probs = scored.speaking_prob
     return np.stack([scored.speaking_labels, probs]) if probs else None
@@ -222,19 +224,19 @@ def _frame_metrics() -> list[Metric]:
     """Metrics of single frames."""
     exact = "an utterance one frame early or late counts as a miss and a false alarm"
     return [
-        _metric("speaking_f1", frame_counts, f1, _FRAME, definition="F1 of the frames on which the model speaks",
+        _metric("speaking_f1", speaking_frame_counts, f1, _FRAME, definition="F1 of the frames on which the model speaks",
                 failure_mode=exact),
-        _metric("speaking_precision", frame_counts, precision, _FRAME,
+        _metric("speaking_precision", speaking_frame_counts, precision, _FRAME,
                 definition="share of the frames with an utterance on which the reference speaks too",
                 failure_mode=f"{exact}; a model that speaks once, at the surest moment, scores 1"),
-        _metric("speaking_recall", frame_counts, recall, _FRAME,
+        _metric("speaking_recall", speaking_frame_counts, recall, _FRAME,
                 definition="share of the reference's speaking frames on which the model speaks too",
                 failure_mode="a model that speaks on every frame scores 1"),
-        _metric("speaking_balanced_accuracy", frame_counts, balanced_accuracy, _FRAME,
+        _metric("speaking_balanced_accuracy", speaking_frame_counts, balanced_accuracy, _FRAME,
                 definition="mean of the recalls of speaking frames and of silent frames",
                 failure_mode="silent frames are many: a hundred false alarms cost little; constant decisions score 0.5"),
-        _metric("speaking_ap", ranked, histogram_average_precision, {"unit": "frame"}, sample=labelled,
-                exact=pooled_average_precision, gradient=histogram_average_precision_gradient,
+        _metric("speaking_ap", speaking_probability_histogram, histogram_average_precision, {"unit": "frame"}, sample=speaking_labels_and_probabilities,
+                exact=average_precision_without_histogram, gradient=histogram_average_precision_gradient,
                 definition="average precision of the speaking probability over all frames, at no threshold",
                 failure_mode="frame-exact: a model with every turn half a second late scores hardly above chance"),
     ]  # fmt: skip
@@ -244,7 +246,7 @@ def _event_metrics() -> list[Metric]:
     """Metrics of utterances within a tolerance."""
     by_tolerance = [
         _metric(
-            f"speaking_event_{name}@{t}s", event_counts(t), formula, {**_ONE_TO_ONE, "tol": f"{t}s"},
+            f"speaking_event_{name}@{t}s", speaking_event_counts(t), formula, {**_ONE_TO_ONE, "tol": f"{t}s"},
             turns="pairs" if name == "recall" else "all", definition=_EVENT_DEFINITIONS[name].format(t),
             failure_mode=_EVENT_FAILURES[name], headline=(name, t) == ("f1", 2),
         )
@@ -252,13 +254,13 @@ def _event_metrics() -> list[Metric]:
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
     ]  # fmt: skip
     area = _metric(
-        "speaking_event_area", curve_counts, curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all",
+        "speaking_event_area", speaking_curve_counts, speaking_curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all",
         definition="mean event F1 over tolerances from 1 to 10 s",
         failure_mode="mostly counts wide tolerances, at which speaking at a fixed period does well",
     )  # fmt: skip
     proactive = [
         _metric(
-            f"proactive_event_f1@{t}s", event_counts(t, "proactive"), f1, {**_ONE_TO_ONE, "tol": f"{t}s"},
+            f"proactive_event_f1@{t}s", speaking_event_counts(t, "proactive"), f1, {**_ONE_TO_ONE, "tol": f"{t}s"},
             headline=t == 1, definition=f"event F1 within {t} s of the turns that answer no user turn",
             failure_mode="what is said is not looked at; speaking at a fixed period pairs many turns",
         )
@@ -266,7 +268,7 @@ def _event_metrics() -> list[Metric]:
     ]  # fmt: skip
     responsive = [
         _metric(
-            f"responsive_event_f1@{t}s", responsive_counts(t), f1,
+            f"responsive_event_f1@{t}s", speaking_response_counts(t), f1,
             {**_ONE_TO_ONE, "tol": f"{t}s", "predicted": f"all within {ANSWER_WITHIN_S}s of a user turn"},
             definition=f"event F1 within {t} s of the turns that answer a user turn",
             failure_mode="any sound after every user turn scores 1: what is said is not looked at",
@@ -282,9 +284,9 @@ def _delay_metrics() -> list[Metric]:
     return [
         *(
             _metric(
-                f"speaking_delay_{name}_s", delay_histogram,
+                f"speaking_delay_{name}_s", speaking_delay_histogram,
                 partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
-                interval=partial(seconds_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
+                interval=partial(histogram_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
                 better="zero", unit="s", turns="pairs", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
                 definition=f"{words} of the seconds from a reference turn to its utterance; negative is early",
                 failure_mode=f"{only_pairs}; early and late cancel out",
@@ -293,7 +295,7 @@ def _delay_metrics() -> list[Metric]:
         ),
         *(
             _metric(
-                f"speaking_{side}_share", sides, partial(_share_of, column=column), _NEAR, better="", turns="pairs",
+                f"speaking_{side}_share", speaking_early_late_counts, partial(_share_of, column=column), _NEAR, better="", turns="pairs",
                 definition=f"share of the paired utterances that come {words} their reference turn",
                 failure_mode=f"{only_pairs}; by how much is not counted",
             )
@@ -305,18 +307,18 @@ def _delay_metrics() -> list[Metric]:
 def _error_metrics() -> list[Metric]:
     """What is missed, and what is said without need."""
     return [
-        _metric("speaking_missed_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower",
+        _metric("speaking_missed_rate", speaking_event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower",
                 turns="pairs", definition=f"share of the reference turns without an utterance within {PAIRED_WITHIN_S} s",
                 failure_mode="a model that speaks on every frame scores 0"),
-        _metric("speaking_redundant_rate", event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR,
+        _metric("speaking_redundant_rate", speaking_event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR,
                 better="lower", turns="all",
                 definition=f"share of the utterances without a reference turn within {PAIRED_WITHIN_S} s",
                 failure_mode="a model that speaks once, at the surest moment, scores 0"),
-        _metric("speaking_duplicate_rate", duplicates, ratio, _NEAR, better="lower", turns="all",
+        _metric("speaking_duplicate_rate", speaking_duplicate_counts, ratio, _NEAR, better="lower", turns="all",
                 definition=f"share of the utterances that come within {PAIRED_WITHIN_S} s of a reference turn which"
                 " another one serves",
                 failure_mode="utterances far from every reference turn are no duplicates: talking at random scores low"),
-        _metric("false_alarms_per_minute", quiet_alarms, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower",
+        _metric("false_alarms_per_minute", speaking_false_alarm_counts, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower",
                 unit="1/min", range=POSITIVE,
                 definition=f"utterances per minute of video without a reference turn within {PAIRED_WITHIN_S} s",
                 failure_mode="silence scores 0; repetitions near a reference turn are free"),

@@ -24,9 +24,9 @@ from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import POSITIVE, Metric, Scored, f1, ratio
 from prospect_eval.metrics.families import STATE
 from prospect_eval.metrics.histogram import (
+    average_precision_without_histogram,
     histogram_average_precision,
     histogram_average_precision_gradient,
-    pooled_average_precision,
     probability_histogram,
 )
 
@@ -49,11 +49,11 @@ def state_scores(predicted: States, reference: States) -> dict[str, float | None
         "jga": float((ours == theirs).all(1).mean()),
         "step_accuracy": float((ours == theirs).mean()),
         "relative_step_accuracy": None if relative is None else relative,
-        "macro_f1": float(macro_f1(confusion_of(ours, theirs).reshape(-1).astype(float))),
+        "macro_f1": float(state_macro_f1(state_confusion_matrix(ours, theirs).reshape(-1).astype(float))),
     }
 
 
-def confusion_of(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def state_confusion_matrix(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(3, 3) numbers of (frame, step) pairs by (reference state, predicted state), by scikit-learn."""
     # imported here: it takes seconds
     from sklearn.metrics import confusion_matrix
@@ -62,7 +62,7 @@ def confusion_of(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.asarray(confusion_matrix(reference.reshape(-1), predicted.reshape(-1), labels=list(labels)))
 
 
-def macro_f1(counts: np.ndarray) -> np.ndarray:
+def state_macro_f1(counts: np.ndarray) -> np.ndarray:
     """Mean F1 over the states that occur, of flattened confusion counts (..., 9)."""
     table = counts.reshape(*counts.shape[:-1], 3, 3)
     hits = np.diagonal(table, axis1=-2, axis2=-1)
@@ -81,14 +81,14 @@ def _relative(ours: np.ndarray, theirs: np.ndarray) -> float | None:
     return float((right / begun.sum(1)[frames]).mean())
 
 
-def joint_goal(scored: Scored) -> np.ndarray | str:
+def state_jga_counts(scored: Scored) -> np.ndarray | str:
     """(share of frames with every tracked state right, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([(scored.tracked_states == scored.reference_states).all(1).mean(), 1.0])
 
 
-def head_joint_goal(scored: Scored) -> np.ndarray | str:
+def state_head_jga_counts(scored: Scored) -> np.ndarray | str:
     """(share of frames on which the state head alone is right on every step, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
@@ -97,14 +97,14 @@ def head_joint_goal(scored: Scored) -> np.ndarray | str:
     return np.array([(scored.head_states == scored.reference_states).all(1).mean(), 1.0])
 
 
-def step_accuracy(scored: Scored) -> np.ndarray | str:
+def state_step_accuracy_counts(scored: Scored) -> np.ndarray | str:
     """(share of (frame, step) pairs with the right tracked state, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([(scored.tracked_states == scored.reference_states).mean(), 1.0])
 
 
-def relative_step_accuracy(scored: Scored) -> np.ndarray | str:
+def state_relative_accuracy_counts(scored: Scored) -> np.ndarray | str:
     """(mean share of right states among the steps begun on either side, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
@@ -112,21 +112,21 @@ def relative_step_accuracy(scored: Scored) -> np.ndarray | str:
     return "no step is ever begun" if share is None else np.array([share, 1.0])
 
 
-def confusion(scored: Scored) -> np.ndarray | str:
+def state_confusion_counts(scored: Scored) -> np.ndarray | str:
     """The flattened confusion counts of the tracked states."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
-    return confusion_of(scored.tracked_states, scored.reference_states).reshape(-1)
+    return state_confusion_matrix(scored.tracked_states, scored.reference_states).reshape(-1)
 
 
-def final_state(scored: Scored) -> np.ndarray | str:
+def final_state_counts(scored: Scored) -> np.ndarray | str:
     """(1 when every step's state is right at the end, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([float((scored.tracked_states[-1] == scored.reference_states[-1]).all()), 1.0])
 
 
-def update_counts(scored: Scored) -> np.ndarray | str:
+def state_update_counts(scored: Scored) -> np.ndarray | str:
     """Counts (pairs, predicted, reference) of frames with an update, within 1 s."""
     episode = scored.record.episode
     if not episode.task.steps:
@@ -136,7 +136,7 @@ def update_counts(scored: Scored) -> np.ndarray | str:
     return np.array([len(match_events(predicted, reference, episode.fps)), len(predicted), len(reference)])
 
 
-def ranked_updates(scored: Scored) -> np.ndarray | str:
+def state_update_histogram(scored: Scored) -> np.ndarray | str:
     """Histogram of the update probabilities of frames with and without an update."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
@@ -144,18 +144,18 @@ def ranked_updates(scored: Scored) -> np.ndarray | str:
     return probability_histogram(scored.update_labels, probs) if probs else "the record holds no probabilities"
 
 
-def labelled_updates(scored: Scored) -> np.ndarray | None:
+def state_update_probabilities(scored: Scored) -> np.ndarray | None:
     """(2, frames): whether the reference state changes, and the update probability; None without steps."""
     probs = scored.update_prob
     return np.stack([scored.update_labels, probs]) if probs and scored.record.episode.task.steps else None
 
 
-def refusals(scored: Scored) -> np.ndarray | str:
+def state_refusal_counts(scored: Scored) -> np.ndarray | str:
     """(state changes that the state machine refused, minutes)."""
     return np.array([len(scored.record.refusals), scored.minutes])
 
 
-def compat_content_accuracy(
+def index_aligned_state_accuracy(
     predicted_updates: Sequence[str], reference_updates: Sequence[str | Sequence[str]]
 ) -> dict[str, float]:
     """The origin's index-aligned accuracy: ``dst_step_accuracy``, ``dst_transition_accuracy``, ``dst_exact_match``.
@@ -186,32 +186,32 @@ def _parse_update(text: str) -> tuple[str, str] | None:
 _FRAME = {"unit": "frame"}
 _SLOW = "states change rarely: a tracker that never changes anything is right until the first change"
 METRICS = [
-    _metric("dst_jga", joint_goal, ratio, _FRAME, pool="mean", headline=True,
+    _metric("dst_jga", state_jga_counts, ratio, _FRAME, pool="mean", headline=True,
             definition="share of the frames on which the tracked state of every step is right",
             failure_mode=f"one wrong step makes a frame wrong, so that long tasks score low; {_SLOW}"),
-    _metric("dst_head_jga", head_joint_goal, ratio, _FRAME, pool="mean", headline=True,
+    _metric("dst_head_jga", state_head_jga_counts, ratio, _FRAME, pool="mean", headline=True,
             definition="share of the frames on which the state head alone is right for every step, without the tracker",
             failure_mode=f"states that flicker between frames cost little; {_SLOW}"),
-    _metric("dst_step_accuracy", step_accuracy, ratio, _FRAME, pool="mean",
+    _metric("dst_step_accuracy", state_step_accuracy_counts, ratio, _FRAME, pool="mean",
             definition="share of the (frame, step) pairs with the right tracked state",
             failure_mode="most steps are not started or completed for most of the time: no update at all scores high"),
-    _metric("dst_relative_step_accuracy", relative_step_accuracy, ratio, {**_FRAME, "none begun": "left out"},
+    _metric("dst_relative_step_accuracy", state_relative_accuracy_counts, ratio, {**_FRAME, "none begun": "left out"},
             pool="mean", definition="share of the steps begun on either side whose tracked state is right, by frame",
             failure_mode="steps completed long ago count on every later frame"),
-    _metric("dst_macro_f1", confusion, macro_f1, {"unit": "frame x step"},
+    _metric("dst_macro_f1", state_confusion_counts, state_macro_f1, {"unit": "frame x step"},
             definition="mean F1 of the three step states over all (frame, step) pairs",
             failure_mode="pooled over episodes: long episodes and long tasks count most"),
-    _metric("dst_final_accuracy", final_state, ratio, {"unit": "episode"}, pool="mean",
+    _metric("dst_final_accuracy", final_state_counts, ratio, {"unit": "episode"}, pool="mean",
             definition="share of the episodes that end with the right state of every step",
             failure_mode="blind to when a step changed: all steps marked completed at any time scores 1 on finished tasks"),
-    _metric("update_event_f1@1s", update_counts, f1, {"match": "one-to-one", "tol": "1s"},
+    _metric("update_event_f1@1s", state_update_counts, f1, {"match": "one-to-one", "tol": "1s"},
             definition="F1 of the frames on which the tracked state changes, paired one to one at most 1 s apart",
             failure_mode="blind to which step changes, and how"),
-    _metric("update_ap", ranked_updates, histogram_average_precision, _FRAME, sample=labelled_updates,
-            exact=pooled_average_precision, gradient=histogram_average_precision_gradient,
+    _metric("update_ap", state_update_histogram, histogram_average_precision, _FRAME, sample=state_update_probabilities,
+            exact=average_precision_without_histogram, gradient=histogram_average_precision_gradient,
             definition="average precision of the update probability over all frames, at no threshold",
             failure_mode="frame-exact: an update half a second late counts as a miss and a false alarm"),
-    _metric("dst_illegal_per_minute", refusals, ratio, better="lower", unit="1/min", range=POSITIVE,
+    _metric("dst_illegal_per_minute", state_refusal_counts, ratio, better="lower", unit="1/min", range=POSITIVE,
             definition="state changes per minute that the state machine refused because they are impossible",
             failure_mode="a model that never changes a state scores 0"),
 ]  # fmt: skip

@@ -28,7 +28,7 @@ from sacrebleu.metrics.helpers import extract_all_char_ngrams
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from prospect_eval.metrics.base import Metric, Scored, ScoringResources, ratio
-from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, match_counts
+from prospect_eval.metrics.dialogue import FORMULAS, MATCHED_SIGNATURE, dialogue_match_counts
 from prospect_eval.metrics.families import TEXT
 from prospect_eval.text.cider import cider
 
@@ -61,19 +61,19 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Mean METEOR (0..1) over pairs by nltk with WordNet; a `DataError` where WordNet is not on this machine."""
-    from prospect_eval.metrics.resources import meteor_of_pair
+    from prospect_eval.metrics.resources import open_meteor_resource
 
     _same_length(hypotheses, references)
-    score = meteor_of_pair(wordnet=True)
+    score = open_meteor_resource(wordnet=True)
     return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
 
 
 def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """nltk's METEOR without synonyms: exact and stem matches only, no data needed. Not comparable with `meteor`."""
-    from prospect_eval.metrics.resources import meteor_of_pair
+    from prospect_eval.metrics.resources import open_meteor_resource
 
     _same_length(hypotheses, references)
-    score = meteor_of_pair(wordnet=False)
+    score = open_meteor_resource(wordnet=False)
     return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
 
 
@@ -191,17 +191,19 @@ def _once(name: str, statistic: Counts) -> Counts:
     return lambda scored: scored.once((name, scored.only, scored.resources.settings.match), lambda: statistic(scored))
 
 
-def weighted(statistic: Callable[[Scored], np.ndarray | str]) -> Callable[[Scored], np.ndarray | str]:
+def jaccard_weighted_text_counts(
+    statistic: Callable[[Scored], np.ndarray | str],
+) -> Callable[[Scored], np.ndarray | str]:
     """The statistic of an episode followed by its matching counts (`dialogue.match_counts`)."""
 
     def counts(scored: Scored) -> np.ndarray | str:
         found = statistic(scored)
-        return found if isinstance(found, str) else np.concatenate([found, match_counts(scored)])
+        return found if isinstance(found, str) else np.concatenate([found, dialogue_match_counts(scored)])
 
     return counts
 
 
-def weighted_value(value: Value, size: int) -> Value:
+def jaccard_weighted_text_value(value: Value, size: int) -> Value:
     """The value of the first ``size`` counts times the Jaccard index of the others; 0 where no pair is correct, although
     the value is undefined there."""
 
@@ -254,8 +256,8 @@ class TextScore:
         """The score times the Jaccard index; 0 where no pair is correct."""
         return _metric(
             f"{self.name}_w",
-            weighted(_or_zeros(self._statistic(), self.size)),
-            weighted_value(self.value, self.size),
+            jaccard_weighted_text_counts(_or_zeros(self._statistic(), self.size)),
+            jaccard_weighted_text_value(self.value, self.size),
             {**base, **self.signature},
             range=(0.0, self.top),
             turns="all",

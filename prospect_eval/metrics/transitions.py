@@ -26,7 +26,7 @@ import numpy as np
 from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import Metric, Scored, f1, precision, ratio, recall
 from prospect_eval.metrics.families import TRANSITIONS
-from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram, seconds_quantile_interval
+from prospect_eval.metrics.histogram import histogram_quantile, histogram_quantile_interval, seconds_histogram
 from prospect_eval.metrics.states import NO_STEPS
 
 _metric = partial(Metric, family=TRANSITIONS)
@@ -59,7 +59,7 @@ def _match_by(
     ]
 
 
-def granular_changes(
+def count_granular_transitions(
     predicted: Sequence[Transition], reference: Sequence[Transition], tolerance: float
 ) -> tuple[int, int, int, int]:
     """(C correct, W wrong, M missed, O over-predicted) changes."""
@@ -71,7 +71,7 @@ def granular_changes(
 
 
 def granular_change_accuracy(counts: np.ndarray) -> np.ndarray:
-    """GCA of summed counts (..., 4) of `granular_changes`; 0 without a correct change, NaN without any."""
+    """GCA of summed counts (..., 4) of `count_granular_transitions`; 0 without a correct change, NaN without any."""
     right, wrong, missed, extra = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         claimed, due, placed = wrong + right + extra, wrong + right + missed, right + wrong
@@ -79,13 +79,13 @@ def granular_change_accuracy(counts: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(right > 0, 2 / inverse, np.where(claimed + due > 0, 0.0, np.nan)))
 
 
-def segments(lane: np.ndarray) -> list[tuple[int, int, int]]:
+def transition_segments(lane: np.ndarray) -> list[tuple[int, int, int]]:
     """[(state, first frame, frame after the last)] of one step's states, runs of not_started left out."""
     edges = [0, *(np.flatnonzero(np.diff(lane)) + 1).tolist(), len(lane)]
     return [(int(lane[a]), a, b) for a, b in pairwise(edges) if b > a and lane[a] != 0]
 
 
-def edit_distance(
+def transition_edit_distance(
     first: Sequence[Hashable], second: Sequence[Hashable], substitution: float = 1.0, transposition: float | None = None
 ) -> float:
     """Levenshtein distance, insertions and deletions at 1; with ``transposition`` the unrestricted Damerau-Levenshtein
@@ -109,17 +109,17 @@ def edit_distance(
     return float(table[n, m])
 
 
-def edit_score(predicted: np.ndarray, reference: np.ndarray) -> float | None:
+def transition_edit_score(predicted: np.ndarray, reference: np.ndarray) -> float | None:
     """1 - Levenshtein / longer side of one lane's segment states (frames,); None when neither side has a segment."""
-    ours, theirs = [s[0] for s in segments(predicted)], [s[0] for s in segments(reference)]
+    ours, theirs = [s[0] for s in transition_segments(predicted)], [s[0] for s in transition_segments(reference)]
     longer = max(len(ours), len(theirs))
-    return 1 - edit_distance(ours, theirs) / longer if longer else None
+    return 1 - transition_edit_distance(ours, theirs) / longer if longer else None
 
 
-def segmental_counts(predicted: np.ndarray, reference: np.ndarray, overlap: float) -> tuple[int, int, int]:
+def transition_segmental_counts(predicted: np.ndarray, reference: np.ndarray, overlap: float) -> tuple[int, int, int]:
     """(hits, predicted, reference) segments of one lane: a predicted segment hits the reference segment of its state
     that it overlaps most (intersection over union), when that is at least ``overlap`` and not hit before."""
-    ours, theirs = segments(predicted), segments(reference)
+    ours, theirs = transition_segments(predicted), transition_segments(reference)
     taken: set[int] = set()
     for state, begin, end in ours:
         unions = [
@@ -136,7 +136,7 @@ def procedure_order_similarity(predicted: Sequence[str], reference: Sequence[str
     """POS of two orders of completion; None when the reference is empty."""
     if not reference:
         return None
-    distance = edit_distance(predicted, reference, substitution=2.0, transposition=1.0)
+    distance = transition_edit_distance(predicted, reference, substitution=2.0, transposition=1.0)
     return 1 - min(distance / len(reference), 1.0)
 
 
@@ -174,34 +174,36 @@ def transition_delays(scored: Scored) -> np.ndarray | str:
     return seconds_histogram([(predicted[p][0] - reference[r][0]) / scored.fps for p, r in pairs], PAIRED_WITHIN_S)
 
 
-def gca_counts(scored: Scored) -> np.ndarray | str:
+def transition_granular_counts(scored: Scored) -> np.ndarray | str:
     """(correct, wrong, missed, over-predicted) changes within 5 s."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
-    return np.array(granular_changes(*_sides(scored), PAIRED_WITHIN_S * scored.fps))
+    return np.array(count_granular_transitions(*_sides(scored), PAIRED_WITHIN_S * scored.fps))
 
 
-def edit_counts(scored: Scored) -> np.ndarray | str:
+def transition_edit_counts(scored: Scored) -> np.ndarray | str:
     """(sum of edit scores, lanes with a segment)."""
     lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
-    scores = [s for s in (edit_score(ours, theirs) for ours, theirs in lanes) if s is not None]
+    scores = [s for s in (transition_edit_score(ours, theirs) for ours, theirs in lanes) if s is not None]
     return np.array([sum(scores), len(scores)]) if scores else "no step is ever begun"
 
 
-def segment_overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
+def transition_segment_overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
     """(hits, predicted, reference) segments over all lanes."""
 
     def counts(scored: Scored) -> np.ndarray | str:
         if not scored.record.episode.task.steps:
             return NO_STEPS
         lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
-        total: np.ndarray = np.array([segmental_counts(ours, theirs, percent / 100) for ours, theirs in lanes]).sum(0)
+        total: np.ndarray = np.array(
+            [transition_segmental_counts(ours, theirs, percent / 100) for ours, theirs in lanes]
+        ).sum(0)
         return total
 
     return counts
 
 
-def order_counts(scored: Scored) -> np.ndarray | str:
+def transition_order_counts(scored: Scored) -> np.ndarray | str:
     """(procedure order similarity, 1); completions on one frame stand in the order of the steps."""
     place = {step: k for k, step in enumerate(scored.record.episode.task.step_ids)}
     orders = [
@@ -233,25 +235,25 @@ METRICS = [
     ),
     _metric(
         "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
-        interval=partial(seconds_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
+        interval=partial(histogram_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
         better="zero", unit="s", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
         definition="median of the seconds from a reference change to its equal predicted change; negative is early",
         failure_mode=f"only of changes within {PAIRED_WITHIN_S} s: missed changes do not count; early and late cancel out",
     ),
-    _metric("dst_gca", gca_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"},
+    _metric("dst_gca", transition_granular_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"},
             definition="granular change accuracy: right changes among claimed and due ones, with a little credit for a"
             " wrong change of the right step",
             failure_mode="blind to when within 5 s a change comes"),
-    _metric("dst_edit", edit_counts, ratio, {"unit": "lane", "background": "not_started"},
+    _metric("dst_edit", transition_edit_counts, ratio, {"unit": "lane", "background": "not_started"},
             definition="mean over steps of 1 - edit distance of the sequences of states, relative to the longer one",
             failure_mode="blind to time: every step started on the first frame and completed on the second one scores 1"),
     *(
-        _metric(f"dst_segmental_f1@{k}", segment_overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"},
+        _metric(f"dst_segmental_f1@{k}", transition_segment_overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"},
                 definition=f"F1 of the segments of equal state that overlap by at least {k} % (intersection over union)",
                 failure_mode="completed segments are long and overlap easily")
         for k in OVERLAPS
     ),
-    _metric("dst_pos", order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean",
+    _metric("dst_pos", transition_order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean",
             definition="procedure order similarity: 1 - edit distance of the orders of completion, relative to the"
             " reference's length",
             failure_mode="blind to time; listing the steps in the given order scores high where people follow that order"),

@@ -19,9 +19,9 @@ import numpy as np
 
 from prospect_eval.matching.settings import STANDARD, MatchSettings
 from prospect_eval.metrics.base import POSITIVE, UNBOUNDED, Metric, Scored, VideoCounts
-from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE, match_counts
+from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE, dialogue_match_counts
 from prospect_eval.metrics.families import UTILITY
-from prospect_eval.stats.bootstrap import bootstrap_ci
+from prospect_eval.stats.bootstrap import bootstrap_interval
 
 #: costs of the metrics
 COSTS = (0.2, 1.0)
@@ -32,7 +32,7 @@ BENEFIT, ANNOYANCE = "timely_correct_per_minute", "unhelpful_per_minute"
 
 def utility_counts(scored: Scored) -> np.ndarray:
     """(timely correct utterances, all other utterances, minutes)."""
-    correct, mismatched, _, redundant = match_counts(scored)
+    correct, mismatched, _, redundant = dialogue_match_counts(scored)
     return np.array([correct, mismatched + redundant, scored.minutes])
 
 
@@ -51,7 +51,7 @@ def utility_curves(counts: VideoCounts, baselines: Mapping[str, Mapping[str, Map
     curves: dict[str, Any] = {}
     if counts.videos:
         total = counts.table.sum(0)
-        intervals = [bootstrap_ci(counts.table, utility(cost)) for cost in GRID]
+        intervals = [bootstrap_interval(counts.table, utility(cost)) for cost in GRID]
         curves["this run"] = {
             "value": [float(utility(cost)(total)) for cost in GRID],
             "ci95": [list(interval) if interval else None for interval in intervals],

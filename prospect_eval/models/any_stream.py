@@ -1,6 +1,6 @@
 """Any `StreamModel` as a predictor: what has ``reset`` and ``step`` is replayed picture by picture, as if live.
 
-python -c "from prospect_eval.models.any_stream import predictor; help(predictor)"
+python -c "from prospect_eval.models.any_stream import make_any_stream_predictor; help(make_any_stream_predictor)"
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import Knobs
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.step_output import StreamModel
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError
-from prospect_core.util.signals import stopping
+from prospect_core.util.signals import stop_requested
 from prospect_eval.models.base import Prediction, Predictor
 
 
-def predictor(
+def make_any_stream_predictor(
     name: str,
     digest: str,
     make: Callable[[], StreamModel],
@@ -32,12 +32,12 @@ def predictor(
     others, such as servers). Pictures are of that ``shape``. A `DataError` fails its episode alone."""
 
     def one(episode: Episode) -> Prediction | None:
-        if stopping():
+        if stop_requested():
             return None
         try:
             source = data.frame_source(episode, shape)
             pictures = source.frames(episode.start_frame, episode.end_frame)
-            return episode, replay(make(), episode, pictures, knobs, name)
+            return episode, replay_episode(make(), episode, pictures, knobs, name)
         except DataError as error:
             return episode, error
 

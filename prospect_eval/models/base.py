@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from prospect_core.checkpoints.folders import dtype_on
+from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
 from prospect_core.records import AskedDtype, EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.stream import STREAMS
 from prospect_core.timeline import Episode
@@ -74,7 +74,7 @@ class PredictorOptions:
             speaking_threshold if self.speaking_threshold is None else self.speaking_threshold,
             update_threshold if self.update_threshold is None else self.update_threshold,
             self.cache_dtype,
-            dtype_on(self.device, self.dtype),
+            choose_checkpoint_folder_dtype(self.device, self.dtype),
         )
 
     def thresholds_from(self, thresholds_data: str) -> str:

@@ -1,6 +1,6 @@
 """A chat model as a stream: at every frame it is shown the task, what it has seen and what was said, and answers.
 
-    python -c "from prospect_eval.models.chat import read_answer; print(read_answer('S1->start Take the cup.'))"
+    python -c "from prospect_eval.models.chat import read_chat_answer; print(read_chat_answer('S1->start Take the cup.'))"
 
 The answer is `SILENT`, or what is said, with steps that have changed before it (``S1->start``). Changes go through the
 same rules as those of any other model: legal ones are applied to the tracked state, the others refused and counted.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, has_words
+from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, utterance_has_words
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
@@ -61,7 +61,7 @@ class ChatStream(ABC):
         self.task, self.fps, self.frame = task, fps, start_frame
         self.state = state if state is not None else DialogState.initial(task)
         self._chat: list[dict[str, Any]] = [
-            {"role": "system", "content": [text_content(instructions(task, self.state))]}
+            {"role": "system", "content": [chat_text_content(chat_instructions(task, self.state))]}
         ]
 
     def step(self, frame: np.ndarray, user_text: str | None = None) -> StepOutput:
@@ -71,15 +71,15 @@ class ChatStream(ABC):
             self._chat.append({"role": "user", "content": []})
         shown: Content = self._chat[-1]["content"]
         if user_text:
-            shown.append(text_content(f'The user says: "{user_text}"'))
+            shown.append(chat_text_content(f'The user says: "{user_text}"'))
         shown.append({"type": "image", "image": frame, "seconds": self.frame / self.fps})
         self._forget()
         answer = self.answer(self.messages())
-        said, changes = read_answer(answer.text)
+        said, changes = read_chat_answer(answer.text)
         transitions, refusals = self._apply(changes)
         written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([said] if said else [])])
         if written:
-            self._chat.append({"role": "assistant", "content": [text_content(written)]})
+            self._chat.append({"role": "assistant", "content": [chat_text_content(written)]})
         number = self.frame
         self.frame += 1
         return StepOutput(
@@ -100,7 +100,7 @@ class ChatStream(ABC):
         for message, part in images[: max(0, len(images) - self.frames_shown)]:
             # never left empty: user and assistant take turns, which many chat templates insist on
             message["content"] = [other for other in message["content"] if other is not part] or [
-                text_content(NOT_SHOWN)
+                chat_text_content(NOT_SHOWN)
             ]
 
     def _apply(self, changes: list[tuple[str, Change]]) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
@@ -128,18 +128,18 @@ def _with_times(content: Content) -> Content:
     for part in content:
         if part["type"] == "image":
             minutes, seconds = divmod(int(part["seconds"]), 60)
-            out.append(text_content(f"\nFrame from {minutes:02d}:{seconds:02d}:"))
+            out.append(chat_text_content(f"\nFrame from {minutes:02d}:{seconds:02d}:"))
             part = {"type": "image", "image": part["image"]}
         out.append(part)
     return out
 
 
-def text_content(words: str) -> dict[str, Any]:
+def chat_text_content(words: str) -> dict[str, Any]:
     """Content of text."""
     return {"type": "text", "text": words}
 
 
-def instructions(task: Task, state: DialogState) -> str:
+def chat_instructions(task: Task, state: DialogState) -> str:
     """What the model is told before the first frame."""
     steps = "\n".join(f"{step.id}: {step.name} ({state[step.id].replace('_', ' ')})" for step in task.steps)
     known = f"\nWhat is known of it: {task.knowledge}" if task.knowledge else ""
@@ -152,10 +152,10 @@ def instructions(task: Task, state: DialogState) -> str:
     )
 
 
-def read_answer(answer: str) -> tuple[str, list[tuple[str, Change]]]:
+def read_chat_answer(answer: str) -> tuple[str, list[tuple[str, Change]]]:
     """(what is said, changes of steps) of an answer; what is said is empty for silence."""
     changes = _CHANGE.findall(answer)
     said = " ".join(_CHANGE.sub(" ", answer).split())
-    if said.strip(" .!\"'`*").upper() == SILENT or _EXPLAINED.match(said) or not has_words(said):
+    if said.strip(" .!\"'`*").upper() == SILENT or _EXPLAINED.match(said) or not utterance_has_words(said):
         said = ""
     return said, changes

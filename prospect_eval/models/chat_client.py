@@ -16,7 +16,7 @@ from typing import Any
 
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import parse_json
-from prospect_eval.models.chat_reply import NoReplyError, Reply, read_reply
+from prospect_eval.models.chat_reply import NoReplyError, Reply, read_chat_reply
 
 #: keys of a request that are not options
 _FIXED = ("model", "messages", "stream", "n")
@@ -32,7 +32,7 @@ _TOO_LONG = re.compile(
 _SHORTEN = "; show fewer pictures (--frames-shown) or replay shorter episodes"
 
 
-def read_options(given: Sequence[str]) -> dict[str, Any]:
+def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
     """Options of requests from ``KEY=VALUE``: the value as JSON, or else as text; ``null`` leaves the parameter out."""
     options: dict[str, Any] = {}
     for text in given:
@@ -95,7 +95,7 @@ class Endpoint:
         chosen = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         answer = self._ask(messages, chosen)
         try:
-            reply = read_reply(answer)
+            reply = read_chat_reply(answer)
         except NoReplyError as error:
             self._accepted = True
             raise NoReplyError(f"{self.url}: {error}") from error

@@ -1,6 +1,6 @@
 """What a chat server answers: the words that the model says, without its thinking, or the reason why there are none.
 
-    python -c "from prospect_eval.models.chat_reply import without_thinking; print(without_thinking('<think>Now?</think> Pour it.'))"
+    python -c "from prospect_eval.models.chat_reply import strip_chat_reply_thinking; print(strip_chat_reply_thinking('<think>Now?</think> Pour it.'))"
 
 Servers put thinking into separate fields (``reasoning_content``, ``reasoning``), which are never read, into parts of
 ``content``, or between marks in the text.
@@ -54,7 +54,7 @@ class Reply:
     cut: bool = False
 
 
-def read_reply(completion: Any) -> Reply:
+def read_chat_reply(completion: Any) -> Reply:
     """The reply of a chat completion, as the ``openai`` package gives it: attributes whose shapes nobody has checked.
 
     Raises:
@@ -77,7 +77,7 @@ def read_reply(completion: Any) -> Reply:
         raise NoReplyError(f"the model refuses to answer ({_quoted(refusal)})")
     if reason in _NO_ANSWER:
         raise NoReplyError(_NO_ANSWER[reason])
-    text, thinking = without_thinking(content)
+    text, thinking = strip_chat_reply_thinking(content)
     thought = thinking or any(getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
     if thinking or (not text and (reason in _CUT or (thought and reason != "stop"))):
         raise NoReplyError(
@@ -87,7 +87,7 @@ def read_reply(completion: Any) -> Reply:
     return Reply(text, reason in _CUT)
 
 
-def without_thinking(text: str) -> tuple[str, bool]:
+def strip_chat_reply_thinking(text: str) -> tuple[str, bool]:
     """(the text after all thinking, whether thinking was begun and never ended).
 
     A closing mark without its opening one, which some chat templates write themselves, ends thinking as well.

@@ -14,21 +14,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prospect_core.checkpoints.folders import checkpoint_digest, dtype_on, find_checkpoint
+from prospect_core.checkpoints.folders import (
+    choose_checkpoint_folder_dtype,
+    digest_checkpoint_folder,
+    find_checkpoint_folder,
+)
 from prospect_core.data.dataset import Dataset
-from prospect_core.features.feature_cache import FeatureCache, feature_store, vision_digest
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.features.feature_cache import FeatureCache, feature_cache_vision_digest, open_feature_cache
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.records import EpisodeLatency, TeacherForcedTurn
 from prospect_core.stream import SPAN
 from prospect_core.stream.batching import StreamBatcher
-from prospect_core.stream.latency import plain_pass
-from prospect_core.stream.replay import replay
+from prospect_core.stream.latency import measure_stream_latency
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.stream.teacher_forcing import teacher_forced
+from prospect_core.stream.teacher_forcing import run_teacher_forcing
 from prospect_core.timeline import Episode
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.signals import stopping
+from prospect_core.util.signals import stop_requested
 from prospect_core.util.timer import StageTimer
 from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
 
@@ -38,14 +42,14 @@ class CheckpointModel:
 
     def __init__(self, ckpt: str, data: Dataset, asked: PredictorOptions) -> None:
         self.name, self.data, self.streams = ckpt, data, asked.streams
-        dtype = dtype_on(asked.device, asked.dtype)
-        self.model, self.tokenizer = load_checkpoint(ckpt, asked.device, dtype=dtype)
+        dtype = choose_checkpoint_folder_dtype(asked.device, asked.dtype)
+        self.model, self.tokenizer = load_model_checkpoint(ckpt, asked.device, dtype=dtype)
         config = self.model.config
         self.knobs = asked.knobs(config.speaking_threshold, config.update_threshold)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
-        digest = vision_digest(self.model)
+        digest = feature_cache_vision_digest(self.model)
         need = "features of this checkpoint"
-        store = feature_store(asked.features, self.model).need(need) if asked.features else None
+        store = open_feature_cache(asked.features, self.model).need(need) if asked.features else None
         self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.frame_format, store)
 
     def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
@@ -58,7 +62,7 @@ class CheckpointModel:
             runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs, together)
             features = torch.from_numpy(frames).to(self.model.device)
             try:
-                record, timing = replay(runner, episode, features, self.knobs, self.name, SPAN)
+                record, timing = replay_episode(runner, episode, features, self.knobs, self.name, SPAN)
             except DataError as error:
                 return episode, error
             stages: dict[str, float] = dict(Counter(before) + Counter(timing.stages))
@@ -66,7 +70,7 @@ class CheckpointModel:
 
         def jobs() -> Iterator[Callable[[], Prediction]]:
             for episode, frames in zip(episodes, self._cache.feed(self.model, episodes, watch), strict=True):
-                if stopping():
+                if stop_requested():
                     return
                 yield partial(one, episode, frames, watch.take())
 
@@ -75,12 +79,12 @@ class CheckpointModel:
     def forced(self, episode: Episode) -> list[TeacherForcedTurn]:
         """The episode's turns under teacher forcing."""
         threshold = self.knobs.speaking_threshold
-        return teacher_forced(self.model, self.tokenizer, episode, self._features(episode), threshold)
+        return run_teacher_forcing(self.model, self.tokenizer, episode, self._features(episode), threshold)
 
     def latency(self, episode: Episode) -> EpisodeLatency:
         """The seconds of every step, as if live."""
         source = self.data.frame_source(episode, self.model.config.frame_format)
-        return plain_pass(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
+        return measure_stream_latency(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
     def least_budget(self, episodes: Sequence[Episode]) -> int:
         """What the longest task needs."""
@@ -94,10 +98,10 @@ class CheckpointModel:
         return torch.from_numpy(found).to(self.model.device)
 
 
-def open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+def open_checkpoint_predictor(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     """A checkpoint folder or a shipped name. Thresholds default to the checkpoint's own."""
 
     model = CheckpointModel(ckpt, data, asked)
-    digest = checkpoint_digest(find_checkpoint(ckpt))
+    digest = digest_checkpoint_folder(find_checkpoint_folder(ckpt))
     source = asked.thresholds_from(model.model.config.thresholds_data)
     return Predictor(ckpt, digest, model.knobs, model.predict, source, model.forced, model.latency, model.least_budget)

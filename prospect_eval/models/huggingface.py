@@ -20,15 +20,15 @@ from urllib.request import getproxies
 import torch
 from PIL import Image
 
-from prospect_core.checkpoints.folders import dtype_on, require_one_set_of_weights
+from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype, require_one_checkpoint_weight_set
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import Dtype, Knobs
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.models.any_stream import predictor
+from prospect_eval.models.any_stream import make_any_stream_predictor
 from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.chat import SILENT, ChatAnswer, ChatStream
-from prospect_eval.models.chat_reply import without_thinking
+from prospect_eval.models.chat_reply import strip_chat_reply_thinking
 
 #: seconds that the hub has to answer
 KNOCK_S = 5
@@ -43,7 +43,7 @@ class RereadingStream(ChatStream):
         super().__init__(frames_shown)
         self.model, self.processor, self.threshold = model, processor, threshold
         #: tokens that end a reply
-        self.ends = end_tokens(model, processor.tokenizer)
+        self.ends = huggingface_end_tokens(model, processor.tokenizer)
 
     @torch.no_grad()
     def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
@@ -59,7 +59,7 @@ class RereadingStream(ChatStream):
         )[0, context:]
         said = self.processor.tokenizer.decode(written, skip_special_tokens=True)
         cut = len(written) == REPLY_TOKENS and int(written[-1]) not in self.ends
-        said, thinking = without_thinking(said)
+        said, thinking = strip_chat_reply_thinking(said)
         if thinking:
             raise DataError(
                 f"frame {self.frame} ({self.frame / self.fps:g} s): the reply's {len(written)} tokens were used up by thinking"
@@ -105,13 +105,13 @@ class RereadingStream(ChatStream):
         return inputs.to(self.model.device), silence
 
 
-def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, Any]:
+def load_huggingface_model(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, Any]:
     """(model in ``dtype``, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    require_reachable(f"hf:{name}", name)
+    require_reachable_huggingface(f"hf:{name}", name)
     if Path(name).is_dir():
-        require_one_set_of_weights(Path(name), f"--ckpt hf:{name}")
+        require_one_checkpoint_weight_set(Path(name), f"--ckpt hf:{name}")
     try:
         processor = AutoProcessor.from_pretrained(name)
         model: Any = AutoModelForImageTextToText.from_pretrained(
@@ -128,7 +128,7 @@ def load_plain(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, A
     return model.to(torch.device(device)), processor
 
 
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+def huggingface_end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end a reply: those of the model's generation settings, and the tokenizer's own."""
     stated = model.generation_config.eos_token_id
     ends = [*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id]
@@ -145,7 +145,7 @@ def _show_whole(processor: Any) -> None:
         images.size = {"longest_edge": int(images.max_image_size["longest_edge"])}
 
 
-def frame_format(model: Any, processor: Any) -> FrameFormat:
+def huggingface_frame_format(model: Any, processor: Any) -> FrameFormat:
     """How frames are shown to a model: squashed into its one tile where it takes tiles, else in their own shape."""
     images = processor.image_processor
     if not hasattr(images, "do_image_splitting"):
@@ -155,7 +155,7 @@ def frame_format(model: Any, processor: Any) -> FrameFormat:
     return FrameFormat(int(images.max_image_size["longest_edge"]), "squash")
 
 
-def require_reachable(ckpt: str, name: str) -> None:
+def require_reachable_huggingface(ckpt: str, name: str) -> None:
     """Refuse at once, by what ``--ckpt`` is, a model that is neither a folder nor stored here where the hub cannot be reached:
     its library goes on trying for minutes."""
     from huggingface_hub import constants, try_to_load_from_cache
@@ -182,21 +182,21 @@ def require_reachable(ckpt: str, name: str) -> None:
         ) from error
 
 
-def open_hugging_face(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
     asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
-    dtype = dtype_on(asked.device, asked.dtype)
-    model, processor = load_plain(name, asked.device, dtype)
+    dtype = choose_checkpoint_folder_dtype(asked.device, asked.dtype)
+    model, processor = load_huggingface_model(name, asked.device, dtype)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
-    shape = frame_format(model, processor)
+    shape = huggingface_frame_format(model, processor)
     make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
-    return predictor(
-        ckpt, f"{weights_digest(model)}{asked.frames_digest()}", make, data, shape,
+    return make_any_stream_predictor(
+        ckpt, f"{digest_huggingface_weights(model)}{asked.frames_digest()}", make, data, shape,
         Knobs(speaking_threshold=threshold, dtype=dtype),
     )  # fmt: skip
 
 
-def weights_digest(model: Any) -> str:
+def digest_huggingface_weights(model: Any) -> str:
     """sha256 over all weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -18,8 +18,8 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import Knobs
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
-from prospect_eval.models.any_stream import predictor
+from prospect_core.util.json_io import dump_json
+from prospect_eval.models.any_stream import make_any_stream_predictor
 from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.chat import ChatAnswer, ChatStream
 from prospect_eval.models.chat_client import Endpoint
@@ -46,10 +46,14 @@ class EndpointStream(ChatStream):
 
 
 def _told(part: dict[str, Any]) -> dict[str, Any]:
-    return part if part["type"] == "text" else {"type": "image_url", "image_url": {"url": data_url(part["image"])}}
+    return (
+        part
+        if part["type"] == "text"
+        else {"type": "image_url", "image_url": {"url": openai_picture_url(part["image"])}}
+    )
 
 
-def data_url(picture: np.ndarray) -> str:
+def openai_picture_url(picture: np.ndarray) -> str:
     """A picture (H, W, 3) uint8 as a JPEG data URL."""
     from PIL import Image
 
@@ -58,15 +62,15 @@ def data_url(picture: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def open_chat_endpoint(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
+def open_openai_endpoint(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     """The model of that name at ``--endpoint``."""
     asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
     assert asked.endpoint is not None
     endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s, options=asked.request_options)
-    options = f" {dump(dict(sorted(asked.request_options.items())))}" if asked.request_options else ""
+    options = f" {dump_json(dict(sorted(asked.request_options.items())))}" if asked.request_options else ""
     digest = f"{asked.endpoint} {name}{asked.frames_digest()}{options}"
     shown = asked.frames_shown or FRAMES_SHOWN
     pictures = FrameFormat(LONGEST_SIDE, "whole")
-    return predictor(
+    return make_any_stream_predictor(
         ckpt, digest, lambda: EndpointStream(endpoint, shown), data, pictures, Knobs(), at_once=asked.streams
     )

@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint
+from prospect_core.checkpoints.folders import digest_checkpoint_folder, find_checkpoint_folder
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.records import EpisodeRecord, EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
-from prospect_core.util.entry_points import installed, loaded
-from prospect_core.util.errors import DataError, UserError, choose
+from prospect_core.util.entry_points import list_entry_points, load_entry_point
+from prospect_core.util.errors import DataError, UserError, require_choice
 from prospect_core.util.json_io import read_json
-from prospect_core.util.signals import stopping
+from prospect_core.util.signals import stop_requested
 from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
 from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
-from prospect_eval.models.baselines.trivial import BASELINES, baseline
+from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
 
 if TYPE_CHECKING:
     pass
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 GROUP = "prospect.adapters"
 
 
-def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions) -> Predictor:
+def open_registered_predictor(
+    ckpt: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions
+) -> Predictor:
     """A checkpoint by path or name, ``baseline:NAME``, ``hf:NAME`` or ``endpoint:MODEL``; what does not fit it is a
     `UserError`."""
     kind, _, name = ckpt.partition(":")
@@ -48,32 +50,32 @@ def open_predictor(ckpt: str, data: Dataset, episodes: Sequence[Episode], asked:
     if kind == "baseline":
         return _open_baseline(ckpt, name, data, episodes, asked)
     if kind == "hf":
-        from prospect_eval.models.huggingface import open_hugging_face
+        from prospect_eval.models.huggingface import open_huggingface_predictor
 
-        return open_hugging_face(ckpt, name, data, asked)
+        return open_huggingface_predictor(ckpt, name, data, asked)
     if kind == "endpoint":
-        from prospect_eval.models.openai_endpoint import open_chat_endpoint
+        from prospect_eval.models.openai_endpoint import open_openai_endpoint
 
-        return open_chat_endpoint(ckpt, name, data, asked)
-    theirs = {point.name: point for point in installed(GROUP)}
+        return open_openai_endpoint(ckpt, name, data, asked)
+    theirs = {point.name: point for point in list_entry_points(GROUP)}
     if kind in theirs:
-        predictor: Predictor = loaded(theirs[kind])(ckpt, name, data, asked)
+        predictor: Predictor = load_entry_point(theirs[kind])(ckpt, name, data, asked)
         return predictor
     return _tell_checkpoint(ckpt, data, asked) if asked.distributed else _open_checkpoint(ckpt, data, asked)
 
 
 def _open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    from prospect_core.stream.strategies.registry import strategy as check_strategy
-    from prospect_eval.models.checkpoint import open_checkpoint
+    from prospect_core.stream.strategies.registry import find_registered_strategy as check_strategy
+    from prospect_eval.models.checkpoint import open_checkpoint_predictor
 
     check_strategy(asked.strategy, asked.budget)
-    return open_checkpoint(ckpt, data, asked)
+    return open_checkpoint_predictor(ckpt, data, asked)
 
 
 def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     """Who it is by its files alone, which takes a tenth of the time: torch is not imported. What is wrong with the
     checkpoint, those tell who open it."""
-    folder = find_checkpoint(ckpt)
+    folder = find_checkpoint_folder(ckpt)
     try:
         stored = read_json(folder / "config.json")
         knobs = asked.knobs(stored["speaking_threshold"], stored["update_threshold"])
@@ -84,32 +86,32 @@ def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predi
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         yield from _open_checkpoint(ckpt, data, asked).predict(episodes)
 
-    return Predictor(ckpt, checkpoint_digest(folder), knobs, predict, source)
+    return Predictor(ckpt, digest_checkpoint_folder(folder), knobs, predict, source)
 
 
 def _make_baseline(name: str, data: Dataset, episodes: Sequence[Episode]) -> Callable[[Episode], EpisodeRecord]:
     """A baseline; those that learn do so from the data's train split, or from the other videos of the episodes."""
     if not BASELINES[name].learns:
-        return baseline(name, episodes)
+        return make_trivial_baseline(name, episodes)
     from prospect_eval.models.baselines.priors import Priors
-    from prospect_eval.suites.training_data import SPLIT, training_in
-    from prospect_eval.text.embeddings import open_similarity
+    from prospect_eval.suites.training_data import SPLIT, select_suite_training_data
+    from prospect_eval.text.embeddings import open_embedding_similarity
 
     trained_on = SPLIT in data.splits and isinstance(episodes, LazyEpisodes) and episodes.file == data.split_file(SPLIT)
-    learnt_from = training_in(data, SPLIT if trained_on else "").load()
-    return baseline(name, episodes, Priors(learnt_from, list(episodes), open_similarity()))
+    learnt_from = select_suite_training_data(data, SPLIT if trained_on else "").load()
+    return make_trivial_baseline(name, episodes, Priors(learnt_from, list(episodes), open_embedding_similarity()))
 
 
 def _open_baseline(
     ckpt: str, name: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions
 ) -> Predictor:
     asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
-    choose("baseline", name, (*BASELINES, *LIMITED_OBSERVERS))
+    require_choice("baseline", name, (*BASELINES, *LIMITED_OBSERVERS))
     make = limited_observer(name) if name in LIMITED_OBSERVERS else _make_baseline(name, data, episodes)
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         for episode in episodes:
-            if stopping():
+            if stop_requested():
                 return
             begin = time.perf_counter()
             record = make(episode)

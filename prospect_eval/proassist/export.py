@@ -19,11 +19,23 @@ from typing import Any
 from urllib.parse import quote
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.stream.proassist_outputs import DST, Frames, clip_name, no_talk_threshold, stream_of
+from prospect_core.stream.proassist_outputs import (
+    DST,
+    Frames,
+    make_proassist_outputs,
+    proassist_output_clip_name,
+    proassist_output_silence_threshold,
+)
 from prospect_core.util.atomic import atomic_folder, write_atomic
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.matching.matcher import Similarity
-from prospect_eval.metrics.published_scores import Stream, all_results, by_dataset, match_result, published_of
+from prospect_eval.metrics.published_scores import (
+    Stream,
+    all_results_for_published_scores,
+    compute_published_scores,
+    group_streams_for_published_scores,
+    match_result_for_published_scores,
+)
 
 #: the columns of ``frame_predictions.csv``, as published
 COLUMNS = (
@@ -67,7 +79,9 @@ def export_proassist(records: Sequence[EpisodeRecord], output: Path, similarity:
     """
     exported = []
     with atomic_folder(output) as scratch:
-        for dataset, streams in by_dataset([Stream(record, similarity) for record in records]).items():
+        for dataset, streams in group_streams_for_published_scores(
+            [Stream(record, similarity) for record in records]
+        ).items():
             place = Path(_folder_name(dataset) or "unnamed") / "stream" / _setup_name(streams[0].record)
             _write_dataset(scratch / place, streams)
             exported.append(Exported(output / place, len(streams)))
@@ -83,7 +97,7 @@ def _folder_name(text: str) -> str:
 def _setup_name(record: EpisodeRecord) -> str:
     """The published name of a setup, from the silence threshold, the longest context and the context strategy."""
     limit = "none" if record.knobs.budget is None else record.knobs.budget
-    name = f"notalk{no_talk_threshold(record):g}-maxlen_{limit}"
+    name = f"notalk{proassist_output_silence_threshold(record):g}-maxlen_{limit}"
     return name if record.knobs.strategy == "summarize_and_drop" else f"{name}-{record.knobs.strategy}"
 
 
@@ -91,17 +105,21 @@ def _write_dataset(folder: Path, streams: Sequence[Stream]) -> None:
     (folder / "results").mkdir(parents=True)
     results = []
     for sample, stream in enumerate(streams):
-        contents = stream_of(stream.record, sample)
-        result = match_result(stream, contents["predictions"])
+        contents = make_proassist_outputs(stream.record, sample)
+        result = match_result_for_published_scores(stream, contents["predictions"])
         results.append(result)
-        write_atomic(folder / "results" / f"{sample}.json", dump({**contents, "match_result": result}, indent=1) + "\n")
-        table = folder / "frames" / _folder_name(clip_name(stream.record.episode))
+        write_atomic(
+            folder / "results" / f"{sample}.json", dump_json({**contents, "match_result": result}, indent=1) + "\n"
+        )
+        table = folder / "frames" / _folder_name(proassist_output_clip_name(stream.record.episode))
         if table.exists():
             table = table.with_name(f"{table.name}-{sample}")
         table.mkdir(parents=True)
         write_atomic(table / "frame_predictions.csv", _table(contents["predictions"], contents[DST]))
-    write_atomic(folder / "all_results.json", dump(all_results(streams, results), indent=1) + "\n")
-    write_atomic(folder / "metrics.json", dump(published_of(streams), indent=1) + "\n")
+    write_atomic(
+        folder / "all_results.json", dump_json(all_results_for_published_scores(streams, results), indent=1) + "\n"
+    )
+    write_atomic(folder / "metrics.json", dump_json(compute_published_scores(streams), indent=1) + "\n")
 
 
 def _table(frames: Frames, dst: Frames) -> str:

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from prospect_core.records import EpisodeRecord
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_eval.metrics import Scored, ScoringResources, all_metrics
-from prospect_eval.metrics.published_scores import Stream, by_dataset, mean_of, published_of
+from prospect_eval.metrics.published_scores import (
+    Stream,
+    average_published_scores,
+    compute_published_scores,
+    group_streams_for_published_scores,
+)
 
 SCHEMA = 1
 #: values that differ by less are equal
@@ -97,7 +102,7 @@ class ProfileTable:
     rows: tuple[ProfileRow, ...]
 
 
-def profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> list[ProfileTable]:
+def make_proassist_profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> list[ProfileTable]:
     """Published scores next to ours.
 
     Args:
@@ -109,8 +114,8 @@ def profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> li
         without weights, ours pools the counts.
     """
     match = resources.settings.match
-    groups = by_dataset([Stream(record, resources.similarity, match) for record in records])
-    found = {name: published_of(streams) for name, streams in groups.items()}
+    groups = group_streams_for_published_scores([Stream(record, resources.similarity, match) for record in records])
+    found = {name: compute_published_scores(streams) for name, streams in groups.items()}
     tables = [
         ProfileTable(name, len(streams), match.window(name), _lost(streams), _rows(found[name], streams, resources))
         for name, streams in groups.items()
@@ -118,11 +123,11 @@ def profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> li
     if len(tables) == 1:
         return tables
     everything = [stream for streams in groups.values() for stream in streams]
-    rows = _rows(mean_of(list(found.values())), everything, resources, averaged=len(tables))
+    rows = _rows(average_published_scores(list(found.values())), everything, resources, averaged=len(tables))
     return [*tables, ProfileTable(None, len(everything), None, _lost(everything), rows)]
 
 
-def profile_json(tables: Sequence[ProfileTable], resources: ScoringResources) -> dict[str, Any]:
+def proassist_profile_json(tables: Sequence[ProfileTable], resources: ScoringResources) -> dict[str, Any]:
     """As JSON."""
     match = resources.settings.match
     return {
@@ -180,9 +185,9 @@ def _explainer(streams: Sequence[Stream], averaged: int) -> Callable[[str, float
     if averaged:
         general.append(f"published: mean over {averaged} data sets; ours: counts pooled")
     if lost:
-        general.append(f"{counted(lost, 'pair')} of cost 0 (same frame, same words) lost as published, kept here")
+        general.append(f"{format_count(lost, 'pair')} of cost 0 (same frame, same words) lost as published, kept here")
     if failed:
-        general.append(f"{counted(failed, 'failed stream')}: silence as published, the worst value here")
+        general.append(f"{format_count(failed, 'failed stream')}: silence as published, the worst value here")
 
     def explain(name: str, published: float | None, ours: float | None) -> str:
         if published is not None and ours is not None and abs(published - ours) < EQUAL:

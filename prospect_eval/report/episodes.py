@@ -1,6 +1,6 @@
 """What the scripts of a page draw an episode from: turns with their matches, probabilities, step states, cache.
 
-    python -c "from prospect_eval.report.episodes import episode_data; help(episode_data)"
+    python -c "from prospect_eval.report.episodes import report_episode_data; help(report_episode_data)"
 
 Frames are those of the video; states are numbers into `STEP_STATES`.
 """
@@ -14,10 +14,10 @@ import numpy as np
 from prospect_core.records import EpisodeRecord
 from prospect_eval.metrics import Scored, speaking, states
 from prospect_eval.metrics.base import f1
-from prospect_eval.report.page import base64_numbers
+from prospect_eval.report.page import encode_page_numbers
 
 
-def episode_data(scored: Scored) -> dict[str, Any]:
+def report_episode_data(scored: Scored) -> dict[str, Any]:
     """One scored episode."""
     record, episode, matching = scored.record, scored.record.episode, scored.matching
     partner = {p: (r, c) for (p, r), c in zip(matching.pairs, matching.similarities, strict=True)}
@@ -37,8 +37,8 @@ def episode_data(scored: Scored) -> dict[str, Any]:
             for p, (frame, text) in enumerate(scored.predictions)
         ],
         "users": [[frame, event.text] for frame, event in episode.user_turns()],
-        "speaking": base64_numbers(record.speaking_prob, "u2"),
-        "update": base64_numbers(record.update_prob, "u2"),
+        "speaking": encode_page_numbers(record.speaking_prob, "u2"),
+        "update": encode_page_numbers(record.update_prob, "u2"),
         "thresholds": [record.knobs.speaking_threshold, record.knobs.update_threshold],
         "lanes": [
             [_changes(states[:, k], episode.start_frame) for states in (scored.reference_states, scored.tracked_states)]
@@ -48,14 +48,14 @@ def episode_data(scored: Scored) -> dict[str, Any]:
             sorted({frame for frame, _, _ in episode.transitions()}),
             sorted({change.frame for change in record.transitions}),
         ],
-        "cache": base64_numbers(record.cache_tokens, "u4"),
+        "cache": encode_page_numbers(record.cache_tokens, "u4"),
         "compressions": [[c.frame, c.tokens_before, c.tokens_after, c.text] for c in record.compressions],
         "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
         "row": _row(scored),
     }  # fmt: skip
 
 
-def failed_data(record: EpisodeRecord) -> dict[str, Any]:
+def report_failed_episode_data(record: EpisodeRecord) -> dict[str, Any]:
     """One that could not be scored."""
     return {**_facts(record), "error": record.error or "failed"}
 
@@ -80,8 +80,8 @@ def _kind(scored: Scored, cosine: float) -> str:
 def _row(scored: Scored) -> dict[str, Any]:
     """What the table of episodes shows of one."""
     record = scored.record
-    counts = speaking.event_counts(2)(scored)
-    goal = states.joint_goal(scored)
+    counts = speaking.speaking_event_counts(2)(scored)
+    goal = states.state_jga_counts(scored)
     return {
         "said": len(record.utterances),
         "reference": len(scored.references),

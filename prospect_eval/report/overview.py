@@ -1,6 +1,6 @@
 """What the charts of a report show of all episodes together.
 
-python -c "from prospect_eval.report.overview import chart_data; help(chart_data)"
+python -c "from prospect_eval.report.overview import overview_chart_data; help(overview_chart_data)"
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import read_json
 from prospect_eval.analysis.pareto_front import QUALITY, pareto_front
-from prospect_eval.analysis.thresholds import open_loop
+from prospect_eval.analysis.thresholds import open_loop_thresholds
 from prospect_eval.metrics import Scored, speaking
 from prospect_eval.metrics.families import RETENTION
-from prospect_eval.runs.metric_tables import headline_names
-from prospect_eval.runs.schemas import read_metrics
+from prospect_eval.runs.metric_tables import metric_table_headlines
+from prospect_eval.runs.schemas import read_metrics_schema
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +31,16 @@ BINS = 120
 GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
 
 
-def chart_data(
+def overview_chart_data(
     folder: Path, metrics: dict[str, Any], records: Sequence[EpisodeRecord], scored: Sequence[Scored], knobs: Knobs
 ) -> dict[str, Any]:
     """Data of every chart that this run has something to show in; the others are null or empty. ``metrics`` has the
     entries by name, ``knobs`` are the run's."""
-    thresholds = open_loop(records, GRID, knobs)
+    thresholds = open_loop_thresholds(records, GRID, knobs)
     return {
         "pareto_front": _front(folder),
         "thresholds": thresholds if any(thresholds["curves"].values()) else None,
-        "delays": [round(seconds, 3) for item in scored for seconds in speaking.delays(item)],
+        "delays": [round(seconds, 3) for item in scored for seconds in speaking.speaking_delays(item)],
         "retention": _retention(metrics),
         "cache": _over_time([(r.cache_tokens, r.episode.fps) for r in records if r.cache_tokens], (0.5, 0.9, 1.0)),
         "latency": _over_time(_latency(folder), (0.5, 0.95)),
@@ -96,7 +96,7 @@ def _front(folder: Path) -> dict[str, Any] | None:
     Runs beside it that cannot be set beside it are left out.
     """
     beside = [f.parent for f in sorted(folder.resolve().parent.glob("*/DONE.json")) if f.parent != folder.resolve()]
-    for quality in _qualities(read_metrics(folder)["metrics"]) if beside else ():
+    for quality in _qualities(read_metrics_schema(folder)["metrics"]) if beside else ():
         runs = [folder.resolve()]
         for other in beside:
             try:
@@ -114,5 +114,5 @@ def _front(folder: Path) -> dict[str, Any] | None:
 
 def _qualities(metrics: dict[str, Any]) -> list[str]:
     """Metrics to plot against memory, the preferred one first: `pareto_front.QUALITY`, then any headline metric."""
-    headline = [name for name in headline_names(metrics) if metrics[name].get("better") == "higher"]
+    headline = [name for name in metric_table_headlines(metrics) if metrics[name].get("better") == "higher"]
     return list(dict.fromkeys((QUALITY, *headline)))

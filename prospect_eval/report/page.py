@@ -1,6 +1,6 @@
 """Pages of one file: templates, style, scripts and data put together; nothing is fetched when they are opened.
 
-    python -c "from prospect_eval.report.page import embedded; print(embedded({'said': '</script>'}))"
+    python -c "from prospect_eval.report.page import embed_page_json; print(embed_page_json({'said': '</script>'}))"
 
 Data from models and videos is embedded once, as JSON that no text in it can end, and put on the page as text by the
 scripts; templates escape the little that they show themselves. A content security policy forbids every request.
@@ -29,8 +29,8 @@ def write_page(path: Path, template: str, scripts: Sequence[str], data: Any, **s
     """Render a template with our scripts and the chart library; ``data`` is what the scripts read."""
     from plotly.offline import get_plotlyjs
 
-    page = templates().get_template(template).render(
-        data=embedded(data), scripts=[_source(name) for name in scripts], style=_source("report.css"),
+    page = load_page_templates().get_template(template).render(
+        data=embed_page_json(data), scripts=[_source(name) for name in scripts], style=_source("report.css"),
         charts=Markup(get_plotlyjs().replace("</script", "<\\/script")), **shown,
     )  # fmt: skip
     # a lone surrogate cannot be written; it is shown as a question mark
@@ -38,24 +38,24 @@ def write_page(path: Path, template: str, scripts: Sequence[str], data: Any, **s
     return path
 
 
-def embedded(data: Any) -> Markup:
+def embed_page_json(data: Any) -> Markup:
     """JSON for the inside of a script element."""
     return Markup(json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_ESCAPES))
 
 
-def base64_numbers(values: Sequence[float], kind: str) -> str:
+def encode_page_numbers(values: Sequence[float], kind: str) -> str:
     """Numbers as base64 of little-endian bytes: ``u2`` for whole shares of 1 / 65535, ``u4`` for counts."""
     array = np.asarray(values, dtype=float)
     whole = np.rint(array.clip(0, 1) * 65535) if kind == "u2" else array
     return base64.b64encode(whole.astype(f"<{kind}").tobytes()).decode()
 
 
-def sentence(text: str) -> str:
+def format_page_sentence(text: str) -> str:
     """The text with a capital first letter and a period at its end."""
     return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def number(value: float | None, unit: str = "") -> str:
+def format_page_number(value: float | None, unit: str = "") -> str:
     """A value as people read it; a dash for what is undefined."""
     if value is None:
         return "–"
@@ -66,13 +66,13 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def interval(ci: Sequence[float] | None) -> str:
+def format_page_interval(ci: Sequence[float] | None) -> str:
     """``[low, high]``, or nothing."""
-    return f"[{number(ci[0])}, {number(ci[1])}]" if ci else ""
+    return f"[{format_page_number(ci[0])}, {format_page_number(ci[1])}]" if ci else ""
 
 
 @cache
-def templates() -> Any:
+def load_page_templates() -> Any:
     """Our templates, which escape whatever they show."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -80,7 +80,11 @@ def templates() -> Any:
         loader=ChoiceLoader([PackageLoader("prospect_eval.report", name) for name in ("templates", "static")]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "interval": interval, "sentence": sentence}
+    environment.filters |= {
+        "number": format_page_number,
+        "interval": format_page_interval,
+        "sentence": format_page_sentence,
+    }
     return environment
 
 

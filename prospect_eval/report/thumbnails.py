@@ -1,6 +1,6 @@
 """Small pictures of videos for reports: made once a video and kept, then one sheet of those that a report shows.
 
-    python -c "from prospect_eval.report.thumbnails import sheets; help(sheets)"
+    python -c "from prospect_eval.report.thumbnails import make_thumbnail_sheets; help(make_thumbnail_sheets)"
 
 A report shows a picture at every turn and every ten seconds. Decoding ten minutes of video takes longer than all the rest
 of a report, so two pictures a second are kept under the cache folder, by what the video is.
@@ -21,13 +21,13 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import open_frames
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.data.video import open_video_frames
+from prospect_core.parallel.process_pool import open_process_pool
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.processes import cores
+from prospect_core.util.processes import count_cores
 
 #: pixels a side; how many are kept a second at most; seconds between those shown without an event
 SIDE, KEPT_A_SECOND, EVERY_S = 56, 2, 10
@@ -40,13 +40,13 @@ VERSION = 1
 Key = tuple[str, float]
 
 
-def shown_frames(episode: Episode, turns: Iterable[int]) -> set[int]:
+def select_thumbnail_frames(episode: Episode, turns: Iterable[int]) -> set[int]:
     """The frames of an episode that its timeline shows pictures of."""
     regular = range(episode.start_frame, episode.end_frame, max(1, round(EVERY_S * episode.fps)))
     return {*regular, *(frame for frame in turns if episode.start_frame <= frame < episode.end_frame)}
 
 
-def sheets(
+def make_thumbnail_sheets(
     data: Dataset,
     wanted: dict[Key, tuple[Episode, set[int]]],
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -113,7 +113,7 @@ def _kept(
     if jobs:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-        with open_pool(min(cores(), len(jobs))) as workers:
+        with open_process_pool(min(count_cores(), len(jobs))) as workers:
             for done, _ in enumerate(workers.map(_keep, jobs), 1):
                 progress(done, len(jobs))
     return {key: place for key, place in found.items() if _whole(place[0])}
@@ -135,7 +135,7 @@ def _keep(job: tuple[Path, Path, float, int]) -> None:
     pictures = []
     # where nothing can be kept, the report is without pictures
     with suppress(DataError, OSError):
-        source = open_frames(file, fps, FrameFormat(SIDE))
+        source = open_video_frames(file, fps, FrameFormat(SIDE))
         for number, picture in enumerate(source.frames(0, source.num_frames)):
             if number % stride == 0:
                 buffer = io.BytesIO()

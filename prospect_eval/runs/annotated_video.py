@@ -21,10 +21,10 @@ import numpy as np
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import EpisodeRecord
-from prospect_core.stream.proassist_outputs import DST, stream_of
-from prospect_core.timeline import exact
+from prospect_core.stream.proassist_outputs import DST, make_proassist_outputs
+from prospect_core.timeline import exact_fraction
 from prospect_core.util.atomic import atomic_folder, write_atomic
-from prospect_eval.runs.folder import record_path
+from prospect_eval.runs.folder import run_folder_record_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +51,7 @@ class Words:
     text: str
 
 
-def annotate_run(
+def annotate_run_videos(
     records: Sequence[EpisodeRecord],
     data: Dataset,
     output: Path,
@@ -76,23 +76,23 @@ def annotate_run(
     with atomic_folder(output) as scratch:
         for done, record in enumerate(records, 1):
             episode = record.episode
-            name = record_path(Path(), episode.id).stem
+            name = run_folder_record_path(Path(), episode.id).stem
             frames = data.frame_source(episode, FrameFormat(SIDE, "letterbox"))
             pictures = frames.frames(episode.start_frame, episode.end_frame)
-            write_annotated_video(scratch / f"{name}.mp4", annotated(record, pictures), episode.fps)
-            write_atomic(scratch / f"{name}.srt", subtitles(record))
+            write_annotated_video(scratch / f"{name}.mp4", draw_annotated_video_frames(record, pictures), episode.fps)
+            write_atomic(scratch / f"{name}.srt", make_annotated_video_subtitles(record))
             made.append(output / f"{name}.mp4")
             progress(done, len(records))
     return made
 
 
-def annotated(record: EpisodeRecord, pictures: Iterable[np.ndarray]) -> Iterator[Image]:
+def draw_annotated_video_frames(record: EpisodeRecord, pictures: Iterable[np.ndarray]) -> Iterator[Image]:
     """Each frame of the record's episode, (SIDE, SIDE, 3) uint8, with its panel: (SIDE, SIDE + PANEL) pictures."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(13)
-    contents = stream_of(record, 0)
-    words = words_of(contents)
+    contents = make_proassist_outputs(record, 0)
+    words = list_annotated_video_words(contents)
     names = {step.id: step.name for step in record.episode.task.steps}
     outputs = zip(pictures, contents["predictions"], contents[DST], strict=True)
     for place, (picture, frame, more) in enumerate(outputs):
@@ -109,7 +109,7 @@ def annotated(record: EpisodeRecord, pictures: Iterable[np.ndarray]) -> Iterator
         yield image
 
 
-def words_of(contents: dict[str, Any]) -> list[Words]:
+def list_annotated_video_words(contents: dict[str, Any]) -> list[Words]:
     """All words of a stream, in order of their frames: what the user says, what is due, what the model says."""
     found = []
     for place, frame in enumerate(contents["predictions"]):
@@ -152,11 +152,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= COLUMNS else text[: COLUMNS - 3] + "..."
 
 
-def subtitles(record: EpisodeRecord) -> str:
+def make_annotated_video_subtitles(record: EpisodeRecord) -> str:
     """The words of a record as SubRip subtitles; words on one frame share a cue."""
-    fps = exact(record.episode.fps)
+    fps = exact_fraction(record.episode.fps)
     by_place: dict[int, list[str]] = {}
-    for one in words_of(stream_of(record, 0)):
+    for one in list_annotated_video_words(make_proassist_outputs(record, 0)):
         by_place.setdefault(one.place, []).append(f"{one.kind}: {' '.join(one.text.split())}")
     places = sorted(by_place)
     ends = [*places[1:], record.episode.num_frames]
@@ -179,7 +179,7 @@ def write_annotated_video(path: Path, pictures: Iterable[Image], fps: float) -> 
     import av
 
     with av.open(str(path), "w") as container:
-        rate = exact(fps).limit_denominator(1001)
+        rate = exact_fraction(fps).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = SIDE + PANEL, SIDE, "yuv420p"
         for image in pictures:

@@ -1,7 +1,7 @@
 """The run folders below a folder, with what each was and what it scored.
 
 prospect-eval ls runs
-python -c "from prospect_eval.runs.catalog import find_runs; print([run.folder for run in find_runs('runs')])"
+python -c "from prospect_eval.runs.catalog import catalog_runs; print([run.folder for run in catalog_runs('runs')])"
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.util.errors import DataError
-from prospect_eval.runs.metric_tables import leading_names
+from prospect_eval.runs.metric_tables import metric_table_leading_names
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Run:
         return "unscored" if not self.metrics else "failed" if self.failed else "done"
 
 
-def find_runs(root: str | Path) -> list[Run]:
+def catalog_runs(root: str | Path) -> list[Run]:
     """All run folders in or below ``root``, the newest first, unfinished ones last; what cannot be read is left out."""
     folder = Path(root)
     if not folder.is_dir():
@@ -50,12 +50,12 @@ def find_runs(root: str | Path) -> list[Run]:
     return sorted(found, key=lambda run: (run.finished is None, -(run.finished or 0.0), run.folder))
 
 
-def shown_metrics(runs: Sequence[Run]) -> list[str]:
+def choose_catalog_metrics(runs: Sequence[Run]) -> list[str]:
     """The leading headline metric of each family that any of these runs has a value of."""
     names: dict[str, None] = {}
     for run in runs:
         names |= dict.fromkeys(
-            name for name in leading_names(run.metrics) if run.metrics[name].get("value") is not None
+            name for name in metric_table_leading_names(run.metrics) if run.metrics[name].get("value") is not None
         )
     return list(names)
 

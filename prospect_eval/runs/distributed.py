@@ -21,12 +21,12 @@ from typing import Any
 
 from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.parallel.protocol import BatchHandler, WorkerOptions
-from prospect_core.parallel.scheduler import WorkerTally, make_batches, run_jobs
+from prospect_core.parallel.scheduler import WorkerTally, schedule_batches, schedule_jobs
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
 from prospect_eval.models.base import PredictorOptions
-from prospect_eval.runs.executor import Replay, kept, select
-from prospect_eval.runs.folder import RunConfig, record_path
+from prospect_eval.runs.executor import Replay, keep_executor_result, select_run_episodes
+from prospect_eval.runs.folder import RunConfig, run_folder_record_path
 
 #: of a shared run folder, a file that only those who see that folder find
 SHARED = ".shared"
@@ -49,7 +49,7 @@ class EpisodeWorker:
         """Open data and model; what differs from the run's own is a `DataError`."""
         from prospect_core.data.dataset import Dataset
         from prospect_core.util.console import quiet_transformers
-        from prospect_eval.models.registry import open_predictor
+        from prospect_eval.models.registry import open_registered_predictor
 
         quiet_transformers()
         with suppress(OSError):
@@ -57,17 +57,17 @@ class EpisodeWorker:
         config = self.config
         data = Dataset.open(self.root)
         self._same("data", self.root, data.digest, config.data_digest)
-        episodes = select(data, config.split, config.limit)
-        predictor = open_predictor(config.model, data, episodes, replace(self.asked, distributed=False))
+        episodes = select_run_episodes(data, config.split, config.limit)
+        predictor = open_registered_predictor(config.model, data, episodes, replace(self.asked, distributed=False))
         self._same("checkpoint", config.model, predictor.digest, config.model_digest)
         shared = _told(self.folder) == self.token
 
         def serve(places: Sequence[int]) -> Iterator[tuple[int, Any]]:
             numbers = {clip.id: number for number, clip in enumerate(episodes.some(places).clips())}
             for episode, result in predictor.predict(episodes.some(places)):
-                done = kept(config, predictor.name, episode, result, self.on_error)
+                done = keep_executor_result(config, predictor.name, episode, result, self.on_error)
                 if shared and done.body is not None:
-                    write_atomic(record_path(self.folder, done.id), done.body)
+                    write_atomic(run_folder_record_path(self.folder, done.id), done.body)
                     done = replace(done, body=None)
                 yield numbers[episode.id], done
 
@@ -99,15 +99,15 @@ def replay_distributed(
         write_atomic(mark, token)
         clips = episodes.some(places).clips()
         frames = [clip.end_frame - clip.start_frame for clip in clips]
-        batches = make_batches(frames, [clip.video for clip in clips], asked.streams, pool_options.workers)
+        batches = schedule_batches(frames, [clip.video for clip in clips], asked.streams, pool_options.workers)
         worker = EpisodeWorker(config, root.resolve(), asked, on_error, folder.resolve(), token, os.getcwd())
         shares: dict[int, WorkerTally] = {}
         try:
-            for place, done in run_jobs(
+            for place, done in schedule_jobs(
                 worker, [[places[k] for k in batch] for batch in batches], pool_options, shares
             ):
                 if isinstance(done, DataError):
-                    done = kept(config, config.model, episodes[place], done, on_error)
+                    done = keep_executor_result(config, config.model, episodes[place], done, on_error)
                 report(shares)
                 yield done
         finally:

@@ -1,6 +1,6 @@
 """What a number was made with: the code's digest, versions, hardware, git commit.
 
-python -c "from prospect_eval.runs.environment import environment; print(environment())"
+python -c "from prospect_eval.runs.environment import collect_run_environment; print(collect_run_environment())"
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ VERSIONED = ("torch", "transformers", "av", "numpy", "scipy", "sacrebleu", "nltk
 
 
 @cache
-def code_digest() -> str:
+def digest_environment_code() -> str:
     """``version+digest`` of the sources of both packages."""
     digest = hashlib.sha256()
     for package in (prospect_core, prospect_eval):
@@ -32,7 +32,7 @@ def code_digest() -> str:
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
-def environment() -> dict[str, Any]:
+def collect_run_environment() -> dict[str, Any]:
     """The run signature: versions, hardware, git commit. It may differ between comparable runs."""
     versions: dict[str, str | None] = {}
     for name in VERSIONED:

@@ -13,12 +13,12 @@ from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.records import Knobs
 from prospect_eval.models.base import Predictor, PredictorOptions
-from prospect_eval.models.registry import open_predictor
+from prospect_eval.models.registry import open_registered_predictor
 from prospect_eval.runs.distributed import replay_distributed
-from prospect_eval.runs.environment import code_digest
-from prospect_eval.runs.executor import Outcome, infer, select
+from prospect_eval.runs.environment import digest_environment_code
+from prospect_eval.runs.executor import Outcome, execute_run, select_run_episodes
 from prospect_eval.runs.folder import RunConfig
-from prospect_eval.suites.suite import Suite, open_source, open_suite
+from prospect_eval.suites.suite import Suite, open_suite, open_suite_source
 
 if TYPE_CHECKING:
     from prospect_core.parallel.scheduler import WorkerTally
@@ -85,12 +85,12 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     """
     suite = open_suite(options.suite) if options.suite else Suite()
     split = options.split or suite.split
-    source, dataset = open_source(options.data, options.suite, split, partial(progress, "videos"))
-    episodes = select(dataset, split, options.limit)
+    source, dataset = open_suite_source(options.data, options.suite, split, partial(progress, "videos"))
+    episodes = select_run_episodes(dataset, split, options.limit)
     asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0])
     # passes over the model need it in this process
     here = options.workers is None or options.teacher_forced or options.latency_episodes is not None
-    predictor = open_predictor(options.ckpt, dataset, episodes, replace(asked, distributed=not here))
+    predictor = open_registered_predictor(options.ckpt, dataset, episodes, replace(asked, distributed=not here))
     config = RunConfig(
         model=options.ckpt,
         model_digest=predictor.digest,
@@ -99,7 +99,7 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
         split=split,
         limit=options.limit,
         knobs=predictor.knobs,
-        code=code_digest(),
+        code=digest_environment_code(),
         thresholds_from=predictor.thresholds_from,
         suite=options.suite or "",
     )
@@ -136,7 +136,7 @@ def replay_evaluation(
             options.workers,
             report,
         )
-    outcome = infer(
+    outcome = execute_run(
         folder,
         config,
         evaluation.predictor,

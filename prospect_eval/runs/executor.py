@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.jsonl_index import LazyEpisodes, clips_of, some_of
+from prospect_core.data.jsonl_index import LazyEpisodes, clips_from_jsonl_index, select_from_jsonl_index
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, load
-from prospect_core.util.signals import patient
-from prospect_eval.runs.folder import RunConfig, held, note_environment, open_folder, read_timings, record_path
+from prospect_core.util.json_io import dump_json, load_json
+from prospect_core.util.signals import defer_interrupt
+from prospect_eval.runs.folder import (
+    RunConfig,
+    hold_run_folder,
+    note_run_folder_environment,
+    open_run_folder,
+    read_run_folder_timings,
+    run_folder_record_path,
+)
 
 if TYPE_CHECKING:
     from prospect_eval.models.base import Predictor
@@ -55,7 +62,7 @@ class Outcome:
     failed: int
 
 
-def select(data: Dataset, split: str, limit: int | None) -> LazyEpisodes:
+def select_run_episodes(data: Dataset, split: str, limit: int | None) -> LazyEpisodes:
     """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error, and so are
     rows and videos that have changed since the dataset was made."""
     rows = data.rows(split)
@@ -69,7 +76,7 @@ def select(data: Dataset, split: str, limit: int | None) -> LazyEpisodes:
     return rows.some(chosen)
 
 
-def infer(
+def execute_run(
     folder: Path,
     config: RunConfig,
     predictor: Predictor,
@@ -82,11 +89,13 @@ def infer(
 
     ``replay`` does it elsewhere (`prospect_eval.runs.distributed`); by default the predictor does it here. Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
     """
-    with held(folder), patient("the episodes under way"):
+    with hold_run_folder(folder), defer_interrupt("the episodes under way"):
         begun = (folder / "run.json").exists()
-        open_folder(folder, config)
+        open_run_folder(folder, config)
         try:
-            return _infer(folder, replay or replay_here(config, predictor, episodes, on_error), episodes, progress)
+            return _infer(
+                folder, replay or make_executor_replay(config, predictor, episodes, on_error), episodes, progress
+            )
         except BaseException:
             if not begun:
                 _clear(folder)
@@ -101,17 +110,17 @@ def _clear(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def replay_here(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:
+def make_executor_replay(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:
     """By a predictor in this process."""
 
     def replay(places: Sequence[int]) -> Iterator[Kept]:
-        for episode, result in predictor.predict(some_of(episodes, places)):
-            yield kept(config, predictor.name, episode, result, on_error)
+        for episode, result in predictor.predict(select_from_jsonl_index(episodes, places)):
+            yield keep_executor_result(config, predictor.name, episode, result, on_error)
 
     return replay
 
 
-def kept(
+def keep_executor_result(
     config: RunConfig,
     maker: str,
     episode: Episode,
@@ -130,27 +139,27 @@ def kept(
     problems = record.problems() if record.status == "ok" else []
     if problems:
         raise DataError(f"{maker}: made a record that contradicts itself: {problems[0]}")
-    return Kept(episode.id, record.status, timing, dump(record))
+    return Kept(episode.id, record.status, timing, dump_json(record))
 
 
 def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: Callable[[int, int], None]) -> Outcome:
     # what a killed process was writing
     for stray in [*folder.glob(".*.*.*"), *(folder / "episodes").glob(".*")]:
         stray.unlink(missing_ok=True)
-    timings = read_timings(folder)
+    timings = read_run_folder_timings(folder)
     seconds = timings.setdefault("episodes", {})
-    found = [record_path(folder, clip.id) for clip in clips_of(episodes)]
+    found = [run_folder_record_path(folder, clip.id) for clip in clips_from_jsonl_index(episodes)]
     todo = [place for place, path in enumerate(found) if not (path.is_file() and _reusable(path, episodes[place]))]
     if todo:
         (folder / "DONE.json").unlink(missing_ok=True)
-        note_environment(folder)
+        note_run_folder_environment(folder)
     reused = len(episodes) - len(todo)
     failed = 0
     progress(reused, len(episodes))
     with _saved_now_and_then(folder / "timings.json", timings) as save:
         for done, one in enumerate(replay(todo) if todo else (), reused + 1):
             if one.body is not None:
-                write_atomic(record_path(folder, one.id), one.body)
+                write_atomic(run_folder_record_path(folder, one.id), one.body)
             seconds[one.id] = asdict(one.timing)
             save()
             failed += one.status == "failed"
@@ -164,7 +173,7 @@ def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callabl
     last, unsaved = 0.0, False
 
     def write() -> None:
-        write_atomic(file, dump({"schema": 1, **timings}))
+        write_atomic(file, dump_json({"schema": 1, **timings}))
 
     def save() -> None:
         nonlocal last, unsaved
@@ -183,7 +192,7 @@ def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callabl
 def _reusable(path: Path, episode: Episode) -> bool:
     """Whether a record file is whole and of this very episode; a broken one is done again."""
     try:
-        record = load(EpisodeRecord, path.read_bytes(), str(path))
+        record = load_json(EpisodeRecord, path.read_bytes(), str(path))
     except DataError as error:
         logger.debug("%s is broken and is done again", path, exc_info=error)
         return False

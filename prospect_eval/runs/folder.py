@@ -22,12 +22,12 @@ from urllib.parse import quote
 
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.console import say
+from prospect_core.util.console import print_line
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.folder_lock import LOCK, OWNER, locked
-from prospect_core.util.json_io import dump, flat, load
-from prospect_eval.runs.environment import environment
-from prospect_eval.runs.schemas import read_run
+from prospect_core.util.folder_lock import LOCK, OWNER, lock_folder
+from prospect_core.util.json_io import dump_json, flatten_json, load_json
+from prospect_eval.runs.environment import collect_run_environment
+from prospect_eval.runs.schemas import read_run_schema
 
 if TYPE_CHECKING:
     pass
@@ -55,7 +55,7 @@ class RunConfig:
     suite: str = ""
 
 
-def record_path(folder: Path, episode_id: str) -> Path:
+def run_folder_record_path(folder: Path, episode_id: str) -> Path:
     """Where an episode's record lies; any id makes a legal file name."""
     name = quote(episode_id, safe="")
     if len(name) > 200:
@@ -63,22 +63,22 @@ def record_path(folder: Path, episode_id: str) -> Path:
     return folder / "episodes" / f"{name}.json"
 
 
-def read_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
+def read_run_folder_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
     """A run folder's configuration and its records by episode id."""
-    config = read_config(folder)
-    records = (load(EpisodeRecord, path.read_bytes(), str(path)) for path in record_files(folder))
+    config = read_run_folder_config(folder)
+    records = (load_json(EpisodeRecord, path.read_bytes(), str(path)) for path in list_run_folder_record_files(folder))
     return config, sorted(records, key=lambda r: r.episode.id)
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_run_folder_config(folder: Path) -> RunConfig:
     """A run folder's configuration."""
     file = folder / "run.json"
     if not file.is_file():
         raise DataError(f"{folder}: not a run folder (no run.json)")
-    return load(RunConfig, dump(read_run(folder)["config"]), str(file))
+    return load_json(RunConfig, dump_json(read_run_schema(folder)["config"]), str(file))
 
 
-def record_files(folder: Path) -> list[Path]:
+def list_run_folder_record_files(folder: Path) -> list[Path]:
     """A run folder's record files; none is a `DataError`."""
     files = sorted((folder / "episodes").glob("*.json"))
     if not files:
@@ -87,45 +87,47 @@ def record_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def hold_run_folder(folder: Path) -> Iterator[None]:
     """A run folder, new or not, for this process alone; one that holds something else is refused."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder}: is a file; choose another place")
     if folder.exists() and not (folder / "run.json").exists() and any(f.name not in MARKS for f in folder.iterdir()):
         raise UserError(f"--output {folder}: exists and is not a run folder; choose another one")
-    with locked(folder, str(folder)):
+    with lock_folder(folder, str(folder)):
         yield
 
 
-def open_folder(folder: Path, config: RunConfig) -> None:
+def open_run_folder(folder: Path, config: RunConfig) -> None:
     """Begin a run folder, or go on with one of the same configuration; another one is refused with what differs."""
     file = folder / "run.json"
     if not file.exists():
         (folder / "episodes").mkdir(parents=True, exist_ok=True)
-        body = {"schema": 1, "config": asdict(config), "environment": environment()}
-        write_atomic(file, dump(body, indent=1) + "\n")
+        body = {"schema": 1, "config": asdict(config), "environment": collect_run_environment()}
+        write_atomic(file, dump_json(body, indent=1) + "\n")
         return
-    before, now = flat(read_run(folder)["config"]), flat(asdict(config))
+    before, now = flatten_json(read_run_schema(folder)["config"]), flatten_json(asdict(config))
     different = [key for key in now if before.get(key) != now[key]]
     if different:
         shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now[key])} now" for key in different)
         raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
 
 
-def note_environment(folder: Path) -> None:
+def note_run_folder_environment(folder: Path) -> None:
     """Note the environment in which a run goes on, where it is none of those that its episodes were replayed in before.
 
     They lie under ``resumed`` in ``run.json``; versions that differ from those that the run began with are reported.
     """
-    body = read_run(folder)
-    now, first = environment(), body.get("environment", {})
+    body = read_run_schema(folder)
+    now, first = collect_run_environment(), body.get("environment", {})
     known = [first, *body.get("resumed", [])]
     if now in known:
         return
-    write_atomic(folder / "run.json", dump({**body, "resumed": [*known[1:], now]}, indent=1) + "\n")
-    then, here = (flat({"python": one.get("python"), **(one.get("versions") or {})}) for one in (first, now))
+    write_atomic(folder / "run.json", dump_json({**body, "resumed": [*known[1:], now]}, indent=1) + "\n")
+    then, here = (flatten_json({"python": one.get("python"), **(one.get("versions") or {})}) for one in (first, now))
     if changed := [f"{name} {then.get(name)} then, {here[name]} now" for name in here if then.get(name) != here[name]]:
-        say(f"note: {folder} began with other versions: {'; '.join(changed)}; run.json names all of them", err=True)
+        print_line(
+            f"note: {folder} began with other versions: {'; '.join(changed)}; run.json names all of them", err=True
+        )
 
 
 def _short(value: Any) -> str:
@@ -134,7 +136,7 @@ def _short(value: Any) -> str:
     return text[:12] if re.fullmatch("[0-9a-f]{40,}", text) else text
 
 
-def read_timings(folder: Path) -> dict[str, Any]:
+def read_run_folder_timings(folder: Path) -> dict[str, Any]:
     """What a run folder's ``timings.json`` holds; nothing where it is lost or broken, for no score hangs on it."""
     file = folder / "timings.json"
     if not file.is_file():

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.data.video import MAX_HOURS
-from prospect_core.records import SCHEMA, EpisodeRecord, has_words
+from prospect_core.records import SCHEMA, EpisodeRecord, utterance_has_words
 from prospect_core.timeline import Episode, frame_floor
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump, load, parse_json, read_limited
+from prospect_core.util.json_io import dump_json, load_json, parse_json, read_limited_json_bytes
 from prospect_eval.matching.settings import MatchSettings
-from prospect_eval.runs.proassist_results import Tell, from_stream, from_table
+from prospect_eval.runs.proassist_results import Tell, read_proassist_result_stream, read_proassist_result_table
 
 #: the table of the DST extension
 TABLE = "frame_predictions.csv"
@@ -38,7 +38,7 @@ MAX_FPS = 240
 MISSING = "the predictions have no such episode"
 
 
-def read_predictions(
+def read_imported_predictions(
     path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> tuple[list[EpisodeRecord], str]:
     """Records of a file or a folder, by episode id, and the digest of what was read.
@@ -51,11 +51,11 @@ def read_predictions(
     Raises:
         DataError: Nothing can be read there, or what is read contradicts itself or the data.
     """
-    files = [path] if not path.is_dir() else prediction_files(path, tell)
+    files = [path] if not path.is_dir() else list_import_files(path, tell)
     digest = hashlib.sha256()
     records: dict[str, EpisodeRecord] = {}
     for file in files:
-        data = read_limited(file)
+        data = read_limited_json_bytes(file)
         digest.update(data)
         for where, record in _records(file, data, episodes, tell):
             if record.episode.id in records:
@@ -63,7 +63,7 @@ def read_predictions(
             problems = record.problems() if record.status == "ok" else []
             if problems:
                 raise DataError(f"{where}: {problems[0]}")
-            require_scorable(record, where)
+            require_scorable_import(record, where)
             records[record.episode.id] = record
     if not records:
         raise DataError(f"{path}: holds no prediction")
@@ -73,7 +73,7 @@ def read_predictions(
     return [records[key] for key in sorted(records)], digest.hexdigest()
 
 
-def prediction_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]:
+def list_import_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]:
     """The files of a folder that hold predictions: those in it, or else those of the evaluation folders below it."""
     for pattern in ("*.json*", "**/results/*.json", f"**/{TABLE}"):
         found = [
@@ -86,7 +86,9 @@ def prediction_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]
         tables = [] if pattern.endswith(TABLE) else list(folder.glob(f"**/{TABLE}"))
         # an exported evaluation folder holds every stream in both forms
         if len(tables) > len(found):
-            tell(f"{folder}: holds {len(tables)} {TABLE} and {counted(len(found), 'result file')}; only these are read")
+            tell(
+                f"{folder}: holds {len(tables)} {TABLE} and {format_count(len(found), 'result file')}; only these are read"
+            )
         return found
     raise DataError(f"{folder}: holds no .json or .jsonl file, no results/*.json and no {TABLE}")
 
@@ -94,14 +96,14 @@ def prediction_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]
 def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -> Iterator[tuple[str, EpisodeRecord]]:
     """The records of a file, each with the beginning of its error lines."""
     if file.suffix.lower() == ".csv":
-        yield str(file), from_table(data, file, episodes, tell)
+        yield str(file), read_proassist_result_table(data, file, episodes, tell)
         return
     for where, item in _items(file, data):
         if "predictions" in item:
-            yield where, from_stream(item, where, episodes, tell)
+            yield where, read_proassist_result_stream(item, where, episodes, tell)
             continue
         record = _record(item, where, episodes)
-        if moved := waiting_references(record.episode):
+        if moved := find_delayed_import_references(record.episode):
             tell(
                 f"{where}: references that wait for the frame after a user turn at the same time: {len(moved)}, the first on"
                 f" frame {moved[0]}; a user text that was read with frame i has the time (i - 1) / fps"
@@ -109,7 +111,7 @@ def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -
         yield where, record
 
 
-def waiting_references(episode: Episode) -> list[int]:
+def find_delayed_import_references(episode: Episode) -> list[int]:
     """The frames of references that are later than their own time or frame number, since a user turn shares it."""
     if episode.problems():
         return []
@@ -138,7 +140,7 @@ def _items(file: Path, data: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _record(item: dict[str, Any], where: str, episodes: Sequence[Episode]) -> EpisodeRecord:
-    record = load(EpisodeRecord, dump(item), where)
+    record = load_json(EpisodeRecord, dump_json(item), where)
     given = next((e for e in episodes if e.id == record.episode.id), None)
     if episodes and given != record.episode:
         what = "is not in the data" if given is None else "is not the one in the data"
@@ -153,7 +155,7 @@ def _named(record: EpisodeRecord, dataset: str) -> EpisodeRecord:
     return replace(record, episode=replace(record.episode, dataset=dataset))
 
 
-def require_scorable(record: EpisodeRecord, where: str) -> None:
+def require_scorable_import(record: EpisodeRecord, where: str) -> None:
     """Refuse what a person would not notice in the scores: utterances without a word, episodes of months.
 
     A text without words that the reference itself holds may be said.
@@ -169,14 +171,14 @@ def require_scorable(record: EpisodeRecord, where: str) -> None:
         )
     accepted = {text for turn in episode.utterances() for text in turn.wordings}
     for utterance in record.utterances:
-        if not has_words(utterance.text) and utterance.text not in accepted:
+        if not utterance_has_words(utterance.text) and utterance.text not in accepted:
             raise DataError(
                 f"{where}: the utterance {utterance.text!r} on frame {utterance.frame} holds no word; leave it out (silence is"
                 " no utterance) or give its text"
             )
 
 
-def missing_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:
+def make_missing_import_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:
     """A failed record for each episode of the data that has no prediction."""
     given = {record.episode.id for record in records}
     model, knobs = records[0].model, records[0].knobs
@@ -202,12 +204,12 @@ class ImportedRun:
             return ""
         late, early = match.window("")
         return (
-            f"{self.unnamed} of {counted(self.records, 'stream')} name no data set: matched within {late:g} s late and"
+            f"{self.unnamed} of {format_count(self.records, 'stream')} name no data set: matched within {late:g} s late and"
             f" {early:g} s early; --dataset NAME or --window LATE,EARLY sets the window"
         )
 
 
-def store_predictions(
+def import_predictions(
     path: Path,
     folder: Path,
     episodes: Sequence[Episode],
@@ -223,20 +225,22 @@ def store_predictions(
     data set of streams that name none; ``tell`` is called with a line about anything that is left out.
     """
     from prospect_core.util.atomic import write_atomic
-    from prospect_eval.runs.environment import code_digest
-    from prospect_eval.runs.folder import RunConfig, held, open_folder, record_path
+    from prospect_eval.runs.environment import digest_environment_code
+    from prospect_eval.runs.folder import RunConfig, hold_run_folder, open_run_folder, run_folder_record_path
 
-    records, digest = read_predictions(path, episodes, tell)
+    records, digest = read_imported_predictions(path, episodes, tell)
     if dataset:
         records = [_named(record, dataset) for record in records]
         digest = hashlib.sha256(f"{digest} {dataset}".encode()).hexdigest()
-    missing = missing_records(records, episodes)
+    missing = make_missing_import_records(records, episodes)
     if folder.resolve() == path.resolve():
         raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
-    config = RunConfig(records[0].model, digest, data, data_digest, split, None, records[0].knobs, code_digest())
-    with held(folder):
-        open_folder(folder, config)
+    config = RunConfig(
+        records[0].model, digest, data, data_digest, split, None, records[0].knobs, digest_environment_code()
+    )
+    with hold_run_folder(folder):
+        open_run_folder(folder, config)
         for record in [*records, *missing]:
-            write_atomic(record_path(folder, record.episode.id), dump(record))
+            write_atomic(run_folder_record_path(folder, record.episode.id), dump_json(record))
     unnamed = sum(not record.episode.dataset for record in records)
     return ImportedRun(tuple(record.episode.id for record in missing), len(records), unnamed)

@@ -1,6 +1,6 @@
 """Stored metric tables: the order of their headline metrics, and their families.
 
-    python -c "from prospect_eval.runs.metric_tables import headline_names; help(headline_names)"
+    python -c "from prospect_eval.runs.metric_tables import metric_table_headlines; help(metric_table_headlines)"
 
 Everything is read from the entries of ``metrics.json``, so that metrics of installed packages need no list anywhere.
 Nothing heavy is imported.
@@ -17,7 +17,7 @@ Table = Mapping[str, Mapping[str, Any]]
 NO_FAMILY = "Other"
 
 
-def headline_names(table: Table, first: Iterable[str] = ()) -> list[str]:
+def metric_table_headlines(table: Table, first: Iterable[str] = ()) -> list[str]:
     """Names of the metrics that tables show, in their order.
 
     Args:
@@ -32,15 +32,15 @@ def headline_names(table: Table, first: Iterable[str] = ()) -> list[str]:
     return _with_companions(table, [*first, *headlines])
 
 
-def leading_names(table: Table) -> list[str]:
+def metric_table_leading_names(table: Table) -> list[str]:
     """The first headline metric of each family, for tables that have little room."""
     leading: dict[str, str] = {}
-    for name in headline_names(table):
+    for name in metric_table_headlines(table):
         leading.setdefault(table[name].get("family", name), name)
     return _with_companions(table, leading.values())
 
 
-def by_family(table: Table, titles: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+def group_metric_table_families(table: Table, titles: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """(title, metric names) of each family, in the order of the table.
 
     Args:
@@ -53,7 +53,7 @@ def by_family(table: Table, titles: Mapping[str, str]) -> list[tuple[str, list[s
     return list(out.items())
 
 
-def resampled_units(table: Table) -> str:
+def metric_table_resampled_units(table: Table) -> str:
     """What intervals are taken over, in the plural: ``videos``, ``participants``, or ``participants and videos``."""
     kinds: dict[str, None] = {}
     for entry in table.values():
@@ -62,7 +62,7 @@ def resampled_units(table: Table) -> str:
     return " and ".join(f"{kind}s" for kind in sorted(kinds)) or "videos"
 
 
-def trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
+def metric_table_trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
     """Names of the baselines that see nothing of an episode's reference, as ``metrics.json`` marks them.
 
     Of a file that marks none, all but the oracle.
@@ -75,7 +75,7 @@ def trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def best_trivial(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
+def best_metric_table_baseline(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
     """The best baseline that sees nothing, with its value of a metric.
 
     Args:
@@ -91,7 +91,10 @@ def best_trivial(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | N
         "zero": lambda v: -abs(v),
     }
     better = sides.get(metrics["metrics"][name].get("better", "higher"))
-    values = {rival: metrics["baselines"][rival].get(name, {}).get("value") for rival in trivial_baselines(metrics)}
+    values = {
+        rival: metrics["baselines"][rival].get(name, {}).get("value")
+        for rival in metric_table_trivial_baselines(metrics)
+    }
     known = {rival: value for rival, value in values.items() if value is not None}
     if better is None or not known:
         return None

@@ -1,6 +1,6 @@
 """ProAssist's result files and the DST extension's frame tables as prediction records.
 
-    python -c "from prospect_eval.runs.proassist_results import from_stream; help(from_stream)"
+    python -c "from prospect_eval.runs.proassist_results import read_proassist_result_stream; help(read_proassist_result_stream)"
 
 A frame index counts the frames of the stream from 0: at 2 frames a second, index i is the picture at i / 2 seconds. What
 the user says is given with the frame that is read after it, so its turn comes right after the frame before. A reference
@@ -17,12 +17,23 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedUtterance
-from prospect_core.stream.proassist_outputs import DST, RECORD, clip_name, dst_frames_of, frames_of
+from prospect_core.stream.proassist_outputs import (
+    DST,
+    RECORD,
+    proassist_output_clip_name,
+    proassist_output_dst_frames,
+    proassist_output_frames,
+)
 from prospect_core.timeline import Episode, Event, Task, TimelineError
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, load
-from prospect_eval.runs.proassist_updates import initial_state, read_updates, steps_of, tracked
+from prospect_core.util.json_io import dump_json, load_json
+from prospect_eval.runs.proassist_updates import (
+    list_proassist_update_steps,
+    proassist_updates_initial_state,
+    read_proassist_updates,
+    track_proassist_updates,
+)
 
 #: ProAssist samples its videos at this rate
 FPS = 2
@@ -44,7 +55,7 @@ Tell = Callable[[str], None]
 Frame = dict[str, Any]
 
 
-def from_stream(
+def read_proassist_result_stream(
     item: dict[str, Any], where: str, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> EpisodeRecord:
     """A result file as a record.
@@ -71,23 +82,23 @@ def from_stream(
     if exported is not None and (not episodes or exported.episode in episodes):
         return exported
     outputs = _with_dst([_frame(frame, where) for frame in frames], item.get(DST), where)
-    return record_of(outputs, meta, where, episodes, tell)
+    return make_proassist_result_record(outputs, meta, where, episodes, tell)
 
 
 def _exported(item: dict[str, Any], where: str) -> EpisodeRecord | None:
     """The record that the file was exported from; None where there is none, or the frames have been changed since."""
     if RECORD not in item:
         return None
-    record = load(EpisodeRecord, dump(item[RECORD]), f"{where}: {RECORD}")
+    record = load_json(EpisodeRecord, dump_json(item[RECORD]), f"{where}: {RECORD}")
     initial = record.episode.initial_state
     if len(initial.states) != len(initial.step_ids) or record.episode.problems() or record.problems():
         return None
-    known = frames_of(record)
+    known = proassist_output_frames(record)
     same = len(known) == len(item["predictions"]) and all(
         isinstance(mine, dict) and all(mine.get(key) == value for key, value in frame.items())
         for frame, mine in zip(known, item["predictions"], strict=True)
     )
-    return record if same and item.get(DST, []) == dst_frames_of(record) else None
+    return record if same and item.get(DST, []) == proassist_output_dst_frames(record) else None
 
 
 def _frame(frame: Any, where: str) -> Frame:
@@ -130,10 +141,10 @@ def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
     return [{**by_index.get(frame["frame_idx_in_stream"], {}), **frame} for frame in frames]
 
 
-def record_of(
+def make_proassist_result_record(
     frames: Sequence[Frame], meta: Mapping[str, Any], where: str, episodes: Sequence[Episode], tell: Tell
 ) -> EpisodeRecord:
-    """Outputs by frame as a record; see `from_stream`."""
+    """Outputs by frame as a record; see `read_proassist_result_stream`."""
     if not frames:
         raise DataError(f"{where}: holds no frame")
     fps = _fps(meta.get("fps"), where)
@@ -165,12 +176,12 @@ def _predicted(
     start = episode.start_frame
     said = [(frame["frame_idx_in_stream"], (frame["gen"] or "").strip()) for frame in frames]
     whole = [frame["frame_idx_in_stream"] for frame in frames] == list(range(episode.num_frames))
-    updates = read_updates(frames, "dst_update")
+    updates = read_proassist_updates(frames, "dst_update")
     if updates and not episode.task.steps:
-        left = counted(len(updates), "state update")
+        left = format_count(len(updates), "state update")
         tell(f"{where}: {left} left out: the file has no reference states; give --data FOLDER")
         updates = []
-    transitions, refusals = tracked(updates, episode)
+    transitions, refusals = track_proassist_updates(updates, episode)
     known = {name: _known(frames, keys, whole, tell, where) for name, keys in FIELDS.items()}
     return EpisodeRecord(
         schema=SCHEMA,
@@ -229,7 +240,7 @@ def _asked(frames: Sequence[Frame]) -> list[tuple[int, list[str]]]:
 
 def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Sequence[Episode], where: str) -> Episode:
     """The episode of the data with the stream's references on its frames, or the one that the file names."""
-    named = [episode for episode in episodes if meta.get("clip") in (episode.id, clip_name(episode))]
+    named = [episode for episode in episodes if meta.get("clip") in (episode.id, proassist_output_clip_name(episode))]
     if len(named) == 1 and frames[-1]["frame_idx_in_stream"] < named[0].num_frames:
         return named[0]
     references = _references(frames)
@@ -247,7 +258,7 @@ def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Se
 
 def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, where: str) -> Episode:
     """An episode of the references in the file, each on its own frame."""
-    due = read_updates(frames, "dst_update_ref")
+    due = read_proassist_updates(frames, "dst_update_ref")
     heard: dict[int, list[str]] = {}
     for index, texts in _asked(frames):
         # with the first frame comes what was said before it; nothing stands before frame 0
@@ -270,7 +281,7 @@ def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, wh
         add(index, 2, Event(f"t{len(made)}", index / fps, "user", " ".join(said), frame=index))
     # a file whose reference has no update makes every predicted one a false alarm
     stated = any("dst_update_ref" in frame for frame in frames)
-    steps = steps_of(due or (read_updates(frames, "dst_update") if stated else []))
+    steps = list_proassist_update_steps(due or (read_proassist_updates(frames, "dst_update") if stated else []))
     task = Task(str(meta.get("task_goal") or ""), steps)
     name = ".".join(str(meta[key]) for key in ("video_uid", "user_type", "sample_idx") if meta.get(key) is not None)
     try:
@@ -282,7 +293,7 @@ def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, wh
             end_frame=frames[-1]["frame_idx_in_stream"] + 1,
             task=task,
             events=tuple(made[place] for _, _, place in sorted(order)),
-            initial=initial_state(task, due),
+            initial=proassist_updates_initial_state(task, due),
             user_type=str(meta.get("user_type") or ""),
             dataset=str(meta.get("dataset") or ""),
             file_order=True,
@@ -291,7 +302,7 @@ def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, wh
         raise DataError(f"{where}: {error}") from error
 
 
-def from_table(
+def read_proassist_result_table(
     data: bytes, path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> EpisodeRecord:
     """The DST extension's ``frame_predictions.csv`` as a record; its folder's name is the clip's.
@@ -317,7 +328,7 @@ def from_table(
         )
     frames = [_table_frame(row, f"{path}: line {number}") for number, row in enumerate(rows, 2)]
     name = path.parent.name or path.stem
-    return record_of(frames, {"clip": name, "video_uid": name}, str(path), episodes, tell)
+    return make_proassist_result_record(frames, {"clip": name, "video_uid": name}, str(path), episodes, tell)
 
 
 def _table_frame(row: Mapping[str, str | None], where: str) -> Frame:

@@ -1,6 +1,6 @@
 """State updates as the DST extension writes them, ``S1->start``, and the states that follow from them.
 
-    python -c "from prospect_eval.runs.proassist_updates import read_updates; help(read_updates)"
+    python -c "from prospect_eval.runs.proassist_updates import read_proassist_updates; help(read_proassist_updates)"
 
 Predicted updates that the state machine does not allow, and texts that are no update, become refusals.
 """
@@ -37,7 +37,7 @@ class Update:
         return self.change
 
 
-def read_updates(frames: Sequence[Mapping[str, Any]], key: str) -> list[Update]:
+def read_proassist_updates(frames: Sequence[Mapping[str, Any]], key: str) -> list[Update]:
     """The updates in a field of the frames, in order; several on one frame are divided by ``;``, commas or spaces."""
     out = []
     for frame in frames:
@@ -51,7 +51,7 @@ def read_updates(frames: Sequence[Mapping[str, Any]], key: str) -> list[Update]:
     return out
 
 
-def steps_of(updates: Sequence[Update]) -> tuple[Step, ...]:
+def list_proassist_update_steps(updates: Sequence[Update]) -> tuple[Step, ...]:
     """The steps that updates name, in order of their numbers; nothing tells their texts, so each is called by its id."""
     names = {update.step for update in updates if update.step}
     return tuple(Step(name, name) for name in sorted(names, key=_numbers_first))
@@ -62,7 +62,7 @@ def _numbers_first(name: str) -> tuple[int, str]:
     return (int(digits) if digits else 0, name)
 
 
-def initial_state(task: Task, updates: Sequence[Update]) -> DialogState | None:
+def proassist_updates_initial_state(task: Task, updates: Sequence[Update]) -> DialogState | None:
     """The state before the first update, where it is not that nothing has been started: a step that is completed first
     was in progress, one that is reopened first was completed."""
     first: dict[str, str] = {}
@@ -75,7 +75,9 @@ def initial_state(task: Task, updates: Sequence[Update]) -> DialogState | None:
     return DialogState(task.step_ids, cast(Any, states))
 
 
-def tracked(updates: Sequence[Update], episode: Episode) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
+def track_proassist_updates(
+    updates: Sequence[Update], episode: Episode
+) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
     """Predicted updates by video frame: those that the state machine allows, and the others."""
     transitions: list[PredictedTransition] = []
     refusals: list[Refusal] = []

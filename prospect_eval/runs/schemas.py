@@ -1,6 +1,6 @@
 """The files of a run folder, checked as they are read: folders are copied by hand, cut by full disks, edited, and old.
 
-    python -c "from prospect_eval.runs.schemas import read_metrics; help(read_metrics)"
+    python -c "from prospect_eval.runs.schemas import read_metrics_schema; help(read_metrics_schema)"
 
 Each reader returns what the file holds, or says which field of which file is not as this program writes it.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from typing_extensions import NotRequired, TypedDict
 
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import read_json, read_shaped
+from prospect_core.util.json_io import read_json, read_typed_json
 
 COUNTS_SCHEMA = 2
 #: longer vectors of counts are histograms, written without their zeros
@@ -136,27 +136,27 @@ class BaselineFile(TypedDict):
     counts: PackedCounts
 
 
-def read_run(folder: Path) -> dict[str, Any]:
+def read_run_schema(folder: Path) -> dict[str, Any]:
     """A run folder's ``run.json``."""
-    return dict(read_shaped(folder / "run.json", RunFile))
+    return dict(read_typed_json(folder / "run.json", RunFile))
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
+def read_metrics_schema(folder: Path) -> dict[str, Any]:
     """A scored run folder's ``metrics.json``."""
     if not (folder / "metrics.json").is_file():
         raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
-    return dict(read_shaped(folder / "metrics.json", MetricsFile))
+    return dict(read_typed_json(folder / "metrics.json", MetricsFile))
 
 
-def read_counts(folder: Path) -> CountsFile:
+def read_counts_schema(folder: Path) -> CountsFile:
     """The counts by metric and episode of a scored run folder; one that an older version scored is a `DataError`."""
     file = folder / "counts.json"
     if file.is_file() and read_json(file).get("schema") != COUNTS_SCHEMA:
         raise DataError(f"{folder}: scored by another version; `prospect-eval score {folder}` scores it again")
-    return read_shaped(file, CountsFile)
+    return read_typed_json(file, CountsFile)
 
 
-def pack_counts(row: np.ndarray) -> Packed:
+def pack_counts_schema(row: np.ndarray) -> Packed:
     """A vector of counts as JSON."""
     if len(row) > DENSE_COUNTS:
         at = np.flatnonzero(row).tolist()
@@ -164,8 +164,8 @@ def pack_counts(row: np.ndarray) -> Packed:
     return [_number(x) for x in row]
 
 
-def unpack_counts(row: Packed) -> np.ndarray:
-    """The vector of counts that `pack_counts` wrote."""
+def unpack_counts_schema(row: Packed) -> np.ndarray:
+    """The vector of counts that `pack_counts_schema` wrote."""
     if isinstance(row, list):
         return np.array(row, dtype=float)
     out = np.zeros(row["size"])
@@ -177,11 +177,11 @@ def _number(x: float) -> float:
     return int(x) if x == int(x) else float(x)
 
 
-def similarity_model(folder: Path) -> str | None:
+def read_similarity_schema(folder: Path) -> str | None:
     """The similarity model that a run folder was scored with, as `tools.make_tools` takes it; None where it is not known,
     since the folder has not been scored or its ``metrics.json`` is damaged."""
     try:
-        known = read_metrics(folder).get("similarity")
+        known = read_metrics_schema(folder).get("similarity")
     except DataError:
         return None
     return (known["model"] or None) if known else None

@@ -19,15 +19,15 @@ from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.metrics import Metric, Scored, ScoringResources
 from prospect_eval.metrics.base import DESCRIPTION
 from prospect_eval.models.baselines.priors import Priors
-from prospect_eval.models.baselines.trivial import BASELINES, baseline
-from prospect_eval.runs.environment import code_digest
+from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
+from prospect_eval.runs.environment import digest_environment_code
 from prospect_eval.runs.schemas import PackedCounts
-from prospect_eval.scoring.shards import prepare
-from prospect_eval.scoring.sufficient_statistics import Table, compute, packed_counts
+from prospect_eval.scoring.shards import prepare_scoring_shard_meteor
+from prospect_eval.scoring.sufficient_statistics import Table, compute_sufficient_statistics, pack_sufficient_statistics
 from prospect_eval.suites.training_data import NO_TRAINING, TrainingEpisodes
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def score_baselines(
         training: What the learning baselines learn from.
     """
     signatures = [metric.signature_text for metric in metrics]
-    key = "\n".join([code_digest(), training.digest, *signatures, *digests])
+    key = "\n".join([digest_environment_code(), training.digest, *signatures, *digests])
     file = cache_dir() / "baselines" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         return BaselineScores(**json.loads(file.read_bytes()))
@@ -74,7 +74,7 @@ def score_baselines(
     scores = _score(learnt_from, episodes(), resources, metrics, training)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(file, dump(asdict(scores)))
+        write_atomic(file, dump_json(asdict(scores)))
     except OSError as error:
         logger.debug("%s cannot be written", file, exc_info=error)
     return scores
@@ -91,12 +91,12 @@ def _score(
     priors = Priors(learnt_from, references, resources.similarity)
     scores = BaselineScores({}, {}, {})
     for name, about in BASELINES.items():
-        rows = Scored.over(map(baseline(name, references, priors), references), resources)
-        prepare(rows, resources)
-        table, counted = compute(metrics, rows)
-        scores.tables[name] = {metric: undescribed(entry) for metric, entry in table.items()}
+        rows = Scored.over(map(make_trivial_baseline(name, references, priors), references), resources)
+        prepare_scoring_shard_meteor(rows, resources)
+        table, counted = compute_sufficient_statistics(metrics, rows)
+        scores.tables[name] = {metric: trim_baseline_score_entry(entry) for metric, entry in table.items()}
         by_episode = {episode.id: item for episode, item in zip(references, counted, strict=True)}
-        scores.counts[name] = packed_counts(headline, by_episode)
+        scores.counts[name] = pack_sufficient_statistics(headline, by_episode)
         scores.info[name] = {
             "description": about.description,
             "sees": about.sees,
@@ -105,6 +105,6 @@ def _score(
     return scores
 
 
-def undescribed(entry: dict[str, Any]) -> dict[str, Any]:
+def trim_baseline_score_entry(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry without what the run's own entry of that metric says already."""
     return {key: value for key, value in entry.items() if key not in DESCRIPTION}

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, read_shaped
+from prospect_core.util.json_io import dump_json, read_typed_json
 from prospect_eval.metrics.corpus import Corpus
 from prospect_eval.runs.folder import RunConfig
 
@@ -35,7 +35,7 @@ class CorpusFile(TypedDict):
     answers: dict[str, list[str]]
 
 
-def split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
+def find_scoring_split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
     """The corpus of the whole split that a run is on.
 
     Args:
@@ -59,15 +59,15 @@ def split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
     return found
 
 
-def write_corpus(file: Path, corpus: dict[str, Any], config: RunConfig) -> None:
+def write_scoring_corpus(file: Path, corpus: dict[str, Any], config: RunConfig) -> None:
     """Write ``corpus.json``: a corpus as `score.score_records` gives it, with the data that it belongs to."""
     head = {"schema": SCHEMA, "data_digest": config.data_digest, "split": config.split}
-    write_atomic(file, dump({**head, **corpus}) + "\n")
+    write_atomic(file, dump_json({**head, **corpus}) + "\n")
 
 
-def read_corpus(file: Path) -> Corpus:
+def read_scoring_corpus(file: Path) -> Corpus:
     """The corpus of a ``corpus.json``; a missing or damaged file is a `DataError`."""
-    return _corpus(read_shaped(file, CorpusFile))
+    return _corpus(read_typed_json(file, CorpusFile))
 
 
 def _corpus(found: CorpusFile) -> Corpus:
@@ -80,7 +80,7 @@ def _read(file: Path, config: RunConfig) -> Corpus | None:
     if not file.is_file():
         return None
     try:
-        found = read_shaped(file, CorpusFile)
+        found = read_typed_json(file, CorpusFile)
     except UserError as error:
         logger.debug("%s cannot be read and is made again", file, exc_info=error)
         return None
@@ -103,6 +103,6 @@ def _of_data(config: RunConfig) -> Corpus | None:
 def _keep(file: Path, corpus: Corpus, config: RunConfig) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_corpus(file, {"source": "split", **corpus.plain()}, config)
+        write_scoring_corpus(file, {"source": "split", **corpus.plain()}, config)
     except OSError as error:
         logger.debug("%s is not kept", file, exc_info=error)

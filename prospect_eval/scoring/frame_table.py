@@ -1,6 +1,6 @@
 """Every frame of a run as one table: ``frames.parquet`` in its folder, which pandas and DuckDB open as it is.
 
-    python -c "from prospect_eval.scoring.frame_table import to_pandas; print(to_pandas('runs/first').groupby('episode').joint_goal.mean())"
+    python -c "from prospect_eval.scoring.frame_table import read_frame_table_as_pandas; print(read_frame_table_as_pandas('runs/first').groupby('episode').joint_goal.mean())"
     duckdb -c "select episode, avg(joint_goal) from 'runs/first/frames.parquet' group by episode"
 
 A row a frame, in the order of episodes and time. What a model does not give (probabilities of a baseline) is null.
@@ -42,7 +42,7 @@ COLUMNS = {
 }
 
 
-def write_frames(folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources) -> Path:
+def write_frame_table(folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources) -> Path:
     """Write the frames of all good records; returns the file. It is whole or absent, and the same for the same records."""
     import pyarrow.parquet as parquet
 
@@ -65,7 +65,7 @@ def frame_table(scored: Sequence[Scored]) -> pyarrow.Table:
     return pyarrow.concat_tables(parts) if parts else schema.empty_table()
 
 
-def to_pandas(run: str | Path) -> pandas.DataFrame:
+def read_frame_table_as_pandas(run: str | Path) -> pandas.DataFrame:
     """The frames of a run folder as a data frame; a run that has no such file is a `DataError`."""
     path = Path(run) / FILE
     if not path.is_file():

@@ -1,6 +1,6 @@
 """Run folders scored by several processes, each reading and counting a share: hours of probabilities are slow to read.
 
-    python -c "from prospect_eval.scoring.parallel import score_folder; help(score_folder)"
+    python -c "from prospect_eval.scoring.parallel import score_folder_in_parallel; help(score_folder_in_parallel)"
 
 The processes are started before anything heavy is imported here, so that they import at the same time.
 """
@@ -19,7 +19,7 @@ from prospect_core.parallel.process_backend import ProcessBackend
 from prospect_core.parallel.protocol import BatchDone, BatchHandler, JobDone, WorkerDied, WorkerOptions
 from prospect_core.util.errors import DataError
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
-from prospect_eval.runs.folder import read_config, read_records, record_files
+from prospect_eval.runs.folder import list_run_folder_record_files, read_run_folder_config, read_run_folder_records
 
 if TYPE_CHECKING:
     from prospect_eval.metrics import ScoringResources
@@ -31,7 +31,7 @@ READ = "read"
 WORTH_SHARING = 64 << 20
 
 
-def score_folder(
+def score_folder_in_parallel(
     folder: Path,
     similarity: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -42,29 +42,36 @@ def score_folder(
     CIDEr and the accuracy of answers use the references of the whole split, where these are stored or the data can be
     opened.
     """
-    files = record_files(folder)
-    config = read_config(folder)
-    from prospect_eval.suites.training_data import training_of
+    files = list_run_folder_record_files(folder)
+    config = read_run_folder_config(folder)
+    from prospect_eval.suites.training_data import open_suite_training_data
 
-    training = training_of(config.data, config.split)
+    training = open_suite_training_data(config.data, config.split)
     if sum(file.stat().st_size for file in files) < WORTH_SHARING:
         from prospect_eval.scoring.score import score_records
 
-        return score_records(read_records(folder)[1], _resources(folder, similarity, settings), progress, training)
-    with open_shard_workers(files, similarity, settings) as shards:
-        from prospect_eval.scoring.score import score_shards
-        from prospect_eval.scoring.shards import single_threaded
+        return score_records(
+            read_run_folder_records(folder)[1], _resources(folder, similarity, settings), progress, training
+        )
+    with open_parallel_scoring_workers(files, similarity, settings) as shards:
+        from prospect_eval.scoring.score import score_record_shares
+        from prospect_eval.scoring.shards import limit_scoring_shard_threads
 
-        with single_threaded():
+        with limit_scoring_shard_threads():
             resources = _resources(folder, similarity, settings)
-            return score_shards(shards, resources, lambda: read_records(folder)[1], progress, training)
+            return score_record_shares(
+                shards, resources, lambda: read_run_folder_records(folder)[1], progress, training
+            )
 
 
 def _resources(folder: Path, similarity: str | None, settings: ScoreSettings) -> ScoringResources:
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.scoring.corpora import split_corpus
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.scoring.corpora import find_scoring_split_corpus
 
-    return replace(make_resources(similarity, settings), corpus=split_corpus(folder, read_config(folder)))
+    return replace(
+        make_scoring_resources(similarity, settings),
+        corpus=find_scoring_split_corpus(folder, read_run_folder_config(folder)),
+    )
 
 
 class ShardWorkers:
@@ -117,10 +124,10 @@ class ShardFactory:
 
     def __call__(self) -> BatchHandler:
         """Prepare the process; garbage collection would cost much and free nothing."""
-        from prospect_eval.scoring.shards import single_threaded
+        from prospect_eval.scoring.shards import limit_scoring_shard_threads
 
         gc.disable()
-        single_threaded()
+        limit_scoring_shard_threads()
         shard: RecordShard | None = None
 
         def serve(batch: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -136,7 +143,7 @@ class ShardFactory:
 
 
 @contextmanager
-def open_shard_workers(
+def open_parallel_scoring_workers(
     files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD
 ) -> Iterator[ShardWorkers]:
     """As many processes as there are cores, this one among them, each with its part of the record files."""
@@ -146,7 +153,7 @@ def open_shard_workers(
         workers = [backend.start_worker() for _ in range(1, number)]
         for k, worker in enumerate(workers, 1):
             backend.submit(worker, [(READ, (files[k::number],))])
-        with without_collection():
+        with pause_parallel_scoring_collection():
             shards = ShardWorkers(_read_shard(files[0::number], similarity, settings), backend, workers)
             shards.answers()
             yield shards
@@ -155,7 +162,7 @@ def open_shard_workers(
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def pause_parallel_scoring_collection() -> Iterator[None]:
     """No garbage collection within: there are millions of floats in tuples, and not one circle among them."""
     collecting = gc.isenabled()
     gc.disable()
@@ -168,9 +175,9 @@ def without_collection() -> Iterator[None]:
 
 def _read_shard(files: Sequence[Path], similarity: str | None, settings: ScoreSettings) -> RecordShard:
     from prospect_core.records import EpisodeRecord
-    from prospect_core.util.json_io import load
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_core.util.json_io import load_json
+    from prospect_eval.metrics.resources import make_scoring_resources
     from prospect_eval.scoring.shards import RecordShard
 
-    records = [load(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
-    return RecordShard(records, make_resources(similarity, settings))
+    records = [load_json(EpisodeRecord, file.read_bytes(), str(file)) for file in files]
+    return RecordShard(records, make_scoring_resources(similarity, settings))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from prospect_core.util.errors import UserError
 from prospect_eval.metrics.base import ScoringResources
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.runs.schemas import read_metrics
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.runs.schemas import read_metrics_schema
 from prospect_eval.scoring.corpora import FILE as CORPUS
-from prospect_eval.scoring.corpora import read_corpus
+from prospect_eval.scoring.corpora import read_scoring_corpus
 
 
-def resources_of_run(folder: Path, *others: Path) -> ScoringResources:
+def open_run_resources(folder: Path, *others: Path) -> ScoringResources:
     """The tools that run folders were scored with.
 
     Args:
@@ -36,19 +36,19 @@ def resources_of_run(folder: Path, *others: Path) -> ScoringResources:
                 f"these runs were scored with different similarity models: {signature} in {folder}, {found} in {other};"
                 " score both with the same --similarity"
             )
-    resources = make_resources(model or None)
+    resources = make_scoring_resources(model or None)
     if resources.similarity_signature != signature:
         raise UserError(
             f"{folder}: scored with the similarity model {signature}, and {resources.similarity_model} is"
             f" {resources.similarity_signature}; `prospect-eval score {folder} --similarity MODEL` scores it again"
         )
     corpus = folder / CORPUS
-    return replace(resources, corpus=read_corpus(corpus) if corpus.is_file() else None)
+    return replace(resources, corpus=read_scoring_corpus(corpus) if corpus.is_file() else None)
 
 
 def _similarity_of(folder: Path) -> tuple[str, str]:
     """The similarity model of a scored run folder: how to open it, and its signature."""
-    metrics = read_metrics(folder)
+    metrics = read_metrics_schema(folder)
     if known := metrics.get("similarity"):
         return known["model"], known["signature"]
     # a folder of before the model was kept: every signature of a matched metric names it

@@ -16,24 +16,36 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.records import EpisodeRecord, digest_of_parts
+from prospect_core.records import EpisodeRecord, digest_serialized_records
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.metrics import Metric, ScoringResources, all_metrics
-from prospect_eval.metrics.answers import KINDS, chance
+from prospect_eval.metrics.answers import KINDS, answer_chance_level
 from prospect_eval.metrics.base import VideoCounts
-from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, reliability_diagram, reliability_name
+from prospect_eval.metrics.calibration import DECISIONS, TOLERANCE_S, calibration_metric_name, reliability_diagram
 from prospect_eval.metrics.corpus import Corpus
 from prospect_eval.metrics.families import FIELD_TIMING, MATCHED, SPEAKING
-from prospect_eval.metrics.resources import make_resources
+from prospect_eval.metrics.resources import make_scoring_resources
 from prospect_eval.metrics.utility import utility_curves, utility_name
 from prospect_eval.models.baselines.trivial import TEXT
 from prospect_eval.runs.schemas import COUNTS_SCHEMA
-from prospect_eval.scoring.baseline_scores import score_baselines, undescribed
-from prospect_eval.scoring.shards import InProcessShard, RecordShard, RecordShards, ShardOutline, single_threaded
-from prospect_eval.scoring.sufficient_statistics import EpisodeCounts, Table, jobs, packed_counts, without_failed_alone
+from prospect_eval.scoring.baseline_scores import score_baselines, trim_baseline_score_entry
+from prospect_eval.scoring.shards import (
+    InProcessShard,
+    RecordShard,
+    RecordShards,
+    ShardOutline,
+    limit_scoring_shard_threads,
+)
+from prospect_eval.scoring.sufficient_statistics import (
+    EpisodeCounts,
+    Table,
+    drop_failed_sufficient_statistics,
+    pack_sufficient_statistics,
+    sufficient_statistics_jobs,
+)
 from prospect_eval.stats.agreement import kendall_agreement
 from prospect_eval.suites.training_data import NO_TRAINING, TrainingEpisodes
 
@@ -60,14 +72,14 @@ def score_records(
     Raises:
         DataError: All records failed.
     """
-    resources = resources or make_resources()
-    with single_threaded():
-        return score_shards(
+    resources = resources or make_scoring_resources()
+    with limit_scoring_shard_threads():
+        return score_record_shares(
             InProcessShard(RecordShard(records, resources)), resources, lambda: records, progress, training
         )
 
 
-def score_shards(
+def score_record_shares(
     shards: RecordShards,
     resources: ScoringResources,
     records: Callable[[], Sequence[EpisodeRecord]],
@@ -94,17 +106,19 @@ def score_shards(
         by_episode |= some
     progress(1, 3)
     ids = sorted(by_episode)
-    counted = without_failed_alone([by_episode[episode] for episode in ids])
+    counted = drop_failed_sufficient_statistics([by_episode[episode] for episode in ids])
     metrics = all_metrics(resources)
-    todo = list(jobs(metrics, counted, labels))
+    todo = list(sufficient_statistics_jobs(metrics, counted, labels))
     own: Table = {}
     parts: dict[str, dict[str, Table]] = {}
     for job, entry in zip(todo, shards.deal("entries", todo), strict=True):
         table = parts.setdefault(job.place[0], {}).setdefault(job.place[1], {}) if job.place else own
-        table[job.metric] = undescribed(entry) if job.place else entry
+        table[job.metric] = trim_baseline_score_entry(entry) if job.place else entry
     progress(2, 3)
     for kind in KINDS:
-        own[f"answer_accuracy@{kind}"]["chance"] = chance((q for item in counted for q in item.questions), kind)
+        own[f"answer_accuracy@{kind}"]["chance"] = answer_chance_level(
+            (q for item in counted for q in item.questions), kind
+        )
 
     def episodes() -> list[Episode]:
         return sorted((r.episode for r in records()), key=lambda episode: episode.id)
@@ -115,11 +129,13 @@ def score_shards(
     counts = {job.metric: job.counts for job in todo if not job.place}
     if any(len(wordings) > 1 for wordings in corpus.references):
         tables = [own, *beside.tables.values(), *(table for by in parts.values() for table in by.values())]
-        state_many_references(tables)
+        note_score_reference_wordings(tables)
     return {
         "schema": SCHEMA,
         "similarity": {"model": resources.similarity_model, "signature": resources.similarity_signature},
-        "predictions_digest": digest_of_parts({k: v for outline in outlines for k, v in outline.parts.items()}),
+        "predictions_digest": digest_serialized_records(
+            {k: v for outline in outlines for k, v in outline.parts.items()}
+        ),
         "episodes": {"scored": len(counted) - len(failed), "failed": len(failed), "failed_ids": failed},
         "metrics": own,
         "without_failed": _values(metrics, [item for item in counted if not item.failed]) if failed else {},
@@ -127,12 +143,12 @@ def score_shards(
         "baseline_info": beside.info,
         "splits": parts,
         "families": {metric.family.name: metric.family.title for metric in metrics},
-        "timing_agreement": timing_agreement({"this run": own, **beside.tables}, timing_names(metrics)),
-        "confusion": confusion_table(counts["dst_macro_f1"]),
-        "reliability": reliability(counts),
+        "timing_agreement": score_timing_agreement({"this run": own, **beside.tables}, score_timing_names(metrics)),
+        "confusion": score_confusion_table(counts["dst_macro_f1"]),
+        "reliability": score_reliability_diagrams(counts),
         "utility": utility_curves(counts[utility_name(1)], beside.tables),
         "clusters": {episode: item.cluster.key for episode, item in zip(ids, counted, strict=True)},
-        "counts": packed_counts(metrics, dict(zip(ids, counted, strict=True))),
+        "counts": pack_sufficient_statistics(metrics, dict(zip(ids, counted, strict=True))),
         "baseline_counts": beside.counts,
         "corpus": {"source": source, **corpus.plain()},
     }
@@ -143,30 +159,30 @@ def _values(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts]) -> dict
     by_name = {metric.name: metric for metric in metrics}
     return {
         job.metric: by_name[job.metric].entry(job.counts, job.samples, intervals=False)["value"]
-        for job in jobs(metrics, counted)
+        for job in sufficient_statistics_jobs(metrics, counted)
         if not job.place
     }
 
 
-def state_many_references(tables: Sequence[Table]) -> None:
+def note_score_reference_wordings(tables: Sequence[Table]) -> None:
     """Say in the signatures that some references have several wordings: ``nrefs:var``, as sacreBLEU writes it."""
     for entry in (entry for table in tables for entry in table.values()):
         entry["signature"] = entry["signature"].replace("nrefs:1,", "nrefs:var,")
 
 
-def confusion_table(counts: VideoCounts) -> list[list[int]]:
+def score_confusion_table(counts: VideoCounts) -> list[list[int]]:
     """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
     total = counts.table.sum(0) if counts.videos else np.zeros(9)
     return [[int(n) for n in row] for row in total.reshape(3, 3)]
 
 
-def reliability(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
+def score_reliability_diagrams(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
     """Reliability diagrams of the speaking and the update probability, from the counts by metric."""
-    diagrams = {decision: reliability_diagram(counts[reliability_name(decision)]) for decision in DECISIONS}
+    diagrams = {decision: reliability_diagram(counts[calibration_metric_name(decision)]) for decision in DECISIONS}
     return {"tolerance_s": TOLERANCE_S, "bins": diagrams}
 
 
-def timing_names(metrics: Sequence[Metric]) -> list[str]:
+def score_timing_names(metrics: Sequence[Metric]) -> list[str]:
     """The metrics that rank systems by when they speak: the headline metrics of speaking and of matched dialogue, and
     the timing metrics of other benchmarks."""
     ours = (SPEAKING.name, MATCHED.name)
@@ -177,7 +193,7 @@ def timing_names(metrics: Sequence[Metric]) -> list[str]:
     ]
 
 
-def timing_agreement(systems: dict[str, Table], names: Sequence[str]) -> dict[str, Any]:
+def score_timing_agreement(systems: dict[str, Table], names: Sequence[str]) -> dict[str, Any]:
     """Kendall's tau-b between these metrics over systems: different metrics rank systems differently.
 
     A system whose value of every timing metric equals that of an earlier system is a copy of it (baselines that differ
@@ -211,7 +227,7 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+def write_score_metrics(folder: Path, metrics: dict[str, Any]) -> None:
     """Write ``metrics.json`` and ``counts.json``; the same records give the same bytes."""
     counts = {
         "schema": COUNTS_SCHEMA,
@@ -220,8 +236,8 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
         "failed": metrics["episodes"]["failed_ids"],
         "baselines": metrics.get("baseline_counts", {}),
     }
-    write_atomic(folder / "counts.json", dump(counts) + "\n")
+    write_atomic(folder / "counts.json", dump_json(counts) + "\n")
     table = {
         key: value for key, value in metrics.items() if key not in ("clusters", "counts", "baseline_counts", "corpus")
     }
-    write_atomic(folder / "metrics.json", dump(table, indent=1) + "\n")
+    write_atomic(folder / "metrics.json", dump_json(table, indent=1) + "\n")

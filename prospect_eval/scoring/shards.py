@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from prospect_core.records import EpisodeRecord, digest_part
-from prospect_core.util.json_io import digest
+from prospect_core.records import EpisodeRecord, serialize_record_for_digest
+from prospect_core.util.json_io import digest_json
 from prospect_eval.metrics import Scored, ScoringResources, all_metrics, rival_timing
 from prospect_eval.metrics.corpus import Corpus
-from prospect_eval.scoring.sufficient_statistics import EpisodeCounts, MetricJob, count_episode, labels_among
+from prospect_eval.scoring.sufficient_statistics import (
+    EpisodeCounts,
+    MetricJob,
+    episode_sufficient_statistics,
+    sufficient_statistics_labels,
+)
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,13 @@ class RecordShard:
         texts = {text for item in self.scored for _, text in item.predictions}
         texts |= {text for item in self.scored for wordings in item.wordings for text in wordings}
         for item in self.scored:
-            texts |= {text for replies in rival_timing.said_in_spans(item) for _, text in replies}
+            texts |= {text for replies in rival_timing.rival_timing_texts_in_spans(item) for _, text in replies}
         return ShardOutline(
             Corpus.of(record.episode for record in self.records),
             texts,
-            set(labels_among(self.scored)),
-            {item.record.episode.id: digest(item.record.episode) for item in self.scored},
-            {record.episode.id: digest_part(record) for record in self.records},
+            set(sufficient_statistics_labels(self.scored)),
+            {item.record.episode.id: digest_json(item.record.episode) for item in self.scored},
+            {record.episode.id: serialize_record_for_digest(record) for record in self.records},
             list(failed),
             next(iter(failed.values()), ""),
         )
@@ -62,9 +67,9 @@ class RecordShard:
         uses this corpus too."""
         self.resources = replace(self.resources, corpus=corpus)
         seen = [replace(item, resources=self.resources) for item in self.scored]
-        prepare(seen, self.resources)
+        prepare_scoring_shard_meteor(seen, self.resources)
         metrics = all_metrics(self.resources)
-        return {item.record.episode.id: count_episode(item, metrics, labels) for item in seen}
+        return {item.record.episode.id: episode_sufficient_statistics(item, metrics, labels) for item in seen}
 
     def entries(self, jobs: Sequence[MetricJob]) -> list[dict[str, Any]]:
         """The entries of ``rival_timing_metrics.json`` of these jobs."""
@@ -72,7 +77,7 @@ class RecordShard:
         return [by_name[job.metric].entry(job.counts, job.samples) for job in jobs]
 
 
-def prepare(scored: Sequence[Scored], resources: ScoringResources) -> None:
+def prepare_scoring_shard_meteor(scored: Sequence[Scored], resources: ScoringResources) -> None:
     """Have the METEOR of all matched pairs at hand at once."""
     ready = getattr(resources.meteor, "prepare", None)
     if ready is not None:
@@ -107,7 +112,7 @@ class InProcessShard:
         return answers
 
 
-def single_threaded() -> Any:
+def limit_scoring_shard_threads() -> Any:
     """A context in which NumPy's products take one thread: they are small, and their last bits then do not hang on how
     many there are."""
     from threadpoolctl import threadpool_limits

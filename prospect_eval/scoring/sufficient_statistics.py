@@ -15,9 +15,9 @@ import numpy as np
 
 from prospect_eval.metrics import Metric, Scored, answers
 from prospect_eval.metrics.base import VideoCounts
-from prospect_eval.metrics.scored import labels_of
-from prospect_eval.runs.schemas import PackedCounts, pack_counts
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.metrics.scored import list_scored_turn_labels
+from prospect_eval.runs.schemas import PackedCounts, pack_counts_schema
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
 #: upper ends in minutes, with names
 LENGTHS_MIN = ((2.0, "under 2 min"), (5.0, "2-5 min"), (15.0, "5-15 min"), (float("inf"), "15 min and more"))
@@ -40,33 +40,37 @@ class EpisodeCounts:
     failed: bool = False
 
 
-def labels_among(scored: Iterable[Scored]) -> list[str]:
+def sufficient_statistics_labels(scored: Iterable[Scored]) -> list[str]:
     """The kinds of label that any reference turn of these episodes has."""
-    return sorted({label for item in scored for turn in item.turns for label in labels_of(turn)})
+    return sorted({label for item in scored for turn in item.turns for label in list_scored_turn_labels(turn)})
 
 
-def views(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def sufficient_statistics_views(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """{view: values of `Metric.turns` that can be taken of it}. Metrics that need to know the kind of an utterance
     without a partner have none by label, for such an utterance has no label."""
     return {turn: ("all", "pairs") for turn in TURNS} | {f"label:{label}": ("pairs",) for label in labels}
 
 
-def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[str] = ()) -> EpisodeCounts:
+def episode_sufficient_statistics(
+    scored: Scored, metrics: Sequence[Metric], labels: Sequence[str] = ()
+) -> EpisodeCounts:
     """All counts of one episode; metrics that share their counts (precision and recall) have them taken once."""
     episode = scored.record.episode
     taken: dict[tuple[int, str], np.ndarray | str] = {}
     counts = {}
-    for view, turns in {"": None, **views(labels)}.items():
+    for view, turns in {"": None, **sufficient_statistics_views(labels)}.items():
         seen = scored.view(view) if view else scored
         for metric in metrics:
             if turns is None or metric.turns in turns:
                 key = id(metric.counts), view
                 if key not in taken:
-                    taken[key] = FAILED if scored.failed and not has_worst_value(metric) else metric.counts(seen)
+                    taken[key] = (
+                        FAILED if scored.failed and not has_worst_sufficient_statistics(metric) else metric.counts(seen)
+                    )
                 counts[metric.name, view] = taken[key]
     sampled = {metric.name: metric.samples([scored]) for metric in metrics if metric.sample}
     return EpisodeCounts(
-        cluster_of(episode),
+        find_episode_cluster(episode),
         {
             "user_type": episode.user_type or "unknown",
             "dataset": episode.dataset or "unknown",
@@ -74,17 +78,17 @@ def count_episode(scored: Scored, metrics: Sequence[Metric], labels: Sequence[st
         },
         counts,
         {name: found[0] for name, found in sampled.items() if found},
-        answers.accepted(scored),
+        answers.list_accepted_answers(scored),
         scored.failed,
     )
 
 
-def has_worst_value(metric: Metric) -> bool:
+def has_worst_sufficient_statistics(metric: Metric) -> bool:
     """Whether a failed episode can count in a metric: rates and times without an upper end have no worst value."""
     return metric.better == "higher" or bool(np.isfinite(metric.range).all())
 
 
-def without_failed_alone(counted: Sequence[EpisodeCounts]) -> list[EpisodeCounts]:
+def drop_failed_sufficient_statistics(counted: Sequence[EpisodeCounts]) -> list[EpisodeCounts]:
     """The same counts, those of failed episodes left out of metrics that no other episode has."""
     defined = {
         key for item in counted if not item.failed for key, row in item.counts.items() if not isinstance(row, str)
@@ -111,7 +115,7 @@ class MetricJob:
     samples: list[np.ndarray]
 
 
-def jobs(
+def sufficient_statistics_jobs(
     metrics: Sequence[Metric], counted: Sequence[EpisodeCounts], labels: Sequence[str] = ()
 ) -> Iterator[MetricJob]:
     """All numbers over these episodes (place ``()``), over sets of them (by user type, dataset, length; a part that is
@@ -132,26 +136,30 @@ def jobs(
         if len(parts) > 1:
             for part in sorted(parts):
                 yield from over((by, part), parts[part])
-    for view in views(labels):
+    for view in sufficient_statistics_views(labels):
         yield from over(("turn", view) if view in TURNS else ("label", view.removeprefix("label:")), counted, view)
 
 
-def compute(metrics: Sequence[Metric], scored: Sequence[Scored]) -> tuple[Table, list[EpisodeCounts]]:
+def compute_sufficient_statistics(
+    metrics: Sequence[Metric], scored: Sequence[Scored]
+) -> tuple[Table, list[EpisodeCounts]]:
     """The entry of every metric over these episodes, by name and without intervals, and the counts of each episode."""
     by_name = {metric.name: metric for metric in metrics}
-    counted = [count_episode(item, metrics) for item in scored]
+    counted = [episode_sufficient_statistics(item, metrics) for item in scored]
     table = {
         job.metric: by_name[job.metric].entry(job.counts, job.samples, intervals=False)
-        for job in jobs(metrics, counted)
+        for job in sufficient_statistics_jobs(metrics, counted)
         if not job.place
     }
     return table, counted
 
 
-def packed_counts(metrics: Sequence[Metric], counted: Mapping[str, EpisodeCounts]) -> PackedCounts:
+def pack_sufficient_statistics(metrics: Sequence[Metric], counted: Mapping[str, EpisodeCounts]) -> PackedCounts:
     """Counts by metric and episode id, as ``counts.json`` has them."""
     out: PackedCounts = {}
     for metric in metrics:
         rows = {episode: item.counts[metric.name, ""] for episode, item in counted.items()}
-        out[metric.name] = {episode: pack_counts(row) for episode, row in rows.items() if not isinstance(row, str)}
+        out[metric.name] = {
+            episode: pack_counts_schema(row) for episode, row in rows.items() if not isinstance(row, str)
+        }
     return out

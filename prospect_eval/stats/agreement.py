@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def noise_floor(values: Sequence[float]) -> float:
+def agreement_noise_floor(values: Sequence[float]) -> float:
     """The largest difference between runs of the same thing (A/A): no smaller difference of two runs says anything."""
     if len(values) < 2:
         raise ValueError("a noise floor needs at least two runs of the same thing")

@@ -1,7 +1,7 @@
 """Intervals from stored counts: the cluster (a video) is the unit of resampling, never the frame.
 
     python -c "import numpy as np; from prospect_eval.stats.bootstrap import *; \
-print(bootstrap_ci(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
+print(bootstrap_interval(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
 
 ``counts`` are (videos, C) sufficient counts and ``value`` maps summed counts (..., C) to (...), NaN where undefined.
 Everything is seeded by a generator of its own. How often the intervals hold the true value: ``make bench-statistics``.
@@ -18,9 +18,9 @@ from scipy.special import ndtr, ndtri
 
 from prospect_eval.stats.boundary import (
     FEW_CLUSTERS,
-    clusters_off_the_boundary,
-    difference_interval,
-    proportion_interval,
+    boundary_difference_interval,
+    boundary_proportion_interval,
+    count_clusters_off_boundary,
 )
 
 RESAMPLES, SEED = 2000, 20261
@@ -53,7 +53,7 @@ class Statistic:
         """The gradient over ``size`` counts; None of long count vectors without one."""
         if self.gradient is not None or size > SMOOTH_COUNTS:
             return self.gradient
-        return partial(numeric_gradient, self.value)
+        return partial(bootstrap_numeric_gradient, self.value)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class Resampling:
     method: str = "auto"
 
 
-def bootstrap_ci(counts: np.ndarray, statistic: Statistic | Value, how: Resampling = Resampling()) -> Interval | None:
+def bootstrap_interval(
+    counts: np.ndarray, statistic: Statistic | Value, how: Resampling = Resampling()
+) -> Interval | None:
     """Interval of a statistic of the summed counts, over clusters.
 
     Args:
@@ -97,13 +99,15 @@ def bootstrap_ci(counts: np.ndarray, statistic: Statistic | Value, how: Resampli
     if draws is None:
         return None
     bounded = how.method == "auto" and bool(np.isfinite(of.bounds).all())
-    if bounded and clusters_off_the_boundary(counts, of.value, *of.bounds) < FEW_CLUSTERS:
+    if bounded and count_clusters_off_boundary(counts, of.value, *of.bounds) < FEW_CLUSTERS:
         known = draws.leave_one_out[np.isfinite(draws.leave_one_out)]
-        return proportion_interval(draws.point, jackknife_error(known), len(counts), of.bounds, how.level)
+        return boundary_proportion_interval(
+            draws.point, bootstrap_jackknife_error(known), len(counts), of.bounds, how.level
+        )
     if np.ptp(draws.defined) < 1e-12:
         return None
     alphas = np.array([(1 - how.level) / 2, (1 + how.level) / 2])
-    slopes = of.slopes(counts.shape[1]) if how.method == "auto" else partial(numeric_gradient, of.value)
+    slopes = of.slopes(counts.shape[1]) if how.method == "auto" else partial(bootstrap_numeric_gradient, of.value)
     ends = None
     if how.method in ("auto", "studentised") and slopes is not None:
         ends = _studentised(counts, slopes, draws, alphas)
@@ -151,7 +155,7 @@ class BootstrapDraws:
 def _studentised(counts: np.ndarray, gradient: Value, draws: BootstrapDraws, alphas: np.ndarray) -> np.ndarray | None:
     """Ends of the bootstrap-t interval; None where too few resamples have a spread of their own."""
     videos = len(counts)
-    error = jackknife_error(draws.leave_one_out)
+    error = bootstrap_jackknife_error(draws.leave_one_out)
     if not np.isfinite(error) or error <= 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -166,7 +170,7 @@ def _studentised(counts: np.ndarray, gradient: Value, draws: BootstrapDraws, alp
     return np.asarray(draws.point - np.quantile(pivots, alphas[::-1]) * error)
 
 
-def numeric_gradient(value: Value, sums: np.ndarray) -> np.ndarray:
+def bootstrap_numeric_gradient(value: Value, sums: np.ndarray) -> np.ndarray:
     """Derivatives of the value by each summed count, (B, C), by central differences."""
     out = np.empty_like(sums)
     for k in range(sums.shape[1]):
@@ -188,23 +192,23 @@ def _bca_levels(draws: np.ndarray, point: float, leave_one_out: np.ndarray, alph
     return np.asarray(ndtr(bias + z / (1 - acceleration * z)))
 
 
-def jackknife_error(leave_one_out: np.ndarray) -> float:
+def bootstrap_jackknife_error(leave_one_out: np.ndarray) -> float:
     """Standard error of a value from its leave-one-video-out values."""
     n = len(leave_one_out)
     return float(np.sqrt((n - 1) / n * ((leave_one_out - leave_one_out.mean()) ** 2).sum()))
 
 
-def difference_of(value: Value, size: int) -> Value:
+def bootstrap_difference(value: Value, size: int) -> Value:
     """The second side's value minus the first side's, of both sides' counts one after the other (..., 2 x size)."""
     return lambda c: value(c[..., size:]) - value(c[..., :size])
 
 
-def gradient_of_difference(gradient: Value, size: int) -> Value:
-    """The gradient of `difference_of`."""
+def bootstrap_difference_gradient(gradient: Value, size: int) -> Value:
+    """The gradient of `bootstrap_difference`."""
     return lambda c: np.concatenate([-gradient(c[..., :size]), gradient(c[..., size:])], axis=-1)
 
 
-def paired_ci(
+def paired_bootstrap_interval(
     first: np.ndarray, second: np.ndarray, statistic: Statistic | Value, how: Resampling = Resampling()
 ) -> Interval | None:
     """Interval of the second side's value minus the first side's, over the same clusters, resampled together.
@@ -220,28 +224,28 @@ def paired_ci(
         `boundary.difference_interval`. None where no cluster differs, where all differ by the same amount and the range
         has no ends, and where the difference is undefined.
     """
-    require_same_shape(first, second)
+    require_same_bootstrap_clusters(first, second)
     of = statistic if isinstance(statistic, Statistic) else Statistic(statistic)
     both, size = np.hstack([first, second]), first.shape[1]
-    difference = difference_of(of.value, size)
+    difference = bootstrap_difference(of.value, size)
     differs = (first != second).any(axis=1)
     if len(first) < 2 or not differs.any():
         return None
     slopes = of.slopes(size)
-    gradient = None if slopes is None else gradient_of_difference(slopes, size)
-    ci = bootstrap_ci(both, Statistic(difference, gradient=gradient), how)
+    gradient = None if slopes is None else bootstrap_difference_gradient(slopes, size)
+    ci = bootstrap_interval(both, Statistic(difference, gradient=gradient), how)
     if ci is None and np.isfinite(of.bounds).all() and np.isfinite(point := float(difference(both.sum(0)))):
         # the same difference on every cluster: nothing to resample
         width = of.bounds[1] - of.bounds[0]
-        ci = proportion_interval(point, 0.0, len(first), (-width, width), how.level)
-    pseudo = np.where(differs, pseudo_values(both, difference), 0.0)
+        ci = boundary_proportion_interval(point, 0.0, len(first), (-width, width), how.level)
+    pseudo = np.where(differs, bootstrap_jackknife_pseudo_values(both, difference), 0.0)
     if differs.sum() >= FEW_CLUSTERS or not np.isfinite(pseudo).all():
         return ci
-    exact = difference_interval(pseudo, how.level)
+    exact = boundary_difference_interval(pseudo, how.level)
     return exact if ci is None else (min(ci[0], exact[0]), max(ci[1], exact[1]))
 
 
-def pseudo_values(counts: np.ndarray, value: Value) -> np.ndarray:
+def bootstrap_jackknife_pseudo_values(counts: np.ndarray, value: Value) -> np.ndarray:
     """(V,) jackknife pseudo-values (Tukey 1958): V times the value minus V - 1 times the value without each cluster."""
     videos = len(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -262,7 +266,7 @@ def _weights(videos: int, resamples: int, seed: int) -> tuple[np.ndarray, np.nda
     return distinct, drawn.reshape(-1)
 
 
-def require_same_shape(first: np.ndarray, second: np.ndarray) -> None:
+def require_same_bootstrap_clusters(first: np.ndarray, second: np.ndarray) -> None:
     """Refuse counts of different clusters."""
     if first.shape != second.shape:
         raise ValueError(f"counts of {len(first)} and {len(second)} videos cannot be paired")

@@ -17,7 +17,7 @@ FEW_CLUSTERS = 10
 SAME = 1e-9
 
 
-def binomial_bounds(successes: float, trials: float, level: float = 0.95) -> tuple[float, float]:
+def boundary_binomial_interval(successes: float, trials: float, level: float = 0.95) -> tuple[float, float]:
     """Clopper and Pearson's (1934) interval of a proportion; the numbers may be fractions (effective sample sizes)."""
     tail = (1 - level) / 2
     failures = trials - successes
@@ -26,7 +26,7 @@ def binomial_bounds(successes: float, trials: float, level: float = 0.95) -> tup
     return low, high
 
 
-def clusters_off_the_boundary(counts: np.ndarray, value: Callable[..., np.ndarray], low: float, high: float) -> int:
+def count_clusters_off_boundary(counts: np.ndarray, value: Callable[..., np.ndarray], low: float, high: float) -> int:
     """The number of clusters whose own value is not ``low``, or not ``high``, whichever is less."""
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.asarray(value(counts))
@@ -34,7 +34,7 @@ def clusters_off_the_boundary(counts: np.ndarray, value: Callable[..., np.ndarra
     return min(int((np.abs(own - end) > SAME).sum()) for end in (low, high))
 
 
-def proportion_interval(
+def boundary_proportion_interval(
     point: float, error: float, clusters: int, bounds: tuple[float, float], level: float = 0.95
 ) -> tuple[float, float]:
     """Korn and Graubard's (1998) interval of a value with a finite range.
@@ -56,11 +56,11 @@ def proportion_interval(
     if error > SAME and SAME < share < 1 - SAME:
         quantiles = ndtri((1 + level) / 2) / stdtrit(clusters - 1, (1 + level) / 2)
         effective = share * (1 - share) / error**2 * float(quantiles) ** 2
-    ends = binomial_bounds(share * effective, effective, level)
+    ends = boundary_binomial_interval(share * effective, effective, level)
     return low + ends[0] * (high - low), low + ends[1] * (high - low)
 
 
-def difference_interval(pseudo_values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+def boundary_difference_interval(pseudo_values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Conservative interval of a paired difference to which few clusters contribute.
 
     Args:
@@ -72,6 +72,6 @@ def difference_interval(pseudo_values: np.ndarray, level: float = 0.95) -> tuple
     """
     clusters = len(pseudo_values)
     largest = float(np.abs(pseudo_values).max())
-    gain_low, gain_high = binomial_bounds(int((pseudo_values > SAME).sum()), clusters, level)
-    loss_low, loss_high = binomial_bounds(int((pseudo_values < -SAME).sum()), clusters, level)
+    gain_low, gain_high = boundary_binomial_interval(int((pseudo_values > SAME).sum()), clusters, level)
+    loss_low, loss_high = boundary_binomial_interval(int((pseudo_values < -SAME).sum()), clusters, level)
     return (gain_low - loss_high) * largest, (gain_high - loss_low) * largest

@@ -1,6 +1,6 @@
 """Clusters of episodes that depend on each other: the unit of resampling of intervals and tests.
 
-python -c "from prospect_eval.stats.clusters import cluster_of; help(cluster_of)"
+python -c "from prospect_eval.stats.clusters import find_episode_cluster; help(find_episode_cluster)"
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Cluster(NamedTuple):
         return Cluster(kind, name) if kind in ("participant", "recording") else Cluster("video", key)
 
 
-def cluster_of(episode: Episode) -> Cluster:
+def find_episode_cluster(episode: Episode) -> Cluster:
     """The participant of an episode, else its recording (both are named per dataset), else its video."""
     source = f"{episode.dataset}/" if episode.dataset else ""
     if episode.participant:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prospect_eval.stats.bootstrap import SEED, Value, require_same_shape
+from prospect_eval.stats.bootstrap import SEED, Value, require_same_bootstrap_clusters
 
 #: a test enumerates all flips while that takes at most this many numbers (about 0.1 s); beyond, it draws flips
 EXACT_NUMBERS = 400_000
@@ -17,7 +17,7 @@ RELATIVE_TOLERANCE = 1e-9
 CHUNK_NUMBERS = 4_000_000
 
 
-def sign_flip_p(
+def sign_flip_p_value(
     first: np.ndarray, second: np.ndarray, value: Value, permutations: int = PERMUTATIONS, seed: int = SEED
 ) -> float | None:
     """Two-sided p of no difference: the counts of each cluster are swapped between the two sides or not.
@@ -30,10 +30,10 @@ def sign_flip_p(
         seed: of the random flips.
 
     Returns:
-        The exact p over all 2^V flips where they are few (`is_exact`), else the Monte Carlo p, (b + 1) / (m + 1). None
+        The exact p over all 2^V flips where they are few (`is_exact_permutation`), else the Monte Carlo p, (b + 1) / (m + 1). None
         where the observed difference is undefined.
     """
-    require_same_shape(first, second)
+    require_same_bootstrap_clusters(first, second)
     videos, size = first.shape
     gap, total = second - first, first.sum(0) + second.sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -42,7 +42,7 @@ def sign_flip_p(
         if not np.isfinite(observed):
             return None
         least = abs(observed) - RELATIVE_TOLERANCE * max(map(abs, ends))
-        exact = is_exact(videos, size)
+        exact = is_exact_permutation(videos, size)
         # flipping every sign mirrors the difference: half of all flips are enough
         count = 2 ** max(videos - 1, 0) if exact else permutations
         rng = np.random.default_rng(seed)
@@ -64,22 +64,24 @@ def sign_flip_p(
     return extreme / valid if exact else (extreme + 1) / (valid + 1)
 
 
-def is_exact(videos: int, size: int) -> bool:
+def is_exact_permutation(videos: int, size: int) -> bool:
     """Whether a test over ``videos`` clusters with ``size`` counts each enumerates all flips."""
     return videos < 40 and 2 ** max(videos - 1, 0) * size <= EXACT_NUMBERS
 
 
-def least_p(videos: int, size: int, permutations: int = PERMUTATIONS) -> float:
+def least_permutation_p_value(videos: int, size: int, permutations: int = PERMUTATIONS) -> float:
     """The least p that the test can give: 2^(1 - V) where exact, else 1 / (m + 1)."""
-    return 2.0 ** (1 - videos) if is_exact(videos, size) else max(1 / (permutations + 1), 2.0 ** (1 - videos))
+    return (
+        2.0 ** (1 - videos) if is_exact_permutation(videos, size) else max(1 / (permutations + 1), 2.0 ** (1 - videos))
+    )
 
 
-def videos_needed(tests: int, alpha: float = 0.05) -> int:
+def permutation_videos_needed(tests: int, alpha: float = 0.05) -> int:
     """The least number of clusters with which one of ``tests`` Holm-corrected tests can be significant."""
     return int(np.ceil(1 + np.log2(tests / alpha)))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm_correction(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p values (Holm 1979), in the given order."""
     order = np.argsort(p_values, kind="stable")
     out, so_far = [0.0] * len(order), 0.0

@@ -13,11 +13,11 @@ from prospect_eval.stats.bootstrap import (
     Resampling,
     Statistic,
     Value,
-    difference_of,
-    pseudo_values,
-    require_same_shape,
+    bootstrap_difference,
+    bootstrap_jackknife_pseudo_values,
+    require_same_bootstrap_clusters,
 )
-from prospect_eval.stats.permutation import videos_needed
+from prospect_eval.stats.permutation import permutation_videos_needed
 
 POWER = 0.8
 #: added to the power that the simulation aims at: clusters that were drawn once more from a few vary less in kind
@@ -28,7 +28,7 @@ EXPERIMENTS, FLIPS = 200, 4096
 HALVINGS = 10
 
 
-def detectable_difference(
+def power_detectable_difference(
     first: np.ndarray,
     second: np.ndarray,
     statistic: Statistic | Value,
@@ -54,9 +54,9 @@ def detectable_difference(
         The difference, in the unit of the value. None where no difference can be found: the least p of the flips is
         above ``alpha``, the clusters do not vary, or the value is undefined without one of them.
     """
-    require_same_shape(first, second)
+    require_same_bootstrap_clusters(first, second)
     videos = len(first)
-    if videos < 2 or videos < videos_needed(1, alpha):
+    if videos < 2 or videos < permutation_videos_needed(1, alpha):
         return None
     of = statistic if isinstance(statistic, Statistic) else Statistic(statistic)
     noise = _noise(np.hstack([first, second]), of, first.shape[1])
@@ -66,13 +66,13 @@ def detectable_difference(
     places, scales, flips = _experiments(videos, SEED)
     drawn = (noise[places] * scales).astype(np.float32)
     low, high = 0.0, scale
-    while power_at(drawn, flips, high, alpha) < power + MARGIN:
+    while power_at_shift(drawn, flips, high, alpha) < power + MARGIN:
         low, high = high, 2 * high
         if high > 1e3 * scale:
             return None
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if power_at(drawn, flips, middle, alpha) >= power + MARGIN else (middle, high)
+        low, high = (low, middle) if power_at_shift(drawn, flips, middle, alpha) >= power + MARGIN else (middle, high)
     return high
 
 
@@ -83,9 +83,9 @@ def _noise(both: np.ndarray, of: Statistic, size: int) -> np.ndarray | None:
     there they are normal scores with the spread of the bootstrap's draws.
     """
     videos = len(both)
-    difference = difference_of(of.value, size)
+    difference = bootstrap_difference(of.value, size)
     if of.slopes(size) is not None:
-        pseudo = pseudo_values(both, difference)
+        pseudo = bootstrap_jackknife_pseudo_values(both, difference)
         # resampled values spread less than the clusters by the inverse of this factor
         noise = (pseudo - pseudo.mean()) * np.sqrt(videos / (videos - 1))
         least = 1e-12 * max(1.0, float(np.abs(pseudo).max()))
@@ -96,7 +96,7 @@ def _noise(both: np.ndarray, of: Statistic, size: int) -> np.ndarray | None:
     return noise if np.isfinite(noise).all() and noise.std() > least else None
 
 
-def power_at(drawn: np.ndarray, flips: np.ndarray, shift: float, alpha: float) -> float:
+def power_at_shift(drawn: np.ndarray, flips: np.ndarray, shift: float, alpha: float) -> float:
     """Share of experiments, (E, V) differences by cluster, whose sign-flip test is significant after a shift.
 
     ``flips`` are (F, V) signs.
@@ -117,7 +117,7 @@ def _experiments(videos: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return places, scales, (1 - 2 * rng.integers(0, 2, (FLIPS, videos))).astype(np.float32)
 
 
-def detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Statistic | Value) -> float | None:
+def power_detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Statistic | Value) -> float | None:
     """The least true difference whose 95 % interval excludes 0 with a power of 0.8.
 
     The sum of both normal quantiles times the error of the bootstrap's draws, corrected for the number of clusters.
@@ -130,11 +130,11 @@ def detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Sta
     Returns:
         The difference, in the unit of the value; None with fewer than two clusters or where they do not vary.
     """
-    require_same_shape(first, second)
+    require_same_bootstrap_clusters(first, second)
     videos = len(first)
     if videos < 2:
         return None
     value = statistic.value if isinstance(statistic, Statistic) else statistic
-    draws = BootstrapDraws.of(np.hstack([first, second]), difference_of(value, first.shape[1]), Resampling())
+    draws = BootstrapDraws.of(np.hstack([first, second]), bootstrap_difference(value, first.shape[1]), Resampling())
     error = 0.0 if draws is None else float(draws.defined.std()) * np.sqrt(videos / (videos - 1))
     return float((ndtri(0.975) + ndtri(POWER)) * error) if error > 0 else None

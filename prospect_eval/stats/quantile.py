@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 
-def woodruff_interval(
+def woodruff_quantile_interval(
     counts: np.ndarray, q: float, values: np.ndarray, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Woodruff's (1952) interval: the quantiles at both ends of the interval of the share of values below the quantile.

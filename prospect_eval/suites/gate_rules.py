@@ -1,6 +1,6 @@
 """What a gate asks of a run: margins and directions by metric, and what must be exactly as it was. A small YAML file.
 
-python -c "from prospect_eval.suites.gate_rules import read_rules; print(read_rules('strict: true\\nmetrics: {dst_jga: {margin: 0.02}}', 'here'))"
+python -c "from prospect_eval.suites.gate_rules import read_gate_rules; print(read_gate_rules('strict: true\\nmetrics: {dst_jga: {margin: 0.02}}', 'here'))"
 
 strict: false                       # true: inconclusive fails
 exact: [schema]                     # or predictions_digest, or any metric: equal to the last digit
@@ -50,14 +50,14 @@ class Rules:
         return asdict(self)
 
 
-def read_rules(text: str, where: str) -> Rules:
+def read_gate_rules(text: str, where: str) -> Rules:
     """Rules of a YAML text; anything else is a one-line `UserError` that begins with ``where``."""
     from prospect_eval.suites.yaml_files import read_yaml
 
-    return make_rules(read_yaml(text, where), where)
+    return make_gate_rules(read_yaml(text, where), where)
 
 
-def make_rules(plain: Any, where: str) -> Rules:
+def make_gate_rules(plain: Any, where: str) -> Rules:
     """Rules of what a YAML or JSON file holds."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -74,12 +74,12 @@ def make_rules(plain: Any, where: str) -> Rules:
     return rules
 
 
-def check_rules(rules: Rules, known: Iterable[str], where: str) -> None:
+def check_gate_rules(rules: Rules, known: Iterable[str], where: str) -> None:
     """Refuse rules for a metric that does not exist."""
-    check_names([*rules.metrics, *(name for name in rules.exact if name not in EXACT)], known, where)
+    check_gate_rule_metrics([*rules.metrics, *(name for name in rules.exact if name not in EXACT)], known, where)
 
 
-def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
+def check_gate_rule_metrics(names: Iterable[str], known: Iterable[str], where: str) -> None:
     """Refuse a metric that does not exist."""
     there = list(known)
     for name in names:

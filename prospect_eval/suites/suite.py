@@ -17,8 +17,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Gt
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.util.errors import UserError, choose, did_you_mean
-from prospect_eval.suites.gate_rules import MIN_VIDEOS, Rules, make_rules
+from prospect_core.util.errors import UserError, did_you_mean, require_choice
+from prospect_eval.suites.gate_rules import MIN_VIDEOS, Rules, make_gate_rules
 
 PREFIX = "suite:"
 #: data that the suite's file need not bring
@@ -45,7 +45,7 @@ class Suite:
 
     def rules(self) -> Rules | None:
         """What its gate asks, where it asks anything."""
-        return make_rules(self.gate, "the suite's gate") if self.gate else None
+        return make_gate_rules(self.gate, "the suite's gate") if self.gate else None
 
 
 def suite_file(name: str) -> Path:
@@ -108,7 +108,7 @@ def _videos(file: Path, suite: Suite) -> int | None:
     return len({clip.video for clip in dataset.rows(suite.split).clips()}) if suite.split in dataset.splits else None
 
 
-def shown_first(name: str) -> tuple[str, ...]:
+def suite_first_metrics(name: str) -> tuple[str, ...]:
     """The metrics that a suite shows first; none of no suite, or of one whose file is gone."""
     if not name or (name not in SUITES and not Path(name).is_file()):
         return ()
@@ -128,13 +128,13 @@ def open_suite_data(
         raise UserError(f"suite {name} has no data of its own: give --data FOLDER too")
     if data != BUILT_IN_DATA:
         return Dataset.open(suite_file(name).parent / data)
-    from prospect_core.workbench.generate import SPLITS, cached
+    from prospect_core.workbench.generate import SPLITS, generate_cached_workbench
 
-    choose("split", split, SPLITS)
-    return cached(split, progress=progress)
+    require_choice("split", split, SPLITS)
+    return generate_cached_workbench(split, progress=progress)
 
 
-def open_source(
+def open_suite_source(
     data: Path | None,
     suite: str | None,
     split: str,

@@ -1,6 +1,6 @@
 """Training episodes of the data that a run is about, for the baselines that learn from them.
 
-    python -c "from prospect_eval.suites.training_data import training_of; print(training_of('suite:workbench', 'test'))"
+    python -c "from prospect_eval.suites.training_data import open_suite_training_data; print(open_suite_training_data('suite:workbench', 'test'))"
 
 No video is opened or made.
 """
@@ -45,7 +45,7 @@ class TrainingEpisodes:
 NO_TRAINING = TrainingEpisodes()
 
 
-def training_of(data: str, split: str) -> TrainingEpisodes:
+def open_suite_training_data(data: str, split: str) -> TrainingEpisodes:
     """The training episodes of a run's data.
 
     Args:
@@ -63,7 +63,7 @@ def training_of(data: str, split: str) -> TrainingEpisodes:
         return NO_TRAINING
 
 
-def training_in(data: Dataset, split: str) -> TrainingEpisodes:
+def select_suite_training_data(data: Dataset, split: str) -> TrainingEpisodes:
     """The same of an opened data set."""
     if split == SPLIT or SPLIT not in data.splits:
         return _built_in() if data.info.name == BUILT_IN_DATA and split != SPLIT else NO_TRAINING
@@ -82,23 +82,27 @@ def _training_of(data: str, split: str) -> TrainingEpisodes:
     if not data or split == SPLIT:
         return NO_TRAINING
     if not data.startswith(PREFIX):
-        return training_in(Dataset.open(Path(data)), split)
+        return select_suite_training_data(Dataset.open(Path(data)), split)
     name = data.removeprefix(PREFIX)
     place = open_suite(name).data
     if place is None:
         return NO_TRAINING
-    return _built_in() if place == BUILT_IN_DATA else training_in(Dataset.open(suite_file(name).parent / place), split)
+    return (
+        _built_in()
+        if place == BUILT_IN_DATA
+        else select_suite_training_data(Dataset.open(suite_file(name).parent / place), split)
+    )
 
 
 def _built_in() -> TrainingEpisodes:
     """The workbench's train split, whose annotation is made without its videos."""
-    from prospect_core.workbench.generate import WORLD_VERSION, make_video
+    from prospect_core.workbench.generate import WORLD_VERSION, generate_workbench_video
 
     def load() -> list[Episode]:
         found: list[Episode] = []
         number = 0
         while len(found) < EPISODES:
-            found += make_video(0, SPLIT, number)[0]
+            found += generate_workbench_video(0, SPLIT, number)[0]
             number += 1
         return found[:EPISODES]
 

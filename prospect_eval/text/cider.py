@@ -37,7 +37,7 @@ _DROPPED = frozenset("'`\".?!,:;-")
 
 
 @lru_cache(maxsize=1 << 15)
-def treebank_tokens(text: str) -> tuple[str, ...]:
+def cider_treebank_tokens(text: str) -> tuple[str, ...]:
     """Lower-case Penn Treebank tokens without punctuation."""
     out: list[str] = []
     for token in _TOKEN.findall(text.translate(_NORMAL).lower()):
@@ -52,7 +52,7 @@ def treebank_tokens(text: str) -> tuple[str, ...]:
     return tuple(out)
 
 
-def ngrams(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
+def cider_ngrams(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
     """Counts of the n-grams of each order 1..4."""
     return [Counter(zip(*(tokens[k:] for k in range(n)), strict=False)) for n in range(1, ORDERS + 1)]
 
@@ -66,7 +66,7 @@ class CiderIdf:
         self.documents = texts.total()
         self.frequency: Counter[tuple[str, ...]] = Counter()
         for wordings, times in texts.items():
-            grams = {gram for text in wordings for order in ngrams(treebank_tokens(text)) for gram in order}
+            grams = {gram for text in wordings for order in cider_ngrams(cider_treebank_tokens(text)) for gram in order}
             for gram in grams:
                 self.frequency[gram] += times
         self._scores: dict[tuple[str, str], float] = {}
@@ -93,7 +93,7 @@ class CiderIdf:
 
     def _vector(self, text: str) -> tuple[list[dict[tuple[str, ...], float]], list[float], int]:
         if text not in self._vectors:
-            orders = ngrams(treebank_tokens(text))
+            orders = cider_ngrams(cider_treebank_tokens(text))
             log_documents = math.log(max(1, self.documents))
             weights = [
                 {g: c * (log_documents - math.log(max(1, self.frequency[g]))) for g, c in order.items()}
@@ -111,7 +111,7 @@ def cider(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
-    pairs = [(h, r) for h, r in zip(hypotheses, references, strict=True) if treebank_tokens(r)]
+    pairs = [(h, r) for h, r in zip(hypotheses, references, strict=True) if cider_treebank_tokens(r)]
     if not pairs:
         raise ValueError("no reference with a word in it")
     idf = CiderIdf(r for _, r in pairs)

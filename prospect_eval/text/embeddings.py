@@ -1,6 +1,6 @@
 """Semantic similarity: cosines of sentence embeddings, each text encoded once, kept on disk by model digest and text.
 
-    python -c "from prospect_eval.text.embeddings import open_similarity; print(open_similarity()(['a cup'], ['a mug']))"
+    python -c "from prospect_eval.text.embeddings import open_embedding_similarity; print(open_embedding_similarity()(['a cup'], ['a mug']))"
 
 Any sentence-transformers model by folder, or by the name under which it lies in the Hugging Face cache; by default the
 packaged all-MiniLM-L6-v2, whose weights must be the published ones. Nothing is ever downloaded here, and only
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.checkpoints.folders import require_one_set_of_weights
+from prospect_core.checkpoints.folders import require_one_checkpoint_weight_set
 from prospect_core.util.console import quiet_transformers
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.file_digest import sha256_file
+from prospect_core.util.file_digest import digest_file
 from prospect_eval.text.disk_cache import DiskCache
 
 DEFAULT = "all-MiniLM-L6-v2"
@@ -36,18 +36,18 @@ BATCH, PAD_TO = 32, 8
 class SentenceSimilarity:
     """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12.
 
-    ``model`` is the name or folder by which `open_similarity` opens the same model again.
+    ``model`` is the name or folder by which `open_embedding_similarity` opens the same model again.
     """
 
     def __init__(self, folder: Path, name: str, model: str) -> None:
-        require_one_set_of_weights(folder)
+        require_one_checkpoint_weight_set(folder)
         weights = sorted(folder.glob("**/*.safetensors"))
         if not weights:
             raise DataError(f"{folder}: holds no *.safetensors weights of a sentence-transformers model")
         whole = hashlib.sha256()
         for file in weights:
-            whole.update(sha256_file(file).encode())
-        self.digest = sha256_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
+            whole.update(digest_file(file).encode())
+        self.digest = digest_file(weights[0]) if len(weights) == 1 else whole.hexdigest()
         self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
         self.model = model
         self._model: Any = None
@@ -113,7 +113,7 @@ class SentenceSimilarity:
         return self._model
 
 
-def open_similarity(model: str | None = None) -> SentenceSimilarity:
+def open_embedding_similarity(model: str | None = None) -> SentenceSimilarity:
     """The model of a folder, of a name in the Hugging Face cache, or (None) the packaged one."""
     if model in (None, DEFAULT, f"{OWNER}/{DEFAULT}"):
         return _packaged()

@@ -21,7 +21,7 @@ def markdown_code(value: str) -> str:
     return "`" + " ".join(value.replace("`", "'").replace("|", "\\|").split()) + "`"
 
 
-def short(value: Any) -> str:
+def format_markdown_value(value: Any) -> str:
     """Four digits of a float; texts and integers as they are; a dash for nothing."""
     if value is None:
         return "–"

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.performance import busy, published_shape
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.train.objectives.losses import next_tokens
+from prospect_core.train.objectives.losses import next_token_targets
 from prospect_core.train.trainer import MODEL_INPUTS
 from prospect_core.util.errors import DataError
 from tests.helpers.paths import ROOT
@@ -31,7 +31,7 @@ def test_counted_flops_are_those_that_torch_counts(tokenizer):
     config._attn_implementation = "eager"
     model = DSTSmolVLM(config).train()
     batch = throughput.batch_of(model, 2, 512, "cpu")
-    speaks, _ = next_tokens(batch["labels"])
+    speaks, _ = next_token_targets(batch["labels"])
     with FlopCounterMode(display=False) as counter:
         losses_of(model, {k: batch[k] for k in (*MODEL_INPUTS, *batch) if k in batch})[0].sum().backward()
     counted = throughput.flops(model, 2, 512, int(speaks.sum()))
@@ -65,11 +65,11 @@ def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised
 
 def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenizer):
     from benchmarks.performance.streaming import same
-    from prospect_core.stream.replay import replay
+    from prospect_core.stream.replay import replay_episode
     from tests.helpers.streams import busy_episode, busy_runner, pictures
 
     runner = busy_runner(model, tokenizer, "none", None)
-    record, _ = replay(runner, busy_episode(40), pictures(40), runner.knobs, "x")
+    record, _ = replay_episode(runner, busy_episode(40), pictures(40), runner.knobs, "x")
     noisy = replace(record, speaking_prob=tuple(p + 5e-5 for p in record.speaking_prob))
     assert same({"e": record}, {"e": noisy})
     off = replace(record, speaking_prob=tuple(p + 3e-4 for p in record.speaking_prob))

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from prospect_core.records import CompressionEvent, Knobs, PredictedUtterance, Refusal
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.analysis.compare import compare_runs
 from prospect_eval.analysis.episode_diff import diff_episodes
 from prospect_eval.api import score_run
 from prospect_eval.metrics import all_metrics
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.report.pages.compare_page import write_comparison
-from prospect_eval.report.pages.index_page import write_index
-from prospect_eval.report.pages.sweep_page import write_sweep
-from prospect_eval.runs.catalog import find_runs
-from prospect_eval.runs.folder import RunConfig, open_folder, record_path
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.report.pages.compare_page import write_compare_page
+from prospect_eval.report.pages.index_page import write_index_page
+from prospect_eval.report.pages.sweep_page import write_sweep_page
+from prospect_eval.runs.catalog import catalog_runs
+from prospect_eval.runs.folder import RunConfig, open_run_folder, run_folder_record_path
 from tests.helpers.browser import CHROMIUM, FLAGS, needs_chromium
 from tests.helpers.predictions import TOOLS
 
@@ -40,7 +40,7 @@ HOSTILE = (
 def records(world, worse):
     """Of the oracle; all that can be shown is in the first one, hostile words among it, and the second one failed."""
     references = list(world.episodes("test"))
-    first, second, *rest = [baseline("oracle", references)(e) for e in references]
+    first, second, *rest = [make_trivial_baseline("oracle", references)(e) for e in references]
     frames = first.episode.num_frames
     rng = np.random.default_rng(3)
     said = tuple(PredictedUtterance(40 + 3 * k, text, cut=k == 1) for k, text in enumerate(HOSTILE))
@@ -62,9 +62,11 @@ def runs(world, tmp_path_factory):
     root = tmp_path_factory.mktemp("pages")
     for name, worse, strategy in (("a", 4, "none"), ("b", 2, "drop_all")):
         knobs = Knobs(strategy, None if strategy == "none" else 200)
-        open_folder(root / name, RunConfig("m", "d" * 64, str(world.root), world.digest, "test", None, knobs, "0+x"))
+        open_run_folder(
+            root / name, RunConfig("m", "d" * 64, str(world.root), world.digest, "test", None, knobs, "0+x")
+        )
         for record in records(world, worse):
-            record_path(root / name, record.episode.id).write_text(dump(replace(record, knobs=knobs)))
+            run_folder_record_path(root / name, record.episode.id).write_text(dump_json(replace(record, knobs=knobs)))
     for name in ("a", "b"):
         score_run(root / name)
     # beside a finished one it has a front
@@ -236,7 +238,7 @@ def test_a_comparison_shows_both_timelines_moving_together(runs, opened, tmp_pat
     (compared,) = compare_runs(runs / "a", [runs / "b"], all_metrics(TOOLS))
     changes = diff_episodes(runs / "a", runs / "b", TOOLS)
     found = replace(compared, episodes=tuple(changes))
-    page_file = write_comparison(tmp_path / "compare.html", [found], TOOLS)
+    page_file = write_compare_page(tmp_path / "compare.html", [found], TOOLS)
     with opened(page_file) as page:
         page.locator("details.change summary").first.click()
         # drawn once the browser has told that it was opened
@@ -264,7 +266,7 @@ def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
         "pareto_front": {"quality": "dst_jga", "memory": "cache_peak_bytes", "points": [point("a", 900, 0.9, True), point("b", 950, 0.5, False)]},
         "curves": {"m/none": {"speaking": [{"threshold": t, "metrics": {"dst_jga": entry}} for t in (0.2, 0.6)]}},
     }  # fmt: skip
-    with opened(write_sweep(runs, result)) as page:
+    with opened(write_sweep_page(runs, result)) as page:
         assert page.locator("tr.grey a").all_inner_texts() == ["b"]
         page.evaluate("drawAll()")
         assert page.locator(".plot .main-svg").count() >= 2
@@ -274,7 +276,7 @@ def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
 
 
 def test_the_index_of_runs_filters_and_leads_to_the_reports(runs, opened):
-    page_file = write_index(runs / "index.html", find_runs(runs))
+    page_file = write_index_page(runs / "index.html", catalog_runs(runs))
     with opened(page_file, plain=True) as page:
         rows = page.locator("#runs tr:visible")
         every = rows.count()

@@ -15,13 +15,13 @@ from prospect_core.records import (
     Knobs,
     PredictedTransition,
     PredictedUtterance,
-    predictions_digest,
+    digest_records,
 )
 from prospect_core.timeline import Episode, Step, Task
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, load
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_core.util.json_io import dump_json, load_json
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from tests.helpers.random_episodes import episodes
 
 EPISODE = Episode("e", "v", 2, 3, 8, Task("tea", (Step("S1", "boil"),)))
@@ -34,16 +34,16 @@ RECORD = EpisodeRecord(
 
 
 def test_a_record_comes_back_equal():
-    assert load(EpisodeRecord, dump(RECORD), "x") == RECORD
+    assert load_json(EpisodeRecord, dump_json(RECORD), "x") == RECORD
     assert RECORD.problems() == []
 
 
 @given(episodes())
 @settings(max_examples=60, deadline=None)
 def test_any_episode_and_its_oracle_come_back_equal(episode):
-    assert load(Episode, dump(episode), "x") == episode
-    record = baseline("oracle", [episode])(episode)
-    assert load(EpisodeRecord, dump(record), "x") == record
+    assert load_json(Episode, dump_json(episode), "x") == episode
+    record = make_trivial_baseline("oracle", [episode])(episode)
+    assert load_json(EpisodeRecord, dump_json(record), "x") == record
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_record_that_contradicts_itself_is_found(changes, message):
 
 
 def test_the_digest_covers_what_was_decided_and_not_probabilities():
-    before = predictions_digest([RECORD])
-    assert predictions_digest([replace(RECORD, speaking_prob=(0.9,) * 5, cache_bytes=())]) == before
+    before = digest_records([RECORD])
+    assert digest_records([replace(RECORD, speaking_prob=(0.9,) * 5, cache_bytes=())]) == before
     for changes in (
         {"utterances": (PredictedUtterance(4, "ho", 2),)},
         {"utterances": ()},
@@ -77,9 +77,9 @@ def test_the_digest_covers_what_was_decided_and_not_probabilities():
         {"compressions": (replace(RECORD.compressions[0], tokens_after=4),)},
         {"status": "failed"},
     ):
-        assert predictions_digest([replace(RECORD, **changes)]) != before
+        assert digest_records([replace(RECORD, **changes)]) != before
     other = replace(RECORD, episode=replace(EPISODE, id="f"))
-    assert predictions_digest([RECORD, other]) == predictions_digest([other, RECORD])
+    assert digest_records([RECORD, other]) == digest_records([other, RECORD])
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_the_digest_covers_what_was_decided_and_not_probabilities():
     ],
 )
 def test_a_foreign_record_is_refused_by_field(change, message):
-    body = json.loads(dump(RECORD))
+    body = json.loads(dump_json(RECORD))
     change(body)
     with pytest.raises(DataError, match=message):
-        load(EpisodeRecord, json.dumps(body), "file.json")
+        load_json(EpisodeRecord, json.dumps(body), "file.json")
 
 
 def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):

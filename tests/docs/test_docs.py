@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from prospect_core.train.config.compose import compose_config
-from prospect_eval.cli.handbook import FORMATS, schemas
+from prospect_eval.cli.handbook import FORMATS, make_handbook_schemas
 from tests.helpers.documentation import BLOCK, COMMANDS, PAGES, blocks, lines
 from tests.helpers.paths import ROOT
 from tests.helpers.tiers import nightly
@@ -120,7 +120,7 @@ def test_the_files_that_are_written_are_what_their_schemas_say(short_world, tmp_
 
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out) == 0
-    made = schemas()
+    made = make_handbook_schemas()
     assert set(made) == set(FORMATS)
     rows = (short_world.root / "test.jsonl").read_text().splitlines()
     files = {

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prospect_core.checkpoints.folders import find_checkpoint
+from prospect_core.checkpoints.folders import find_checkpoint_folder
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.video import write_frames_file
-from prospect_core.util.json_io import dump
-from prospect_core.workbench.generate import generate
+from prospect_core.data.video import write_video_frames_file
+from prospect_core.util.json_io import dump_json
+from prospect_core.workbench.generate import generate_workbench
 from prospect_core.workbench.world.levels import SPLITS
 from tests.helpers.annotations import TABLE
 from tests.helpers.commands import call
@@ -60,20 +60,20 @@ def desk(tmp_path_factory):
     root = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        made = generate(root / "data/workbench", 5, {"train": 2, "val": 1, "test": 2}, video_fps=2)
+        made = generate_workbench(root / "data/workbench", 5, {"train": 2, "val": 1, "test": 2}, video_fps=2)
         for name in ("mine", "assembly", "rows", "proassist"):
             shutil.copytree(made.root, root / "data" / name)
-        shutil.copytree(find_checkpoint("workbench-tiny"), root / "runs/mine")
+        shutil.copytree(find_checkpoint_folder("workbench-tiny"), root / "runs/mine")
         clip = next(Dataset.open("data/mine").episodes("test"))
         shutil.copy(made.root / clip.video, "clip.mp4")
-        Path("task.json").write_text(dump(clip.task))
+        Path("task.json").write_text(dump_json(clip.task))
         Path("talk.srt").write_text(SUBTITLES)
         Path("annotation.tsv").write_text(LEVELS)
         subset = Path("processed_data/assembly101")
         for part in ("prepared", "frames"):
             (subset / part).mkdir(parents=True)
-        write_frames_file(subset / "frames/a.arrow", iter([np.zeros((8, 8, 3), np.uint8)] * 6))
-        text = dump(row("assembly_a", "no_talk", 6)) + "\n"
+        write_video_frames_file(subset / "frames/a.arrow", iter([np.zeros((8, 8, 3), np.uint8)] * 6))
+        text = dump_json(row("assembly_a", "no_talk", 6)) + "\n"
         (subset / "prepared/dialog-klg-sum_test_L0_I1.jsonl").write_text(text)
         Path("proassist_prepared.jsonl").write_text(text)
         for args in (

@@ -15,7 +15,7 @@ from prospect_core.records import EpisodeTiming, Knobs
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError
 from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
-from prospect_eval.models.baselines.trivial import make_record
+from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
 
 NAME = "brightness:change"
 PICTURE_SIZE = 32
@@ -35,7 +35,7 @@ def open_adapter(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -
             return episode, error
         changes = np.flatnonzero(np.abs(np.diff(levels)) > CHANGE) + 1
         speech = [(episode.start_frame + int(change), f"change {change}") for change in changes]
-        record = make_record(ckpt, episode, speech, [])
+        record = make_trivial_baseline_record(ckpt, episode, speech, [])
         return episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from prospect_core.util.errors import DataError
-from prospect_core.util.processes import picklable_error
+from prospect_core.util.processes import picklable_process_error
 
 
 def planted(*args: Any, **kwargs: Any) -> NoReturn:
@@ -47,11 +47,11 @@ def carry_a_chain() -> Any:
         except ValueError as error:
             raise DataError("above") from error
     except DataError as error:
-        return picklable_error(error)
+        return picklable_process_error(error)
 
 
 def carry_what_cannot_be_pickled() -> Any:
     try:
         raise UnpicklableError("first", "second")
     except UnpicklableError as error:
-        return picklable_error(error)
+        return picklable_process_error(error)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from prospect_core.data.formats.proassist_features import write_features
-from prospect_core.data.video import write_frames_file
+from prospect_core.data.formats.proassist_features import write_proassist_features
+from prospect_core.data.video import write_video_frames_file
 
 #: stored frames of each video
 FRAMES = 60
@@ -141,7 +141,7 @@ def write_tree(root: Path) -> Path:
         (root / subset / "frames").mkdir()
         for _, name in videos.values():
             pictures = rng.integers(0, 255, (FRAMES, 16, 16, 3), dtype=np.uint8)
-            write_frames_file(root / subset / "frames" / f"{name}.arrow", iter(pictures))
+            write_video_frames_file(root / subset / "frames" / f"{name}.arrow", iter(pictures))
         users = list(enumerate(("no_talk", "talk_more")))
         for split, (uid, name) in videos.items():
             for tokens in (1, 5, 10):
@@ -161,5 +161,5 @@ def write_tree(root: Path) -> Path:
         stored = root / subset / "features" / "google___siglip-so400m-patch14-384@-2"
         stored.mkdir(parents=True)
         columns = {"cls": rng.normal(size=(FRAMES, 1, 12)), "2x2": rng.normal(size=(FRAMES, 4, 12))}
-        write_features(stored / f"{videos['train'][1]}.arrow", columns)
+        write_proassist_features(stored / f"{videos['train'][1]}.arrow", columns)
     return root

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prospect_core.data.formats.proassist import from_prepared
+from prospect_core.data.formats.proassist import episode_from_proassist_row
 from prospect_eval.matching.matcher import Similarity
-from prospect_eval.text.embeddings import open_similarity
+from prospect_eval.text.embeddings import open_embedding_similarity
 from tests.helpers.paths import SHARED_DATA
 
 CASES = SHARED_DATA / "metric_cases.json"
@@ -46,7 +46,7 @@ def similarity_of(given: dict[str, Any]) -> Similarity | None:
     if given["similarity"] == "none":
         return None
     if given["similarity"] == "all-MiniLM-L6-v2":
-        return open_similarity()
+        return open_embedding_similarity()
     cosines = {tuple(key.split("||")): value for key, value in given["cosine_table"].items()}
     return lambda left, right: np.array([[cosines.get((a, b), given["cosine_default"]) for b in right] for a in left])
 
@@ -69,6 +69,6 @@ def sides_of(given: dict[str, Any]) -> list[list[tuple[int, str]]]:
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     sides = []
     for key in ("prediction_row", "reference_row"):
-        episode = from_prepared(rows[given[key]])
+        episode = episode_from_proassist_row(rows[given[key]])
         sides.append([(u.frame - episode.start_frame, u.text) for u in episode.utterances()])
     return sides

@@ -6,7 +6,16 @@ import math
 
 from hypothesis import strategies as st
 
-from prospect_core.timeline import CHANGES, DialogState, Episode, Event, Step, Task, exact, sort_events
+from prospect_core.timeline import (
+    CHANGES,
+    DialogState,
+    Episode,
+    Event,
+    Step,
+    Task,
+    exact_fraction,
+    sort_timeline_events,
+)
 
 FPS = st.sampled_from([1, 2, 2.5, 4, 10, 29.97])
 
@@ -19,8 +28,8 @@ def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_fram
     frames = draw(st.integers(min_frames, 80))
     task = Task("tidy up", tuple(Step(f"S{k + 1}", f"do thing {k}") for k in range(draw(st.integers(0, max_steps)))))
     low, high = (
-        math.ceil(exact(start) / exact(fps) * 1000),
-        math.floor((exact(start) + frames) / exact(fps) * 1000),
+        math.ceil(exact_fraction(start) / exact_fraction(fps) * 1000),
+        math.floor((exact_fraction(start) + frames) / exact_fraction(fps) * 1000),
     )
     count = draw(st.integers(0, max_events))
     grain = draw(st.sampled_from([1, 10, 100, 500]))
@@ -44,9 +53,9 @@ def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_fram
                 st.sampled_from(["Good, go on.", "Put the cup away.", "Stop!", "Two are left.", "Now the next."])
             )
             events.append(Event(f"e{number}", time, "assistant", text))
-    episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_events(events))
+    episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_timeline_events(events))
     if episode.problems():
         # many user turns at once can push what follows past the end: legal data does not do that
         kept = tuple(e for e in events if e.kind != "user")
-        episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_events(kept))
+        episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_timeline_events(kept))
     return episode.validate()

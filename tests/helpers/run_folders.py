@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_core.util.json_io import dump
-from prospect_eval.runs.folder import RunConfig, open_folder, record_path
+from prospect_core.util.json_io import dump_json
+from prospect_eval.runs.folder import RunConfig, open_run_folder, run_folder_record_path
 
 
 def numbered_episode(number: int) -> Episode:
@@ -26,7 +26,7 @@ def numbered_episode(number: int) -> Episode:
 
 def store_run(folder: Path, records: Iterable[EpisodeRecord]) -> Path:
     """A run folder that holds the records and no scores yet."""
-    open_folder(folder, RunConfig("m", "", "data", "d", "test", None, Knobs(), ""))
+    open_run_folder(folder, RunConfig("m", "", "data", "d", "test", None, Knobs(), ""))
     for record in records:
-        record_path(folder, record.episode.id).write_text(dump(record))
+        run_folder_record_path(folder, record.episode.id).write_text(dump_json(record))
     return folder

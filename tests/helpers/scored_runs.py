@@ -13,12 +13,12 @@ import numpy as np
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.timeline import Change, Episode, Event, Step, Task
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.metrics import ScoringResources
 from prospect_eval.metrics.corpus import Corpus
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.runs.folder import RunConfig, open_folder
-from prospect_eval.scoring.score import score_records, write_metrics
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.runs.folder import RunConfig, open_run_folder
+from prospect_eval.scoring.score import score_records, write_score_metrics
 from tests.helpers.predictions import TOOLS
 
 CHANGES: tuple[tuple[str, Change], ...] = (("S1", "start"), ("S1", "complete"), ("S2", "start"), ("S2", "complete"))
@@ -42,12 +42,12 @@ def toy_episode(number: int, *, frames: int = 120, steps: bool = True, **fields:
 
 def oracle(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
     """Records that repeat the reference."""
-    return [baseline("oracle", [])(episode) for episode in episodes]
+    return [make_trivial_baseline("oracle", [])(episode) for episode in episodes]
 
 
 def silent(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
     """Records that never say a word and never change a state."""
-    return [baseline("silent", [])(episode) for episode in episodes]
+    return [make_trivial_baseline("silent", [])(episode) for episode in episodes]
 
 
 def partly_said(record: EpisodeRecord, share: float, rng: np.random.Generator) -> EpisodeRecord:
@@ -69,15 +69,15 @@ def split_tools() -> ScoringResources:
 def scored_run(folder: Path, records: Sequence[EpisodeRecord], **config: Any) -> Path:
     """A finished run folder of these records; ``config`` replaces fields of its configuration."""
     body = RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c")
-    open_folder(folder, replace(body, **config))
-    write_metrics(folder, score_records(records, split_tools()))
-    write_atomic(folder / "DONE.json", dump({"schema": 1}))
+    open_run_folder(folder, replace(body, **config))
+    write_score_metrics(folder, score_records(records, split_tools()))
+    write_atomic(folder / "DONE.json", dump_json({"schema": 1}))
     return folder
 
 
 def edit_json(file: Path, **fields: Any) -> None:
     """Replace fields of a JSON file."""
-    write_atomic(file, dump({**read_json(file), **fields}))
+    write_atomic(file, dump_json({**read_json(file), **fields}))
 
 
 def config_of(**fields: Any) -> dict[str, Any]:

@@ -101,5 +101,5 @@ def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterab
             following([token])
         return tokens, False
 
-    monkeypatch.setattr(runner_module, "greedy_decode", decode)
+    monkeypatch.setattr(runner_module, "generate_greedily", decode)
     return seen

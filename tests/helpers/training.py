@@ -13,8 +13,8 @@ from transformers import TrainerCallback, TrainingArguments
 
 from prospect_core.timeline import Episode
 from prospect_core.train.data.collator import DSTDataCollator
-from prospect_core.train.objectives.loss_weighting import make_weighting
-from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_tokens
+from prospect_core.train.objectives.loss_weighting import make_loss_weighting
+from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, loss_sums, next_token_targets
 from prospect_core.train.trainer import MODEL_INPUTS, DSTTrainer
 
 PLAIN = FocalOptions(0.0, 0.5)
@@ -37,7 +37,9 @@ def losses_of(
     model: Any, batch: dict[str, Any], speaking: FocalOptions = PLAIN, update: FocalOptions = PLAIN
 ) -> tuple[torch.Tensor, Any]:
     """((4,) loss sums, output) of a batch."""
-    output = model(**{k: batch[k] for k in MODEL_INPUTS if k in batch}, speaks_BT=next_tokens(batch["labels"])[0])
+    output = model(
+        **{k: batch[k] for k in MODEL_INPUTS if k in batch}, speaks_BT=next_token_targets(batch["labels"])[0]
+    )
     return loss_sums(output, batch, speaking, update), output
 
 
@@ -86,7 +88,7 @@ def make_trainer(
         args=TrainingArguments(output_dir=str(folder), **{**options, **arguments}),
         train_dataset=dataset,
         data_collator=DSTDataCollator(model.config.pad_token_id),
-        weighting=make_weighting(weighting, weights or dict.fromkeys(OBJECTIVES, 1.0)),
+        weighting=make_loss_weighting(weighting, weights or dict.fromkeys(OBJECTIVES, 1.0)),
         speaking=FocalOptions(),
         update=FocalOptions(),
         callbacks=list(callbacks),

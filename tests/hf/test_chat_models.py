@@ -11,8 +11,8 @@ import torch
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import load
-from prospect_eval.models.huggingface import RereadingStream, frame_format, load_plain
+from prospect_core.util.json_io import load_json
+from prospect_eval.models.huggingface import RereadingStream, huggingface_frame_format, load_huggingface_model
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.published_smolvlm2 import brief_dataset, texts_of, write_published
 from tests.helpers.streams import TASK, pictures
@@ -42,9 +42,9 @@ def brief(short_world, tmp_path_factory):
 
 def test_smolvlm2_sees_each_frame_whole_in_one_tile_with_its_time(smolvlm2):
     """As in its published video setting: 64 tokens a frame, where a picture alone is cut into 17 tiles of 64."""
-    model, processor = load_plain(str(smolvlm2), "cpu")
+    model, processor = load_huggingface_model(str(smolvlm2), "cpu")
     assert type(processor).__name__ == "SmolVLMProcessor"
-    assert frame_format(model, processor) == FrameFormat(512, "squash")
+    assert huggingface_frame_format(model, processor) == FrameFormat(512, "squash")
     stream = RereadingStream(model, processor, threshold=1.01)
     stream.reset(TASK)
     tokens = [stream.step(frame).cache_tokens for frame in pictures(3, 512)]
@@ -64,7 +64,7 @@ def test_smolvlm2_sees_each_frame_whole_in_one_tile_with_its_time(smolvlm2):
 
 
 def test_smolvlm2_stops_on_its_own_end_token(smolvlm2):
-    model, processor = load_plain(str(smolvlm2), "cpu")
+    model, processor = load_huggingface_model(str(smolvlm2), "cpu")
     end = processor.tokenizer.convert_tokens_to_ids("<end_of_utterance>")
     assert end == 49279
     stream = RereadingStream(model, processor, threshold=0.0)
@@ -89,8 +89,8 @@ def test_smolvlm2_is_replayed_by_its_folder_until_its_positions_are_full(
     given = ("run", "--ckpt", f"hf:{smolvlm2}", "--data", brief.root, "--limit", 1, "--speaking-threshold", 1)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
-    assert len(load(EpisodeRecord, path.read_bytes(), "x").speaking_prob) == 4
-    model, processor = load_plain(str(smolvlm2), "cpu")
+    assert len(load_json(EpisodeRecord, path.read_bytes(), "x").speaking_prob) == 4
+    model, processor = load_huggingface_model(str(smolvlm2), "cpu")
     model.config.text_config.max_position_embeddings = 500
     stream = RereadingStream(model, processor, threshold=1.01)
     stream.reset(TASK)
@@ -150,8 +150,8 @@ def qwen(world, tmp_path_factory):
 
 def test_a_model_in_the_layout_of_qwen_vl_sees_frames_in_their_own_shape(qwen, brief, tmp_path, monkeypatch):
     monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
-    model, processor = load_plain(str(qwen), "cpu")
-    assert frame_format(model, processor).framing == "whole"
+    model, processor = load_huggingface_model(str(qwen), "cpu")
+    assert huggingface_frame_format(model, processor).framing == "whole"
     stream = RereadingStream(model, processor, threshold=1.01)
     stream.reset(TASK)
     steps = [stream.step(frame) for frame in np.zeros((3, 32, 64, 3), np.uint8)]

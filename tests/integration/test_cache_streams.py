@@ -6,7 +6,7 @@ import pytest
 
 from prospect_core.records import Knobs
 from prospect_core.stream.kv_storage import STORAGES
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from tests.helpers.commands import evaluate
 from tests.helpers.streams import TASK, busy_episode, busy_runner, least, pictures
@@ -32,7 +32,7 @@ def test_streams_run_on_a_small_cache_close_to_the_whole_one(model, tokenizer, s
     records = []
     for kind, longest in (("model", 8), (store, 8), (store, 1)):
         runner = busy_runner(model, tokenizer, name, budget, cache_dtype=kind)
-        records.append(replay(runner, episode, pictures(120)[:60], runner.knobs, "x", longest)[0])
+        records.append(replay_episode(runner, episode, pictures(120)[:60], runner.knobs, "x", longest)[0])
     whole, ahead, plain = records
     assert [u.frame for u in ahead.utterances] == [u.frame for u in whole.utterances]
     assert ahead.transitions == whole.transitions == plain.transitions

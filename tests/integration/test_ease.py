@@ -11,7 +11,7 @@ import click
 import pytest
 
 from prospect_core.cli.commands import prospect
-from prospect_core.util.console import counted, spoken_time
+from prospect_core.util.console import format_count, format_duration
 from prospect_eval.cli.commands import prospect_eval
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.training import SMALL
@@ -177,5 +177,5 @@ def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
 
 
 def test_counts_agree_with_their_nouns():
-    assert [counted(n, "video") for n in (0, 1, 2, 1200)] == ["0 videos", "1 video", "2 videos", "1,200 videos"]
-    assert [spoken_time(s) for s in (3.4, 119, 120, 7100, 7200)] == ["3 s", "119 s", "2 min", "118 min", "2.0 h"]
+    assert [format_count(n, "video") for n in (0, 1, 2, 1200)] == ["0 videos", "1 video", "2 videos", "1,200 videos"]
+    assert [format_duration(s) for s in (3.4, 119, 120, 7100, 7200)] == ["3 s", "119 s", "2 min", "118 min", "2.0 h"]

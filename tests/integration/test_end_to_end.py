@@ -7,7 +7,7 @@ import json
 import pytest
 
 from prospect_core.train.objectives.losses import OBJECTIVES
-from prospect_eval.runs.metric_tables import trivial_baselines
+from prospect_eval.runs.metric_tables import metric_table_trivial_baselines
 from tests.helpers.commands import run_cli
 
 
@@ -53,7 +53,7 @@ def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
     assert last.endswith("report.html")
     scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert scores["episodes"] == {"scored": 45, "failed": 0}
-    blind = [scores["baselines"][name] for name in trivial_baselines(scores)]
+    blind = [scores["baselines"][name] for name in metric_table_trivial_baselines(scores)]
     for name in ("speaking_event_f1@2s", "matched_f1", "dst_jga", "transition_f1@2s"):
         best = max(table[name]["value"] or 0 for table in blind)
         assert scores["metrics"][name]["ci95"][0] > best, name

@@ -14,18 +14,18 @@ import pytest
 from prospect_core.cli.commands import prospect
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.features import decode_pool
-from prospect_core.features.decode_pool import decode_videos
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.features.decode_pool import decode_videos_in_pool
+from prospect_core.parallel.process_pool import open_process_pool
 from prospect_core.parallel.protocol import WorkerOptions
-from prospect_core.parallel.scheduler import run_jobs
+from prospect_core.parallel.scheduler import schedule_jobs
 from prospect_core.records import Knobs
 from prospect_core.train import run as training
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.setup import trainer_arguments
 from prospect_core.util.console import Commands
 from prospect_core.util.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.runs.executor import kept
+from prospect_eval.runs.executor import keep_executor_result
 from prospect_eval.runs.folder import RunConfig
 from prospect_eval.scoring import parallel
 from prospect_eval.scoring.shards import RecordShard
@@ -176,8 +176,8 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
     "planted_at",
     [
         ("prospect_core.train.setup.model_factory.train_tokenizer", planted),
-        ("prospect_core.train.setup.model_factory.initialize_weights", planted_value_error),
-        ("prospect_core.train.setup.model_factory.set_backbone", planted),
+        ("prospect_core.train.setup.model_factory.initialize_model_weights", planted_value_error),
+        ("prospect_core.train.setup.model_factory.freeze_model_factory_parts", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted),
         ("prospect_core.train.trainer.DSTTrainer.add_callback", planted_value_error),
         slow(("prospect_core.train.trainer.DSTTrainer.compute_loss", planted)),
@@ -272,7 +272,7 @@ def test_objections_of_a_library_are_usage_errors():
 
     with (
         pytest.raises(UserError, match=r"^train: nothing is not a valid OptimizerNames") as raised,
-        objections("train"),
+        translate_library_errors("train"),
     ):
         OptimizerNames("nothing")
     assert isinstance(raised.value.__cause__, ValueError)
@@ -280,7 +280,7 @@ def test_objections_of_a_library_are_usage_errors():
 
 @pytest.mark.parametrize("bug", [planted, planted_value_error])
 def test_objections_with_a_bug_of_ours_lets_it_pass(bug):
-    with pytest.raises((TypeError, ValueError), match="a planted bug"), objections("train"):
+    with pytest.raises((TypeError, ValueError), match="a planted bug"), translate_library_errors("train"):
         bug()
 
 
@@ -319,48 +319,48 @@ def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
     if backend == "ray":
         pytest.importorskip("ray")
     with pytest.raises(kind) as raised:
-        list(run_jobs(Failing(bug), [["job"]], WorkerOptions(1, backend)))
+        list(schedule_jobs(Failing(bug), [["job"]], WorkerOptions(1, backend)))
     assert line in str(raised.value.__cause__)
 
 
 @pytest.fixture
 def two_records(short_world, tmp_path, monkeypatch):
     """A record for this process and one for another."""
-    from prospect_core.util.json_io import dump
-    from prospect_eval.models.baselines.trivial import baseline
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.models.baselines.trivial import make_trivial_baseline
 
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     files = [tmp_path / "first.json", tmp_path / "second.json"]
     for file, episode in zip(files, short_world.episodes("test"), strict=False):
-        file.write_text(dump(baseline("oracle", [])(episode)), "utf-8")
+        file.write_text(dump_json(make_trivial_baseline("oracle", [])(episode)), "utf-8")
     return files
 
 
 def test_a_scoring_process_with_a_bug_tells_its_line(two_records, monkeypatch):
     # the other process does not know the question
     monkeypatch.setattr(RecordShard, "no_such_question", lambda share: None, raising=False)
-    with parallel.open_shard_workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
+    with parallel.open_parallel_scoring_workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
         shards.ask("no_such_question")
     assert "in _serve" in str(raised.value.__cause__)
 
 
 def test_a_scoring_process_with_a_broken_record_tells_its_line(two_records):
     two_records[1].write_text('{"schema": 1', "utf-8")
-    with pytest.raises(DataError) as raised, parallel.open_shard_workers(two_records, None):
+    with pytest.raises(DataError) as raised, parallel.open_parallel_scoring_workers(two_records, None):
         pass
     assert "json_io.py" in str(raised.value.__cause__)
 
 
 def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatch):
-    monkeypatch.setattr(decode_pool, "worthwhile_processes", lambda episodes, size: 1)
+    monkeypatch.setattr(decode_pool, "choose_decode_pool_size", lambda episodes, size: 1)
     episode = next(short_world.episodes("test"))
-    (found,) = decode_videos(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
+    (found,) = decode_videos_in_pool(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
     assert isinstance(found, DataError)
     assert "in decode" in str(found.__cause__)
 
 
 def test_carried_across_a_process_is_the_error_with_its_cause():
-    with open_pool(1) as processes:
+    with open_process_pool(1) as processes:
         found = processes.submit(carry_a_chain).result()
     assert isinstance(found, DataError)
     assert str(found) == "above"
@@ -369,7 +369,7 @@ def test_carried_across_a_process_is_the_error_with_its_cause():
 
 
 def test_carried_across_a_process_without_pickling_is_told_by_name():
-    with open_pool(1) as processes:
+    with open_process_pool(1) as processes:
         found = processes.submit(carry_what_cannot_be_pickled).result()
     assert isinstance(found, RuntimeError)
     assert str(found) == "UnpicklableError: first and second"
@@ -380,7 +380,7 @@ def test_a_skipped_episode_is_logged_with_its_error(short_world, caplog):
     episode = next(short_world.episodes("test"))
     config = RunConfig("m", "", "", "", "test", None, Knobs(), "")
     with caplog.at_level(logging.DEBUG, "prospect_eval"):
-        done = kept(config, "m", episode, DataError("no picture"), "skip")
+        done = keep_executor_result(config, "m", episode, DataError("no picture"), "skip")
     assert json.loads(done.body)["error"] == "no picture"
     (record,) = caplog.records
     assert episode.id in record.getMessage()

@@ -16,12 +16,12 @@ import pytest
 from prospect_core.records import EpisodeTiming, Knobs
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.folder_lock import LOCK, OWNER, locked
-from prospect_core.util.signals import patient, stopping
+from prospect_core.util.folder_lock import LOCK, OWNER, lock_folder
+from prospect_core.util.signals import defer_interrupt, stop_requested
 from prospect_eval.models.base import Predictor
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.runs.executor import infer
-from prospect_eval.runs.folder import RunConfig, held, read_records, record_files
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.runs.executor import execute_run
+from prospect_eval.runs.folder import RunConfig, hold_run_folder, list_run_folder_record_files, read_run_folder_records
 from tests.helpers.commands import evaluate, one_line
 
 
@@ -40,8 +40,8 @@ def running(code, *args):
 HOLDS = """
 import sys, time
 from pathlib import Path
-from prospect_core.util.folder_lock import locked
-with locked(Path(sys.argv[1]), "x"):
+from prospect_core.util.folder_lock import lock_folder
+with lock_folder(Path(sys.argv[1]), "x"):
     print("here", flush=True)
     time.sleep(60)
 """
@@ -71,14 +71,14 @@ def test_a_lock_with_a_damaged_note_or_a_clock_that_jumped_is_told_all_the_same(
         with running(HOLDS, tmp_path / "a"):
             (tmp_path / "a" / OWNER).write_text(note)
             told = pytest.raises(DataError, match=r"is at work there( \(process 1 on h, for 0 min\))?; wait")
-            with told, locked(tmp_path / "a", "a"):
+            with told, lock_folder(tmp_path / "a", "a"):
                 pass
 
 
 def test_a_folder_is_held_until_the_last_is_through(tmp_path):
-    check = "import sys; from pathlib import Path; from prospect_core.util.folder_lock import locked\nwith locked(Path(sys.argv[1]), ''): print('free')"
-    with held(tmp_path / "run"):
-        with held(tmp_path / "run"):
+    check = "import sys; from pathlib import Path; from prospect_core.util.folder_lock import lock_folder\nwith lock_folder(Path(sys.argv[1]), ''): print('free')"
+    with hold_run_folder(tmp_path / "run"):
+        with hold_run_folder(tmp_path / "run"):
             assert (tmp_path / "run" / OWNER).is_file()
             (tmp_path / "run" / "kept").touch()
         assert (tmp_path / "run" / OWNER).is_file()
@@ -87,18 +87,18 @@ def test_a_folder_is_held_until_the_last_is_through(tmp_path):
     assert {f.name for f in (tmp_path / "run").iterdir()} == {LOCK, "kept"}
     done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
     assert done.stdout == "free\n"
-    with held(tmp_path / "new"):
+    with hold_run_folder(tmp_path / "new"):
         pass
     assert not (tmp_path / "new").exists()
 
 
 def interrupting(episodes, at, times=1):
     """The oracle, that sends itself Ctrl-C while it is at an episode."""
-    oracle = baseline("oracle", episodes)
+    oracle = make_trivial_baseline("oracle", episodes)
 
     def predict(some):
         for k, episode in enumerate(some):
-            if stopping():
+            if stop_requested():
                 return
             if k == at:
                 for _ in range(times):
@@ -116,25 +116,25 @@ def test_ctrl_c_once_ends_after_what_is_under_way_and_the_run_goes_on_from_there
     episodes = list(world.episodes("test"))
     assert len(episodes) > 3
     with pytest.raises(KeyboardInterrupt):
-        infer(tmp_path / "run", config(), interrupting(episodes, 1), episodes)
+        execute_run(tmp_path / "run", config(), interrupting(episodes, 1), episodes)
     assert "interrupted: the episodes under way are finished first; once more ends at once" in capsys.readouterr().err
-    assert len(record_files(tmp_path / "run")) == 2
-    before = {file: file.stat().st_mtime_ns for file in record_files(tmp_path / "run")}
-    outcome = infer(tmp_path / "run", config(), interrupting(episodes, -1), episodes)
+    assert len(list_run_folder_record_files(tmp_path / "run")) == 2
+    before = {file: file.stat().st_mtime_ns for file in list_run_folder_record_files(tmp_path / "run")}
+    outcome = execute_run(tmp_path / "run", config(), interrupting(episodes, -1), episodes)
     assert (outcome.new, outcome.reused, outcome.failed) == (len(episodes) - 2, 2, 0)
     assert all(file.stat().st_mtime_ns == when for file, when in before.items())
-    assert [r.episode for r in read_records(tmp_path / "run")[1]] == sorted(episodes, key=lambda e: e.id)
+    assert [r.episode for r in read_run_folder_records(tmp_path / "run")[1]] == sorted(episodes, key=lambda e: e.id)
 
 
 def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path):
     episodes = list(world.episodes("test"))
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
-        infer(tmp_path / "run", config(), interrupting(episodes, 1, times=2), episodes)
-    assert len(record_files(tmp_path / "run")) == 1
+        execute_run(tmp_path / "run", config(), interrupting(episodes, 1, times=2), episodes)
+    assert len(list_run_folder_record_files(tmp_path / "run")) == 1
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert not stopping()
-    with patient("they"):
+    assert not stop_requested()
+    with defer_interrupt("they"):
         pass
 
 
@@ -152,7 +152,7 @@ def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpo
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "interrupted; the same command goes on from what was finished" in error
-    assert 1 <= len(record_files(out)) < len(list(short_world.episodes("test")))
+    assert 1 <= len(list_run_folder_record_files(out)) < len(list(short_world.episodes("test")))
     assert not (out / "DONE.json").exists()
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0
@@ -163,9 +163,9 @@ def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpo
 
 POOL = """
 import time
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.parallel.process_pool import open_process_pool
 if __name__ == "__main__":
-    with open_pool(2) as workers:
+    with open_process_pool(2) as workers:
         list(workers.map(abs, range(2)))
         waiting = [workers.submit(time.sleep, 60) for _ in range(4)]
         print("here", flush=True)
@@ -232,9 +232,9 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
     import torch
 
     from prospect_core.features import feature_cache
-    from prospect_core.records import predictions_digest
+    from prospect_core.records import digest_records
     from prospect_eval.models.base import PredictorOptions
-    from prospect_eval.models.registry import open_predictor
+    from prospect_eval.models.registry import open_registered_predictor
 
     # of two videos
     episodes = list(short_world.episodes("test"))[1:5]
@@ -246,24 +246,26 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
         monkeypatch.setattr(feature_cache, "ENCODE_BATCH", batch)
         torch.set_num_threads(count)
         try:
-            predictor = open_predictor(str(checkpoint), short_world, episodes, PredictorOptions(streams=streams))
+            predictor = open_registered_predictor(
+                str(checkpoint), short_world, episodes, PredictorOptions(streams=streams)
+            )
             records = [result[0] for _, result in predictor.predict(episodes[::order])]
         finally:
             torch.set_num_threads(threads)
         assert any(record.utterances for record in records)
-        digests.add(predictions_digest(records))
+        digests.add(digest_records(records))
     assert len(digests) == 1
 
 
 def test_what_a_killed_process_was_writing_is_swept_up(world, tmp_path):
     episodes, out = list(world.episodes("test")), tmp_path / "run"
-    infer(out, config(), interrupting(episodes, -1), episodes)
+    execute_run(out, config(), interrupting(episodes, -1), episodes)
     (out / ".metrics.json.abc123").write_text("{")
     (out / "episodes" / ".e.json.abc123").write_text("{")
-    whole = record_files(out)
-    infer(out, config(), interrupting(episodes, -1), episodes)
+    whole = list_run_folder_record_files(out)
+    execute_run(out, config(), interrupting(episodes, -1), episodes)
     assert [f.name for f in out.rglob(".*")] == [LOCK]
-    assert record_files(out) == whole
+    assert list_run_folder_record_files(out) == whole
 
 
 def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, monkeypatch):
@@ -274,7 +276,7 @@ def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, 
     def killed(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("prospect_eval.report.pages.run_page.write_report", killed)
+    monkeypatch.setattr("prospect_eval.report.pages.run_page.write_run_page", killed)
     assert evaluate("score", out) == 130
     assert not (out / "DONE.json").exists()
     monkeypatch.undo()

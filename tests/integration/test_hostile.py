@@ -22,15 +22,15 @@ from PIL import Image
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.frame_format import MAX_SIDE, FrameFormat
 from prospect_core.data.video import MAX_HOURS, FramesFile, VideoFile
-from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.sequence.tokenizer import tokenizer_digest
+from prospect_core.model.checkpoint import load_model_checkpoint
+from prospect_core.sequence.tokenizer import digest_tokenizer
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode, Event
 from prospect_core.train.config.compose import compose_config
-from prospect_core.util.console import make_console, printable, say
+from prospect_core.util.console import escape_for_console, make_console, print_line
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import MOST_BYTES, load, parse_json, read_json
-from prospect_eval.suites.gate_rules import read_rules
+from prospect_core.util.json_io import MOST_BYTES, load_json, parse_json, read_json
+from prospect_eval.suites.gate_rules import read_gate_rules
 from prospect_eval.suites.suite import open_suite
 from prospect_eval.suites.yaml_files import read_yaml
 from tests.helpers.commands import evaluate, one_line
@@ -41,10 +41,10 @@ SHOWN = r"\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe \ud800 [red]x[/red]"
 
 
 def test_text_cannot_steer_a_terminal(capsys):
-    assert printable(STEERING) == SHOWN
-    assert printable("tab\tline\näöü 👩‍🍳") == "tab\tline\näöü 👩‍🍳"
-    say(STEERING)
-    say(STEERING, err=True)
+    assert escape_for_console(STEERING) == SHOWN
+    assert escape_for_console("tab\tline\näöü 👩‍🍳") == "tab\tline\näöü 👩‍🍳"
+    print_line(STEERING)
+    print_line(STEERING, err=True)
     assert [text.strip() for text in capsys.readouterr()] == [SHOWN, SHOWN]
 
 
@@ -84,9 +84,9 @@ def test_names_in_errors_and_tables_are_shown_as_text(short_world, tmp_path, cap
 
 
 def _plain(episode):
-    from prospect_core.util.json_io import dump
+    from prospect_core.util.json_io import dump_json
 
-    return json.loads(dump(episode))
+    return json.loads(dump_json(episode))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,11 @@ def test_yaml_holds_plain_values_alone(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "s.yaml"
     file.write_text(text)
-    for read in (lambda: read_rules(text, "rules"), lambda: open_suite(str(file)), lambda: read_yaml(text, "here")):
+    for read in (
+        lambda: read_gate_rules(text, "rules"),
+        lambda: open_suite(str(file)),
+        lambda: read_yaml(text, "here"),
+    ):
         with pytest.raises(UserError, match=message) as error:
             read()
         assert "\n" not in str(error.value)
@@ -164,7 +168,7 @@ def test_json_without_end_or_measure_is_refused(tmp_path, monkeypatch):
         with pytest.raises(DataError, match="here: not JSON"):
             parse_json(text, "here")
     with pytest.raises(DataError, match="here: "):
-        load(Episode, '{"id": "\\ud800"}', "here")
+        load_json(Episode, '{"id": "\\ud800"}', "here")
     file = tmp_path / "large.json"
     with file.open("wb") as out:
         out.truncate(MOST_BYTES + 1)
@@ -278,10 +282,10 @@ def test_a_pickle_is_refused_unread(checkpoint, tmp_path, monkeypatch, name):
     (checkpoint / "model.safetensors").unlink()
     torch.save({"x": Harm()}, checkpoint / name)
     with pytest.raises(DataError, match="cannot be loaded"):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
     (checkpoint / name).write_bytes(pickle.dumps(Harm()))
     with pytest.raises(DataError, match="cannot be loaded"):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
     assert not (tmp_path / "owned").exists()
 
 
@@ -291,10 +295,10 @@ def test_code_in_a_checkpoint_is_never_run(checkpoint, tmp_path, monkeypatch):
     config = json.loads((checkpoint / "config.json").read_text())
     remote = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", None]}
     (checkpoint / "config.json").write_text(json.dumps(config | {"auto_map": remote}))
-    load_checkpoint(str(checkpoint))
+    load_model_checkpoint(str(checkpoint))
     (checkpoint / "config.json").write_text(json.dumps(config | {"auto_map": remote, "model_type": "evil"}))
     with pytest.raises(DataError, match=r"config\.json"):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
     assert not (tmp_path / "owned").exists()
 
 
@@ -331,7 +335,7 @@ def test_wrong_weights_are_an_error_before_the_first_video(checkpoint, short_wor
 
 def test_another_tokenizer_is_an_error(checkpoint, short_world, capsys):
     config = json.loads((checkpoint / "config.json").read_text())
-    mine = tokenizer_digest(load_checkpoint(str(checkpoint))[1])
+    mine = digest_tokenizer(load_model_checkpoint(str(checkpoint))[1])
     for digest, code in ((mine, 0), ("0" * 64, 3)):
         (checkpoint / "config.json").write_text(json.dumps(config | {"tokenizer_digest": digest}))
         assert evaluate("calibrate", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1) == code

@@ -10,7 +10,11 @@ import sys
 
 import pytest
 
-from prospect_core.util.standard_streams import ascii_json, lenient_streams, to_ascii
+from prospect_core.util.standard_streams import (
+    json_for_standard_stream,
+    lenient_standard_streams,
+    standard_stream_ascii,
+)
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
 
@@ -54,14 +58,14 @@ def oracle(short_world, tmp_path_factory):
 
 
 def test_plain_is_ascii_and_keeps_what_it_can_name():
-    assert to_ascii("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
+    assert standard_stream_ascii("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
 
 
 def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypatch):
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, "latin-1")
     monkeypatch.setattr(sys, "stdout", stream)
-    with lenient_streams():
+    with lenient_standard_streams():
         stream.write("é – 茶")
         stream.flush()
     assert buffer.getvalue() == "é - \\u8336".encode("latin-1")
@@ -71,8 +75,8 @@ def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypat
 def test_json_for_a_stream_of_another_encoding_loses_nothing():
     stream = io.TextIOWrapper(io.BytesIO(), "latin-1")
     text = json.dumps({"é–茶": "𝄞"}, ensure_ascii=False)
-    assert ascii_json(text, io.TextIOWrapper(io.BytesIO(), "utf-8")) == text
-    written = ascii_json(text, stream)
+    assert json_for_standard_stream(text, io.TextIOWrapper(io.BytesIO(), "utf-8")) == text
+    written = json_for_standard_stream(text, stream)
     assert written.isascii()
     assert json.loads(written) == json.loads(text)
 

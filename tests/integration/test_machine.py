@@ -13,7 +13,7 @@ import pytest
 from prospect_core.features import feature_cache
 from prospect_core.util.errors import DataError
 from prospect_eval.models import any_stream
-from prospect_eval.runs.folder import record_files
+from prospect_eval.runs.folder import list_run_folder_record_files
 from tests.helpers.commands import evaluate, one_line
 
 
@@ -38,8 +38,8 @@ def scores(folder):
 def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoint, short_world, tmp_path, capsys):
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output"]
     assert evaluate(*args, tmp_path / "whole") == 0
-    whole = sorted(f.name for f in record_files(tmp_path / "whole"))
-    room = sum(f.stat().st_size for f in record_files(tmp_path / "whole")[: len(whole) // 2])
+    whole = sorted(f.name for f in list_run_folder_record_files(tmp_path / "whole"))
+    room = sum(f.stat().st_size for f in list_run_folder_record_files(tmp_path / "whole")[: len(whole) // 2])
     with small_disk(tmp_path / "disk", room + (48 << 10)) as remount:
         out = tmp_path / "disk" / "run"
         capsys.readouterr()
@@ -47,7 +47,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoi
         line = one_line(capsys)
         assert line.startswith(f"error: {out}")
         assert line.endswith("No space left on device")
-        kept = {f: f.stat().st_mtime_ns for f in record_files(out)}
+        kept = {f: f.stat().st_mtime_ns for f in list_run_folder_record_files(out)}
         assert 0 < len(kept) < len(whole)
         # nothing half-written stays to take up room
         assert [f.name for f in out.rglob(".*")] == [".lock"]
@@ -55,7 +55,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoi
         assert evaluate(*args, out) == 0
         assert f"{len(kept)} reused" in capsys.readouterr().out
         assert all(f.stat().st_mtime_ns == when for f, when in kept.items())
-        assert sorted(f.name for f in record_files(out)) == whole
+        assert sorted(f.name for f in list_run_folder_record_files(out)) == whole
         assert scores(out) == scores(tmp_path / "whole")
 
 
@@ -89,14 +89,14 @@ def test_a_video_that_goes_while_the_run_is_on_is_named(
     shutil.copytree(short_world.root, root)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     gone = sorted({e.video for e in short_world.episodes("test")})[1]
-    look = feature_cache.open_frames
+    look = feature_cache.open_video_frames
 
     def look_and_remove(*args):
         found = look(*args)
         (root / gone).unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(feature_cache, "open_frames", look_and_remove)
+    monkeypatch.setattr(feature_cache, "open_video_frames", look_and_remove)
     args = ["run", "--ckpt", checkpoint, "--data", root, "--output", out, "--streams", 1, "--on-error", on_error]
     assert evaluate(*args) == (3 if on_error == "fail" else 0)
     told = capsys.readouterr()
@@ -104,7 +104,7 @@ def test_a_video_that_goes_while_the_run_is_on_is_named(
     if on_error == "skip":
         assert ", 3 failed" in told.out
     # the episodes of the other one are kept
-    assert len(record_files(out)) == (3 if on_error == "fail" else 6)
+    assert len(list_run_folder_record_files(out)) == (3 if on_error == "fail" else 6)
 
 
 @pytest.mark.slow
@@ -128,5 +128,5 @@ def test_an_error_of_a_stream_fails_its_episode_alone(short_world):
         def reset(self, *args, **kwargs):
             raise DataError("gone")
 
-    made = any_stream.predictor("m", "d", Broken, short_world, 32, None)
+    made = any_stream.make_any_stream_predictor("m", "d", Broken, short_world, 32, None)
     assert [str(result) for _, result in made.predict(list(short_world.episodes("test")))] == ["gone"] * 6

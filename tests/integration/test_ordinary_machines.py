@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from prospect_core.checkpoints.folders import find_checkpoint, require_one_set_of_weights
+from prospect_core.checkpoints.folders import find_checkpoint_folder, require_one_checkpoint_weight_set
 from prospect_core.live.sources import WatchLog
-from prospect_core.model.published import load_published
+from prospect_core.model.published import load_published_model
 from prospect_core.util import cache_dir as cache_dir_module
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.text import wordnet
-from prospect_eval.text.embeddings import open_similarity
+from prospect_eval.text.embeddings import open_embedding_similarity
 from prospect_eval.text.wordnet import copy_system_wordnet, find_wordnet
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
@@ -235,7 +235,7 @@ def test_a_run_that_goes_on_under_other_versions_notes_both(short_world, tmp_pat
     assert "resumed" not in read_json(tmp_path / "r" / "run.json")
     edited = read_json(tmp_path / "r" / "run.json")
     edited["environment"]["versions"] |= {"torch": "2.6.0", "av": "17.0.0"}
-    write_atomic(tmp_path / "r" / "run.json", dump(edited))
+    write_atomic(tmp_path / "r" / "run.json", dump_json(edited))
     capsys.readouterr()
     for _ in range(2):
         next((tmp_path / "r" / "episodes").iterdir()).unlink()
@@ -259,7 +259,7 @@ def test_two_sets_of_weights_in_one_folder_are_refused(names, sets, tmp_path):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=f"holds two sets of weights .{sets}.; keep the one"):
-        require_one_set_of_weights(tmp_path)
+        require_one_checkpoint_weight_set(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -268,18 +268,18 @@ def test_two_sets_of_weights_in_one_folder_are_refused(names, sets, tmp_path):
 def test_one_set_of_weights_is_taken(names, tmp_path):
     for name in (*names, "consolidated.safetensors", "model.safetensors.index.json"):
         (tmp_path / name).touch()
-    require_one_set_of_weights(tmp_path)
+    require_one_checkpoint_weight_set(tmp_path)
 
 
 def test_no_loader_takes_one_of_two_sets_of_weights(tmp_path, short_world, capsys):
     folder = tmp_path / "ckpt"
-    shutil.copytree(find_checkpoint("workbench-tiny"), folder)
+    shutil.copytree(find_checkpoint_folder("workbench-tiny"), folder)
     (folder / "SHA256SUMS").unlink(missing_ok=True)
     (folder / "model-00001-of-00001.safetensors").touch()
     for ckpt in (folder, f"hf:{folder}"):
         assert evaluate("run", "--ckpt", ckpt, "--data", short_world.root, "--output", tmp_path / "r") == 3
         assert "holds two sets of weights" in capsys.readouterr().err
     with pytest.raises(DataError, match="two sets of weights"):
-        load_published(str(folder), 4)
+        load_published_model(str(folder), 4)
     with pytest.raises(DataError, match="two sets of weights"):
-        open_similarity(str(folder))
+        open_embedding_similarity(str(folder))

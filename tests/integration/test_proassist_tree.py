@@ -7,7 +7,7 @@ import json
 import pytest
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.proassist_features import published_features
+from prospect_core.data.formats.proassist_features import find_proassist_features
 from tests.helpers.commands import evaluate, one_line, run_cli
 from tests.helpers.proassist_tree import FRAMES, SUMMARY, write_tree
 from tests.helpers.training import SMALL
@@ -90,7 +90,7 @@ def test_a_changed_tree_is_read_again(tree):
 
 
 def test_published_features_are_read_with_their_model_named(tree):
-    (stored,) = published_features(tree / "assembly101")
+    (stored,) = find_proassist_features(tree / "assembly101")
     assert (stored.model, stored.layer) == ("google/siglip-so400m-patch14-384", "-2")
     assert stored.videos == ["nusar_a"]
     assert stored.read("nusar_a", tokens=5).shape == (FRAMES, 5, 12)

@@ -12,8 +12,8 @@ from PIL import Image
 from transformers import TrainerCallback
 
 from prospect_core.data.video import VideoFile
-from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.published import load_published
+from prospect_core.model.checkpoint import load_model_checkpoint
+from prospect_core.model.published import load_published_model
 from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import evaluate, run_cli
 from tests.helpers.media import write_pictures
@@ -48,7 +48,7 @@ def brief(short_world, tmp_path_factory):
 
 def test_load_published_gives_float32_and_the_published_values(published):
     folder, source = published
-    model, _ = load_published(str(folder), 0)
+    model, _ = load_published_model(str(folder), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert (model.config.tokens_per_frame, model.config.framing) == (64, "squash")
     found = model.model.state_dict()
@@ -77,7 +77,7 @@ def of_2_2b(files):
 @pytest.mark.parametrize(("config_of", "tokens"), [(of_256m, 64), nightly(of_2_2b, 81)])
 def test_other_published_sizes_load_with_their_values(files, world, tmp_path, config_of, tokens):
     source = write_published(tmp_path / "weights", config_of(files), texts_of(world))
-    model, _ = load_published(str(tmp_path / "weights"), 0)
+    model, _ = load_published_model(str(tmp_path / "weights"), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config.tokens_per_frame == tokens
     found = model.model.state_dict()
@@ -103,7 +103,7 @@ def published_pixels(path, files):
 def test_features_and_logits_of_a_video_file_are_those_of_transformers(published, files, tmp_path):
     """To the last bit, with decoding and preprocessing."""
     folder, source = published
-    model, tokenizer = load_published(str(folder), 0)
+    model, tokenizer = load_published_model(str(folder), 0)
     rng = np.random.default_rng(0)
     small = [Image.fromarray(rng.integers(0, 255, (9, 16, 3), dtype=np.uint8)) for _ in range(3)]
     path = write_pictures(tmp_path / "wide.mp4", [np.asarray(picture.resize((640, 360))) for picture in small])
@@ -133,7 +133,7 @@ def test_an_epoch_from_published_weights_ends_with_a_calibrated_checkpoint_that_
     options += ["sampling.min_frames=2", "sampling.max_frames=3"]
     options += [f"train.precision={precision}", "train.learning_rate=1e-5", "model.max_reply_tokens=4"]
     assert run_cli("train", *options) == 0
-    model, _ = load_checkpoint(str(out))
+    model, _ = load_model_checkpoint(str(out))
     assert model.config.tokens_per_frame == 64
     assert model.config.thresholds_data.startswith("brief/val/")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -156,7 +156,7 @@ def test_features_of_a_published_tower_are_encoded_ahead_and_trained_on_without_
     options = ["model=smolvlm2_500m", f"model.weights={folder}", f"data={root}", f"data.store={store}", f"output={out}"]
     options += ["train.max_steps=1", "train.batch_size=1", "sampling.min_frames=2", "sampling.max_frames=3"]
     assert run_cli("train", *options, "eval.episodes=1", "model.max_reply_tokens=4") == 0
-    assert load_checkpoint(str(out))[0].config.thresholds_data.startswith("brief/val/")
+    assert load_model_checkpoint(str(out))[0].config.thresholds_data.startswith("brief/val/")
     capsys.readouterr()
     assert run_cli(*given, "--tokens-per-frame", "5") == 2
     assert "tokens_per_frame 5" in capsys.readouterr().err
@@ -195,6 +195,6 @@ def test_every_weight_of_the_text_layers_moves_under_the_preset_for_gpus(publish
     assert run_cli("train", *options) == 0
     # also those that came back, in the last step, to the very number that they began with
     assert all(bool(moved.all()) for moved in callback.moved.values())
-    trained = load_checkpoint(str(out))[0].model.text_model.state_dict()
+    trained = load_model_checkpoint(str(out))[0].model.text_model.state_dict()
     changed = sum(int((trained[name] != tensor).sum()) for name, tensor in before.items())
     assert changed > 0.9999 * sum(tensor.numel() for tensor in before.values())

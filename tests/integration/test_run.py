@@ -10,7 +10,7 @@ import pytest
 
 from prospect_core.cli.commands import prospect
 from prospect_core.records import EpisodeRecord
-from prospect_core.util.json_io import load
+from prospect_core.util.json_io import load_json
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.files import edit_json
 from tests.helpers.proassist_rows import PREPARED
@@ -43,7 +43,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
     }
     assert metrics["baselines"]["oracle"]["speaking_event_f1@2s"]["value"] == 1.0
     assert metrics["metrics"]["cache_peak_bytes"]["value"] > 0
-    records = [load(EpisodeRecord, p.read_bytes(), str(p)) for p in sorted((out / "episodes").iterdir())]
+    records = [load_json(EpisodeRecord, p.read_bytes(), str(p)) for p in sorted((out / "episodes").iterdir())]
     assert len(records) == 2
     assert all(len(r.speaking_prob) == r.episode.num_frames for r in records)
     config = json.loads((out / "run.json").read_text())
@@ -64,7 +64,7 @@ def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]
     assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, *args) == 0
     (path,) = (out / "episodes").iterdir()
-    record = load(EpisodeRecord, path.read_bytes(), "x")
+    record = load_json(EpisodeRecord, path.read_bytes(), "x")
     assert max(record.cache_tokens) <= 920
     assert record.compressions
 

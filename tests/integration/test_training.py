@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.layout import Context
-from prospect_core.train.config.compose import GROUPS, compose_config, group_options
+from prospect_core.train.config.compose import GROUPS, composable_group_options, compose_config
 from prospect_core.train.objectives.losses import OBJECTIVES
 from prospect_core.util.errors import UserError
 from tests.helpers.commands import run_cli
@@ -29,7 +29,7 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world,
     out = tmp_path / "run"
     assert run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=12", *SMALL) == 0
     assert f"checkpoint: {out}" in capsys.readouterr().out
-    model, tokenizer = load_checkpoint(str(out))
+    model, tokenizer = load_model_checkpoint(str(out))
     assert model.config.trained_steps == 12
     assert 0 < model.config.trained_frames <= 12 < model.config.trained_tokens <= model.config.max_context
     assert len(tokenizer) == model.config.text_config.vocab_size
@@ -46,7 +46,7 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world,
     assert (
         run_cli("train", f"data={short_world.root}", f"output={again}", f"init={out}", "train.max_steps=2", *SMALL) == 0
     )
-    assert load_checkpoint(str(again))[0].config.trained_steps == 14
+    assert load_model_checkpoint(str(again))[0].config.trained_steps == 14
 
 
 def test_no_batch_of_an_epoch_is_dropped(short_world, tmp_path, capsys):
@@ -131,7 +131,7 @@ def test_groups_and_keys_come_together():
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_preset_composes(group):
-    for name in group_options(group):
+    for name in composable_group_options(group):
         compose_config([f"{group}={name}"])
 
 
@@ -150,7 +150,7 @@ def test_multirun_trains_every_combination(short_world, tmp_path, capfd):
     assert run_cli(*command) == 0
     for number, gamma in ((0, "gamma: 0"), (1, "gamma: 2")):
         assert gamma in (base / str(number) / "train_config.yaml").read_text()
-        load_checkpoint(str(base / str(number)))
+        load_model_checkpoint(str(base / str(number)))
     assert "loss.speaking.gamma=2" in capfd.readouterr().out
     assert run_cli(*command) == 0
     assert "there already" in capfd.readouterr().out
@@ -198,7 +198,7 @@ def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp
 
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
-    monkeypatch.setattr(module, "publish_checkpoint", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(module, "publish_to_output_dir", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_cli("train", *options) == 130
     assert "the same command goes on from what was finished" in capsys.readouterr().err
     assert run_cli("train", *options, "loss.state.weight=7") == 2
@@ -227,7 +227,7 @@ def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(short_worl
     rows = rows_of(out)
     assert [row["eval"]["dst_jga"] for row in rows if "eval" in row] == [0.2, 0.6, 0.5, 0.4]
     assert max(row["step"] for row in rows) == 8
-    assert load_checkpoint(str(out))[0].config.trained_steps == 4
+    assert load_model_checkpoint(str(out))[0].config.trained_steps == 4
     assert all(count == 2 and names == ("dst_jga",) for count, _, names in seen)
     assert all(knobs.strategy == "none" for _, each, _ in seen for knobs in each)
 
@@ -255,7 +255,7 @@ def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path
     assert (
         run_cli("train", f"data={world.root}", f"output={out}", "train.max_steps=3", *options, "eval.episodes=1") == 0
     )
-    config = load_checkpoint(str(out))[0].config
+    config = load_model_checkpoint(str(out))[0].config
     assert config.thresholds_data == f"workbench/val/{world.digest[:16]}"
     assert "thresholds, round 1: speaking" in capsys.readouterr().err
 
@@ -269,7 +269,7 @@ def test_data_without_val_says_that_thresholds_stay(short_world, tmp_path, capsy
     options = [o for o in SMALL if not o.startswith("eval.")]
     assert run_cli("train", f"data={root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *options) == 0
     assert "has no split 'val'; the thresholds stay 0.5" in capsys.readouterr().err
-    assert load_checkpoint(str(tmp_path / "x"))[0].config.thresholds_data == ""
+    assert load_model_checkpoint(str(tmp_path / "x"))[0].config.thresholds_data == ""
 
 
 def test_tensorboard_gets_the_four_losses(short_world, tmp_path):
@@ -323,7 +323,7 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(short_worl
                "train.precision=bfloat16", "train.gradient_checkpointing=true", f"model.backbone={backbone}",
                "loss=gradnorm", "sampling.frames.complexity={rate: 0.2, floor: 0.1}"]  # fmt: skip
     assert run_cli("train", *options) == 0
-    model, _ = load_checkpoint(str(out))
+    model, _ = load_model_checkpoint(str(out))
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in model.parameters())
     assert all(np.isfinite(value) for row in losses_by_step(out).values() for value in row if value is not None)
 

@@ -10,9 +10,9 @@ import sys
 import pytest
 
 import prospect_core.train.run as module
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.train.callbacks.training_log import TrainingLog
-from prospect_core.train.config.compose import compose_config, expand_sweep
+from prospect_core.train.config.compose import compose_config, compose_sweep_commands
 from prospect_core.util.errors import UserError
 from tests.helpers.commands import run_cli
 from tests.helpers.tiers import slow
@@ -32,13 +32,13 @@ def test_killed_while_winding_up_it_does_not_train_on(short_world, tmp_path, mon
     """A step too many was made when the last thing that a kill had interrupted was the writing of the checkpoint."""
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK, *extra]
-    monkeypatch.setattr(module, "publish_checkpoint", interrupt)
+    monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
     assert run_cli(*command) == 130
     before = rows_of(out)
     monkeypatch.undo()
     assert run_cli(*command) == 0
     assert rows_of(out) == before
-    assert load_checkpoint(str(out))[0].config.trained_steps in (2, 4)
+    assert load_model_checkpoint(str(out))[0].config.trained_steps in (2, 4)
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
 def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_world, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
-    monkeypatch.setattr(module, "publish_checkpoint", interrupt)
+    monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
     assert run_cli(*command, "sampling=curriculum") == 130
     capsys.readouterr()
     assert run_cli(*command) == 2
@@ -94,8 +94,8 @@ def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_wor
 def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     hold = (
-        "import sys; from pathlib import Path; from prospect_core.util.folder_lock import locked\n"
-        "with locked(Path(sys.argv[1]), 'here'): print(flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from prospect_core.util.folder_lock import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1]), 'here'): print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", hold, str(out / ".trainer")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -114,7 +114,7 @@ def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
 def test_a_log_that_a_crash_cut_is_read_up_to_there(short_world, tmp_path, monkeypatch, tail):
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
-    monkeypatch.setattr(module, "publish_checkpoint", interrupt)
+    monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
     assert run_cli(*command) == 130
     monkeypatch.undo()
     log = out / "train_log.jsonl"
@@ -170,7 +170,7 @@ def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_w
     ]
     assert run_cli("train", f"data={short_world.root}", f"output={out}", *options) == 0
     assert [row["eval"]["similarity"] for row in rows_of(out) if "eval" in row] == [None, 0.3]
-    assert load_checkpoint(str(out))[0].config.trained_steps == 2
+    assert load_model_checkpoint(str(out))[0].config.trained_steps == 2
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_an_odd_command_line_is_one_short_line(overrides, message):
 @pytest.mark.parametrize("override", ["train.learning_rate=interval(0,1)", "+x=1,2", "~loss=focal,plain", "loss=a,b,"])
 def test_an_odd_sweep_is_one_line(override):
     with pytest.raises(UserError, match=r"^[^\n]+$"):
-        list(map(compose_config, expand_sweep([override])))
+        list(map(compose_config, compose_sweep_commands([override])))
 
 
 @pytest.mark.parametrize("path", ["/a b", "/ü", "/it's", "/a(b)", "/a=b", "/a,b", '/q"x', "~/x", "/{x}", "/$x"])

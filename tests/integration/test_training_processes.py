@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.train.trainer import DSTTrainer
 from tests.helpers.commands import run_cli
 from tests.helpers.tiers import nightly
@@ -28,7 +28,7 @@ def test_one_command_trains_with_two_processes(short_world, tmp_path):
     assert done.stdout.count("checkpoint: ") == 1
     assert done.stderr.count("warning: train.fsdp has no effect") == (0 if torch.accelerator.is_available() else 1)
     assert [row["step"] for row in rows_of(out)] == [1, 2, 3, 4]
-    assert load_checkpoint(str(out))[0].config.trained_steps == 4
+    assert load_model_checkpoint(str(out))[0].config.trained_steps == 4
 
 
 def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
@@ -72,7 +72,7 @@ def test_a_sharded_training_writes_the_configuration_that_was_trained(short_worl
     assert (config["recent_utterances"], config["framing"]) == (5, "letterbox")
     assert config["tokenizer_digest"]
     assert sharded["config.json"] == whole["config.json"]
-    first, second = (load_checkpoint(str(tmp_path / name))[0].state_dict() for name in ("whole", "sharded"))
+    first, second = (load_model_checkpoint(str(tmp_path / name))[0].state_dict() for name in ("whole", "sharded"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -84,7 +84,7 @@ def test_the_checkpoint_of_a_model_sharded_by_fsdp_is_the_one_that_was_trained(s
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=2", f"model.backbone={backbone}",
                "model.framing=letterbox", "sampling.recent_share=0.5", "sampling.recent_utterances=5", *SMALL]  # fmt: skip
     torchrun(["-m", "tests.helpers.sharded_train", *options], {"TRAINED_WEIGHTS": str(trained)})
-    model, _ = load_checkpoint(str(out))
+    model, _ = load_model_checkpoint(str(out))
     written, expected = model.state_dict(), load_file(trained)
     # without adapters, whose merged weights are compared with transformers' in test_backbone.py
     common = [name for name in written if name in expected]

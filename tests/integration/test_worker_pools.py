@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from prospect_core.parallel.process_backend import ProcessBackend, _cards
 from prospect_core.parallel.protocol import WorkerOptions
-from prospect_core.parallel.scheduler import make_batches, run_jobs
+from prospect_core.parallel.scheduler import schedule_batches, schedule_jobs
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.signals import stopping
+from prospect_core.util.signals import stop_requested
 from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.models.base import PredictorOptions
-from prospect_eval.models.registry import open_predictor
+from prospect_eval.models.registry import open_registered_predictor
 from tests.helpers import brightness_adapter
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.files import digest
@@ -49,7 +49,7 @@ def test_a_replacement_takes_the_cards_of_the_worker_that_was_lost(tmp_path):
 
 def test_every_job_is_done_once(backend, tmp_path):
     shards = {}
-    found = list(run_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, backend), shards))
+    found = list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, backend), shards))
     assert sorted(found) == [(job, job * job) for job in range(1, 10)]
     assert sum(share.jobs for share in shards.values()) == 9
     assert os.getpid() not in {share.pid for share in shards.values()}
@@ -59,14 +59,14 @@ def test_a_worker_that_dies_costs_what_it_had_in_hand(backend, tmp_path):
     factory = Squares(tmp_path, kills=(2, 8))
     factory.kill_at(2, 1)
     factory.kill_at(8, 2)
-    found = list(run_jobs(factory, BATCHES, WorkerOptions(2, backend)))
+    found = list(schedule_jobs(factory, BATCHES, WorkerOptions(2, backend)))
     assert sorted(found) == [(job, job * job) for job in range(1, 10)]
 
 
 def test_a_job_that_kills_every_worker_is_given_up(tmp_path):
     factory = Squares(tmp_path, kills=(2,))
     factory.kill_at(2, 9)
-    found = dict(run_jobs(factory, BATCHES, WorkerOptions(2)))
+    found = dict(schedule_jobs(factory, BATCHES, WorkerOptions(2)))
     assert isinstance(found[2], DataError)
     assert "3 workers were lost over it; the last: a process ended by signal 9" in str(found.pop(2))
     assert sorted(found.items()) == [(job, job * job) for job in (1, 3, 4, 5, 6, 7, 8, 9)]
@@ -74,19 +74,19 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path):
 
 def test_an_error_of_a_worker_is_the_callers(backend, tmp_path):
     with pytest.raises(DataError, match="7 is broken"):
-        list(run_jobs(Squares(tmp_path, fails=(7,)), BATCHES, WorkerOptions(2, backend)))
+        list(schedule_jobs(Squares(tmp_path, fails=(7,)), BATCHES, WorkerOptions(2, backend)))
 
 
 def test_workers_that_never_come_up_are_not_waited_for(backend, tmp_path):
     with pytest.raises(DataError, match="no worker comes up"):
-        list(run_jobs(Squares(tmp_path, born=False), BATCHES, WorkerOptions(2, backend)))
+        list(schedule_jobs(Squares(tmp_path, born=False), BATCHES, WorkerOptions(2, backend)))
 
 
 def test_after_an_interrupt_only_what_is_in_hand_is_done(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("prospect_core.parallel.scheduler.stopping", lambda: bool(asked) or stopping())
+    monkeypatch.setattr("prospect_core.parallel.scheduler.stop_requested", lambda: bool(asked) or stop_requested())
     found = []
-    for job, _ in run_jobs(Squares(tmp_path), BATCHES, WorkerOptions(1)):
+    for job, _ in schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(1)):
         asked.append(True)
         found.append(job)
     assert found in BATCHES
@@ -96,14 +96,14 @@ def test_after_an_interrupt_only_what_is_in_hand_is_done(tmp_path, monkeypatch):
 def test_a_cluster_without_room_is_told_of(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(UserError, match=r"--workers 2: they need 6 GPU, the cluster has 0"):
-        list(run_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", gpus=3)))
+        list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", gpus=3)))
 
 
 @pytest.mark.nightly
 def test_an_address_that_nobody_answers_at_is_told_of(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(DataError, match=r"--address 127\.0\.0\.1:9: no Ray cluster answers"):
-        list(run_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", address="127.0.0.1:9")))
+        list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", address="127.0.0.1:9")))
 
 
 @given(
@@ -113,7 +113,7 @@ def test_an_address_that_nobody_answers_at_is_told_of(tmp_path):
 )
 def test_packs_hold_every_job_once_and_groups_together(jobs, least, workers):
     costs, groups = [cost for cost, _ in jobs], [group for _, group in jobs]
-    batches = make_batches(costs, groups, least, workers)
+    batches = schedule_batches(costs, groups, least, workers)
     assert sorted(job for batch in batches for job in batch) == list(range(len(jobs)))
     homes = Counter(group for batch in batches for group in {groups[job] for job in batch})
     assert set(homes.values()) == {1}
@@ -126,9 +126,9 @@ def test_packs_by_hand():
     """Ten jobs of five videos for two workers: packs of two, the longest videos first."""
     costs = [5, 6, 9, 9, 1, 1, 7, 8, 3, 2]
     videos = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"]
-    assert make_batches(costs, videos, 16, 2) == [[2, 3], [6, 7], [0, 1], [8, 9], [4, 5]]
-    assert make_batches(costs, videos, 16, 1) == [[2, 3], [6, 7], [0, 1], [8, 9], [4, 5]]
-    assert make_batches([1] * 40, list(range(40)), 5, 1)[0] == [0, 1, 2, 3, 4]
+    assert schedule_batches(costs, videos, 16, 2) == [[2, 3], [6, 7], [0, 1], [8, 9], [4, 5]]
+    assert schedule_batches(costs, videos, 16, 1) == [[2, 3], [6, 7], [0, 1], [8, 9], [4, 5]]
+    assert schedule_batches([1] * 40, list(range(40)), 5, 1)[0] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--backend ray needs the package ray: pip install 'prospect-suite\[ray\]'"):
-        list(run_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray")))
+        list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray")))
 
 
 def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
@@ -232,16 +232,18 @@ def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
             pass
 
     monkeypatch.setattr(scheduler, "_open_pool", lambda factory, options: Played())
-    assert list(run_jobs(None, [["job"]], WorkerOptions(4))) == [("job", "done")]
+    assert list(schedule_jobs(None, [["job"]], WorkerOptions(4))) == [("job", "done")]
 
 
 def test_who_leaves_the_replay_to_others_never_imports_torch(short_world):
     asked = "PredictorOptions('drop_all', 600, speaking_threshold=0.3, distributed=True)"
     told = (
-        "import sys; from prospect_eval.models.registry import PredictorOptions, open_predictor;"
-        f"p = open_predictor('workbench-tiny', None, [], {asked});"
+        "import sys; from prospect_eval.models.registry import PredictorOptions, open_registered_predictor;"
+        f"p = open_registered_predictor('workbench-tiny', None, [], {asked});"
         "print((p.knobs, p.digest, p.thresholds_from)); assert 'torch' not in sys.modules"
     )
-    here = open_predictor("workbench-tiny", short_world, [], PredictorOptions("drop_all", 600, speaking_threshold=0.3))
+    here = open_registered_predictor(
+        "workbench-tiny", short_world, [], PredictorOptions("drop_all", 600, speaking_threshold=0.3)
+    )
     said = subprocess.run([sys.executable, "-c", told], check=True, timeout=120, capture_output=True, text=True).stdout
     assert said == f"{(here.knobs, here.digest, here.thresholds_from)}\n"

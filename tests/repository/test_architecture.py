@@ -83,11 +83,11 @@ def test_heavy_libraries_wait_until_they_are_needed(what):
 @pytest.mark.integration
 def test_baseline_run_never_imports_torch(short_world, tmp_path):
     """Replay, scores and report of a model that needs no torch: it starts in seconds, once the texts are embedded."""
-    from prospect_eval.metrics.resources import make_resources
-    from prospect_eval.suites.training_data import training_of
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.suites.training_data import open_suite_training_data
 
-    known = [*short_world.episodes("test"), *training_of(str(short_world.root), "test").load()]
-    make_resources().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
+    known = [*short_world.episodes("test"), *open_suite_training_data(str(short_world.root), "test").load()]
+    make_scoring_resources().similarity.encode({turn.text for episode in known for turn in episode.utterances()})
     given = ["run", "--ckpt", "baseline:silent", "--data", str(short_world.root), "--output", str(tmp_path / "run")]
     code = (
         "import contextlib, sys; from prospect_eval.cli.commands import prospect_eval\n"

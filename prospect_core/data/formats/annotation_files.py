@@ -1,6 +1,6 @@
 """Which files of a folder are annotations, and a data set made of them with their videos.
 
-python -c "from pathlib import Path; from prospect_core.data.formats.annotation_files import find_annotations; print(find_annotations(Path('.')))"
+python -c "from pathlib import Path; from prospect_core.data.formats.annotation_files import find_annotation_files; print(find_annotation_files(Path('.')))"
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.episode_ids import find_repeat
-from prospect_core.data.formats.annotation_table import SUFFIXES, Annotation, Given, is_video, read_annotation
+from prospect_core.data.episode_ids import find_repeated_episode_id
+from prospect_core.data.formats.annotation_table import (
+    SUFFIXES,
+    Annotation,
+    Given,
+    is_annotation_table_video,
+    read_annotation_table,
+)
 from prospect_core.util.atomic import atomic_folder
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
 
 
@@ -35,7 +41,7 @@ class Imported:
     lines: tuple[str, ...]
 
 
-def find_annotations(source: Path) -> Found:
+def find_annotation_files(source: Path) -> Found:
     """The annotations that a path names: a file itself, or those of a folder, by suffix in any case.
 
     Hidden files are not annotations: some systems write one for each other file.
@@ -44,7 +50,7 @@ def find_annotations(source: Path) -> Found:
         return Found((source,) if source.suffix.lower() in SUFFIXES else (), (), ())
     entries = sorted(source.iterdir())
     wanted = tuple(entry for entry in entries if _is_annotation(entry))
-    videos = tuple(entry for entry in entries if entry not in wanted and is_video(entry))
+    videos = tuple(entry for entry in entries if entry not in wanted and is_annotation_table_video(entry))
     return Found(wanted, tuple(entry for entry in entries if entry not in (*wanted, *videos)), videos)
 
 
@@ -52,7 +58,7 @@ def _is_annotation(entry: Path) -> bool:
     return entry.is_file() and entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
 
 
-def require_single_ids(named: Iterable[tuple[str, object]]) -> None:
+def require_unique_annotation_file_ids(named: Iterable[tuple[str, object]]) -> None:
     """Refuse two episodes of one id.
 
     Args:
@@ -61,12 +67,12 @@ def require_single_ids(named: Iterable[tuple[str, object]]) -> None:
     Raises:
         UserError: Names both places.
     """
-    if repeat := find_repeat(named):
+    if repeat := find_repeated_episode_id(named):
         name, first, second = repeat
         raise UserError(f"{first} and {second}: both are episode {name!r}; rename one, or import them separately")
 
 
-def import_annotations(found: Found, output: Path, split: str, name: str, given: Given) -> Imported:
+def import_annotation_files(found: Found, output: Path, split: str, name: str, given: Given) -> Imported:
     """A data set of annotations, their videos copied into it.
 
     Raises:
@@ -75,7 +81,7 @@ def import_annotations(found: Found, output: Path, split: str, name: str, given:
         DataError: A file cannot be read.
     """
     files = found.annotations
-    require_single_ids((file.stem, file) for file in files)
+    require_unique_annotation_file_ids((file.stem, file) for file in files)
     if given.video is not None and len(files) > 1:
         raise UserError(
             f"--video {given.video}: is for one annotation, there are {len(files)}; give each video the name of its"
@@ -99,7 +105,7 @@ def _read_all(files: Sequence[Path], given: Given) -> list[Annotation]:
     read, wrong = [], []
     for file in files:
         try:
-            read.append(read_annotation(file, given))
+            read.append(read_annotation_table(file, given))
         except DataError as error:
             wrong.append(error)
     if wrong:
@@ -123,16 +129,16 @@ def _report(found: Found, read: Sequence[Annotation]) -> list[str]:
     for file, each in zip(found.annotations, read, strict=True):
         lines.append(f"{file}: {each.reading.summary()}")
         lines += [f"{file}: {note}" for note in each.reading.notes]
-    lines += left_out(found.others)
+    lines += describe_skipped_annotation_files(found.others)
     used = {each.video.resolve() for each in read}
     unused = [video.name for video in found.videos if video.resolve() not in used]
     if unused:
-        lines.append(f"{counted(len(unused), 'video')} without an annotation: {', '.join(unused)}")
+        lines.append(f"{format_count(len(unused), 'video')} without an annotation: {', '.join(unused)}")
     return lines
 
 
-def left_out(files: Sequence[Path]) -> list[str]:
+def describe_skipped_annotation_files(files: Sequence[Path]) -> list[str]:
     """A line that names the files of a folder that were not read; none without such files."""
     if not files:
         return []
-    return [f"{counted(len(files), 'other file')} left out: {', '.join(file.name for file in files)}"]
+    return [f"{format_count(len(files), 'other file')} left out: {', '.join(file.name for file in files)}"]

@@ -1,6 +1,6 @@
 """The rows of tables and the cues of subtitles as events: each item is used, left out or refused with its line.
 
-python -c "from prospect_core.data.formats.annotation_rows import seconds; print(seconds('1:02:03,5'))"
+python -c "from prospect_core.data.formats.annotation_rows import parse_annotation_row_time; print(parse_annotation_row_time('1:02:03,5'))"
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prospect_core.data.formats.speakers import Speakers
-from prospect_core.data.formats.subtitles import read_cues
-from prospect_core.data.formats.tables import TextTable, fitted
+from prospect_core.data.formats.subtitles import read_subtitle_cues
+from prospect_core.data.formats.tables import TextTable, fit_delimited_table_row
 from prospect_core.timeline import CHANGES, Event, Step
-from prospect_core.util.console import counted
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, did_you_mean
 
 COLUMNS = ("time", "kind", "what")
@@ -65,17 +65,17 @@ class Reading:
 
     def summary(self) -> str:
         """``read 41 cues: 40 events, 1 refused (line 7: ...)``."""
-        parts = [counted(len(self.events), "event")]
-        parts += [counted(len(self.wordings), "wording")] if self.wordings else []
+        parts = [format_count(len(self.events), "event")]
+        parts += [format_count(len(self.wordings), "wording")] if self.wordings else []
         parts += [f"{self.left_out} of other levels"] if self.left_out else []
         if self.refused:
             lines = self.lines()
             more = f"; and {len(lines) - TOLD} more" if len(lines) > TOLD else ""
             parts.append(f"{len(lines)} refused ({'; '.join(lines[:TOLD])}{more})")
-        return f"read {counted(self.items, self.what)}: {', '.join(parts)}"
+        return f"read {format_count(self.items, self.what)}: {', '.join(parts)}"
 
 
-def seconds(text: str) -> float:
+def parse_annotation_row_time(text: str) -> float:
     """``12.5``, ``1:02``, ``1:02:03,5`` in seconds; anything else is a ValueError."""
     found = _CLOCK.fullmatch(text.strip())
     if not found:
@@ -84,14 +84,14 @@ def seconds(text: str) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(rest.replace(",", "."))
 
 
-def read_speech(file: Path, text: str, speakers: Speakers) -> Reading:
+def annotation_rows_from_subtitles(file: Path, text: str, speakers: Speakers) -> Reading:
     """Subtitles: what is said, at the beginning of its cue.
 
     Raises:
         DataError: The text is no file of that format.
     """
     try:
-        found = read_cues(text, file.suffix.lower())
+        found = read_subtitle_cues(text, file.suffix.lower())
     except ValueError as error:
         raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from error
     reading = Reading("cue", found.items)
@@ -102,17 +102,17 @@ def read_speech(file: Path, text: str, speakers: Speakers) -> Reading:
         place = f"line {cue.line}: cue {cue.number}"
         try:
             turns = speakers.turns(cue)
-            reading.events += [Event(place, seconds(cue.begin), kind, words) for kind, words in turns]
+            reading.events += [Event(place, parse_annotation_row_time(cue.begin), kind, words) for kind, words in turns]
         except ValueError as error:
             reading.refused[place] = str(error)
     reading.notes += [
-        f"{counted(count, 'line')} that begin with '{label}:' were read as words; if that is a speaker, give --user or --assistant"
+        f"{format_count(count, 'line')} that begin with '{label}:' were read as words; if that is a speaker, give --user or --assistant"
         for label, count in speakers.labels.items()
     ]
     return reading
 
 
-def read_table_rows(file: Path, table: TextTable, level: str) -> Reading:
+def annotation_rows_from_table(file: Path, table: TextTable, level: str) -> Reading:
     """The rows of a table of happenings, or one level of a three-level table.
 
     Raises:
@@ -150,7 +150,7 @@ def _each_row(
         reading.items += 1
         place = f"line {row.line}"
         try:
-            cells = fitted(row, names, table.separator)
+            cells = fit_delimited_table_row(row, names, table.separator)
             take(place, [cells[k] for k in at])
         except ValueError as error:
             reading.refused[place] = str(error)
@@ -187,7 +187,7 @@ def _with_wording(reading: Reading, wording: Event) -> Event:
 
 
 def _happening(place: str, time: str, kind: str, what: str) -> Event:
-    moment, kind = seconds(time), kind.lower()
+    moment, kind = parse_annotation_row_time(time), kind.lower()
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is unknown: use {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     if not what:
@@ -211,8 +211,8 @@ def _levels(table: TextTable, names: list[str], level: str, file: Path) -> Readi
         step = Step(name_id if name_id.startswith("S") else f"S{name_id}", name)
         if step.id in [known.id for known in reading.steps]:
             raise ValueError(f"step {step.id} is given twice; give each step an id of its own")
-        started = Event(place, seconds(begin), "transition", step=step.id, change="start")
-        completed = Event(place, seconds(end), "transition", step=step.id, change="complete")
+        started = Event(place, parse_annotation_row_time(begin), "transition", step=step.id, change="start")
+        completed = Event(place, parse_annotation_row_time(end), "transition", step=step.id, change="complete")
         reading.steps.append(step)
         reading.events += [started, completed]
 

@@ -33,15 +33,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prospect_core.data.dataset import Dataset, DatasetInfo
-from prospect_core.data.formats.annotation_rows import COLUMNS, LEVELS, TOLD, Reading, read_speech, read_table_rows
+from prospect_core.data.formats.annotation_rows import (
+    COLUMNS,
+    LEVELS,
+    TOLD,
+    Reading,
+    annotation_rows_from_subtitles,
+    annotation_rows_from_table,
+)
 from prospect_core.data.formats.speakers import Speakers
-from prospect_core.data.formats.tables import TextTable, read_table
+from prospect_core.data.formats.tables import TextTable, read_delimited_table
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import notes_on, open_frames
+from prospect_core.data.video import inspect_video, open_video_frames
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task, TimelineError
-from prospect_core.util.console import counted, printable
+from prospect_core.util.console import escape_for_console, format_count
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import read_limited
+from prospect_core.util.json_io import read_limited_json_bytes
 
 SUBTITLES = (".vtt", ".srt")
 SUFFIXES = (".tsv", ".csv", *SUBTITLES)
@@ -83,9 +90,9 @@ class Annotation:
     reading: Reading
 
 
-def skeleton(video: Path, fps: float = FPS) -> str:
+def make_annotation_table_template(video: Path, fps: float = FPS) -> str:
     """The beginning of a table for a video: what is known of it, and a line of each kind to write over."""
-    seconds = open_frames(video, fps, FrameFormat(16)).num_frames / fps
+    seconds = open_video_frames(video, fps, FrameFormat(16)).num_frames / fps
     clock = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
     rows = (("0:02", "start", "S1"), ("0:10", "complete", "S1"), ("0:11", "say", "Good. Next, the second one."),
             ("0:15", "user", "What is left?"))  # fmt: skip
@@ -100,7 +107,7 @@ def skeleton(video: Path, fps: float = FPS) -> str:
     return "\n".join([*head, "\t".join(COLUMNS), *("\t".join(row) for row in rows)]) + "\n"
 
 
-def read_annotation(file: Path, given: Given = Given()) -> Annotation:
+def read_annotation_table(file: Path, given: Given = Given()) -> Annotation:
     """An annotation in a table or in subtitles.
 
     Raises:
@@ -109,14 +116,14 @@ def read_annotation(file: Path, given: Given = Given()) -> Annotation:
     """
     text = _text(file)
     if file.suffix.lower() in SUBTITLES:
-        head, reading = {}, read_speech(file, text, Speakers(given.users, given.assistants))
+        head, reading = {}, annotation_rows_from_subtitles(file, text, Speakers(given.users, given.assistants))
     else:
         table = _table(file, text)
-        head, reading = table.head, read_table_rows(file, table, given.level)
+        head, reading = table.head, annotation_rows_from_table(file, table, given.level)
     video = _video_of(file, head, given)
     fps = given.fps or _rate(file, head.get("fps", str(FPS)))
-    source = open_frames(video, fps, FrameFormat(16))
-    reading.notes += [f"{video}: {note}" for note in notes_on(video, source)]
+    source = open_video_frames(video, fps, FrameFormat(16))
+    reading.notes += [f"{video}: {note}" for note in inspect_video(video, source)]
     named = [Step(key.removeprefix("step "), name) for key, name in head.items() if key.startswith("step ")]
     steps = tuple(reading.steps or named)
     episode = Episode(
@@ -142,7 +149,7 @@ def read_annotation(file: Path, given: Given = Given()) -> Annotation:
         raise DataError(f"{file}: {error}") from error
 
 
-def lone_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
+def make_annotation_table_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
     """An episode as a data set in memory, its video where it lies."""
     placed = replace(episode, video=video.name)
     root = video.parent.resolve()
@@ -157,7 +164,9 @@ def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
     if "video" in head:
         return file.parent / head["video"]
     for stem in dict.fromkeys((file.stem, file.stem.rpartition(".")[0] or file.stem)):
-        videos = [other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_video(other)]
+        videos = [
+            other for other in sorted(file.parent.iterdir()) if other.stem == stem and is_annotation_table_video(other)
+        ]
         if len(videos) > 1:
             names = ", ".join(other.name for other in videos)
             raise UserError(f"{file}: {len(videos)} videos have its name ({names}); keep one of them there")
@@ -169,7 +178,7 @@ def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
     )
 
 
-def is_video(file: Path) -> bool:
+def is_annotation_table_video(file: Path) -> bool:
     """Whether a file's name ends as that of a video does."""
     return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
 
@@ -206,7 +215,7 @@ def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
 
 def _refusal(file: Path, reading: Reading) -> str:
     """All refused items, a line each, so that a file is mended in one go; the last line counts."""
-    count = f"read {counted(reading.items, reading.what)}: {counted(len(reading.events), 'event')}"
+    count = f"read {format_count(reading.items, reading.what)}: {format_count(len(reading.events), 'event')}"
     count += f", {len(reading.refused)} refused; mend the file, or leave out what is refused with --on-error skip"
     lines = [f"{file}: {line}" for line in reading.lines()]
     if len(lines) == 1:
@@ -219,7 +228,7 @@ def _text(file: Path) -> str:
     """The text of a file: UTF-8, or UTF-16 with its byte order mark, as spreadsheets write it."""
     if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
-    data = read_limited(file)
+    data = read_limited_json_bytes(file)
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = data.decode("utf-16" if wide else "utf-8-sig")
@@ -231,12 +240,12 @@ def _text(file: Path) -> str:
         ) from error
     if odd := _CONTROL.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        raise DataError(f"{file}: line {line}: holds a control character ({printable(odd[0])}); take it out")
+        raise DataError(f"{file}: line {line}: holds a control character ({escape_for_console(odd[0])}); take it out")
     return text
 
 
 def _table(file: Path, text: str) -> TextTable:
-    table = read_table(text, file.suffix.lower(), HEAD_KEYS)
+    table = read_delimited_table(text, file.suffix.lower(), HEAD_KEYS)
     if table.refused:
         raise DataError("\n".join(f"{file}: {line}" for line in table.refused))
     if not table.rows:

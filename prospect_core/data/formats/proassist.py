@@ -3,7 +3,7 @@
     prospect data import proassist_prepared.jsonl --output data/assembly
 
 Reading keeps the frames that the rows carry. What our Episode has no place for travels in ``meta["origin"]``
-(`prospect_core.data.formats.source_row`), so that `to_prepared` and `to_dst_clip` give back the row that was read.
+(`prospect_core.data.formats.source_row`), so that `episode_to_proassist_row` and `episode_to_proassist_dst` give back the row that was read.
 """
 
 from __future__ import annotations
@@ -13,23 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.formats.proassist_dialogs import from_generated, is_generated
-from prospect_core.data.formats.proassist_dst import from_dst_clip, is_clip, to_dst_clip
-from prospect_core.data.formats.proassist_names import participant_of
-from prospect_core.data.formats.proassist_rows import continued, from_prepared, to_prepared
+from prospect_core.data.formats.proassist_dialogs import episodes_from_proassist_dialogs, is_proassist_dialogs_entry
+from prospect_core.data.formats.proassist_dst import (
+    episode_from_proassist_dst,
+    episode_to_proassist_dst,
+    is_proassist_dst_clip,
+)
+from prospect_core.data.formats.proassist_names import participant_from_proassist_names
+from prospect_core.data.formats.proassist_rows import (
+    continue_proassist_row,
+    episode_from_proassist_row,
+    episode_to_proassist_row,
+)
 from prospect_core.timeline import Episode, Step, TimelineError
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import parse_json, read_limited
+from prospect_core.util.json_io import parse_json, read_limited_json_bytes
 
 __all__ = [
-    "from_dst_clip",
-    "from_prepared",
-    "participant_of",
-    "read_origin",
-    "steps_in",
-    "to_dst_clip",
-    "to_prepared",
-    "window_for",
+    "episode_from_proassist_dst",
+    "episode_from_proassist_row",
+    "episode_to_proassist_dst",
+    "episode_to_proassist_row",
+    "parse_proassist_recipe_steps",
+    "participant_from_proassist_names",
+    "proassist_matching_window",
+    "read_proassist_episodes",
 ]
 
 #: (late, early) in seconds: how late and how early a prediction may come; the first name found in the dataset's wins
@@ -46,20 +54,20 @@ OTHER_WINDOW_S = (2.5, 2.5)
 _STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
 
 
-def window_for(dataset: str) -> tuple[float, float]:
+def proassist_matching_window(dataset: str) -> tuple[float, float]:
     """ProAssist's matching window (late, early) in seconds for a dataset's name."""
     name = dataset.lower()
     return next((window for key, window in WINDOWS_S.items() if key in name), OTHER_WINDOW_S)
 
 
-def read_origin(path: Path) -> list[Episode]:
+def read_proassist_episodes(path: Path) -> list[Episode]:
     """Episodes of a file in one of the origin's formats: prepared rows, DST clips or generated dialogues.
 
     Raises:
         DataError: A row cannot be read; the message names file, row and field.
     """
     try:
-        text = read_limited(path).decode("utf-8-sig")
+        text = read_limited_json_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text") from error
     episodes: list[Episode] = []
@@ -75,19 +83,19 @@ def read_origin(path: Path) -> list[Episode]:
             ) from error
         for episode in read:
             before = episodes[-1] if episodes else None
-            episodes.append(continued(before, episode))
+            episodes.append(continue_proassist_row(before, episode))
     if not episodes:
         raise DataError(f"{path}: holds no row")
     return episodes
 
 
 def _read(row: dict[str, Any]) -> list[Episode]:
-    if is_generated(row):
-        return from_generated(row)
-    return [from_dst_clip(row) if is_clip(row) else from_prepared(row)]
+    if is_proassist_dialogs_entry(row):
+        return episodes_from_proassist_dialogs(row)
+    return [episode_from_proassist_dst(row) if is_proassist_dst_clip(row) else episode_from_proassist_row(row)]
 
 
-def steps_in(knowledge: str) -> tuple[Step, ...]:
+def parse_proassist_recipe_steps(knowledge: str) -> tuple[Step, ...]:
     """The numbered lines of a recipe as steps ``S1``, ``S2``, ..."""
     found = [match for line in knowledge.splitlines() if (match := _STEP_LINE.match(line))]
     return tuple(Step(f"S{match[1]}", match[2]) for match in found)

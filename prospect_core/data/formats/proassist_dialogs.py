@@ -7,24 +7,24 @@ and after at least one frame more than the turn before it.
 
 from __future__ import annotations
 
-from prospect_core.data.formats.proassist_names import FPS, frames_name
-from prospect_core.data.formats.proassist_rows import SYSTEM, TURNS, from_prepared
+from prospect_core.data.formats.proassist_names import FPS, frames_file_from_proassist_names
+from prospect_core.data.formats.proassist_rows import SYSTEM, TURNS, episode_from_proassist_row
 from prospect_core.data.formats.source_row import Row
 from prospect_core.timeline import Episode, frame_floor
 from prospect_core.util.errors import UserError
 
 
-def is_generated(row: Row) -> bool:
+def is_proassist_dialogs_entry(row: Row) -> bool:
     """Whether an entry is a video with its generated dialogues."""
     return isinstance(row.get("conversations"), list) and "video_uid" in row
 
 
-def from_generated(row: Row) -> list[Episode]:
+def episodes_from_proassist_dialogs(row: Row) -> list[Episode]:
     """The dialogues of a video, one for each simulated user, as Episodes."""
-    return [from_prepared(prepared) for prepared in prepared_from(row)]
+    return [episode_from_proassist_row(prepared) for prepared in rows_from_proassist_dialogs(row)]
 
 
-def prepared_from(row: Row) -> list[Row]:
+def rows_from_proassist_dialogs(row: Row) -> list[Row]:
     """The prepared rows of a video's dialogues.
 
     Raises:
@@ -46,7 +46,7 @@ def _prepared(row: Row, number: int, dialogue: Row) -> Row:
         "dataset": dataset,
         "video_uid": row["video_uid"],
         "clip_idx": 0,
-        "frames_file": frames_name(dataset, row["video_uid"]),
+        "frames_file": frames_file_from_proassist_names(dataset, row["video_uid"]),
         "max_seq_len": 0,
         "seq_len": 0,
         "num_tokens_per_img": 1,

@@ -10,38 +10,38 @@ from dataclasses import replace
 from typing import Any
 
 from prospect_core.data.formats.proassist_dst_changes import EVENTS_FORM, TURNS
-from prospect_core.data.formats.proassist_dst_reader import read_clip
-from prospect_core.data.formats.proassist_dst_writer import KEY, fresh_clip
+from prospect_core.data.formats.proassist_dst_reader import read_proassist_dst_clip
+from prospect_core.data.formats.proassist_dst_writer import KEY, write_proassist_dst_clip
 from prospect_core.data.formats.source_row import KEY as ORIGIN
-from prospect_core.data.formats.source_row import Row, keep_row, restore_row, row_fields
+from prospect_core.data.formats.source_row import Row, keep_source_row, restore_source_row, source_row_fields
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import load
+from prospect_core.util.json_io import load_json
 
 
-def is_clip(row: Row) -> bool:
+def is_proassist_dst_clip(row: Row) -> bool:
     """Whether a row is a clip of the DST extension."""
     return any(key in row for key in ("dst", "initial_dst_state", EVENTS_FORM))
 
 
-def from_dst_clip(row: Row) -> Episode:
+def episode_from_proassist_dst(row: Row) -> Episode:
     """A DST clip as an Episode (`dst_reading.read_clip`); a clip that PROSPECT wrote as the Episode that it was written from.
 
     Raises:
         UserError: A field is missing or of the wrong type, or the clip contradicts its own `metadata.prospect`.
     """
     extra = (row.get("metadata") or {}).get(KEY)
-    return read_clip(row) if extra is None else _restored(row, extra)
+    return read_proassist_dst_clip(row) if extra is None else _restored(row, extra)
 
 
-def to_dst_clip(episode: Episode) -> Row:
+def episode_to_proassist_dst(episode: Episode) -> Row:
     """The Episode as a DST clip; one that was read from a clip gives back that clip."""
-    if is_clip(row_fields(episode)):
+    if is_proassist_dst_clip(source_row_fields(episode)):
         for turns_key in (TURNS, EVENTS_FORM):
-            clip = restore_row(episode, from_dst_clip, turns_key)
+            clip = restore_source_row(episode, episode_from_proassist_dst, turns_key)
             if clip is not None:
                 return clip
-    return fresh_clip(episode)
+    return write_proassist_dst_clip(episode)
 
 
 def _said_in(row: Row) -> list[list[Any]]:
@@ -53,13 +53,13 @@ def _restored(row: Row, extra: Any) -> Episode:
     """The Episode that a clip of PROSPECT was written from; a contradiction is a `UserError`."""
     if not isinstance(extra, dict) or not isinstance(extra.get("episode"), dict):
         raise UserError("metadata.prospect has no episode; remove it to read the clip as another program's")
-    episode = load(Episode, json.dumps(extra["episode"]), "metadata.prospect").validate()
-    written = json.loads(json.dumps(fresh_clip(episode)))
+    episode = load_json(Episode, json.dumps(extra["episode"]), "metadata.prospect").validate()
+    written = json.loads(json.dumps(write_proassist_dst_clip(episode)))
     if _said_in(written) != _said_in(row):
         raise UserError("the clip's turns are not those that metadata.prospect describes; remove it to read them alone")
     if written == row:
         return episode
     turns = [number for number, turn in enumerate(row[TURNS]) if turn.get("role") in ("user", "assistant")]
     spoken = [event for event in episode.events if event.kind != "transition"]
-    kept = keep_row(row, TURNS, dict(zip(turns, spoken, strict=True)))
+    kept = keep_source_row(row, TURNS, dict(zip(turns, spoken, strict=True)))
     return replace(episode, meta={**episode.meta, ORIGIN: kept})

@@ -45,7 +45,7 @@ class Named:
     turn: int
 
 
-def initial_states(
+def states_before_proassist_dst_changes(
     task: Task, claimed: Mapping[str, Any] | None, changes: Sequence[Named], spans: Mapping[str, Any], begin: float
 ) -> tuple[dict[str, StepState], list[str]]:
     """The state of every step before a clip, and what was wrong with the state that the clip claims.
@@ -88,7 +88,7 @@ def initial_states(
     return states, repaired
 
 
-def followed(
+def split_proassist_dst_changes(
     states: Mapping[str, StepState], changes: Iterable[Named]
 ) -> tuple[list[tuple[Named, Change]], list[Named]]:
     """The changes that our states follow, each with our word for it, and those that are carried as annotation."""
@@ -115,7 +115,7 @@ def _ours(word: str, state: StepState) -> Change | None:
     return None
 
 
-def require_known(word: Any, where: str) -> str:
+def require_known_proassist_dst_change(word: Any, where: str) -> str:
     """A change's word as the extension has it; another one is a `UserError`."""
     known = ("start", "complete", "reopen", *ANNOTATIONS)
     if not isinstance(word, str) or word.lower() not in known:
@@ -123,7 +123,7 @@ def require_known(word: Any, where: str) -> str:
     return word.lower()
 
 
-def as_state(task: Task, states: Mapping[str, StepState]) -> DialogState | None:
+def state_from_proassist_dst_changes(task: Task, states: Mapping[str, StepState]) -> DialogState | None:
     """The states as an Episode has them; None where nothing is started."""
     if all(state == "not_started" for state in states.values()):
         return None

@@ -17,15 +17,19 @@ from prospect_core.data.formats.proassist_dst_changes import (
     REPAIRED,
     TURNS,
     Named,
-    as_state,
-    followed,
-    initial_states,
-    require_known,
+    require_known_proassist_dst_change,
+    split_proassist_dst_changes,
+    state_from_proassist_dst_changes,
+    states_before_proassist_dst_changes,
 )
-from prospect_core.data.formats.proassist_names import FPS, frames_name, participant_of
+from prospect_core.data.formats.proassist_names import (
+    FPS,
+    frames_file_from_proassist_names,
+    participant_from_proassist_names,
+)
 from prospect_core.data.formats.source_row import KEY as ORIGIN
-from prospect_core.data.formats.source_row import Row, keep_row
-from prospect_core.timeline import Episode, Event, Step, Task, exact, frame_ceil, frame_floor
+from prospect_core.data.formats.source_row import Row, keep_source_row
+from prospect_core.timeline import Episode, Event, Step, Task, exact_fraction, frame_ceil, frame_floor
 from prospect_core.util.errors import UserError
 
 _ROLES = ("user", "assistant", "DST_UPDATE")
@@ -43,7 +47,7 @@ class _Said:
     anchor: int | None = None
 
 
-def read_clip(row: Row) -> Episode:
+def read_proassist_dst_clip(row: Row) -> Episode:
     """A clip of the extension as an Episode.
 
     What the clip has wrong is repaired and said in ``meta`` (`REPAIRED`); changes that our states do not follow stand in
@@ -64,31 +68,33 @@ def read_clip(row: Row) -> Episode:
     changes = [one.change for one in said if one.change is not None]
     _require_steps(task, changes)
     begin = min([start / fps, *(one.time for one in said)])
-    states, repaired = initial_states(task, row.get("initial_dst_state"), changes, _spans(row), begin)
-    taken, carried = followed(states, changes)
+    states, repaired = states_before_proassist_dst_changes(
+        task, row.get("initial_dst_state"), changes, _spans(row), begin
+    )
+    taken, carried = split_proassist_dst_changes(states, changes)
     words = {id(change): ours for change, ours in taken}
     kept = [one for one in said if one.change is None or id(one.change) in words]
     events, end = _placed(kept, words, start, end, fps)
     by_turn = {one.turn: event for one, event in zip(kept, events, strict=True) if one.change is None}
-    meta = {ORIGIN: keep_row(row, turns_key, by_turn if turns_key == TURNS else {})}
+    meta = {ORIGIN: keep_source_row(row, turns_key, by_turn if turns_key == TURNS else {})}
     if carried:
         meta[ANNOTATED] = "; ".join(f"{c.step}->{c.word} at {c.time:g} s" for c in carried)
     if repaired:
         meta[REPAIRED] = "; ".join(repaired)
     return Episode(
         id=_clip_id(row, video_uid),
-        video=row.get("frames_file") or frames_name(dataset, video_uid),
+        video=row.get("frames_file") or frames_file_from_proassist_names(dataset, video_uid),
         fps=row.get("fps", FPS),
         start_frame=start,
         end_frame=end,
         task=task,
         events=events,
-        initial=as_state(task, states) if states else None,
+        initial=state_from_proassist_dst_changes(task, states) if states else None,
         user_type=row.get("user_type") or "",
         dataset=dataset,
         file_order=True,
         meta=meta,
-        participant=participant_of(dataset, video_uid),
+        participant=participant_from_proassist_names(dataset, video_uid),
     )
 
 
@@ -138,7 +144,7 @@ def _changes(content: Any, where: str, position: int, time: float, anchor: int |
             raise UserError(
                 f"{where}: {item!r} is no update; known: {{'id': 'S1', 'transition': 'start'}} and 'S1->start'"
             )
-        word = require_known(word.strip() if isinstance(word, str) else word, where)
+        word = require_known_proassist_dst_change(word.strip() if isinstance(word, str) else word, where)
         out.append(_Said(position, time, "transition", change=Named(step.strip(), word, time, position), anchor=anchor))
     return out
 
@@ -150,7 +156,7 @@ def _events_form(row: Row, fps: float) -> list[_Said]:
         frame = event["frame_idx"]
         if type(frame) is not int:
             raise UserError(f"event {position}: frame_idx is {frame!r}; a whole number is needed")
-        time = float(frame / exact(fps))
+        time = float(frame / exact_fraction(fps))
         for text in event.get("dst_updates") or ():
             out += _changes([text], f"event {position}", position, time, frame)
         if event.get("response"):
@@ -206,7 +212,7 @@ def _placed(
         decided = max(natural, earliest)
         end = max(end, decided + 1)
         earliest = decided + 1 if one.kind == "user" else decided
-        outside = not start <= exact(one.time) * exact(fps) <= end
+        outside = not start <= exact_fraction(one.time) * exact_fraction(fps) <= end
         frame = natural if one.anchor is not None or natural != rule or outside else None
         events.append(_event(one, words, frame))
     return tuple(events), end

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.data.formats.proassist_dst_changes import REOPENED, TURNS
-from prospect_core.data.formats.proassist_rows import SYSTEM, numbered_knowledge
+from prospect_core.data.formats.proassist_rows import SYSTEM, make_proassist_row_knowledge
 from prospect_core.data.formats.source_row import Row
 from prospect_core.timeline import Decision, DialogState, Episode, Event
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 
 #: in ``metadata`` of our clips: the whole Episode, which a clip cannot say
 KEY = "prospect"
@@ -25,7 +25,7 @@ CHARACTERS_A_TOKEN = 4
 _FLAGS = {"assistant": (1, 0), "DST_UPDATE": (0, 1)}
 
 
-def fresh_clip(episode: Episode) -> Row:
+def write_proassist_dst_clip(episode: Episode) -> Row:
     """A clip of one turn an event, each with the state before it (steps that the clip has met so far)."""
     turns = [_system_turn(episode), *_turns(episode)]
     seq_len = episode.num_frames + sum(_tokens(turn["content"]) for turn in turns)
@@ -34,7 +34,7 @@ def fresh_clip(episode: Episode) -> Row:
         "id": episode.id,
         "video_uid": Path(episode.video).stem or episode.id,
         "inferred_goal": episode.task.goal,
-        "inferred_knowledge": numbered_knowledge(episode.task),
+        "inferred_knowledge": make_proassist_row_knowledge(episode.task),
         "video_labels": {},
         TURNS: turns,
         "dst": _spans(episode),
@@ -66,7 +66,7 @@ def fresh_clip(episode: Episode) -> Row:
             "has_summary": False,
             "summary_only": False,
             "quality": 0.0,
-            KEY: {"episode": json.loads(dump(episode))},
+            KEY: {"episode": json.loads(dump_json(episode))},
         },
     }
 

@@ -15,26 +15,26 @@ from typing import Any
 
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 
 KEY = "prospect"
 
 
-def extras(episode: Episode) -> dict[str, Any]:
+def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
     """Everything of an Episode that a prepared row cannot say, as JSON values."""
     return {
         "id": episode.id,
         "steps": [[step.id, step.name] for step in episode.task.steps],
         "knowledge": episode.task.knowledge,
         "events": [_extra(event) for event in episode.events],
-        "initial": None if episode.initial is None else json.loads(dump(episode.initial)),
+        "initial": None if episode.initial is None else json.loads(dump_json(episode.initial)),
         "file_order": episode.file_order,
         "meta": episode.meta,
         **{key: value for key in ("recording", "participant") if (value := getattr(episode, key))},
     }
 
 
-def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
+def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode:
     """The Episode that was written, from the one that its row alone gives; a contradiction is a `UserError`."""
     turns = list(episode.events)
     events = []
@@ -53,13 +53,13 @@ def restore(episode: Episode, extra: dict[str, Any]) -> Episode:
         id=extra["id"],
         task=Task(episode.task.goal, tuple(Step(*step) for step in extra["steps"]), extra["knowledge"]),
         events=tuple(events),
-        initial=None if initial is None else load(DialogState, dump(initial), "metadata.prospect"),
+        initial=None if initial is None else load_json(DialogState, dump_json(initial), "metadata.prospect"),
         file_order=extra["file_order"],
         meta=extra["meta"],
         recording=extra.get("recording", ""),
         participant=extra.get("participant", ""),
     )
-    restored = load(Episode, dump(restored), "metadata.prospect")
+    restored = load_json(Episode, dump_json(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
     if said != [event.frame for event in episode.events]:
         raise UserError("the frames of the row's turns are not those that metadata.prospect gives")
@@ -73,7 +73,7 @@ def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
 
 def _extra(event: Event) -> dict[str, Any]:
     """What the row's turn does not say of an event; of a transition, which has no turn, everything."""
-    fields = json.loads(dump(event))
+    fields = json.loads(dump_json(event))
     in_row = {"assistant": ("time", "kind", "text", "labels", "progress"), "user": ("time", "kind", "text", "labels")}
     left_out = in_row.get(event.kind, ("kind",))
     return {k: v for k, v in fields.items() if k not in left_out and v not in (None, "", {}, [])}

@@ -1,6 +1,6 @@
 """Stored vision features in the origin's format: an Arrow stream, columns ``cls`` and ``2x2``, ``3x3``, ... a frame.
 
-python -c "from prospect_core.data.formats.proassist_features import read_features; print(read_features('v.arrow', tokens=5).shape)"
+python -c "from prospect_core.data.formats.proassist_features import read_proassist_features; print(read_proassist_features('v.arrow', tokens=5).shape)"
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from prospect_core.data.video import read_arrow
+from prospect_core.data.video import read_video_arrow_file
 from prospect_core.util.errors import DataError, UserError
 
 
-def column_names(tokens: int) -> tuple[str, ...]:
+def proassist_feature_columns(tokens: int) -> tuple[str, ...]:
     """Columns that make ``tokens`` tokens a frame: 1 is ``cls``, 1 + N*N is ``cls`` and ``NxN``, N*N is ``NxN``."""
     if tokens == 1:
         return ("cls",)
@@ -27,10 +27,10 @@ def column_names(tokens: int) -> tuple[str, ...]:
     raise UserError(f"{tokens} tokens a frame: use 1, N*N or N*N + 1")
 
 
-def read_features(path: Path, tokens: int) -> np.ndarray:
+def read_proassist_features(path: Path, tokens: int) -> np.ndarray:
     """(frames, tokens, width) float32 features, concatenated on the token axis as the origin does."""
-    names = column_names(tokens)
-    columns = read_arrow(Path(path), *names)
+    names = proassist_feature_columns(tokens)
+    columns = read_video_arrow_file(Path(path), *names)
     parts = []
     for name in names:
         rows = np.asarray(columns[name].to_pylist(), dtype=np.float32)
@@ -41,7 +41,7 @@ def read_features(path: Path, tokens: int) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def write_features(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+def write_proassist_features(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     """Write arrays of shape (frames, width) or (frames, tokens, width), one column each, as float16 lists."""
     import pyarrow as pa
 
@@ -69,10 +69,10 @@ class PublishedFeatures:
 
     def read(self, video: str, tokens: int) -> np.ndarray:
         """(frames, tokens, width) float32 features of a recording."""
-        return read_features(self.folder / f"{video}.arrow", tokens)
+        return read_proassist_features(self.folder / f"{video}.arrow", tokens)
 
 
-def published_features(subset: Path) -> list[PublishedFeatures]:
+def find_proassist_features(subset: Path) -> list[PublishedFeatures]:
     """The features that lie in a subset's folder of ProAssist's tree, one entry an encoder."""
     found = []
     for folder in sorted((Path(subset) / "features").glob("*@*")):

@@ -15,7 +15,7 @@ from typing import Any
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import write_frames_file
+from prospect_core.data.video import write_video_frames_file
 from prospect_core.timeline import Episode
 
 #: as published
@@ -24,7 +24,7 @@ SHAPE = FrameFormat(384, "crop")
 FOLDER = "frames"
 
 
-def write_frame_files(
+def write_proassist_frames(
     dataset: Dataset, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[tuple[str, float], str]:
     """Write ``frames/NAME.arrow`` for every video of a data set, from its first frame to the last that an episode needs.
@@ -46,7 +46,7 @@ def write_frame_files(
     for done, (key, episode) in enumerate(sorted(longest.items()), 1):
         names[key] = _new_name(episode, set(names.values()))
         source = dataset.frame_source(episode, SHAPE)
-        write_frames_file(folder / names[key], source.frames(0, episode.end_frame))
+        write_video_frames_file(folder / names[key], source.frames(0, episode.end_frame))
         progress(done, len(longest))
     return names
 
@@ -61,7 +61,9 @@ def _new_name(episode: Episode, taken: set[str]) -> str:
     return name
 
 
-def with_frames_file(row: dict[str, Any], episode: Episode, names: dict[tuple[str, float], str]) -> dict[str, Any]:
+def add_proassist_frames_to_row(
+    row: dict[str, Any], episode: Episode, names: dict[tuple[str, float], str]
+) -> dict[str, Any]:
     """The row with the file that holds its frames; as it is where none was written."""
     name = names.get((episode.video, episode.fps))
     return row if name is None else {**row, "frames_file": name}

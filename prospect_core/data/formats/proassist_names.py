@@ -11,7 +11,7 @@ FPS = 2.0
 _PARTICIPANTS = {"epickitchens": re.compile(r"^(P\d+)_"), "assembly101": re.compile(r"_(\d+)_user_id_")}
 
 
-def frames_name(subset: str, video: str) -> str:
+def frames_file_from_proassist_names(subset: str, video: str) -> str:
     """The file of a recording's frames, by the published naming rules."""
     if subset == "assembly101" and "_" in video:
         video = video.split("_", 1)[1]
@@ -20,7 +20,7 @@ def frames_name(subset: str, video: str) -> str:
     return f"frames/{video}.arrow"
 
 
-def participant_of(dataset: str, video: str) -> str:
+def participant_from_proassist_names(dataset: str, video: str) -> str:
     """Who is filmed, as the names of a data set's videos say it; empty where they do not.
 
     EPIC-KITCHENS videos are called ``P01_101`` (participant, number), those of Assembly101

@@ -11,11 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.formats.proassist_extras import KEY, extras, restore
-from prospect_core.data.formats.proassist_names import participant_of
+from prospect_core.data.formats.proassist_extras import KEY, collect_proassist_extras, restore_proassist_extras
+from prospect_core.data.formats.proassist_names import participant_from_proassist_names
 from prospect_core.data.formats.source_row import KEY as ORIGIN
-from prospect_core.data.formats.source_row import Row, keep_row, place, restore_row, row_fields
-from prospect_core.timeline import Episode, Event, Task, exact
+from prospect_core.data.formats.source_row import (
+    Row,
+    keep_source_row,
+    move_episode_with_source_row,
+    restore_source_row,
+    source_row_fields,
+)
+from prospect_core.timeline import Episode, Event, Task, exact_fraction
 from prospect_core.util.errors import UserError
 
 SYSTEM = "You are a proactive assistant: watch the user and help unasked."
@@ -39,7 +45,7 @@ class _Reading:
     summaries: dict[int, str] = field(default_factory=dict)
 
 
-def from_prepared(row: Row) -> Episode:
+def episode_from_proassist_row(row: Row) -> Episode:
     """A prepared row as an Episode.
 
     Raises:
@@ -66,16 +72,16 @@ def from_prepared(row: Row) -> Episode:
         dataset=row["dataset"],
         file_order=True,
         summary=summary,
-        participant=participant_of(row["dataset"], row["video_uid"]),
+        participant=participant_from_proassist_names(row["dataset"], row["video_uid"]),
     )
     if KEY not in meta:
-        return replace(episode, meta={ORIGIN: keep_row(row, TURNS, turns.events)})
-    restored = restore(episode, meta[KEY])
-    if to_prepared(restored) == row:
+        return replace(episode, meta={ORIGIN: keep_source_row(row, TURNS, turns.events)})
+    restored = restore_proassist_extras(episode, meta[KEY])
+    if episode_to_proassist_row(restored) == row:
         return restored
     spoken = [event for event in restored.events if event.kind != "transition"]
     events = dict(zip(turns.events, spoken, strict=True))
-    return replace(restored, meta={**restored.meta, ORIGIN: keep_row(row, TURNS, events)})
+    return replace(restored, meta={**restored.meta, ORIGIN: keep_source_row(row, TURNS, events)})
 
 
 def _require_fields(row: Row) -> None:
@@ -135,7 +141,7 @@ def _read_said(reading: _Reading, position: int, where: str, turn: Row) -> None:
         return
     reading.asked = False
     if time is None:
-        time = float((reading.last + 1) / exact(reading.fps))
+        time = float((reading.last + 1) / exact_fraction(reading.fps))
     reading.events[position] = Event(
         id=f"t{position}",
         time=float(time),
@@ -159,7 +165,7 @@ def _text(where: str, turn: Row, key: str, optional: bool = False) -> str:
     return value
 
 
-def continued(before: Episode | None, clip: Episode) -> Episode:
+def continue_proassist_row(before: Episode | None, clip: Episode) -> Episode:
     """A clip of a long dialogue with what the clip before it says about its beginning.
 
     Published clips of one dialogue follow each other in their file. A later one begins 5 to 20 s early, with frames for
@@ -168,7 +174,7 @@ def continued(before: Episode | None, clip: Episode) -> Episode:
     """
     if before is None:
         return clip
-    first, second = row_fields(before), row_fields(clip)
+    first, second = source_row_fields(before), source_row_fields(clip)
     same = first.get("video_uid") == second.get("video_uid") and _user(first) == _user(second)
     if not same or _number(second) != _number(first) + 1:
         return clip
@@ -177,7 +183,7 @@ def continued(before: Episode | None, clip: Episode) -> Episode:
         meta[SUPERVISED_FROM] = str(before.end_frame - bool(before.summary))
     if before.summary:
         meta[PROGRESS_BEFORE] = before.summary
-    return place(clip, meta=meta) if meta else clip
+    return move_episode_with_source_row(clip, meta=meta) if meta else clip
 
 
 def _user(fields: Row) -> tuple[Any, Any]:
@@ -190,12 +196,12 @@ def _number(fields: Row) -> int:
     return number if type(number) is int else -1
 
 
-def to_prepared(episode: Episode) -> Row:
+def episode_to_proassist_row(episode: Episode) -> Row:
     """The Episode as a prepared row; what that format has no place for stands in its metadata (`origin_extras`).
 
     An Episode that was read from a prepared row gives back that row.
     """
-    row = restore_row(episode, from_prepared, TURNS)
+    row = restore_source_row(episode, episode_from_proassist_row, TURNS)
     if row is not None:
         return row
     return {
@@ -215,18 +221,18 @@ def to_prepared(episode: Episode) -> Row:
             "user_type": episode.user_type,
             "user_id": f"{episode.user_type}_0",
             "task_goal": episode.task.goal,
-            "knowledge": numbered_knowledge(episode.task),
+            "knowledge": make_proassist_row_knowledge(episode.task),
             "progress": episode.summary or None,
             "add_knowledge": False,
             "has_summary": bool(episode.summary),
             "summary_only": False,
             "quality": 0.0,
-            KEY: extras(episode),
+            KEY: collect_proassist_extras(episode),
         },
     }
 
 
-def numbered_knowledge(task: Task) -> str:
+def make_proassist_row_knowledge(task: Task) -> str:
     """What the task's knowledge says, or its goal and its steps as numbered lines, as ProAssist writes a recipe."""
     numbered = "\n".join(f"{n}. {step.name}" for n, step in enumerate(task.steps, 1))
     return task.knowledge or f"{task.goal}\n{numbered}"

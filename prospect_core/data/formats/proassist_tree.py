@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.formats.proassist import read_origin
-from prospect_core.data.formats.proassist_names import FPS, SUBSETS, frames_name
-from prospect_core.data.formats.proassist_rows import continued, from_prepared
+from prospect_core.data.formats.proassist import read_proassist_episodes
+from prospect_core.data.formats.proassist_names import FPS, SUBSETS, frames_file_from_proassist_names
+from prospect_core.data.formats.proassist_rows import continue_proassist_row, episode_from_proassist_row
 from prospect_core.data.formats.proassist_tree_files import (
     DIALOGUES,
     SPLITS,
     RowsFile,
-    chosen,
-    require_kinds,
-    rows_files,
+    choose_proassist_tree_files,
+    find_proassist_tree_files,
+    require_proassist_tree_file_kinds,
 )
-from prospect_core.data.formats.source_row import place, row_fields
+from prospect_core.data.formats.source_row import move_episode_with_source_row, source_row_fields
 from prospect_core.timeline import Episode, TimelineError
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.cache_dir import cache_dir
@@ -51,7 +51,7 @@ class Left:
     why: str
 
 
-def read_tree(
+def import_proassist_tree(
     tree: Path,
     output: Path,
     subsets: Sequence[str] = (),
@@ -71,17 +71,17 @@ def read_tree(
         The dataset, and what was left out.
     """
     files = _files(tree, subsets)
-    require_kinds(tree, [file for found in files.values() for file in found], kinds)
+    require_proassist_tree_file_kinds(tree, [file for found in files.values() for file in found], kinds)
     left: list[Left] = []
     lengths: dict[str, int | None] = {}
 
     def sound(split: str) -> Iterator[Episode]:
         for subset, found in files.items():
-            for file in chosen(found, split, kinds):
+            for file in choose_proassist_tree_files(found, split, kinds):
                 for done, episode in enumerate(_episodes(file), 1):
                     one = _placed(tree, subset, file.kind if kinds else "", episode)
                     if one.video not in lengths:
-                        lengths[one.video] = stored_frames(tree / one.video)
+                        lengths[one.video] = count_proassist_tree_frames(tree / one.video)
                     if why := _too_short(one, lengths[one.video]):
                         left.append(Left(split, one.id, one.video, why))
                     else:
@@ -104,22 +104,22 @@ def read_tree(
     return Dataset.open(output), left
 
 
-def is_tree(folder: Path) -> bool:
+def is_proassist_tree(folder: Path) -> bool:
     """Whether a folder is laid out as ProAssist's tree."""
-    return any((folder / name).is_dir() and rows_files(folder / name) for name in SUBSETS)
+    return any((folder / name).is_dir() and find_proassist_tree_files(folder / name) for name in SUBSETS)
 
 
-def open_tree(tree: Path) -> Dataset | None:
+def open_proassist_tree(tree: Path) -> Dataset | None:
     """The dataset of a tree, from the cache folder; None of a folder that is laid out otherwise.
 
     It is made on first use, and again once a file of the tree has changed.
     """
-    if not is_tree(tree):
+    if not is_proassist_tree(tree):
         return None
     root = cache_dir() / f"proassist-{TREE_VERSION}-{_state(tree)}"
     if not root.exists():
         try:
-            return read_tree(tree, root)[0]
+            return import_proassist_tree(tree, root)[0]
         except (OSError, UserError):
             if not root.exists():  # where another process made it in the meantime, its set is the same
                 raise
@@ -128,7 +128,7 @@ def open_tree(tree: Path) -> Dataset | None:
 
 def _state(tree: Path) -> str:
     """A digest of the names, sizes and times of the tree's rows and frames."""
-    files = [file.path for name in SUBSETS for file in rows_files(tree / name)]
+    files = [file.path for name in SUBSETS for file in find_proassist_tree_files(tree / name)]
     files += [path for name in SUBSETS for path in (tree / name / "frames").glob("*.arrow")]
     digest = hashlib.sha256(str(tree.resolve()).encode())
     for path in sorted(files):
@@ -140,7 +140,7 @@ def _state(tree: Path) -> str:
 def _files(tree: Path, subsets: Sequence[str]) -> dict[str, list[RowsFile]]:
     """The files of rows of each subset that is wanted."""
     folders = sorted(path.name for path in tree.iterdir() if path.is_dir()) if tree.is_dir() else []
-    found = {name: rows for name in folders if (rows := rows_files(tree / name))}
+    found = {name: rows for name in folders if (rows := find_proassist_tree_files(tree / name))}
     empty = [name for name in folders if name not in found and (tree / name / "prepared").is_dir()]
     known = [*found, *empty]
     if unknown := [name for name in subsets if name not in known]:
@@ -158,7 +158,7 @@ def _too_short(episode: Episode, have: int | None) -> str:
     return f"ends at frame {episode.end_frame}, {have} are stored" if have < episode.end_frame else ""
 
 
-def stored_frames(path: Path) -> int | None:
+def count_proassist_tree_frames(path: Path) -> int | None:
     """How many frames a file has, without reading them; None where there is no such file."""
     import pyarrow as pa
 
@@ -175,11 +175,11 @@ def stored_frames(path: Path) -> int | None:
 def _episodes(file: RowsFile) -> Iterator[Episode]:
     """The episodes of a file; a later clip of a dialogue knows the one before it."""
     if file.path.suffix != ".jsonl":
-        yield from read_origin(file.path)
+        yield from read_proassist_episodes(file.path)
         return
     before: Episode | None = None
     for episode in _rows(file.path):
-        before = continued(before, episode)
+        before = continue_proassist_row(before, episode)
         yield before
 
 
@@ -189,7 +189,7 @@ def _rows(file: Path) -> Iterator[Episode]:
             if not line.strip():
                 continue
             try:
-                episode = from_prepared(parse_json(line, "JSON")).validate()
+                episode = episode_from_proassist_row(parse_json(line, "JSON")).validate()
             except (
                 TimelineError,
                 UserError,
@@ -206,10 +206,10 @@ def _rows(file: Path) -> Iterator[Episode]:
 
 def _placed(tree: Path, subset: str, kind: str, episode: Episode) -> Episode:
     """The episode, its id unique among all subsets and kinds, its video where the tree has it."""
-    recording = row_fields(episode).get("video_uid") or Path(episode.video).stem
-    names = [episode.video, frames_name(subset, recording)]
+    recording = source_row_fields(episode).get("video_uid") or Path(episode.video).stem
+    names = [episode.video, frames_file_from_proassist_names(subset, recording)]
     name = next((name for name in names if (tree / subset / name).is_file()), names[-1])
     # narration has windows of its own, by its name
     dataset = episode.dataset if subset in episode.dataset.lower() else subset
     prefix = ".".join(part for part in (subset, kind) if part)
-    return place(episode, id=f"{prefix}.{episode.id}", video=f"{subset}/{name}", dataset=dataset)
+    return move_episode_with_source_row(episode, id=f"{prefix}.{episode.id}", video=f"{subset}/{name}", dataset=dataset)

@@ -40,7 +40,7 @@ class RowsFile:
         return (self.length != 0, -self.length, self.tokens, self.path.name)
 
 
-def rows_files(subset: Path) -> list[RowsFile]:
+def find_proassist_tree_files(subset: Path) -> list[RowsFile]:
     """Every file of rows in a subset's folder."""
     found = [file for path in sorted((subset / "prepared").glob("*.jsonl")) if (file := _prepared(path))]
     for split in SPLITS:
@@ -53,7 +53,7 @@ def rows_files(subset: Path) -> list[RowsFile]:
     return found
 
 
-def chosen(files: Sequence[RowsFile], split: str, kinds: Sequence[str]) -> list[RowsFile]:
+def choose_proassist_tree_files(files: Sequence[RowsFile], split: str, kinds: Sequence[str]) -> list[RowsFile]:
     """The files to read of a split: one of each kind that is asked for; without any, of the best kind of dialogue."""
     here = sorted((file for file in files if file.split == split), key=lambda file: file.order)
     if kinds:
@@ -66,7 +66,7 @@ def chosen(files: Sequence[RowsFile], split: str, kinds: Sequence[str]) -> list[
     return others[:1]
 
 
-def require_kinds(tree: Path, files: Iterable[RowsFile], kinds: Sequence[str]) -> None:
+def require_proassist_tree_file_kinds(tree: Path, files: Iterable[RowsFile], kinds: Sequence[str]) -> None:
     """A kind that the tree does not have is a `UserError` that lists those it has."""
     there = sorted({file.kind for file in files})
     for kind in kinds:

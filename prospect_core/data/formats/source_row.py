@@ -25,7 +25,7 @@ _USUAL_KEYS = {
 }
 
 
-def keep_row(row: Row, turns_key: str, events: Mapping[int, Event]) -> str:
+def keep_source_row(row: Row, turns_key: str, events: Mapping[int, Event]) -> str:
     """The value of ``meta["origin"]`` for a row.
 
     Args:
@@ -34,14 +34,14 @@ def keep_row(row: Row, turns_key: str, events: Mapping[int, Event]) -> str:
         events: Events by the number of the turn that each was made of; all other turns are kept as they are.
 
     Returns:
-        JSON text; `restore_row` reads it.
+        JSON text; `restore_source_row` reads it.
     """
     turns = [_kept_turn(turn, events.get(number)) for number, turn in enumerate(row.get(turns_key) or ())]
     fields = {key: None if key == turns_key and value is not None else value for key, value in row.items()}
     return json.dumps({"row": fields, "turns_key": turns_key, "turns": turns, "placed": {}})
 
 
-def place(episode: Episode, **fields: Any) -> Episode:
+def move_episode_with_source_row(episode: Episode, **fields: Any) -> Episode:
     """The Episode under another id, video or dataset, or with more ``meta``; its row is still given back as it was read."""
     meta = fields.pop("meta", {})
     origin = _origin(episode)
@@ -52,14 +52,14 @@ def place(episode: Episode, **fields: Any) -> Episode:
     return replace(moved, meta={**moved.meta, KEY: json.dumps(origin)})
 
 
-def row_fields(episode: Episode) -> Row:
+def source_row_fields(episode: Episode) -> Row:
     """The fields of the row that the Episode was read from, without its turns; empty where there was none."""
     origin = _origin(episode)
     fields: Row = {} if origin is None else origin["row"]
     return fields
 
 
-def restore_row(episode: Episode, read: Callable[[Row], Episode], turns_key: str) -> Row | None:
+def restore_source_row(episode: Episode, read: Callable[[Row], Episode], turns_key: str) -> Row | None:
     """The row that the Episode was read from, with what changed since; None where that row cannot say it.
 
     Args:

@@ -1,6 +1,6 @@
 """Cues of WebVTT and SubRip files: each cue becomes turns of speech or a line that says why not.
 
-python -c "from prospect_core.data.formats.subtitles import read_cues; print(read_cues('1\\n00:01,0 --> 00:02,0\\nPour it.', '.srt'))"
+python -c "from prospect_core.data.formats.subtitles import read_subtitle_cues; print(read_subtitle_cues('1\\n00:01,0 --> 00:02,0\\nPour it.', '.srt'))"
 
 Published parsers skip a cue that they cannot read. Here every line of the file belongs to a cue, to a block that is not
 speech (``NOTE``, ``STYLE``, ``REGION``, the header), or to a refused line. Times with points or commas, without fractions
@@ -71,7 +71,7 @@ class _Block:
     body: list[str] = field(default_factory=list)
 
 
-def read_cues(text: str, suffix: str) -> Cues:
+def read_subtitle_cues(text: str, suffix: str) -> Cues:
     """The cues of a file's text.
 
     Args:

@@ -1,6 +1,6 @@
 """Tables of text as people and spreadsheets write them: head lines, the names of the columns, rows of cells.
 
-python -c "from prospect_core.data.formats.tables import read_table; print(read_table('time,kind,what,,\\n0:01,say,Good,,\\n', '.csv', ()))"
+python -c "from prospect_core.data.formats.tables import read_delimited_table; print(read_delimited_table('time,kind,what,,\\n0:01,say,Good,,\\n', '.csv', ()))"
 
 Cells are separated by tabs, commas or semicolons, whichever the line of names uses. A quotation mark begins a quoted cell
 only where a matching one ends it; any other quotation mark is part of the words. Rows and columns of padding are removed.
@@ -46,7 +46,7 @@ class TextTable:
     refused: list[str] = field(default_factory=list)
 
 
-def read_table(text: str, suffix: str, keys: Sequence[str]) -> TextTable:
+def read_delimited_table(text: str, suffix: str, keys: Sequence[str]) -> TextTable:
     """Head lines and rows of a table.
 
     Args:
@@ -65,7 +65,7 @@ def read_table(text: str, suffix: str, keys: Sequence[str]) -> TextTable:
     return table
 
 
-def fitted(row: TableRow, names: Sequence[str], separator: str) -> tuple[str, ...]:
+def fit_delimited_table_row(row: TableRow, names: Sequence[str], separator: str) -> tuple[str, ...]:
     """The row's cells, one for each of the ``names`` of columns, stripped; empty cells of padding removed.
 
     Separators in the words of the last column are part of them where a blank follows each, as in running text.

@@ -19,8 +19,8 @@ from prospect_core.sequence.layout import Context
 from prospect_core.stream.strategies.text import DropAll, DSTRefresh, StreamMemory, SummarizeAndDrop, SummarizeWithDST
 from prospect_core.stream.strategies.tokens import TOKEN_STRATEGIES, Layers
 from prospect_core.stream.token_metadata import TokenMeta
-from prospect_core.util.entry_points import installed, loaded
-from prospect_core.util.errors import UserError, choose
+from prospect_core.util.entry_points import list_entry_points, load_entry_point
+from prospect_core.util.errors import UserError, require_choice
 
 GROUP = "prospect.strategies"
 
@@ -83,12 +83,12 @@ BUILT_IN: tuple[Strategy, ...] = (
 
 
 @cache
-def known_strategies() -> dict[str, Strategy]:
+def list_registered_strategies() -> dict[str, Strategy]:
     """All strategies by name: ours, and those of installed packages. A name that is taken, or an object that is neither
     of both families, is a `UserError`."""
     found: dict[str, Strategy] = {strategy.name: strategy for strategy in BUILT_IN}
-    for point in installed(GROUP):
-        theirs: Any = loaded(point)
+    for point in list_entry_points(GROUP):
+        theirs: Any = load_entry_point(point)
         if missing := [part for part in ("name", "keeps", "limited", "writes") if not hasattr(theirs, part)]:
             raise UserError(f"strategy {point.value}: has no {', '.join(missing)}")
         if not any(isinstance(theirs, family) for family in (Rebuilds, Selects)):
@@ -99,7 +99,7 @@ def known_strategies() -> dict[str, Strategy]:
     return found
 
 
-def require_turnable(chosen: Strategy, text_config: Any) -> None:
+def require_rotatable_strategy(chosen: Strategy, text_config: Any) -> None:
     """Refuse, as a `UserError`, a strategy that moves keys of a model whose rotary frequencies change with the length of the text:
     what was turned by other frequencies cannot be turned back."""
     parameters = getattr(text_config, "rope_parameters", None) or {}
@@ -111,9 +111,9 @@ def require_turnable(chosen: Strategy, text_config: Any) -> None:
         )
 
 
-def strategy(name: str, budget: int | None) -> Strategy:
+def find_registered_strategy(name: str, budget: int | None) -> Strategy:
     """The strategy of that name; ``none`` takes no budget and every other one needs it."""
-    chosen = known_strategies()[choose("strategy", name, known_strategies())]
+    chosen = list_registered_strategies()[require_choice("strategy", name, list_registered_strategies())]
     if chosen.limited and budget is None:
         raise UserError(f"strategy {name!r} needs a budget in tokens: give --budget N")
     if not chosen.limited and budget is not None:
@@ -121,7 +121,9 @@ def strategy(name: str, budget: int | None) -> Strategy:
     return chosen
 
 
-def require_valid_selection(chosen: Strategy, indices: Sequence[int], prompt: int, length: int, most: int) -> None:
+def require_valid_strategy_selection(
+    chosen: Strategy, indices: Sequence[int], prompt: int, length: int, most: int
+) -> None:
     """Refuse, as a `UserError`, what a token strategy must not keep.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prospect_core.sequence.layout import Context, TokenLayout, newest_that_fit
+from prospect_core.sequence.layout import Context, TokenLayout, layout_newest_turns
 from prospect_core.timeline import DialogState, Task
 
 
@@ -31,7 +31,7 @@ class StreamMemory:
 
     def recent(self) -> tuple[tuple[str, str], ...]:
         """The last utterances, as many as the prompt has room for."""
-        return newest_that_fit(self.builder, self.said, self.recent_utterances)
+        return layout_newest_turns(self.builder, self.said, self.recent_utterances)
 
 
 class DropAll:
@@ -76,12 +76,12 @@ class SummarizeWithDST:
         """States, last utterances, and the model's summary, or one of the states where it contradicts them."""
         shown = Context(memory.state, "", memory.recent())
         summary = memory.summarize(shown)
-        if contradicts(summary, memory.task, memory.state):
-            summary = summary_of(memory.task, memory.state)
+        if text_strategy_summary_contradicts(summary, memory.task, memory.state):
+            summary = text_strategy_state_summary(memory.task, memory.state)
         return Context(memory.state, summary, shown.recent)
 
 
-def contradicts(summary: str, task: Task, state: DialogState) -> bool:
+def text_strategy_summary_contradicts(summary: str, task: Task, state: DialogState) -> bool:
     """Whether a summary leaves out a completed step, or names one that is not begun: by the steps' names, in any case."""
     text = " ".join(summary.lower().split())
     for step in task.steps:
@@ -91,7 +91,7 @@ def contradicts(summary: str, task: Task, state: DialogState) -> bool:
     return False
 
 
-def summary_of(task: Task, state: DialogState) -> str:
+def text_strategy_state_summary(task: Task, state: DialogState) -> str:
     """The tracked state in words: what is done, in its order, and what is begun."""
     names = {step.id: step.name for step in task.steps}
     done = "; ".join(names[step] for step, _ in state.completions)

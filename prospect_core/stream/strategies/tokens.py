@@ -55,7 +55,7 @@ class TokenStrategy:
         text = _newest_text(meta, int(TEXT_SHARE * free))
         frames = np.flatnonzero(kind == Kind.FRAME)
         room = max(0, free - len(text))
-        scores = on_grid(self.score(keys, values, meta, room)[frames])
+        scores = round_token_strategy_scores(self.score(keys, values, meta, room)[frames])
         # stable, newest first among equals
         best = frames[np.lexsort((-frames, -scores))][:room]
         return sorted([*prompt.tolist(), *text, *best.tolist()])
@@ -75,7 +75,7 @@ def _newest_text(meta: TokenMeta, quota: int) -> list[int]:
     return out
 
 
-def on_grid(scores: np.ndarray) -> np.ndarray:
+def round_token_strategy_scores(scores: np.ndarray) -> np.ndarray:
     """Scores rounded to `GRID` steps over their standard deviation."""
     spread = float(scores.std()) if len(scores) else 0.0
     if spread <= 1e-6 * max(1.0, float(np.abs(scores).max(initial=0.0))):
@@ -85,12 +85,12 @@ def on_grid(scores: np.ndarray) -> np.ndarray:
     return np.asarray(np.round(scores / unit))
 
 
-def recency(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+def token_strategy_recency(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
     """The frame that a token came with."""
     return meta.frame.astype(float)
 
 
-def spread_evenly(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+def token_strategy_even_spread(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
     """1 for the tokens of evenly spread frames, as many as there is room for, the newest among them; 0 else."""
     kind, frame = meta.kind, meta.frame
     present = np.unique(frame[kind == Kind.FRAME])
@@ -100,7 +100,7 @@ def spread_evenly(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> n
     return np.isin(frame, chosen).astype(float)
 
 
-def unlike_the_mean(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+def token_strategy_unlike_mean(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
     """Minus the cosine of a key with the mean direction of all frames' keys, over heads and layers."""
     frames = torch.as_tensor(meta.kind == Kind.FRAME)
     total = np.zeros(len(meta))
@@ -111,7 +111,7 @@ def unlike_the_mean(keys: Layers, values: Layers, meta: TokenMeta, room: int) ->
     return total / len(keys)
 
 
-def value_size(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+def token_strategy_value_norm(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
     """The norm of a value over the mean norm of its layer and head."""
     total = np.zeros(len(meta))
     for layer in values:
@@ -120,7 +120,7 @@ def value_size(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.n
     return total / len(values)
 
 
-def unlike_the_newest(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
+def token_strategy_unlike_newest(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
     """Minus the mean cosine of a key with those of the same patch in the newest frames, which themselves come first."""
     kind, frame, place = meta.kind, meta.frame, meta.place
     present = np.unique(frame[kind == Kind.FRAME])
@@ -141,9 +141,9 @@ def unlike_the_newest(keys: Layers, values: Layers, meta: TokenMeta, room: int) 
 
 
 TOKEN_STRATEGIES = (
-    TokenStrategy("drop_middle", "the prompt, the newest text, and the newest frames", recency),
-    TokenStrategy("uniform", "the prompt, the newest text, and frames evenly spread over what is left", spread_evenly),
-    TokenStrategy("keydiff", "the prompt, the newest text, and frame tokens whose keys are least like the mean", unlike_the_mean),
-    TokenStrategy("value_norm", "the prompt, the newest text, and frame tokens with the largest values", value_size),
-    TokenStrategy("tar", "the prompt, the newest text, and frame tokens least like the newest frames", unlike_the_newest),
+    TokenStrategy("drop_middle", "the prompt, the newest text, and the newest frames", token_strategy_recency),
+    TokenStrategy("uniform", "the prompt, the newest text, and frames evenly spread over what is left", token_strategy_even_spread),
+    TokenStrategy("keydiff", "the prompt, the newest text, and frame tokens whose keys are least like the mean", token_strategy_unlike_mean),
+    TokenStrategy("value_norm", "the prompt, the newest text, and frame tokens with the largest values", token_strategy_value_norm),
+    TokenStrategy("tar", "the prompt, the newest text, and frame tokens least like the newest frames", token_strategy_unlike_newest),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """How much memory training takes, and keeping that steady.
 
-python -c "from prospect_core.train.callbacks.memory import memory_bytes; print(memory_bytes())"
+python -c "from prospect_core.train.callbacks.memory import current_memory_bytes; print(current_memory_bytes())"
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def release_memory() -> bool:
     return trim is not None and trim(0) >= 0
 
 
-def memory_bytes() -> int:
+def current_memory_bytes() -> int:
     """Memory of the current GPU that is allocated, or else the resident size of this process, in bytes."""
     import psutil
     import torch
@@ -34,8 +34,8 @@ def memory_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def peak_bytes() -> int:
-    """The most that `memory_bytes` has been in the life of this process (the most allocated, on a GPU)."""
+def peak_memory_bytes() -> int:
+    """The most that `current_memory_bytes` has been in the life of this process (the most allocated, on a GPU)."""
     import resource
 
     import torch

@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from prospect_core.train.callbacks.memory import memory_bytes, peak_bytes
+from prospect_core.train.callbacks.memory import current_memory_bytes, peak_memory_bytes
 from prospect_core.train.objectives.losses import OBJECTIVES
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.console import make_console
@@ -100,7 +100,10 @@ class TrainingLog(TrainerCallback):
         row["tokens_per_s"] = round(tokens / max(seconds, 1e-9), 1)
         row["frames_per_s"] = round(frames / max(seconds, 1e-9), 1)
         row["steps_per_s"] = round(steps / max(seconds, 1e-9), 3)
-        row["memory_mb"], row["peak_memory_mb"] = round(memory_bytes() / 2**20), round(peak_bytes() / 2**20)
+        row["memory_mb"], row["peak_memory_mb"] = (
+            round(current_memory_bytes() / 2**20),
+            round(peak_memory_bytes() / 2**20),
+        )
         return row
 
     @staticmethod

@@ -71,7 +71,7 @@ def _schema() -> TypeAdapter[Config]:
     return TypeAdapter(Config)
 
 
-def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
+def compose_sweep_commands(overrides: Sequence[str]) -> list[list[str]]:
     """The command lines that a Hydra sweep stands for: ``a=1,2 b=3`` is ``a=1 b=3`` and ``a=2 b=3``."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -89,7 +89,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     return [list(line) for line in product(*choices)]
 
 
-def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
+def composable_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
     """Every key of the tree, dotted."""
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if name not in {f.name for f in fields(kind)}:
@@ -97,13 +97,13 @@ def known_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
         yield prefix + name
         for part in (hint, *get_args(hint)):
             if isinstance(part, type) and is_dataclass(part):
-                yield from known_keys(part, f"{prefix}{name}.")
+                yield from composable_config_keys(part, f"{prefix}{name}.")
 
 
 def _path(override: str) -> str:
     """Paths are quoted, so that any may be given; ``data=PATH`` is short for ``data.path=PATH``."""
     key, _, value = _key_value(override).partition("=")
-    if key == "data" and value not in group_options("data"):
+    if key == "data" and value not in composable_group_options("data"):
         key = "data.path"
     if key not in PATHS or value == "null" or value[:1] in ('"', "'"):
         return f"{key}={value}"
@@ -123,18 +123,18 @@ def _key_value(override: str) -> str:
 def _reason(error: Exception, overrides: Sequence[str]) -> str:
     """One line: which override is wrong, and the nearest key or the options of a group."""
     text = " ".join(str(error.__cause__ or error).split())
-    keys = [*GROUPS, *known_keys()]
+    keys = [*GROUPS, *composable_config_keys()]
     for given in overrides:
         key, _, value = given.partition("=")
         if key not in keys:
             return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg shows them all"
-        if key in GROUPS and value not in group_options(key):
-            names = group_options(key)
+        if key in GROUPS and value not in composable_group_options(key):
+            names = composable_group_options(key)
             return f"{key}={value}: use one of {', '.join(names)}{did_you_mean(value, names)}"
     return f"{text[:300]} (`prospect train --cfg` shows the keys)"
 
 
-def group_options(group: str) -> list[str]:
+def composable_group_options(group: str) -> list[str]:
     """The names that a group can be set to."""
     from importlib.resources import files
 
@@ -163,7 +163,7 @@ def _check(config: Config) -> None:
         raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
 
 
-def idle_options(config: Config, given: Sequence[str]) -> list[str]:
+def report_idle_compose_options(config: Config, given: Sequence[str]) -> list[str]:
     """A line for each option of the command line that has no effect in this setting."""
     keys = {o.lstrip("+").partition("=")[0] for o in given}
     frozen_vision = config.model.vision_tower == "frozen" or config.model.backbone == "frozen"

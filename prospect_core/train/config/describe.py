@@ -25,9 +25,9 @@ class KeyDescription:
     meaning: str
 
 
-def describe_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDescription]:
+def describe_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDescription]:
     """All keys below a configuration class, in their order; a group stands before its own keys."""
-    hints, documented = get_type_hints(kind, include_extras=True), field_docstrings(kind)
+    hints, documented = get_type_hints(kind, include_extras=True), describe_config_fields(kind)
     defaults = kind()
     for field in fields(kind):
         key, hint, default = prefix + field.name, hints[field.name], getattr(defaults, field.name)
@@ -37,10 +37,10 @@ def describe_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDescripti
             continue
         meaning = " ".join((inspect.getdoc(below) or "").split("\n\n")[0].split())
         yield KeyDescription(key, "null or the keys below" if NoneType in get_args(hint) else "", "", meaning)
-        yield from describe_keys(below, f"{key}.")
+        yield from describe_config_keys(below, f"{key}.")
 
 
-def field_docstrings(kind: type) -> dict[str, str]:
+def describe_config_fields(kind: type) -> dict[str, str]:
     """The string below each field of a dataclass, on one line; empty where there is none."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)

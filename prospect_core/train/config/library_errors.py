@@ -18,7 +18,9 @@ LIBRARIES = ("transformers", "accelerate", "huggingface_hub", "deepspeed")
 
 
 @contextmanager
-def objections(what: str, kinds: tuple[type[Exception], ...] = (ValueError, ImportError)) -> Iterator[None]:
+def translate_library_errors(
+    what: str, kinds: tuple[type[Exception], ...] = (ValueError, ImportError)
+) -> Iterator[None]:
     """Turn a library's objection to its arguments into a one-line `UserError`.
 
     An objection is an error that was raised in the code of one of `LIBRARIES`, or a `ConfigurationError` of our own. Any

@@ -44,9 +44,9 @@ class Curriculum:
     @staticmethod
     def ranked(episodes: Sequence[Episode]) -> list[int]:
         """Indices of the episodes, easiest first."""
-        return sorted(range(len(episodes)), key=lambda k: (difficulty(episodes[k]), k))
+        return sorted(range(len(episodes)), key=lambda k: (curriculum_difficulty(episodes[k]), k))
 
 
-def difficulty(episode: Episode) -> float:
+def curriculum_difficulty(episode: Episode) -> float:
     """Steps to track plus events a minute."""
     return len(episode.task.steps) + len(episode.events) * 60 * episode.fps / episode.num_frames

@@ -30,7 +30,7 @@ class WindowView:
     @cached_property
     def motion(self) -> np.ndarray | None:
         """(F,) how much each picture differs from the one before; None where no pictures were read."""
-        return None if self.media is None else motion_of(self.media)
+        return None if self.media is None else frame_sampler_motion(self.media)
 
     @property
     def frames(self) -> range:
@@ -194,7 +194,7 @@ class ClassBalanced:
         return positive | set(rng.sample(negative, keep))
 
 
-def motion_of(media: np.ndarray) -> np.ndarray:
+def frame_sampler_motion(media: np.ndarray) -> np.ndarray:
     """(F,) mean absolute difference of each frame from the one before (0 for the first), of pictures or of features."""
     flat = media.reshape(len(media), -1)
     out = np.zeros(len(flat))

@@ -28,7 +28,7 @@ def make_sampling_plan(config: Config, max_context: int) -> SamplingPlan:
         )
     return SamplingPlan(
         windows=_window_sampler(options),
-        frames=make_frame_sampler(options.frames),
+        frames=sampling_plan_frame_sampler(options.frames),
         max_tokens=options.max_tokens or max_context,
         dialogues_per_video=config.data.dialogues_per_video,
         windows_per_episode=config.data.windows_per_episode,
@@ -37,7 +37,7 @@ def make_sampling_plan(config: Config, max_context: int) -> SamplingPlan:
     )
 
 
-def make_frame_sampler(options: FrameOptions) -> frame_samplers.FrameSampler:
+def sampling_plan_frame_sampler(options: FrameOptions) -> frame_samplers.FrameSampler:
     """The frame sampler that the options describe."""
     chosen: frame_samplers.FrameSampler = frame_samplers.Every()
     if not options.every:

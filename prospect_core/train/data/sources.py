@@ -1,6 +1,6 @@
 """Where a training's episodes and frames come from: datasets, decoded pictures, stored features.
 
-python -c "from prospect_core.train.data.sources import open_media; help(open_media)"
+python -c "from prospect_core.train.data.sources import open_training_source_media; help(open_training_source_media)"
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from typing import Any
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.jsonl_index import LazyEpisodes, clips_of
+from prospect_core.data.jsonl_index import LazyEpisodes, clips_from_jsonl_index
 from prospect_core.train.config.schema import Config
 from prospect_core.util.cache_dir import cache_dir
-from prospect_core.util.console import counted, progress_bar
+from prospect_core.util.console import format_count, progress_bar
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.processes import cores
+from prospect_core.util.processes import count_cores
 
 
-def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, LazyEpisodes]]:
+def open_training_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, LazyEpisodes]]:
     """The datasets to learn from, each with its episodes of the split; two episodes of one id are a `DataError`."""
     split, sources = config.data.split, []
     known: dict[str, Dataset] = {}
     for name in (config.data.path, *(config.data.more or ())):
-        data = open_training_data(name, split, tell)
-        episodes = data.rows(split, cores())
+        data = open_training_source(name, split, tell)
+        episodes = data.rows(split, count_cores())
         if not episodes:
             raise DataError(f"{data.root}: split {split!r} has no episode to train on")
         for clip in episodes.clips():
@@ -36,7 +36,7 @@ def open_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Data
     return sources
 
 
-def open_media(
+def open_training_source_media(
     config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None], device: Any
 ) -> Any:
     """Stored features where the vision tower is frozen and they are wanted, else decoded pictures.
@@ -44,33 +44,33 @@ def open_media(
     What is not stored yet is encoded on ``device``, where the model will be trained. Every process that trains has to call this
     with the same episodes: each encodes its share.
     """
-    from prospect_core.features.feature_cache import FeatureCache, feature_store, vision_digest
-    from prospect_core.features.picture_cache import PictureCache, picture_store
-    from prospect_core.train.setup.model_factory import vision_is_frozen
+    from prospect_core.features.feature_cache import FeatureCache, feature_cache_vision_digest, open_feature_cache
+    from prospect_core.features.picture_cache import PictureCache, open_picture_cache
+    from prospect_core.train.setup.model_factory import factory_vision_is_frozen
 
     shape = model.config.frame_format
-    if not (config.data.features and vision_is_frozen(model)):
+    if not (config.data.features and factory_vision_is_frozen(model)):
         url = config.data.store
-        store = picture_store(url, shape).need(f"pictures of {shape}") if url else None
+        store = open_picture_cache(url, shape).need(f"pictures of {shape}") if url else None
         pictures = PictureCache(data, shape, config.data.picture_cache_mb << 20, store)
         if config.data.workers:
-            pictures.prepare(clips_of(episodes))
+            pictures.prepare(clips_from_jsonl_index(episodes))
         return pictures
-    clips = clips_of(episodes)
+    clips = clips_from_jsonl_index(episodes)
     url = config.data.store
-    store = feature_store(url, model).need("features of this model's tower") if url else None
-    cache = FeatureCache(data, cache_dir() / "features", vision_digest(model), shape, store)
+    store = open_feature_cache(url, model).need("features of this model's tower") if url else None
+    cache = FeatureCache(data, cache_dir() / "features", feature_cache_vision_digest(model), shape, store)
     # made on the CPU, it would be moved by the trainer only later
     model.to(device)
     with progress_bar("video features") as advance:
-        new = cache.prepare(model, clips, advance, join_sources())
+        new = cache.prepare(model, clips, advance, training_source_processes())
     tell(
-        f"features of {counted(len({clip.video for clip in clips}), 'video')} in {cache.folder} ({new} encoded now, on {model.device.type})"
+        f"features of {format_count(len({clip.video for clip in clips}), 'video')} in {cache.folder} ({new} encoded now, on {model.device.type})"
     )
     return cache
 
 
-def join_sources() -> Any:
+def training_source_processes() -> Any:
     """The processes that train together, each of which encodes its share of the videos; None for one alone."""
     from accelerate import PartialState
 
@@ -82,27 +82,29 @@ def join_sources() -> Any:
     return Processes(state.process_index, state.num_processes, state.wait_for_everyone)
 
 
-def some_videos(sources: Sequence[tuple[Dataset, Any]], count: int, shape: FrameFormat) -> Iterator[Any]:
+def first_training_source_videos(
+    sources: Sequence[tuple[Dataset, Any]], count: int, shape: FrameFormat
+) -> Iterator[Any]:
     """The pictures of the first videos of the first source."""
-    from prospect_core.features.decode_pool import decode_video
-    from prospect_core.features.picture_cache import longest
+    from prospect_core.features.decode_pool import decode_one_video_for_pool
+    from prospect_core.features.picture_cache import picture_cache_longest_episodes
 
     data, episodes = sources[0]
-    for clip in longest(clips_of(episodes))[:count]:
-        pictures = decode_video(data, clip, shape)
+    for clip in picture_cache_longest_episodes(clips_from_jsonl_index(episodes))[:count]:
+        pictures = decode_one_video_for_pool(data, clip, shape)
         if isinstance(pictures, DataError):
             raise pictures
         yield pictures
 
 
-def open_training_data(name: str, split: str, tell: Callable[[str], None], missing_ok: bool = False) -> Any:
+def open_training_source(name: str, split: str, tell: Callable[[str], None], missing_ok: bool = False) -> Any:
     """A dataset folder, or the built-in workbench (made on first use); None where ``missing_ok`` and no such split."""
     if name != "workbench":
         data = Dataset.open(name)
         return None if missing_ok and split not in data.splits else data
-    from prospect_core.workbench.generate import SPLITS, cached
+    from prospect_core.workbench.generate import SPLITS, generate_cached_workbench
 
     if split not in SPLITS:
         raise UserError(f"split={split}: the workbench has {', '.join(SPLITS)}")
-    tell(f"workbench split {split!r}: {counted(SPLITS[split].videos, 'video')}, made on first use")
-    return cached(split)
+    tell(f"workbench split {split!r}: {format_count(SPLITS[split].videos, 'video')}, made on first use")
+    return generate_cached_workbench(split)

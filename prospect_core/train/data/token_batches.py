@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from prospect_core.train.data.training_dataset import DSTTrainingDataset, unsupervised
+from prospect_core.train.data.training_dataset import DSTTrainingDataset, clear_training_dataset_labels
 
 #: windows among which those of similar length are put together
 CHUNK = 1024
@@ -62,20 +62,20 @@ class TokenBatches:
         if index < len(self._batches):
             return [self.windows[k] for k in self._batches[index]]
         sequence, media = self.windows[index % len(self.windows)]
-        return [(unsupervised(sequence), media)]
+        return [(clear_training_dataset_labels(sequence), media)]
 
     def _packed(self) -> list[list[int]]:
         """Indices of windows by batch, in an order of its own for each epoch."""
         out: list[list[int]] = []
         sizes = [self.windows.tokens(k) for k in range(len(self.windows))]
         for begin in range(0, len(sizes), CHUNK):
-            batches = group_by_size(sizes[begin : begin + CHUNK], self.tokens, begin)
+            batches = group_token_batches(sizes[begin : begin + CHUNK], self.tokens, begin)
             random.Random(f"{self.windows.seed}/{self.windows.epoch}/{begin}/batches").shuffle(batches)
             out += batches
         return out
 
 
-def group_by_size(sizes: Sequence[int], room: int, first: int = 0) -> list[list[int]]:
+def group_token_batches(sizes: Sequence[int], room: int, first: int = 0) -> list[list[int]]:
     """Items of these sizes in groups of similar ones: the largest times the number of a group is at most ``room``, unless it
     is a group of one. Items are numbered from ``first``."""
     groups: list[list[int]] = []

@@ -3,7 +3,7 @@
     python -c "from prospect_core.train.data.training_dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
 
 A sample is (window, supervised frame). Attention is causal, so all samples of a window are one sequence with labels on
-the sampled frames only; `separate` gives them one by one, with the same gradients at many times the cost.
+the sampled frames only; `split_training_dataset_samples` gives them one by one, with the same gradients at many times the cost.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
-from prospect_core.data.jsonl_index import clips_of
+from prospect_core.data.jsonl_index import clips_from_jsonl_index
 from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
 from prospect_core.sequence.labels import IGNORE
-from prospect_core.sequence.layout import Context, newest_that_fit
+from prospect_core.sequence.layout import Context, layout_newest_turns
 from prospect_core.timeline import Episode
 from prospect_core.train.data.curriculum import Curriculum
 from prospect_core.train.data.frame_samplers import Every, FrameSampler, WindowView
 from prospect_core.train.data.patch_captions import patch_caption_sequence
-from prospect_core.train.data.window_sampler import TrainingWindow, WindowSampler, frame_costs, said_before
+from prospect_core.train.data.window_sampler import (
+    TrainingWindow,
+    WindowSampler,
+    window_sampler_frame_costs,
+    window_sampler_prior_dialogue,
+)
 from prospect_core.util.errors import DataError
 
 #: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
@@ -66,7 +71,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
             raise DataError("there is no episode to train on")
         self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
         self.episodes = episodes
-        self._videos = [clip.video for clip in clips_of(episodes)]
+        self._videos = [clip.video for clip in clips_from_jsonl_index(episodes)]
         self._easiest = [] if draws.curriculum is None else Curriculum.ranked(episodes)
         self.progress, self.span = 0.0, 0.0
         #: windows of one optimiser step, in all processes: those of a step are of similar length
@@ -106,7 +111,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
     def __getitem__(self, index: int) -> tuple[TokenSequence, np.ndarray]:
         if index >= len(self._order):
             sequence, media = self[index % len(self._order)]
-            return unsupervised(sequence), media
+            return clear_training_dataset_labels(sequence), media
         window, rng = self.window(index)
         media = self.media(window.episode, window.start, window.end)
         if self.draws.patch_captions:
@@ -154,12 +159,14 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         rng, episode, longest = self._begin(index)
         if episode.id not in self._sizes:
             prompts = [self.builder.prompt(episode.task, Context(state)) for state in (None, episode.initial_state)]
-            costs = np.cumsum([0, *frame_costs(self.builder, episode)], dtype=np.int32)
+            costs = np.cumsum([0, *window_sampler_frame_costs(self.builder, episode)], dtype=np.int32)
             self._sizes[episode.id] = [len(prompt.ids) for prompt in prompts], costs
         prompt_tokens, before = self._sizes[episode.id]
         start, end, _, opening = self.draws.windows.place(rng, episode, self.builder, longest)
-        said = said_before(episode, start) if opening.recent else ()
-        recent = sum(len(self.builder.text(text)) for _, text in newest_that_fit(self.builder, said, opening.recent))
+        said = window_sampler_prior_dialogue(episode, start) if opening.recent else ()
+        recent = sum(
+            len(self.builder.text(text)) for _, text in layout_newest_turns(self.builder, said, opening.recent)
+        )
         frames = int(before[end - episode.start_frame] - before[start - episode.start_frame])
         return prompt_tokens[opening.states] + recent + frames
 
@@ -178,13 +185,13 @@ class Mixed:
     """The pictures (or features) of episodes of several data sets, whose ids are different."""
 
     def __init__(self, parts: Sequence[tuple[Sequence[Episode], Media]]) -> None:
-        self._media = {clip.id: media for episodes, media in parts for clip in clips_of(episodes)}
+        self._media = {clip.id: media for episodes, media in parts for clip in clips_from_jsonl_index(episodes)}
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
         return self._media[episode.id](episode, start, end)
 
 
-def unsupervised(sequence: TokenSequence) -> TokenSequence:
+def clear_training_dataset_labels(sequence: TokenSequence) -> TokenSequence:
     """The same window without anything to learn."""
     frames = len(sequence.frames)
     return replace(
@@ -196,7 +203,9 @@ def unsupervised(sequence: TokenSequence) -> TokenSequence:
     )
 
 
-def separate(sequence: TokenSequence, media: np.ndarray) -> list[tuple[TokenSequence, np.ndarray]]:
+def split_training_dataset_samples(
+    sequence: TokenSequence, media: np.ndarray
+) -> list[tuple[TokenSequence, np.ndarray]]:
     """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
     out = []
     for k in range(len(sequence.frames)):

@@ -16,7 +16,7 @@ from itertools import accumulate
 from prospect_core.data.formats.proassist_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
 from prospect_core.sequence.context_noise import ContextNoise, NoiseRates
-from prospect_core.sequence.layout import Context, newest_that_fit
+from prospect_core.sequence.layout import Context, layout_newest_turns
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import UserError
 
@@ -49,7 +49,7 @@ class TrainingWindow:
         is decided on that frame cannot be told, and carries no loss. Neither do frames of context that a published clip
         repeats from the clip before it: what was said on them stands there.
         """
-        first = supervised_from(self.episode)
+        first = window_sampler_first_loss_frame(self.episode)
         if first > self.start:
             every = set(range(self.start, self.end)) if supervised is None else supervised
             supervised = {frame for frame in every if frame >= first}
@@ -90,8 +90,8 @@ class WindowPrefix:
         if "past" in builder.ablated_inputs:
             # it is to guess what it cannot know
             return Context(), every
-        recent = newest_that_fit(builder, said_before(episode, start), self.recent)
-        told = last_progress(episode, start) if self.summary else None
+        recent = layout_newest_turns(builder, window_sampler_prior_dialogue(episode, start), self.recent)
+        told = window_sampler_last_progress(episode, start) if self.summary else None
         if self.states:
             return Context(state, told[0] if told else "", recent), every
         if told is None:
@@ -166,15 +166,15 @@ class WindowSampler:
         context_noise = self.context_noise.draw(rng, episode)
         progress = ""
         if rng.random() < self.progress_share:
-            end, progress = ending(episode, anchor, end)
-        start = before_question(episode, start)
+            end, progress = window_sampler_ending(episode, anchor, end)
+        start = window_sampler_before_question(episode, start)
         if not progress:
             end = min(end, max(anchor + 1, start + self._longest(episode, builder, longest)))
-        window = fit(builder, episode, start, end, anchor, opening, progress, max_tokens, context_noise)
+        window = fit_sampler_window(builder, episode, start, end, anchor, opening, progress, max_tokens, context_noise)
         return replace(window, context_noise=context_noise.within(window.start, window.end))
 
 
-def fit(
+def fit_sampler_window(
     builder: SequenceBuilder,
     episode: Episode,
     start: int,
@@ -190,7 +190,7 @@ def fit(
     Frames go from the side that reaches further from the anchor. A progress summary keeps the end where it is; where
     there is no room for that, it is not asked for.
     """
-    before = [0, *accumulate(frame_costs(builder, episode, context_noise))]
+    before = [0, *accumulate(window_sampler_frame_costs(builder, episode, context_noise))]
     first = episode.start_frame
     while True:
         context, known = opening.context(builder, episode, start)
@@ -200,7 +200,7 @@ def fit(
         needed += len(builder.summary(progress)) if progress else 0
         if needed <= max_tokens:
             return TrainingWindow(episode, start, end, context, known, summary=progress)
-        later = after_reply(episode, start + 1)
+        later = window_sampler_after_reply(episode, start + 1)
         if later <= anchor and (progress or anchor - start >= end - 1 - anchor):
             start = later
         elif progress:
@@ -214,7 +214,9 @@ def fit(
             )
 
 
-def frame_costs(builder: SequenceBuilder, episode: Episode, context_noise: ContextNoise | None = None) -> list[int]:
+def window_sampler_frame_costs(
+    builder: SequenceBuilder, episode: Episode, context_noise: ContextNoise | None = None
+) -> list[int]:
     """The most tokens of every frame with what is written after it: each update apart, and a wrong one with what takes it
     back."""
     costs = [builder.tokens_per_frame] * episode.num_frames
@@ -235,12 +237,12 @@ def frame_costs(builder: SequenceBuilder, episode: Episode, context_noise: Conte
     return costs
 
 
-def supervised_from(episode: Episode) -> int:
+def window_sampler_first_loss_frame(episode: Episode) -> int:
     """The first frame that may carry loss: later than the first one where a clip begins with frames for context alone."""
     return int(episode.meta.get(SUPERVISED_FROM, episode.start_frame))
 
 
-def exchanges(episode: Episode) -> list[tuple[int, int]]:
+def window_sampler_exchanges(episode: Episode) -> list[tuple[int, int]]:
     """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user.
 
     A reply is what comes within five seconds, or what the data labels as responsive, however long it took.
@@ -256,23 +258,23 @@ def exchanges(episode: Episode) -> list[tuple[int, int]]:
     return out
 
 
-def before_question(episode: Episode, start: int) -> int:
+def window_sampler_before_question(episode: Episode, start: int) -> int:
     """The last frame at or before ``start`` that does not lie between a question and its reply."""
-    for user, reply in reversed(exchanges(episode)):
+    for user, reply in reversed(window_sampler_exchanges(episode)):
         if user < start <= reply:
             start = user
     return start
 
 
-def after_reply(episode: Episode, start: int) -> int:
+def window_sampler_after_reply(episode: Episode, start: int) -> int:
     """The first frame at or after ``start`` that does not lie between a question and its reply."""
-    for user, reply in exchanges(episode):
+    for user, reply in window_sampler_exchanges(episode):
         if user < start <= reply:
             start = reply + 1
     return start
 
 
-def ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
+def window_sampler_ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
     """Where a window over ``anchor`` can end with a progress summary, and that summary; ``end`` and none if nowhere.
 
     An episode's own summary stands at its end; an utterance's ``progress`` right after it.
@@ -284,7 +286,7 @@ def ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
     return told[-1] if told else (end, "")
 
 
-def last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
+def window_sampler_last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
     """The last progress summary known before a frame, and the steps that have changed since it was said."""
     told: str | None = episode.meta.get(PROGRESS_BEFORE)
     changed: set[str] = set()
@@ -298,7 +300,7 @@ def last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
     return None if told is None else (told, changed)
 
 
-def said_before(episode: Episode, frame: int) -> tuple[tuple[str, str], ...]:
+def window_sampler_prior_dialogue(episode: Episode, frame: int) -> tuple[tuple[str, str], ...]:
     """What a stream has heard and said before it reads a frame, oldest first: (who, text).
 
     A user turn reaches the stream with the frame after it: one right before ``frame`` has not been heard yet.

@@ -1,6 +1,6 @@
 """How the four losses weigh against each other: fixed, by learned uncertainty, or by gradient norm.
 
-    python -c "from prospect_core.train.objectives.loss_weighting import make_weighting; print(make_weighting('fixed', {'speaking': 2.0}).weights())"
+    python -c "from prospect_core.train.objectives.loss_weighting import make_loss_weighting; print(make_loss_weighting('fixed', {'speaking': 2.0}).weights())"
 
 A weighting is told each optimiser step's global mean losses (and gradient norms, if it asks for them), keeps its own
 state outside the model and its optimiser, and so works alike under DDP, FSDP and DeepSpeed. Vectors have one entry an
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from prospect_core.train.objectives.losses import OBJECTIVES
-from prospect_core.util.errors import choose
+from prospect_core.util.errors import require_choice
 
 
 class Weighting(Protocol):
@@ -151,7 +151,7 @@ KINDS: dict[str, Callable[[np.ndarray], Weighting]] = {
 }
 
 
-def make_weighting(kind: str, start: Mapping[str, float]) -> Weighting:
+def make_loss_weighting(kind: str, start: Mapping[str, float]) -> Weighting:
     """The weighting of that name, beginning with the configured weights (an objective left out weighs 0)."""
-    choose("loss.weighting", kind, KINDS)
+    require_choice("loss.weighting", kind, KINDS)
     return KINDS[kind](np.array([start.get(name, 0.0) for name in OBJECTIVES]))

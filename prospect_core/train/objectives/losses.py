@@ -1,6 +1,6 @@
 """The four losses, as sums over what they supervise; the trainer divides by the global counts.
 
-python -c "import torch; from prospect_core.train.objectives.losses import focal; print(focal(torch.zeros(2), torch.tensor([1, 0]), 2.0, 0.5))"
+python -c "import torch; from prospect_core.train.objectives.losses import focal_loss; print(focal_loss(torch.zeros(2), torch.tensor([1, 0]), 2.0, 0.5))"
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FocalOptions:
         return FocalOptions(gamma=-math.log10(rate), alpha=1 - rate)
 
 
-def focal(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Tensor:
+def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Tensor:
     """Sum of the binary focal losses over labels 0 and 1 (`IGNORE` is left out).
 
     ``-alpha_t (1 - p_t)^gamma log p_t`` (Lin et al. 2017), with p_t the probability of the true label and alpha_t
@@ -58,18 +58,18 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Tensor:
     return -(weight * wrong.pow(gamma) * log_pt).sum()
 
 
-def next_tokens(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+def next_token_targets(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Where a supervised token comes next (B, T, bool) and which one (X): the causal shift, here and nowhere else."""
     next_BT = functional.pad(labels_BT[:, 1:], (0, 1), value=IGNORE)
     speaks_BT = next_BT != IGNORE
     return speaks_BT, next_BT[speaks_BT]
 
 
-def supervised_counts(batch: dict[str, Tensor]) -> Tensor:
+def count_supervised_losses(batch: dict[str, Tensor]) -> Tensor:
     """(4,) how many items each objective supervises in a batch, in the order of `OBJECTIVES`."""
     return torch.stack(
         [
-            next_tokens(batch[key])[0].sum() if name == "response" else (batch[key] != IGNORE).sum()
+            next_token_targets(batch[key])[0].sum() if name == "response" else (batch[key] != IGNORE).sum()
             for name, key in _LABELS.items()
         ]
     )
@@ -78,17 +78,17 @@ def supervised_counts(batch: dict[str, Tensor]) -> Tensor:
 def loss_sums(output: DSTOutput, batch: dict[str, Tensor], speaking: FocalOptions, update: FocalOptions) -> Tensor:
     """(4,) sum of each objective's loss over the batch, in the order of `OBJECTIVES`.
 
-    ``output.words_XV`` must be the logits at the places that `next_tokens` of the batch's labels names.
+    ``output.words_XV`` must be the logits at the places that `next_token_targets` of the batch's labels names.
     """
     assert output.speaking_BF is not None
     assert output.update_BF is not None
     assert output.state_BFK3 is not None
     assert output.words_XV is not None
-    _, target_X = next_tokens(batch["labels"])
+    _, target_X = next_token_targets(batch["labels"])
     return torch.stack(
         [
-            focal(output.speaking_BF.float(), batch["speaking_labels"], speaking.gamma, speaking.alpha),
-            focal(output.update_BF.float(), batch["update_labels"], update.gamma, update.alpha),
+            focal_loss(output.speaking_BF.float(), batch["speaking_labels"], speaking.gamma, speaking.alpha),
+            focal_loss(output.update_BF.float(), batch["update_labels"], update.gamma, update.alpha),
             functional.cross_entropy(
                 output.state_BFK3.float().flatten(0, 2),
                 batch["state_labels"].flatten(),

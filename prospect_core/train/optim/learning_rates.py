@@ -1,6 +1,6 @@
 """Learning rates by part of the model: what is new has to move further than what was published.
 
-python -c "from prospect_core.train.optim.learning_rates import set_rates; help(set_rates)"
+python -c "from prospect_core.train.optim.learning_rates import set_learning_rates; help(set_learning_rates)"
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prospect_core.train.config.schema import Rates
 Part = Literal["heads", "vision", "adapters", "text"]
 
 
-def part_of(name: str) -> Part:
+def learning_rate_part(name: str) -> Part:
     """The part that a parameter of `DSTSmolVLM` belongs to."""
     if name.startswith(("speaking_head.", "update_head.", "state_head.")):
         return "heads"
@@ -26,7 +26,7 @@ def part_of(name: str) -> Part:
     return "adapters" if ".lora_" in name else "text"
 
 
-def set_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rates: Rates, rows: Sequence[int]) -> None:
+def set_learning_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rates: Rates, rows: Sequence[int]) -> None:
     """Give each part its multiple of the learning rate, before the first step.
 
     Args:
@@ -41,7 +41,7 @@ def set_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rates: Rates,
     groups = []
     for group in optimizer.param_groups:
         for part, scale in scales.items():
-            mine = [p for p in group["params"] if part_of(names[id(p)]) == part]
+            mine = [p for p in group["params"] if learning_rate_part(names[id(p)]) == part]
             if mine:
                 groups.append({**group, "params": mine, "lr": scale * group["lr"]})
     optimizer.param_groups[:] = groups

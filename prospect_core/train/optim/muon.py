@@ -64,7 +64,7 @@ class Muon(Optimizer):
             wide = parameter.shape[0] <= parameter.shape[1]
             alike[tuple(sorted(parameter.shape))].append((parameter, ahead if wide else ahead.T))
         for (_, longer), members in alike.items():
-            steps = orthogonalized(torch.stack([ahead for _, ahead in members]).float())
+            steps = orthogonalize_for_muon(torch.stack([ahead for _, ahead in members]).float())
             changed = [parameter for parameter, _ in members]
             own = [s if s.shape == p.shape else s.T for p, s in zip(changed, steps.to(changed[0].dtype), strict=True)]
             torch._foreach_add_(changed, own, alpha=-rate * ADAM_RMS * longer**0.5)
@@ -92,7 +92,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-def orthogonalized(matrices_BMN: Tensor) -> Tensor:
+def orthogonalize_for_muon(matrices_BMN: Tensor) -> Tensor:
     """Matrices (B, M, N), M <= N, with all their singular values brought near 1 (0.7 to 1.2)."""
     a, b, c = QUINTIC
     x: Tensor = matrices_BMN / (matrices_BMN.norm(dim=(1, 2), keepdim=True) + 1e-7)
@@ -102,7 +102,7 @@ def orthogonalized(matrices_BMN: Tensor) -> Tensor:
     return x
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, decayed: Iterable[str]) -> list[dict[str, Any]]:
+def muon_parameter_groups(model: nn.Module, weight_decay: float, decayed: Iterable[str]) -> list[dict[str, Any]]:
     """The weights of the layers, which are made orthogonal; other ``decayed`` parameters; the rest, without decay."""
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decays = set(decayed)

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core import __version__
-from prospect_core.checkpoints.folders import checkpoint_digest, find_checkpoint
+from prospect_core.checkpoints.folders import digest_checkpoint_folder, find_checkpoint_folder
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import Joined
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
-from prospect_core.train.data.sources import open_media, open_sources, some_videos
+from prospect_core.train.data.sources import (
+    first_training_source_videos,
+    open_training_source_media,
+    open_training_sources,
+)
 from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions
-from prospect_core.train.output_dir import SCRATCH, refuse_another
-from prospect_core.train.setup.trainer_arguments import MUON, training_arguments
-from prospect_core.util.console import counted
+from prospect_core.train.output_dir import SCRATCH, refuse_other_output_dir
+from prospect_core.train.setup.trainer_arguments import MUON, make_trainer_arguments
+from prospect_core.util.console import format_count
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class TrainingHooks:
     tell: Callable[[str], None] = print
     live: bool = False
     warnings: Sequence[str] = ()
-    open_media: Callable[..., Any] = open_media
+    open_media: Callable[..., Any] = open_training_source_media
     callbacks: Sequence[Any] = ()
 
 
@@ -71,24 +75,26 @@ def build_training(config: Config, hooks: TrainingHooks) -> Training:
     """
     from transformers import set_seed
 
-    from prospect_core.train.setup.model_factory import make_model, set_backbone
-    from prospect_core.train.setup.validation_setup import make_validation
-    from prospect_core.train.trainer import last_whole_checkpoint
+    from prospect_core.train.setup.model_factory import freeze_model_factory_parts, make_model
+    from prospect_core.train.setup.validation_setup import set_up_validation
+    from prospect_core.train.trainer import last_whole_trainer_checkpoint
 
     set_seed(config.train.seed)
     output, scratch = Path(config.output), Path(config.output) / SCRATCH
-    sources = open_sources(config, hooks.tell)
+    sources = open_training_sources(config, hooks.tell)
     episodes = Joined([some for _, some in sources])
     signature = _signature(config, sources)
-    resume_from = last_whole_checkpoint(scratch)
+    resume_from = last_whole_trainer_checkpoint(scratch)
     if resume_from is not None:
-        refuse_another(scratch, signature)
-    model, tokenizer = make_model(config.model, config.init, episodes, partial(some_videos, sources), hooks.tell)
-    set_backbone(model, config.model)
+        refuse_other_output_dir(scratch, signature)
+    model, tokenizer = make_model(
+        config.model, config.init, episodes, partial(first_training_source_videos, sources), hooks.tell
+    )
+    freeze_model_factory_parts(model, config.model)
     # a rebuilt prompt shows as many utterances as training has shown
     if config.sampling.recent_share:
         model.config.recent_utterances = config.sampling.recent_utterances
-    arguments = training_arguments(config, scratch, output)
+    arguments = make_trainer_arguments(config, scratch, output)
 
     def frames_of(data: Dataset, some: Any) -> Any:
         return hooks.open_media(config, data, model, some, hooks.tell, arguments.device)
@@ -96,7 +102,7 @@ def build_training(config: Config, hooks: TrainingHooks) -> Training:
     built = _Model(model, tokenizer, arguments)
     dataset = _training_windows(config, built, sources, frames_of)
     # before the first step, so that a video that is missing ends the training before it begins
-    validation = make_validation(config, model, tokenizer, frames_of, hooks.tell)
+    validation = set_up_validation(config, model, tokenizer, frames_of, hooks.tell)
     _report_sizes(model, episodes, arguments.device, hooks.tell)
     log, trainer = _trainer(config, hooks, built, dataset, validation)
     return Training(config, trainer, tokenizer, validation, log, signature, resume_from)
@@ -113,8 +119,10 @@ def _signature(config: Config, sources: Sequence[tuple[Dataset, Any]]) -> dict[s
     return {
         "version": __version__,
         "data": [data.digest for data, _ in sources],
-        "init": checkpoint_digest(find_checkpoint(config.init, "init")) if config.init else None,
-        "tower": checkpoint_digest(find_checkpoint(config.model.tower, "tower")) if config.model.tower else None,
+        "init": digest_checkpoint_folder(find_checkpoint_folder(config.init, "init")) if config.init else None,
+        "tower": digest_checkpoint_folder(find_checkpoint_folder(config.model.tower, "tower"))
+        if config.model.tower
+        else None,
         "config": asdict(config),
     }
 
@@ -145,8 +153,8 @@ def _report_sizes(model: Any, episodes: Joined, device: Any, tell: Callable[[str
     videos = {clip.video for clip in clips}
     tell(
         f"{parameters / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M of them learn;"
-        f" {counted(len(clips), 'episode')} of {counted(len(videos), 'video')};"
-        f" {counted(torch.get_num_threads(), 'thread')} on {device}"
+        f" {format_count(len(clips), 'episode')} of {format_count(len(videos), 'video')};"
+        f" {format_count(torch.get_num_threads(), 'thread')} on {device}"
     )
 
 
@@ -156,7 +164,7 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
 
     from prospect_core.train.callbacks.training_log import TrainingLog
     from prospect_core.train.data.collator import DSTDataCollator
-    from prospect_core.train.objectives.loss_weighting import make_weighting
+    from prospect_core.train.objectives.loss_weighting import make_loss_weighting
     from prospect_core.train.trainer import DSTTrainer
 
     minutes = config.train.minutes
@@ -166,14 +174,14 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
     if config.eval.patience is not None:
         callbacks.append(EarlyStoppingCallback(config.eval.patience))
     start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
-    with objections("train"):
+    with translate_library_errors("train"):
         trainer = DSTTrainer(
             model=built.model,
             args=built.arguments,
             train_dataset=dataset,
             eval_dataset=[] if config.eval.every else None,
             data_collator=DSTDataCollator(built.model.config.pad_token_id),
-            weighting=make_weighting(config.loss.weighting, start),
+            weighting=make_loss_weighting(config.loss.weighting, start),
             speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
             update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
             dynamic_focal=config.loss.dynamic,

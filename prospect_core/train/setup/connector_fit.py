@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from prospect_core.model.image_processing import normalised
+from prospect_core.model.image_processing import normalize_image_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 
 #: of the mean square of the inputs, added to each of them: keeps the solution small where they hang together
@@ -34,7 +34,7 @@ def fit_connector(seeing: DSTSmolVLM, own: DSTSmolVLM, videos: Iterable[np.ndarr
     """
     squares, products, held_out = torch.zeros(()), torch.zeros(()), []
     for number, pictures in enumerate(videos, 1):
-        pixels = normalised(torch.from_numpy(pictures).permute(0, 3, 1, 2))
+        pixels = normalize_image_pixels(torch.from_numpy(pictures).permute(0, 3, 1, 2))
         inputs, wanted = _inputs(seeing, pixels), own.encode_frames(pixels).flatten(0, 1).double()
         if number % HELD_OUT == 0:
             held_out.append((inputs, wanted))

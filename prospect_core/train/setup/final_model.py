@@ -6,41 +6,41 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from prospect_core.checkpoints.thresholds import forget_thresholds
+from prospect_core.checkpoints.thresholds import clear_checkpoint_thresholds
 from prospect_core.train.config.schema import Config, SamplingOptions
 from prospect_core.util.errors import DataError
 
 
-def finish_model(
+def make_final_model(
     trainer: Any, config: Config, validation: Any, longest: tuple[int, int], tell: Callable[[str], None]
 ) -> Any:
     """The trained model, whole, merged and finite, with its thresholds."""
     import torch
 
     from prospect_core.model.modeling import DSTSmolVLM
-    from prospect_core.train.setup.model_factory import merge_lora, set_backbone
+    from prospect_core.train.setup.model_factory import freeze_model_factory_parts, merge_model_lora
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.whole_state is not None:
         # this process holds a part of each tensor: a whole model of the same configuration takes the whole ones
         model = DSTSmolVLM(deepcopy(model.config))
-        set_backbone(model, config.model)
+        freeze_model_factory_parts(model, config.model)
         model.load_state_dict(trainer.whole_state, strict=True)
-    merge_lora(model)
+    merge_model_lora(model)
     model.eval()
     if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
         raise DataError(f"output={config.output}: training diverged, weights are not finite; lower train.learning_rate")
     best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
     model.config.trained_steps += best or trainer.state.global_step
-    note_trained_lengths(model.config, longest, config.sampling)
+    note_final_model_lengths(model.config, longest, config.sampling)
     # those of the checkpoint that it began from were chosen for other weights
-    forget_thresholds(model.config)
+    clear_checkpoint_thresholds(model.config)
     if validation and config.eval.thresholds:
         validation.calibrate(model, tell)
     return model
 
 
-def note_trained_lengths(config: Any, longest: tuple[int, int], sampling: SamplingOptions) -> None:
+def note_final_model_lengths(config: Any, longest: tuple[int, int], sampling: SamplingOptions) -> None:
     """Keep the longest windows of all trainings in a model's configuration: ``longest`` are tokens and frames of this one's.
 
     Windows that begin with a summary, or with what was said before them, are as a stream goes on after one compression.

@@ -1,6 +1,6 @@
 """How much memory a training takes, by formula: an estimate before anything is allocated.
 
-python -c "from prospect_core.train.setup.memory_estimate import training_bytes; help(training_bytes)"
+python -c "from prospect_core.train.setup.memory_estimate import estimate_training_memory; help(estimate_training_memory)"
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prospect_core.train.setup.trainer_arguments import MUON
 PER_LAYER = 20
 
 
-def training_bytes(model: DSTSmolVLM, config: Config) -> dict[str, int]:
+def estimate_training_memory(model: DSTSmolVLM, config: Config) -> dict[str, int]:
     """Bytes of weights, gradients, optimiser and activations of one process, as a rough estimate.
 
     Weights and what the optimiser keeps are float32. Activations are those of the largest batch that the options admit, in

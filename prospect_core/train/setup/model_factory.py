@@ -17,15 +17,15 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.model.configuration import DSTSmolVLMConfig
-from prospect_core.model.initialization import initialize_weights
+from prospect_core.model.initialization import initialize_model_weights
 from prospect_core.model.modeling import DSTSmolVLM
-from prospect_core.model.published import TOKENS_PER_FRAME, load_published
-from prospect_core.sequence.layout import ROLE, step_line
+from prospect_core.model.published import TOKENS_PER_FRAME, load_published_model
+from prospect_core.sequence.layout import ROLE, layout_step_line
 from prospect_core.sequence.tokenizer import SpecialIds, train_tokenizer
 from prospect_core.timeline import DialogState, Episode
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Lora, ModelOptions
 from prospect_core.train.setup.connector_fit import fit_connector
 from prospect_core.util.errors import UserError
@@ -45,17 +45,17 @@ def make_model(
     ``videos`` gives the pictures of so many videos in a format, for a tower that is to be fitted.
     """
     if init:
-        model, tokenizer = load_checkpoint(init, option="init")
-        with objections("model"):
+        model, tokenizer = load_model_checkpoint(init, option="init")
+        with translate_library_errors("model"):
             model.set_attn_implementation(options.attention)
         if options.tokens_per_frame is not None:
             # pooling has no weights; a number that the tower does not give is refused here
             changed = {**model.config.to_dict(), "tokens_per_frame": options.tokens_per_frame}
-            with objections("model"):
+            with translate_library_errors("model"):
                 model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
     elif options.weights:
-        with objections("model"):
-            model, tokenizer = load_published(
+        with translate_library_errors("model"):
+            model, tokenizer = load_published_model(
                 options.weights,
                 _tokens_per_frame(options),
                 options.state_head_size,
@@ -64,16 +64,16 @@ def make_model(
             )
     else:
         tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
-        config = model_config(options, tokenizer)
-        with objections("model"):
+        config = make_random_model_config(options, tokenizer)
+        with translate_library_errors("model"):
             model = DSTSmolVLM(config)
-        initialize_weights(model, options.text.local_heads)
+        initialize_model_weights(model, options.text.local_heads)
     if options.tower:
-        seeing = load_checkpoint(options.tower, option="model.tower")[0]
+        seeing = load_model_checkpoint(options.tower, option="model.tower")[0]
         model.config.framing = seeing.config.framing
         if options.fit_tower:
             _fit(model, seeing, videos(options.fit_tower, model.config.frame_format), tell)
-        model = with_tower(model, seeing)
+        model = make_model_with_tower(model, seeing)
     model.config.framing = options.framing or model.config.framing
     for limit in ("max_reply_tokens", "max_user_tokens", "max_summary_tokens"):
         if (tokens := getattr(options, limit)) is not None:
@@ -83,7 +83,7 @@ def make_model(
     return model.train(), tokenizer
 
 
-def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
+def make_model_with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
     """The model with the vision tower and the connector of another one, as SmolVLM itself was put together from a vision
     and a text model that had learnt apart; the connector's words have to be learnt anew, unless both read alike."""
     config, other = model.config.to_dict(), seeing.config
@@ -94,7 +94,7 @@ def with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
         )
     config |= {"vision_config": other.vision_config.to_dict()}
     config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width, "framing": other.framing}
-    with objections("model"):
+    with translate_library_errors("model"):
         joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
     joined.set_attn_implementation(model.config._attn_implementation)
     seen = ("model.vision_model.", "model.connector.")
@@ -118,7 +118,7 @@ def _fit(own: DSTSmolVLM, seeing: DSTSmolVLM, videos: Iterable[np.ndarray], tell
         tell(f"model.tower: fitted to the own one's frames; {met:.2f} of their variance is met on videos left out")
 
 
-def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
+def make_random_model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
     """The shape of a model with random weights, for a tokenizer."""
     ids = SpecialIds.of(tokenizer)
     vision, text = options.vision, options.text
@@ -134,7 +134,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
     rows = text.vocab_size or len(tokenizer)
     if rows < len(tokenizer):
         raise UserError(f"model.text.vocab_size={rows}: the tokenizer has {len(tokenizer)} entries; give at least that")
-    with objections("model"):
+    with translate_library_errors("model"):
         config = DSTSmolVLMConfig(
             vision_config={
                 "hidden_size": vision.hidden_size,
@@ -176,7 +176,7 @@ def model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
     return config
 
 
-def set_backbone(model: DSTSmolVLM, options: ModelOptions) -> None:
+def freeze_model_factory_parts(model: DSTSmolVLM, options: ModelOptions) -> None:
     """Freeze what does not learn, and put LoRA adapters in where they are asked for."""
     if options.backbone == "frozen":
         model.model.requires_grad_(False)
@@ -186,16 +186,16 @@ def set_backbone(model: DSTSmolVLM, options: ModelOptions) -> None:
         model.model.vision_model.requires_grad_(False)
         model.model.connector.requires_grad_(False)
     if options.backbone == "lora":
-        add_lora(model, options.lora)
+        add_model_lora(model, options.lora)
 
 
-def vision_is_frozen(model: DSTSmolVLM) -> bool:
+def factory_vision_is_frozen(model: DSTSmolVLM) -> bool:
     """Whether features of frames stay the same all through training."""
     parts = (model.model.vision_model, model.model.connector)
     return not any(p.requires_grad for part in parts for p in part.parameters())
 
 
-def add_lora(model: DSTSmolVLM, options: Lora) -> None:
+def add_model_lora(model: DSTSmolVLM, options: Lora) -> None:
     """Adapters on the text model's linear layers; embeddings, LM head and decision heads learn as a whole."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -216,7 +216,7 @@ def add_lora(model: DSTSmolVLM, options: Lora) -> None:
     text.get_input_embeddings().requires_grad_(True)
 
 
-def merge_lora(model: DSTSmolVLM) -> None:
+def merge_model_lora(model: DSTSmolVLM) -> None:
     """Fold the adapters into the layers that they adapt; a model without any is left as it is."""
     try:
         from peft.tuners.tuners_utils import BaseTunerLayer
@@ -250,6 +250,6 @@ def _texts(episodes: Iterable[Episode]) -> Iterable[str]:
             others = tuple((f"{step.id}-{n}", 0.0) for n in range(1, number))
             done = DialogState((step.id,), ("completed",), (*others, (step.id, 9.0 * number)))
             for state in (DialogState((step.id,), ("not_started",)), DialogState((step.id,), ("in_progress",)), done):
-                yield step_line(step.id, step.name, state)
+                yield layout_step_line(step.id, step.name, state)
             yield f"{step.id}->start; {step.id}->complete; {step.id}->reopen"
         yield from (text for event in episode.events for text in (event.text, event.progress) if text)

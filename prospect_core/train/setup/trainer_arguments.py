@@ -1,6 +1,6 @@
 """The options of `prospect train` as transformers' Trainer takes them.
 
-python -c "from prospect_core.train.setup.trainer_arguments import training_arguments; help(training_arguments)"
+python -c "from prospect_core.train.setup.trainer_arguments import make_trainer_arguments; help(make_trainer_arguments)"
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from prospect_core.train.config.library_errors import objections
+from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
 
 #: the one optimiser that is not transformers'
 MUON = "muon"
 
 
-def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
+def make_trainer_arguments(config: Config, scratch: Path, output: Path) -> Any:
     """Our options as transformers has them."""
     import torch
     from transformers import TrainingArguments
@@ -68,7 +68,7 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
         ddp_find_unused_parameters=False,
         seed=options.seed,
     )
-    with objections("train"):
+    with translate_library_errors("train"):
         arguments = TrainingArguments(**given)
     if arguments.n_gpu > 1:
         # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them
@@ -77,6 +77,6 @@ def training_arguments(config: Config, scratch: Path, output: Path) -> Any:
 
 
 def _higher_is_better(config: Config) -> bool:
-    from prospect_core.train.validation import find_evaluator
+    from prospect_core.train.validation import find_validation_evaluator
 
-    return find_evaluator(config.eval.evaluator).check_metric(config.eval.metric) == "higher"
+    return find_validation_evaluator(config.eval.evaluator).check_metric(config.eval.metric) == "higher"

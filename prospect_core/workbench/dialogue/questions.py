@@ -1,6 +1,6 @@
 """When the user asks what: questions on the present, the past and the remainder that the picture does not answer.
 
-    python -c "from prospect_core.workbench.dialogue.questions import ask_plan; help(ask_plan)"
+    python -c "from prospect_core.workbench.dialogue.questions import ask_plan_questions; help(ask_plan_questions)"
 
 What is asked about the past has left no trace in the picture of that moment. Whether the answer is yes or no, and
 whether it is what the order of the list suggests or the opposite, is a matter of turns: neither the picture nor the list
@@ -36,7 +36,7 @@ class Ask:
     jobs: tuple[int, ...] = ()
 
 
-def ask_plan(rng: random.Random, plan: Plan, user_type: str, number: int) -> list[Ask]:
+def ask_plan_questions(rng: random.Random, plan: Plan, user_type: str, number: int) -> list[Ask]:
     """The user's questions and remarks in one video, each in a pause of its own."""
     if user_type == "no_talk":
         return []
@@ -111,12 +111,12 @@ def _due(plan: Plan, job: int) -> float:
 def _hidden(plan: Plan, time: float) -> list[int]:
     """Jobs whose state the picture does not show: a wipe leaves no trace, anything else shows by its thing or the bowl
     that stands over it."""
-    from prospect_core.workbench.rendering.pictures import pixels_seen
-    from prospect_core.workbench.rendering.shapes import item_number
+    from prospect_core.workbench.rendering.pictures import picture_pixels_by_item
+    from prospect_core.workbench.rendering.shapes import shape_item_number
 
     scene = scene_at(plan, time)
-    seen = pixels_seen(plan, scene)
-    shows = {k for k in range(len(plan.assignment.looks)) if seen[item_number(plan, k)]} | scene.stage.covered
+    seen = picture_pixels_by_item(plan, scene)
+    shows = {k for k in range(len(plan.assignment.looks)) if seen[shape_item_number(plan, k)]} | scene.stage.covered
     return [k for k, job in enumerate(plan.assignment.jobs) if job.verb == "wipe" or job.thing not in shows]
 
 

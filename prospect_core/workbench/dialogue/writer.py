@@ -1,6 +1,6 @@
 """What is said: the reference events of one video for one type of user, with slots and accepted answers.
 
-    python -c "from prospect_core.workbench.generate import make_video; [print(e.time, e.label) for e in make_video(0, 'train', 0)[0][2].events]"
+    python -c "from prospect_core.workbench.generate import generate_workbench_video; [print(e.time, e.label) for e in generate_workbench_video(0, 'train', 0)[0][2].events]"
 
 Three types of user: ``no_talk`` only states the goal; ``talk_some`` asks one question in every four minutes or part of
 them; ``talk_more`` one on the present, one on the past and one on the remainder, and makes a remark. What finds no pause
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prospect_core.timeline import DialogState, Event, sort_events
-from prospect_core.workbench.dialogue.phrases import number_word, phrase
-from prospect_core.workbench.dialogue.questions import Ask, ask_plan
+from prospect_core.timeline import DialogState, Event, sort_timeline_events
+from prospect_core.workbench.dialogue.phrases import draw_phrase, number_phrase
+from prospect_core.workbench.dialogue.questions import Ask, ask_plan_questions
 from prospect_core.workbench.world.scene import Happening, Plan
 from prospect_core.workbench.world.tasks import Assignment
 
@@ -30,7 +30,9 @@ _MISHAPS = {
 }
 
 
-def write_events(rng: random.Random, plan: Plan, user_type: str, number: int, unseen: bool) -> tuple[Event, ...]:
+def write_workbench_dialogue(
+    rng: random.Random, plan: Plan, user_type: str, number: int, unseen: bool
+) -> tuple[Event, ...]:
     """Transitions of the plan, what the user says, and what a good assistant says, in canonical order.
 
     ``number`` is the video's: kinds of questions and their answers take turns over videos. With ``unseen``, paraphrases
@@ -53,15 +55,17 @@ class _Writer:
     def write(self, user_type: str, number: int) -> tuple[Event, ...]:
         """All events of one episode."""
         hello = round(self.rng.uniform(0.6, 2.4), 1)
-        self._user(hello, phrase(self.rng, "goal", self.unseen, goal=self.task.goal))
+        self._user(hello, draw_phrase(self.rng, "goal", self.unseen, goal=self.task.goal))
         self._instruct(round(hello + 0.5, 1), "first", "responsive|instruction")
-        asks = ask_plan(self.rng, self.plan, user_type, number)
+        asks = ask_plan_questions(self.rng, self.plan, user_type, number)
         moments = [(h.time, partial(self._notice, h)) for h in self.plan.happenings]
         moments += [(a.time, partial(self._answer, a)) for a in asks]
-        moments += [(time, partial(self._remind, time)) for time in reminders(self.plan, [a.time for a in asks])]
+        moments += [
+            (time, partial(self._remind, time)) for time in dialogue_writer_reminders(self.plan, [a.time for a in asks])
+        ]
         for _, tell in sorted(moments, key=lambda moment: moment[0]):
             tell()
-        return sort_events(self.events)
+        return sort_timeline_events(self.events)
 
     def _notice(self, happening: Happening) -> None:
         kind, time = happening.kind, happening.time
@@ -81,14 +85,14 @@ class _Writer:
                 self._say(time, intent, labels, self._slots(happening.job), todo=self._todo(happening.job), **words)
 
     def _instruct(self, time: float, intent: str, labels: str) -> None:
-        following = next_step(self.state)
+        following = dialogue_writer_next_step(self.state)
         if following is None:
             self._say(time, "finished", "initiative|feedback", {})
         else:
             self._say(time, intent, labels, self._slots(following), todo=self._todo(following))
 
     def _remind(self, time: float) -> None:
-        if next_step(self.state) is not None:
+        if dialogue_writer_next_step(self.state) is not None:
             self._instruct(time, "remind", "initiative|instruction")
 
     def _answer(self, ask: Ask) -> None:
@@ -98,7 +102,7 @@ class _Writer:
             words = {"todo": self._todo(ask.jobs[0])}
         about = {"steps": " ".join(f"S{job + 1}" for job in ask.jobs)} if ask.jobs else {}
         accepted, question = self._accepted(ask), ask.kind
-        text = phrase(self.rng, ask.intent, self.unseen, **words)
+        text = draw_phrase(self.rng, ask.intent, self.unseen, **words)
         self._user(ask.time, text, question, accepted, about)
         if ask.intent == "ask_present":
             self._instruct(reply, "answer_next", "responsive|instruction")
@@ -113,13 +117,13 @@ class _Writer:
         elif ask.intent == "thanks":
             self._say(reply, "welcome", "responsive|other", {})
         else:
-            count = number_word(sum(s == "completed" for s in self.state.states))
+            count = number_phrase(sum(s == "completed" for s in self.state.states))
             self._say(reply, "praise", "responsive|feedback,info_sharing", {"count": count}, count=count)
 
     def _accepted(self, ask: Ask) -> tuple[str, ...]:
         """The values that answer a question; a remark has none."""
         if ask.intent == "ask_present":
-            following = next_step(self.state)
+            following = dialogue_writer_next_step(self.state)
             return (self.task.phrase(following),) if following is not None else ("done",)
         if ask.intent == "ask_done":
             return ("yes" if self.state.states[ask.jobs[0]] == "completed" else "no",)
@@ -128,7 +132,7 @@ class _Writer:
             return (self._name(min(ask.jobs, key=lambda job: order.index(f"S{job + 1}"))),)
         if ask.intent == "ask_left":
             left = sum(s != "completed" for s in self.state.states)
-            return number_word(left), str(left)
+            return number_phrase(left), str(left)
         return ()
 
     def _slots(self, job: int) -> dict[str, str]:
@@ -143,8 +147,8 @@ class _Writer:
         return self.task.things[self.task.jobs[job].thing].name
 
     def _say(self, time: float, intent: str, labels: str, slots: dict[str, str], **words: str) -> None:
-        text = phrase(self.rng, intent, self.unseen, **words)
-        progress = progress_summary(self.task, self.state)
+        text = draw_phrase(self.rng, intent, self.unseen, **words)
+        progress = dialogue_writer_progress_summary(self.task, self.state)
         self.events.append(Event(self._id("a"), time, "assistant", text, labels=labels, slots=slots, progress=progress))
 
     def _user(
@@ -163,7 +167,7 @@ class _Writer:
         return f"{tag}{len(self.events)}"
 
 
-def reminders(plan: Plan, asked: Sequence[float]) -> list[float]:
+def dialogue_writer_reminders(plan: Plan, asked: Sequence[float]) -> list[float]:
     """Moments at which, in a pause, nothing has been done and nothing said for `REMINDER_S` seconds: one a pause at most."""
     out = []
     for begin, end in plan.quiet[1:]:
@@ -173,12 +177,12 @@ def reminders(plan: Plan, asked: Sequence[float]) -> list[float]:
     return out
 
 
-def next_step(state: DialogState) -> int | None:
+def dialogue_writer_next_step(state: DialogState) -> int | None:
     """The first step in the listed order that is not completed: what the assistant names."""
     return next((k for k, s in enumerate(state.states) if s != "completed"), None)
 
 
-def progress_summary(task: Assignment, state: DialogState) -> str:
+def dialogue_writer_progress_summary(task: Assignment, state: DialogState) -> str:
     """What has been done, in its order, what is under way, and how much is left; nothing that a stream could not know."""
     phrases = [task.phrase(k) for k in range(len(task.jobs))]
     done = "; ".join(phrases[state.step_ids.index(step)] for step, _ in state.completions)
@@ -187,4 +191,4 @@ def progress_summary(task: Assignment, state: DialogState) -> str:
     parts = [f"The goal is to {task.goal}.", f"Done in this order: {done}." if done else "Nothing is done yet."]
     if begun:
         parts.append(f"Begun: {begun}.")
-    return " ".join([*parts, f"{number_word(left)} left.".capitalize()])
+    return " ".join([*parts, f"{number_phrase(left)} left.".capitalize()])

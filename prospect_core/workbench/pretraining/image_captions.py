@@ -19,18 +19,18 @@ import numpy as np
 
 from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.parallel.process_pool import open_pool
+from prospect_core.parallel.process_pool import open_process_pool
 from prospect_core.timeline import Change, DialogState, Episode, Event, Task
 from prospect_core.util.atomic import atomic_folder
-from prospect_core.util.errors import choose
-from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
-from prospect_core.workbench.rendering.pictures import numbered
-from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
-from prospect_core.workbench.symbolic_observers import Sight, sight
+from prospect_core.util.errors import require_choice
+from prospect_core.workbench.generate import FPS, WORLD_VERSION, workbench_step_count
+from prospect_core.workbench.rendering.pictures import render_numbered_picture
+from prospect_core.workbench.rendering.shapes import HAND_ID, shape_item_number
+from prospect_core.workbench.symbolic_observers import Sight, symbolic_observer_sight
 from prospect_core.workbench.world.actor import act_out
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import VIEW, Plan, scene_at
-from prospect_core.workbench.world.tasks import COLORS, TOOLS, sample_task
+from prospect_core.workbench.world.tasks import COLORS, TOOLS, sample_world_task
 
 FRAMES = 24
 #: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; the same in a
@@ -45,7 +45,7 @@ MAP_PIXELS = 100
 NEAR_SHARE, HAND_SHARE = 0.5, 0.7
 
 
-def make_captions(
+def make_image_captions(
     root: Path,
     seed: int,
     count: int,
@@ -59,13 +59,13 @@ def make_captions(
     Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
     Where captions do not tell steps, the prompt has none either: there is nothing but the picture to read them from.
     """
-    choose("level", level, LEVELS)
-    choose("tells", tells, get_args(Tells))
+    require_choice("level", level, LEVELS)
+    require_choice("tells", tells, get_args(Tells))
     with atomic_folder(root) as scratch:
         (scratch / "videos").mkdir()
         jobs = [(scratch, seed, k, steps, level, tells) for k in range(count)]
         rows = []
-        with open_pool() as workers:
+        with open_process_pool() as workers:
             for episode in workers.map(_make, jobs, chunksize=8):
                 rows.append(episode)
                 progress(len(rows), count)
@@ -75,7 +75,7 @@ def make_captions(
     return Dataset.open(root)
 
 
-def captioned(
+def image_caption_episode(
     seed: int,
     number: int,
     steps: tuple[int, int] = SPLITS["train"].steps,
@@ -87,19 +87,19 @@ def captioned(
     clutter = MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
     # which step it is must be told by the thing too: in every second video the verb alone says it seldom
     alike = tells == "steps" and number % 2 == 0
-    world = sample_task(rng, steps_in_task(rng, steps), clutter, alike=alike)
+    world = sample_world_task(rng, workbench_step_count(rng, steps), clutter, alike=alike)
     plan = act_out(rng, world, LEVELS[level])
     moments = [_moment(rng, plan) for _ in range(FRAMES)]
     if tells == "steps":
         task = world.as_task()
-        events = tuple(_events(plan, task, [sight(plan, time) for time in moments]))
+        events = tuple(_events(plan, task, [symbolic_observer_sight(plan, time) for time in moments]))
     else:
         task = Task(world.goal, ())
         if tells == "map":
-            words = [map_caption(plan, time) for time in moments]
+            words = [image_caption_map(plan, time) for time in moments]
         else:
-            tell = held_caption if tells == "held" else deed
-            words = [tell(plan, sight(plan, time)) for time in moments]
+            tell = image_caption_held_item if tells == "held" else image_caption_action
+            words = [tell(plan, symbolic_observer_sight(plan, time)) for time in moments]
         events = tuple(Event(f"a{k}", k / FPS, "assistant", text, frame=k) for k, text in enumerate(words))
     name = f"captions-{seed}-{number:05d}"
     episode = Episode(
@@ -117,13 +117,13 @@ def captioned(
     return episode.validate(), plan, moments
 
 
-def caption(plan: Plan, now: Sight) -> str:
+def image_caption(plan: Plan, now: Sight) -> str:
     """What one picture shows and the steps that it belongs to: ``hold the red cone up at the box: S2``."""
     steps = _steps(plan, now)
-    return f"{deed(plan, now)}: {' '.join(steps)}" if steps else deed(plan, now)
+    return f"{image_caption_action(plan, now)}: {' '.join(steps)}" if steps else image_caption_action(plan, now)
 
 
-def deed(plan: Plan, now: Sight) -> str:
+def image_caption_action(plan: Plan, now: Sight) -> str:
     """What the hand holds, whether it is up, what it is at: ``hold the red cone up at the box``. Without a hand, the
     things in view by colour and kind: ``see the red cone cut, the blue star``."""
     looks = plan.assignment.looks
@@ -137,28 +137,28 @@ def deed(plan: Plan, now: Sight) -> str:
     return f"{words} at the {at}" if at else words
 
 
-def held_caption(plan: Plan, now: Sight) -> str:
+def image_caption_held_item(plan: Plan, now: Sight) -> str:
     """The same of a hand without the words between: ``red cone up box``; ``-`` without a hand."""
     if not now.hand:
         return "-"
-    return " ".join(word for word in deed(plan, now).split() if word not in ("hold", "the", "at"))
+    return " ".join(word for word in image_caption_action(plan, now).split() if word not in ("hold", "the", "at"))
 
 
-def map_caption(plan: Plan, time: float) -> str:
+def image_caption_map(plan: Plan, time: float) -> str:
     """What shows at each place of the picture, row by row: ``cone red hold, -, hand, knife, ...``.
 
     Of a place the item in hand (what the hand holds, or what a held tool is on) is told, with ``hold``; or else the hand,
     or else the item that shows most. Things are told by kind and colour, tools by name.
     """
-    looks, now = plan.assignment.looks, sight(plan, time)
-    words = {item_number(plan, k): f"{look.kind} {look.color}" for k, look in enumerate(looks)}
-    words |= {item_number(plan, tool): tool for tool in TOOLS.values()}
+    looks, now = plan.assignment.looks, symbolic_observer_sight(plan, time)
+    words = {shape_item_number(plan, k): f"{look.kind} {look.color}" for k, look in enumerate(looks)}
+    words |= {shape_item_number(plan, tool): tool for tool in TOOLS.values()}
     held = [item for item in (now.held, now.touched) if item is not None]
-    in_hand = {item_number(plan, item) for item in held}
+    in_hand = {shape_item_number(plan, item) for item in held}
     # a tool lies over its thing, and the hand over what it holds, most of it
-    ranks = ({item_number(plan, item) for item in held if isinstance(item, int)}, in_hand, {HAND_ID}, words)
+    ranks = ({shape_item_number(plan, item) for item in held if isinstance(item, int)}, in_hand, {HAND_ID}, words)
     side = VIEW // MAP_SIDE
-    places = numbered(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
+    places = render_numbered_picture(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
     out = []
     for pixels in places.reshape(MAP_SIDE**2, side**2):
         count = np.bincount(pixels, minlength=256)
@@ -178,7 +178,7 @@ def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
                 change: Change = "complete" if step in before else "reopen" if state[step] == "completed" else "start"
                 state = state.apply(step, change, time)
                 yield Event(f"d{frame}{step}", time, "transition", step=step, change=change, frame=frame)
-        yield Event(f"a{frame}", time, "assistant", caption(plan, now), frame=frame)
+        yield Event(f"a{frame}", time, "assistant", image_caption(plan, now), frame=frame)
 
 
 def _steps(plan: Plan, now: Sight) -> list[str]:
@@ -204,9 +204,9 @@ def _moment(rng: random.Random, plan: Plan) -> float:
 
 
 def _make(job: tuple[Path, int, int, tuple[int, int], str, Tells]) -> Episode:
-    from prospect_core.workbench.rendering.pictures import write_pictures
+    from prospect_core.workbench.rendering.pictures import render_pictures_at_moments
 
     root, seed, number, steps, level, tells = job
-    episode, plan, moments = captioned(seed, number, steps, level, tells)
-    write_pictures(plan, moments, root / episode.video, FPS)
+    episode, plan, moments = image_caption_episode(seed, number, steps, level, tells)
+    render_pictures_at_moments(plan, moments, root / episode.video, FPS)
     return episode

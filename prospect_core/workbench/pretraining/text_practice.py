@@ -19,9 +19,9 @@ from prospect_core import __version__
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.timeline import Change, DialogState, Episode, Event, StepState, Task
 from prospect_core.util.atomic import atomic_folder
-from prospect_core.workbench.dialogue.phrases import number_word, phrase
-from prospect_core.workbench.dialogue.writer import next_step, progress_summary
-from prospect_core.workbench.generate import FPS, WORLD_VERSION, steps_in_task
+from prospect_core.workbench.dialogue.phrases import draw_phrase, number_phrase
+from prospect_core.workbench.dialogue.writer import dialogue_writer_next_step, dialogue_writer_progress_summary
+from prospect_core.workbench.generate import FPS, WORLD_VERSION, workbench_step_count
 from prospect_core.workbench.world.levels import SPLITS
 from prospect_core.workbench.world.tasks import (
     COLORS,
@@ -34,7 +34,7 @@ from prospect_core.workbench.world.tasks import (
     StepAction,
     Thing,
     Verb,
-    sample_task,
+    sample_world_task,
 )
 
 FRAMES = 20
@@ -43,32 +43,32 @@ READ_STEPS = 4
 VIDEO = "videos/blank.mp4"
 
 
-def make_practice(
+def make_text_practice(
     root: Path, seed: int, count: int, steps: tuple[int, int] = SPLITS["train"].steps, telling: bool = False
 ) -> Dataset:
     """Write ``count`` practice episodes of so many ``steps`` a task over one blank video into a new folder.
 
     With ``telling`` the user does nothing but tell, on every frame, which step is in hand.
     """
-    from prospect_core.workbench.rendering.pictures import write_blank
+    from prospect_core.workbench.rendering.pictures import render_blank_picture_video
 
-    make = telling_episode if telling else practice_episode
+    make = text_practice_naming_episode if telling else text_practice_episode
     rows = [
         make(random.Random(f"practice/{WORLD_VERSION}/{seed}/{k}"), f"practice-{seed}-{k:05d}", steps)
         for k in range(count)
     ]
     with atomic_folder(root) as scratch:
         (scratch / "videos").mkdir()
-        write_blank(scratch / VIDEO, FRAMES / FPS)
+        render_blank_picture_video(scratch / VIDEO, FRAMES / FPS)
         write_dataset(
             scratch, "workbench-practice", f"{WORLD_VERSION}.{seed}", FPS, {"train": rows}, f"prospect {__version__}"
         )
     return Dataset.open(root)
 
 
-def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
+def text_practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
     """Questions and step changes in turn, each answered at once as the workbench's assistant would."""
-    world = sample_task(rng, steps_in_task(rng, steps_in))
+    world = sample_world_task(rng, workbench_step_count(rng, steps_in))
     task = world.as_task()
     state = start = _some_state(rng, task.step_ids)
     events: list[Event] = []
@@ -79,7 +79,7 @@ def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = 
         ]
         if rng.random() < 0.5:
             step, change = rng.choice(legal)
-            told = phrase(rng, f"tell_{change}", False, todo=world.phrase(int(step[1:]) - 1))
+            told = draw_phrase(rng, f"tell_{change}", False, todo=world.phrase(int(step[1:]) - 1))
             events.append(Event(f"u{frame}", frame / FPS, "user", told, frame=frame))
             frame += 1
             state = state.apply(step, change, frame / FPS)
@@ -90,27 +90,29 @@ def practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = 
             events.append(Event(f"u{frame}", frame / FPS, "user", question, frame=frame))
             frame += 1
         if text:
-            progress = progress_summary(world, state)
+            progress = dialogue_writer_progress_summary(world, state)
             events.append(Event(f"a{frame}", frame / FPS, "assistant", text, progress=progress, frame=frame))
         frame += 1
     return _episode(name, task, events, start)
 
 
-def telling_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
+def text_practice_naming_episode(
+    rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps
+) -> Episode:
     """On every frame the user tells which step is in hand: it is in progress for that frame, and completed after it.
 
     Any step may be told at any time, so that nothing but its words says which of the lines is meant: where a change is
-    possible for few of them, as in `practice_episode`, guessing among those pays better than reading for a long time. Nor
+    possible for few of them, as in `text_practice_episode`, guessing among those pays better than reading for a long time. Nor
     does a part of the words say it: where the verb mostly does, verbs are read and the rest is guessed.
     """
-    world = confusable_task(rng, steps_in_task(rng, steps_in))
+    world = text_practice_confusable_task(rng, workbench_step_count(rng, steps_in))
     task = world.as_task()
     state = start = DialogState.initial(task)
     events: list[Event] = []
     now = ""
     for frame in range(1, FRAMES):
         before, now = now, rng.choice([step for step in task.step_ids if step != now])
-        told = phrase(rng, "tell_start", False, todo=world.phrase(int(now[1:]) - 1))
+        told = draw_phrase(rng, "tell_start", False, todo=world.phrase(int(now[1:]) - 1))
         events.append(Event(f"u{frame}", (frame - 1) / FPS, "user", told, frame=frame - 1))
         changes: list[tuple[str, Change]] = [(before, "complete")] if before else []
         changes.append((now, "reopen" if state[now] == "completed" else "start"))
@@ -120,7 +122,7 @@ def telling_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = S
     return _episode(name, task, events, start)
 
 
-def confusable_task(rng: random.Random, steps: int) -> Assignment:
+def text_practice_confusable_task(rng: random.Random, steps: int) -> Assignment:
     """Steps that are told apart by no word alone, and that no hand could do in turn: they share few verbs, colours and
     kinds, each combined with each.
 
@@ -170,32 +172,34 @@ def _comment(rng: random.Random, world: Assignment, state: DialogState, step: st
     if change == "start":
         return ""
     if change == "reopen":
-        return phrase(rng, "reopened", False, todo=world.phrase(int(step[1:]) - 1))
-    following = next_step(state)
-    return phrase(rng, "finished", False) if following is None else _todo(rng, "next", world, following)
+        return draw_phrase(rng, "reopened", False, todo=world.phrase(int(step[1:]) - 1))
+    following = dialogue_writer_next_step(state)
+    return draw_phrase(rng, "finished", False) if following is None else _todo(rng, "next", world, following)
 
 
 def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tuple[str, str]:
     """A question and its answer. Reading comes first: words copied in order are what copying is learnt from."""
     kind = rng.choice(("read", "read", "present", "present", "done", "done", "first", "first", "left", "left"))
-    following = next_step(state)
+    following = dialogue_writer_next_step(state)
     steps = world.as_task().steps
     if kind == "present" and following is not None:
-        return phrase(rng, "ask_present", False), _todo(rng, "answer_next", world, following)
+        return draw_phrase(rng, "ask_present", False), _todo(rng, "answer_next", world, following)
     if kind == "done":
         k = rng.randrange(len(steps))
         answer = "answer_yes" if state.states[k] == "completed" else "answer_no"
-        return _todo(rng, "ask_done", world, k), phrase(rng, answer, False)
+        return _todo(rng, "ask_done", world, k), draw_phrase(rng, answer, False)
     done = [int(step[1:]) - 1 for step, _ in state.completions]
     pairs = [(a, b) for a, b in combinations(done, 2) if world.jobs[a].verb == world.jobs[b].verb]
     if kind == "first" and pairs:
         earlier, later = rng.choice(pairs)
         one, two = rng.sample([world.phrase(earlier), world.phrase(later)], 2)
         name = world.things[world.jobs[earlier].thing].name
-        return phrase(rng, "ask_first", False, one=one, two=two), phrase(rng, "answer_first", False, name=name)
+        return draw_phrase(rng, "ask_first", False, one=one, two=two), draw_phrase(
+            rng, "answer_first", False, name=name
+        )
     if kind == "left":
         left = sum(s != "completed" for s in state.states)
-        return phrase(rng, "ask_left", False), phrase(rng, "answer_left", False, count=number_word(left))
+        return draw_phrase(rng, "ask_left", False), draw_phrase(rng, "answer_left", False, count=number_phrase(left))
     # many words at once, each from the line that the order asks for
     chosen = rng.sample(steps, min(len(steps), rng.randint(2, READ_STEPS)))
     asked = " ".join(step.id for step in chosen)
@@ -203,4 +207,4 @@ def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tupl
 
 
 def _todo(rng: random.Random, intent: str, world: Assignment, k: int) -> str:
-    return phrase(rng, intent, False, todo=world.phrase(k))
+    return draw_phrase(rng, intent, False, todo=world.phrase(k))

@@ -1,6 +1,6 @@
 """What things look like: every shape is a polygon in bench coordinates with a colour and, for items, a number.
 
-    python -c "from prospect_core.workbench.rendering.shapes import shapes; help(shapes)"
+    python -c "from prospect_core.workbench.rendering.shapes import list_shapes; help(list_shapes)"
 
 The renderer draws the same list twice: with colours, which gives the picture, and with numbers, which tells exactly
 what can be seen in it.
@@ -38,23 +38,23 @@ SIZE = 13.0
 HAND_ID = 255
 
 
-def item_number(plan: Plan, item: Item) -> int:
+def shape_item_number(plan: Plan, item: Item) -> int:
     """The number that an item has in the numbered picture, 1 and above."""
     return 1 + (item if isinstance(item, int) else len(plan.assignment.looks) + TOOL_ITEMS.index(item))
 
 
-def shapes(plan: Plan, scene: Scene) -> list[Shape]:
+def list_shapes(plan: Plan, scene: Scene) -> list[Shape]:
     """Everything in the scene, back to front."""
     stage, out = scene.stage, list(_background(plan, scene))
     looks = plan.assignment.looks
     things = [k for k in range(len(looks)) if stage.where[k] == "slot"]
     for tool in ("cloth", "knife"):
         if stage.where[tool] == "slot":
-            out += _tool(tool, plan.slot_xy(tool), 1.0, item_number(plan, tool))
+            out += _tool(tool, plan.slot_xy(tool), 1.0, shape_item_number(plan, tool))
     out += _tool("bowl", plan.slot_xy("bowl"), 1.0, 0)
     for k in sorted(things, key=lambda k: plan.slot_xy(k)[1]):
         if k in stage.covered:
-            out += _tool("bowl", plan.slot_xy(k), 1.0, item_number(plan, "bowl"))
+            out += _tool("bowl", plan.slot_xy(k), 1.0, shape_item_number(plan, "bowl"))
         else:
             out += _thing(plan, k, plan.slot_xy(k), 1.0, k in stage.cut)
     for x in plan.look.jugs:
@@ -86,7 +86,7 @@ def _background(plan: Plan, scene: Scene) -> Iterator[Shape]:
 
 def _thing(plan: Plan, k: int, xy: tuple[float, float], scale: float, cut: bool) -> Iterator[Shape]:
     look = plan.assignment.looks[k]
-    color, number = RGB[look.color], item_number(plan, k)
+    color, number = RGB[look.color], shape_item_number(plan, k)
     for outline, dx in _halves(look.kind) if cut else ((_outline(look.kind), 0.0),):
         yield outline * scale + (xy[0] + dx * scale, xy[1]), color, number
     if look.kind == "ring":
@@ -124,7 +124,7 @@ def _hand(plan: Plan, scene: Scene) -> Iterator[Shape]:
         yield from _thing(plan, held, at, scale, held in scene.stage.cut)
     else:
         low = 0 if held == "bowl" else 5
-        yield from _tool(held, (x, at[1] + low), scale, item_number(plan, held))
+        yield from _tool(held, (x, at[1] + low), scale, shape_item_number(plan, held))
     for finger in (-8, 10):
         yield _box(-2.6, -8, 2.6, 3) * size + (x + finger * size, py - 2), NAIL_RGB, HAND_ID
 

@@ -1,7 +1,7 @@
 """The person: works through a task with pauses, detours, mistakes and corrections, and leaves a `Plan` behind.
 
     python -c "import random; from prospect_core.workbench.world.actor import act_out; from prospect_core.workbench.world.levels import LEVELS; \
-from prospect_core.workbench.world.tasks import sample_task; r = random.Random(0); print(act_out(r, sample_task(r, 6), LEVELS['normal']).happenings)"
+from prospect_core.workbench.world.tasks import sample_world_task; r = random.Random(0); print(act_out(r, sample_world_task(r, 6), LEVELS['normal']).happenings)"
 
 The person does what comes next in the list, or something else that can be done; leaves a step half done and comes back
 to it; takes a thing that belongs to no step; uses the wrong place; undoes a step; leaves steps out altogether.
@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import partial
 
 from prospect_core.workbench.world.levels import Level
-from prospect_core.workbench.world.motion import HandMotion, tenth
-from prospect_core.workbench.world.scene import COLUMN, TOOL_ITEMS, Look, Plan, columns_for
+from prospect_core.workbench.world.motion import HandMotion, round_motion_time
+from prospect_core.workbench.world.scene import COLUMN, TOOL_ITEMS, Look, Plan, scene_column_count
 from prospect_core.workbench.world.tasks import PLACES, TOOLS, Assignment, StepAction
 
 FOLLOWS, SETS_ASIDE, WRONG_PLACE, WRONG_THING, UNDOES, LEAVES_OUT = 0.55, 0.16, 0.15, 0.08, 0.09, 0.3
@@ -34,12 +34,12 @@ def act_out(rng: random.Random, assignment: Assignment, level: Level, minutes: f
 class _Person:
     def __init__(self, rng: random.Random, assignment: Assignment, level: Level, target_s: float) -> None:
         self.rng, self.task, self.level, self.target_s = rng, assignment, level, target_s
-        columns = columns_for(assignment)
+        columns = scene_column_count(assignment)
         slots = tuple(rng.sample(range(2 * columns), len(assignment.looks) + len(TOOL_ITEMS)))
         in_drawer = tuple(sorted(job.thing for job in assignment.jobs if job.verb == "fetch"))
         look = _draw_look(rng, assignment, level, slots, columns)
         self.draft = Plan(assignment, slots, in_drawer, (), (), (), (), (), 0.0, look)
-        self.hands = HandMotion(rng, self.draft, now=tenth(rng.uniform(6.0, 9.0)))
+        self.hands = HandMotion(rng, self.draft, now=round_motion_time(rng.uniform(6.0, 9.0)))
         jobs = len(assignment.jobs)
         self.state = ["not_started"] * jobs
         self.left_out = self._leave_out()
@@ -60,13 +60,15 @@ class _Person:
                 self._act(partial(self._do, job))
                 if self.rng.random() < UNDOES:
                     self._undo()
-        self.quiet.append((self.hands.now, tenth(self.hands.now + self.rng.uniform(*self._ending()))))
+        self.quiet.append((self.hands.now, round_motion_time(self.hands.now + self.rng.uniform(*self._ending()))))
 
     def plan(self) -> Plan:
         """What has been done, as a plan."""
         end, quiet = self.quiet[-1][1], tuple(self.quiet)
         hand, gaze, effects, happenings = self.hands.finish(end, self.level.glances, quiet)
-        lamps = sorted((tenth(self.rng.uniform(5, end)), f) for f in _lamp_factors(self.rng, self.level.light))
+        lamps = sorted(
+            (round_motion_time(self.rng.uniform(5, end)), f) for f in _lamp_factors(self.rng, self.level.light)
+        )
         look = replace(self.draft.look, lamps=tuple(lamps))
         return replace(
             self.draft,
@@ -83,7 +85,7 @@ class _Person:
         """A pause, then the act."""
         begin = self.hands.now if self.quiet else 0.0
         if self.quiet:
-            self.hands.now = tenth(self.hands.now + self._pause())
+            self.hands.now = round_motion_time(self.hands.now + self._pause())
         self.quiet.append((begin, self.hands.now))
         act()
 

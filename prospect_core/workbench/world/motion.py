@@ -29,7 +29,7 @@ LIFT, HOLD_Y = 30.0, 74.0
 DOWN, UP = 0.0, 1.0
 
 
-def tenth(time_s: float) -> float:
+def round_motion_time(time_s: float) -> float:
     """A moment in tenths of a second, as annotations have them."""
     return round(time_s, 1)
 
@@ -117,7 +117,7 @@ class HandMotion:
         """Hold still, as one does when told something."""
         x, y = self.at
         self._key(0.8, (x + self.rng.uniform(-8, 8), min(y, HOLD_Y + 20) + 10), UP)
-        self._wait(tenth(self.rng.uniform(0.8, 1.6)))
+        self._wait(round_motion_time(self.rng.uniform(0.8, 1.6)))
 
     def withdraw(self, close_drawer: bool = False) -> None:
         """Take the hand out of sight."""
@@ -130,7 +130,7 @@ class HandMotion:
         """An empty hand moves about and does nothing."""
         for _ in range(self.rng.randint(1, 3)):
             self._go((self._near(self.at[0]), self.rng.uniform(70, 130)), down=False)
-            self._wait(tenth(self.rng.uniform(0.2, 0.8)))
+            self._wait(round_motion_time(self.rng.uniform(0.2, 0.8)))
         self._key(1.0, (self.at[0], REST_Y), UP)
 
     def finish(
@@ -144,7 +144,10 @@ class HandMotion:
             while until - time > 3.2 and self.rng.random() < glances:
                 stay = self.rng.uniform(0.6, 2.0)
                 x = self.rng.uniform(low, high)
-                gaze += [Key(tenth(time + 0.7), x, VIEW / 2, UP), Key(tenth(time + 0.7 + stay), x, VIEW / 2, UP)]
+                gaze += [
+                    Key(round_motion_time(time + 0.7), x, VIEW / 2, UP),
+                    Key(round_motion_time(time + 0.7 + stay), x, VIEW / 2, UP),
+                ]
                 time += 0.9 + stay
         gaze = sorted({k.time: k for k in gaze}.values(), key=lambda k: k.time)
         self.hand.append(Key(max(end, self.hand[-1].time + 0.1), self.at[0], REST_Y, UP))
@@ -179,7 +182,7 @@ class HandMotion:
         self._key(seconds, self.at, self.hand[-1].z)
 
     def _key(self, seconds: float, point: Point, z: float) -> None:
-        self.now = tenth(self.now + max(0.1, seconds))
+        self.now = round_motion_time(self.now + max(0.1, seconds))
         self.at = point
         self.hand.append(Key(self.now, *point, z))
 

@@ -1,7 +1,7 @@
 """What a video shows: a plan of hand, gaze and effects, and the scene at any moment as a pure function of time.
 
-    python -c "from prospect_core.workbench.generate import make_video; from prospect_core.workbench.world.scene import scene_at; \
-print(scene_at(make_video(0, 'train', 0)[1], 20.0))"
+    python -c "from prospect_core.workbench.generate import generate_workbench_video; from prospect_core.workbench.world.scene import scene_at; \
+print(scene_at(generate_workbench_video(0, 'train', 0)[1], 20.0))"
 
 The bench is wider than the view. A thing stands in its slot, lies in the drawer, is held, is put away in a place, or
 stands under a bowl; tools lie in slots of their own. Coordinates are pixels of the bench, x to the right, y down.
@@ -77,7 +77,7 @@ class Plan:
 
     @property
     def columns(self) -> int:
-        return columns_for(self.assignment)
+        return scene_column_count(self.assignment)
 
     @property
     def width(self) -> float:
@@ -88,7 +88,7 @@ class Plan:
         """Where an item has its slot."""
         things = len(self.assignment.looks)
         slot = self.slots[item if isinstance(item, int) else things + TOOL_ITEMS.index(item)]
-        return slot_point(slot, self.columns)
+        return scene_slot_point(slot, self.columns)
 
     def place_xy(self, place: str) -> Point:
         """Where a container or the drawer stands, in the back of the bench."""
@@ -204,12 +204,12 @@ def scene_at(plan: Plan, time_s: float) -> Scene:
     return Scene(stage, hand if hand[1] < REST_Y - 1 else None, camera, light)
 
 
-def slot_point(slot: int, columns: int) -> Point:
+def scene_slot_point(slot: int, columns: int) -> Point:
     """The middle of a slot: two rows of ``columns``."""
     return COLUMN * (slot % columns + 0.5), ROWS[slot // columns]
 
 
-def columns_for(assignment: Assignment) -> int:
+def scene_column_count(assignment: Assignment) -> int:
     """How many columns the bench needs: a slot for every thing and tool, never fewer than seven."""
     return max(7, math.ceil((len(assignment.looks) + len(TOOL_ITEMS)) / 2))
 

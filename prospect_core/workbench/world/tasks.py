@@ -1,6 +1,6 @@
 """The grammar of tasks: verbs, things, tools and places make chains of steps, and chains make a task.
 
-python -c "import random; from prospect_core.workbench.world.tasks import sample_task; print(sample_task(random.Random(0), 6).as_task())"
+python -c "import random; from prospect_core.workbench.world.tasks import sample_world_task; print(sample_world_task(random.Random(0), 6).as_task())"
 
 A thing of a colour and a kind passes through a chain, such as ``fetch, wipe, put``: what comes earlier in a chain must
 be done first, chains do not depend on each other. Some looks and some (verb, kind) pairs never occur outside the
@@ -116,7 +116,7 @@ class Assignment:
         return Task(self.goal, tuple(Step(f"S{n}", name) for n, name in enumerate(names, 1)))
 
 
-def sample_task(
+def sample_world_task(
     rng: random.Random, steps: int, clutter: int = 1, unseen: bool = False, alike: bool = False
 ) -> Assignment:
     """A task of ``steps`` steps. With ``unseen``, every other thing has a look that other tasks never have, and verbs may

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Change, Episode, Event
-from prospect_core.workbench.dialogue.phrases import number_word
-from prospect_core.workbench.generate import plan_of
-from prospect_core.workbench.symbolic_observers import Belief, beliefs
+from prospect_core.workbench.dialogue.phrases import number_phrase
+from prospect_core.workbench.generate import regenerate_workbench_plan
+from prospect_core.workbench.symbolic_observers import Belief, symbolic_observer_beliefs
 from prospect_core.workbench.world.tasks import Assignment
-from prospect_eval.models.baselines.trivial import make_record
+from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
 
 #: observer -> seconds that it sees (0: the current frame, None: everything)
 LIMITED_OBSERVERS: dict[str, float | None] = {"observer_frame": 0, "observer_10s": 10, "observer_all": None}
@@ -28,22 +28,30 @@ def limited_observer(name: str) -> Callable[[Episode], EpisodeRecord]:
     watched: dict[str, list[Belief]] = {}
 
     def observe(episode: Episode) -> EpisodeRecord:
-        plan = plan_of(episode)
+        plan = regenerate_workbench_plan(episode)
         if episode.video not in watched:
             watched.clear()  # episodes of one video follow each other
-            watched[episode.video] = beliefs(plan, episode.end_frame, episode.fps, LIMITED_OBSERVERS[name])
+            watched[episode.video] = symbolic_observer_beliefs(
+                plan, episode.end_frame, episode.fps, LIMITED_OBSERVERS[name]
+            )
         believed, task = watched[episode.video], plan.assignment
         speech = [
-            (frame + 1, answer(event, believed[frame], task)) for frame, event in episode.user_turns() if event.question
+            (frame + 1, limited_observer_answer(event, believed[frame], task))
+            for frame, event in episode.user_turns()
+            if event.question
         ]
-        return make_record(
-            f"baseline:{name}", episode, speech, notebook(episode, believed), [b.states for b in believed]
+        return make_trivial_baseline_record(
+            f"baseline:{name}",
+            episode,
+            speech,
+            limited_observer_transitions(episode, believed),
+            [b.states for b in believed],
         )
 
     return observe
 
 
-def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, Change]]:
+def limited_observer_transitions(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, Change]]:
     """Transitions of a tracker that takes every legal change towards what is believed."""
     state = episode.initial_state
     out: list[tuple[int, str, Change]] = []
@@ -55,7 +63,7 @@ def notebook(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, C
     return out
 
 
-def answer(event: Event, belief: Belief, task: Assignment) -> str:
+def limited_observer_answer(event: Event, belief: Belief, task: Assignment) -> str:
     """What one who believes so replies to a question."""
     asked = [int(step[1:]) - 1 for step in event.slots.get("steps", "").split()]
     if event.question == "past" and len(asked) == 1:
@@ -66,4 +74,4 @@ def answer(event: Event, belief: Belief, task: Assignment) -> str:
     if event.question == "present":
         following = next((k for k, s in enumerate(belief.states) if s != "completed"), None)
         return "Everything is done." if following is None else f"Now {task.phrase(following)}."
-    return f"{number_word(sum(s != 'completed' for s in belief.states))} left."
+    return f"{number_phrase(sum(s != 'completed' for s in belief.states))} left."

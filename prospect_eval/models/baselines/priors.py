@@ -16,10 +16,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from prospect_core.data.formats.proassist import steps_in
+from prospect_core.data.formats.proassist import parse_proassist_recipe_steps
 from prospect_core.timeline import Change, Episode
 from prospect_eval.matching.matcher import Similarity
-from prospect_eval.stats.clusters import cluster_of
+from prospect_eval.stats.clusters import find_episode_cluster
 
 #: the most frequent texts that the best one is chosen from
 CANDIDATES = 300
@@ -88,12 +88,12 @@ class Priors:
         fold = self._folds.get(_cluster(episode), -1) if self._leaves_out else -1
         if fold not in self._learnt:
             some = [f for f in self._facts if self._folds[f.cluster] != fold]
-            self._learnt[fold] = learn(some, self._choose)
+            self._learnt[fold] = learn_prior(some, self._choose)
         return self._learnt[fold]
 
     @cached_property
     def _facts(self) -> list[EpisodeFacts]:
-        return [episode_facts(episode) for episode in self._episodes]
+        return [prior_episode_facts(episode) for episode in self._episodes]
 
     @cached_property
     def _folds(self) -> dict[str, int]:
@@ -102,10 +102,10 @@ class Priors:
 
     @cached_property
     def _choose(self) -> Callable[[Counter[str]], str]:
-        return text_chooser(self._facts, self._similarity)
+        return make_prior_text_chooser(self._facts, self._similarity)
 
 
-def episode_facts(episode: Episode) -> EpisodeFacts:
+def prior_episode_facts(episode: Episode) -> EpisodeFacts:
     """What one episode tells."""
     turns = episode.utterances()
     seconds = [(turn.frame - episode.start_frame) / episode.fps for turn in turns]
@@ -137,7 +137,7 @@ def episode_facts(episode: Episode) -> EpisodeFacts:
     )
 
 
-def learn(some: Sequence[EpisodeFacts], choose: Callable[[Counter[str]], str]) -> Prior:
+def learn_prior(some: Sequence[EpisodeFacts], choose: Callable[[Counter[str]], str]) -> Prior:
     """The prior of these episodes. Where none has steps, a step is taken to last from one proactive turn to the next."""
     first = _median(f.first_start_s for f in some if f.first_start_s is not None)
     gap = _median(gap for f in some for gap in f.step_gaps_s)
@@ -159,7 +159,9 @@ def learn(some: Sequence[EpisodeFacts], choose: Callable[[Counter[str]], str]) -
     )
 
 
-def text_chooser(every: Sequence[EpisodeFacts], similarity: Similarity | None) -> Callable[[Counter[str]], str]:
+def make_prior_text_chooser(
+    every: Sequence[EpisodeFacts], similarity: Similarity | None
+) -> Callable[[Counter[str]], str]:
     """A function that chooses the text with the highest mean similarity to all texts of a count, out of the most frequent
     ones; the most frequent one without a ``similarity``. Cosines are computed once."""
     known = _most_frequent(Counter(text for f in every for text in f.texts))[:CANDIDATES]
@@ -178,12 +180,12 @@ def text_chooser(every: Sequence[EpisodeFacts], similarity: Similarity | None) -
     return choose
 
 
-def recited_steps(episode: Episode, prior: Prior) -> list[tuple[str, str, int]]:
+def pace_steps_by_prior(episode: Episode, prior: Prior) -> list[tuple[str, str, int]]:
     """(step id, text, frame on which the step starts) of each step in the listed order, as far as the episode lasts.
 
     Of a task without steps, the numbered lines of its knowledge are the steps.
     """
-    steps = episode.task.steps or steps_in(episode.task.knowledge)
+    steps = episode.task.steps or parse_proassist_recipe_steps(episode.task.knowledge)
     if prior.first_start_s is None or prior.seconds_per_step <= 0:
         return []
     out = []
@@ -195,7 +197,9 @@ def recited_steps(episode: Episode, prior: Prior) -> list[tuple[str, str, int]]:
     return out
 
 
-def scheduled(episode: Episode, moves: Iterable[tuple[int, str, Change]]) -> list[tuple[int, str, Change]]:
+def keep_legal_prior_changes(
+    episode: Episode, moves: Iterable[tuple[int, str, Change]]
+) -> list[tuple[int, str, Change]]:
     """Those of these changes that are legal one after the other and lie within the episode, in order of time."""
     state = episode.initial_state
     out: list[tuple[int, str, Change]] = []
@@ -206,7 +210,7 @@ def scheduled(episode: Episode, moves: Iterable[tuple[int, str, Change]]) -> lis
     return out
 
 
-def spread_frames(episode: Episode, count: int, positions: np.ndarray) -> list[int]:
+def spread_frames_by_prior(episode: Episode, count: int, positions: np.ndarray) -> list[int]:
     """``count`` frames of an episode, each a different one, at the quantiles of the positions; evenly without any."""
     levels = (np.arange(count) + 0.5) / max(count, 1)
     shares = np.quantile(positions, levels) if len(positions) else levels
@@ -219,7 +223,7 @@ def spread_frames(episode: Episode, count: int, positions: np.ndarray) -> list[i
 
 
 def _cluster(episode: Episode) -> str:
-    return cluster_of(episode).key
+    return find_episode_cluster(episode).key
 
 
 def _most_frequent(texts: Counter[str]) -> list[str]:

@@ -21,9 +21,14 @@ import numpy as np
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import Change, Episode, StepState
-from prospect_core.util.errors import choose
+from prospect_core.util.errors import require_choice
 from prospect_eval.matching.matcher import match_events
-from prospect_eval.models.baselines.priors import Priors, recited_steps, scheduled, spread_frames
+from prospect_eval.models.baselines.priors import (
+    Priors,
+    keep_legal_prior_changes,
+    pace_steps_by_prior,
+    spread_frames_by_prior,
+)
 
 TEXT = "Go on with the next step."
 PERIODS_S = (2, 4, 6, 8, 10, 15, 20, 30)
@@ -31,17 +36,17 @@ Speak = Callable[[Episode], list[tuple[int, str]]]
 Track = Callable[[Episode], list[tuple[int, str, Change]]]
 
 
-def silent(episode: Episode) -> list[tuple[int, str]]:
+def silent_baseline(episode: Episode) -> list[tuple[int, str]]:
     """Never says a word."""
     return []
 
 
-def always_talk(episode: Episode) -> list[tuple[int, str]]:
+def always_talk_baseline(episode: Episode) -> list[tuple[int, str]]:
     """Speaks on every frame."""
     return [(frame, TEXT) for frame in range(episode.start_frame, episode.end_frame)]
 
 
-def periodic(seconds: float) -> Speak:
+def periodic_baseline(seconds: float) -> Speak:
     """Speaks every so many seconds."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
@@ -51,20 +56,20 @@ def periodic(seconds: float) -> Speak:
     return speak
 
 
-def best_period(episodes: Iterable[Episode]) -> float:
+def best_baseline_period(episodes: Iterable[Episode]) -> float:
     """The period in seconds with the best pooled event F1 within 1 s over these very episodes (it is allowed to look)."""
     scores = dict.fromkeys(PERIODS_S, (0, 0))
     for episode in episodes:
         reference = [u.frame for u in episode.utterances()]
         for seconds in PERIODS_S:
-            predicted = [frame for frame, _ in periodic(seconds)(episode)]
+            predicted = [frame for frame, _ in periodic_baseline(seconds)(episode)]
             hits, total = scores[seconds]
             hits += len(match_events(predicted, reference, episode.fps))
             scores[seconds] = (hits, total + len(predicted) + len(reference))
     return max(PERIODS_S, key=lambda s: 2 * scores[s][0] / max(1, scores[s][1]))
 
 
-def rate_matched_random(episode: Episode) -> list[tuple[int, str]]:
+def rate_matched_random_baseline(episode: Episode) -> list[tuple[int, str]]:
     """As many utterances as the reference, on random frames (seeded by the episode's id)."""
     seed = int.from_bytes(hashlib.sha256(episode.id.encode()).digest()[:8], "little")
     count = len(episode.utterances())
@@ -72,56 +77,56 @@ def rate_matched_random(episode: Episode) -> list[tuple[int, str]]:
     return [(episode.start_frame + int(frame), TEXT) for frame in sorted(frames)]
 
 
-def reply_to_user(episode: Episode) -> list[tuple[int, str]]:
+def reply_to_user_baseline(episode: Episode) -> list[tuple[int, str]]:
     """Speaks on the frame after each user turn, and never else."""
     frames = {frame + 1 for frame, _ in episode.user_turns() if frame + 1 < episode.end_frame}
     return [(frame, TEXT) for frame in sorted(frames)]
 
 
-def never_update(episode: Episode) -> list[tuple[int, str, Change]]:
+def never_update_baseline(episode: Episode) -> list[tuple[int, str, Change]]:
     """Leaves every step as it is at the start."""
     return []
 
 
-def linear_schedule(episode: Episode) -> list[tuple[int, str, Change]]:
+def linear_schedule_baseline(episode: Episode) -> list[tuple[int, str, Change]]:
     """Steps one after the other in the listed order, each for an equal share of the episode."""
     count = len(episode.task.steps)
     edges = [episode.start_frame + round(k * episode.num_frames / count) for k in range(count + 1)] if count else []
     moves: list[tuple[int, str, Change]] = []
     for k, step in enumerate(episode.task.step_ids):
         moves += [(edges[k], step, "start"), (edges[k + 1], step, "complete")]
-    return scheduled(episode, moves)
+    return keep_legal_prior_changes(episode, moves)
 
 
-def recite_speech(priors: Priors) -> Speak:
+def recite_speech_baseline(priors: Priors) -> Speak:
     """Says each step's most frequent instruction (else its name) in the listed order, at the pace of the training data."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         prior = priors.of(episode)
         said: dict[int, str] = {}
-        for _, text, start in recited_steps(episode, prior):
+        for _, text, start in pace_steps_by_prior(episode, prior):
             said.setdefault(max(episode.start_frame, start - round(prior.lead_s * episode.fps)), text)
         return sorted(said.items())
 
     return speak
 
 
-def recite_transitions(priors: Priors) -> Track:
+def recite_transitions_baseline(priors: Priors) -> Track:
     """Starts each step in the listed order at the pace of the training data, and completes it when the next one starts."""
 
     def track(episode: Episode) -> list[tuple[int, str, Change]]:
         prior = priors.of(episode)
-        starts = [(frame, step) for step, _, frame in recited_steps(episode, prior)]
+        starts = [(frame, step) for step, _, frame in pace_steps_by_prior(episode, prior)]
         pace = round(prior.seconds_per_step * episode.fps)
         moves: list[tuple[int, str, Change]] = []
         for frame, step in starts:
             moves += [(frame, step, "start"), (frame + max(1, pace), step, "complete")]
-        return scheduled(episode, moves)
+        return keep_legal_prior_changes(episode, moves)
 
     return track
 
 
-def prior_text(priors: Priors) -> Speak:
+def trivial_prior_text_baseline(priors: Priors) -> Speak:
     """Says the most typical text of the training data whenever the reference speaks."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
@@ -131,23 +136,23 @@ def prior_text(priors: Priors) -> Speak:
     return speak
 
 
-def prior_times(priors: Priors) -> Speak:
+def trivial_prior_times_baseline(priors: Priors) -> Speak:
     """Says the reference's texts in order, when the training data would have had so many turns."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         texts = [turn.text for turn in episode.utterances()]
-        frames = spread_frames(episode, len(texts), priors.of(episode).positions)
+        frames = spread_frames_by_prior(episode, len(texts), priors.of(episode).positions)
         return list(zip(frames, texts, strict=True))
 
     return speak
 
 
-def oracle_speech(episode: Episode) -> list[tuple[int, str]]:
+def oracle_baseline_speech(episode: Episode) -> list[tuple[int, str]]:
     """The reference utterances."""
     return [(u.frame, u.text) for u in episode.utterances()]
 
 
-def oracle_transitions(episode: Episode) -> list[tuple[int, str, Change]]:
+def oracle_baseline_transitions(episode: Episode) -> list[tuple[int, str, Change]]:
     """The reference transitions."""
     return episode.transitions()
 
@@ -183,39 +188,39 @@ def _fixed(speak: Speak, track: Track) -> Callable[[Sequence[Episode], Priors], 
 
 
 BASELINES: dict[str, Baseline] = {
-    "oracle": Baseline("repeats the reference", "everything", _fixed(oracle_speech, oracle_transitions)),
-    "silent": Baseline("never says or tracks anything", "nothing", _fixed(silent, never_update)),
-    "always_talk": Baseline("says one sentence on every frame", "nothing", _fixed(always_talk, never_update)),
+    "oracle": Baseline("repeats the reference", "everything", _fixed(oracle_baseline_speech, oracle_baseline_transitions)),
+    "silent": Baseline("never says or tracks anything", "nothing", _fixed(silent_baseline, never_update_baseline)),
+    "always_talk": Baseline("says one sentence on every frame", "nothing", _fixed(always_talk_baseline, never_update_baseline)),
     "periodic": Baseline(
         "says one sentence at the period that scores best on these very episodes", "nothing",
-        lambda episodes, priors: (periodic(best_period(episodes)), never_update),
+        lambda episodes, priors: (periodic_baseline(best_baseline_period(episodes)), never_update_baseline),
     ),
     "rate_matched_random": Baseline(
         "says one sentence as often as the reference speaks, on random frames", "nothing",
-        _fixed(rate_matched_random, never_update),
+        _fixed(rate_matched_random_baseline, never_update_baseline),
     ),
-    "reply_to_user": Baseline("says one sentence after each user turn", "nothing", _fixed(reply_to_user, never_update)),
-    "never_update": Baseline("leaves every step as it is at the start", "nothing", _fixed(silent, never_update)),
+    "reply_to_user": Baseline("says one sentence after each user turn", "nothing", _fixed(reply_to_user_baseline, never_update_baseline)),
+    "never_update": Baseline("leaves every step as it is at the start", "nothing", _fixed(silent_baseline, never_update_baseline)),
     "linear_schedule": Baseline(
         "takes each step in the listed order for an equal share of the episode", "nothing",
-        _fixed(silent, linear_schedule),
+        _fixed(silent_baseline, linear_schedule_baseline),
     ),
     "recite_steps": Baseline(
         "instructs and tracks the listed steps at the pace of the training data", "nothing",
-        lambda episodes, priors: (recite_speech(priors), recite_transitions(priors)), learns=True,
+        lambda episodes, priors: (recite_speech_baseline(priors), recite_transitions_baseline(priors)), learns=True,
     ),
     "prior_text_at_reference_times": Baseline(
         "says the most typical text of the training data whenever the reference speaks", "time",
-        lambda episodes, priors: (prior_text(priors), never_update), learns=True,
+        lambda episodes, priors: (trivial_prior_text_baseline(priors), never_update_baseline), learns=True,
     ),
     "reference_text_at_prior_times": Baseline(
         "says the reference's texts in order, at the times of the training data", "text",
-        lambda episodes, priors: (prior_times(priors), never_update), learns=True,
+        lambda episodes, priors: (trivial_prior_times_baseline(priors), never_update_baseline), learns=True,
     ),
 }  # fmt: skip
 
 
-def baseline(
+def make_trivial_baseline(
     name: str, episodes: Sequence[Episode], priors: Priors | None = None
 ) -> Callable[[Episode], EpisodeRecord]:
     """The baseline of that name as a function of an episode.
@@ -225,12 +230,12 @@ def baseline(
         episodes: The episodes that it will be asked for: ``periodic`` looks at them.
         priors: What the learning baselines know; by default they learn from the other videos of ``episodes``.
     """
-    choose("baseline", name, list(BASELINES))
+    require_choice("baseline", name, list(BASELINES))
     speak, track = BASELINES[name].make(episodes, priors or Priors((), episodes))
-    return lambda episode: make_record(f"baseline:{name}", episode, speak(episode), track(episode))
+    return lambda episode: make_trivial_baseline_record(f"baseline:{name}", episode, speak(episode), track(episode))
 
 
-def make_record(
+def make_trivial_baseline_record(
     model: str,
     episode: Episode,
     speech: list[tuple[int, str]],

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from prospect_core.util.atomic import write_atomic
-from prospect_eval.report.page import interval, number, templates
-from prospect_eval.runs.catalog import Run, shown_metrics
+from prospect_eval.report.page import format_page_interval, format_page_number, load_page_templates
+from prospect_eval.runs.catalog import Run, choose_catalog_metrics
 
 WIDTH, HEIGHT, MARGIN = 220, 60, 8
 
 
-def write_index(path: Path, runs: Sequence[Run]) -> Path:
+def write_index_page(path: Path, runs: Sequence[Run]) -> Path:
     """Render the page; links to reports are relative to it."""
-    names = shown_metrics(runs)
+    names = choose_catalog_metrics(runs)
     rows = [
         {"run": run, "place": _relative(run.folder, path), "name": Path(run.model).name, "when": _when(run),
          "link": _link(run, path)}
         for run in runs
     ]  # fmt: skip
     html = (
-        templates()
+        load_page_templates()
         .get_template("index.html.j2")
         .render(rows=rows, headline=names, histories=_histories(runs, names), width=WIDTH, height=HEIGHT)
     )
@@ -84,7 +84,7 @@ def _chart(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
             "x": round(MARGIN + k * (WIDTH - 2 * MARGIN) / (len(known) - 1), 1),
             "y": y(entry["value"]),
             "bar": [y(end) for end in entry["ci95"]] if entry["ci95"] else None,
-            "told": f"{run.commit or 'no commit'}, {_when(run)}: {number(entry['value'])} {interval(entry['ci95'])}",
+            "told": f"{run.commit or 'no commit'}, {_when(run)}: {format_page_number(entry['value'])} {format_page_interval(entry['ci95'])}",
         }
         for k, (run, entry) in enumerate(known)
     ]

@@ -15,16 +15,21 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, Episode
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import read_json
-from prospect_eval.gate.verdict import verdict
+from prospect_eval.gate.verdict import decide_run_verdict
 from prospect_eval.metrics import Scored, ScoringResources, all_metrics
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.report.episodes import episode_data, failed_data
-from prospect_eval.report.overview import chart_data
-from prospect_eval.report.page import embedded, write_page
-from prospect_eval.report.thumbnails import sheets, shown_frames
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.report.episodes import report_episode_data, report_failed_episode_data
+from prospect_eval.report.overview import overview_chart_data
+from prospect_eval.report.page import embed_page_json, write_page
+from prospect_eval.report.thumbnails import make_thumbnail_sheets, select_thumbnail_frames
 from prospect_eval.runs.folder import RunConfig
-from prospect_eval.runs.metric_tables import best_trivial, by_family, headline_names, resampled_units
-from prospect_eval.runs.schemas import read_run
+from prospect_eval.runs.metric_tables import (
+    best_metric_table_baseline,
+    group_metric_table_families,
+    metric_table_headlines,
+    metric_table_resampled_units,
+)
+from prospect_eval.runs.schemas import read_run_schema
 from prospect_eval.suites.suite import open_suite_data
 
 logger = logging.getLogger(__name__)
@@ -32,7 +37,7 @@ logger = logging.getLogger(__name__)
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "episodes.js", "report.js")
 
 
-def write_report(
+def write_run_page(
     folder: Path,
     config: RunConfig,
     records: Sequence[EpisodeRecord],
@@ -40,17 +45,20 @@ def write_report(
     resources: ScoringResources | None = None,
 ) -> Path:
     """Render the report beside the records; returns its path."""
-    resources = resources or make_resources()
+    resources = resources or make_scoring_resources()
     good = [record for record in records if record.status == "ok"]
     scored = Scored.over(good, resources)
-    pictures = sheets_of(config, good)
+    pictures = collect_run_page_pictures(config, good)
     table = metrics["metrics"]
-    headline = headline_names(table)
+    headline = metric_table_headlines(table)
     data = {
-        "episodes": [*map(episode_data, scored), *(failed_data(r) for r in records if r.status != "ok")],
+        "episodes": [
+            *map(report_episode_data, scored),
+            *(report_failed_episode_data(r) for r in records if r.status != "ok"),
+        ],
         "sheets": list(pictures),
         "charts": {
-            **chart_data(folder, table, good, scored, config.knobs),
+            **overview_chart_data(folder, table, good, scored, config.knobs),
             "reliability": metrics.get("reliability"),
             "utility": metrics.get("utility"),
         },
@@ -61,16 +69,16 @@ def write_report(
     }
     return write_page(
         folder / "report.html", "report.html.j2", SCRIPTS, data,
-        sheets=[embedded(sheet) for sheet in pictures.values()],
+        sheets=[embed_page_json(sheet) for sheet in pictures.values()],
         config=config,
-        environment=read_run(folder)["environment"],
-        verdict=verdict(folder, metrics, all_metrics(resources)),
+        environment=read_run_schema(folder)["environment"],
+        verdict=decide_run_verdict(folder, metrics, all_metrics(resources)),
         metrics=table,
         baselines=metrics["baselines"],
         baseline_info=metrics.get("baseline_info", {}),
         counts=metrics["episodes"],
         digest=metrics["predictions_digest"],
-        families=by_family(table, metrics.get("families", {})),
+        families=group_metric_table_families(table, metrics.get("families", {})),
         headline=headline,
         beside={name: _beside(metrics, name) for name in headline},
         without_failed=metrics.get("without_failed", {}),
@@ -80,7 +88,7 @@ def write_report(
         unseen=_unseen_lengths(good),
         wordnet=resources.wordnet,
         splits=metrics["splits"],
-        units=resampled_units(table),
+        units=metric_table_resampled_units(table),
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
         peeked=_thresholds_peeked(config),
@@ -91,24 +99,24 @@ def _beside(metrics: dict[str, Any], name: str) -> list[tuple[str, float]]:
     """The oracle and the best trivial baseline of a metric, where they are defined."""
     oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
     out = [] if oracle is None else [("oracle", oracle)]
-    best = best_trivial(metrics, name)
+    best = best_metric_table_baseline(metrics, name)
     return out if best is None else [*out, (best[0].replace("_", " "), best[1])]
 
 
-def sheets_of(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
+def collect_run_page_pictures(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
     """Pictures of each video; none where the data is not at hand."""
     wanted: dict[tuple[str, float], tuple[Episode, set[int]]] = {}
     for record in records:
         episode = record.episode
         turns = [*(u.frame for u in episode.utterances()), *(u.frame for u in record.utterances)]
         _, frames = wanted.setdefault((episode.video, episode.fps), (episode, set()))
-        frames |= shown_frames(episode, turns)
+        frames |= select_thumbnail_frames(episode, turns)
     try:
         data = open_suite_data(config.data, config.split)
     except (UserError, OSError) as error:
         logger.debug("no pictures: the data cannot be opened", exc_info=error)
         return {}
-    return sheets(data, wanted)
+    return make_thumbnail_sheets(data, wanted)
 
 
 def _passes(folder: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from prospect_eval.report.page import write_page
 SCRIPTS = ("dom.js", "charts.js", "sweep.js")
 
 
-def write_sweep(root: Path, result: dict[str, Any]) -> Path:
+def write_sweep_page(root: Path, result: dict[str, Any]) -> Path:
     """Render ``report.html`` beside ``sweep.json``, whose contents ``result`` are."""
     runs = [run | {"link": quote(f"{run['folder']}/report.html")} for run in result["runs"]]
     data = {"runs": runs, "pareto_front": result["pareto_front"], "curves": result["curves"]}

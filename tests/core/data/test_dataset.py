@@ -14,21 +14,21 @@ import pytest
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.formats.proassist import (
-    from_dst_clip,
-    from_prepared,
-    read_origin,
-    steps_in,
-    to_dst_clip,
-    to_prepared,
-    window_for,
+    episode_from_proassist_dst,
+    episode_from_proassist_row,
+    episode_to_proassist_dst,
+    episode_to_proassist_row,
+    parse_proassist_recipe_steps,
+    proassist_matching_window,
+    read_proassist_episodes,
 )
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.stats import describe, statistics
-from prospect_core.data.validate import find_problems
-from prospect_core.data.video import write_frames_file
+from prospect_core.data.stats import compute_dataset_stats, make_dataset_stats_table
+from prospect_core.data.validate import validate_dataset
+from prospect_core.data.video import write_video_frames_file
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 from tests.helpers.media import write_grey
 from tests.helpers.proassist_rows import PREPARED
 
@@ -51,7 +51,7 @@ CLIP = {
 
 
 def test_prepared_rows_keep_the_frames_they_carry_and_come_back_equal():
-    episode = from_prepared(PREPARED).validate()
+    episode = episode_from_proassist_row(PREPARED).validate()
     assert [(d.event.kind, d.frame) for d in episode.decisions()] == [
         ("user", 8),
         ("assistant", 9),
@@ -59,7 +59,7 @@ def test_prepared_rows_keep_the_frames_they_carry_and_come_back_equal():
     ]
     assert (episode.task.goal, episode.task.steps, episode.user_type) == ("tea", (), "talk_some")
     assert episode.utterances()[0].responsive
-    back = to_prepared(load(Episode, dump(episode), "x"))
+    back = episode_to_proassist_row(load_json(Episode, dump_json(episode), "x"))
     assert back == PREPARED
     assert list(back) == list(PREPARED)
 
@@ -68,24 +68,26 @@ def test_an_assistant_turn_right_after_a_user_turn_is_not_lost():
     """The published reader drops it silently; ours decides it on the next frame."""
     turns = [t for k, t in enumerate(PREPARED["conversation"]) if k not in (3, 4)]
     turns[3] = {**turns[3]}
-    episode = from_prepared({**PREPARED, "conversation": turns}).validate()
+    episode = episode_from_proassist_row({**PREPARED, "conversation": turns}).validate()
     assert [(d.event.text, d.frame) for d in episode.decisions()][:2] == [("Hello", 8), ("Boil.", 9)]
 
 
 def test_dst_clips_round_trip_and_the_time_wins_where_the_anchor_contradicts_it():
-    episode = from_dst_clip(CLIP).validate()
+    episode = episode_from_proassist_dst(CLIP).validate()
     # frame 19 lies within a second of 10.0 s and stays; frame 21 for 20.0 s is the turn before, and is given up
     assert episode.transitions() == [(19, "S1", "start"), (40, "S1", "complete")]
     assert [s.name for s in episode.task.steps] == ["boil", "pour"]
-    back = to_dst_clip(load(Episode, dump(episode), "x"))
+    back = episode_to_proassist_dst(load_json(Episode, dump_json(episode), "x"))
     assert back == CLIP
     assert list(back) == list(CLIP)
 
 
 def test_an_episode_of_ours_survives_both_formats(world):
     for episode in world.episodes("test"):
-        assert from_prepared(json.loads(json.dumps(to_prepared(episode)))).validate() == episode
-        clip = from_dst_clip(json.loads(dump(to_dst_clip(episode)))).validate()
+        assert (
+            episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(episode)))).validate() == episode
+        )
+        clip = episode_from_proassist_dst(json.loads(dump_json(episode_to_proassist_dst(episode)))).validate()
         assert clip.transitions() == episode.transitions()
         assert clip.task.steps == episode.task.steps
 
@@ -94,15 +96,15 @@ def test_a_clip_of_ours_with_its_frames_and_state_survives_too(world):
     episode = max(world.episodes("test"), key=lambda e: len(e.events))
     clip = episode.window(30, 120)
     assert clip.initial is not None
-    assert from_prepared(json.loads(json.dumps(to_prepared(clip)))) == clip
+    assert episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(clip)))) == clip
 
 
 def test_what_others_see_of_our_rows_is_all_there(world):
     """Without our extras the row gives the same turns on the same frames, as ProAssist's own reader takes them."""
     episode = max(world.episodes("test"), key=lambda e: len(e.events))
-    row = to_prepared(episode)
+    row = episode_to_proassist_row(episode)
     del row["metadata"]["prospect"]
-    plain = from_prepared(row).validate()
+    plain = episode_from_proassist_row(row).validate()
     assert [(u.frame, u.text) for u in plain.utterances()] == [(u.frame, u.text) for u in episode.utterances()]
     assert [(f, e.text) for f, e in plain.user_turns()] == [(f, e.text) for f, e in episode.user_turns()]
     assert [e.progress for e in plain.events] == [e.progress for e in episode.events if e.kind != "transition"]
@@ -116,42 +118,42 @@ def test_everything_that_an_event_may_hold_comes_back(world):
         Event("a", 3.0, "assistant", "Yes\x85", labels="initiative|other", accepted=("v",)),
     )
     episode = replace(next(world.episodes("test")), events=events, meta={"note": "\u2028"}).validate()
-    assert from_prepared(json.loads(json.dumps(to_prepared(episode)))) == episode
+    assert episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(episode)))) == episode
 
 
 def test_rows_with_odd_line_breaks_are_read_from_files(world, tmp_path):
     episode = next(world.episodes("test"))
     odd = replace(episode, events=(replace(episode.events[0], text="a\u2028b\x85c"), *episode.events[1:]))
-    (tmp_path / "x.jsonl").write_text(json.dumps(to_prepared(odd), ensure_ascii=False) + "\n")
-    assert read_origin(tmp_path / "x.jsonl") == [odd]
+    (tmp_path / "x.jsonl").write_text(json.dumps(episode_to_proassist_row(odd), ensure_ascii=False) + "\n")
+    assert read_proassist_episodes(tmp_path / "x.jsonl") == [odd]
 
 
 @pytest.mark.parametrize("source", [PREPARED, CLIP])
 def test_imported_episodes_are_exported_in_either_format_and_changed_ones_as_they_are(source):
     """There an export named turns of the one format in the other's rows, and a changed episode lost its changes."""
-    episode = (from_dst_clip if "dst" in source else from_prepared)(source)
-    assert from_prepared(to_prepared(episode)) == episode
-    assert from_dst_clip(to_dst_clip(episode)).transitions() == episode.transitions()
+    episode = (episode_from_proassist_dst if "dst" in source else episode_from_proassist_row)(source)
+    assert episode_from_proassist_row(episode_to_proassist_row(episode)) == episode
+    assert episode_from_proassist_dst(episode_to_proassist_dst(episode)).transitions() == episode.transitions()
     clip = episode.window(episode.start_frame, 25)
-    assert from_prepared(to_prepared(clip)) == clip
+    assert episode_from_proassist_row(episode_to_proassist_row(clip)) == clip
     changed = replace(episode, user_type="talk_more", task=replace(episode.task, goal="other"))
-    assert from_prepared(to_prepared(changed)) == changed
+    assert episode_from_proassist_row(episode_to_proassist_row(changed)) == changed
 
 
 def test_extras_of_the_wrong_kind_are_refused(world):
-    row = to_prepared(next(world.episodes("test")))
+    row = episode_to_proassist_row(next(world.episodes("test")))
     for key, value in (("meta", 5), ("file_order", "x"), ("id", 7)):
         extra = {**row["metadata"]["prospect"], key: value}
         with pytest.raises((UserError, DataError)):
-            from_prepared({**row, "metadata": {**row["metadata"], "prospect": extra}})
+            episode_from_proassist_row({**row, "metadata": {**row["metadata"], "prospect": extra}})
 
 
 def test_a_row_that_contradicts_its_extras_is_refused(world):
-    row = to_prepared(next(world.episodes("test")))
+    row = episode_to_proassist_row(next(world.episodes("test")))
     turns = [t for t in row["conversation"] if t["role"] != "frames"]
     for conversation in (turns, row["conversation"][:-4], [*row["conversation"], turns[-1]]):
         with pytest.raises(UserError, match=r"metadata\.prospect"):
-            from_prepared({**row, "conversation": conversation})
+            episode_from_proassist_row({**row, "conversation": conversation})
 
 
 def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, capsys):
@@ -182,26 +184,26 @@ def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, caps
 
 def test_an_initial_state_comes_in_and_goes_out():
     clip = {**CLIP, "initial_dst_state": {"S2": "completed"}}
-    episode = from_dst_clip(clip).validate()
+    episode = episode_from_proassist_dst(clip).validate()
     assert episode.initial_state == DialogState(("S1", "S2"), ("not_started", "completed"))
-    assert to_dst_clip(replace(episode, meta={}))["initial_dst_state"] == {
+    assert episode_to_proassist_dst(replace(episode, meta={}))["initial_dst_state"] == {
         "S1": "not_started",
         "S2": "completed",
     }
     with pytest.raises(UserError, match="step 'S7'"):
-        from_dst_clip({**CLIP, "initial_dst_state": {"S7": "completed"}})
+        episode_from_proassist_dst({**CLIP, "initial_dst_state": {"S7": "completed"}})
 
 
 def test_real_rows_of_the_origin_round_trip(shared_data):
     path = shared_data / "origin" / "proassist_prepared.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    for row, episode in zip(rows, read_origin(path), strict=True):
-        assert to_prepared(episode) == row
+    for row, episode in zip(rows, read_proassist_episodes(path), strict=True):
+        assert episode_to_proassist_row(episode) == row
         frames = [turn["end"] - 1 for turn in row["conversation"] if turn["role"] == "frames"]
         assert {d.frame for d in episode.decisions()} <= set(frames)
     path = shared_data / "origin" / "prospect_dst_clip.json"
-    (episode,) = read_origin(path)
-    assert to_dst_clip(episode) == json.loads(path.read_text())
+    (episode,) = read_proassist_episodes(path)
+    assert episode_to_proassist_dst(episode) == json.loads(path.read_text())
     assert len(episode.transitions()) == 12
     assert set(episode.state_at(episode.end_frame - 1).states) == {"completed"}
 
@@ -229,7 +231,7 @@ def test_the_real_annotations_that_reach_beyond_their_videos_are_found(shared_da
     assert run_cli("data", "import", tmp_path / "rows", "--output", data) == 0
     (data / "frames").mkdir()
     for video, count in {(m["video_uid"], m["arrow_frames"]) for m in found}:
-        write_frames_file(data / "frames" / f"{video}.arrow", iter([np.zeros((4, 4, 3), np.uint8)] * count))
+        write_video_frames_file(data / "frames" / f"{video}.arrow", iter([np.zeros((4, 4, 3), np.uint8)] * count))
     capsys.readouterr()
     assert run_cli("data", "validate", data) == 3
     told = [line for line in capsys.readouterr().out.splitlines() if "ends at frame" in line]
@@ -251,11 +253,14 @@ def test_the_real_annotations_that_reach_beyond_their_videos_are_found(shared_da
      ("workbench", (2.5, 2.5)), ("epickitchens", (1.5, 3.0)), ("holoassist", (1.5, 2.5)), ("egoexolearn", (2.0, 3.5))],
 )  # fmt: skip
 def test_windows_of_proassist(name, window):
-    assert window_for(name) == window
+    assert proassist_matching_window(name) == window
 
 
 def test_steps_of_a_recipe():
-    assert steps_in("Tea\n1. boil\n 2) pour it \nnot a step") == (Step("S1", "boil"), Step("S2", "pour it"))
+    assert parse_proassist_recipe_steps("Tea\n1. boil\n 2) pour it \nnot a step") == (
+        Step("S1", "boil"),
+        Step("S2", "pour it"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_broken_origin_files_name_row_and_field(tmp_path, text, message):
     path = tmp_path / "rows.jsonl"
     path.write_text(text)
     with pytest.raises(DataError) as error:
-        read_origin(path)
+        read_proassist_episodes(path)
     assert str(path) in str(error.value)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -297,8 +302,8 @@ def test_a_dataset_comes_back_as_written(tmp_path):
     dataset = small_set(tmp_path / "set")
     (episode,) = Dataset.open(tmp_path / "set").episodes("test")
     assert episode.events[0].change == "start"
-    assert find_problems(dataset) == []
-    stats = statistics(dataset, "test")
+    assert validate_dataset(dataset) == []
+    stats = compute_dataset_stats(dataset, "test")
     assert (stats["episodes"], stats["speaking frames (%)"], stats["user types"]) == (1, 5.0, {"no_talk": 1})
 
 
@@ -309,16 +314,16 @@ def test_writing_an_illegal_episode_is_refused(tmp_path):
 
 def test_validation_finds_what_is_wrong(tmp_path):
     dataset = small_set(tmp_path / "set", end_frame=24)
-    assert [p for p in find_problems(dataset) if "ends at frame 24, its video videos/v.mp4 has 20" in p]
+    assert [p for p in validate_dataset(dataset) if "ends at frame 24, its video videos/v.mp4 has 20" in p]
     with pytest.raises(DataError, match="has 20 frames at 2 fps, episode e1 needs 24"):
         dataset.frame_source(next(dataset.episodes("test")), FrameFormat(16))
     (tmp_path / "set" / "videos" / "v.mp4").write_bytes(b"x")
-    problems = find_problems(Dataset.open(tmp_path / "set"))
+    problems = validate_dataset(Dataset.open(tmp_path / "set"))
     assert any("sha256 is not the one" in p for p in problems)
     assert any("not a readable video" in p for p in problems)
     row = (tmp_path / "set" / "test.jsonl").read_text()
     (tmp_path / "set" / "test.jsonl").write_text(row + row.replace('"start"', '"complete"') + '{"id": 3}\n')
-    problems = find_problems(Dataset.open(tmp_path / "set"))
+    problems = validate_dataset(Dataset.open(tmp_path / "set"))
     assert any("row 2: e1: S1->complete at 2 s is illegal" in p for p in problems)
     assert any("row 3: id: Input should be a valid string" in p for p in problems)
     assert any("episode id 'e1' appears 2 times" in p for p in problems)
@@ -358,7 +363,7 @@ def test_a_video_in_two_splits_is_found(tmp_path):
     dataset = small_set(tmp_path / "set")
     (episode,) = dataset.episodes("test")
     write_dataset(tmp_path / "set", "small", "1", 2, {"train": [replace(episode, id="e2")], "test": [episode]})
-    assert any("also stands in split train" in p for p in find_problems(Dataset.open(tmp_path / "set")))
+    assert any("also stands in split train" in p for p in validate_dataset(Dataset.open(tmp_path / "set")))
 
 
 @pytest.mark.slow
@@ -376,14 +381,18 @@ def test_several_processes_find_and_count_the_same(world, tmp_path, monkeypatch)
     monkeypatch.setattr("prospect_core.data.jsonl_index.PART", 5000)
     monkeypatch.setattr("prospect_core.data.stats.PART", 4)
     shown = []
-    alone, together = find_problems(made), find_problems(made, 2, lambda *what: shown.append(what))
+    alone, together = validate_dataset(made), validate_dataset(made, 2, lambda *what: shown.append(what))
     assert together == alone
     assert any("test.jsonl: row 4: fps: Input should be a valid number" in line for line in alone)
     assert any("also stands in split train" in line for line in alone)
     assert any(f"{rows[0].video}: no such file" in line for line in alone)
     assert {what for what, _, _ in shown} == {"files", "rows of train", "rows of test", "videos"}
     assert all(done <= total for _, done, total in shown)
-    assert statistics(made, "train", workers=2) == statistics(made, "train") == describe(rows[:30])
+    assert (
+        compute_dataset_stats(made, "train", workers=2)
+        == compute_dataset_stats(made, "train")
+        == make_dataset_stats_table(rows[:30])
+    )
 
 
 def run_cli(*args):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prospect_core.data.frame_format import FRAMINGS, FrameFormat, frame_of_image
+from prospect_core.data.frame_format import FRAMINGS, FrameFormat, apply_frame_format_to_image
 from prospect_core.data.video import VideoFile
 from tests.helpers.media import write_pictures
 
@@ -38,7 +38,7 @@ def as_published(picture, size):
 def test_squashed_pictures_are_those_of_the_published_processor(width, height):
     picture = noise(width, height)
     for size in (64, 384):
-        frame = frame_of_image(Image.fromarray(picture), FrameFormat(size, "squash"))
+        frame = apply_frame_format_to_image(Image.fromarray(picture), FrameFormat(size, "squash"))
         assert frame.dtype == np.uint8
         assert np.array_equal(frame, as_published(picture, size))
 
@@ -61,7 +61,7 @@ def test_a_wide_picture_by_hand():
         picture[:, 30 * third : 30 * third + 30, third] = 255
 
     def frame(framing):
-        return frame_of_image(Image.fromarray(picture), FrameFormat(30, framing)).astype(int)
+        return apply_frame_format_to_image(Image.fromarray(picture), FrameFormat(30, framing)).astype(int)
 
     assert {framing: frame(framing).shape for framing in (*FRAMINGS, "whole")} == {
         "squash": (30, 30, 3), "letterbox": (30, 30, 3), "crop": (30, 30, 3), "whole": (20, 30, 3),

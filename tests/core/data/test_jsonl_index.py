@@ -10,9 +10,9 @@ import pytest
 
 from prospect_core.data import jsonl_index
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.data.jsonl_index import EpisodeHeader, Joined, clips_of, open_rows
+from prospect_core.data.jsonl_index import EpisodeHeader, Joined, clips_from_jsonl_index, open_jsonl_index
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def written(folder, episodes, blank=()):
     folder.mkdir()
     lines = []
     for k, episode in enumerate(episodes):
-        lines += ["\n"] * (k in blank) + [dump(episode) + "\n"]
+        lines += ["\n"] * (k in blank) + [dump_json(episode) + "\n"]
     (folder / "test.jsonl").write_text("".join(lines))
     return folder / "test.jsonl"
 
@@ -56,31 +56,33 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(episodes, tmp
     file = written(tmp_path / "set", episodes, blank=(0, 7))
     reads = []
     monkeypatch.setattr(
-        jsonl_index, "read_rows", lambda *a, real=jsonl_index.read_rows, **k: reads.append(a) or real(*a, **k)
+        jsonl_index,
+        "read_jsonl_index_rows",
+        lambda *a, real=jsonl_index.read_jsonl_index_rows, **k: reads.append(a) or real(*a, **k),
     )
     for _ in range(3):
-        assert list(open_rows(file)) == episodes
+        assert list(open_jsonl_index(file)) == episodes
     assert len(reads) == 1
     # moved, it is the same file
     (tmp_path / "set").rename(tmp_path / "moved")
     file = tmp_path / "moved" / "test.jsonl"
-    assert open_rows(file)[3] == episodes[3]
+    assert open_jsonl_index(file)[3] == episodes[3]
     assert len(reads) == 1
-    file.write_text(dump(episodes[5]) + "\n")
-    assert list(open_rows(file)) == [episodes[5]]
+    file.write_text(dump_json(episodes[5]) + "\n")
+    assert list(open_jsonl_index(file)) == [episodes[5]]
     assert len(reads) == 2
 
 
 def test_what_is_written_is_indexed_already(episodes, tmp_path, monkeypatch):
     written(tmp_path / "from", episodes)
     made = write_dataset(tmp_path / "set", "small", "1", 2, {"test": episodes})
-    monkeypatch.setattr(jsonl_index, "read_rows", None)
+    monkeypatch.setattr(jsonl_index, "read_jsonl_index_rows", None)
     assert list(Dataset.open(made.root).rows("test")) == episodes
 
 
 def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
     file = written(tmp_path / "set", episodes[:2])
-    rows = open_rows(file)
+    rows = open_jsonl_index(file)
     text = file.read_bytes()
     file.write_bytes(text.replace("é1".encode(), "é7".encode()))
     assert rows[0] == episodes[0]
@@ -97,13 +99,13 @@ def test_an_edit_that_keeps_size_and_time_is_noticed(episodes, tmp_path, monkeyp
     """A row that nobody has checked is never handed out, by the file as it was opened nor by one opened later."""
     monkeypatch.setattr(jsonl_index, "WORTH_KEEPING", 0)
     file = written(tmp_path / "set", episodes)
-    rows = open_rows(file)
+    rows = open_jsonl_index(file)
     status, text = file.stat(), file.read_bytes()
     edited = text.replace(b'"start_frame":0', b'"start_frame":9', 1)
     assert edited != text
     file.write_bytes(edited)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    for opened in (rows, open_rows(file)):
+    for opened in (rows, open_jsonl_index(file)):
         with pytest.raises(DataError, match="has changed since the file was checked"):
             list(opened)
 
@@ -112,12 +114,12 @@ def test_an_edit_that_keeps_size_and_time_is_noticed(episodes, tmp_path, monkeyp
 def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(0, 3, 19))
     size = file.stat().st_size
-    whole = [jsonl_index._entry(*row) for row in jsonl_index.read_rows(file)]
+    whole = [jsonl_index._entry(*row) for row in jsonl_index.read_jsonl_index_rows(file)]
     assert [row[2] for row in whole][:4] == [2, 3, 4, 6]
     lines = [k + 1 for k, byte in enumerate(file.read_bytes()) if byte == 10]
     for part in {1, 2, size - 1, size, size + 1, *lines, *(k - 1 for k in lines), *range(100, size, size // 30)}:
         monkeypatch.setattr(jsonl_index, "PART", part)
-        parts = jsonl_index.edges(file)
+        parts = jsonl_index.find_jsonl_index_part_edges(file)
         assert [begin for begin, _ in parts] == [0, *(end for _, end in parts[:-1])]
         assert parts[-1][1] == size
         assert {end for _, end in parts} <= set(lines)
@@ -129,53 +131,53 @@ def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch)
         assert found == whole
     empty = tmp_path / "empty.jsonl"
     empty.touch()
-    assert jsonl_index.edges(empty) == []
-    assert len(open_rows(empty)) == 0
+    assert jsonl_index.find_jsonl_index_part_edges(empty) == []
+    assert len(open_jsonl_index(empty)) == 0
 
 
 @pytest.mark.slow
 def test_several_processes_index_a_large_file_and_name_the_bad_row(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(4,))
     monkeypatch.setattr(jsonl_index, "PART", file.stat().st_size // 12)
-    assert list(open_rows(file, workers=2)) == episodes
+    assert list(open_jsonl_index(file, workers=2)) == episodes
     lines = file.read_text().splitlines()
     lines[15] = lines[15].replace('"fps":2', '"fps":0')
     file.write_text("\n".join(lines))
     with pytest.raises(DataError, match=r"test\.jsonl: row 16: .*fps 0 must be above 0"):
-        open_rows(file, workers=2)
+        open_jsonl_index(file, workers=2)
 
 
 def test_without_a_cache_rows_are_read_all_the_same(episodes, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     file = written(tmp_path / "set", episodes)
-    assert list(open_rows(file)) == episodes
+    assert list(open_jsonl_index(file)) == episodes
     # nor does a damaged index do harm
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    open_rows(file)
+    open_jsonl_index(file)
     (kept,) = (tmp_path / "cache").rglob("*.arrow")
     for damage in (b"", b"ARROW1 and nothing else", kept.read_bytes()[:-40]):
         kept.write_bytes(damage)
-        assert list(open_rows(file)) == episodes
+        assert list(open_jsonl_index(file)) == episodes
     with pytest.raises(DataError, match="No such file"):
-        open_rows(tmp_path / "none.jsonl")
+        open_jsonl_index(tmp_path / "none.jsonl")
 
 
 def test_of_a_small_file_nothing_is_kept(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes)
     monkeypatch.setattr(jsonl_index, "WORTH_KEEPING", file.stat().st_size + 1)
-    assert list(open_rows(file)) == episodes
+    assert list(open_jsonl_index(file)) == episodes
     assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
 def test_joined_sequences_are_one(episodes, tmp_path):
-    rows = open_rows(written(tmp_path / "set", episodes[:12]))
+    rows = open_jsonl_index(written(tmp_path / "set", episodes[:12]))
     both = Joined([rows, episodes[12:15], [], episodes[15:]])
     assert len(both) == 20
     assert list(both) == [both[k] for k in range(20)] == episodes
     assert both[-1] == episodes[-1]
     assert both[10:14] == episodes[10:14]
-    assert [clip.id for clip in clips_of(both)] == [episode.id for episode in episodes]
+    assert [clip.id for clip in clips_from_jsonl_index(both)] == [episode.id for episode in episodes]
     with pytest.raises(IndexError):
         both[20]
     assert len(Joined([])) == 0
@@ -185,6 +187,6 @@ def test_two_rows_of_one_id_are_refused(episodes, tmp_path):
     """A run replayed both and kept one."""
     file = written(tmp_path / "set", [episodes[0], episodes[1], episodes[0]], blank=(1,))
     with pytest.raises(DataError, match=r"test\.jsonl: rows 1 and 4 are both episode 'é0'"):
-        open_rows(file).require_single_ids()
+        open_jsonl_index(file).require_single_ids()
     with pytest.raises(DataError, match=r"test\.jsonl: row 1 and test\.jsonl: row 3 are both episode 'é0'"):
         write_dataset(tmp_path / "other", "n", "1", 2, {"test": [episodes[0], episodes[1], episodes[0]]})

@@ -7,9 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from prospect_core.data.formats.proassist_features import column_names, read_features, write_features
+from prospect_core.data.formats.proassist_features import (
+    proassist_feature_columns,
+    read_proassist_features,
+    write_proassist_features,
+)
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import FramesFile, VideoFile, open_frames, write_frames_file
+from prospect_core.data.video import FramesFile, VideoFile, open_video_frames, write_video_frames_file
 from prospect_core.util.errors import DataError, UserError
 from tests.helpers.media import write_audio, write_grey
 
@@ -139,8 +143,8 @@ def test_a_broken_middle_is_a_stated_place_or_still_readable(tmp_path):
 def test_frames_files_of_the_origin_round_trip(tmp_path):
     frames = [np.full((24, 24, 3), 10 * k, np.uint8) for k in range(9)]
     path = tmp_path / "f.arrow"
-    assert write_frames_file(path, iter(frames)) == 9
-    source = open_frames(path, 2, FrameFormat(24))
+    assert write_video_frames_file(path, iter(frames)) == 9
+    source = open_video_frames(path, 2, FrameFormat(24))
     assert isinstance(source, FramesFile)
     assert source.num_frames == 9
     close(levels(source, 3, 7), [30, 40, 50, 60])
@@ -152,25 +156,25 @@ def test_an_arrow_file_of_another_kind_is_named(tmp_path):
     path = tmp_path / "f.arrow"
     path.write_bytes(b"not arrow")
     with pytest.raises(DataError, match=r"f\.arrow: not an Arrow stream"):
-        open_frames(path, 2, FrameFormat(24))
-    write_features(path, {"cls": np.ones((3, 4))})
+        open_video_frames(path, 2, FrameFormat(24))
+    write_proassist_features(path, {"cls": np.ones((3, 4))})
     with pytest.raises(DataError, match="has no column 'frame'; it has cls"):
-        open_frames(path, 2, FrameFormat(24))
+        open_video_frames(path, 2, FrameFormat(24))
     with pytest.raises(DataError, match="no such file"):
-        open_frames(tmp_path / "none.arrow", 2, FrameFormat(24))
+        open_video_frames(tmp_path / "none.arrow", 2, FrameFormat(24))
 
 
 @pytest.mark.parametrize(("tokens", "names"), [(1, ("cls",)), (4, ("2x2",)), (5, ("cls", "2x2")), (10, ("cls", "3x3"))])
 def test_feature_files_round_trip(tmp_path, tokens, names):
-    assert column_names(tokens) == names
+    assert proassist_feature_columns(tokens) == names
     rng = np.random.default_rng(0)
     columns = {n: rng.normal(size=(7, 1 if n == "cls" else int(n[0]) ** 2, 6)) for n in ("cls", "2x2", "3x3")}
-    write_features(tmp_path / "v.arrow", columns)
-    read = read_features(tmp_path / "v.arrow", tokens)
+    write_proassist_features(tmp_path / "v.arrow", columns)
+    read = read_proassist_features(tmp_path / "v.arrow", tokens)
     assert read.shape == (7, tokens, 6)
     np.testing.assert_allclose(read, np.concatenate([columns[n] for n in names], axis=1), atol=2e-3)
 
 
 def test_impossible_numbers_of_tokens_are_refused():
     with pytest.raises(UserError, match="use 1, N"):
-        column_names(7)
+        proassist_feature_columns(7)

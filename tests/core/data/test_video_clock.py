@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.annotation_table import read_annotation
+from prospect_core.data.formats.annotation_table import read_annotation_table
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.validate import find_problems
+from prospect_core.data.validate import validate_dataset
 from prospect_core.data.video import VideoFile
-from prospect_core.data.video_packets import Joiner, find_missing
+from prospect_core.data.video_packets import Joiner, find_missing_video_packets
 from prospect_core.util.errors import DataError
 from tests.helpers.commands import evaluate, run_cli
 from tests.helpers.media import write_grey
@@ -142,11 +142,11 @@ MISSING = r"half\.mp4: holds [78]\.\d of the 20\.0 s that its header states; bri
 def test_truncated_video_is_reported_by_check_validate_and_run(half, tmp_path, capfd):
     table = tmp_path / "a.tsv"
     table.write_text("# video: half.mp4\n# goal: make tea\ntime\tkind\twhat\n0:02\tsay\tGood, now go on.\n")
-    (note,) = read_annotation(table).reading.notes
+    (note,) = read_annotation_table(table).reading.notes
     assert re.search(MISSING, note)
     assert run_cli("data", "import", table, "--output", tmp_path / "ds") == 0
     assert re.search(MISSING, capfd.readouterr().out)
-    (problem,) = find_problems(Dataset.open(tmp_path / "ds"))
+    (problem,) = validate_dataset(Dataset.open(tmp_path / "ds"))
     assert re.search(MISSING, problem)
     assert Dataset.open(tmp_path / "ds").missing_parts(Dataset.open(tmp_path / "ds").rows("test").clips()) == [problem]
 
@@ -155,8 +155,13 @@ def test_whole_videos_lack_nothing(tmp_path):
     for suffix in ("mp4", "mov", "mkv", "avi", "ts"):
         path = tmp_path / f"v.{suffix}"
         recording(path, 20)
-        assert find_missing(path) == ""
-    assert find_missing(write_grey(tmp_path / "s.mp4", [Fraction(k) for k in range(9)], [50] * 9, sound=True)) == ""
+        assert find_missing_video_packets(path) == ""
+    assert (
+        find_missing_video_packets(
+            write_grey(tmp_path / "s.mp4", [Fraction(k) for k in range(9)], [50] * 9, sound=True)
+        )
+        == ""
+    )
 
 
 def test_timestamps_that_go_back_elsewhere_are_refused_with_the_place(tmp_path):

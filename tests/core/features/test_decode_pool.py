@@ -9,8 +9,12 @@ import pytest
 
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.features import decode_pool
-from prospect_core.features.decode_pool import decode_videos
-from prospect_core.features.feature_cache import FeatureCache, encode_pictures, vision_digest
+from prospect_core.features.decode_pool import decode_videos_in_pool
+from prospect_core.features.feature_cache import (
+    FeatureCache,
+    encode_feature_cache_pictures,
+    feature_cache_vision_digest,
+)
 from prospect_core.features.picture_cache import PictureCache
 from prospect_core.util.errors import DataError
 
@@ -24,10 +28,10 @@ def videos(world):
 @pytest.mark.parametrize("few", [0, 99])
 def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
     monkeypatch.setattr(decode_pool, "FEW", few)
-    monkeypatch.setattr(decode_pool, "cores", lambda: 2)
+    monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
     episodes = videos(world)
     lost = replace(episodes[0], video="videos/lost.mp4")
-    found = list(decode_videos(world, [*episodes, lost, *episodes], FrameFormat(16)))
+    found = list(decode_videos_in_pool(world, [*episodes, lost, *episodes], FrameFormat(16)))
     assert len(found) == 2 * len(episodes) + 1
     assert isinstance(found[len(episodes)], DataError)
     assert "lost.mp4: no such file" in str(found[len(episodes)])
@@ -39,23 +43,23 @@ def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
 
 def test_long_videos_are_not_held_whole_by_many_processes(world, monkeypatch):
     monkeypatch.setattr(decode_pool, "FEW", 0)
-    monkeypatch.setattr(decode_pool, "cores", lambda: 8)
+    monkeypatch.setattr(decode_pool, "count_cores", lambda: 8)
     episodes = videos(world)
     longest = max(e.end_frame for e in episodes) * 3 * 16**2
     for room, processes in ((longest, 0), (2 * longest, 1), (7 * longest, 3), (1000 * longest, 8)):
         monkeypatch.setattr(decode_pool, "WAITING", room)
-        assert decode_pool.worthwhile_processes(episodes, FrameFormat(16)) == processes
+        assert decode_pool.choose_decode_pool_size(episodes, FrameFormat(16)) == processes
 
 
 @pytest.mark.parametrize("few", [0, 99])
 def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypatch, few):
     monkeypatch.setattr(decode_pool, "FEW", few)
-    monkeypatch.setattr(decode_pool, "cores", lambda: 2)
+    monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
     episodes = videos(world)
-    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == len(episodes)
     for episode in episodes:
-        expected = encode_pictures(
+        expected = encode_feature_cache_pictures(
             model, world.frame_source(episode, FrameFormat(32)).frames(0, episode.end_frame)
         ).numpy()
         np.testing.assert_array_equal(cache(episode, 0, episode.end_frame), expected)

@@ -20,17 +20,22 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
 from prospect_core.features import decode_pool, feature_cache, picture_cache
-from prospect_core.features.feature_cache import FeatureCache, encode_batch, encode_pictures, vision_digest
-from prospect_core.features.picture_cache import PictureCache, picture_store, stored
-from prospect_core.features.precompute import Encoder, encode
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.features.feature_cache import (
+    FeatureCache,
+    encode_feature_cache_pictures,
+    feature_cache_batch_size,
+    feature_cache_vision_digest,
+)
+from prospect_core.features.picture_cache import PictureCache, find_picture_cache_key, open_picture_cache
+from prospect_core.features.precompute import Encoder, precompute_features
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.train.config.compose import compose_config
-from prospect_core.train.data.sources import open_media
-from prospect_core.train.setup.model_factory import set_backbone
+from prospect_core.train.data.sources import open_training_source_media
+from prospect_core.train.setup.model_factory import freeze_model_factory_parts
 from prospect_core.util import file_digest
 from prospect_core.util.errors import DataError
-from prospect_core.util.file_digest import content_digest, sha256_file
+from prospect_core.util.file_digest import digest_file, digest_file_content
 from prospect_core.util.prefetch import prefetch
 from prospect_core.util.timer import StageTimer
 from tests.helpers.commands import run_cli
@@ -42,16 +47,16 @@ pytestmark = pytest.mark.integration
 
 def test_stored_frames_and_features_of_another_time_axis_are_not_met(model, tmp_path, monkeypatch):
     """Which picture is frame 0 has changed for videos whose container does not start at 0."""
-    before = vision_digest(model), picture_store(str(tmp_path), FrameFormat(16)).name
+    before = feature_cache_vision_digest(model), open_picture_cache(str(tmp_path), FrameFormat(16)).name
     monkeypatch.setattr(feature_cache, "FRAMES_VERSION", 99)
     monkeypatch.setattr(picture_cache, "FRAMES_VERSION", 99)
-    after = vision_digest(model), picture_store(str(tmp_path), FrameFormat(16)).name
+    after = feature_cache_vision_digest(model), open_picture_cache(str(tmp_path), FrameFormat(16)).name
     assert before[0] != after[0]
     assert before[1] != after[1]
 
 
 def test_vision_digest_of_a_loaded_model_is_that_of_the_saved_one(model, checkpoint):
-    assert vision_digest(load_checkpoint(str(checkpoint))[0]) == vision_digest(model)
+    assert feature_cache_vision_digest(load_model_checkpoint(str(checkpoint))[0]) == feature_cache_vision_digest(model)
 
 
 def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeypatch):
@@ -61,7 +66,7 @@ def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeyp
     info = json.loads((root / "dataset.json").read_text())
     (root / "dataset.json").write_text(json.dumps({**info, "videos": dict.fromkeys(info["videos"])}))
     hashed = []
-    monkeypatch.setattr(file_digest, "sha256_file", lambda path: (hashed.append(path), sha256_file(path))[1])
+    monkeypatch.setattr(file_digest, "digest_file", lambda path: (hashed.append(path), digest_file(path))[1])
     data = Dataset.open(root)
     episode = next(data.episodes("test"))
     cache = FeatureCache(data, tmp_path / "features", "digest", FrameFormat(32))
@@ -89,14 +94,16 @@ def test_pictures_are_those_of_the_video_and_within_the_limit(world):
 
 def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tmp_path, monkeypatch):
     episodes = list(world.episodes("train"))
-    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == 2
     monkeypatch.setattr(DSTSmolVLM, "encode_frames", None)
-    again = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    again = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     assert again.prepare(model, episodes) == 0
     monkeypatch.undo()
     episode = episodes[0]
-    expected = encode_pictures(model, world.frame_source(episode, FrameFormat(32)).frames(0, episode.end_frame)).numpy()
+    expected = encode_feature_cache_pictures(
+        model, world.frame_source(episode, FrameFormat(32)).frames(0, episode.end_frame)
+    ).numpy()
     assert again(episode, 5, 12).dtype == np.float32
     np.testing.assert_array_equal(again(episode, 5, 12), expected[5:12])
     assert isinstance(np.load(again.path(episode), mmap_mode="r"), np.memmap)
@@ -104,20 +111,20 @@ def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tm
 
 @pytest.mark.parametrize("part", ["vision_model", "connector"])
 def test_changed_vision_weights_never_meet_old_features(model, part):
-    before = vision_digest(model)
+    before = feature_cache_vision_digest(model)
     with torch.no_grad():
         next(getattr(model.model, part).parameters()).flatten()[0] += 1e-3
-    assert vision_digest(model) != before
+    assert feature_cache_vision_digest(model) != before
 
 
 def test_text_weights_do_not_matter_but_pooling_does(model, tokenizer):
-    before = vision_digest(model)
+    before = feature_cache_vision_digest(model)
     with torch.no_grad():
         model.speaking_head.weight += 1
         next(model.model.text_model.parameters()).add_(1)
-    assert vision_digest(model) == before
+    assert feature_cache_vision_digest(model) == before
     torch.manual_seed(0)
-    assert vision_digest(DSTSmolVLM(small_config(tokenizer, tokens_per_frame=1))) != before
+    assert feature_cache_vision_digest(DSTSmolVLM(small_config(tokenizer, tokens_per_frame=1))) != before
 
 
 def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(tokenizer):
@@ -126,7 +133,7 @@ def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(to
         torch.manual_seed(0)
         config = small_config(tokenizer)
         config.vision_config.num_attention_heads = heads
-        digests.add(vision_digest(DSTSmolVLM(config)))
+        digests.add(feature_cache_vision_digest(DSTSmolVLM(config)))
     assert len(digests) == 2
 
 
@@ -162,7 +169,9 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
         np.testing.assert_array_equal(found[0][7:30], found[1])
         np.testing.assert_array_equal(found[0], found[4])
         assert isinstance(found[2], DataError)
-        whole = encode_pictures(model, world.frame_source(second, FrameFormat(32)).frames(0, second.end_frame))
+        whole = encode_feature_cache_pictures(
+            model, world.frame_source(second, FrameFormat(32)).frames(0, second.end_frame)
+        )
         np.testing.assert_array_equal(found[3], whole.numpy())
     assert len(list((tmp_path / "a").rglob("*.npy"))) == 2
     again = list(FeatureCache(world, tmp_path / "a", "x", FrameFormat(32)).feed(model, [second, longer]))
@@ -229,14 +238,14 @@ def test_a_replaced_video_of_the_same_size_has_other_features(world, model, tmp_
     episode = next(data.episodes("train"))
     file, url = data.video(episode.video), str(tmp_path / "store")
     encoder = Encoder(root, url, None, FrameFormat(16), "cpu", str(tmp_path))
-    assert encode(encoder, data, ["train"], None)[2] == []
+    assert precompute_features(encoder, data, ["train"], None)[2] == []
     before = FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode)
-    assert stored(data, picture_store(url, FrameFormat(16)), episode) is not None
+    assert find_picture_cache_key(data, open_picture_cache(url, FrameFormat(16)), episode) is not None
     content = file.read_bytes()
     file.write_bytes(content[:-9] + b"something")
     assert file.stat().st_size == len(content)
     assert FeatureCache(data, tmp_path, "x", FrameFormat(32)).path(episode) != before
-    assert stored(data, picture_store(url, FrameFormat(16)), episode) is None
+    assert find_picture_cache_key(data, open_picture_cache(url, FrameFormat(16)), episode) is None
 
 
 def test_a_process_that_fails_to_encode_still_meets_the_others(world, model, tmp_path):
@@ -258,18 +267,18 @@ def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
     file = tmp_path / "v.mp4"
     file.write_bytes(b"one")
     reads = []
-    monkeypatch.setattr(file_digest, "sha256_file", lambda path: reads.append(path) or sha256_file(path))
+    monkeypatch.setattr(file_digest, "digest_file", lambda path: reads.append(path) or digest_file(path))
     for _ in range(2):
-        assert content_digest(file) == hashlib.sha256(b"one").hexdigest()
+        assert digest_file_content(file) == hashlib.sha256(b"one").hexdigest()
         # what another process would find
         file_digest._digest_of_state.cache_clear()
     assert len(reads) == 1
     (kept,) = (tmp_path / "cache" / "prospect" / "digests").iterdir()
     kept.write_text("damaged")
     file_digest._digest_of_state.cache_clear()
-    assert content_digest(file) == hashlib.sha256(b"one").hexdigest()
+    assert digest_file_content(file) == hashlib.sha256(b"one").hexdigest()
     file.write_bytes(b"two")
-    assert content_digest(file) == hashlib.sha256(b"two").hexdigest()
+    assert digest_file_content(file) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypatch):
@@ -283,11 +292,11 @@ def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypat
 def test_files_of_features_do_not_all_stay_open(world, model, tmp_path, monkeypatch):
     """Each was mapped for good: with a thousand videos a process had no more files to open."""
     monkeypatch.setattr("prospect_core.features.feature_cache.MOST_OPEN", 2)
-    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     episodes = list({e.video: e for split in world.splits for e in world.episodes(split)}.values())
     cache.prepare(model, episodes)
     before = psutil.Process().num_fds()
-    again = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    again = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     seen = [again(e, 0, 5) for e in (*episodes, *reversed(episodes))]
     assert len(episodes) > 3
     assert psutil.Process().num_fds() <= before + 2
@@ -301,31 +310,33 @@ def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_
     found = []
     monkeypatch.setattr(FeatureCache, "prepare", lambda self, model, *_: found.append(model.device.type) or 0)
     ours = copy.deepcopy(model)
-    set_backbone(ours, config.model)
-    open_media(config, world, ours, list(world.episodes("train")), lambda line: None, torch.device("meta"))
+    freeze_model_factory_parts(ours, config.model)
+    open_training_source_media(
+        config, world, ours, list(world.episodes("train")), lambda line: None, torch.device("meta")
+    )
     assert found == ["meta"]
 
 
 def test_an_accelerator_encodes_small_pictures_many_at_a_time():
     """As many pixels as 64 pictures of 512 have; a CPU gains nothing from that."""
-    assert [encode_batch(torch.device("cuda"), size) for size in (512, 96, 10**5)] == [64, 1820, 1]
-    assert encode_batch(torch.device("cpu"), 96) == 64
+    assert [feature_cache_batch_size(torch.device("cuda"), size) for size in (512, 96, 10**5)] == [64, 1820, 1]
+    assert feature_cache_batch_size(torch.device("cpu"), 96) == 64
 
 
 def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, tmp_path, monkeypatch):
     monkeypatch.setattr(decode_pool, "FEW", 0)
-    monkeypatch.setattr(decode_pool, "cores", lambda: 2)
-    monkeypatch.setattr(feature_cache, "encode_batch", lambda device, size: 7)
+    monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
+    monkeypatch.setattr(feature_cache, "feature_cache_batch_size", lambda device, size: 7)
     sizes = []
     encode = DSTSmolVLM.encode_frames
     monkeypatch.setattr(
         DSTSmolVLM, "encode_frames", lambda self, pixels: sizes.append(len(pixels)) or encode(self, pixels)
     )
     episodes = list(world.episodes("train"))
-    cache = FeatureCache(world, tmp_path, vision_digest(model), FrameFormat(32))
+    cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == 2
     assert (max(sizes), len(sizes) > 2) == (7, True)
-    expected = encode_pictures(
+    expected = encode_feature_cache_pictures(
         model, world.frame_source(episodes[0], FrameFormat(32)).frames(0, episodes[0].end_frame)
     ).numpy()
     np.testing.assert_allclose(cache(episodes[0], 0, episodes[0].end_frame), expected, atol=1e-5)

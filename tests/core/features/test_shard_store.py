@@ -16,10 +16,10 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
 from prospect_core.features import precompute
-from prospect_core.features.feature_cache import FeatureCache, feature_store, vision_digest
-from prospect_core.features.picture_cache import PictureCache, picture_store
+from prospect_core.features.feature_cache import FeatureCache, feature_cache_vision_digest, open_feature_cache
+from prospect_core.features.picture_cache import PictureCache, open_picture_cache
 from prospect_core.features.shard_store import ShardStore
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.util.errors import DataError, UserError
 from tests.helpers.commands import call, evaluate, one_line
@@ -150,9 +150,13 @@ def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_
     assert digest(tmp_path / "stored") == digest(tmp_path / "plain")
     root = tmp_path / "set"
     shutil.copytree(short_world.root, root, ignore=shutil.ignore_patterns("*.mp4"))
-    model, _ = load_checkpoint(str(checkpoint))
+    model, _ = load_model_checkpoint(str(checkpoint))
     cache = FeatureCache(
-        Dataset.open(root), tmp_path / "none", vision_digest(model), FrameFormat(32), feature_store(url, model)
+        Dataset.open(root),
+        tmp_path / "none",
+        feature_cache_vision_digest(model),
+        FrameFormat(32),
+        open_feature_cache(url, model),
     )
     episode = next(short_world.episodes("test"))
     assert cache(episode, 3, 9).shape == (6, 4, 48)
@@ -171,11 +175,11 @@ def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_w
     root = tmp_path / "set"
     shutil.copytree(short_world.root, root)
     data, episode = Dataset.open(root), next(short_world.episodes("test"))
-    model, _ = load_checkpoint(str(checkpoint))
+    model, _ = load_model_checkpoint(str(checkpoint))
     encoder = precompute.Encoder(root, str(tmp_path / "store"), str(checkpoint), None, "cpu", str(tmp_path))
-    assert precompute.encode(encoder, data, ["test"], None) == (2, 0, [])
-    store = feature_store(str(tmp_path / "store"), model)
-    cache = FeatureCache(data, tmp_path / "a", vision_digest(model), FrameFormat(32), store)
+    assert precompute.precompute_features(encoder, data, ["test"], None) == (2, 0, [])
+    store = open_feature_cache(str(tmp_path / "store"), model)
+    cache = FeatureCache(data, tmp_path / "a", feature_cache_vision_digest(model), FrameFormat(32), store)
     assert cache.prepare(model, [episode]) == 0
     other = next(e for e in short_world.episodes("test") if e.video != episode.video)
     before, theirs = cache(episode, 0, 5), cache(other, 0, 5)
@@ -212,7 +216,7 @@ def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monke
     assert "videos made, 0 there before" in capsys.readouterr().out
     expected = [PictureCache(short_world, FrameFormat(16))(e, 2, 9) for e in short_world.rows("train")]
     monkeypatch.setattr(VideoFile, "frames", None)
-    cache = PictureCache(short_world, FrameFormat(16), store=picture_store(url, FrameFormat(16)))
+    cache = PictureCache(short_world, FrameFormat(16), store=open_picture_cache(url, FrameFormat(16)))
     cache.prepare(short_world.rows("train").clips())
     for episode, pictures in zip(short_world.rows("train"), expected, strict=True):
         np.testing.assert_array_equal(cache(episode, 2, 9), pictures)
@@ -252,10 +256,10 @@ def test_a_split_that_is_not_there_is_refused(short_world, tmp_path, capsys):
 def test_shards_are_bounded(monkeypatch, short_world):
     monkeypatch.setattr(precompute, "SHARD_BYTES", 250)
     clips = short_world.rows("test").clips()  # 60 frames each
-    assert [len(pack) for pack in precompute.shards(clips, 1, 1)] == [4, 2]
-    assert [len(pack) for pack in precompute.shards(clips, 1, 3)] == [2, 2, 2]
-    assert [len(pack) for pack in precompute.shards(clips, 9, 1)] == [1] * 6
-    assert precompute.shards([], 9, 1) == []
+    assert [len(pack) for pack in precompute.group_precompute_shards(clips, 1, 1)] == [4, 2]
+    assert [len(pack) for pack in precompute.group_precompute_shards(clips, 1, 3)] == [2, 2, 2]
+    assert [len(pack) for pack in precompute.group_precompute_shards(clips, 9, 1)] == [1] * 6
+    assert precompute.group_precompute_shards([], 9, 1) == []
 
 
 def test_the_lists_of_a_store_are_small_and_plain(tmp_path):

@@ -22,8 +22,8 @@ from prospect_core.cli.commands import prospect
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import VideoFile
 from prospect_core.live.screen import Screen
-from prospect_core.live.session import Typed, task_of
-from prospect_core.live.sources import Ending, WatchLog, arrivals, watch_stream
+from prospect_core.live.session import Typed, read_live_session_task
+from prospect_core.live.sources import Ending, WatchLog, read_live_source_frames, watch_live_source
 from prospect_core.records import Knobs, PredictedUtterance
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import DialogState, Step, Task
@@ -54,8 +54,8 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     runner, told = talker(model, tokenizer), []
     users = iter([None, "What now?"])
     begin = time.monotonic()
-    frames = arrivals(str(clip), 2, FrameFormat(32), 1.5, 5)
-    ending = watch_stream(
+    frames = read_live_source_frames(str(clip), 2, FrameFormat(32), 1.5, 5)
+    ending = watch_live_source(
         runner, TASK, frames, 2, 5, lambda: next(users, None), lambda o, dropped: told.append((o, dropped))
     )
     # the last of the 12 frames is due at 5.5 s, one and a half times as fast
@@ -90,7 +90,9 @@ def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
         # when it was due, against when it was done with
         late.append(time.monotonic() - begin - output.frame / 10)
 
-    ending = watch_stream(runner, TASK, arrivals(str(clip), 10, FrameFormat(32), 1.0, 5), 10, 5, tell=tell)
+    ending = watch_live_source(
+        runner, TASK, read_live_source_frames(str(clip), 10, FrameFormat(32), 1.0, 5), 10, 5, tell=tell
+    )
     numbers = [number for number, _ in told]
     assert numbers == sorted(set(numbers))
     assert ending.frames == len(told)
@@ -110,12 +112,12 @@ def blocked(count, then=None):
 
 def test_a_stall_and_a_break_end_the_stream_cleanly(model, tokenizer):
     begin = time.monotonic()
-    ending = watch_stream(talker(model, tokenizer), TASK, paced(blocked(5)), 2, 0.5)
+    ending = watch_live_source(talker(model, tokenizer), TASK, paced(blocked(5)), 2, 0.5)
     assert ending == Ending("stalled: no picture for 0.5 s", False, 5, 0)
     assert time.monotonic() - begin < 5
-    ending = watch_stream(talker(model, tokenizer), TASK, paced(blocked(4, DataError("cam: unplugged"))), 2, 5)
+    ending = watch_live_source(talker(model, tokenizer), TASK, paced(blocked(4, DataError("cam: unplugged"))), 2, 5)
     assert ending == Ending("broke off: cam: unplugged", False, 4, 0)
-    assert watch_stream(talker(model, tokenizer), TASK, iter(()), 2, 5) == Ending("ended", True, 0, 0)
+    assert watch_live_source(talker(model, tokenizer), TASK, iter(()), 2, 5) == Ending("ended", True, 0, 0)
 
 
 def paced(frames):
@@ -162,10 +164,10 @@ def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer,
     ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
     told = []
     with dripping(ts.read_bytes(), whole) as address:
-        ending = watch_stream(
+        ending = watch_live_source(
             talker(model, tokenizer),
             TASK,
-            arrivals(address, 20, FrameFormat(32), 1, 2),
+            read_live_source_frames(address, 20, FrameFormat(32), 1, 2),
             20,
             1.0,
             tell=lambda o, _: told.append(o),
@@ -174,14 +176,16 @@ def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer,
     assert ending.whole == whole
     assert ending.reason == "ended" if whole else "stalled" in ending.reason or "broke off" in ending.reason
     with pytest.raises(DataError, match=r"127\.0\.0\.1"):
-        next(arrivals("http://127.0.0.1:9/none.ts", 2, FrameFormat(32), 1, 1))
+        next(read_live_source_frames("http://127.0.0.1:9/none.ts", 2, FrameFormat(32), 1, 1))
 
 
 def test_pictures_of_a_live_stream_that_are_too_large_end_it_in_a_line(model, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr("prospect_core.data.frame_format.MAX_SIDE", 40)
     ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
     with dripping(ts.read_bytes(), True) as address:
-        ending = watch_stream(talker(model, tokenizer), TASK, arrivals(address, 20, FrameFormat(32), 1, 2), 20, 2.0)
+        ending = watch_live_source(
+            talker(model, tokenizer), TASK, read_live_source_frames(address, 20, FrameFormat(32), 1, 2), 20, 2.0
+        )
     assert ending.reason.endswith("64 x 48 pictures; at most 40 a side")
 
 
@@ -317,14 +321,16 @@ def test_the_screen_shows_dialogue_steps_and_cache_and_no_markup_of_the_model():
 def test_tasks_and_typed_lines(tmp_path):
     file = tmp_path / "task.json"
     file.write_text(json.dumps({"goal": "tea", "steps": [{"id": "S1", "name": "boil"}], "knowledge": "hot"}))
-    assert task_of(file, None, ()) == Task("tea", (Step("S1", "boil"),), "hot")
-    assert task_of(None, "tea", ("boil", "pour")) == Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
+    assert read_live_session_task(file, None, ()) == Task("tea", (Step("S1", "boil"),), "hot")
+    assert read_live_session_task(None, "tea", ("boil", "pour")) == Task(
+        "tea", (Step("S1", "boil"), Step("S2", "pour"))
+    )
     for given in ((None, None, ()), (file, "tea", ()), (file, None, ("boil",)), (tmp_path / "no.json", None, ())):
         with pytest.raises(UserError):
-            task_of(*given)
+            read_live_session_task(*given)
     file.write_text('{"goal": 3}')
     with pytest.raises(DataError, match=r"task\.json"):
-        task_of(file, None, ())
+        read_live_session_task(file, None, ())
     typed = Typed(io.StringIO("one\n\n two  three \n"))
     time.sleep(0.2)
     assert typed() == "one two three"
@@ -343,7 +349,7 @@ def test_an_input_that_is_closed_or_cannot_be_read_says_nothing(monkeypatch):
     assert not failures
     assert typed() is None
     with pytest.raises((UserError, DataError), match=r"camera|/dev/video"):
-        next(arrivals("camera:77", 2, FrameFormat(32), 1, 1))
+        next(read_live_source_frames("camera:77", 2, FrameFormat(32), 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -361,4 +367,4 @@ def test_bytes_on_standard_input_that_are_no_text_are_replaced(given, heard, err
 
 
 def test_a_goal_of_bytes_that_are_no_text_is_read_with_replacements():
-    assert task_of(None, "caf\udce9", ("tee \udcff",)).goal == "caf\ufffd"
+    assert read_live_session_task(None, "caf\udce9", ("tee \udcff",)).goal == "caf\ufffd"

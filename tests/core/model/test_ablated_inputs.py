@@ -13,7 +13,7 @@ from prospect_core.records import Knobs
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.layout import Context
 from prospect_core.stream.runner import VLMStreamRunner
-from prospect_core.stream.teacher_forcing import teacher_forced
+from prospect_core.stream.teacher_forcing import run_teacher_forcing
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.train.config.compose import compose_config
 from prospect_core.train.data.window_sampler import WindowSampler
@@ -57,12 +57,12 @@ def test_pictures_are_black(plain):
 
 
 def test_black_features_are_kept_apart_from_those_of_pictures(plain):
-    from prospect_core.features.feature_cache import vision_digest
+    from prospect_core.features.feature_cache import feature_cache_vision_digest
 
     model, _, _ = lacking(plain)
-    before = vision_digest(model)
+    before = feature_cache_vision_digest(model)
     model.config.ablated_inputs = ["pictures"]
-    assert vision_digest(model) != before
+    assert feature_cache_vision_digest(model) != before
 
 
 def test_without_steps_a_prompt_has_their_ids_and_markers_alone(plain):
@@ -131,7 +131,7 @@ def test_windows_without_state_ask_for_what_the_window_shows_alone(plain):
 def test_a_teacher_forced_pass_would_show_the_past_and_is_refused(plain):
     model, tokenizer, builder = lacking(plain, "past")
     with pytest.raises(UserError, match="does without the past"):
-        teacher_forced(model, tokenizer, EPISODE, torch.zeros(10, builder.tokens_per_frame, 8), 0.5)
+        run_teacher_forcing(model, tokenizer, EPISODE, torch.zeros(10, builder.tokens_per_frame, 8), 0.5)
 
 
 def test_an_unknown_input_is_refused_by_name():

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
-from prospect_core.checkpoints.folders import SHIPPED, SUMS, checkpoint_digest
+from prospect_core.checkpoints.folders import SHIPPED, SUMS, digest_checkpoint_folder
 from prospect_core.model import CheckpointError, DSTSmolVLM
-from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.image_processing import to_pixels
-from prospect_core.sequence.tokenizer import SPECIAL_TOKENS, SpecialIds, add_special_tokens
+from prospect_core.model.checkpoint import load_model_checkpoint
+from prospect_core.model.image_processing import process_images_to_pixels
+from prospect_core.sequence.tokenizer import SPECIAL_TOKENS, SpecialIds, add_tokenizer_special_tokens
 from prospect_core.util.errors import DataError, UserError
 from tests.helpers.files import edit_json
 from tests.helpers.small_models import TEXT, VISION, small_config
@@ -53,14 +53,14 @@ def test_a_misfitting_checkpoint_is_refused_never_filled_up(checkpoint, change, 
     with pytest.raises(CheckpointError, match=message):
         DSTSmolVLM.from_pretrained(checkpoint)
     with pytest.raises(DataError) as error:
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
     assert "\n" not in str(error.value)
 
 
 def test_an_untrained_checkpoint_is_refused(checkpoint):
     edit_json(checkpoint / "config.json", trained_steps=0)
     with pytest.raises(DataError, match="never trained"):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
 
 
 def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
@@ -68,9 +68,9 @@ def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be loaded"):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
     weights.write_bytes(whole)
-    load_checkpoint(str(checkpoint))
+    load_model_checkpoint(str(checkpoint))
     config = json.loads((checkpoint / "config.json").read_text())
     for broken in (
         "{",
@@ -79,7 +79,7 @@ def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
     ):
         (checkpoint / "config.json").write_text(broken)
         with pytest.raises(DataError):
-            load_checkpoint(str(checkpoint))
+            load_model_checkpoint(str(checkpoint))
 
 
 def test_a_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):
@@ -90,19 +90,19 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):
         (checkpoint / "tokenizer.json").read_text().replace('"<eos>"', '"<oes>"')
     )
     with pytest.raises(DataError):
-        load_checkpoint(str(checkpoint))
+        load_model_checkpoint(str(checkpoint))
 
 
 def test_an_unknown_name_is_a_usage_error_with_a_hint():
     with pytest.raises(UserError, match="neither a folder nor a shipped checkpoint"):
-        load_checkpoint("workbench-tny")
+        load_model_checkpoint("workbench-tny")
 
 
 def test_the_digest_follows_every_file(checkpoint):
-    before = checkpoint_digest(checkpoint)
-    assert checkpoint_digest(checkpoint) == before
+    before = digest_checkpoint_folder(checkpoint)
+    assert digest_checkpoint_folder(checkpoint) == before
     edit_json(checkpoint / "config.json", speaking_threshold=0.25)
-    assert checkpoint_digest(checkpoint) != before
+    assert digest_checkpoint_folder(checkpoint) != before
 
 
 def test_every_special_token_has_its_own_embedding_row(model, tokenizer):
@@ -124,7 +124,7 @@ def test_special_tokens_can_be_added_to_a_published_tokenizer():
     )
     with pytest.raises(ValueError, match="lacks special tokens"):
         SpecialIds.of(published)
-    add_special_tokens(published)
+    add_tokenizer_special_tokens(published)
     ids = SpecialIds.of(published)
     assert ids.pad != ids.eos == published.eos_token_id
 
@@ -164,7 +164,7 @@ def test_pooling_gives_the_wanted_tokens_and_keeps_where_things_are(tokenizer, c
 
 def test_a_black_frame_is_a_frame():
     """The library drops all-zero frames as padding; ours are never zero, and encoded one by one."""
-    assert float(to_pixels(np.zeros((1, 8, 8, 3), np.uint8)).max()) == -1.0
+    assert float(process_images_to_pixels(np.zeros((1, 8, 8, 3), np.uint8)).max()) == -1.0
 
 
 def test_a_frame_is_encoded_alike_alone_and_in_a_batch(model):
@@ -194,7 +194,7 @@ def test_every_square_grid_of_tokens_loads_again(tokenizer, tmp_path, count):
     model = DSTSmolVLM(small_config(tokenizer, vision_config=vision, scale_factor=1, tokens_per_frame=count))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    loaded, _ = load_checkpoint(str(tmp_path))
+    loaded, _ = load_model_checkpoint(str(tmp_path))
     assert loaded.config.tokens_per_frame == (count or 64)
     assert loaded.encode_frames(torch.zeros(1, 3, 32, 32)).shape == (1, count or 64, 48)
 
@@ -224,16 +224,16 @@ def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
     for file in ("model.safetensors", "tokenizer.json"):
         folder = tmp_path / file
         shutil.copytree(SHIPPED / name, folder)
-        load_checkpoint(str(folder))
+        load_model_checkpoint(str(folder))
         damaged = bytearray((folder / file).read_bytes())
         damaged[-2] ^= 1
         (folder / file).write_bytes(damaged)
         with pytest.raises(DataError, match=f"{file}: is not the file that SHA256SUMS tells of"):
-            load_checkpoint(str(folder))
+            load_model_checkpoint(str(folder))
 
 
 def test_a_checkpoint_without_its_tokenizer_says_so(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "c")
     (tmp_path / "c" / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"no tokenizer\.json; bring the tokenizer that it was trained with"):
-        load_checkpoint(str(tmp_path / "c"))
+        load_model_checkpoint(str(tmp_path / "c"))

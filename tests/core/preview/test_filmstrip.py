@@ -10,7 +10,7 @@ from rich.console import Console
 
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset, write_dataset
-from prospect_core.preview.filmstrip import filmstrip, filmstrip_html, filmstrip_text, find_episode
+from prospect_core.preview.filmstrip import filmstrip_html, find_filmstrip_episode, make_filmstrip, print_filmstrip
 from prospect_core.util.console import make_console
 from prospect_core.util.errors import UserError
 
@@ -21,7 +21,7 @@ def longest(world):
 
 
 def test_every_event_stands_under_its_decision_frame(world, longest):
-    film = filmstrip(world, longest, every_s=5)
+    film = make_filmstrip(world, longest, every_s=5)
     shown = [(still.frame, event.id) for still in film.stills for event in still.events]
     assert shown == [(d.frame, d.event.id) for d in longest.decisions()]
     assert {still.frame for still in film.stills} >= set(range(0, longest.end_frame, 10))
@@ -32,13 +32,13 @@ def test_every_event_stands_under_its_decision_frame(world, longest):
 
 def test_a_clip_begins_with_its_own_frames_and_state(world, longest):
     clip = longest.window(40, 80)
-    film = filmstrip(world, clip, every_s=2)
+    film = make_filmstrip(world, clip, every_s=2)
     assert (film.stills[0].frame, film.stills[-1].frame < 80) == (40, True)
     assert film.stills[0].states == longest.state_at(40).states
 
 
 def test_hidden_events_are_not_in_the_page(world, longest):
-    film = filmstrip(world, longest, every_s=5, hidden=True)
+    film = make_filmstrip(world, longest, every_s=5, hidden=True)
     page = filmstrip_html(film)
     assert len(film.stills) == len(range(0, longest.end_frame, 10))
     assert not any(e.text in page for e in longest.events if e.text)
@@ -47,14 +47,14 @@ def test_hidden_events_are_not_in_the_page(world, longest):
 
 def test_text_of_the_data_is_escaped(world, longest):
     event = replace(longest.events[0], text="<script>alert(1)</script>")
-    page = filmstrip_html(filmstrip(world, replace(longest, events=(event, *longest.events[1:])), every_s=20))
+    page = filmstrip_html(make_filmstrip(world, replace(longest, events=(event, *longest.events[1:])), every_s=20))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_the_terminal_lists_events_with_the_states_of_the_steps(world, longest):
     console = Console(width=400, file=io.StringIO())
-    filmstrip_text(filmstrip(world, longest), console)
+    print_filmstrip(make_filmstrip(world, longest), console)
     text = console.file.getvalue()
     assert all(step.name in text for step in longest.task.steps)
     assert all(e.text in text for e in longest.events if e.text)
@@ -64,11 +64,11 @@ def test_the_terminal_lists_events_with_the_states_of_the_steps(world, longest):
 
 def test_an_episode_is_found_by_id_or_number_or_named_in_one_line(world):
     ids = [e.id for e in world.episodes("test")]
-    assert find_episode(world, "test", ids[3]).id == find_episode(world, "test", "3").id == ids[3]
+    assert find_filmstrip_episode(world, "test", ids[3]).id == find_filmstrip_episode(world, "test", "3").id == ids[3]
     with pytest.raises(UserError, match=f"did you mean '{ids[0]}'"):
-        find_episode(world, "test", ids[0] + "x")
+        find_filmstrip_episode(world, "test", ids[0] + "x")
     with pytest.raises(UserError, match=f"0 to {len(ids) - 1}"):
-        find_episode(world, "test", "99")
+        find_filmstrip_episode(world, "test", "99")
 
 
 def test_the_command_writes_a_page_and_refuses_what_cannot_be(world, tmp_path, capsys):
@@ -92,15 +92,15 @@ def test_the_command_writes_a_page_and_refuses_what_cannot_be(world, tmp_path, c
 def test_an_empty_split_says_so(world, tmp_path):
     empty = write_dataset(tmp_path / "set", "t", "1", 2, {"val": []})
     with pytest.raises(UserError, match="has no episode"):
-        find_episode(Dataset.open(empty.root), "val", "0")
+        find_filmstrip_episode(Dataset.open(empty.root), "val", "0")
 
 
 def test_what_would_steer_is_shown_as_its_escape(world, longest):
     steering = "a\x07b\x1bc"
-    film = filmstrip(world, replace(longest, task=replace(longest.task, goal=steering)), every_s=60)
+    film = make_filmstrip(world, replace(longest, task=replace(longest.task, goal=steering)), every_s=60)
     page = filmstrip_html(film)
     assert "\x1b" not in page
     assert "a\\x07b\\x1bc" in page
     out = io.StringIO()
-    filmstrip_text(film, make_console(file=out, width=400))
+    print_filmstrip(film, make_console(file=out, width=400))
     assert "a\\x07b\\x1bc" in out.getvalue()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from prospect_core.preview.training_window import preview_window, window_html, window_text
+from prospect_core.preview.training_window import preview_training_window, print_training_window, training_window_html
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.context_noise import NoiseRates
 from prospect_core.sequence.labels import IGNORE
@@ -35,7 +35,7 @@ def dataset(world, tokenizer):
 def test_tokens_and_labels_are_those_of_the_sequence(dataset):
     for index in range(len(dataset)):
         sequence, media = dataset[index]
-        shown = preview_window(dataset, index)
+        shown = preview_training_window(dataset, index)
         text = "".join(t for piece in (shown.prompt, *(r.after for r in shown.rows)) for t, _ in piece.tokens)
         assert text == dataset.builder.tokenizer.decode([i for i in sequence.ids if i != dataset.builder.special.image])
         learnt = sum(on for piece in (shown.prompt, *(r.after for r in shown.rows)) for _, on in piece.tokens)
@@ -51,7 +51,7 @@ def test_what_the_context_has_otherwise_than_it_should_be_is_told(world, tokeniz
     draws = SamplingPlan(WindowSampler(400, 400, progress_share=0, context_noise=NoiseRates(0, 1.0, 1.0, 1.0, 0)))
     data = DSTTrainingDataset(list(world.episodes("train"))[:1], SequenceBuilder(tokenizer, 4), pictures, draws)
     window, _ = data.window(0)
-    told = preview_window(data, 0).context_noise
+    told = preview_training_window(data, 0).context_noise
     changed = sorted({frame for frame, _, _ in window.clip.transitions()} & window.context_noise.missed)
     assert changed
     assert f"; updates not written on {', '.join(map(str, changed))}" in told
@@ -63,12 +63,12 @@ def test_what_the_context_has_otherwise_than_it_should_be_is_told(world, tokeniz
 def printed(shown, terminal, everything=False):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, color_system="truecolor" if terminal else None, width=140)
-    window_text(shown, console, everything)
+    print_training_window(shown, console, everything)
     return out.getvalue()
 
 
 def test_the_terminal_shows_thumbnails_of_supervised_frames_and_counts_the_others(dataset):
-    shown = preview_window(dataset, 0)
+    shown = preview_training_window(dataset, 0)
     text = printed(shown, terminal=True)
     assert text.count("▀") == 24 * 12 * sum(row.supervised for row in shown.rows)
     plain = printed(shown, terminal=False)
@@ -85,10 +85,10 @@ def test_hostile_text_stays_text(dataset):
     )
     evil = replace(episode, id="<img src=x onerror=alert(1)>", events=events)
     assert isinstance(events[0], Event)
-    shown = preview_window(
+    shown = preview_training_window(
         DSTTrainingDataset([evil], dataset.builder, pictures, SamplingPlan(WindowSampler(900, 900))), 0
     )
-    page = window_html(shown)
+    page = training_window_html(shown)
     assert "<script>" not in page
     assert "<img src=x" not in page
     assert "&lt;script&gt;" in page
@@ -97,7 +97,7 @@ def test_hostile_text_stays_text(dataset):
 
 def test_an_index_beyond_the_epoch_says_what_there_is(dataset):
     with pytest.raises(UserError, match="windows 0 to 5"):
-        preview_window(dataset, 6)
+        preview_training_window(dataset, 6)
 
 
 def test_the_command_line_writes_a_page(world, tmp_path, capsys):

@@ -6,8 +6,8 @@ import pytest
 
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.context_noise import ContextNoise
-from prospect_core.sequence.labels import IGNORE, event_labels
-from prospect_core.sequence.layout import Context, step_line, update_text
+from prospect_core.sequence.labels import IGNORE, make_sequence_event_labels
+from prospect_core.sequence.layout import Context, layout_step_line, layout_update_text
 from prospect_core.sequence.tokenizer import SPECIAL_TOKENS, SpecialIds, train_tokenizer
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 
@@ -56,7 +56,7 @@ def test_decision_labels_and_their_neighbours(builder):
     sequence = builder.window(EPISODE)
     assert sequence.speaking == [0, -100, 1, -100, 0, 0, 0, -100, 1, -100, 0, 0]
     assert sequence.update == [0, 0, 0, 0, 0, -100, 1, -100, 1, -100, 0, 0]
-    assert event_labels([4, 5, 6], {5, 6}) == [IGNORE, 1, 1]
+    assert make_sequence_event_labels([4, 5, 6], {5, 6}) == [IGNORE, 1, 1]
 
 
 def test_replies_a_frame_early_or_unsaid_change_the_context_and_no_decision_but_their_own(builder):
@@ -163,7 +163,7 @@ def test_blank_states_at_the_beginning_hide_nothing(builder):
 
 
 def test_update_text_is_canonical():
-    assert update_text([("S1", "complete"), ("S2", "start")]) == "S1->complete; S2->start"
+    assert layout_update_text([("S1", "complete"), ("S2", "start")]) == "S1->complete; S2->start"
 
 
 def test_longest_update_bounds_every_update(builder):
@@ -184,7 +184,7 @@ def test_what_a_line_says_lies_as_far_before_its_marker_on_every_line():
         "wipe the red cone with the cloth", "put the blue ball in the box", "fetch the red ring from the drawer",
     )  # fmt: skip
     state = DialogState(("S1", "S2", "S3"), ("completed", "not_started", "in_progress"), (("S1", 41.0),))
-    lines = [step_line(f"S{n}", name, state) for n, name in enumerate(names, 1)]
+    lines = [layout_step_line(f"S{n}", name, state) for n, name in enumerate(names, 1)]
     assert lines[0] == "S1 (completed 1st, 41 s): wipe the red cone with the cloth"
     assert lines[1] == "S2 (not started): put the blue ball in the box"
     tokenizer = train_tokenizer(lines * 9, 600)

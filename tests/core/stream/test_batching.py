@@ -10,9 +10,9 @@ import torch
 
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stream.batching import StreamBatcher
-from prospect_core.stream.forward import ForwardRequest, forward_requests
+from prospect_core.stream.forward import ForwardRequest, forward_stream_requests
 from prospect_core.stream.kv_cache import StreamCache
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.util.errors import DataError
 from tests.helpers.small_models import small_config
 from tests.helpers.streams import STRATEGIES, busy_episode, busy_runner, least, pictures
@@ -36,12 +36,12 @@ def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
     plan = [[some(n) for n in counts] for counts in ([40, 1, 5], [7, 1, 1], [300, 33, 2], [1, 16, 64], [3, 3, 1])]
     alone = [StreamCache() for _ in plan]
     distributed = [
-        [forward_requests(model, [ForwardRequest(ids, cache)])[0] for ids in turns]
+        [forward_stream_requests(model, [ForwardRequest(ids, cache)])[0] for ids in turns]
         for turns, cache in zip(plan, alone, strict=True)
     ]
     caches = [StreamCache() for _ in plan]
     for turn in range(3):
-        found = forward_requests(
+        found = forward_stream_requests(
             model, [ForwardRequest(turns[turn], cache) for turns, cache in zip(plan, caches, strict=True)]
         )
         for mine, hidden in zip(distributed, found, strict=True):
@@ -54,10 +54,12 @@ def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
         for turns, mine in zip(plan, distributed, strict=True):
             whole = model.read(model.joint_embed(torch.tensor([[token for ids in turns for token in ids]])))
             torch.testing.assert_close(torch.cat(mine, 1), whole, atol=1e-5, rtol=0)
-        words = forward_requests(
+        words = forward_stream_requests(
             model, [ForwardRequest([11, 12], caches[0]), ForwardRequest([13], caches[1], banned=(5, 6))]
         )
-        assert words[1] == model.likeliest(forward_requests(model, [ForwardRequest([13], alone[1])])[0][0], (5, 6))
+        assert words[1] == model.likeliest(
+            forward_stream_requests(model, [ForwardRequest([13], alone[1])])[0][0], (5, 6)
+        )
     assert words[0].shape == (1, 2, 64)
 
 
@@ -70,14 +72,14 @@ def test_streams_together_give_the_records_of_each_alone(model, tokenizer, name)
     alone = {}
     for episode, count in zip(episodes, lengths, strict=True):
         runner = busy_runner(model, tokenizer, name or "none", budget)
-        alone[episode.id], _ = replay(runner, episode, pictures(120)[:count], runner.knobs, "x")
+        alone[episode.id], _ = replay_episode(runner, episode, pictures(120)[:count], runner.knobs, "x")
     assert bool(alone["e80"].compressions) == (name is not None)
     for most in (2, 3):
         together = StreamBatcher(model)
 
         def job(episode, count, together=together):
             runner = busy_runner(model, tokenizer, name or "none", budget, reader=together)
-            return replay(runner, episode, pictures(120)[:count], runner.knobs, "x")
+            return replay_episode(runner, episode, pictures(120)[:count], runner.knobs, "x")
 
         jobs = [partial(job, *pair) for pair in zip(episodes, lengths, strict=True)]
         found = list(together.run(iter(jobs), most))

@@ -8,10 +8,10 @@ import pytest
 
 from prospect_core.records import Knobs, UnseenLength
 from prospect_core.stream.context_lengths import StreamLengths
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.train.config.compose import compose_config
-from prospect_core.train.setup.final_model import note_trained_lengths
+from prospect_core.train.setup.final_model import note_final_model_lengths
 from prospect_core.util.errors import DataError
 from prospect_core.util.timer import StageTimer
 from tests.helpers.commands import run_cli
@@ -39,7 +39,7 @@ def test_a_record_tells_where_its_stream_left_the_lengths_of_training(model, tok
     """The same whether frames are read one by one or ahead."""
     model.config.trained_frames, model.config.trained_tokens = 20, 10**6
     runner = busy_runner(model, tokenizer, "dst_refresh", least(model, tokenizer, "dst_refresh") + 40)
-    record, _ = replay(runner, busy_episode(), pictures(120), runner.knobs, "x", longest)
+    record, _ = replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x", longest)
     assert len(record.compressions) >= 2
     first = record.compressions[0].frame
     assert first > 20
@@ -51,20 +51,20 @@ def test_a_context_beyond_the_positions_of_the_model_is_refused(model, tokenizer
     model.config.text_config.max_position_embeddings = 300
     runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
     with pytest.raises(DataError, match=r"frame \d+: a context of \d+ tokens, and the model has 300 positions; give a"):
-        replay(runner, busy_episode(), pictures(120), runner.knobs, "x")
+        replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x")
     # with a budget it goes on
     budget = least(model, tokenizer, "dst_refresh")
     model.config.text_config.max_position_embeddings = budget
     limited = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 1.0, 1.0))
-    assert replay(limited, busy_episode(), pictures(120), limited.knobs, "x")[0].compressions
+    assert replay_episode(limited, busy_episode(), pictures(120), limited.knobs, "x")[0].compressions
 
 
 def test_the_longest_windows_of_all_trainings_are_kept(tokenizer):
     config = small_config(tokenizer)
     plain, _ = compose_config(["output=x", "sampling.summary_share=0", "sampling.recent_share=0"])
-    note_trained_lengths(config, (500, 32), plain.sampling)
+    note_final_model_lengths(config, (500, 32), plain.sampling)
     assert (config.trained_tokens, config.trained_frames, config.trained_compressions) == (500, 32, 0)
-    note_trained_lengths(config, (400, 64), replace(plain.sampling, summary_share=0.1))
+    note_final_model_lengths(config, (400, 64), replace(plain.sampling, summary_share=0.1))
     assert (config.trained_tokens, config.trained_frames, config.trained_compressions) == (500, 64, 1)
 
 

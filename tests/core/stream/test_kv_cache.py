@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 
-from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, bucket
+from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, kv_cache_bucket_size
 from prospect_core.stream.kv_pool import KVPool
-from prospect_core.stream.kv_storage import STORAGES, rotate
+from prospect_core.stream.kv_storage import STORAGES, rotate_kv_storage_keys
 
 pytestmark = pytest.mark.integration
 
@@ -21,7 +21,7 @@ ERROR = {"model": 0.0, "int8": 0.5 / 127, "fp8": 2**-4}
 
 
 def turned(keys_1HTD, moved_T, frequencies):
-    return rotate(keys_1HTD[0].transpose(0, 1), moved_T, frequencies).transpose(0, 1)[None]
+    return rotate_kv_storage_keys(keys_1HTD[0].transpose(0, 1), moved_T, frequencies).transpose(0, 1)[None]
 
 
 def states(tokens, seed=0):
@@ -90,7 +90,7 @@ def test_a_cache_grows_in_place_or_moves_and_keeps_what_it_holds():
         assert torch.equal(cache.tensors()[0][0], torch.cat((states(10, seeds[0]), states(60, seeds[1])), -2))
         assert cache.nbytes == 2 * 70 * 2 * 8 * 4
     second.update(states(200, 9), states(200, 9), 0)
-    assert second.end - second.begin == bucket(270) == 384
+    assert second.end - second.begin == kv_cache_bucket_size(270) == 384
     # rows of caches that are gone are used again
     begin = first.begin
     del first, cache
@@ -121,10 +121,10 @@ def test_streams_of_one_pool_never_share_a_row(steps):
 
 @given(st.integers(0, 10**6), st.integers(1, 300))
 def test_buckets_are_at_most_half_too_large(count, least):
-    size = bucket(count, least)
+    size = kv_cache_bucket_size(count, least)
     assert max(count, least) <= size
     assert size <= 2 or size <= 1.5 * max(count, least)
-    assert bucket(size, least) == size
+    assert kv_cache_bucket_size(size, least) == size
 
 
 def test_lengths_sizes_and_layers_by_hand():
@@ -170,12 +170,14 @@ def test_codes_and_scales_by_hand(store, largest, kind):
 def test_a_turn_is_a_rotation_by_position_times_frequency():
     frequencies = torch.tensor([0.5, 0.25])
     key = torch.tensor([[[1.0, 0.0, 0.0, 2.0]]])
-    found = rotate(key, torch.tensor([-3]), frequencies)[0, 0].tolist()
+    found = rotate_kv_storage_keys(key, torch.tensor([-3]), frequencies)[0, 0].tolist()
     a, b = -1.5, -0.75
     # pairs are (0, 2) and (1, 3)
     assert found == pytest.approx([math.cos(a), -2 * math.sin(b), math.sin(a), 2 * math.cos(b)], abs=1e-6)
-    assert rotate(key.half(), torch.tensor([0]), frequencies).dtype == torch.float16
-    back = rotate(rotate(key, torch.tensor([7]), frequencies), torch.tensor([-7]), frequencies)
+    assert rotate_kv_storage_keys(key.half(), torch.tensor([0]), frequencies).dtype == torch.float16
+    back = rotate_kv_storage_keys(
+        rotate_kv_storage_keys(key, torch.tensor([7]), frequencies), torch.tensor([-7]), frequencies
+    )
     torch.testing.assert_close(back, key)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from benchmarks.performance.operators import forward_operators, layered_model
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.stream import forward, packed_attention, packed_forward
-from prospect_core.stream.forward import ForwardRequest, forward_requests
+from prospect_core.stream.forward import ForwardRequest, forward_stream_requests
 from prospect_core.stream.kv_cache import StreamCache
 from prospect_core.stream.kv_pool import KVPool
 from prospect_core.stream.kv_storage import STORAGES
@@ -37,11 +37,11 @@ def read_in_two_turns(model, storage="model", lengths=LENGTHS, pool=None):
     caches = [StreamCache(storage, pool) for _ in lengths]
     ids = [random_ids(count, seed) for seed, count in enumerate(lengths)]
     cuts = [max(1, count * 2 // 3) for count in lengths]
-    first = forward_requests(
+    first = forward_stream_requests(
         model, [ForwardRequest(i[:cut], cache) for i, cut, cache in zip(ids, cuts, caches, strict=True)]
     )
     later = [(number, i[cut:]) for number, (i, cut) in enumerate(zip(ids, cuts, strict=True)) if cut < len(i)]
-    second = forward_requests(model, [ForwardRequest(rest, caches[number]) for number, rest in later])
+    second = forward_stream_requests(model, [ForwardRequest(rest, caches[number]) for number, rest in later])
     for (number, _), hidden in zip(later, second, strict=True):
         first[number] = torch.cat((first[number], hidden), 1)
     return first, caches
@@ -116,20 +116,22 @@ def test_other_streams_groups_and_rows_of_the_pool_change_no_bit(tokenizer, monk
     together, caches = read_in_two_turns(model, storage)
     for cache in caches[::2]:
         cache.keep(range(0, cache.length, 3), model.model.text_model.rotary_emb.inv_freq)
-    third = forward_requests(model, [ForwardRequest([11, 12], cache) for cache in caches])
+    third = forward_stream_requests(model, [ForwardRequest([11, 12], cache) for cache in caches])
     # a pool that is in use already, one stream at a time
     pool = KVPool(storage)
     guest = StreamCache(storage, pool)
-    forward_requests(model, [ForwardRequest(random_ids(33), guest)])
+    forward_stream_requests(model, [ForwardRequest(random_ids(33), guest)])
     for number, length in enumerate(LENGTHS):
         alone = StreamCache(storage, pool)
         ids = random_ids(length, number)
         cut = max(1, length * 2 // 3)
-        parts = [forward_requests(model, [ForwardRequest(part, alone)])[0] for part in (ids[:cut], ids[cut:]) if part]
+        parts = [
+            forward_stream_requests(model, [ForwardRequest(part, alone)])[0] for part in (ids[:cut], ids[cut:]) if part
+        ]
         assert torch.equal(torch.cat(parts, 1), together[number])
         if number % 2 == 0:
             alone.keep(range(0, length, 3), model.model.text_model.rotary_emb.inv_freq)
-        assert torch.equal(forward_requests(model, [ForwardRequest([11, 12], alone)])[0], third[number])
+        assert torch.equal(forward_stream_requests(model, [ForwardRequest([11, 12], alone)])[0], third[number])
     # small groups, small forwards
     monkeypatch.setattr(packed_attention, "MOST_SCORES", 100)
     monkeypatch.setattr(forward, "MOST_TOKENS", 50)
@@ -139,9 +141,9 @@ def test_other_streams_groups_and_rows_of_the_pool_change_no_bit(tokenizer, monk
 
 def test_streams_of_one_forward_share_pool_and_storage(model):
     with pytest.raises(ValueError, match="share one of each"):
-        forward_requests(model, [ForwardRequest([11], StreamCache()), ForwardRequest([11], StreamCache("int8"))])
+        forward_stream_requests(model, [ForwardRequest([11], StreamCache()), ForwardRequest([11], StreamCache("int8"))])
     with pytest.raises(ValueError, match="2 pools"):
-        forward_requests(
+        forward_stream_requests(
             model, [ForwardRequest([11], StreamCache(pool=KVPool())), ForwardRequest([11], StreamCache(pool=KVPool()))]
         )
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.features.feature_cache import encode_pictures
-from prospect_core.model.image_processing import to_pixels
+from prospect_core.features.feature_cache import encode_feature_cache_pictures
+from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import Knobs
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.stream import forward
 from prospect_core.stream.packed_forward import packed_forward
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import DialogState, Episode, Event, Task
 from prospect_core.util.errors import UserError
@@ -67,7 +67,7 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch,
     with torch.no_grad():
         whole = model(
             input_ids=ids,
-            pixel_values=to_pixels(frames),
+            pixel_values=process_images_to_pixels(frames),
             frame_index=frame_last[None],
             marker_index=markers[None],
         )
@@ -88,7 +88,7 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, 
     says(monkeypatch, runner, said)
     events = [Event("u", 1.0, "user", "What now?", frame=4)]
     asked = Episode("e", "v", 2, 0, 12, TASK, tuple(events))
-    record, _ = replay(runner, asked, pictures(12), Knobs(), "x")
+    record, _ = replay_episode(runner, asked, pictures(12), Knobs(), "x")
     predicted = [
         *(Event(f"d{k}", t.frame / 2, "transition", step=t.step, change=t.change, frame=t.frame)
           for k, t in enumerate(record.transitions)),
@@ -108,7 +108,7 @@ def test_the_cache_is_never_over_budget_and_compressions_are_recorded(model, tok
     runner = Scripted(model, tokenizer, knobs, {6: ("in_progress", "not_started")}, speaks=set(range(0, 80, 7)))
     users = tuple(Event(f"u{k}", k / 2, "user", "word " * 40, frame=k) for k in range(3, 70, 5))
     episode = Episode("e", "v", 2, 0, 80, TASK, users, file_order=True)
-    record, timing = replay(runner, episode, pictures(80), knobs, "x")
+    record, timing = replay_episode(runner, episode, pictures(80), knobs, "x")
     assert record.problems() == []
     assert max(record.cache_tokens) <= knobs.budget
     assert len(record.compressions) >= 2
@@ -290,19 +290,19 @@ def test_step_before_reset_is_an_error(model, tokenizer):
 def test_replay_is_deterministic_and_encoded_frames_are_the_same_as_pictures(model, tokenizer, world):
     episode = replace(next(world.episodes("test")), end_frame=30, events=())
     source = world.frame_source(episode, FrameFormat(32))
-    encoded = encode_pictures(model, source.frames(0, 30))
+    encoded = encode_feature_cache_pictures(model, source.frames(0, 30))
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=0.45))
-    one, _ = replay(runner, episode, encoded, runner.knobs, "x")
-    two, _ = replay(runner, episode, encoded, runner.knobs, "x")
+    one, _ = replay_episode(runner, episode, encoded, runner.knobs, "x")
+    two, _ = replay_episode(runner, episode, encoded, runner.knobs, "x")
     assert one == two
-    seen, _ = replay(runner, episode, list(source.frames(0, 30)), runner.knobs, "x")
+    seen, _ = replay_episode(runner, episode, list(source.frames(0, 30)), runner.knobs, "x")
     np.testing.assert_allclose(seen.speaking_prob, one.speaking_prob, atol=1e-4)
 
 
 def test_a_user_turn_after_a_frame_is_read_before_the_next(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=1.0, update_threshold=1.0))
     episode = Episode("e", "v", 2, 10, 14, TASK, (Event("u", 5.5, "user", "Hm?"),)).validate()
-    replay(runner, episode, pictures(4), runner.knobs, "x")
+    replay_episode(runner, episode, pictures(4), runner.knobs, "x")
     body = tokenizer.decode(runner.stream.context.ids).split("<image>", 1)[1]
     image = "<image>" * 4
     assert ("<image>" + body) == image * 2 + "[USER]Hm?" + image * 2

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prospect_core.model.generation import greedy_decode
+from prospect_core.model.generation import generate_greedily
 from prospect_core.stream.kv_cache import StreamCache
-from prospect_core.stream.replay import replay, speculate
+from prospect_core.stream.replay import replay_episode, replay_in_spans
 from tests.helpers.streams import STRATEGIES, busy_episode, busy_runner, least, pictures
 
 pytestmark = pytest.mark.integration
@@ -23,11 +23,11 @@ def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
     """Updates, refusals, replies, user turns and compressions inside the spans."""
     budget = None if name is None else least(model, tokenizer, name) + 40
     plain_runner = busy_runner(model, tokenizer, name or "none", budget)
-    plain, _ = replay(plain_runner, busy_episode(), pictures(120), plain_runner.knobs, "x", longest_span=1)
+    plain, _ = replay_episode(plain_runner, busy_episode(), pictures(120), plain_runner.knobs, "x", longest_span=1)
     assert set(plain_runner.spans) == {1}
     for longest in (5, 64):
         runner = busy_runner(model, tokenizer, name or "none", budget)
-        fast, timing = replay(runner, busy_episode(), pictures(120), runner.knobs, "x", longest_span=longest)
+        fast, timing = replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x", longest_span=longest)
         assert max(runner.spans) > 3
         assert len(runner.spans) < 90
         for part in ("speaking_prob", "update_prob"):
@@ -53,7 +53,7 @@ def test_speculation_hands_over_every_frame_once(stops, longest):
         assert 0 < len(span) <= max(4, longest)
         return span[: next(taken)]
 
-    assert list(speculate(advance, iter(frames), longest)) == frames
+    assert list(replay_in_spans(advance, iter(frames), longest)) == frames
 
 
 def one_token_at_a_time(model, hidden, cache, limit, banned, eos):
@@ -125,7 +125,7 @@ def test_a_draft_is_what_followed_last_time():
 
 def test_a_wrong_draft_is_taken_back():
     """The words leave the beaten track at the fourth: what was read beyond it is forgotten."""
-    from prospect_core.model.generation import greedy_decode
+    from prospect_core.model.generation import generate_greedily
 
     words, held, taken = [1, 2, 3, 7, 8, 0], [], []
 
@@ -140,7 +140,7 @@ def test_a_wrong_draft_is_taken_back():
         taken.append(count)
         del held[len(held) - count :]
 
-    assert greedy_decode(1, following, take_back, 0, 40, context=[1, 2, 3, 4, 5]) == ([1, 2, 3, 7, 8], False)
+    assert generate_greedily(1, following, take_back, 0, 40, context=[1, 2, 3, 4, 5]) == ([1, 2, 3, 7, 8], False)
     assert held == [1, 2, 3, 7, 8]
     # of 3, 4, 5, 1, 2 the first was right
     assert taken == [4]
@@ -151,7 +151,7 @@ def test_decode_of_a_reply_as_long_as_the_limit_is_cut_only_if_it_goes_on(ends, 
     """A reply of exactly the limit that ends itself is whole."""
     eos, words = 1, [10, 11, 12]
     after = iter([*words[1:], eos if ends else 13])
-    assert greedy_decode(words[0], lambda tokens: [next(after)], lambda count: None, eos, len(words), draft=0) == (
+    assert generate_greedily(words[0], lambda tokens: [next(after)], lambda count: None, eos, len(words), draft=0) == (
         words,
         cut,
     )

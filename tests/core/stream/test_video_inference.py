@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prospect_core.data.formats.proassist import from_prepared, to_prepared
+from prospect_core.data.formats.proassist import episode_from_proassist_row, episode_to_proassist_row
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import write_frames_file
+from prospect_core.data.video import write_video_frames_file
 from prospect_core.records import Knobs, PredictedUtterance
 from prospect_core.stream.step_output import StepOutput
-from prospect_core.stream.video_inference import FrameOutput, infer_video
+from prospect_core.stream.video_inference import FrameOutput, run_video_inference
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import read_json
 from tests.helpers.proassist_rows import PREPARED
@@ -46,7 +46,7 @@ def test_row_with_images_gives_an_output_a_frame_and_a_result_file(tmp_path, for
     if form == "PIL":
         images = [Image.fromarray(picture) for picture in images]
     model = Echo()
-    got = infer_video(model, SHAPE, {**PREPARED, "images": images, "sample_idx": 7}, tmp_path / "results")
+    got = run_video_inference(model, SHAPE, {**PREPARED, "images": images, "sample_idx": 7}, tmp_path / "results")
     assert model.seen == list(range(FRAMES))
     assert [o.frame_idx_in_stream for o in got["predictions"]] == list(range(FRAMES))
     # the user speaks after frame 8, the sixth frame of the stream is read with it
@@ -60,14 +60,14 @@ def test_row_with_images_gives_an_output_a_frame_and_a_result_file(tmp_path, for
 def test_row_as_it_lies_in_a_file_opens_its_frames(tmp_path):
     (tmp_path / "frames").mkdir()
     stored = np.repeat(PICTURES[:1].transpose(0, 2, 3, 1), PREPARED["end_frame_idx"], 0)
-    write_frames_file(tmp_path / "frames/v1.arrow", iter(stored))
+    write_video_frames_file(tmp_path / "frames/v1.arrow", iter(stored))
     model = Echo()
-    got = infer_video(model, SHAPE, PREPARED, root=tmp_path)
+    got = run_video_inference(model, SHAPE, PREPARED, root=tmp_path)
     assert len(model.seen) == len(got["predictions"]) == FRAMES
-    episode = from_prepared(PREPARED)
-    again = infer_video(model, SHAPE, episode, root=tmp_path)
+    episode = episode_from_proassist_row(PREPARED)
+    again = run_video_inference(model, SHAPE, episode, root=tmp_path)
     assert again["predictions"] == got["predictions"]
-    assert to_prepared(episode) == PREPARED
+    assert episode_to_proassist_row(episode) == PREPARED
 
 
 @pytest.mark.parametrize(
@@ -82,17 +82,17 @@ def test_row_as_it_lies_in_a_file_opens_its_frames(tmp_path):
 )
 def test_row_that_cannot_be_run_is_one_line(change, error, message):
     with pytest.raises(error) as caught:
-        infer_video(Echo(), SHAPE, {**PREPARED, **change})
+        run_video_inference(Echo(), SHAPE, {**PREPARED, **change})
     assert message in str(caught.value)
 
 
 @pytest.mark.slow
 @pytest.mark.integration
 def test_runner_of_a_checkpoint_has_the_published_call(tmp_path):
-    from prospect_core.model.checkpoint import load_checkpoint
+    from prospect_core.model.checkpoint import load_model_checkpoint
     from prospect_core.stream.runner import VLMStreamRunner
 
-    model, tokenizer = load_checkpoint("workbench-tiny", "cpu")
+    model, tokenizer = load_model_checkpoint("workbench-tiny", "cpu")
     runner = VLMStreamRunner(model, tokenizer, Knobs())
     got = runner.run_inference_on_video({**PREPARED, "images": PICTURES, "sample_idx": 0}, tmp_path)
     assert len(got["predictions"]) == FRAMES

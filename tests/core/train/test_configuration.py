@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from prospect_core.sequence.context_noise import NoiseRates
-from prospect_core.train.config.compose import compose_config, group_options, known_keys
-from prospect_core.train.config.describe import describe_keys
+from prospect_core.train.config.compose import composable_config_keys, composable_group_options, compose_config
+from prospect_core.train.config.describe import describe_config_keys
 from prospect_core.train.config.schema import Config
 from prospect_core.train.data.frame_samplers import Silent
 from prospect_core.util.errors import UserError
@@ -36,8 +36,8 @@ def test_range_of_a_component_is_enforced(given):
 
 
 def test_every_key_is_described():
-    described = {one.key: one for one in describe_keys()}
-    assert list(described) == list(known_keys())
+    described = {one.key: one for one in describe_config_keys()}
+    assert list(described) == list(composable_config_keys())
     assert not [key for key, one in described.items() if not one.meaning]
 
 
@@ -50,7 +50,7 @@ def test_described_defaults_are_those_of_the_schema():
                 yield prefix + key, value
 
     values = dict(flat(asdict(Config())))
-    for one in describe_keys():
+    for one in describe_config_keys():
         # a component that is switched off has no values in the tree
         if one.default and one.key in values:
             assert yaml.safe_load(one.default) == pytest.approx(values[one.key]) or one.default == str(values[one.key])
@@ -71,7 +71,7 @@ def test_presets_name_only_keys_that_they_change(group):
             elif key != "defaults" and value == default.get(key):
                 yield prefix + key
 
-    for name in group_options(group):
+    for name in composable_group_options(group):
         text = (folder / f"{name}.yaml").read_text("utf-8")
         preset = yaml.safe_load(text)
         if "defaults:" in text:

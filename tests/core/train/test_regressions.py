@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from prospect_core.data.formats.proassist import read_origin
+from prospect_core.data.formats.proassist import read_proassist_episodes
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.labels import IGNORE
 from prospect_core.sequence.layout import Context
 from prospect_core.timeline import frame_ceil, frame_floor
-from prospect_core.train.config.compose import compose_config, idle_options, known_keys
+from prospect_core.train.config.compose import composable_config_keys, compose_config, report_idle_compose_options
 from prospect_core.train.data.collator import DSTDataCollator
-from prospect_core.train.data.sampling_plan import make_frame_sampler, make_sampling_plan
+from prospect_core.train.data.sampling_plan import make_sampling_plan, sampling_plan_frame_sampler
 from prospect_core.train.data.window_sampler import TrainingWindow, WindowSampler
-from prospect_core.train.objectives.losses import focal
-from prospect_core.train.setup.trainer_arguments import training_arguments
+from prospect_core.train.objectives.losses import focal_loss
+from prospect_core.train.setup.trainer_arguments import make_trainer_arguments
 from tests.helpers.commands import run_cli
 from tests.helpers.paths import ROOT
 from tests.helpers.training import SMALL, pictures
@@ -54,7 +54,7 @@ def test_labels_sit_on_the_frame_of_their_own_event_not_of_the_one_before(short_
 def test_labels_of_a_real_clip_sit_on_their_own_frames(shared_data, builder):
     """The origin's published sample: S1->start at 97.2 s belongs to frame 195 of the video, not to its first."""
     path = shared_data / "origin" / "prospect_dst_clip.json"
-    (episode,) = read_origin(path)
+    (episode,) = read_proassist_episodes(path)
     sequence = builder.window(episode)
     row = json.loads(path.read_text())
     turns = [turn for turn in row["conversation"] if turn["role"] == "DST_UPDATE"]
@@ -108,8 +108,8 @@ def test_speaking_and_updating_on_one_frame_do_not_compete(model, builder, short
 def test_the_focal_loss_takes_logits():
     """There probabilities were fed to a loss that wants logits, so that it could not fall below log 2 times a half."""
     sure = torch.tensor([8.0, -8.0])
-    assert float(focal(sure, torch.tensor([1, 0]), 0.0, 0.5)) < 1e-3
-    assert float(focal(sure.sigmoid(), torch.tensor([1, 0]), 0.0, 0.5)) > 0.3
+    assert float(focal_loss(sure, torch.tensor([1, 0]), 0.0, 0.5)) < 1e-3
+    assert float(focal_loss(sure.sigmoid(), torch.tensor([1, 0]), 0.0, 0.5)) > 0.3
 
 
 def test_sampling_does_not_touch_or_follow_the_global_generators(short_world, builder):
@@ -148,7 +148,7 @@ def test_every_option_is_read_by_the_code_that_it_configures():
     code = "\n".join(
         file.read_text() for file in (ROOT / "prospect_core").rglob("*.py") if file.name != "config.py"
     )  # fmt: skip
-    unread = [key for key in known_keys() if not re.search(rf"\b{key.split('.')[-1]}\b", code)]
+    unread = [key for key in composable_config_keys() if not re.search(rf"\b{key.split('.')[-1]}\b", code)]
     assert unread == []
 
 
@@ -165,7 +165,7 @@ def test_every_option_is_read_by_the_code_that_it_configures():
     ],
 )  # fmt: skip
 def test_an_option_of_the_loop_arrives_where_it_acts(override, name, value, tmp_path):
-    arguments = training_arguments(compose_config([override])[0], tmp_path, tmp_path)
+    arguments = make_trainer_arguments(compose_config([override])[0], tmp_path, tmp_path)
     assert getattr(arguments, name) == value
 
 
@@ -180,7 +180,7 @@ def test_options_of_sampling_arrive_where_they_act(builder):
     assert (draws.windows.blank_share, draws.max_tokens) == (0.2, 500)
     assert (draws.dialogues_per_video, draws.windows_per_episode, draws.curriculum.start) == (2, 3, 0.3)
     balanced, _ = compose_config(["sampling=balanced"])
-    assert make_frame_sampler(balanced.sampling.frames).ratio == 3.0
+    assert sampling_plan_frame_sampler(balanced.sampling.frames).ratio == 3.0
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_options_of_sampling_arrive_where_they_act(builder):
     ],
 )  # fmt: skip
 def test_an_option_without_effect_warns(overrides, warned):
-    lines = idle_options(compose_config(overrides)[0], overrides)
+    lines = report_idle_compose_options(compose_config(overrides)[0], overrides)
     assert [line.split(" has no effect: ")[0] for line in lines] == ([] if warned is None else [warned])
 
 

@@ -15,10 +15,10 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.train.data.collator import DSTDataCollator
 from prospect_core.train.data.frame_samplers import CombinedSampler, Every, Silent, Speaking, Transitions
-from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan, separate
+from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan, split_training_dataset_samples
 from prospect_core.train.data.window_sampler import WindowSampler
-from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, supervised_counts
-from prospect_core.train.trainer import STATE_FILE, last_whole_checkpoint
+from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions, count_supervised_losses
+from prospect_core.train.trainer import STATE_FILE, last_whole_trainer_checkpoint
 from tests.helpers.paths import ROOT
 from tests.helpers.small_models import small_config
 from tests.helpers.training import KeepGradients, gradients, losses_of, make_trainer, pictures
@@ -51,19 +51,19 @@ def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, short_wor
     for k in range(3):
         item = dataset[k]
         shared = collate([item])
-        counts = supervised_counts(shared).clamp(min=1)
+        counts = count_supervised_losses(shared).clamp(min=1)
         together = gradients(model, (losses_of(model, shared, *focal)[0] / counts).sum())
-        samples = separate(*item)
+        samples = split_training_dataset_samples(*item)
         alone: dict[str, torch.Tensor] = {}
         seen = torch.zeros(4, dtype=torch.long)
         for sample in samples:
             batch = collate([sample])
             assert len(sample[0].ids) <= len(item[0].ids)
             assert sum(label >= 0 for label in sample[0].speaking[:-1]) == 0
-            seen += supervised_counts(batch)
+            seen += count_supervised_losses(batch)
             for name, grad in gradients(model, (losses_of(model, batch, *focal)[0] / counts).sum()).items():
                 alone[name] = alone.get(name, 0) + grad
-        assert torch.equal(seen, supervised_counts(shared))
+        assert torch.equal(seen, count_supervised_losses(shared))
         for name, grad in together.items():
             torch.testing.assert_close(grad, alone[name], atol=2e-6, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
         checked += len(samples)
@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_passed_over(short_world, builder, model, tmp_pa
     trainer.train()
     (tmp_path / "checkpoint-old").mkdir()
     (tmp_path / "checkpoint-old" / STATE_FILE).write_text('{"files": {}, "over": false}')
-    assert last_whole_checkpoint(tmp_path) == (tmp_path / "checkpoint-4", True)
+    assert last_whole_trainer_checkpoint(tmp_path) == (tmp_path / "checkpoint-4", True)
     last = tmp_path / "checkpoint-4"
     name = {"cut weights": "model.safetensors", "no optimiser": "optimizer.pt", "cut rng": "rng_state.pth"}.get(
         damage, STATE_FILE
@@ -196,8 +196,8 @@ def test_a_damaged_checkpoint_is_passed_over(short_world, builder, model, tmp_pa
         file.write_text("[]")
     else:
         file.unlink()
-    assert last_whole_checkpoint(tmp_path) == (tmp_path / "checkpoint-2", False)
-    assert last_whole_checkpoint(tmp_path / "nowhere") is None
+    assert last_whole_trainer_checkpoint(tmp_path) == (tmp_path / "checkpoint-2", False)
+    assert last_whole_trainer_checkpoint(tmp_path / "nowhere") is None
 
 
 def test_the_next_step_reports_only_its_own_losses(short_world, builder, model, tmp_path):

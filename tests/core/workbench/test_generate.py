@@ -12,15 +12,20 @@ from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.util.errors import UserError
-from prospect_core.workbench.generate import WORLD_VERSION, generate, make_video, plan_of
-from prospect_core.workbench.rendering.pictures import VIDEO_FPS, render_video
+from prospect_core.workbench.generate import (
+    WORLD_VERSION,
+    generate_workbench,
+    generate_workbench_video,
+    regenerate_workbench_plan,
+)
+from prospect_core.workbench.rendering.pictures import VIDEO_FPS, render_picture_video
 from prospect_core.workbench.world.levels import SPLITS
 
 
 @pytest.mark.slow
 @pytest.mark.integration
 def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
-    again = generate(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1, video_fps=2)
+    again = generate_workbench(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1, video_fps=2)
     for split in world.splits:
         assert (again.root / f"{split}.jsonl").read_bytes() == (world.root / f"{split}.jsonl").read_bytes()
     one, two = (next(d.episodes("val")) for d in (world, again))
@@ -35,10 +40,10 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
 @pytest.mark.slow
 def test_the_encoder_gives_the_same_bytes_every_time(tmp_path):
     """x264's macroblock tree differed from run to run on processors with AVX-512."""
-    plans = [make_video(0, "train", number)[1] for number in range(60)]
+    plans = [generate_workbench_video(0, "train", number)[1] for number in range(60)]
     plan = min(plans, key=lambda plan: plan.duration)
     for number in range(3):
-        render_video(plan, tmp_path / f"{number}.mp4")
+        render_picture_video(plan, tmp_path / f"{number}.mp4")
     assert len({(tmp_path / f"{number}.mp4").read_bytes() for number in range(3)}) == 1
 
 
@@ -50,7 +55,7 @@ def test_every_sampled_frame_has_a_picture_of_its_own_time():
 @pytest.mark.slow
 def test_a_video_with_no_more_pictures_than_are_read_shows_the_same(world, tmp_path):
     """The world of the tests has no more; one with all of them is made here."""
-    full = generate(tmp_path / "full", 7, {"train": 1})
+    full = generate_workbench(tmp_path / "full", 7, {"train": 1})
     one, two = (next(d.episodes("train")) for d in (full, world))
     assert one == two
     assert world.root.joinpath(one.video).stat().st_size < 0.6 * full.root.joinpath(one.video).stat().st_size
@@ -60,19 +65,19 @@ def test_a_video_with_no_more_pictures_than_are_read_shows_the_same(world, tmp_p
     # encoded with other pictures in between
     assert np.abs(frames[0] - frames[1]).mean() < 2
     with pytest.raises(UserError, match="video_fps=3: 2 frames a second are read; give a multiple of that"):
-        generate(tmp_path / "odd", 7, {"train": 1}, video_fps=3)
+        generate_workbench(tmp_path / "odd", 7, {"train": 1}, video_fps=3)
 
 
 def test_an_existing_folder_is_never_overwritten(world):
     with pytest.raises(UserError, match="exists already"):
-        generate(world.root, 7, {"val": 1})
+        generate_workbench(world.root, 7, {"val": 1})
 
 
 def test_unknown_splits_and_levels_are_refused(tmp_path):
     with pytest.raises(UserError, match="did you mean 'test_hard'"):
-        generate(tmp_path / "a", 0, {"test_hrd": 1})
+        generate_workbench(tmp_path / "a", 0, {"test_hrd": 1})
     with pytest.raises(UserError, match="easy, hard, normal"):
-        generate(tmp_path / "a", 0, {"val": 1}, level="medium")
+        generate_workbench(tmp_path / "a", 0, {"val": 1}, level="medium")
 
 
 @pytest.mark.integration
@@ -84,7 +89,7 @@ def test_a_failed_generation_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "write_dataset", fail)
     with pytest.raises(RuntimeError, match="disk full"):
-        generate(tmp_path / "set", 1, {"val": 1}, workers=1)
+        generate_workbench(tmp_path / "set", 1, {"val": 1}, workers=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,7 +124,7 @@ def test_the_commands_make_any_split_at_any_level(tmp_path, capsys):
     assert (code, "test_hard 3 episodes" in text) == (0, True)
     dataset = Dataset.open(tmp_path / "set")
     assert (dataset.splits, dataset.info.meta["level"]) == (["test_hard"], "easy")
-    assert plan_of(next(dataset.episodes("test_hard"))).look.jugs == ()
+    assert regenerate_workbench_plan(next(dataset.episodes("test_hard"))).look.jugs == ()
     code, text = run("workbench", "--output", tmp_path / "two", *none)
     assert (code, "a number above 0" in text) == (2, True)
     code, text = run("workbench", "--output", tmp_path / "two", "--level", "harder")

@@ -11,20 +11,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from prospect_core.data.stats import statistics
+from prospect_core.data.stats import compute_dataset_stats
 from prospect_core.timeline import frame_ceil
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump
-from prospect_core.workbench.dialogue.phrases import PHRASES, number_word
+from prospect_core.util.json_io import dump_json
+from prospect_core.workbench.dialogue.phrases import PHRASES, number_phrase
 from prospect_core.workbench.dialogue.questions import _due
-from prospect_core.workbench.dialogue.writer import USER_TYPES, progress_summary, reminders
-from prospect_core.workbench.generate import WORLD_VERSION, make_video, plan_of
-from prospect_core.workbench.rendering.pictures import picture, pixels_seen
-from prospect_core.workbench.rendering.shapes import item_number
+from prospect_core.workbench.dialogue.writer import (
+    USER_TYPES,
+    dialogue_writer_progress_summary,
+    dialogue_writer_reminders,
+)
+from prospect_core.workbench.generate import WORLD_VERSION, generate_workbench_video, regenerate_workbench_plan
+from prospect_core.workbench.rendering.pictures import picture_pixels_by_item, render_picture
+from prospect_core.workbench.rendering.shapes import shape_item_number
 from prospect_core.workbench.world.actor import act_out
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import REST_Y, Key, Plan, scene_at
-from prospect_core.workbench.world.tasks import CHAINS, KINDS, UNSEEN_PAIRS, sample_task
+from prospect_core.workbench.world.tasks import CHAINS, KINDS, UNSEEN_PAIRS, sample_world_task
 
 #: the act of a change: which effect shows it, per (verb, change); where there is none, a tool is down on the thing
 EFFECT = {
@@ -36,30 +40,30 @@ EFFECT = {
 
 @pytest.fixture(scope="module")
 def many():
-    return [make_video(0, "train", number) for number in range(60)]
+    return [generate_workbench_video(0, "train", number) for number in range(60)]
 
 
 @pytest.fixture(scope="module")
 def test_videos():
-    return [make_video(0, "test", number) for number in range(60)]
+    return [generate_workbench_video(0, "test", number) for number in range(60)]
 
 
 def test_other_seeds_and_splits_share_no_video(many, test_videos):
     tasks = [plan.assignment for _, plan in many + test_videos]
-    tasks += [make_video(1, "train", k)[1].assignment for k in range(60)]
+    tasks += [generate_workbench_video(1, "train", k)[1].assignment for k in range(60)]
     assert len(set(tasks)) == len(tasks)
 
 
 def test_an_episode_tells_its_plan(many):
     episodes, plan = many[3]
-    assert plan_of(episodes[1]) == plan
-    easy, plan = make_video(2, "val", 0, "easy")
-    assert plan_of(easy[0]) == plan
-    alike, plan = make_video(2, "val", 0, "easy", alike=True)
-    assert plan_of(alike[0]) == plan
+    assert regenerate_workbench_plan(episodes[1]) == plan
+    easy, plan = generate_workbench_video(2, "val", 0, "easy")
+    assert regenerate_workbench_plan(easy[0]) == plan
+    alike, plan = generate_workbench_video(2, "val", 0, "easy", alike=True)
+    assert regenerate_workbench_plan(alike[0]) == plan
     for stranger in (replace(episodes[0], dataset="tea"), replace(episodes[0], events=episodes[0].events[1:])):
         with pytest.raises(UserError, match="not an episode of this version's workbench"):
-            plan_of(stranger)
+            regenerate_workbench_plan(stranger)
 
 
 def test_three_user_types_share_a_video_and_its_transitions(many):
@@ -73,7 +77,7 @@ def test_tasks_follow_the_grammar():
     rng = random.Random(1)
     for _ in range(300):
         steps = rng.randint(4, 12)
-        task = sample_task(rng, steps, 2)
+        task = sample_world_task(rng, steps, 2)
         assert len(task.jobs) == steps
         assert len({thing.name for thing in task.looks}) == len(task.looks)
         assert len({task.phrase(k) for k in range(steps)}) == steps
@@ -85,7 +89,7 @@ def test_tasks_follow_the_grammar():
 def test_the_out_of_distribution_split_alone_has_unseen_looks_and_pairs():
     def parts(split):
         for number in range(40):
-            task = make_video(0, split, number)[1].assignment
+            task = generate_workbench_video(0, split, number)[1].assignment
             yield (
                 sum(t.unseen for t in task.things),
                 {(j.verb, task.things[j.thing].kind) for j in task.jobs},
@@ -101,7 +105,7 @@ def test_the_out_of_distribution_split_alone_has_unseen_looks_and_pairs():
     assert all(unseen >= 2 for unseen, _, _ in found)
     assert any(pairs & UNSEEN_PAIRS for _, pairs, _ in found)
     assert min(steps for *_, steps in found) >= 10
-    assert sum(t.unseen for t in sample_task(random.Random(0), 6).things) == 0
+    assert sum(t.unseen for t in sample_world_task(random.Random(0), 6).things) == 0
     assert len(KINDS) == 6
 
 
@@ -124,7 +128,7 @@ def test_speaking_is_rare(many, test_videos, world):
         for k, kind in enumerate(USER_TYPES):
             said = sum(len(e[k].utterances()) for e, _ in videos)
             assert 0.02 <= said / sum(e[k].num_frames for e, _ in videos) <= 0.06, kind
-    assert 2 <= statistics(world, "train")["speaking frames (%)"] <= 7
+    assert 2 <= compute_dataset_stats(world, "train")["speaking frames (%)"] <= 7
 
 
 def test_every_label_kind_of_the_origin_occurs(test_videos):
@@ -212,11 +216,11 @@ def test_summaries_tell_order_and_nothing_that_a_stream_could_not_know(many):
     episode, plan = many[0][0][2], many[0][1]
     last = [e for e in episode.events if e.kind == "assistant"][-1]
     state = episode.state_at(episode.end_frame - 1)
-    assert last.progress == progress_summary(plan.assignment, state)
+    assert last.progress == dialogue_writer_progress_summary(plan.assignment, state)
     phrases = [plan.assignment.phrase(int(step[1:]) - 1) for step, _ in state.completions]
     assert "; ".join(phrases) in last.progress
     assert not any(c.isdigit() for c in last.progress)
-    assert [number_word(n) for n in (0, 7, 20, 31)] == ["none", "seven", "twenty", "thirty-one"]
+    assert [number_phrase(n) for n in (0, 7, 20, 31)] == ["none", "seven", "twenty", "thirty-one"]
 
 
 def test_whether_a_reminder_comes_does_not_depend_on_what_is_asked_later(many):
@@ -239,8 +243,8 @@ def test_which_was_first_is_told_by_the_text_alone(many, test_videos):
 
 def test_reminders_come_after_eight_quiet_seconds(many):
     plan = replace(many[0][1], quiet=((0.0, 7.0), (20.0, 32.0), (40.0, 46.0), (60.0, 75.0)))
-    assert reminders(plan, []) == [28.0, 68.0]
-    assert reminders(plan, [62.0, 23.5]) == [70.5]
+    assert dialogue_writer_reminders(plan, []) == [28.0, 68.0]
+    assert dialogue_writer_reminders(plan, [62.0, 23.5]) == [70.5]
 
 
 def without(plan: Plan, job: int, change: str, time: float) -> Plan:
@@ -270,10 +274,10 @@ def test_evidence_is_in_the_frames_up_to_the_decision_frame(many):
                 continue  # the evidence is how long the cloth was down: see the next test
             other = without(plan, h.job, h.kind, h.time)
             frame = frame_ceil(h.time, 2)
-            a, b = (np.asarray(picture(p, frame / 2), dtype=int) for p in (plan, other))
+            a, b = (np.asarray(render_picture(p, frame / 2), dtype=int) for p in (plan, other))
             assert (np.abs(a - b).max(axis=-1) > 25).sum() >= 20, (verb, h)
             before = frame / 2 - 3.5
-            assert np.array_equal(np.asarray(picture(plan, before)), np.asarray(picture(other, before)))
+            assert np.array_equal(np.asarray(render_picture(plan, before)), np.asarray(render_picture(other, before)))
             seen[verb, h.kind] += 1
     assert len(seen) >= 10
 
@@ -302,18 +306,18 @@ def test_things_that_are_put_away_covered_or_in_the_drawer_are_out_of_sight(many
         things = len(plan.assignment.looks)
         for time in np.arange(0, plan.duration, 2.5):
             scene = scene_at(plan, time)
-            seen = pixels_seen(plan, scene)
+            seen = picture_pixels_by_item(plan, scene)
             for k in range(things):
                 covered = k in scene.stage.covered
                 if scene.stage.where[k] not in ("slot", "hand") or covered:
-                    assert seen[item_number(plan, k)] == 0
+                    assert seen[shape_item_number(plan, k)] == 0
                     hidden["covered" if covered else scene.stage.where[k]] += 1
     assert {"covered", "drawer", "box", "basket", "bin"} <= set(hidden)
 
 
 def test_the_level_of_difficulty_changes_what_is_seen():
     def spread(level):
-        plans = [make_video(0, "val", k, level)[1] for k in range(8)]
+        plans = [generate_workbench_video(0, "val", k, level)[1] for k in range(8)]
         cameras = [[scene_at(p, t).camera.x for t in np.arange(0, p.duration, 0.5)] for p in plans]
         moved = np.mean([np.abs(np.diff(xs)).mean() for xs in cameras])
         return len(plans[0].look.jugs), np.mean([len(p.assignment.clutter) for p in plans]), moved
@@ -328,7 +332,7 @@ def test_the_level_of_difficulty_changes_what_is_seen():
 
 def test_long_videos_are_as_long_as_they_are_meant_to_be():
     for number in range(2):
-        _, plan = make_video(0, "test_long", number)
+        _, plan = generate_workbench_video(0, "test_long", number)
         assert SPLITS["test_long"].minutes[number] <= plan.duration / 60 < SPLITS["test_long"].minutes[number] + 3
 
 
@@ -336,7 +340,7 @@ def test_plans_are_well_formed():
     for seed in range(120):
         rng = random.Random(seed)
         level = rng.choice(list(LEVELS.values()))
-        plan = act_out(rng, sample_task(rng, rng.randint(4, 12), rng.randint(*level.clutter)), level)
+        plan = act_out(rng, sample_world_task(rng, rng.randint(4, 12), rng.randint(*level.clutter)), level)
         for times in plan.times:
             assert all(a <= b for a, b in pairwise(times))
         assert all(a.time < b.time for a, b in pairwise(plan.hand))
@@ -354,8 +358,8 @@ def test_the_world_is_frozen():
     digest = hashlib.sha256()
     for split in ("train", "val", "test", "test_hard", "test_ood"):
         for number in range(3):
-            for episode in make_video(0, split, number)[0]:
-                digest.update(dump(episode).encode())
-        plan = make_video(0, split, 1)[1]
-        digest.update(b"".join(picture(plan, time).tobytes() for time in (3.0, 20.0, 40.0)))
+            for episode in generate_workbench_video(0, split, number)[0]:
+                digest.update(dump_json(episode).encode())
+        plan = generate_workbench_video(0, split, 1)[1]
+        digest.update(b"".join(render_picture(plan, time).tobytes() for time in (3.0, 20.0, 40.0)))
     assert (WORLD_VERSION, digest.hexdigest()) == ("2", FROZEN)

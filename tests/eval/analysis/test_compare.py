@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import read_json
 from prospect_eval.analysis.compare import compare_runs
-from prospect_eval.analysis.compare_formats import as_markdown, folded
+from prospect_eval.analysis.compare_formats import format_compare_families, format_compare_markdown
 from prospect_eval.analysis.leaderboard import make_leaderboard
-from prospect_eval.analysis.pairing import differing_keys
-from prospect_eval.analysis.seeds import compare_groups
+from prospect_eval.analysis.pairing import pairing_differing_keys
+from prospect_eval.analysis.seeds import compare_seed_groups
 from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.metrics import all_metrics
 from tests.helpers.predictions import TOOLS
@@ -29,7 +29,9 @@ SOME = [m for m in METRICS if m.name in (SPEAKING, "matched_f1", "dst_jga", "spe
 @pytest.fixture(autouse=True)
 def headline(monkeypatch):
     """Two headline metrics, whichever are marked so."""
-    monkeypatch.setattr("prospect_eval.suites.suite.shown_first", lambda name: (SPEAKING, "dst_jga") if name else ())
+    monkeypatch.setattr(
+        "prospect_eval.suites.suite.suite_first_metrics", lambda name: (SPEAKING, "dst_jga") if name else ()
+    )
 
 
 def compared(first, second, **options):
@@ -176,7 +178,7 @@ def test_counts_of_an_older_version_ask_to_rescore(tmp_path):
 
 
 def test_differing_keys_of_signatures():
-    assert differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
+    assert pairing_differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
 
 
 def test_compare_command_shows_tested_metrics_and_one_line_a_family(tmp_path):
@@ -196,11 +198,11 @@ def test_markdown_of_a_comparison_has_whole_rows(tmp_path):
     some = episodes(12)
     first, second = (scored_run(tmp_path / d, made(some), suite="x") for d, made in (("a|b", silent), ("b", oracle)))
     (found,) = compare_runs(first, [second], SOME)
-    text = as_markdown(found)
+    text = format_compare_markdown(found)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
     assert text.startswith("### b compared with a\\|b\n")
-    assert len(folded(found.differences)) >= 2
+    assert len(format_compare_families(found.differences)) >= 2
 
 
 def trained(tmp_path, name, share, seeds=3):
@@ -218,20 +220,20 @@ def trained(tmp_path, name, share, seeds=3):
 @pytest.mark.slow
 def test_groups_of_seeds_are_compared_by_their_means(tmp_path):
     good, bad = trained(tmp_path, "g", 0.95), trained(tmp_path, "b", 0.4)
-    found = {d.name: d for d in compare_groups(bad, good, SOME)}[SPEAKING]
+    found = {d.name: d for d in compare_seed_groups(bad, good, SOME)}[SPEAKING]
     values = [[read_json(f / "metrics.json")["metrics"][SPEAKING]["value"] for f in group] for group in (bad, good)]
     assert found.first == pytest.approx((np.mean(values[0]), np.std(values[0], ddof=1)))
     assert found.difference == pytest.approx(np.mean(values[1]) - np.mean(values[0]))
     assert found.ci95[0] < found.difference < found.ci95[1]
     assert found.verdict == "better"
-    same = {d.name: d for d in compare_groups(good, trained(tmp_path, "h", 0.95), SOME)}[SPEAKING]
+    same = {d.name: d for d in compare_seed_groups(good, trained(tmp_path, "h", 0.95), SOME)}[SPEAKING]
     assert same.verdict == "not shown"
 
 
 def test_groups_of_one_seed_are_refused(tmp_path):
     runs = trained(tmp_path, "g", 0.9, 2)
     with pytest.raises(UserError, match="at least 2 training seeds are needed"):
-        compare_groups(runs[:1], runs, SOME)
+        compare_seed_groups(runs[:1], runs, SOME)
 
 
 def test_leaderboard_puts_the_best_first_and_tests_the_others(tmp_path):

@@ -12,7 +12,7 @@ from prospect_core.util.errors import DataError
 from prospect_eval.analysis.episode_diff import diff_episodes
 from prospect_eval.api import score_run
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.text.markdown import markdown_code, markdown_text
 from tests.helpers.predictions import TOOLS
 from tests.helpers.run_folders import numbered_episode, store_run
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def records():
-    return [baseline("oracle", [])(numbered_episode(k)) for k in range(12)]
+    return [make_trivial_baseline("oracle", [])(numbered_episode(k)) for k in range(12)]
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,16 @@ import pytest
 from prospect_core.records import Knobs
 from prospect_core.timeline import Event
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump
-from prospect_eval.analysis.llm_judge import agreement, dialogue, judge_records, messages, read_verdict
+from prospect_core.util.json_io import dump_json
+from prospect_eval.analysis.llm_judge import (
+    judge_agreement,
+    judge_dialogue,
+    judge_messages,
+    judge_records,
+    read_judge_verdict,
+)
 from prospect_eval.models.chat_client import Endpoint
-from prospect_eval.runs.folder import RunConfig, open_folder, record_path
+from prospect_eval.runs.folder import RunConfig, open_run_folder, run_folder_record_path
 from prospect_eval.text.disk_cache import DiskCache
 from tests.helpers.chat_server import reply, server
 from tests.helpers.commands import evaluate, one_line
@@ -40,14 +46,14 @@ def record(number=0):
 
 
 def test_both_dialogues_are_told_with_their_seconds():
-    assert dialogue(record(), reference=True).splitlines() == [
+    assert judge_dialogue(record(), reference=True).splitlines() == [
         "[2.0 s] Assistant: Boil the water.", "[6.0 s] User: What now?", "[8.0 s] Assistant: Pour it.",
     ]  # fmt: skip
     # on the same frame the assistant's turn is first: the user's comes right after the frame
-    assert dialogue(record(), reference=False).splitlines() == [
+    assert judge_dialogue(record(), reference=False).splitlines() == [
         "[3.0 s] Assistant: Boil it 0.", "[6.0 s] Assistant: Pour.", "[6.0 s] User: What now?", "[15.0 s] Assistant: Done.",
     ]  # fmt: skip
-    assert "(nothing is said)" in messages(predict(episode(say(2.0))))[1]["content"]
+    assert "(nothing is said)" in judge_messages(predict(episode(say(2.0))))[1]["content"]
 
 
 @pytest.mark.parametrize(
@@ -70,25 +76,25 @@ def test_both_dialogues_are_told_with_their_seconds():
     ],
 )
 def test_verdicts_are_read_strictly(text, expected):
-    found = read_verdict(text)
+    found = read_judge_verdict(text)
     assert (found["overall"] if isinstance(found, dict) else found) == expected
 
 
 def test_agreement_by_hand():
-    assert agreement([[3, 3, 3], [5, 5, 5]]) == {"equal": 1.0, "mean_difference": 0.0, "alpha": 1.0}
+    assert judge_agreement([[3, 3, 3], [5, 5, 5]]) == {"equal": 1.0, "mean_difference": 0.0, "alpha": 1.0}
     # pairs 0, 1, 1 of the first and 0 of the second; alpha: D_o = (2/5)(1+1)/2 = .4, D_e = 2 var(1, 1, 2, 4, 4) = 4.6
-    found = agreement([[1, 1, 2], [4, 4], [5]])
+    found = judge_agreement([[1, 1, 2], [4, 4], [5]])
     assert (found["equal"], found["mean_difference"]) == (0.5, 0.5)
     assert found["alpha"] == pytest.approx(1 - 0.4 / 4.6)
-    assert agreement([[3], []]) == {"equal": None, "mean_difference": None, "alpha": None}
-    assert agreement([[3, 3], [3, 3]])["alpha"] is None
+    assert judge_agreement([[3], []]) == {"equal": None, "mean_difference": None, "alpha": None}
+    assert judge_agreement([[3, 3], [3, 3]])["alpha"] is None
 
 
 def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
-    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     for n in range(3):
-        record_path(folder, f"e{n}").write_text(dump(record(n)))
+        run_folder_record_path(folder, f"e{n}").write_text(dump_json(record(n)))
 
     def answer(body, number):
         text = body["messages"][1]["content"]
@@ -152,7 +158,7 @@ def test_bad_replies_of_a_judge_are_not_kept(bad, reason):
 def test_a_bad_reply_that_is_kept_already_is_asked_again(monkeypatch):
     with server(lambda *_: GOOD) as (url, asked), monkeypatch.context() as patch:
         # an earlier version kept every reply
-        patch.setattr("prospect_eval.analysis.llm_judge.is_verdict", lambda text: True)
+        patch.setattr("prospect_eval.analysis.llm_judge.is_judge_verdict", lambda text: True)
         patch.setattr("tests.eval.analysis.test_llm_judge.GOOD", "nonsense")
         with pytest.raises(DataError, match="no verdict"):
             judge_records([record()], Endpoint(url, "m"), repeats=1)

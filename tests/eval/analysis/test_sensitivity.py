@@ -11,7 +11,7 @@ import pytest
 from prospect_core.timeline import Event
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.analysis import sensitivity as module
-from prospect_eval.analysis.sensitivity import matching_sensitivity, order_of
+from prospect_eval.analysis.sensitivity import matching_sensitivity, sensitivity_order
 from prospect_eval.matching.settings import MatchSettings, ScoreSettings
 from prospect_eval.metrics import all_metrics, resources
 from prospect_eval.metrics.base import Scored
@@ -42,7 +42,7 @@ def runs(tmp_path):
 @pytest.fixture
 def by_table(monkeypatch):
     chosen = replace(TOOLS, similarity=table_similarity, similarity_signature="table:0")
-    monkeypatch.setattr(module, "make_resources", lambda name: chosen)
+    monkeypatch.setattr(module, "make_scoring_resources", lambda name: chosen)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_impossible_settings_are_refused(threshold, scale):
 
 
 def test_order_of_groups_ties_and_leaves_out_the_undefined():
-    assert order_of((0.2, None, 0.5, 0.2)) == ((2,), (0, 3))
+    assert sensitivity_order((0.2, None, 0.5, 0.2)) == ((2,), (0, 3))
 
 
 @pytest.mark.integration
@@ -181,12 +181,12 @@ def test_models_by_folder_and_by_cached_name(tmp_path, hub, capsys):
 def test_cosines_are_those_of_sentence_transformers(tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    from prospect_eval.text.embeddings import open_similarity
+    from prospect_eval.text.embeddings import open_embedding_similarity
 
     folder = make_sentence_model(tmp_path / "tiny")
     texts = ["put the cup away", "go on now please", "stop"]
     vectors = SentenceTransformer(str(folder), device="cpu").encode(texts, normalize_embeddings=True)
-    np.testing.assert_allclose(open_similarity(str(folder))(texts, texts), vectors @ vectors.T, atol=1e-5)
+    np.testing.assert_allclose(open_embedding_similarity(str(folder))(texts, texts), vectors @ vectors.T, atol=1e-5)
 
 
 @pytest.mark.integration

@@ -11,7 +11,7 @@ from prospect_core.util.errors import UserError
 from prospect_eval.analysis.sweep import Grid, SweepSetting, run_sweep
 from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.cli.options import Budgets
-from prospect_eval.runs.folder import read_records
+from prospect_eval.runs.folder import read_run_folder_records
 from prospect_eval.runs.schemas import COUNTS_SCHEMA
 
 
@@ -129,13 +129,13 @@ def test_a_sweep_replays_each_setting_and_goes_on(checkpoint, short_world, tmp_p
     name = checkpoint.name
     assert [p["threshold"] for p in stored["curves"][f"{name}/none"]["speaking"]] == [1.0]
     # at 1 it never speaks: the replay itself has changed, not only the decision
-    own, silent = (read_records(out / name / "none" / place)[1][0] for place in ("", "speaking-1.00"))
+    own, silent = (read_run_folder_records(out / name / "none" / place)[1][0] for place in ("", "speaking-1.00"))
     assert own.utterances
     assert silent.utterances == ()
     assert own.speaking_prob != silent.speaking_prob
     limited = next(run for run in stored["runs"] if run["strategy"] == "drop_middle")
     assert limited["at_the_floor"]
-    record = read_records(out / limited["folder"])[1][0]
+    record = read_run_folder_records(out / limited["folder"])[1][0]
     assert max(record.cache_tokens) <= record.knobs.budget == limited["budget"]
     files = sorted(p for p in out.rglob("*.json") if p.name != "sweep.json")
     assert sum(p.name == "DONE.json" for p in files) == 4

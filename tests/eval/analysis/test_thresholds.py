@@ -10,11 +10,16 @@ import pytest
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_core.util.json_io import dump
-from prospect_eval.analysis.thresholds import choose_thresholds, curve, joint_accuracy, open_loop
+from prospect_core.util.json_io import dump_json
+from prospect_eval.analysis.thresholds import (
+    choose_thresholds,
+    open_loop_thresholds,
+    threshold_curve,
+    threshold_joint_accuracy,
+)
 from prospect_eval.matching.matcher import match_events
-from prospect_eval.runs.folder import RunConfig, open_folder, read_records, record_path
-from prospect_eval.scoring.score import score_records, write_metrics
+from prospect_eval.runs.folder import RunConfig, open_run_folder, read_run_folder_records, run_folder_record_path
+from prospect_eval.scoring.score import score_records, write_score_metrics
 from tests.helpers.commands import evaluate
 
 
@@ -41,10 +46,10 @@ def test_the_best_threshold_is_found():
 def test_the_update_threshold_is_the_one_whose_updates_keep_the_state_right():
     one = record()
     # on every frame: right until the completion that never was; at the start alone: always; never: until the start
-    assert joint_accuracy(one, (0.05, 0.15, 0.5)) == [17 / 20, 1.0, 12 / 20]
+    assert threshold_joint_accuracy(one, (0.05, 0.15, 0.5)) == [17 / 20, 1.0, 12 / 20]
     # an update a frame late costs that frame, and one where nothing is to be written costs nothing
     late = replace(one, update_prob=(*[0.1] * 5, 0.3, *[0.1] * 7, 0.3, *[0.1] * 6))
-    assert joint_accuracy(late, (0.2,)) == [19 / 20]
+    assert threshold_joint_accuracy(late, (0.2,)) == [19 / 20]
     # videos count alike, whatever their number of episodes
     worse = replace(late, update_prob=(0.0,) * 20)
     records = [worse, *(replace(late, episode=replace(late.episode, id=f"f{k}", video="w")) for k in range(5))]
@@ -56,14 +61,14 @@ def test_a_jump_that_is_not_due_all_along_is_not_written_open_loop_either():
     one = record()
     jump = replace(one, state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
     # due on two frames of three it never lasts, and at the end the state is not what began at frame 12
-    assert joint_accuracy(jump, (0.5,)) == [12 / 20]
+    assert threshold_joint_accuracy(jump, (0.5,)) == [12 / 20]
     # due on all, it is written on the fourth
-    assert joint_accuracy(jump, (0.05,)) == [3 / 20]
+    assert threshold_joint_accuracy(jump, (0.05,)) == [3 / 20]
 
 
 def test_an_open_loop_curve_is_what_counting_gives():
     records = [record(n, f"v{n // 2}", seed=n) for n in range(24)]
-    points = curve(records, "speaking", (0.2, 0.5, 0.99))
+    points = threshold_curve(records, "speaking", (0.2, 0.5, 0.99))
     for point in points:
         hits = predicted = 0
         for r in records:
@@ -78,14 +83,14 @@ def test_an_open_loop_curve_is_what_counting_gives():
     assert low < high
     # the silent end: nothing is said, and that is an F1 of 0, not undefined
     assert points[2].f1 == 0.0
-    assert curve([replace(records[0], speaking_prob=())], "speaking") == []
+    assert threshold_curve([replace(records[0], speaking_prob=())], "speaking") == []
 
 
 def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     folder = tmp_path / "run"
-    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     for n in range(3):
-        record_path(folder, f"e{n}").write_text(dump(record(n, f"v{n}", seed=n)))
+        run_folder_record_path(folder, f"e{n}").write_text(dump_json(record(n, f"v{n}", seed=n)))
     assert evaluate("sweep", folder) == 0
     shown = capsys.readouterr()
     assert "open loop" in shown.out
@@ -93,7 +98,7 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     stored = json.loads((folder / "thresholds.json").read_text())
     assert stored["loop"] == "open"
     told = {"split": "test", "model": "m"}
-    assert stored == json.loads(dump(open_loop(read_records(folder)[1]))) | told
+    assert stored == json.loads(dump_json(open_loop_thresholds(read_run_folder_records(folder)[1]))) | told
     assert evaluate("sweep", folder, "--speaking", "0.5,x") == 2
     assert "0.3,0.5" in capsys.readouterr().err
     assert evaluate("sweep", folder, "--ckpt", "x") == 2
@@ -101,7 +106,7 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
     assert evaluate("sweep") == 2
     blind = replace(record(), speaking_prob=(), update_prob=())
     for n in range(3):
-        record_path(folder, f"e{n}").write_text(dump(replace(blind, episode=record(n).episode)))
+        run_folder_record_path(folder, f"e{n}").write_text(dump_json(replace(blind, episode=record(n).episode)))
     capsys.readouterr()
     assert evaluate("sweep", folder) == 3
     assert "no probabilities" in capsys.readouterr().err
@@ -134,9 +139,9 @@ def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, short_world, tmp
 @pytest.mark.integration
 def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
     folder = tmp_path / "run"
-    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
-    record_path(folder, "e0").write_text(dump(record()))
-    write_metrics(folder, score_records(read_records(folder)[1]))
+    open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    run_folder_record_path(folder, "e0").write_text(dump_json(record()))
+    write_score_metrics(folder, score_records(read_run_folder_records(folder)[1]))
     before = (folder / "metrics.json").read_bytes()
     assert evaluate("sweep", folder, "--speaking", "0.5") == 0
     assert evaluate("score", folder) == 0
@@ -145,16 +150,16 @@ def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
 
 def test_updates_of_the_open_loop_are_those_that_the_tracker_commits():
     """At .05 an update is due on each of 20 frames: the tracker commits the start at 12 and the completion at 17."""
-    (point,) = curve([record()], "update", (0.05,))
+    (point,) = threshold_curve([record()], "update", (0.05,))
     assert (point.precision, point.recall) == (1 / 2, 1.0)
     # without a state head all that is known is where an update is due
-    (blind,) = curve([replace(record(), state_probs=())], "update", (0.05,))
+    (blind,) = threshold_curve([replace(record(), state_probs=())], "update", (0.05,))
     assert blind.precision == 1 / 20
 
 
 def test_a_jump_that_does_not_last_is_not_committed_open_loop():
     jump = replace(record(), state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
-    (point,) = curve([jump], "update", (0.5,))
+    (point,) = threshold_curve([jump], "update", (0.5,))
     assert (point.recall, point.precision) == (0.0, None)
 
 
@@ -167,7 +172,7 @@ def test_at_the_runs_own_threshold_each_curve_is_the_runs_score():
         made = (PredictedTransition(11 + n % 5, "S1", "start"),)
         records.append(replace(plain, utterances=said, transitions=made, knobs=Knobs("none", None, 0.37, 0.24)))
     table = score_records(records)["metrics"]
-    found = open_loop(records, (0.1, 0.9), records[0].knobs)["curves"]
+    found = open_loop_thresholds(records, (0.1, 0.9), records[0].knobs)["curves"]
     for knob, own in (("speaking", 0.37), ("update", 0.24)):
         assert [point["threshold"] for point in found[knob]] == [0.1, own, 0.9]
         score = table[f"{knob}_event_f1@1s"]
@@ -181,4 +186,4 @@ def test_tasks_without_steps_have_no_part_in_the_update_curve():
     watch = replace(
         plain, episode=replace(plain.episode, task=Task("watch"), events=plain.episode.events[:1]), state_probs=()
     )
-    assert curve([watch], "update", (0.5,)) == []
+    assert threshold_curve([watch], "update", (0.5,)) == []

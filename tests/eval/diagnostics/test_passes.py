@@ -13,10 +13,10 @@ import torch
 from prospect_core.records import EpisodeLatency, TeacherForcedTurn
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.stream.kv_cache import StreamCache
-from prospect_core.stream.teacher_forcing import CHUNK, teacher_forced
+from prospect_core.stream.teacher_forcing import CHUNK, run_teacher_forcing
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_eval.diagnostics.latency import timing_metrics
-from prospect_eval.diagnostics.teacher_forced import fluency, score_teacher_forced
+from prospect_eval.diagnostics.latency import compute_latency_diagnostics
+from prospect_eval.diagnostics.teacher_forced import score_teacher_forced, teacher_forced_fluency
 from tests.helpers.commands import evaluate, one_line
 
 pytestmark = pytest.mark.integration
@@ -85,7 +85,7 @@ def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model,
         probs, *_ = whole_forward(model, tokenizer, EPISODE, frames)
         own = [float(probs[u.frame]) - 1e-6 for u in EPISODE.utterances()]
         for threshold in [*own, float(probs.quantile(0.9)) + 1e-6, 0.0, 1.0]:
-            got = teacher_forced(model, tokenizer, EPISODE, frames, threshold)
+            got = run_teacher_forcing(model, tokenizer, EPISODE, frames, threshold)
             expected = brute_force(model, tokenizer, EPISODE, frames, threshold)
             assert [replace(t, nats=0) for t in got] == [replace(t, nats=0) for t in expected]
             assert [t.nats for t in got] == pytest.approx([t.nats for t in expected], abs=1e-4)
@@ -125,7 +125,7 @@ def turn(decisions=4, diff=0, on_time=False, tokens=6, right=0, nats=0.0):
     ],
 )
 def test_fluency_by_hand(one, expected):
-    assert fluency(one) == pytest.approx(expected)
+    assert teacher_forced_fluency(one) == pytest.approx(expected)
 
 
 def test_scores_are_means_over_turns_then_videos():
@@ -153,7 +153,9 @@ def latency(steps, firsts=(), **more):
 def test_latency_is_taken_over_all_frames():
     rng = np.random.default_rng(0)
     times = rng.gamma(2, 0.02, (12, 50))
-    table = timing_metrics([(f"v{n}", latency(row, row[:2], cache_bytes=n)) for n, row in enumerate(times)])
+    table = compute_latency_diagnostics(
+        [(f"v{n}", latency(row, row[:2], cache_bytes=n)) for n, row in enumerate(times)]
+    )
     for p in (50, 95, 99):
         entry = table[f"ms_per_frame_p{p}"]
         assert entry["value"] == pytest.approx(1000 * np.quantile(times, p / 100))
@@ -168,14 +170,17 @@ def test_latency_is_taken_over_all_frames():
 def test_timing_metrics_share_no_name_with_replay_metrics():
     from prospect_eval.metrics.context import METRICS
 
-    assert not timing_metrics([("v", latency([0.1]))]).keys() & {metric.name for metric in METRICS}
+    assert not compute_latency_diagnostics([("v", latency([0.1]))]).keys() & {metric.name for metric in METRICS}
 
 
 def test_nothing_is_known_of_latency_after_a_replay():
-    table = timing_metrics([])
+    table = compute_latency_diagnostics([])
     assert {entry["value"] for entry in table.values()} == {None}
     assert all("--latency" in entry["reason"] for entry in table.values())
-    assert timing_metrics([("v", latency([0.1]))])["time_to_first_token_ms"]["reason"] == "the model never spoke"
+    assert (
+        compute_latency_diagnostics([("v", latency([0.1]))])["time_to_first_token_ms"]["reason"]
+        == "the model never spoke"
+    )
 
 
 @pytest.mark.slow

@@ -11,26 +11,28 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from prospect_core.records import Knobs, predictions_digest
+from prospect_core.records import Knobs, digest_records
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.gate.formats import junit, markdown
-from prospect_eval.gate.gate import check_run, make_baseline, read_baseline
+from prospect_eval.gate.formats import format_gate_as_junit, format_gate_as_markdown
+from prospect_eval.gate.gate import check_gate, make_gate_baseline, read_gate_baseline
 from prospect_eval.metrics import Scored, all_metrics
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.runs.folder import RunConfig
-from prospect_eval.runs.schemas import pack_counts
-from prospect_eval.scoring.score import write_metrics
-from prospect_eval.suites.gate_rules import make_rules, read_rules
+from prospect_eval.runs.schemas import pack_counts_schema
+from prospect_eval.scoring.score import write_score_metrics
+from prospect_eval.suites.gate_rules import make_gate_rules, read_gate_rules
 from prospect_eval.suites.suite import SUITES, open_suite
 from tests.helpers.predictions import TOOLS
 from tests.helpers.tiers import nightly
 
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
-RULES = make_rules({"exact": ["schema"], "metrics": {SPEAKING: {"margin": 0.02}, "dst_jga": {"margin": 0.02}}}, "test")
+RULES = make_gate_rules(
+    {"exact": ["schema"], "metrics": {SPEAKING: {"margin": 0.02}, "dst_jga": {"margin": 0.02}}}, "test"
+)
 SCORED = (SPEAKING, "dst_jga", "matched_precision", "false_alarms_per_minute", "compressions")
 VIDEOS = 24
 
@@ -64,7 +66,7 @@ def dropped(record, share, rng):
 
 @pytest.fixture(scope="module")
 def oracle():
-    return [baseline("oracle", [])(episode) for episode in episodes(VIDEOS)]
+    return [make_trivial_baseline("oracle", [])(episode) for episode in episodes(VIDEOS)]
 
 
 def write_run(folder: Path, records, data="d" * 64, strategy="none") -> Path:
@@ -77,7 +79,7 @@ def write_run(folder: Path, records, data="d" * 64, strategy="none") -> Path:
     of = {m.name: m.pooled((s.record.episode.video, m.counts(s)) for s in scored) for m in some}
     table = {
         "schema": 1,
-        "predictions_digest": predictions_digest(records),
+        "predictions_digest": digest_records(records),
         "episodes": {
             "scored": len(good),
             "failed": len(records) - len(good),
@@ -86,13 +88,15 @@ def write_run(folder: Path, records, data="d" * 64, strategy="none") -> Path:
         "metrics": {m.name: m.entry(of[m.name]) for m in some},
         "clusters": {s.record.episode.id: s.record.episode.video for s in scored},
         "counts": {
-            m.name: {s.record.episode.id: pack_counts(row) for s in scored if not isinstance(row := m.counts(s), str)}
+            m.name: {
+                s.record.episode.id: pack_counts_schema(row) for s in scored if not isinstance(row := m.counts(s), str)
+            }
             for m in some
         },
     }
-    (folder / "run.json").write_text(dump({"schema": 1, "config": asdict(config), "environment": {}}))
-    write_metrics(folder, table)
-    (folder / "DONE.json").write_text(dump({"schema": 1}))
+    (folder / "run.json").write_text(dump_json({"schema": 1, "config": asdict(config), "environment": {}}))
+    write_score_metrics(folder, table)
+    (folder / "DONE.json").write_text(dump_json({"schema": 1}))
     return folder
 
 
@@ -114,7 +118,7 @@ def folders(oracle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def held(folders):
     """The baseline of the perfect run."""
-    return make_baseline(folders / "good", RULES, METRICS, "test")
+    return make_gate_baseline(folders / "good", RULES, METRICS, "test")
 
 
 def verdicts(gate):
@@ -122,7 +126,7 @@ def verdicts(gate):
 
 
 def test_the_same_run_passes(folders, held):
-    gate = check_run(folders / "same", held, METRICS)
+    gate = check_gate(folders / "same", held, METRICS)
     assert gate.verdict == "PASS"
     assert gate.passes
     assert verdicts(gate) == {"failed episodes": "PASS", "schema": "PASS", SPEAKING: "PASS", "dst_jga": "PASS"}
@@ -133,15 +137,15 @@ def test_the_same_run_passes(folders, held):
 
 def test_graded_damage_fails_from_the_size_that_the_stated_power_says(folders, held):
     """Whatever lost more than the loss that is said to be found fails; what lost less than the margin never does."""
-    seen = {c.verdict for c in check_run(folders / "same", held, METRICS).checks if c.name == SPEAKING}
+    seen = {c.verdict for c in check_gate(folders / "same", held, METRICS).checks if c.name == SPEAKING}
     for share in (0.01, 0.05, 0.1, 0.2, 0.4):
-        check = next(c for c in check_run(folders / f"drop-{share}", held, METRICS).checks if c.name == SPEAKING)
+        check = next(c for c in check_gate(folders / f"drop-{share}", held, METRICS).checks if c.name == SPEAKING)
         if -check.difference > check.margin + check.detectable:
             assert check.verdict == "FAIL", share
         if -check.difference <= check.margin:
             assert check.verdict != "FAIL", share
         seen.add(check.verdict)
-        assert verdicts(check_run(folders / f"drop-{share}", held, METRICS))["dst_jga"] == "PASS"
+        assert verdicts(check_gate(folders / f"drop-{share}", held, METRICS))["dst_jga"] == "PASS"
     assert seen == {"PASS", "INCONCLUSIVE", "FAIL"}
 
 
@@ -181,7 +185,7 @@ def test_the_stated_power_is_what_repeated_damage_finds(oracle):
 
 
 def test_five_videos_are_inconclusive_whatever_they_say(folders, held):
-    gate = check_run(folders / "five", held, METRICS, intersect=True)
+    gate = check_gate(folders / "five", held, METRICS, intersect=True)
     assert gate.verdict == "INCONCLUSIVE"
     assert gate.passes
     assert not replace(gate, strict=True).passes
@@ -190,13 +194,13 @@ def test_five_videos_are_inconclusive_whatever_they_say(folders, held):
 
 def test_a_run_over_a_part_of_the_videos_does_not_pass(folders, held):
     with pytest.raises(UserError, match=r"has 20 of the baseline's 24 episodes and 0 others; --intersect"):
-        check_run(folders / "most", held, METRICS)
-    gate = check_run(folders / "most", held, METRICS, intersect=True)
+        check_gate(folders / "most", held, METRICS)
+    gate = check_gate(folders / "most", held, METRICS, intersect=True)
     assert gate.notes == ("4 episodes left out: only one side has them",)
 
 
 def test_an_inconclusive_check_says_how_many_videos_would_decide(folders, held):
-    check = next(c for c in check_run(folders / "drop-0.05", held, METRICS).checks if c.name == SPEAKING)
+    check = next(c for c in check_gate(folders / "drop-0.05", held, METRICS).checks if c.name == SPEAKING)
     assert check.verdict == "INCONCLUSIVE"
     low, high = check.ci95
     room = check.difference + check.margin
@@ -210,7 +214,7 @@ def test_other_thresholds_than_the_baselines_are_named(oracle, held, tmp_path):
     body = json.loads((folder / "run.json").read_text())
     body["config"]["knobs"]["speaking_threshold"] = 0.97
     (folder / "run.json").write_text(json.dumps(body))
-    (note,) = check_run(folder, held, METRICS).notes
+    (note,) = check_gate(folder, held, METRICS).notes
     assert note.startswith("speaking threshold 0.97, the baseline's ")
 
 
@@ -221,34 +225,39 @@ def test_a_silent_model_fails_the_gate_of_every_shipped_suite(suite, oracle, tmp
 
     rules = open_suite(suite).rules()
     some = replace(rules, metrics={k: v for k, v in rules.metrics.items() if "cache" not in k})
-    for name, records in (("good", oracle), ("silent", [baseline("silent", [])(r.episode) for r in oracle])):
+    for name, records in (
+        ("good", oracle),
+        ("silent", [make_trivial_baseline("silent", [])(r.episode) for r in oracle]),
+    ):
         folder = write_run(tmp_path / name, records)
-        write_metrics(folder, score_records(records, TOOLS))
-    gate = check_run(tmp_path / "silent", make_baseline(tmp_path / "good", some, METRICS, "test"), METRICS)
+        write_score_metrics(folder, score_records(records, TOOLS))
+    gate = check_gate(tmp_path / "silent", make_gate_baseline(tmp_path / "good", some, METRICS, "test"), METRICS)
     assert gate.verdict == "FAIL"
 
 
 def test_what_is_exact_is_compared_to_the_last_digit(folders):
-    rules = make_rules({"exact": ["predictions_digest", "compressions"]}, "test")
-    base = make_baseline(folders / "good", rules, METRICS, "test")
-    assert check_run(folders / "same", base, METRICS).verdict == "PASS"
-    assert verdicts(check_run(folders / "drop-0.01", base, METRICS))["predictions_digest"] == "FAIL"
+    rules = make_gate_rules({"exact": ["predictions_digest", "compressions"]}, "test")
+    base = make_gate_baseline(folders / "good", rules, METRICS, "test")
+    assert check_gate(folders / "same", base, METRICS).verdict == "PASS"
+    assert verdicts(check_gate(folders / "drop-0.01", base, METRICS))["predictions_digest"] == "FAIL"
 
 
 def test_a_metric_that_became_undefined_fails(folders, oracle, tmp_path):
-    rules = make_rules({"metrics": {"matched_precision": {"margin": 0.5}}}, "test")
-    base = make_baseline(folders / "good", rules, METRICS, "test")
+    rules = make_gate_rules({"metrics": {"matched_precision": {"margin": 0.5}}}, "test")
+    base = make_gate_baseline(folders / "good", rules, METRICS, "test")
     silent = write_run(tmp_path / "silent", [replace(r, utterances=()) for r in oracle])
-    check = check_run(silent, base, METRICS).checks[-1]
+    check = check_gate(silent, base, METRICS).checks[-1]
     assert (check.verdict, check.now) == ("FAIL", None)
 
 
 def test_less_is_better_where_the_rule_or_the_metric_says_so(folders, oracle, tmp_path):
     name = "false_alarms_per_minute"
-    base = make_baseline(folders / "good", make_rules({"metrics": {name: {"margin": 0.05}}}, "test"), METRICS, "test")
+    base = make_gate_baseline(
+        folders / "good", make_gate_rules({"metrics": {name: {"margin": 0.05}}}, "test"), METRICS, "test"
+    )
     noisy = [replace(r, utterances=tuple(sorted((*r.utterances, replace(r.utterances[0], frame=3)), key=lambda u: u.frame)))
              for r in oracle]  # fmt: skip
-    check = check_run(write_run(tmp_path / "noisy", noisy), base, METRICS).checks[-1]
+    check = check_gate(write_run(tmp_path / "noisy", noisy), base, METRICS).checks[-1]
     assert check.now > check.baseline
     assert check.verdict == "FAIL"
 
@@ -256,24 +265,24 @@ def test_less_is_better_where_the_rule_or_the_metric_says_so(folders, oracle, tm
 def test_more_failed_episodes_than_in_the_baseline_fail(folders, held, oracle, tmp_path):
     broken = replace(oracle[0], status="failed", error="broken video")
     folder = write_run(tmp_path / "broken", [broken, *oracle[1:]])
-    assert verdicts(check_run(folder, held, METRICS))["failed episodes"] == "FAIL"
+    assert verdicts(check_gate(folder, held, METRICS))["failed episodes"] == "FAIL"
 
 
 def test_other_data_no_baseline_and_no_episodes_are_no_verdict(folders, held, tmp_path):
     with pytest.raises(DataError, match="other data than the baseline's"):
-        check_run(folders / "other", held, METRICS)
+        check_gate(folders / "other", held, METRICS)
     with pytest.raises(UserError, match=r"knobs\.strategy is drop_all, the baseline's none"):
-        check_run(folders / "forgetful", held, METRICS)
+        check_gate(folders / "forgetful", held, METRICS)
     with pytest.raises(DataError, match="not a run folder"):
-        check_run(tmp_path, held, METRICS)
+        check_gate(tmp_path, held, METRICS)
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps({"schema": 2, "counts": {}}))
     with pytest.raises(DataError, match="not a baseline of a gate"):
-        read_baseline(broken)
+        read_gate_baseline(broken)
     measured = json.loads(json.dumps(held))
     measured["metrics"]["dst_jga"]["signature"] += "|new:1"
     with pytest.raises(DataError, match="dst_jga was measured differently"):
-        check_run(folders / "good", measured, METRICS)
+        check_gate(folders / "good", measured, METRICS)
 
 
 def run(*args):
@@ -313,13 +322,13 @@ def test_the_command_writes_a_baseline_judges_by_it_and_tells_ci(folders, tmp_pa
 
 
 def test_odd_names_do_not_break_the_table_or_the_xml(folders, held):
-    gate = check_run(folders / "five", held, METRICS, intersect=True)
+    gate = check_gate(folders / "five", held, METRICS, intersect=True)
     odd = "a|b\n<script>`x`</script>\x07\u202e"
-    table = markdown(gate, odd, "base")
+    table = format_gate_as_markdown(gate, odd, "base")
     # in a code span nothing is mark-up, and no backtick ends it
     assert table.splitlines()[0] == "### ❔ INCONCLUSIVE: `a\\|b <script>'x'</script>\x07\u202e` against `base`"
     assert all(line.count(" | ") == table.splitlines()[2].count(" | ") for line in table.splitlines()[4:8])
-    assert "<script>" in ElementTree.fromstring(junit(gate, odd).encode()).find("testsuite").get("name")
+    assert "<script>" in ElementTree.fromstring(format_gate_as_junit(gate, odd).encode()).find("testsuite").get("name")
 
 
 @pytest.mark.parametrize(
@@ -338,15 +347,15 @@ def test_odd_names_do_not_break_the_table_or_the_xml(folders, held):
 )
 def test_a_wrong_rule_is_one_line(text, message):
     with pytest.raises(UserError, match=message) as error:
-        read_rules(text, "rules.yaml")
+        read_gate_rules(text, "rules.yaml")
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("rules.yaml: ")
 
 
 def test_a_rule_for_no_metric_is_refused_with_the_nearest(folders):
-    rules = make_rules({"metrics": {"dst_jag": {"margin": 0.1}}}, "r")
+    rules = make_gate_rules({"metrics": {"dst_jag": {"margin": 0.1}}}, "r")
     with pytest.raises(UserError, match="there is no metric 'dst_jag'; did you mean 'dst_jga'"):
-        make_baseline(folders / "good", rules, METRICS, "r")
+        make_gate_baseline(folders / "good", rules, METRICS, "r")
 
 
 @pytest.mark.integration

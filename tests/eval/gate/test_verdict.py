@@ -8,11 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from prospect_core.timeline import Task
-from prospect_eval.gate.verdict import against_baselines, is_above, verdict
+from prospect_eval.gate.verdict import (
+    decide_run_verdict,
+    decide_verdict_against_baselines,
+    is_above_baseline_for_verdict,
+)
 from prospect_eval.metrics import all_metrics
 from prospect_eval.metrics.base import Metric, f1
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.scoring.score import score_records, write_metrics
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.scoring.score import score_records, write_score_metrics
 from tests.helpers.predictions import TOOLS, episode, say, step
 
 METRICS = all_metrics(TOOLS)
@@ -39,7 +43,7 @@ def stored(run, rivals, videos=12, failed=0, metric=SHARE):
 
 
 def above(metric, run, rival):
-    return is_above(metric, run, rival, {episode: episode for episode in (*run, *rival)})
+    return is_above_baseline_for_verdict(metric, run, rival, {episode: episode for episode in (*run, *rival)})
 
 
 GOOD = counts([(9, 10, 10 + k % 3) for k in range(12)])
@@ -47,13 +51,13 @@ POOR = counts([(2 + k % 2, 10, 10) for k in range(12)])
 
 
 def test_a_run_that_is_better_in_every_video_is_above_all_baselines(tmp_path):
-    found = verdict(tmp_path, stored(GOOD, {"silent": POOR, "periodic": POOR}), [SHARE])
+    found = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR, "periodic": POOR}), [SHARE])
     assert (found.word, found.kind, found.by) == ("Above all baselines", "good", "report")
     assert found.reasons[0].startswith("better than every trivial baseline in share")
 
 
 def test_a_run_that_is_no_better_names_the_baseline_and_its_value(tmp_path):
-    found = verdict(tmp_path, stored(POOR, {"silent": POOR, "periodic": GOOD}), [SHARE])
+    found = decide_run_verdict(tmp_path, stored(POOR, {"silent": POOR, "periodic": GOOD}), [SHARE])
     assert (found.word, found.kind) == ("Not above all baselines", "off")
     assert found.reasons == ("share is not shown to be better than silent (0.250) and 1 other baseline",)
 
@@ -64,12 +68,12 @@ def test_of_costs_the_lower_one_is_better(tmp_path):
 
 
 def test_few_videos_and_failed_episodes_come_before_the_comparison(tmp_path):
-    few = verdict(tmp_path, stored(GOOD, {"silent": POOR}, videos=2), [SHARE])
+    few = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, videos=2), [SHARE])
     assert (few.word, few.reasons[0]) == ("Too few videos", "2 videos: at least 10 are needed to conclude anything")
-    broken = verdict(tmp_path, stored(GOOD, {"silent": POOR}, failed=1), [SHARE])
+    broken = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, failed=1), [SHARE])
     assert (broken.word, broken.kind, broken.reasons[0]) == ("Incomplete", "bad", "1 of 13 episodes failed")
     nothing = stored(GOOD, {}) | {"episodes": {"scored": 0, "failed": 2}}
-    assert verdict(tmp_path, nothing, [SHARE]).word == "Nothing scored"
+    assert decide_run_verdict(tmp_path, nothing, [SHARE]).word == "Nothing scored"
 
 
 def test_a_gate_has_the_first_word(tmp_path):
@@ -78,14 +82,14 @@ def test_a_gate_has_the_first_word(tmp_path):
         {"name": "bleu", "verdict": "PASS", "reason": ""},
     ]
     (tmp_path / "gate.json").write_text(json.dumps({"verdict": "FAIL", "checks": checks}))
-    found = verdict(tmp_path, stored(GOOD, {"silent": POOR}), [SHARE])
+    found = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}), [SHARE])
     assert (found.word, found.kind, found.by, found.reasons) == ("FAIL", "bad", "gate", ("dst_jga: lost",))
 
 
 def test_an_undefined_metric_is_no_reason_against_a_run(tmp_path):
     metrics = stored(GOOD, {"silent": POOR})
     metrics["metrics"]["cost"] = {"value": None, "n_videos": 0}
-    found = verdict(tmp_path, metrics, [SHARE, COST])
+    found = decide_run_verdict(tmp_path, metrics, [SHARE, COST])
     assert found.word == "Above all baselines"
     assert "cost" not in found.reasons[0]
 
@@ -93,13 +97,13 @@ def test_an_undefined_metric_is_no_reason_against_a_run(tmp_path):
 def test_baselines_that_see_the_reference_do_not_count(tmp_path):
     metrics = stored(POOR, {"oracle": GOOD, "prior_text_at_reference_times": GOOD, "silent": counts([(0, 0, 10)] * 12)})
     metrics["baseline_info"] = {"prior_text_at_reference_times": {"sees": "time"}, "silent": {"sees": "nothing"}}
-    assert verdict(tmp_path, metrics, [SHARE]).word == "Above all baselines"
+    assert decide_run_verdict(tmp_path, metrics, [SHARE]).word == "Above all baselines"
 
 
 def test_metrics_of_matched_pairs_alone_are_not_compared():
     """One lucky pair makes a baseline's pairs perfect."""
     pairs = replace(SHARE, turns="pairs")
-    assert against_baselines(None, stored(POOR, {"silent": GOOD}), [pairs]) == ([], [])
+    assert decide_verdict_against_baselines(None, stored(POOR, {"silent": GOOD}), [pairs]) == ([], [])
 
 
 def test_videos_of_which_one_side_has_no_counts_are_left_out():
@@ -135,21 +139,21 @@ def test_the_oracle_is_above_all_baselines_on_data_without_steps(tmp_path):
         times = sorted({float(t) for t in rng.integers(2, 95, 6 + k % 4)})
         turns = [say(t, f"word{rng.integers(40)} word{rng.integers(40)} {k}") for t in times]
         references.append(episode(*turns, frames=200, steps=Task("watch"), video=f"v{k}", id_=f"e{k:02d}"))
-    metrics = score_records([baseline("oracle", references)(e) for e in references], TOOLS)
-    found = verdict(tmp_path, metrics, METRICS)
+    metrics = score_records([make_trivial_baseline("oracle", references)(e) for e in references], TOOLS)
+    found = decide_run_verdict(tmp_path, metrics, METRICS)
     assert (found.word, found.reasons[0].partition("(")[0]) == (
         "Above all baselines",
         "better than every trivial baseline in speaking_event_f1@2s, proactive_event_f1@1s, matched_f1 ",
     )
     # and the same from the files of a run folder
-    write_metrics(tmp_path, metrics)
+    write_score_metrics(tmp_path, metrics)
     read = json.loads((tmp_path / "metrics.json").read_text())
-    assert verdict(tmp_path, read, METRICS) == found
+    assert decide_run_verdict(tmp_path, read, METRICS) == found
 
 
 def test_a_silent_model_is_not_above_the_baselines(tmp_path):
     references = [
         episode(say(4.0), step(6.0, "S1", "start"), say(12.0), video=f"v{k}", id_=f"e{k:02d}") for k in range(12)
     ]
-    metrics = score_records([baseline("silent", references)(e) for e in references], TOOLS)
-    assert verdict(tmp_path, metrics, METRICS).word == "Not above all baselines"
+    metrics = score_records([make_trivial_baseline("silent", references)(e) for e in references], TOOLS)
+    assert decide_run_verdict(tmp_path, metrics, METRICS).word == "Not above all baselines"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prospect_core.data.formats.proassist import from_prepared
+from prospect_core.data.formats.proassist import episode_from_proassist_row
 from prospect_eval.matching.matcher import _near_a_reference, match_events, match_utterances
 from prospect_eval.metrics.dialogue import dialogue_scores
 
@@ -240,7 +240,7 @@ def test_published_matching_cases(shared_data):
 
 
 def test_published_recordings_of_real_dialogues(shared_data):
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
     rows = [json.loads(line) for line in (shared_data / "origin" / "proassist_prepared.jsonl").read_text().splitlines()]
     done = 0
@@ -250,10 +250,10 @@ def test_published_recordings_of_real_dialogues(shared_data):
             continue
         sides = []
         for key in ("prediction_row", "reference_row"):
-            episode = from_prepared(rows[given_[key]])
+            episode = episode_from_proassist_row(rows[given_[key]])
             sides.append([(u.frame - episode.start_frame, u.text) for u in episode.utterances()])
         got = match_utterances(
-            *sides, make_resources().similarity, tuple(given_["window_seconds"]), given_["fps"],
+            *sides, make_scoring_resources().similarity, tuple(given_["window_seconds"]), given_["fps"],
             num_frames=given_["num_frames"],
         )  # fmt: skip
         pairs = sorted([sides[0][p][0], sides[1][r][0]] for p, r in got.pairs)

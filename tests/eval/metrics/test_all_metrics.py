@@ -14,9 +14,14 @@ from sklearn.metrics import f1_score
 from prospect_core.timeline import Episode, Event, Task
 from prospect_eval.metrics import all_metrics
 from prospect_eval.metrics.text import bleu, bleu_stats, bleu_value
-from prospect_eval.models.baselines.trivial import BASELINES, baseline, best_period, make_record
+from prospect_eval.models.baselines.trivial import (
+    BASELINES,
+    best_baseline_period,
+    make_trivial_baseline,
+    make_trivial_baseline_record,
+)
 from prospect_eval.scoring.score import score_records
-from prospect_eval.stats.bootstrap import Resampling, bootstrap_ci
+from prospect_eval.stats.bootstrap import Resampling, bootstrap_interval
 from tests.helpers.predictions import TASK, TOOLS, WORDS, episode, predict, say, score, step
 from tests.helpers.random_episodes import episodes
 
@@ -166,9 +171,9 @@ def test_bleu_refuses_lists_that_do_not_belong_together():
 def test_meteor_is_nltks_and_named_by_what_it_has():
     from nltk.translate.meteor_score import single_meteor_score
 
-    from prospect_eval.metrics.resources import _NoSynonyms, make_resources
+    from prospect_eval.metrics.resources import _NoSynonyms, make_scoring_resources
 
-    resources = make_resources()
+    resources = make_scoring_resources()
     expected = single_meteor_score(["put", "the", "cup", "away"], ["put", "cup", "away"], wordnet=_NoSynonyms())
     if not resources.wordnet:
         assert resources.meteor("put cup away", "Put the cup away") == pytest.approx(expected)
@@ -181,12 +186,12 @@ def test_meteor_is_nltks_and_named_by_what_it_has():
 
 
 def test_equal_texts_have_a_similarity_of_one():
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
 
     texts = ["Put the red cube in the box.", "Two left.", "☕"]
-    matrix = make_resources().similarity(texts, texts)
+    matrix = make_scoring_resources().similarity(texts, texts)
     np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-12)
-    assert "53aa51172d14" in make_resources().similarity_signature
+    assert "53aa51172d14" in make_scoring_resources().similarity_signature
 
 
 def test_bca_intervals_are_those_of_scipy():
@@ -194,7 +199,7 @@ def test_bca_intervals_are_those_of_scipy():
 
     rng = np.random.default_rng(1)
     counts = np.stack([rng.poisson(4, 40), rng.poisson(8, 40) + 5], axis=1).astype(float)
-    ours = bootstrap_ci(counts, lambda c: c[..., 0] / c[..., 1], Resampling(20000))
+    ours = bootstrap_interval(counts, lambda c: c[..., 0] / c[..., 1], Resampling(20000))
     theirs = stats.bootstrap(
         (counts[:, 0], counts[:, 1]), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, n_resamples=20000,
         method="BCa", random_state=rng,
@@ -205,9 +210,9 @@ def test_bca_intervals_are_those_of_scipy():
 def test_intervals_are_seeded_and_need_two_videos():
     counts = np.random.default_rng(0).random((12, 2)) + 1
     ratio = lambda c: c[..., 0] / c[..., 1]  # noqa: E731
-    assert bootstrap_ci(counts, ratio) == bootstrap_ci(counts, ratio)
-    assert bootstrap_ci(counts[:1], ratio) is None
-    assert bootstrap_ci(np.ones((5, 2)), ratio) is None
+    assert bootstrap_interval(counts, ratio) == bootstrap_interval(counts, ratio)
+    assert bootstrap_interval(counts[:1], ratio) is None
+    assert bootstrap_interval(np.ones((5, 2)), ratio) is None
 
 
 PERFECT = ("_f1", "_precision", "_recall", "_jaccard", "similarity", "dst_jga", "dst_head_jga", "accuracy")
@@ -218,7 +223,7 @@ PERFECT = ("_f1", "_precision", "_recall", "_jaccard", "similarity", "dst_jga", 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_oracle_is_perfect(references):
     references = [replace(e, id=f"e{k}", video=f"v{k}") for k, e in enumerate(references)]
-    records = [baseline("oracle", references)(e) for e in references]
+    records = [make_trivial_baseline("oracle", references)(e) for e in references]
     assert all(r.problems() == [] for r in records)
     for name, entry in score_records(records, TOOLS)["metrics"].items():
         if entry["value"] is None:
@@ -233,7 +238,7 @@ def test_the_oracle_is_perfect(references):
 
 @pytest.mark.integration
 def test_the_oracle_on_real_words_is_perfect_with_the_real_tools(world):
-    table = score_records([baseline("oracle", [])(e) for e in world.episodes("test")])["metrics"]
+    table = score_records([make_trivial_baseline("oracle", [])(e) for e in world.episodes("test")])["metrics"]
     for name in ("speaking_f1", "speaking_event_f1@1s", "matched_f1", "matched_jaccard", "similarity", "similarity_w", "dst_jga",
                  "dst_head_jga", "transition_f1@1s", "answer_accuracy@past"):  # fmt: skip
         if table[name]["value"] is not None:
@@ -244,7 +249,7 @@ def test_the_oracle_on_real_words_is_perfect_with_the_real_tools(world):
 @pytest.mark.integration
 def test_trivial_baselines_are_what_the_formulas_say(world):
     references = list(world.episodes("train"))
-    table = score_records([baseline("oracle", references)(e) for e in references], TOOLS)["baselines"]
+    table = score_records([make_trivial_baseline("oracle", references)(e) for e in references], TOOLS)["baselines"]
     assert set(table) == set(BASELINES)
     assert table["silent"]["speaking_f1"]["value"] == 0.0
     assert table["silent"]["matched_precision"]["value"] is None
@@ -263,18 +268,18 @@ def test_trivial_baselines_are_what_the_formulas_say(world):
 @settings(max_examples=60, deadline=None)
 def test_every_baseline_makes_legal_records_of_any_episode(reference):
     for name in BASELINES:
-        assert baseline(name, [reference])(reference).problems() == []
+        assert make_trivial_baseline(name, [reference])(reference).problems() == []
 
 
 def test_periodic_takes_its_best_rate():
     reference = Episode(
         "e", "v", 2, 0, 200, TASK, tuple(Event(f"a{t}", float(t), "assistant", "x") for t in range(8, 96, 8))
     )
-    assert best_period([reference]) == 8
+    assert best_baseline_period([reference]) == 8
 
 
 def test_linear_schedule_gives_each_step_an_equal_share():
-    record = baseline("linear_schedule", [])(episode(frames=40))
+    record = make_trivial_baseline("linear_schedule", [])(episode(frames=40))
     assert [(t.frame, t.step, t.change) for t in record.transitions] == [
         (0, "S1", "start"), (20, "S1", "complete"), (20, "S2", "start"),
     ]  # fmt: skip
@@ -288,7 +293,7 @@ def test_signatures_tell_what_must_be_equal():
 
 
 def test_make_record_says_with_certainty_what_it_decides():
-    record = make_record("m", episode(frames=6), [(2, "x")], [(3, "S1", "start")])
+    record = make_trivial_baseline_record("m", episode(frames=6), [(2, "x")], [(3, "S1", "start")])
     assert record.speaking_prob == (0, 0, 1, 0, 0, 0)
     assert record.update_prob == (0, 0, 0, 1, 0, 0)
     assert [row[0].index(1.0) for row in record.state_probs] == [0, 0, 0, 1, 1, 1]

@@ -10,12 +10,12 @@ from sklearn.metrics import average_precision_score
 
 from prospect_eval.metrics.histogram import (
     BINS,
+    average_precision_without_histogram,
     histogram_average_precision,
     histogram_average_precision_gradient,
-    pooled_average_precision,
     probability_histogram,
 )
-from prospect_eval.stats.bootstrap import numeric_gradient
+from prospect_eval.stats.bootstrap import bootstrap_numeric_gradient
 
 
 def binned(labels, probabilities):
@@ -34,7 +34,7 @@ def simulated(mean, spread, rate, gap=2.5):
 @settings(max_examples=200, deadline=None)
 def test_reported_average_precision_is_scikit_learns(rows):
     labels, probabilities = np.array([(a, b / 6) for a, b in rows]).T
-    got = pooled_average_precision([np.stack([labels, probabilities])])
+    got = average_precision_without_histogram([np.stack([labels, probabilities])])
     if labels.any():
         assert got == average_precision_score(labels, probabilities)
     else:
@@ -69,7 +69,7 @@ def test_gradient_of_average_precision_with_certain_decisions_is_the_numeric_one
     counts = probability_histogram(labels, [1.0, 1.0, 1.0, 0.8, 0.3, 0.0, 0.0, 0.0])[None]
     used = np.flatnonzero(counts[0])
     found = histogram_average_precision_gradient(counts)[0]
-    expected = numeric_gradient(histogram_average_precision, counts)[0]
+    expected = bootstrap_numeric_gradient(histogram_average_precision, counts)[0]
     np.testing.assert_allclose(found[used], expected[used], atol=1e-6)
 
 

@@ -18,9 +18,9 @@ from prospect_eval.metrics.calibration import (
     brier_score,
     calibration_error,
     calibration_error_gradient,
+    calibration_labels,
     expected_calibration_error,
     reliability_diagram,
-    tolerant_labels,
 )
 from prospect_eval.scoring.score import score_records
 from tests.helpers.predictions import TOOLS, episode, predict, say, score, step
@@ -98,7 +98,7 @@ def test_metrics_of_records_equal_scikit_learn_on_pooled_frames(videos):
 @settings(max_examples=200, deadline=None)
 def test_tolerant_labels_are_those_near_an_event(labels, tolerance):
     expected = [any(other and abs(i - j) <= tolerance for j, other in enumerate(labels)) for i in range(len(labels))]
-    assert tolerant_labels(np.array(labels), tolerance).tolist() == expected
+    assert calibration_labels(np.array(labels), tolerance).tolist() == expected
 
 
 def test_reliability_diagram_equals_scikit_learns():
@@ -112,7 +112,7 @@ def test_reliability_diagram_equals_scikit_learns():
         reference = episode(*events, frames=50, id_=f"e{number}", video=f"v{number}")
         records.append(predict(reference, speaking_prob=tuple(probabilities[part].tolist())))
     got = score_records(records, TOOLS)["reliability"]
-    near = np.concatenate([tolerant_labels(labels[50 * k : 50 * k + 50], 2) for k in range(4)])
+    near = np.concatenate([calibration_labels(labels[50 * k : 50 * k + 50], 2) for k in range(4)])
     positive, mean = calibration_curve(near, probabilities, n_bins=BINS)
     assert [row["positive"] for row in got["bins"]["speaking"]] == pytest.approx(positive)
     assert [row["probability"] for row in got["bins"]["speaking"]] == pytest.approx(mean)

@@ -6,7 +6,7 @@ import numpy as np
 
 from prospect_core.records import CompressionEvent
 from prospect_eval.metrics import Scored
-from prospect_eval.metrics.context import around
+from prospect_eval.metrics.context import mark_context_compression_frames
 from tests.helpers.predictions import TOOLS, episode, predict, score, step
 
 NOT_STARTED, STARTED, DONE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
@@ -21,7 +21,7 @@ def compressed(frames, at, **more):
 def windows(frames, at):
     """The frames before and after the compressions."""
     scored = Scored(compressed(frames, at), TOOLS)
-    return [np.flatnonzero(around(scored, side)).tolist() for side in ("before", "after")]
+    return [np.flatnonzero(mark_context_compression_frames(scored, side)).tolist() for side in ("before", "after")]
 
 
 def test_around_compressions_close_together_no_frame_is_on_both_sides():

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from prospect_core.records import EpisodeLatency
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import read_json
-from prospect_eval.diagnostics.latency import store_delivery, store_latency
+from prospect_eval.diagnostics.latency import store_delivery_by_measured_latency, store_latency_diagnostics
 from prospect_eval.matching.settings import ScoreSettings
 from prospect_eval.metrics import Scored, delivery
-from prospect_eval.metrics.delivery import compute_delays, delivered_times
+from prospect_eval.metrics.delivery import compute_delivery_delays, delivery_times
 from prospect_eval.scoring.score import score_records
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
@@ -34,23 +34,23 @@ def scores(record, resources=TOOLS):
 
 
 def test_speech_of_ten_words_ends_after_four_seconds():
-    assert delivered_times([5.0], ["one two three four five six seven eight nine ten"], 150) == [(5.0, 9.0)]
+    assert delivery_times([5.0], ["one two three four five six seven eight nine ten"], 150) == [(5.0, 9.0)]
 
 
 def test_overlapping_speech_waits_for_the_previous_utterance():
     # 2, 1 and 1 seconds of speech; the second one is ready while the first is spoken, the third one is not
-    assert delivered_times([0.0, 1.0, 10.0], ["a b", "c", "d"], 60) == [(0.0, 2.0), (2.0, 3.0), (10.0, 11.0)]
+    assert delivery_times([0.0, 1.0, 10.0], ["a b", "c", "d"], 60) == [(0.0, 2.0), (2.0, 3.0), (10.0, 11.0)]
 
 
 def test_a_slow_step_delays_the_frames_behind_it():
     # frames arrive at 0, .5, 1, 1.5 s; the first step takes 1.2 s and holds up the next two
-    assert compute_delays([1.2, 0.1, 0.1, 0.1], 2) == pytest.approx([1.2, 0.8, 0.4, 0.1])
+    assert compute_delivery_delays([1.2, 0.1, 0.1, 0.1], 2) == pytest.approx([1.2, 0.8, 0.4, 0.1])
 
 
 @given(st.lists(SECONDS, max_size=20), st.sampled_from([1.0, 2.0, 10.0]))
 @settings(max_examples=100, deadline=None)
 def test_compute_delays_are_at_least_the_step_and_exact_when_steps_are_quick(steps, fps):
-    delays = compute_delays(steps, fps)
+    delays = compute_delivery_delays(steps, fps)
     assert all(delay >= step - 1e-9 for delay, step in zip(delays, steps, strict=True))
     if all(step <= 1 / fps for step in steps):
         assert delays == pytest.approx(steps, abs=1e-9)
@@ -61,7 +61,7 @@ def test_compute_delays_are_at_least_the_step_and_exact_when_steps_are_quick(ste
 def test_delivered_speech_never_overlaps_and_takes_its_words(rows):
     moments = sorted(moment for moment, _ in rows)
     texts = ["word " * count for _, count in rows]
-    spoken = delivered_times(moments, texts, 120)
+    spoken = delivery_times(moments, texts, 120)
     for (begin, end), moment, (_, count) in zip(spoken, moments, rows, strict=True):
         assert begin >= moment
         assert end - begin == pytest.approx(count / 2)
@@ -117,8 +117,8 @@ def test_compute_time_of_a_plain_pass_stands_in_timings_only(tmp_path):
     records = [predict(each, [(10, "stop")]) for each in (reference, other)]
     # the step of frame 10 takes 3 s
     steps = tuple(3.0 if frame == 10 else 0.01 for frame in range(40))
-    store_latency(tmp_path, [("v", EpisodeLatency("e", steps, (3.0,), 0.1, 20.0, 1, 1, 1, None))])
-    store_delivery(tmp_path, records, TOOLS)
+    store_latency_diagnostics(tmp_path, [("v", EpisodeLatency("e", steps, (3.0,), 0.1, 20.0, 1, 1, 1, None))])
+    store_delivery_by_measured_latency(tmp_path, records, TOOLS)
     got = read_json(tmp_path / "timings.json")["metrics"]
     assert got["delivered_event_f1@2s_with_compute"]["value"] == 0.0
     assert got["delivered_event_f1@5s_with_compute"]["value"] == 1.0
@@ -132,13 +132,13 @@ def test_compute_time_of_a_plain_pass_stands_in_timings_only(tmp_path):
 
 def test_a_plain_pass_of_other_frames_is_not_used(tmp_path):
     record = predict(episode(say(5.0, "stop")), [(10, "stop")])
-    store_latency(tmp_path, [("v", EpisodeLatency("e", (0.1,) * 7, (), 0.1, 3.5, 1, 1, 1, None))])
-    store_delivery(tmp_path, [record], TOOLS)
+    store_latency_diagnostics(tmp_path, [("v", EpisodeLatency("e", (0.1,) * 7, (), 0.1, 3.5, 1, 1, 1, None))])
+    store_delivery_by_measured_latency(tmp_path, [record], TOOLS)
     entry = read_json(tmp_path / "timings.json")["metrics"]["delivered_event_f1@2s_with_compute"]
     assert entry["value"] is None
     assert "run --latency" in entry["reason"]
 
 
 def test_a_folder_without_timings_gets_none(tmp_path):
-    store_delivery(tmp_path, [predict(episode(say(5.0)))], TOOLS)
+    store_delivery_by_measured_latency(tmp_path, [predict(episode(say(5.0)))], TOOLS)
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == "[]"

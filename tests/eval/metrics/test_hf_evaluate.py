@@ -10,10 +10,10 @@ import pytest
 import sacrebleu
 
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.metrics import all_metrics
-from prospect_eval.metrics.hf_evaluate import MODULE, OF_TEXTS, load_metric
-from prospect_eval.metrics.resources import make_resources
+from prospect_eval.metrics.hf_evaluate import MODULE, OF_TEXTS, load_hf_evaluate_metric
+from prospect_eval.metrics.resources import make_scoring_resources
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
 pytestmark = pytest.mark.integration
@@ -32,7 +32,7 @@ def own_caches(tmp_path, monkeypatch):
 @pytest.fixture
 def records():
     reference = episode(say(5.0), say(10.0))
-    return [dump(asdict(predict(reference, [(10, "Go on.")])))]
+    return [dump_json(asdict(predict(reference, [(10, "Go on.")])))]
 
 
 def test_a_metric_loads_from_the_shipped_folder(records):
@@ -45,7 +45,7 @@ def test_a_metric_loads_from_the_shipped_folder(records):
 
 @pytest.mark.slow
 def test_every_metric_loads_from_the_shipped_folder(records):
-    for name in (*OF_TEXTS, *(metric.name for metric in all_metrics(make_resources()))):
+    for name in (*OF_TEXTS, *(metric.name for metric in all_metrics(make_scoring_resources()))):
         metric = evaluate.load(MODULE, name, keep_in_memory=True)
         if name not in OF_TEXTS:
             assert name in metric.compute(predictions=records)
@@ -78,10 +78,10 @@ def test_a_metric_loads_without_keeping_data_in_memory(records):
 
 
 def test_load_metric_takes_tools_and_refuses_unknown_names(records):
-    got = load_metric("speaking_event_f1@2s", TOOLS).compute(predictions=records)
+    got = load_hf_evaluate_metric("speaking_event_f1@2s", TOOLS).compute(predictions=records)
     assert got["speaking_event_f1@2s"] == pytest.approx(2 / 3)
     with pytest.raises(UserError, match="speaking_event_f1@2s"):
-        load_metric("speaking_event_f1@3s", TOOLS)
+        load_hf_evaluate_metric("speaking_event_f1@3s", TOOLS)
     with pytest.raises(UserError, match="name a metric"):
         evaluate.load(MODULE)
 

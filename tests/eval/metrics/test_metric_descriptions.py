@@ -7,12 +7,17 @@ import math
 import pytest
 
 from prospect_core.timeline import Event
-from prospect_eval.cli.handbook import metrics_page
-from prospect_eval.cli.tables import print_scores
+from prospect_eval.cli.handbook import make_handbook_metrics_page
+from prospect_eval.cli.tables import print_scores_table
 from prospect_eval.metrics import all_metrics
-from prospect_eval.models.baselines.trivial import BASELINES, baseline
-from prospect_eval.runs.metric_tables import best_trivial, by_family, headline_names, leading_names
-from prospect_eval.scoring.score import score_records, timing_agreement
+from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
+from prospect_eval.runs.metric_tables import (
+    best_metric_table_baseline,
+    group_metric_table_families,
+    metric_table_headlines,
+    metric_table_leading_names,
+)
+from prospect_eval.scoring.score import score_records, score_timing_agreement
 from tests.helpers.predictions import TOOLS, episode, predict, say, score, step
 
 METRICS = all_metrics(TOOLS)
@@ -64,10 +69,10 @@ def test_metrics_json_describes_each_metric_and_names_the_families(table):
 def test_headline_metrics_come_in_the_order_of_the_table_after_those_asked_for_first():
     plain = {"family": "a", "headline": True}
     stored = {"x": plain, "y": {"family": "a", "headline": False}, "z": {"family": "b", "headline": True}}
-    assert headline_names(stored) == ["x", "z"]
-    assert headline_names(stored, ["y", "gone"]) == ["y", "x", "z"]
-    assert leading_names(stored | {"w": plain}) == ["x", "z"]
-    assert by_family(stored, {"a": "Alpha"}) == [("Alpha", ["x", "y"]), ("Other", ["z"])]
+    assert metric_table_headlines(stored) == ["x", "z"]
+    assert metric_table_headlines(stored, ["y", "gone"]) == ["y", "x", "z"]
+    assert metric_table_leading_names(stored | {"w": plain}) == ["x", "z"]
+    assert group_metric_table_families(stored, {"a": "Alpha"}) == [("Alpha", ["x", "y"]), ("Other", ["z"])]
 
 
 def test_a_companion_follows_its_metric_wherever_that_is_shown():
@@ -76,23 +81,23 @@ def test_a_companion_follows_its_metric_wherever_that_is_shown():
         "matched": {"headline": True, "companion": "content"},
         "last": {"headline": True},
     }
-    assert headline_names(stored) == ["matched", "content", "last"]
-    assert headline_names(stored, ["content", "last", "matched"]) == ["last", "matched", "content"]
-    assert headline_names(stored, ["matched", "last"]) == ["matched", "content", "last"]
-    assert leading_names(stored) == ["matched", "content", "last"]
+    assert metric_table_headlines(stored) == ["matched", "content", "last"]
+    assert metric_table_headlines(stored, ["content", "last", "matched"]) == ["last", "matched", "content"]
+    assert metric_table_headlines(stored, ["matched", "last"]) == ["matched", "content", "last"]
+    assert metric_table_leading_names(stored) == ["matched", "content", "last"]
 
 
 def test_content_accuracy_is_shown_right_after_matched_f1(table):
-    names = headline_names(table["metrics"])
+    names = metric_table_headlines(table["metrics"])
     assert names[names.index("matched_f1") + 1] == "content_accuracy"
 
 
 def test_tables_written_before_headlines_were_stored_show_every_metric():
-    assert headline_names({"a": {"value": 1.0}, "b": {"value": None}}) == ["a", "b"]
+    assert metric_table_headlines({"a": {"value": 1.0}, "b": {"value": None}}) == ["a", "b"]
 
 
 def test_the_handbook_has_each_metric_in_its_family_with_the_familys_text():
-    page = metrics_page()
+    page = make_handbook_metrics_page()
     for metric in METRICS:
         assert page.count(f"`{metric.name}`") >= 1
     assert "**`matched_f1`**" in page
@@ -106,14 +111,14 @@ def test_the_handbook_has_each_metric_in_its_family_with_the_familys_text():
 def test_talking_on_every_frame_scores_low_on_responsive_event_f1():
     """Each of 10 frames within 5 s of the user turn (2 fps) but the one that is paired is a false answer."""
     reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5))
-    talks = baseline("always_talk", [])(reference)
+    talks = make_trivial_baseline("always_talk", [])(reference)
     assert score(talks, name="responsive_event_f1@1s") == pytest.approx(2 * 1 / (10 + 1))
-    assert score(baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
+    assert score(make_trivial_baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
 
 
 def test_a_proactive_turn_right_after_an_answer_is_no_false_answer():
     reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5), say(7.0))
-    assert score(baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
+    assert score(make_trivial_baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
     # the answer is missing, and the proactive turn is paired with its own reference
     assert score(predict(reference, [(14, "x")]), name="responsive_event_f1@1s") == 0.0
 
@@ -122,7 +127,7 @@ def test_systems_that_speak_alike_count_once_in_the_agreement_of_timing_metrics(
     def scores(value):
         return {"a": {"value": value}, "b": {"value": value}}
 
-    found = timing_agreement({"x": scores(0.1), "y": scores(0.1), "z": scores(0.4), "w": scores(0.6)}, ["a", "b"])
+    found = score_timing_agreement({"x": scores(0.1), "y": scores(0.1), "z": scores(0.4), "w": scores(0.6)}, ["a", "b"])
     assert found["systems"] == ["x", "z", "w"]
     assert found["kendall_tau_b"]["a"]["b"] == pytest.approx(1.0)
 
@@ -142,18 +147,18 @@ def test_the_best_trivial_baseline_is_the_best_of_all_that_see_nothing():
         },
         "baseline_info": {"reference_times": {"sees": "time"}},
     }
-    assert best_trivial(metrics, "up") == ("periodic", 0.5)
-    assert best_trivial(metrics, "down") == ("silent", 0.25)
-    assert best_trivial(metrics, "none") is None
+    assert best_metric_table_baseline(metrics, "up") == ("periodic", 0.5)
+    assert best_metric_table_baseline(metrics, "down") == ("silent", 0.25)
+    assert best_metric_table_baseline(metrics, "none") is None
 
 
 def test_the_terminal_table_names_the_best_trivial_baseline_within_100_columns(table, capsys):
-    print_scores("my_model:x:", table)
+    print_scores_table("my_model:x:", table)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     assert "my_model:x:: 2 episodes, 0 failed" in lines[0]
     row = next(line for line in lines if "speaking_event_f1@2s" in line)
-    best = best_trivial(table, "speaking_event_f1@2s")
+    best = best_metric_table_baseline(table, "speaking_event_f1@2s")
     assert f"{best[0]} {best[1]:.3f}" in row
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert (cells[0], cells[-1]) == ("speaking_event_f1@2s", "1.000")

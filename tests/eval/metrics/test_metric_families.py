@@ -16,16 +16,16 @@ from sklearn.metrics import f1_score as sklearn_f1
 from prospect_core.records import CompressionEvent
 from prospect_core.timeline import Event
 from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
-from prospect_eval.metrics.speaking import event_scores, frame_scores
-from prospect_eval.metrics.states import compat_content_accuracy, state_scores
+from prospect_eval.metrics.speaking import speaking_event_scores, speaking_frame_scores
+from prospect_eval.metrics.states import index_aligned_state_accuracy, state_scores
 from prospect_eval.metrics.text import chrf, chrf_stats, chrf_value
 from prospect_eval.metrics.transitions import (
-    edit_distance,
-    edit_score,
+    count_granular_transitions,
     granular_change_accuracy,
-    granular_changes,
     procedure_order_similarity,
-    segmental_counts,
+    transition_edit_distance,
+    transition_edit_score,
+    transition_segmental_counts,
 )
 from tests.helpers.predictions import TOOLS, WORDS, episode, predict, say, score, step
 
@@ -51,11 +51,16 @@ def test_quantiles_of_a_histogram_are_numpys(halves, q):
 def test_frame_scores_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     truth, guess = rng.random(200) < 0.1, rng.random(200) < 0.15
-    got = frame_scores(np.flatnonzero(guess).tolist(), np.flatnonzero(truth).tolist(), 200)
+    got = speaking_frame_scores(np.flatnonzero(guess).tolist(), np.flatnonzero(truth).tolist(), 200)
     assert got["f1"] == pytest.approx(sklearn_f1(truth, guess))
     assert got["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, guess))
-    assert frame_scores([], [], 10) == {"precision": None, "recall": None, "f1": None, "balanced_accuracy": None}
-    assert event_scores([4], [], 1, 2) == {"precision": 0.0, "recall": None, "f1": 0.0}
+    assert speaking_frame_scores([], [], 10) == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "balanced_accuracy": None,
+    }
+    assert speaking_event_scores([4], [], 1, 2) == {"precision": 0.0, "recall": None, "f1": 0.0}
 
 
 def test_delays_misses_and_duplicates_by_hand():
@@ -95,7 +100,7 @@ def test_state_scores_by_hand_and_scikit_learn():
 def test_granular_changes_by_hand():
     reference = [(10, "S1", "start"), (20, "S1", "complete"), (40, "S2", "start")]
     predicted = [(11, "S1", "start"), (21, "S1", "reopen"), (30, "S3", "start")]
-    assert granular_changes(predicted, reference, 4) == (1, 1, 1, 1)
+    assert count_granular_transitions(predicted, reference, 4) == (1, 1, 1, 1)
     # value precision = value recall = 1/3, location precision = location recall = 2/3
     expected = 2 / (2 * (10 / 11) / (1 / 3) + 2 * (1 / 11) / (2 / 3))
     assert float(granular_change_accuracy(np.array([1.0, 1, 1, 1]))) == pytest.approx(expected)
@@ -126,18 +131,18 @@ def test_edit_distance_is_the_shortest_way_there():
                 if len(other) <= 4 and best[word] + price < best.get(other, 99):
                     best[other] = best[word] + price
                     frontier.append(other)
-        assert edit_distance(first, second, 2, 1) == best[second], (first, second)
+        assert transition_edit_distance(first, second, 2, 1) == best[second], (first, second)
 
 
 def test_segments_by_hand():
     reference = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
     late = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
-    assert edit_score(late, reference) == 1.0
-    assert edit_score(np.zeros(10, int), reference) == 0.0
-    assert edit_score(np.zeros(10, int), np.zeros(10, int)) is None
+    assert transition_edit_score(late, reference) == 1.0
+    assert transition_edit_score(np.zeros(10, int), reference) == 0.0
+    assert transition_edit_score(np.zeros(10, int), np.zeros(10, int)) is None
     # in_progress overlaps 2 of 5 frames, completed 3 of 4
-    assert segmental_counts(late, reference, 0.25) == (2, 2, 2)
-    assert segmental_counts(late, reference, 0.5) == (1, 2, 2)
+    assert transition_segmental_counts(late, reference, 0.25) == (2, 2, 2)
+    assert transition_segmental_counts(late, reference, 0.5) == (1, 2, 2)
 
 
 def test_procedure_order_by_hand():
@@ -189,7 +194,7 @@ def test_known_failures_of_the_fields_timing_metrics():
 
 def test_one_of_three_updates_is_perfect_for_the_origin_only():
     updates = ["S1->start", "S1->complete", "S2->start"]
-    assert compat_content_accuracy(updates[:1], updates)["dst_exact_match"] == 1.0
+    assert index_aligned_state_accuracy(updates[:1], updates)["dst_exact_match"] == 1.0
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
     assert score(predict(reference, (), [(4, "S1", "start")]))["transition_f1@5s"]["value"] == pytest.approx(0.5)
 
@@ -241,12 +246,12 @@ def test_validation_sees_the_scores_that_evaluation_gives():
     """CIDEr's idf was counted over no reference at all, and a delay was taken for something to raise or lower."""
     from prospect_core.util.errors import UserError
     from prospect_eval.analysis.training_evaluator import check_metric, metric_values
-    from prospect_eval.metrics.resources import make_resources
+    from prospect_eval.metrics.resources import make_scoring_resources
     from prospect_eval.scoring.score import score_records
 
     reference = episode(say(5.0, "Put the red cup away now."), say(10.0, "Wipe the blue bowl with care."))
     record = predict(reference, [(u.frame, u.text) for u in reference.utterances()])
-    expected = score_records([record], make_resources())["metrics"]["cider"]["value"]
+    expected = score_records([record], make_scoring_resources())["metrics"]["cider"]["value"]
     assert metric_values([record], ["cider"])["cider"] == pytest.approx(expected)
     assert expected > 5
     assert check_metric("cider") == "higher"

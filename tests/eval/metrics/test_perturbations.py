@@ -10,8 +10,8 @@ from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_core.util.json_io import read_json
 from prospect_eval.analysis.selfcheck import GRADES, _check, _status
 from prospect_eval.metrics.perturbations import PERTURBATIONS, TABLE
-from prospect_eval.metrics.resources import make_resources
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.metrics.resources import make_scoring_resources
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from tests.helpers.commands import evaluate
 from tests.helpers.predictions import TOOLS
 from tests.helpers.tiers import slow
@@ -30,12 +30,12 @@ SLOW = ("swap_slots", "duplicate")
 
 @pytest.fixture(scope="module")
 def oracle(world):
-    return [baseline("oracle", [])(episode) for episode in world.episodes("test")]
+    return [make_trivial_baseline("oracle", [])(episode) for episode in world.episodes("test")]
 
 
 @pytest.mark.parametrize("name", [slow(name) if name in SLOW else name for name in TABLE])
 def test_damage_shows_where_it_must_and_nowhere_else(oracle, name):
-    hold(name, oracle, make_resources())
+    hold(name, oracle, make_scoring_resources())
 
 
 THINGS = ("mug", "bowl", "plate", "lamp", "jug", "box", "pan", "knife", "fork", "spoon")
@@ -66,7 +66,7 @@ def dialogues(draw):
 @settings(max_examples=15, deadline=None)
 @given(episode=dialogues())
 def test_the_table_of_damage_holds_for_any_dialogue(name, episode):
-    hold(name, [baseline("oracle", [])(episode)], TOOLS)
+    hold(name, [make_trivial_baseline("oracle", [])(episode)], TOOLS)
 
 
 def test_status_of_values_by_hand():

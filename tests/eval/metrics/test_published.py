@@ -26,12 +26,12 @@ ALL_FOUR = {"correctness": 4, "promptness": 4, "efficiency": 4, "overall": 4}
     ],
 )
 def test_judge_scores_reads_replies_as_published(text, expected):
-    assert published.judge_scores(text) == expected
+    assert published.parse_published_judge_reply(text) == expected
 
 
 def test_dialogue_quality_counts_the_turns_of_the_user():
     turns = [("user", 0.0, "How do I start?"), ("user", 3.0, "Hello?"), ("assistant", 6.0, "Start with the base.")]
-    got = published.dialogue_quality([(0, 10), (10, 20)], turns)
+    got = published.compute_published_dialogue_quality([(0, 10), (10, 20)], turns)
     # turns are 0, 3 and 4 s from a boundary; steps begin 0 and 4 s from a turn; neither question is answered in 2 s
     assert got["avg_time_diff_p"] == pytest.approx(7 / 3)
     assert got["avg_time_diff_r"] == 2.0
@@ -44,12 +44,12 @@ def test_dialogue_quality_counts_the_turns_of_the_user():
 )  # fmt: skip
 def test_dialogue_quality_question_ends_in_a_question_mark(text, unanswered):
     turns = [("user", 0.0, text), ("assistant", 2.5, "Go on.")]
-    assert published.dialogue_quality([(0, 10)], turns)["no_resp_user_turns"] == unanswered
+    assert published.compute_published_dialogue_quality([(0, 10)], turns)["no_resp_user_turns"] == unanswered
 
 
 def test_dialogue_quality_question_as_last_turn_is_not_penalized():
     turns = [("assistant", 0.0, "Go on."), ("user", 9.0, "And now?")]
-    assert published.dialogue_quality([(0, 10)], turns)["no_resp_penalty"] == 0.0
+    assert published.compute_published_dialogue_quality([(0, 10)], turns)["no_resp_penalty"] == 0.0
 
 
 ONE_FRAME = ([(5, "go on")], [(5, "go on")])
@@ -57,7 +57,7 @@ ONE_FRAME = ([(5, "go on")], [(5, "go on")])
 
 def test_published_match_window_of_zero_frames_raises():
     with pytest.raises(ZeroDivisionError):
-        published.published_match(*ONE_FRAME, None, (0, 0), 10)
+        published.find_published_match(*ONE_FRAME, None, (0, 0), 10)
 
 
 def test_match_utterances_window_of_zero_frames_pairs_the_same_frame():
@@ -70,5 +70,5 @@ def test_match_utterances_factor_of_the_distance_scales_the_cost():
 
 
 def test_published_match_prediction_that_can_take_no_frame_is_redundant():
-    got = published.published_match([(9, "go on")], [(2, "go on")], None, (5, 5), 10)
+    got = published.find_published_match([(9, "go on")], [(2, "go on")], None, (5, 5), 10)
     assert (got["matched"], got["redundant"], got["missed"]) == ([], [9], [2])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from prospect_core.data.formats.proassist import window_for
+from prospect_core.data.formats.proassist import proassist_matching_window
 from prospect_eval.matching.matcher import match_utterances
 from prospect_eval.metrics import published
 from prospect_eval.metrics.dialogue import dialogue_scores
-from prospect_eval.metrics.states import compat_content_accuracy
-from prospect_eval.text.cider import cider, treebank_tokens
-from prospect_eval.text.embeddings import open_similarity
+from prospect_eval.metrics.states import index_aligned_state_accuracy
+from prospect_eval.text.cider import cider, cider_treebank_tokens
+from prospect_eval.text.embeddings import open_embedding_similarity
 from tests.helpers.published_cases import FIXED, UPSTREAM, agree, each, expectation, sides_of, similarity_of
 
 
 def published_pairs(given, keep_perfect_hits):
     """`published.published_match` of a case of matching."""
     predictions, references = ([tuple(x) for x in given[side]] for side in ("predictions", "references"))
-    return published.published_match(
+    return published.find_published_match(
         predictions, references, similarity_of(given), tuple(given["window_frames"]), given["num_frames"],
         given["distance_factor"], given["distance_power"], keep_perfect_hits=keep_perfect_hits,
     )  # fmt: skip
@@ -31,7 +31,7 @@ def test_published_match_equals_the_published_pairs(case, version):
     got = published_pairs(case["input"], keep_perfect_hits=version == FIXED)
     if "tie" not in case["id"]:
         assert got["matched"] == expected["match"]["matched"]
-    agree(published.published_stream_metrics([got], case["input"]["fps"]), expected["metrics"])
+    agree(published.compute_published_stream_metrics([got], case["input"]["fps"]), expected["metrics"])
 
 
 @pytest.mark.integration
@@ -77,13 +77,13 @@ def test_recording_equals_the_published_scores(case, version):
         pytest.skip("which perfect hits the published code lost depends on float32 cosines of another machine")
     sides = sides_of(given)
     window = tuple(int(side * given["fps"]) for side in given["window_seconds"])
-    got = published.published_match(
-        *sides, open_similarity(), window, given["num_frames"], keep_perfect_hits=version == FIXED
+    got = published.find_published_match(
+        *sides, open_embedding_similarity(), window, given["num_frames"], keep_perfect_hits=version == FIXED
     )
-    scores = published.published_stream_metrics([got], given["fps"])
+    scores = published.compute_published_stream_metrics([got], given["fps"])
     said, due = map(dict, sides)
     good = [(said[p], due[r]) for (p, r), s in zip(got["matched"], got["semantic_scores"], strict=True) if s > 0.5]
-    words = published.published_nlg(*zip(*good, strict=True))
+    words = published.compute_published_text_metrics(*zip(*good, strict=True))
     scores |= words | {f"{name}_w": value * scores["jaccard_index"] for name, value in words.items()}
     agree(scores, expected["metrics"])
     assert cider(*map(list, zip(*good, strict=True))) == pytest.approx(expected["metrics"]["CIDEr"], abs=2e-5)
@@ -93,63 +93,65 @@ def test_recording_equals_the_published_scores(case, version):
 def test_published_stream_metrics_pools_counts_over_videos(case):
     given = case["input"]
     matches = [
-        published.published_match(
+        published.find_published_match(
             [tuple(x) for x in video["predictions"]], [tuple(x) for x in video["references"]],
             similarity_of({**given, **video, "similarity": "table"}),
             tuple(int(side * given["fps"]) for side in given["window_seconds"]), video["num_frames"],
         )
         for video in given["videos"]
     ]  # fmt: skip
-    agree(published.published_stream_metrics(matches, given["fps"]), case[UPSTREAM])
+    agree(published.compute_published_stream_metrics(matches, given["fps"]), case[UPSTREAM])
 
 
 @each("nlg")
 def test_published_nlg_equals_the_captioning_scores(case):
     sides = [[pair[side] for pair in case["input"]["pairs"]] for side in ("hyp", "ref")]
     expected = case[UPSTREAM]
-    agree(published.published_nlg(*sides), {k: v for k, v in expected.items() if k[0] in "BC"})
+    agree(published.compute_published_text_metrics(*sides), {k: v for k, v in expected.items() if k[0] in "BC"})
     for texts, name in zip(sides, ("tokenized_hyp", "tokenized_ref"), strict=True):
-        assert [" ".join(treebank_tokens(text)) for text in texts] == expected[name]
+        assert [" ".join(cider_treebank_tokens(text)) for text in texts] == expected[name]
 
 
 @each("counts")
 def test_published_scores_equals_the_published_ratios(case):
-    agree(published.published_scores(**case["input"]), case[UPSTREAM])
+    agree(published.compute_published_dialogue_metrics(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_content")
 def test_compat_content_accuracy_equals_the_published_one(case):
-    agree(compat_content_accuracy(**case["input"]), case[UPSTREAM])
+    agree(index_aligned_state_accuracy(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_binary")
 def test_binary_scores_equals_the_published_ones(case):
-    agree(published.binary_scores(**case["input"]), case[UPSTREAM])
+    agree(published.compute_published_binary_metrics(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_state_update")
 def test_updated_state_equals_the_published_one(case):
-    assert published.updated_state(**case["input"]) == case[UPSTREAM]
+    assert published.apply_published_state_update(**case["input"]) == case[UPSTREAM]
 
 
 @each("judge_parse")
 def test_judge_scores_equals_the_published_reading(case):
-    assert published.judge_scores(case["input"]["text"]) == case[UPSTREAM]
+    assert published.parse_published_judge_reply(case["input"]["text"]) == case[UPSTREAM]
 
 
 @each("dialogue_quality")
 def test_dialogue_quality_equals_the_published_score(case):
-    agree(published.dialogue_quality(**case["input"]), case[UPSTREAM])
+    agree(published.compute_published_dialogue_quality(**case["input"]), case[UPSTREAM])
 
 
 @each("distance_cost")
 def test_distance_cost_equals_the_published_one(case):
     given = case["input"]
-    got = published.distance_cost(given["frame_distance"], given["range_frames"], given["factor"], given["power"])
+    got = published.compute_published_distance_cost(
+        given["frame_distance"], given["range_frames"], given["factor"], given["power"]
+    )
     assert got == pytest.approx(case[UPSTREAM], abs=1e-6)
 
 
 @each("window")
 def test_window_equals_the_published_one(case):
     late, early = case[UPSTREAM]["window_seconds"]
-    assert window_for(case["input"]["dataset"]) == (-late, early)
+    assert proassist_matching_window(case["input"]["dataset"]) == (-late, early)

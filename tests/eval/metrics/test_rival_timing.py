@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from prospect_eval.metrics import Scored, all_metrics
-from prospect_eval.metrics.rival_timing import estp_counts, sw_counts
-from prospect_eval.scoring.score import timing_agreement, timing_names
+from prospect_eval.metrics.rival_timing import rival_timing_estp_counts, rival_timing_weighted_counts
+from prospect_eval.scoring.score import score_timing_agreement, score_timing_names
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
 #: ego4d: 4.0 s late, 8.5 s early; 2 frames a second
@@ -19,15 +19,15 @@ UNEVEN = replace(episode(say(50.0, "take the cup now"), frames=200), dataset="eg
 def test_estp_perfect_hit_next_to_an_early_stranger_takes_the_reference():
     record = predict(UNEVEN, [(96, "hello there friend of mine"), (100, "take the cup now")])
     # the hit earns (1 + 4 + 5) / 10, the stranger is the only false alarm
-    assert estp_counts(Scored(record, TOOLS)) == pytest.approx([1.0, 1, 0])
+    assert rival_timing_estp_counts(Scored(record, TOOLS)) == pytest.approx([1.0, 1, 0])
 
 
 @pytest.mark.parametrize(("frame", "pairs"), [(83, 1), (82, 0), (108, 1), (109, 0)])
 def test_sw_f1_window_reaches_8_5_s_early_and_4_s_late(frame, pairs):
-    assert sw_counts(Scored(predict(UNEVEN, [(frame, "now")]), TOOLS))[0] == pairs
+    assert rival_timing_weighted_counts(Scored(predict(UNEVEN, [(frame, "now")]), TOOLS))[0] == pairs
 
 
-NAMES = timing_names(all_metrics(TOOLS))
+NAMES = score_timing_names(all_metrics(TOOLS))
 
 
 def entries(**values):
@@ -39,7 +39,7 @@ def test_timing_agreement_copies_of_a_system_count_once():
     first = entries(sw_f1=0.1, matched_f1=0.2)
     second = entries(sw_f1=0.3, matched_f1=0.1)
     third = entries(sw_f1=0.5, matched_f1=0.6)
-    found = timing_agreement({"a": first, "b": second, "copy of a": dict(first), "c": third}, NAMES)
+    found = score_timing_agreement({"a": first, "b": second, "copy of a": dict(first), "c": third}, NAMES)
     assert found["systems"] == ["a", "b", "c"]
     assert found["copies"] == {"copy of a": "a"}
     # of 3 pairs of systems 2 are in the same order and 1 is not
@@ -48,6 +48,6 @@ def test_timing_agreement_copies_of_a_system_count_once():
 
 def test_timing_agreement_undefined_values_make_copies_too():
     silent = entries(sw_f1=None)
-    found = timing_agreement({"silent": silent, "never_update": dict(silent), "c": entries()}, NAMES)
+    found = score_timing_agreement({"silent": silent, "never_update": dict(silent), "c": entries()}, NAMES)
     assert found["copies"] == {"never_update": "silent"}
     assert not np.isnan(found["kendall_tau_b"]["sw_f1"]["sw_f1"] or 0.0)

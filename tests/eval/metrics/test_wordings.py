@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prospect_core.timeline import MOST_WORDINGS, Episode, Event, Utterance
-from prospect_core.util.json_io import dump, load
-from prospect_eval.metrics.scored import best_of_wordings
+from prospect_core.util.json_io import dump_json, load_json
+from prospect_eval.metrics.scored import best_scored_wording_similarity
 from prospect_eval.metrics.text import bleu_stats, bleu_value, chrf_stats, chrf_value
 from prospect_eval.scoring.score import score_records
 from prospect_eval.text.cider import CiderIdf
@@ -102,7 +102,7 @@ def test_a_pair_is_matched_by_its_best_wording():
 @settings(max_examples=100, deadline=None)
 def test_the_best_cosine_is_the_largest_over_the_wordings(references, said):
     wordings = [tuple(each) for each in references]
-    got = best_of_wordings(same_words, wordings)(said, [each[0] for each in wordings])
+    got = best_scored_wording_similarity(same_words, wordings)(said, [each[0] for each in wordings])
     expected = [[max(same_words([text], list(each))[0]) for each in wordings] for text in said]
     np.testing.assert_allclose(got, expected)
 
@@ -132,9 +132,9 @@ def test_combinations_of_wordings_are_limited():
 
 def test_episodes_with_alternatives_survive_files_and_those_without_keep_their_bytes():
     reference = episode(turn(5.0, "stop", "halt", "wait"))
-    assert load(Episode, dump(reference), "here") == reference
-    assert json.loads(dump(reference))["events"][0]["alternatives"] == ["halt", "wait"]
-    assert "alternatives" not in dump(episode(say(5.0)))
+    assert load_json(Episode, dump_json(reference), "here") == reference
+    assert json.loads(dump_json(reference))["events"][0]["alternatives"] == ["halt", "wait"]
+    assert "alternatives" not in dump_json(episode(say(5.0)))
     assert reference.window(2, 20).utterances()[0].wordings == ("stop", "halt", "wait")
 
 
@@ -146,8 +146,8 @@ def test_alternatives_belong_to_assistant_turns_and_have_text():
 
 
 def test_prepared_rows_carry_alternatives():
-    from prospect_core.data.formats.proassist import from_prepared, to_prepared
+    from prospect_core.data.formats.proassist import episode_from_proassist_row, episode_to_proassist_row
 
     reference = replace(episode(turn(5.0, "stop", "halt"), frames=40), file_order=False)
-    row = json.loads(json.dumps(to_prepared(reference)))
-    assert from_prepared(row).utterances()[0].wordings == ("stop", "halt")
+    row = json.loads(json.dumps(episode_to_proassist_row(reference)))
+    assert episode_from_proassist_row(row).utterances()[0].wordings == ("stop", "halt")

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from prospect_core.checkpoints.folders import dtype_on
-from prospect_core.model.checkpoint import allow_tf32, load_checkpoint
+from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
+from prospect_core.model.checkpoint import allow_checkpoint_tf32, load_model_checkpoint
 from tests.helpers.commands import call, evaluate, one_line
 
 pytestmark = pytest.mark.integration
@@ -36,7 +36,7 @@ def test_a_run_in_bfloat16_is_near_and_says_what_it_was_computed_in(checkpoint, 
 
 
 def test_decision_heads_stay_float32(checkpoint):
-    model, _ = load_checkpoint(str(checkpoint), dtype="bfloat16")
+    model, _ = load_model_checkpoint(str(checkpoint), dtype="bfloat16")
     assert model.dtype == torch.bfloat16
     heads = (model.speaking_head, model.update_head, model.state_head)
     assert {p.dtype for head in heads for p in head.parameters()} == {torch.float32}
@@ -49,8 +49,8 @@ def test_decision_heads_stay_float32(checkpoint):
 def test_auto_is_what_the_device_is_made_for(monkeypatch, device, has_it, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_it)
-    assert dtype_on(device, "auto") == expected
-    assert dtype_on(device, "bfloat16") == "bfloat16"
+    assert choose_checkpoint_folder_dtype(device, "auto") == expected
+    assert choose_checkpoint_folder_dtype(device, "bfloat16") == "bfloat16"
 
 
 @pytest.mark.slow
@@ -72,5 +72,5 @@ def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
 def test_tf32_is_allowed_on_a_gpu_that_computes_in_bfloat16(monkeypatch, device, dtype, allowed):
     seen = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", seen.append)
-    allow_tf32(device, dtype)
+    allow_checkpoint_tf32(device, dtype)
     assert seen == allowed

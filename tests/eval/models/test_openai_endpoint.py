@@ -8,9 +8,9 @@ import pytest
 
 from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import load, read_json
-from prospect_eval.models.chat_client import Endpoint, read_options
-from prospect_eval.models.chat_reply import NoReplyError, without_thinking
+from prospect_core.util.json_io import load_json, read_json
+from prospect_eval.models.chat_client import Endpoint, read_chat_client_options
+from prospect_eval.models.chat_reply import NoReplyError, strip_chat_reply_thinking
 from tests.helpers.chat_server import reply, server
 from tests.helpers.commands import evaluate, one_line
 
@@ -52,7 +52,7 @@ def asked_once(body, status=200, **options):
     ],
 )
 def test_thinking_in_text_is_taken_out(text, expected):
-    assert without_thinking(text) == expected
+    assert strip_chat_reply_thinking(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_request_options_are_sent(options, sent):
 
 def test_request_options_are_read_as_json_or_text():
     given = ("a=1", "b=null", "c=low", 'd={"x": [true]}', "e=x=y", "f=")
-    assert read_options(given) == {"a": 1, "b": None, "c": "low", "d": {"x": [True]}, "e": "x=y", "f": ""}
+    assert read_chat_client_options(given) == {"a": 1, "b": None, "c": "low", "d": {"x": [True]}, "e": "x=y", "f": ""}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_request_options_are_read_as_json_or_text():
 )
 def test_request_options_that_cannot_be_are_refused(given, message):
     with pytest.raises(UserError, match=message):
-        read_options((given,))
+        read_chat_client_options((given,))
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def run_endpoint(short_world, tmp_path, capsys):
             )
             code = evaluate(*given, "--output", tmp_path / "r", *further)
         files = list((tmp_path / "r" / "episodes").glob("*.json"))
-        record = load(EpisodeRecord, files[0].read_bytes(), "x") if files else None
+        record = load_json(EpisodeRecord, files[0].read_bytes(), "x") if files else None
         return code, record, one_line(capsys) if code else ""
 
     return run

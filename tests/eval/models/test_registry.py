@@ -19,13 +19,13 @@ from benchmarks.performance.plain import write_plain
 from prospect_core.data.dataset import write_dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import EpisodeRecord, Knobs, Refusal
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.timeline import Task
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import load
-from prospect_eval.models.any_stream import predictor
-from prospect_eval.models.chat import NOT_SHOWN, ChatAnswer, ChatStream, read_answer
-from prospect_eval.models.huggingface import RereadingStream, load_plain
+from prospect_core.util.json_io import load_json
+from prospect_eval.models.any_stream import make_any_stream_predictor
+from prospect_eval.models.chat import NOT_SHOWN, ChatAnswer, ChatStream, read_chat_answer
+from prospect_eval.models.huggingface import RereadingStream, load_huggingface_model
 from tests.helpers.chat_server import server
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.streams import TASK, busy_episode, pictures
@@ -64,7 +64,7 @@ class Told(ChatStream):
     ],
 )
 def test_answers_are_read(answer, said, changes):
-    assert read_answer(answer) == (said, changes)
+    assert read_chat_answer(answer) == (said, changes)
 
 
 def test_a_chat_is_a_stream_with_the_same_rules_of_state():
@@ -103,7 +103,7 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
 
 def test_what_a_model_cannot_tell_is_left_empty_in_its_record():
     model = Told(["SILENT"] * 11 + ["Stop."])
-    record, _ = replay(model, busy_episode(12), pictures(12), Knobs(), "x")
+    record, _ = replay_episode(model, busy_episode(12), pictures(12), Knobs(), "x")
     assert record.problems() == []
     assert (record.speaking_prob, record.update_prob, record.state_probs, record.cache_tokens) == ((), (), (), ())
     assert [(u.frame, u.text) for u in record.utterances] == [(11, "Stop.")]
@@ -131,7 +131,7 @@ def plain(tmp_path_factory, world, tokenizer):
 
 
 def test_a_plain_model_rereads_everything_at_each_decision(plain):
-    model, processor = load_plain(str(plain), "cpu")
+    model, processor = load_huggingface_model(str(plain), "cpu")
     stream = RereadingStream(model, processor, threshold=1.01)
     stream.reset(TASK)
     silent = [stream.step(p, "What now?" if n == 2 else None) for n, p in enumerate(pictures(4))]
@@ -167,7 +167,7 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
         **inputs, max_new_tokens=128, do_sample=False, bad_words_ids=[silence], eos_token_id=talking.ends
     )
     words = processor.tokenizer.decode(expected[0, first.cache_tokens :], skip_special_tokens=True)
-    assert first.text == read_answer(words.strip())[0]
+    assert first.text == read_chat_answer(words.strip())[0]
 
 
 def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, monkeypatch):
@@ -180,7 +180,7 @@ def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, mo
     monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
-    record = load(EpisodeRecord, path.read_bytes(), "x")
+    record = load_json(EpisodeRecord, path.read_bytes(), "x")
     assert record.knobs == Knobs(speaking_threshold=1.0)
     assert len(record.speaking_prob) == record.episode.num_frames
     assert record.update_prob == ()
@@ -228,7 +228,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
         assert len(images) == 16
         picture = Image.open(io.BytesIO(base64.b64decode(images[-1].removeprefix("data:image/jpeg;base64,"))))
         assert picture.size == (384, 384)
-    records = [load(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
+    records = [load_json(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
     assert any(r.transitions for r in records)
     assert any(u.text == "Well begun." for r in records for u in r.utterances)
     metrics = json.loads((out / "metrics.json").read_text())["metrics"]
@@ -268,7 +268,7 @@ def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, cap
         assert "no usable answer" in one_line(capsys)
         broken.clear()
         assert evaluate(*given, "--on-error", "skip") == 0
-    records = [load(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
+    records = [load_json(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
     assert sorted(r.status for r in records) == ["failed", "ok"]
 
 
@@ -291,7 +291,7 @@ def test_any_stream_model_is_a_predictor(world):
             assert frame.shape == (48, 48, 3)
             return self.told.step(frame, user_text)
 
-    found = list(predictor("odd", "1", Odd, world, FrameFormat(48), Knobs()).predict(episodes))
+    found = list(make_any_stream_predictor("odd", "1", Odd, world, FrameFormat(48), Knobs()).predict(episodes))
     assert [episode.id for episode, _ in found] == [e.id for e in episodes]
     assert [isinstance(result, DataError) for _, result in found] == [False, True, False]
     with pytest.raises(UserError, match="give the address"):
@@ -306,7 +306,7 @@ def evaluate_endpoint(url):
 
 def test_pictures_reach_the_model_as_they_are(plain):
     """Not scaled twice, not swapped: black and white differ in what is read."""
-    model, processor = load_plain(str(plain), "cpu")
+    model, processor = load_huggingface_model(str(plain), "cpu")
     stream = RereadingStream(model, processor, threshold=1.01)
     probs = []
     for shade in (0, 255):
@@ -331,7 +331,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_at_once(monkeypatch, tmp_path)
         monkeypatch.delenv(variable, raising=False)
     begin = time.monotonic()
     with pytest.raises(DataError, match=r"cannot be reached \(Network is unreachable\); give a folder, or download it"):
-        load_plain("nobody/nothing", "cpu")
+        load_huggingface_model("nobody/nothing", "cpu")
     assert time.monotonic() - begin < 5
     with pytest.raises(UserError, match="neither a folder nor a name on the hub"):
-        load_plain("a/b/c", "cpu")
+        load_huggingface_model("a/b/c", "cpu")

@@ -20,16 +20,16 @@ from prospect_core.records import (
     PredictedUtterance,
     Refusal,
 )
-from prospect_core.stream.proassist_outputs import stream_of
+from prospect_core.stream.proassist_outputs import make_proassist_outputs
 from prospect_core.timeline import CHANGES, Episode, Event, Task
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.matching.settings import MatchSettings, ScoreSettings
 from prospect_eval.metrics import Scored, ScoringResources, all_metrics, published
-from prospect_eval.metrics.published_scores import Stream, published_of
+from prospect_eval.metrics.published_scores import Stream, compute_published_scores
 from prospect_eval.proassist.export import COLUMNS, export_proassist
-from prospect_eval.runs.folder import read_records
-from prospect_eval.runs.importers import read_predictions
-from prospect_eval.runs.proassist_results import from_stream
+from prospect_eval.runs.folder import read_run_folder_records
+from prospect_eval.runs.importers import read_imported_predictions
+from prospect_eval.runs.proassist_results import read_proassist_result_stream
 from tests.helpers.commands import evaluate
 from tests.helpers.predictions import TOOLS, episode, predict, same_words, say, step
 from tests.helpers.published_cases import FIXED, UPSTREAM, agree, each, expectation, sides_of, similarity_of
@@ -86,25 +86,25 @@ def records(draw: st.DrawFn) -> EpisodeRecord:
 @given(records())
 @settings(max_examples=150, deadline=None)
 def test_exported_record_reads_back_equal(record):
-    contents = json.loads(dump(stream_of(record, 3)))
-    assert from_stream(contents, "here") == record
-    assert from_stream(contents, "here", [record.episode]) == record
+    contents = json.loads(dump_json(make_proassist_outputs(record, 3)))
+    assert read_proassist_result_stream(contents, "here") == record
+    assert read_proassist_result_stream(contents, "here", [record.episode]) == record
     assert all(set(frame) == FRAME_OUTPUT for frame in contents["predictions"])
     assert [frame["frame_idx_in_stream"] for frame in contents["predictions"]] == list(range(record.episode.num_frames))
 
 
 def test_failed_record_reads_back_equal_and_is_silence():
     record = EpisodeRecord(SCHEMA, "m", Knobs(), numbered_episode(1), status="failed", error="no video")
-    contents = stream_of(record, 0)
-    assert from_stream(contents, "here") == record
+    contents = make_proassist_outputs(record, 0)
+    assert read_proassist_result_stream(contents, "here") == record
     assert not any(frame["gen"] for frame in contents["predictions"])
 
 
 def test_changed_export_is_read_as_it_stands():
     record = predict(numbered_episode(1), [(4, "Boil it.")])
-    contents = json.loads(dump(stream_of(record, 0)))
+    contents = json.loads(dump_json(make_proassist_outputs(record, 0)))
     contents["predictions"][4]["gen"] = "Something else."
-    got = from_stream(contents, "here")
+    got = read_proassist_result_stream(contents, "here")
     assert [u.text for u in got.utterances] == ["Something else."]
     assert [(u.frame, u.text) for u in got.episode.utterances()] == [
         (u.frame, u.text) for u in record.episode.utterances()
@@ -157,13 +157,13 @@ def test_exported_table_alone_has_what_it_can_hold(tmp_path):
     odds = tuple((k % 10) / 10 for k in range(40))
     record = predict(reference, [(10, "Boil; it.")], [(13, "S1", "start")], speaking_prob=odds, update_prob=odds)
     (one,) = exported(tmp_path, record)
-    (got,), _ = read_predictions(one.folder / "frames")
+    (got,), _ = read_imported_predictions(one.folder / "frames")
     assert [(u.frame, u.text) for u in got.utterances] == [(10, "Boil; it.")]
     assert got.transitions == record.transitions
     assert (got.speaking_prob, got.update_prob) == (odds, odds)
     assert got.episode.transitions() == reference.transitions()
     assert [(u.frame, u.text) for u in got.episode.utterances()] == [(10, 'Boil, "it".'), (24, "Two\nlines.")]
-    (held,), _ = read_predictions(one.folder / "frames", [reference])
+    (held,), _ = read_imported_predictions(one.folder / "frames", [reference])
     assert held.episode == reference
 
 
@@ -188,10 +188,10 @@ def published_scores_of_file(path, similarity, given):
     frames = json.loads(path.read_text())["predictions"]
     sides = [[(f["frame_idx_in_stream"], f[key]) for f in frames if f[key]] for key in ("gen", "ref")]
     window = tuple(int(side * given["fps"]) for side in given["window_seconds"])
-    got = published.published_match(
+    got = published.find_published_match(
         *sides, similarity, window, len(frames), given["distance_factor"], given["distance_power"]
     )
-    return published.published_stream_metrics([got], given["fps"])
+    return published.compute_published_stream_metrics([got], given["fps"])
 
 
 OURS = {
@@ -225,10 +225,10 @@ def test_exported_case_scores_as_published_and_as_ours(case, tmp_path):
     record = record_of_case(given, *([tuple(x) for x in given[side]] for side in ("predictions", "references")))
     (one,) = exported(tmp_path, record, similarity=similarity)
     agree(published_scores_of_file(one.folder / "results/0.json", similarity, given), expected["metrics"])
-    (back,), _ = read_predictions(one.folder)
+    (back,), _ = read_imported_predictions(one.folder)
     assert back == record
     match = match_settings(given)
-    agree(published_of([Stream(back, similarity, match)]), expected["metrics"])
+    agree(compute_published_scores([Stream(back, similarity, match)]), expected["metrics"])
     fixed = expectation(case, FIXED)["metrics"] if case.get(FIXED) else expected["metrics"]
     agree(our_scores(back, similarity, match), {name: fixed[name] for name in OURS.values()})
 
@@ -242,10 +242,10 @@ def test_exported_recording_scores_as_published(case, tmp_path):
     similarity = similarity_of(given)
     record = record_of_case(given, *sides_of(given))
     (one,) = exported(tmp_path, record, similarity=similarity)
-    (back,), _ = read_predictions(one.folder)
+    (back,), _ = read_imported_predictions(one.folder)
     assert back == record
     match = match_settings(given)
-    agree(published_of([Stream(back, similarity, match)]), expected["metrics"])
+    agree(compute_published_scores([Stream(back, similarity, match)]), expected["metrics"])
     names = {name: expected["metrics"][name] for name in OURS.values()}
     agree(our_scores(back, similarity, match), names)
 
@@ -257,9 +257,9 @@ def test_run_exported_and_scored_again_has_equal_records(short_world, tmp_path, 
     options = ("--data", short_world.root, "--limit", 2, "--strategy", "summarize_and_drop", "--budget", 900)
     assert evaluate("run", "--ckpt", "workbench-tiny", *options, "--output", run) == 0
     assert evaluate("export", run, "--format", "proassist", "--output", tmp_path / "theirs") == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f": {len(read_records(run)[1])} streams")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f": {len(read_run_folder_records(run)[1])} streams")
     assert evaluate("score", tmp_path / "theirs", "--profile", "proassist", "--output", tmp_path / "back") == 0
-    assert read_records(tmp_path / "back")[1] == read_records(run)[1]
+    assert read_run_folder_records(tmp_path / "back")[1] == read_run_folder_records(run)[1]
     before, after = (read_json(folder / "metrics.json") for folder in (run, tmp_path / "back"))
     assert after["predictions_digest"] == before["predictions_digest"]
     assert after["metrics"]["matched_f1"]["value"] == before["metrics"]["matched_f1"]["value"]

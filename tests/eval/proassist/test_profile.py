@@ -8,10 +8,10 @@ import pytest
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.matching.settings import MatchSettings, ScoreSettings
-from prospect_eval.metrics.published_scores import Stream, published_of
-from prospect_eval.proassist.profile import DST, PAIRS, profile
+from prospect_eval.metrics.published_scores import Stream, compute_published_scores
+from prospect_eval.proassist.profile import DST, PAIRS, make_proassist_profile
 from tests.helpers.commands import evaluate
 from tests.helpers.predictions import TOOLS, episode, predict, same_words, say, step
 from tests.helpers.run_folders import numbered_episode
@@ -25,7 +25,7 @@ def rows(table):
 
 def test_profile_of_perfect_hits_names_how_many_are_lost():
     record = predict(REFERENCE, [(10, "Boil the water."), (18, "Pour it in."), (31, "Wait for it.")])
-    (table,) = profile([record], TOOLS)
+    (table,) = make_proassist_profile([record], TOOLS)
     assert (table.dataset, table.streams, table.window_s, table.lost_hits) == ("x", 1, (2.5, 2.5), 2)
     found = rows(table)
     # the two exact hits are lost, the one that is a frame late is kept
@@ -36,10 +36,10 @@ def test_profile_of_perfect_hits_names_how_many_are_lost():
 
 def test_profile_has_a_reason_for_every_difference_and_none_for_equal_values():
     record = predict(REFERENCE, [(11, "Boil the water."), (19, "Pour it away."), (25, "Hm.")])
-    for row in profile([record], TOOLS)[0].rows:
+    for row in make_proassist_profile([record], TOOLS)[0].rows:
         equal = row.published is not None and row.ours is not None and abs(row.published - row.ours) < 1e-4
         assert bool(row.reason) == bool(row.ours_name and not equal), row
-    names = {row.name for row in profile([record], TOOLS)[0].rows}
+    names = {row.name for row in make_proassist_profile([record], TOOLS)[0].rows}
     assert names == {name for name in PAIRS if not name.startswith(DST)}
 
 
@@ -47,7 +47,7 @@ def test_profile_of_tracked_states_has_the_published_scores_of_updates():
     reference = episode(step(2.0, "S1", "start"), say(5.0, "Go on."), step(9.0, "S1", "complete"))
     # an update a frame late; the second one never comes
     one = predict(reference, [(10, "Go on.")], [(5, "S1", "start")])
-    found = rows(profile([one, predict(replace(reference, id="e2", video="w"))], TOOLS)[0])
+    found = rows(make_proassist_profile([one, predict(replace(reference, id="e2", video="w"))], TOOLS)[0])
     assert (found["speaking_f1"].published, found["speaking_f1"].ours) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert (found["dst_update_f1"].published, found["dst_update_f1"].ours) == (0.0, pytest.approx(2 / 5))
     assert found["dst_exact_match"].published == 1.0
@@ -56,7 +56,7 @@ def test_profile_of_tracked_states_has_the_published_scores_of_updates():
 
 
 def test_profile_of_a_silent_run_says_that_ours_is_undefined():
-    found = rows(profile([predict(REFERENCE)], TOOLS)[0])
+    found = rows(make_proassist_profile([predict(REFERENCE)], TOOLS)[0])
     assert (found["precision"].published, found["precision"].ours) == (0.0, None)
     assert found["precision"].reason == "nothing to divide by: 0 as published, undefined here"
     assert (found["recall"].published, found["recall"].ours, found["recall"].reason) == (0.0, 0.0, "")
@@ -65,7 +65,7 @@ def test_profile_of_a_silent_run_says_that_ours_is_undefined():
 def test_profile_over_data_sets_averages_as_the_paper_does():
     one, other = numbered_episode(1), replace(numbered_episode(2), dataset="wtag")
     perfect = predict(one, [(u.frame - 1, u.text) for u in one.utterances()])
-    tables = profile([perfect, predict(other)], TOOLS)
+    tables = make_proassist_profile([perfect, predict(other)], TOOLS)
     assert [table.dataset for table in tables] == ["wtag", "x", None]
     assert [table.window_s for table in tables] == [(3.0, 6.0), (2.5, 2.5), None]
     found = rows(tables[-1])
@@ -79,7 +79,7 @@ def test_profile_over_data_sets_averages_as_the_paper_does():
 def test_profile_of_a_failed_stream_says_how_it_counts():
     failed = EpisodeRecord(SCHEMA, "m", Knobs(), numbered_episode(2), status="failed", error="no video")
     heard = predict(numbered_episode(1), [(4, "Boil the water, 1.")])
-    found = rows(profile([heard, failed], TOOLS)[0])
+    found = rows(make_proassist_profile([heard, failed], TOOLS)[0])
     assert "1 failed stream: silence as published, the worst value here" in found["Bleu_4"].reason
 
 
@@ -103,7 +103,7 @@ def test_parameters_of_the_matching_change_published_and_ours_alike(match, corre
     # one frame late with the same words; six frames late with other words of a cosine of 0.9
     record = predict(REFERENCE, [(11, "Boil the water."), (36, "Wait for it now.")])
     resources = replace(TOOLS, similarity=near_or_far, settings=ScoreSettings(match))
-    found = rows(profile([record], resources)[0])
+    found = rows(make_proassist_profile([record], resources)[0])
     assert found["num_matched"].published == correct
     assert found["F1"].ours == pytest.approx(found["F1"].published)
 
@@ -111,14 +111,14 @@ def test_parameters_of_the_matching_change_published_and_ours_alike(match, corre
 def test_window_without_a_frame_is_refused():
     stream = Stream(predict(REFERENCE, [(11, "Boil the water.")]), same_words, MatchSettings(window_s=(0.0, 0.4)))
     with pytest.raises(UserError, match="less than one frame at 2 a second"):
-        published_of([stream])
+        compute_published_scores([stream])
 
 
 @pytest.mark.slow
 @pytest.mark.integration
 def test_score_with_the_published_profile_prints_and_stores_both(tmp_path, capsys):
     theirs = tmp_path / "theirs.jsonl"
-    theirs.write_text(dump(predict(REFERENCE, [(10, "Boil the water."), (20, "Pour it in.")])) + "\n")
+    theirs.write_text(dump_json(predict(REFERENCE, [(10, "Boil the water."), (20, "Pour it in.")])) + "\n")
     run = tmp_path / "run"
     assert evaluate("score", theirs, "--profile", "proassist", "--output", run) == 0
     out = capsys.readouterr().out

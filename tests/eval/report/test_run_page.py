@@ -16,12 +16,12 @@ from PIL import Image
 
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import PredictedUtterance
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.report import thumbnails
-from prospect_eval.report.page import base64_numbers, embedded, interval, number
-from prospect_eval.report.pages.run_page import write_report
-from prospect_eval.report.thumbnails import SIDE, sheets, shown_frames
-from prospect_eval.runs.folder import RunConfig, open_folder
+from prospect_eval.report.page import embed_page_json, encode_page_numbers, format_page_interval, format_page_number
+from prospect_eval.report.pages.run_page import write_run_page
+from prospect_eval.report.thumbnails import SIDE, make_thumbnail_sheets, select_thumbnail_frames
+from prospect_eval.runs.folder import RunConfig, open_run_folder
 from prospect_eval.scoring.score import score_records
 from tests.helpers.predictions import predict
 
@@ -35,13 +35,13 @@ def page(world, tmp_path) -> Path:
     from prospect_core.records import Knobs
 
     references = [replace(e, user_type=EVIL[:20]) for e in world.episodes("test")]
-    records = [baseline("oracle", references)(e) for e in references]
+    records = [make_trivial_baseline("oracle", references)(e) for e in references]
     worse = replace(records[0], utterances=(*records[0].utterances[:2], PredictedUtterance(60, EVIL)))
     failed = replace(predict(references[1]), status="failed", error=EVIL)
     records = [worse, failed, *records[2:]]
     config = RunConfig("m", "d" * 64, str(world.root), world.digest, "test", None, Knobs(), "0+x")
-    open_folder(tmp_path / "run", config)
-    return write_report(tmp_path / "run", config, records, score_records(records))
+    open_run_folder(tmp_path / "run", config)
+    return write_run_page(tmp_path / "run", config, records, score_records(records))
 
 
 def test_what_models_and_data_say_is_escaped(page):
@@ -61,20 +61,28 @@ def test_the_page_needs_nothing_from_outside(page):
 
 
 def test_numbers_are_readable():
-    assert [number(v) for v in (None, 0.5, 12.34, 5234.4, 2.5e6)] == ["–", "0.500", "12.3", "5,234", "2.50 M"]
-    assert interval([0.1, 0.2]) == "[0.100, 0.200]"
-    assert interval(None) == ""
+    assert [format_page_number(v) for v in (None, 0.5, 12.34, 5234.4, 2.5e6)] == [
+        "–",
+        "0.500",
+        "12.3",
+        "5,234",
+        "2.50 M",
+    ]
+    assert format_page_interval([0.1, 0.2]) == "[0.100, 0.200]"
+    assert format_page_interval(None) == ""
 
 
 def test_numbers_are_packed_as_the_page_reads_them():
-    assert base64.b64decode(base64_numbers([0.0, 0.5, 1.0, 1.5], "u2")) == struct.pack("<4H", 0, 32768, 65535, 65535)
-    assert base64.b64decode(base64_numbers([0, 70000], "u4")) == struct.pack("<2I", 0, 70000)
-    assert base64_numbers([], "u2") == ""
+    assert base64.b64decode(encode_page_numbers([0.0, 0.5, 1.0, 1.5], "u2")) == struct.pack(
+        "<4H", 0, 32768, 65535, 65535
+    )
+    assert base64.b64decode(encode_page_numbers([0, 70000], "u4")) == struct.pack("<2I", 0, 70000)
+    assert encode_page_numbers([], "u2") == ""
 
 
 def test_no_text_ends_the_data_that_it_lies_in():
     told = {"said": "</script><!--\u2028&\ud800", "x": [1, None]}
-    text = str(embedded(told))
+    text = str(embed_page_json(told))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == told
 
@@ -82,8 +90,8 @@ def test_no_text_ends_the_data_that_it_lies_in():
 def test_sheets_hold_the_pictures_of_the_frames_that_they_name(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     episode = next(iter(world.episodes("test")))
-    wanted = {(episode.video, episode.fps): (episode, shown_frames(episode, [7]))}
-    made = sheets(world, wanted)
+    wanted = {(episode.video, episode.fps): (episode, select_thumbnail_frames(episode, [7]))}
+    made = make_thumbnail_sheets(world, wanted)
     sheet = made[f"{episode.video}@{episode.fps:g}"]
     assert 7 in sheet["frames"]
     assert 0 in sheet["frames"]
@@ -93,19 +101,19 @@ def test_sheets_hold_the_pictures_of_the_frames_that_they_name(world, tmp_path, 
         true = next(iter(world.frame_source(episode, FrameFormat(SIDE)).frames(frame, frame + 1)))
         assert np.abs(image[y : y + SIDE, x : x + SIDE] - true).mean() < 12
     monkeypatch.setattr(thumbnails, "_keep", None)
-    assert sheets(world, wanted) == made
+    assert make_thumbnail_sheets(world, wanted) == made
     (kept,) = (tmp_path / "prospect" / "thumbnails").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert sheets(world, wanted) == made
+    assert make_thumbnail_sheets(world, wanted) == made
 
 
 def test_a_lost_video_has_no_pictures_and_a_damaged_one_neither(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     episode = replace(next(iter(world.episodes("test"))), video="videos/lost.mp4")
-    assert sheets(world, {(episode.video, episode.fps): (episode, {0})}) == {}
+    assert make_thumbnail_sheets(world, {(episode.video, episode.fps): (episode, {0})}) == {}
     root = tmp_path / "damaged"
     (root / "videos").mkdir(parents=True)
     (root / "videos" / "lost.mp4").write_bytes(b"not a video")
-    assert sheets(replace(world, root=root), {(episode.video, episode.fps): (episode, {0})}) == {}
+    assert make_thumbnail_sheets(replace(world, root=root), {(episode.video, episode.fps): (episode, {0})}) == {}

@@ -11,8 +11,8 @@ from prospect_eval.runs.annotated_video import (
     REFERENCE_COLOR,
     SIDE,
     _near_the_current,
-    annotated,
-    subtitles,
+    draw_annotated_video_frames,
+    make_annotated_video_subtitles,
     write_annotated_video,
 )
 from tests.helpers.commands import evaluate
@@ -27,14 +27,14 @@ def pictures():
 
 
 def test_frames_that_speak_are_marked():
-    made = list(annotated(RECORD, pictures()))
+    made = list(draw_annotated_video_frames(RECORD, pictures()))
     assert [image.size for image in made] == [(SIDE + PANEL, SIDE)] * 12
     assert [k for k, image in enumerate(made) if image.getpixel((5, 2)) == REFERENCE_COLOR] == [4, 10]
     assert [k for k, image in enumerate(made) if image.getpixel((5, 10)) == MODEL_COLOR] == [4, 8]
 
 
 def test_subtitles_hold_every_word_at_the_time_of_its_frame():
-    assert subtitles(RECORD) == (
+    assert make_annotated_video_subtitles(RECORD) == (
         "1\n00:00:02,000 --> 00:00:04,000\nDUE: Boil it.\nSAID: Boil it!\n\n"
         "2\n00:00:04,000 --> 00:00:05,000\nSAID: Zwölf 茶?\n\n"
         "3\n00:00:05,000 --> 00:00:06,000\nDUE: Pour it.\n"
@@ -51,7 +51,7 @@ def test_panel_of_many_steps_shows_those_around_the_current_one():
 def test_video_shows_each_frame_for_its_own_time(tmp_path, fps):
     import av
 
-    write_annotated_video(tmp_path / "v.mp4", annotated(RECORD, pictures()), fps)
+    write_annotated_video(tmp_path / "v.mp4", draw_annotated_video_frames(RECORD, pictures()), fps)
     with av.open(str(tmp_path / "v.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert times == pytest.approx([k / fps for k in range(12)], abs=1e-3)

@@ -13,13 +13,13 @@ import pytest
 from prospect_core.util.errors import DataError
 from prospect_eval.api import score_run
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.cli.tables import print_scores
+from prospect_eval.cli.tables import print_scores_table
 from prospect_eval.metrics import Scored
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.report.pages.index_page import write_index
-from prospect_eval.runs.catalog import find_runs, shown_metrics
-from prospect_eval.scoring.frame_table import COLUMNS, FILE, to_pandas, write_frames
-from prospect_eval.suites.suite import shown_first
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.report.pages.index_page import write_index_page
+from prospect_eval.runs.catalog import catalog_runs, choose_catalog_metrics
+from prospect_eval.scoring.frame_table import COLUMNS, FILE, read_frame_table_as_pandas, write_frame_table
+from prospect_eval.suites.suite import suite_first_metrics
 from tests.helpers.predictions import TOOLS
 from tests.helpers.run_folders import numbered_episode, store_run
 
@@ -36,7 +36,7 @@ def evaluate(*args):
 def runs(tmp_path_factory):
     """One scored run, one that never ended, and a folder that is none."""
     root = tmp_path_factory.mktemp("runs")
-    records = [baseline("oracle", [])(numbered_episode(k)) for k in range(3)]
+    records = [make_trivial_baseline("oracle", [])(numbered_episode(k)) for k in range(3)]
     score_run(store_run(root / "a" / "scored", records))
     store_run(root / "begun", records[:1])
     (root / "other").mkdir()
@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
 
 
 def test_runs_are_found_with_what_they_scored(runs, capsys):
-    done, begun = find_runs(runs)
+    done, begun = catalog_runs(runs)
     assert (done.folder, done.status, done.scored) == (str(runs / "a" / "scored"), "done", 3)
     assert done.metrics["dst_jga"]["value"] == 1.0
     assert (begun.status, begun.metrics) == ("unfinished", {})
@@ -69,20 +69,20 @@ def test_a_run_whose_scores_were_cut_is_not_said_to_be_done(runs, tmp_path):
     shutil.copytree(runs / "a" / "scored", tmp_path / "cut")
     scores = tmp_path / "cut" / "metrics.json"
     scores.write_text(scores.read_text()[:100])
-    assert [run.status for run in find_runs(tmp_path)] == ["unscored"]
+    assert [run.status for run in catalog_runs(tmp_path)] == ["unscored"]
 
 
 def test_a_suite_says_which_metrics_come_first(runs, capsys):
-    assert shown_first("workbench")[0] == "speaking_event_f1@2s"
-    assert (shown_first(""), shown_first("gone.yaml")) == ((), ())
+    assert suite_first_metrics("workbench")[0] == "speaking_event_f1@2s"
+    assert (suite_first_metrics(""), suite_first_metrics("gone.yaml")) == ((), ())
     metrics = json.loads((runs / "a" / "scored" / "metrics.json").read_text())
-    print_scores("m", metrics, ["dst_edit"])
+    print_scores_table("m", metrics, ["dst_edit"])
     rows = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert rows[:2] == ["dst_edit", "speaking_event_f1@2s"]
 
 
 def test_frames_are_a_row_each_with_what_was_right(runs, tmp_path):
-    table = to_pandas(runs / "a" / "scored")
+    table = read_frame_table_as_pandas(runs / "a" / "scored")
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 3 * 21
     assert table.groupby("episode").joint_goal.all().tolist() == [True] * 3
@@ -91,15 +91,17 @@ def test_frames_are_a_row_each_with_what_was_right(runs, tmp_path):
     assert (first.speaks == first.speaks_reference).all()
     assert first.frame[first.updates].tolist() == [8, 16]
     assert first.time_s.tolist() == [k / 2 for k in range(21)]
-    assert table.speaking_prob.isna().all() == (not baseline("oracle", [])(numbered_episode(0)).speaking_prob)
+    assert table.speaking_prob.isna().all() == (
+        not make_trivial_baseline("oracle", [])(numbered_episode(0)).speaking_prob
+    )
     with pytest.raises(DataError, match=r"score .* writes it"):
-        to_pandas(tmp_path)
+        read_frame_table_as_pandas(tmp_path)
 
 
 def test_the_table_is_what_the_metrics_count(checkpoint_record, tmp_path):
     """Of a model with probabilities and a state head: means of its columns are the metrics' own numbers."""
     scored = Scored(checkpoint_record, TOOLS)
-    write_frames(tmp_path, [checkpoint_record, replace(checkpoint_record, status="failed", error="x")], TOOLS)
+    write_frame_table(tmp_path, [checkpoint_record, replace(checkpoint_record, status="failed", error="x")], TOOLS)
     table = parquet.read_table(tmp_path / FILE).to_pandas()
     assert len(table) == checkpoint_record.episode.num_frames
     np.testing.assert_allclose(table.speaking_prob, checkpoint_record.speaking_prob, atol=1e-6)
@@ -111,7 +113,7 @@ def test_the_table_is_what_the_metrics_count(checkpoint_record, tmp_path):
 @pytest.fixture
 def checkpoint_record():
     """An oracle's record with the arrays that a model gives."""
-    record = baseline("oracle", [])(numbered_episode(0))
+    record = make_trivial_baseline("oracle", [])(numbered_episode(0))
     rng = np.random.default_rng(0)
     probs = rng.dirichlet((1, 1, 1), (21, 1))
     return replace(
@@ -126,14 +128,14 @@ def checkpoint_record():
 
 def test_a_page_over_many_runs_with_their_history(runs, tmp_path, capsys):
     """Each run with a link to its report; two runs of one thing are a history; names show as text."""
-    done, begun = find_runs(runs)
+    done, begun = catalog_runs(runs)
     worse = {**done.metrics, "dst_jga": {**done.metrics["dst_jga"], "value": 0.5, "ci95": [0.4, 0.6]}}
     later = replace(done, folder="x/<b>odd</b>", commit="abc123", finished=done.finished + 60, metrics=worse)
-    page = write_index(runs / "index.html", [later, done, begun]).read_text()
+    page = write_index_page(runs / "index.html", [later, done, begun]).read_text()
     assert '<a href="a/scored/report.html">' in page
     assert "<b>odd" not in page
     assert "&lt;b&gt;odd" in page
-    assert page.count("<figure>") == len(shown_metrics([done]))
+    assert page.count("<figure>") == len(choose_catalog_metrics([done]))
     assert "dst_jga: 1.000 → <b>0.500</b>" in page
     assert "abc123" in page
     assert "http" not in page

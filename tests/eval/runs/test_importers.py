@@ -11,16 +11,16 @@ from click.testing import CliRunner
 from prospect_core.records import Knobs
 from prospect_core.timeline import Event
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.entry_points import loaded
+from prospect_core.util.entry_points import load_entry_point
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump, read_json
-from prospect_eval.analysis.compare import compare_runs, noise_floors
+from prospect_core.util.json_io import dump_json, read_json
+from prospect_eval.analysis.compare import compare_noise_floors, compare_runs
 from prospect_eval.analysis.pareto_front import pareto_front
 from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.metrics import all_metrics
-from prospect_eval.runs.folder import RunConfig, open_folder
-from prospect_eval.runs.importers import read_predictions
-from prospect_eval.scoring.score import score_records, write_metrics
+from prospect_eval.runs.folder import RunConfig, open_run_folder
+from prospect_eval.runs.importers import read_imported_predictions
+from prospect_eval.scoring.score import score_records, write_score_metrics
 from tests.helpers.commands import evaluate, one_line
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
@@ -43,15 +43,15 @@ REFERENCE = episode(say(5.0, "Boil it."), Event("u", 8.0, "user", "What now?"), 
 def test_a_proassist_file_is_the_record_it_stands_for(tmp_path):
     file = tmp_path / "0.json"
     file.write_text(json.dumps(proassist_stream(REFERENCE, {10: "Boil it.", 30: "Well done."})))
-    (alone,), _ = read_predictions(file)
+    (alone,), _ = read_imported_predictions(file)
     assert [(u.frame, u.text) for u in alone.utterances] == [(10, "Boil it."), (30, "Well done.")]
     assert [(u.frame, u.text) for u in alone.episode.utterances()] == [(10, "Boil it."), (18, "Pour it.")]
     assert [frame for frame, _ in alone.episode.user_turns()] == [16]
     assert (alone.episode.dataset, alone.episode.fps) == ("wtag/dialog", 2)
-    (held,), _ = read_predictions(file, [REFERENCE, episode(say(5.0, "Other."), id_="other")])
+    (held,), _ = read_imported_predictions(file, [REFERENCE, episode(say(5.0, "Other."), id_="other")])
     assert held.episode == REFERENCE
     with pytest.raises(DataError, match="no episode"):
-        read_predictions(file, [episode(say(5.0, "Other."), id_="other")])
+        read_imported_predictions(file, [episode(say(5.0, "Other."), id_="other")])
 
 
 @pytest.mark.parametrize(
@@ -68,19 +68,19 @@ def test_what_is_no_prediction_is_one_line(tmp_path, text, message):
     file = tmp_path / "p.json"
     file.write_text(text)
     with pytest.raises(DataError, match=message):
-        read_predictions(file)
+        read_imported_predictions(file)
 
 
 @pytest.mark.integration
 def test_records_of_any_model_are_scored_by_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = predict(REFERENCE, [(10, "Boil it."), (18, "Pour it.")])
-    (tmp_path / "theirs.jsonl").write_text(dump(record) + "\n")
+    (tmp_path / "theirs.jsonl").write_text(dump_json(record) + "\n")
     result = CliRunner().invoke(prospect_eval, ["score", "theirs.jsonl", "--output", "out"])
     assert result.exit_code == 0, result.output
     assert read_json(tmp_path / "out" / "metrics.json")["metrics"]["matched_f1"]["value"] == pytest.approx(1.0)
     assert read_json(tmp_path / "out" / "counts.json")["counts"]["matched_f1"] == {"e": [2, 0, 0, 0]}
-    twice = dump(record) + "\n" + dump(record) + "\n"
+    twice = dump_json(record) + "\n" + dump_json(record) + "\n"
     (tmp_path / "theirs.jsonl").write_text(twice)
     result = CliRunner().invoke(prospect_eval, ["score", "theirs.jsonl", "--output", "again"])
     assert result.exit_code == 3
@@ -96,8 +96,8 @@ def runs(tmp_path, *shifts, videos=12):
             reference = episode(say(5.0 + k % 3), say(12.0), video=f"v{k}", id_=f"e{k}")
             records.append(predict(reference, [(u.frame + shift, u.text) for u in reference.utterances()]))
         folder = tmp_path / f"late-{shift}-{videos}"
-        open_folder(folder, RunConfig("m", "w", "data", "d", "test", None, Knobs(), "c"))
-        write_metrics(folder, score_records(records, TOOLS))
+        open_run_folder(folder, RunConfig("m", "w", "data", "d", "test", None, Knobs(), "c"))
+        write_score_metrics(folder, score_records(records, TOOLS))
         folders.append(folder)
     return folders
 
@@ -105,8 +105,8 @@ def runs(tmp_path, *shifts, videos=12):
 @pytest.mark.slow
 def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path, monkeypatch):
     tested = ("speaking_event_f1@1s", "speaking_event_f1@5s")
-    monkeypatch.setattr("prospect_eval.analysis.pairing.headline_of", lambda runs, metrics: tested)
-    monkeypatch.setattr("prospect_eval.analysis.compare.headline_of", lambda runs, metrics: tested)
+    monkeypatch.setattr("prospect_eval.analysis.pairing.pairing_headline_metrics", lambda runs, metrics: tested)
+    monkeypatch.setattr("prospect_eval.analysis.compare.pairing_headline_metrics", lambda runs, metrics: tested)
     first, second, small, late = *runs(tmp_path, 0, 3), *runs(tmp_path, 0, 3, videos=5)
 
     def verdicts(*folders):
@@ -123,14 +123,14 @@ def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path, monkeypatch):
 def placed(folder, strategy, budget, peak, quality, digest="d"):
     """A scored run folder of which only what a front needs is there."""
     config = RunConfig("m", "w", "data", digest, "test", None, Knobs(strategy, budget), "c")
-    open_folder(folder, config)
+    open_run_folder(folder, config)
     entries = {
         "dst_head_jga": {"value": quality, "ci95": [0.0, 1.0], "reason": "", "signature": "metric:dst_head_jga"},
         "cache_peak_bytes": {"value": peak, "ci95": None, "reason": "no cache", "signature": "metric:cache_peak_bytes"},
     }
-    write_atomic(folder / "metrics.json", dump({"metrics": entries}))
+    write_atomic(folder / "metrics.json", dump_json({"metrics": entries}))
     counts = {"schema": 2, "clusters": {"e": "v"}, "failed": [], "counts": {}}
-    write_atomic(folder / "counts.json", dump(counts))
+    write_atomic(folder / "counts.json", dump_json(counts))
     return folder
 
 
@@ -162,35 +162,35 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
 
 def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
     folders = runs(tmp_path, 0, 1, 2)
-    floors = noise_floors(folders, all_metrics(TOOLS))
+    floors = compare_noise_floors(folders, all_metrics(TOOLS))
     assert floors["speaking_event_f1@2s"] == 0.0
     assert floors["speaking_f1"] == 1.0
     assert "dst_illegal_per_minute" in floors
     other = placed(tmp_path / "other", "none", None, 1, 1, digest="x")
     with pytest.raises(UserError, match="data_digest"):
-        noise_floors([folders[0], other], all_metrics(TOOLS))
+        compare_noise_floors([folders[0], other], all_metrics(TOOLS))
     with pytest.raises(UserError, match="two runs"):
-        noise_floors(folders[:1], all_metrics(TOOLS))
+        compare_noise_floors(folders[:1], all_metrics(TOOLS))
 
 
 def test_a_noise_floor_over_training_seeds_lets_models_differ(tmp_path):
     folders = runs(tmp_path, 0, 1)
     body = read_json(folders[1] / "run.json")
     body["config"] |= {"model": "seed2", "model_digest": "x"}
-    write_atomic(folders[1] / "run.json", dump(body))
+    write_atomic(folders[1] / "run.json", dump_json(body))
     with pytest.raises(UserError, match=r"model, model_digest differ\); --seeds allows"):
-        noise_floors(folders, all_metrics(TOOLS))
-    assert noise_floors(folders, all_metrics(TOOLS), seeds=True)["speaking_f1"] == 1.0
+        compare_noise_floors(folders, all_metrics(TOOLS))
+    assert compare_noise_floors(folders, all_metrics(TOOLS), seeds=True)["speaking_f1"] == 1.0
 
 
 def test_a_partial_predictions_file_names_its_missing_episodes_first(short_world, tmp_path, monkeypatch):
     from prospect_core.data.dataset import Dataset
-    from prospect_eval.models.baselines.trivial import baseline
-    from prospect_eval.runs.executor import select
+    from prospect_eval.models.baselines.trivial import make_trivial_baseline
+    from prospect_eval.runs.executor import select_run_episodes
 
     monkeypatch.chdir(tmp_path)
-    rows = list(select(Dataset.open(short_world.root), "test", None))
-    (tmp_path / "theirs.jsonl").write_text(dump(baseline("oracle", [])(rows[0])) + "\n")
+    rows = list(select_run_episodes(Dataset.open(short_world.root), "test", None))
+    (tmp_path / "theirs.jsonl").write_text(dump_json(make_trivial_baseline("oracle", [])(rows[0])) + "\n")
     command = ["score", "theirs.jsonl", "--data", str(short_world.root), "--output", "out"]
     result = CliRunner().invoke(prospect_eval, command)
     assert result.exit_code == 0, result.output
@@ -230,7 +230,7 @@ def test_a_broken_package_is_named_and_not_a_traceback(monkeypatch, tmp_path):
     with pytest.raises(
         DataError, match=r"prospect.metrics 'm' \(broken_plugin:x\): cannot be imported \(SyntaxError: "
     ):
-        loaded(EntryPoint("m", "broken_plugin:x", "prospect.metrics"))
+        load_entry_point(EntryPoint("m", "broken_plugin:x", "prospect.metrics"))
 
 
 @pytest.mark.integration
@@ -241,20 +241,20 @@ def test_the_shipped_checkpoint_is_not_calibrated_in_place(short_world, capsys):
 
 @pytest.mark.parametrize("text", ["", " ", "...", "\u200b", "?!", "\n\t", "—"])
 def test_an_utterance_without_words_is_refused(text, tmp_path):
-    write_atomic(tmp_path / "p.jsonl", dump(predict(REFERENCE, [(4, "Boil it."), (10, text)])) + "\n")
+    write_atomic(tmp_path / "p.jsonl", dump_json(predict(REFERENCE, [(4, "Boil it."), (10, text)])) + "\n")
     with pytest.raises(DataError, match=r"p.jsonl: row 1: the utterance .* on frame 10 holds no word; leave it out"):
-        read_predictions(tmp_path / "p.jsonl")
+        read_imported_predictions(tmp_path / "p.jsonl")
 
 
 @pytest.mark.parametrize("text", ["杯", "7", "👍", "é", "a."])
 def test_an_utterance_with_words_of_any_script_is_read(text, tmp_path):
-    write_atomic(tmp_path / "p.jsonl", dump(predict(REFERENCE, [(10, text)])) + "\n")
-    assert read_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == text
+    write_atomic(tmp_path / "p.jsonl", dump_json(predict(REFERENCE, [(10, text)])) + "\n")
+    assert read_imported_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == text
 
 
 def test_a_text_without_words_of_the_reference_itself_may_be_said(tmp_path):
-    write_atomic(tmp_path / "p.jsonl", dump(predict(episode(say(5.0, "...")), [(10, "...")])) + "\n")
-    assert read_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == "..."
+    write_atomic(tmp_path / "p.jsonl", dump_json(predict(episode(say(5.0, "...")), [(10, "...")])) + "\n")
+    assert read_imported_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == "..."
 
 
 @pytest.mark.parametrize(
@@ -283,12 +283,12 @@ def test_a_proassist_stream_with_values_that_cannot_be_is_one_line(change, messa
         stream["predictions"][-1] |= change
     (tmp_path / "p.json").write_text(json.dumps(stream), "utf-8")
     with pytest.raises(DataError, match=message) as caught:
-        read_predictions(tmp_path / "p.json")
+        read_imported_predictions(tmp_path / "p.json")
     assert "\n" not in str(caught.value)
 
 
 def test_a_record_of_months_is_refused(tmp_path):
     far = replace(REFERENCE, end_frame=10**9)
-    write_atomic(tmp_path / "p.jsonl", dump(predict(far, [(10, "Boil it.")])) + "\n")
+    write_atomic(tmp_path / "p.jsonl", dump_json(predict(far, [(10, "Boil it.")])) + "\n")
     with pytest.raises(DataError, match="more than 100 h; correct the frame numbers or the rate"):
-        read_predictions(tmp_path / "p.jsonl")
+        read_imported_predictions(tmp_path / "p.jsonl")

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from prospect_core.timeline import Event
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.runs.importers import read_predictions
-from prospect_eval.runs.proassist_results import from_stream, from_table
+from prospect_eval.runs.importers import read_imported_predictions
+from prospect_eval.runs.proassist_results import read_proassist_result_stream, read_proassist_result_table
 from tests.helpers.predictions import episode, predict, say, score, step
 
 HEADER = (
@@ -50,7 +50,7 @@ def references(record):
     ],
 )
 def test_reference_is_never_moved_or_merged_by_a_user_turn(outputs):
-    record = from_stream(stream(*outputs), "here")
+    record = read_proassist_result_stream(stream(*outputs), "here")
     expected = [(one["frame_idx_in_stream"], one["ref"]) for one in outputs]
     assert references(record) == expected
     assert [(u.frame, u.text) for u in record.utterances] == expected
@@ -61,7 +61,7 @@ def test_reference_is_never_moved_or_merged_by_a_user_turn(outputs):
 
 def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
     """Index i is the picture at i / fps; what the user says is given with the frame after it."""
-    file = from_stream(
+    file = read_proassist_result_stream(
         stream(output(4, ref="One."), output(9, ref="Two.", asked=["Hm?"]), output(10, ref="Three.")), "f"
     )
     times = episode(say(2.0, "One."), Event("u", 4.0, "user", "Hm?"), say(4.5, "Two."), say(5.0, "Three."))
@@ -75,9 +75,9 @@ def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
 
 def test_record_whose_references_wait_for_a_user_turn_says_so(tmp_path):
     record = predict(episode(Event("u", 4.5, "user", "Hm?"), say(4.5, "Two."), say(9.0, "Three.")), [(9, "Two.")])
-    (tmp_path / "theirs.jsonl").write_text(dump(record) + "\n")
+    (tmp_path / "theirs.jsonl").write_text(dump_json(record) + "\n")
     told = []
-    read_predictions(tmp_path / "theirs.jsonl", tell=told.append)
+    read_imported_predictions(tmp_path / "theirs.jsonl", tell=told.append)
     (line,) = told
     assert "wait for the frame after a user turn at the same time: 1, the first on frame 10" in line
 
@@ -110,7 +110,7 @@ def test_record_whose_references_wait_for_a_user_turn_says_so(tmp_path):
 )
 def test_result_file_that_is_damaged_is_one_line(change, message):
     with pytest.raises(DataError) as error:
-        from_stream({**stream(), **change}, "here")
+        read_proassist_result_stream({**stream(), **change}, "here")
     assert str(error.value).startswith("here: ")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -119,7 +119,7 @@ def test_result_file_that_is_damaged_is_one_line(change, message):
 def test_state_updates_of_a_stream_are_scored_against_the_data():
     outputs = [output(4, dst_update="S1->start"), output(9, dst_update="S1->complete; S9->start\nnonsense")]
     reference = episode(step(2.0, "S1", "start"), say(5.0, "Go on."), frames=20)
-    record = from_stream(stream(output(10, ref="Go on."), *outputs), "here", [reference])
+    record = read_proassist_result_stream(stream(output(10, ref="Go on."), *outputs), "here", [reference])
     assert [(t.frame, t.step, t.change) for t in record.transitions] == [(4, "S1", "start"), (9, "S1", "complete")]
     assert [(r.frame, r.step, r.wanted) for r in record.refusals] == [(9, "S9", "start"), (9, "", "nonsense")]
     assert record.problems() == []
@@ -127,16 +127,16 @@ def test_state_updates_of_a_stream_are_scored_against_the_data():
 
 def test_state_updates_without_a_reference_are_told():
     told = []
-    record = from_stream(stream(output(4, dst_update="S1->start")), "here", tell=told.append)
+    record = read_proassist_result_stream(stream(output(4, dst_update="S1->start")), "here", tell=told.append)
     assert record.transitions == ()
     assert told == ["here: 1 state update left out: the file has no reference states; give --data FOLDER"]
 
 
 def test_context_lengths_are_kept_or_told():
     whole = [output(k, context_length=100 + 10 * k) for k in range(20)]
-    assert from_stream(stream(*whole), "here").cache_tokens == tuple(range(100, 300, 10))
+    assert read_proassist_result_stream(stream(*whole), "here").cache_tokens == tuple(range(100, 300, 10))
     told = []
-    assert from_stream(stream(*whole[:7]), "here", tell=told.append).cache_tokens == ()
+    assert read_proassist_result_stream(stream(*whole[:7]), "here", tell=told.append).cache_tokens == ()
     assert told == [
         "here: context_length is left out: 7 frames have it, a value for every frame of the stream is needed"
     ]
@@ -160,7 +160,7 @@ def test_table_of_the_dst_extension_is_read_whole(tmp_path):
         )
     )
     told = []
-    (record,), _ = read_predictions(tmp_path, tell=told.append)
+    (record,), _ = read_imported_predictions(tmp_path, tell=told.append)
     assert (record.episode.id, record.episode.fps, record.episode.num_frames) == ("clip-1", 2, 12)
     assert references(record) == [(2, "Boil the water.")]
     assert [(u.frame, u.text) for u in record.utterances] == [(2, "Boil, then wait.")]
@@ -190,7 +190,7 @@ def test_table_of_the_dst_extension_is_read_whole(tmp_path):
 )
 def test_table_that_is_damaged_is_one_line(tmp_path, data, message):
     with pytest.raises(DataError) as error:
-        from_table(data, tmp_path / "frame_predictions.csv")
+        read_proassist_result_table(data, tmp_path / "frame_predictions.csv")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -199,11 +199,11 @@ def test_evaluation_folder_is_read_from_its_results(tmp_path):
     folder = tmp_path / "model/eval/wtag/stream/notalk0.5-maxlen_4k"
     (folder / "results").mkdir(parents=True)
     for number in range(2):
-        (folder / f"results/{number}.json").write_text(dump(stream(output(3, "x", "x"), sample_idx=number)))
+        (folder / f"results/{number}.json").write_text(dump_json(stream(output(3, "x", "x"), sample_idx=number)))
     for name in ("all_results.json", "metrics.json", "args.json", "llm_eval_metrics.json"):
         (folder / name).write_text("{}")
     for path in (tmp_path / "model", folder, folder / "results"):
-        assert [record.episode.id for record in read_predictions(path)[0]] == ["v.0", "v.1"]
+        assert [record.episode.id for record in read_imported_predictions(path)[0]] == ["v.0", "v.1"]
 
 
 def test_folder_without_predictions_says_what_it_looked_for(tmp_path):
@@ -211,7 +211,7 @@ def test_folder_without_predictions_says_what_it_looked_for(tmp_path):
     with pytest.raises(
         DataError, match=r"holds no .json or .jsonl file, no results/\*.json and no frame_predictions.csv"
     ):
-        read_predictions(tmp_path)
+        read_imported_predictions(tmp_path)
 
 
 @pytest.mark.slow
@@ -236,11 +236,11 @@ def test_score_of_streams_without_a_data_set_says_which_window_it_uses(tmp_path,
 
 
 def test_record_of_others_without_a_data_set_is_named(tmp_path):
-    from prospect_eval.runs.importers import store_predictions
+    from prospect_eval.runs.importers import import_predictions
 
     record = predict(episode(say(5.0)))
-    (tmp_path / "theirs.jsonl").write_text(dump(record).replace('"dataset":"x"', '"dataset":""') + "\n")
-    stored = store_predictions(tmp_path / "theirs.jsonl", tmp_path / "out", [], "", "", "test")
+    (tmp_path / "theirs.jsonl").write_text(dump_json(record).replace('"dataset":"x"', '"dataset":""') + "\n")
+    stored = import_predictions(tmp_path / "theirs.jsonl", tmp_path / "out", [], "", "", "test")
     assert (stored.records, stored.unnamed) == (1, 1)
-    named = store_predictions(tmp_path / "theirs.jsonl", tmp_path / "named", [], "", "", "test", "wtag")
+    named = import_predictions(tmp_path / "theirs.jsonl", tmp_path / "named", [], "", "", "test", "wtag")
     assert named.unnamed == 0

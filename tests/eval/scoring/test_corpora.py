@@ -9,10 +9,10 @@ import pytest
 
 from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from prospect_eval.api import score_run
 from prospect_eval.metrics.corpus import Corpus
-from prospect_eval.runs.folder import RunConfig, open_folder, record_path
+from prospect_eval.runs.folder import RunConfig, open_run_folder, run_folder_record_path
 from prospect_eval.scoring import corpora, parallel
 from prospect_eval.scoring.corpora import FILE
 from prospect_eval.scoring.score import score_records
@@ -58,9 +58,9 @@ def data(tmp_path):
 def store(folder, records, data=None):
     """A run folder of the records, on a data set or on none that can be opened."""
     source, digest = (str(data.root), data.digest) if data else ("gone", "d" * 64)
-    open_folder(folder, RunConfig("m", "", source, digest, "test", None, Knobs(), ""))
+    open_run_folder(folder, RunConfig("m", "", source, digest, "test", None, Knobs(), ""))
     for record in records:
-        record_path(folder, record.episode.id).write_text(dump(record))
+        run_folder_record_path(folder, record.episode.id).write_text(dump_json(record))
     return folder
 
 
@@ -127,9 +127,9 @@ def test_damaged_corpus_file_is_made_again(data, tmp_path, content):
 @pytest.mark.slow
 def test_cider_by_several_processes_uses_the_whole_split(data, tmp_path, monkeypatch):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(4)], data)
-    alone = parallel.score_folder(folder)
+    alone = parallel.score_folder_in_parallel(folder)
     monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
-    assert dump(parallel.score_folder(folder)) == dump(alone)
+    assert dump_json(parallel.score_folder_in_parallel(folder)) == dump_json(alone)
     assert alone["corpus"]["source"] == "split"
 
 
@@ -151,11 +151,11 @@ def test_signature_of_cider_holds_a_digest_of_the_references():
 
 
 def test_evaluate_metric_uses_the_corpus_of_its_tools():
-    from prospect_eval.metrics.hf_evaluate import load_metric
+    from prospect_eval.metrics.hf_evaluate import load_hf_evaluate_metric
 
     record = spoken(cups(0))
     resources = replace(TOOLS, corpus=Corpus.of(cups(number) for number in range(9)))
-    got = load_metric("cider", resources).compute(predictions=[dump(record)])
+    got = load_hf_evaluate_metric("cider", resources).compute(predictions=[dump_json(record)])
     expected = score_records([record], resources)["metrics"]["cider"]
     assert got["cider"] == pytest.approx(expected["value"])
     assert got["signature"] == expected["signature"]

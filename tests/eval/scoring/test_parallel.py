@@ -10,10 +10,10 @@ import pytest
 
 from prospect_core.records import SCHEMA, EpisodeRecord, Knobs
 from prospect_core.util.errors import DataError
-from prospect_core.util.json_io import dump, load
-from prospect_eval.metrics.resources import Meteor, make_resources
-from prospect_eval.models.baselines.trivial import baseline
-from prospect_eval.runs.folder import RunConfig, open_folder, read_records, record_path
+from prospect_core.util.json_io import dump_json, load_json
+from prospect_eval.metrics.resources import Meteor, make_scoring_resources
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
+from prospect_eval.runs.folder import RunConfig, open_run_folder, read_run_folder_records, run_folder_record_path
 from prospect_eval.scoring import parallel
 from prospect_eval.scoring.score import score_records
 from prospect_eval.text.disk_cache import DiskCache
@@ -25,22 +25,22 @@ pytestmark = pytest.mark.integration
 def run_folder(world, tmp_path):
     """A run of a baseline with made-up probabilities, one episode failed."""
     folder = tmp_path / "run"
-    open_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
-    predict = baseline("rate_matched_random", list(world.episodes("test")))
+    open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
+    predict = make_trivial_baseline("rate_matched_random", list(world.episodes("test")))
     for n, episode in enumerate(world.episodes("test")):
         record = predict(episode)
         if n == 1:
             record = EpisodeRecord(SCHEMA, "m", Knobs(), episode, status="failed", error="no picture")
-        record_path(folder, episode.id).write_text(dump(record))
+        run_folder_record_path(folder, episode.id).write_text(dump_json(record))
     return folder
 
 
 @pytest.mark.slow
 def test_several_processes_score_as_one(run_folder, monkeypatch):
-    alone = parallel.score_folder(run_folder)
+    alone = parallel.score_folder_in_parallel(run_folder)
     monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
-    shared = parallel.score_folder(run_folder)
-    assert dump(shared) == dump(alone) == dump(score_records(read_records(run_folder)[1]))
+    shared = parallel.score_folder_in_parallel(run_folder)
+    assert dump_json(shared) == dump_json(alone) == dump_json(score_records(read_run_folder_records(run_folder)[1]))
     assert shared["episodes"]["failed"] == 1
 
 
@@ -50,11 +50,11 @@ def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monke
     broken = next((run_folder / "episodes").iterdir())
     broken.write_text('{"schema": 1')
     with pytest.raises(DataError, match=broken.name):
-        parallel.score_folder(run_folder)
+        parallel.score_folder_in_parallel(run_folder)
 
 
 def test_a_process_that_dies_is_told(run_folder):
-    with parallel.open_shard_workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
+    with parallel.open_parallel_scoring_workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
         for process in active_children():
             process.kill()
         with pytest.raises(DataError, match="has died"):
@@ -75,13 +75,13 @@ ARRAYS = {"speaking_prob": [0.1, 0.2], "state_probs": [[[0.1, 0.2, 0.7]], [[0.1,
     ],
 )
 def test_long_arrays_read_apart_are_as_strict(world, change, message):
-    record = baseline("oracle", [])(next(iter(world.episodes("test"))))
-    plain = json.loads(dump(record)) | ARRAYS
-    assert load(EpisodeRecord, json.dumps(plain), "here").state_probs == (((0.1, 0.2, 0.7),),) * 2
+    record = make_trivial_baseline("oracle", [])(next(iter(world.episodes("test"))))
+    plain = json.loads(dump_json(record)) | ARRAYS
+    assert load_json(EpisodeRecord, json.dumps(plain), "here").state_probs == (((0.1, 0.2, 0.7),),) * 2
     with pytest.raises(DataError, match=f"here: {message}"):
-        load(EpisodeRecord, json.dumps(plain | change), "here")
+        load_json(EpisodeRecord, json.dumps(plain | change), "here")
     with pytest.raises(DataError, match="here"):
-        load(EpisodeRecord, json.dumps(plain).replace("0.7", "NaN"), "here")
+        load_json(EpisodeRecord, json.dumps(plain).replace("0.7", "NaN"), "here")
 
 
 def test_the_store_keeps_and_survives(tmp_path, monkeypatch):
@@ -108,5 +108,5 @@ def test_meteor_is_kept_on_disk(tmp_path, monkeypatch):
 
 
 def test_tools_know_which_wordnet(tmp_path):
-    assert "wordnet:" in make_resources().meteor_signature
+    assert "wordnet:" in make_scoring_resources().meteor_signature
     assert Path(DiskCache("x").file).suffix == ".sqlite"

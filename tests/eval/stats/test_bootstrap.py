@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from prospect_eval.metrics.base import f1, ratio
-from prospect_eval.stats.agreement import kendall_agreement, noise_floor
-from prospect_eval.stats.bootstrap import Resampling, Statistic, bootstrap_ci, paired_ci
-from prospect_eval.stats.permutation import holm, sign_flip_p
+from prospect_eval.stats.agreement import agreement_noise_floor, kendall_agreement
+from prospect_eval.stats.bootstrap import Resampling, Statistic, bootstrap_interval, paired_bootstrap_interval
+from prospect_eval.stats.permutation import holm_correction, sign_flip_p_value
 
 
 def counts_of(rng, videos, quality=(3, 2)):
@@ -25,7 +25,7 @@ def counts_of(rng, videos, quality=(3, 2)):
 def test_intervals_are_those_of_scipy(method, theirs):
     rng = np.random.default_rng(1)
     counts = np.stack([rng.poisson(4, 40), rng.poisson(8, 40) + 5], axis=1).astype(float)
-    ours = bootstrap_ci(counts, ratio, Resampling(20000, method=method))
+    ours = bootstrap_interval(counts, ratio, Resampling(20000, method=method))
     expected = stats.bootstrap(
         (counts[:, 0], counts[:, 1]), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, n_resamples=20000,
         method=theirs, random_state=rng,
@@ -35,7 +35,7 @@ def test_intervals_are_those_of_scipy(method, theirs):
 
 def test_a_studentised_interval_is_that_of_a_loop():
     counts = counts_of(np.random.default_rng(2), 25)
-    ours = bootstrap_ci(counts, f1, Resampling(4000, method="studentised"))
+    ours = bootstrap_interval(counts, f1, Resampling(4000, method="studentised"))
     rng, pivots, n = np.random.default_rng(5), [], len(counts)
 
     def jackknife(rows):
@@ -55,14 +55,14 @@ def test_intervals_cover_the_truth():
     truth = float(f1(counts_of(rng, 100_000).sum(0)))
     inside = 0
     for _ in range(400):
-        low, high = bootstrap_ci(counts_of(rng, 30), f1, Resampling(1000))
+        low, high = bootstrap_interval(counts_of(rng, 30), f1, Resampling(1000))
         inside += low <= truth <= high
     assert 0.92 <= inside / 400 <= 0.98
 
 
 def test_intervals_stay_within_the_bounds_of_the_metric():
     counts = np.array([[10, 10, 10]] * 9 + [[7, 10, 10], [8, 10, 9]], dtype=float)
-    low, high = bootstrap_ci(counts, Statistic(f1, (0, 1)))
+    low, high = bootstrap_interval(counts, Statistic(f1, (0, 1)))
     assert 0 <= low < high <= 1
 
 
@@ -75,7 +75,7 @@ def test_permutation_by_brute_force():
         chosen = np.array(flips)[:, None]
         a, b = np.where(chosen, second, first).sum(0), np.where(chosen, first, second).sum(0)
         extreme += abs(float(f1(b) - f1(a))) >= observed - 1e-12
-    assert sign_flip_p(first, second, f1) == pytest.approx(extreme / 2**7)
+    assert sign_flip_p_value(first, second, f1) == pytest.approx(extreme / 2**7)
 
 
 def test_permutation_of_means_is_that_of_scipy():
@@ -86,44 +86,44 @@ def test_permutation_of_means_is_that_of_scipy():
         (first[:, 0], second[:, 0]), lambda a, b, axis: (b - a).mean(axis), permutation_type="samples",
         n_resamples=np.inf, vectorized=True,
     ).pvalue  # fmt: skip
-    assert sign_flip_p(first, second, ratio) == pytest.approx(expected, abs=1e-9)
+    assert sign_flip_p_value(first, second, ratio) == pytest.approx(expected, abs=1e-9)
 
 
 def test_five_videos_can_never_reach_the_level():
     first = np.ones((5, 2))
     second = np.column_stack([np.full(5, 2.0), np.ones(5)])
-    assert sign_flip_p(first, second, ratio) == pytest.approx(2 / 2**5)
+    assert sign_flip_p_value(first, second, ratio) == pytest.approx(2 / 2**5)
 
 
 def test_many_videos_are_permuted_at_random_and_seeded():
     rng = np.random.default_rng(7)
     first, second = counts_of(rng, 60), counts_of(rng, 60, (30, 1))
-    p = sign_flip_p(first, second, f1)
-    assert p == sign_flip_p(first, second, f1) < 0.05
-    assert sign_flip_p(first, first, f1) == 1.0
+    p = sign_flip_p_value(first, second, f1)
+    assert p == sign_flip_p_value(first, second, f1) < 0.05
+    assert sign_flip_p_value(first, first, f1) == 1.0
 
 
 def test_pairing_takes_what_videos_share_out_of_the_interval():
     rng = np.random.default_rng(8)
     first = counts_of(rng, 40)
     second = first + np.array([1.0, 1.0, 0.0])
-    low, high = paired_ci(first, second, f1)
-    distributed = bootstrap_ci(second, f1)
+    low, high = paired_bootstrap_interval(first, second, f1)
+    distributed = bootstrap_interval(second, f1)
     assert 0 < low < high
     assert high - low < (distributed[1] - distributed[0]) / 3
     with pytest.raises(ValueError, match="cannot be paired"):
-        paired_ci(first, second[:10], f1)
+        paired_bootstrap_interval(first, second[:10], f1)
 
 
 def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]) == []
+    assert holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm_correction([]) == []
 
 
 def test_noise_floor_and_agreement():
-    assert noise_floor([0.5, 0.52, 0.49]) == pytest.approx(0.03)
+    assert agreement_noise_floor([0.5, 0.52, 0.49]) == pytest.approx(0.03)
     with pytest.raises(ValueError, match="two runs"):
-        noise_floor([0.5])
+        agreement_noise_floor([0.5])
     table = kendall_agreement(np.array([[1, 2, 3, 4.0], [1, 2, 4, 3.0], [4, 3, 2, 1.0], [np.nan, np.nan, 1, 2]]))
     assert table[0, 1] == pytest.approx(stats.kendalltau([1, 2, 3, 4], [1, 2, 4, 3]).statistic)
     assert table[0, 2] == pytest.approx(-1)

@@ -13,11 +13,20 @@ from prospect_eval.metrics.histogram import (
     histogram_average_precision_gradient,
     probability_histogram,
 )
-from prospect_eval.stats.bootstrap import Statistic, bootstrap_ci, numeric_gradient, paired_ci
-from prospect_eval.stats.boundary import binomial_bounds, difference_interval, proportion_interval
-from prospect_eval.stats.permutation import least_p, sign_flip_p, videos_needed
-from prospect_eval.stats.power import detectable_by_interval, detectable_difference
-from prospect_eval.stats.quantile import woodruff_interval
+from prospect_eval.stats.bootstrap import (
+    Statistic,
+    bootstrap_interval,
+    bootstrap_numeric_gradient,
+    paired_bootstrap_interval,
+)
+from prospect_eval.stats.boundary import (
+    boundary_binomial_interval,
+    boundary_difference_interval,
+    boundary_proportion_interval,
+)
+from prospect_eval.stats.permutation import least_permutation_p_value, permutation_videos_needed, sign_flip_p_value
+from prospect_eval.stats.power import power_detectable_by_interval, power_detectable_difference
+from prospect_eval.stats.quantile import woodruff_quantile_interval
 from tests.helpers.tiers import slow
 
 pytestmark = pytest.mark.integration
@@ -27,17 +36,17 @@ SHARE = (0.0, 1.0)
 @pytest.mark.parametrize(("successes", "trials"), [(0, 12), (12, 12), (3, 10), (59, 60)])
 def test_binomial_bounds_are_those_of_scipy(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(method="exact")
-    assert binomial_bounds(successes, trials) == pytest.approx(tuple(expected), abs=1e-9)
+    assert boundary_binomial_interval(successes, trials) == pytest.approx(tuple(expected), abs=1e-9)
 
 
 @pytest.mark.parametrize("videos", [2, 12, 60])
 def test_interval_of_perfect_videos_has_width(videos):
-    low, high = bootstrap_ci(np.array([[3.0, 3.0]] * videos), Statistic(ratio, SHARE))
+    low, high = bootstrap_interval(np.array([[3.0, 3.0]] * videos), Statistic(ratio, SHARE))
     assert (low, high) == (pytest.approx(0.025 ** (1 / videos)), 1.0)
 
 
 def test_interval_of_two_equal_videos_is_not_a_point():
-    low, high = bootstrap_ci(np.array([[1.0, 2.0], [1.0, 2.0]]), Statistic(ratio, SHARE))
+    low, high = bootstrap_interval(np.array([[1.0, 2.0], [1.0, 2.0]]), Statistic(ratio, SHARE))
     assert low < 0.1 < 0.9 < high
 
 
@@ -48,7 +57,7 @@ def test_interval_near_the_boundary_is_korn_and_graubards():
     effective = share * (1 - share) / error**2 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 11)) ** 2
     x = share * effective
     expected = stats.beta.ppf(0.025, x, effective - x + 1), stats.beta.ppf(0.975, x + 1, effective - x)
-    assert bootstrap_ci(counts, Statistic(ratio, SHARE)) == pytest.approx(expected, abs=1e-9)
+    assert bootstrap_interval(counts, Statistic(ratio, SHARE)) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("share", [slow(0.9), 0.97, slow(0.99), 1.0])
@@ -57,37 +66,37 @@ def test_interval_near_the_boundary_covers(share, videos):
     rng, inside = np.random.default_rng(videos), 0
     for _ in range(300):
         counts = np.stack([rng.binomial(3, share, videos), np.full(videos, 3)], -1).astype(float)
-        low, high = bootstrap_ci(counts, Statistic(ratio, SHARE))
+        low, high = bootstrap_interval(counts, Statistic(ratio, SHARE))
         inside += low <= share <= high
     assert inside / 300 >= 0.93
 
 
 def test_interval_of_a_value_without_range_that_never_varies_is_none():
-    assert bootstrap_ci(np.array([[4.0, 2.0]] * 12), ratio) is None
+    assert bootstrap_interval(np.array([[4.0, 2.0]] * 12), ratio) is None
 
 
 def test_interval_in_other_units_is_scaled():
-    assert proportion_interval(100, 0, 12, (0, 100)) == pytest.approx((100 * 0.025 ** (1 / 12), 100))
+    assert boundary_proportion_interval(100, 0, 12, (0, 100)) == pytest.approx((100 * 0.025 ** (1 / 12), 100))
 
 
 def test_difference_of_equal_counts_has_no_interval():
     counts = np.array([[3.0, 4.0]] * 12)
-    assert paired_ci(counts, counts, ratio) is None
+    assert paired_bootstrap_interval(counts, counts, ratio) is None
 
 
 def test_difference_interval_by_hand():
     # two of ten clusters gain, the largest contribution is 0.5, none loses
     pseudo = np.array([0.5, 0.3] + [0.0] * 8)
-    gain, loss = binomial_bounds(2, 10), binomial_bounds(0, 10)
+    gain, loss = boundary_binomial_interval(2, 10), boundary_binomial_interval(0, 10)
     expected = ((gain[0] - loss[1]) * 0.5, (gain[1] - loss[0]) * 0.5)
-    assert difference_interval(pseudo) == pytest.approx(expected)
+    assert boundary_difference_interval(pseudo) == pytest.approx(expected)
 
 
 def test_difference_to_which_two_videos_contribute_is_not_certain():
     first = np.array([[3.0, 3.0]] * 12)
     second = first.copy()
     second[:2, 0] = 2
-    low, high = paired_ci(first, second, ratio)
+    low, high = paired_bootstrap_interval(first, second, ratio)
     assert low < -2 / 36 < 0 < high
 
 
@@ -100,9 +109,9 @@ def test_woodruff_interval_by_hand():
     reach = stats.t.ppf(0.975, 3) * error
     shares = np.array([4, 5, 7, 8]) / 8
     expected = values[np.searchsorted(shares, 0.5 - reach)], values[min(3, np.searchsorted(shares, 0.5 + reach))]
-    assert woodruff_interval(counts, 0.5, values) == pytest.approx(expected)
-    assert woodruff_interval(counts[:1], 0.5, values) is None
-    assert woodruff_interval(np.zeros((4, 4)), 0.5, values) is None
+    assert woodruff_quantile_interval(counts, 0.5, values) == pytest.approx(expected)
+    assert woodruff_quantile_interval(counts[:1], 0.5, values) is None
+    assert woodruff_quantile_interval(np.zeros((4, 4)), 0.5, values) is None
 
 
 def test_gradient_of_average_precision_is_the_numeric_one():
@@ -111,7 +120,7 @@ def test_gradient_of_average_precision_is_the_numeric_one():
     counts = probability_histogram(labels, rng.random(300))[None]
     used = np.flatnonzero(counts[0])
     found = histogram_average_precision_gradient(counts)[0]
-    expected = numeric_gradient(histogram_average_precision, counts)[0]
+    expected = bootstrap_numeric_gradient(histogram_average_precision, counts)[0]
     assert len(counts[0]) == 2 * BINS
     np.testing.assert_allclose(found[used], expected[used], atol=1e-6)
 
@@ -130,7 +139,7 @@ def test_average_precision_interval_covers():
     truth = float(histogram_average_precision(draw(np.random.default_rng(5), 3000).sum(0)))
     rng, inside = np.random.default_rng(1), 0
     for _ in range(100):
-        low, high = bootstrap_ci(draw(rng, 12), of)
+        low, high = bootstrap_interval(draw(rng, 12), of)
         inside += low <= truth <= high
     assert inside >= 90
 
@@ -139,15 +148,15 @@ def test_two_videos_of_a_million_bytes_have_no_p_of_zero():
     first = np.array([[1e7 / 3, 1.0], [1e7 / 7, 1.0]])
     second = first + np.array([[1e6 / 3, 0.0], [1e6 / 7, 0.0]])
     # of the four flips two have the observed size
-    assert sign_flip_p(first, second, ratio) == 0.5
+    assert sign_flip_p_value(first, second, ratio) == 0.5
 
 
 def test_least_p_and_videos_needed_by_hand():
-    assert least_p(5, 3) == 2 / 2**5
-    assert least_p(30, 3) == 1 / 10_001
+    assert least_permutation_p_value(5, 3) == 2 / 2**5
+    assert least_permutation_p_value(30, 3) == 1 / 10_001
     # 2^(1 - V) <= .05 / 10 from V = 9 on (2^-8 = .0039)
-    assert videos_needed(10) == 9
-    assert videos_needed(1) == 6
+    assert permutation_videos_needed(10) == 9
+    assert permutation_videos_needed(1) == 6
 
 
 def paired(rng, videos, difference):
@@ -162,26 +171,26 @@ def paired(rng, videos, difference):
 def test_detectable_difference_is_found_with_the_power_promised(videos, alpha):
     rng, found = np.random.default_rng(videos), 0
     for _ in range(60):
-        detectable = detectable_difference(*paired(rng, videos, 0.0), ratio, alpha)
-        found += sign_flip_p(*paired(rng, videos, detectable), ratio, permutations=4000) <= alpha
+        detectable = power_detectable_difference(*paired(rng, videos, 0.0), ratio, alpha)
+        found += sign_flip_p_value(*paired(rng, videos, detectable), ratio, permutations=4000) <= alpha
     assert found / 60 >= 0.7
 
 
 def test_detectable_difference_is_near_the_textbooks_and_grows_with_stricter_levels():
     first, second = paired(np.random.default_rng(9), 60, 0.0)
     error = (second - first)[:, 0].std(ddof=1) / np.sqrt(60)
-    found = detectable_difference(first, second, ratio)
+    found = power_detectable_difference(first, second, ratio)
     assert found == pytest.approx((1.959964 + 0.841621) * error, rel=0.1)
-    assert detectable_difference(first, second, ratio, 0.005) > 1.2 * found
+    assert power_detectable_difference(first, second, ratio, 0.005) > 1.2 * found
 
 
 def test_detectable_difference_is_none_where_nothing_can_be_found():
     first, second = paired(np.random.default_rng(9), 5, 0.0)
-    assert detectable_difference(first, second, ratio) is None
-    assert detectable_difference(first[:1], second[:1], ratio) is None
+    assert power_detectable_difference(first, second, ratio) is None
+    assert power_detectable_difference(first[:1], second[:1], ratio) is None
     same = np.ones((20, 2))
-    assert detectable_difference(same, same, ratio) is None
-    assert detectable_difference(np.ones((20, 3)), np.ones((20, 3)), f1) is None
+    assert power_detectable_difference(same, same, ratio) is None
+    assert power_detectable_difference(np.ones((20, 3)), np.ones((20, 3)), f1) is None
 
 
 def test_detectable_difference_of_a_median_on_a_coarse_grid_is_not_zero():
@@ -197,15 +206,15 @@ def test_detectable_difference_of_a_median_on_a_coarse_grid_is_not_zero():
 
     for _ in range(10):
         first, second = sides(), sides()
-        low, high = paired_ci(first, second, median)
+        low, high = paired_bootstrap_interval(first, second, median)
         assert low < high
-        assert detectable_difference(first, second, median) > 0.1
+        assert power_detectable_difference(first, second, median) > 0.1
 
 
 def test_detectable_by_interval_is_the_textbooks():
     first, second = paired(np.random.default_rng(4), 40, 0.0)
     error = (second - first)[:, 0].std(ddof=1) / np.sqrt(40)
     expected = (1.959964 + 0.841621) * error
-    assert detectable_by_interval(first, second, ratio) == pytest.approx(expected, rel=0.05)
-    assert detectable_by_interval(first, first, ratio) is None
-    assert detectable_by_interval(first[:1], second[:1], ratio) is None
+    assert power_detectable_by_interval(first, second, ratio) == pytest.approx(expected, rel=0.05)
+    assert power_detectable_by_interval(first, first, ratio) is None
+    assert power_detectable_by_interval(first[:1], second[:1], ratio) is None

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from prospect_eval.metrics.base import ratio
-from prospect_eval.stats.agreement import kendall_agreement, noise_floor
+from prospect_eval.stats.agreement import agreement_noise_floor, kendall_agreement
 from prospect_eval.stats.bootstrap import (
     RESAMPLES,
     SEED,
@@ -18,13 +18,13 @@ from prospect_eval.stats.bootstrap import (
     Statistic,
     _bca_levels,
     _weights,
-    bootstrap_ci,
-    jackknife_error,
-    numeric_gradient,
-    paired_ci,
+    bootstrap_interval,
+    bootstrap_jackknife_error,
+    bootstrap_numeric_gradient,
+    paired_bootstrap_interval,
 )
-from prospect_eval.stats.permutation import holm, is_exact, sign_flip_p
-from prospect_eval.stats.power import detectable_difference
+from prospect_eval.stats.permutation import holm_correction, is_exact_permutation, sign_flip_p_value
+from prospect_eval.stats.power import power_detectable_difference
 
 LEVELS = np.array([0.025, 0.975])
 
@@ -86,12 +86,12 @@ def test_percentile_and_bca_intervals_are_those_of_a_loop(level):
     counts = counts_of(1, 9)
     draws = [s[0] / s[1] for s in resampled(counts, 500, 7)]
     alphas = [(1 - level) / 2, (1 + level) / 2]
-    plain = bootstrap_ci(counts, ratio, Resampling(500, 7, level, "percentile"))
+    plain = bootstrap_interval(counts, ratio, Resampling(500, 7, level, "percentile"))
     assert plain == pytest.approx(np.quantile(draws, alphas).tolist(), abs=1e-12)
     total = counts.sum(0)
     left_out = [(total - row)[0] / (total - row)[1] for row in counts]
     shifted = bca_by_hand(draws, total[0] / total[1], left_out, alphas)
-    assert bootstrap_ci(counts, ratio, Resampling(500, 7, level, "bca")) == pytest.approx(
+    assert bootstrap_interval(counts, ratio, Resampling(500, 7, level, "bca")) == pytest.approx(
         np.quantile(draws, shifted).tolist(), abs=1e-9
     )
 
@@ -114,35 +114,37 @@ def test_a_studentised_interval_is_its_formula():
             pivots.append((a / b - point) / own)
     high, low = np.quantile(pivots, LEVELS)
     expected = (point - low * error, point - high * error)
-    assert bootstrap_ci(counts, ratio, Resampling(400, 3, method="studentised")) == pytest.approx(expected, abs=1e-6)
-    assert bootstrap_ci(counts, ratio, Resampling(400, 3)) == pytest.approx(expected, abs=1e-6)
+    assert bootstrap_interval(counts, ratio, Resampling(400, 3, method="studentised")) == pytest.approx(
+        expected, abs=1e-6
+    )
+    assert bootstrap_interval(counts, ratio, Resampling(400, 3)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_gradient_is_that_of_a_ratio():
     sums = np.array([[3.0, 4.0], [0.0, 5.0]])
     expected = [[1 / 4, -3 / 16], [1 / 5, 0.0]]
-    np.testing.assert_allclose(numeric_gradient(ratio, sums), expected, atol=1e-6)
+    np.testing.assert_allclose(bootstrap_numeric_gradient(ratio, sums), expected, atol=1e-6)
 
 
 def test_no_interval_where_there_is_nothing_to_resample():
-    assert bootstrap_ci(np.ones((1, 2)), ratio) is None
-    assert bootstrap_ci(np.ones((0, 2)), ratio) is None
+    assert bootstrap_interval(np.ones((1, 2)), ratio) is None
+    assert bootstrap_interval(np.ones((0, 2)), ratio) is None
     two = np.array([[1.0, 2.0], [2.0, 3.0]])
-    assert bootstrap_ci(two, ratio) is not None
+    assert bootstrap_interval(two, ratio) is not None
     # always the same, of a value without a range
-    assert bootstrap_ci(np.ones((5, 2)), ratio) is None
-    assert bootstrap_ci(np.zeros((5, 2)), ratio) is None
+    assert bootstrap_interval(np.ones((5, 2)), ratio) is None
+    assert bootstrap_interval(np.zeros((5, 2)), ratio) is None
     # undefined wherever the only video that counts is left out: in (4 / 5)^5 = 0.33 of all resamples
-    assert bootstrap_ci(np.array([[1.0, 2.0]] + [[0.0, 0.0]] * 4), ratio) is None
+    assert bootstrap_interval(np.array([[1.0, 2.0]] + [[0.0, 0.0]] * 4), ratio) is None
     # in (15 / 20)^20 = 0.003: left out
     rare = np.array([[1.0, 2.0], [2.0, 3.0], [1.0, 4.0], [3.0, 4.0], [1.0, 3.0]] + [[0.0, 0.0]] * 15)
-    assert bootstrap_ci(rare, ratio) is not None
+    assert bootstrap_interval(rare, ratio) is not None
 
 
 def test_bounds_cut_both_ends():
     counts = np.array([[9.0, 10.0], [10.0, 10.0], [1.0, 10.0]])
-    low, high = bootstrap_ci(counts, ratio, Resampling(method="percentile"))
-    assert bootstrap_ci(
+    low, high = bootstrap_interval(counts, ratio, Resampling(method="percentile"))
+    assert bootstrap_interval(
         counts, Statistic(ratio, (low + 0.1, high - 0.1)), Resampling(method="percentile")
     ) == pytest.approx((low + 0.1, high - 0.1))
     assert low < 0.2
@@ -158,28 +160,32 @@ def test_weights_are_seeded_and_each_resample_has_as_many_videos():
 
 def test_resamples_of_few_videos_are_computed_once_and_are_the_same_ones(monkeypatch):
     counts = counts_of(6, 4)
-    few, (distinct, drawn) = bootstrap_ci(counts, ratio), _weights(4, 2000, 1)
+    few, (distinct, drawn) = bootstrap_interval(counts, ratio), _weights(4, 2000, 1)
     assert len(distinct) == 35
     monkeypatch.setattr("prospect_eval.stats.bootstrap.FEW_VIDEOS", 0)
     _weights.cache_clear()
     assert np.array_equal(_weights(4, 2000, 1)[0], distinct[drawn])
-    assert bootstrap_ci(counts, ratio) == few
+    assert bootstrap_interval(counts, ratio) == few
     _weights.cache_clear()
 
 
 def test_the_jackknife_error_of_a_mean_is_the_textbooks():
     values = np.array([1.0, 4.0, 2.0, 7.0])
     left_out = (values.sum() - values) / 3
-    assert jackknife_error(left_out) == pytest.approx(values.std(ddof=1) / 2)
+    assert bootstrap_jackknife_error(left_out) == pytest.approx(values.std(ddof=1) / 2)
 
 
 def test_a_paired_interval_is_that_of_the_differences():
     first, second = counts_of(4, 10), counts_of(5, 10)
     both = np.hstack([first, second])
-    expected = bootstrap_ci(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]), Resampling(300, 2))
-    assert paired_ci(first, second, ratio, Resampling(300, 2)) == expected
-    assert paired_ci(second, first, ratio, Resampling(300, 2)) == pytest.approx((-expected[1], -expected[0]), abs=1e-9)
-    assert paired_ci(first, second, ratio) == bootstrap_ci(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]))
+    expected = bootstrap_interval(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]), Resampling(300, 2))
+    assert paired_bootstrap_interval(first, second, ratio, Resampling(300, 2)) == expected
+    assert paired_bootstrap_interval(second, first, ratio, Resampling(300, 2)) == pytest.approx(
+        (-expected[1], -expected[0]), abs=1e-9
+    )
+    assert paired_bootstrap_interval(first, second, ratio) == bootstrap_interval(
+        both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2])
+    )
 
 
 def brute_p(first, second, value):
@@ -199,17 +205,17 @@ def brute_p(first, second, value):
 @pytest.mark.parametrize("videos", [1, 2, 3, 6, 9])
 def test_permutation_is_exact(videos):
     first, second = counts_of(6, videos), counts_of(7, videos)
-    assert sign_flip_p(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
+    assert sign_flip_p_value(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
 
 
 def test_flips_without_a_value_are_left_out():
     first = np.array([[2.0, 3.0], [0.0, 0.0], [1.0, 2.0]])
     second = np.array([[0.0, 0.0], [1.0, 3.0], [1.0, 4.0]])
     some = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 2.0]])
-    assert sign_flip_p(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
+    assert sign_flip_p_value(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
     # (1, 1) against (1, 2); flipped, one side has nothing
-    assert sign_flip_p(*some, ratio) == pytest.approx(brute_p(*some, ratio)) == 1.0
-    assert sign_flip_p(np.zeros((3, 2)), second, ratio) is None
+    assert sign_flip_p_value(*some, ratio) == pytest.approx(brute_p(*some, ratio)) == 1.0
+    assert sign_flip_p_value(np.zeros((3, 2)), second, ratio) is None
 
 
 @pytest.mark.parametrize("videos", [16, 18, 22])
@@ -218,35 +224,35 @@ def test_permutation_of_many_videos_is_that_of_scipy_or_its_monte_carlo(videos):
     rng = np.random.default_rng(1)
     first[:, 0] = rng.random(videos)
     second[:, 0] = first[:, 0] + rng.normal(0.1, 0.3, videos)
-    found = sign_flip_p(first, second, ratio, permutations=40_000)
+    found = sign_flip_p_value(first, second, ratio, permutations=40_000)
     gap = second[:, 0] - first[:, 0]
-    if is_exact(videos, 2):
+    if is_exact_permutation(videos, 2):
         signs = 1 - 2 * ((np.arange(2**videos)[:, None] >> np.arange(videos)) & 1)
         expected = (np.abs(signs @ gap) >= abs(gap.sum()) - 1e-12).mean()
     else:
         bits = np.random.default_rng(SEED).integers(0, 2, (40_000, videos))
         expected = ((np.abs((1 - 2 * bits) @ gap) >= abs(gap.sum()) - 1e-12).sum() + 1) / 40_001
-    assert is_exact(videos, 2) == (videos <= 18)
+    assert is_exact_permutation(videos, 2) == (videos <= 18)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_shapes_that_cannot_be_paired_are_refused():
-    for call in (sign_flip_p, paired_ci, detectable_difference):
+    for call in (sign_flip_p_value, paired_bootstrap_interval, power_detectable_difference):
         with pytest.raises(ValueError, match="counts of 3 and 4 videos cannot be paired"):
             call(np.ones((3, 2)), np.ones((4, 2)), ratio)
 
 
 def test_holm_steps_down_keeps_order_and_ends_at_one():
-    assert holm([0.5, 0.4]) == [0.8, 0.8]
-    assert holm([0.9, 0.6, 0.01]) == pytest.approx([1.0, 1.0, 0.03])
-    assert holm([0.02, 0.02, 0.02]) == pytest.approx([0.06] * 3)
-    assert holm([0.3]) == [0.3]
+    assert holm_correction([0.5, 0.4]) == [0.8, 0.8]
+    assert holm_correction([0.9, 0.6, 0.01]) == pytest.approx([1.0, 1.0, 0.03])
+    assert holm_correction([0.02, 0.02, 0.02]) == pytest.approx([0.06] * 3)
+    assert holm_correction([0.3]) == [0.3]
 
 
 def test_a_noise_floor_is_the_widest_gap():
-    assert noise_floor([0.1, 0.4, 0.2]) == pytest.approx(0.3)
+    assert agreement_noise_floor([0.1, 0.4, 0.2]) == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"^a noise floor needs at least two runs of the same thing$"):
-        noise_floor([1.0])
+        agreement_noise_floor([1.0])
 
 
 def test_agreement_needs_three_systems_and_an_order():

@@ -7,14 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from prospect_core.data.formats.annotation_table import read_annotation
-from prospect_core.data.formats.proassist import from_prepared, participant_of, to_prepared
+from prospect_core.data.formats.annotation_table import read_annotation_table
+from prospect_core.data.formats.proassist import (
+    episode_from_proassist_row,
+    episode_to_proassist_row,
+    participant_from_proassist_names,
+)
 from prospect_core.timeline import Episode
-from prospect_core.util.json_io import digest, dump, load
-from prospect_eval.analysis.pairing import differing_keys
-from prospect_eval.runs.metric_tables import resampled_units
+from prospect_core.util.json_io import digest_json, dump_json, load_json
+from prospect_eval.analysis.pairing import pairing_differing_keys
+from prospect_eval.runs.metric_tables import metric_table_resampled_units
 from prospect_eval.scoring.score import score_records
-from prospect_eval.stats.clusters import Cluster, cluster_of
+from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
 
@@ -46,9 +50,9 @@ def test_videos_of_one_recording_are_one_cluster(four_videos):
 
 def test_a_participant_comes_before_a_recording_and_a_recording_before_a_video():
     plain = episode(say(1.0))
-    assert cluster_of(plain) == Cluster("video", "v")
-    assert cluster_of(replace(plain, recording="r")) == Cluster("recording", "x/r")
-    assert cluster_of(replace(plain, recording="r", participant="p")) == Cluster("participant", "x/p")
+    assert find_episode_cluster(plain) == Cluster("video", "v")
+    assert find_episode_cluster(replace(plain, recording="r")) == Cluster("recording", "x/r")
+    assert find_episode_cluster(replace(plain, recording="r", participant="p")) == Cluster("participant", "x/p")
 
 
 def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):
@@ -56,23 +60,23 @@ def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):
     entry = scored(mixed)["metrics"]["speaking_event_f1@2s"]
     assert "|cluster:participant+video|" in entry["signature"]
     videos = scored(four_videos)["metrics"]["speaking_event_f1@2s"]
-    assert differing_keys(videos["signature"], entry["signature"]) == ["cluster: video / participant+video"]
+    assert pairing_differing_keys(videos["signature"], entry["signature"]) == ["cluster: video / participant+video"]
 
 
 def test_episodes_that_name_nobody_have_the_json_and_the_digest_that_they_had():
     plain = replace(episode(say(1.0)), meta={"a": "b"})
-    text = dump(plain)
+    text = dump_json(plain)
     assert text.endswith('"summary":"","meta":{"a":"b"}}')
-    assert "participant" not in dump(predict(plain))
+    assert "participant" not in dump_json(predict(plain))
     # sha256 of the JSON of the same episode, before the fields were there
-    assert digest(plain) == "7facd7e6037230bbda63b0923cc06b30a6865bca645e86438c103e674a49ad8c"
+    assert digest_json(plain) == "7facd7e6037230bbda63b0923cc06b30a6865bca645e86438c103e674a49ad8c"
 
 
 def test_participant_and_recording_come_back_from_json_and_from_prepared_rows():
     named = replace(episode(say(1.0)), recording="r", participant="p")
-    assert load(Episode, dump(named), "here") == named
-    assert json.loads(dump(predict(named)))["episode"]["participant"] == "p"
-    assert from_prepared(json.loads(json.dumps(to_prepared(named)))) == named
+    assert load_json(Episode, dump_json(named), "here") == named
+    assert json.loads(dump_json(predict(named)))["episode"]["participant"] == "p"
+    assert episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(named)))) == named
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_participant_and_recording_come_back_from_json_and_from_prepared_rows():
     ],
 )
 def test_participants_are_read_from_the_names_of_videos_that_state_them(dataset, video, person):
-    assert participant_of(dataset, video) == person
+    assert participant_from_proassist_names(dataset, video) == person
 
 
 def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, world):
@@ -94,12 +98,15 @@ def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, w
     table = tmp_path / "clip.tsv"
     head = f"# video: {clip}\n# goal: tea\n# participant: anna\n# recording: monday\n"
     table.write_text(f"{head}time\tkind\twhat\n0:01\tsay\tGo on.\n")
-    found = read_annotation(table).episode
+    found = read_annotation_table(table).episode
     assert (found.participant, found.recording) == ("anna", "monday")
 
 
 def test_the_units_of_intervals_are_named_in_words(four_videos):
     people = [replace(e, participant=f"P{k // 2}") for k, e in enumerate(four_videos)]
-    assert resampled_units(scored(people)["metrics"]) == "participants"
-    assert resampled_units({"a": {"signature": "metric:a|cluster:participant+video"}}) == "participants and videos"
-    assert resampled_units({"a": {}}) == "videos"
+    assert metric_table_resampled_units(scored(people)["metrics"]) == "participants"
+    assert (
+        metric_table_resampled_units({"a": {"signature": "metric:a|cluster:participant+video"}})
+        == "participants and videos"
+    )
+    assert metric_table_resampled_units({"a": {}}) == "videos"

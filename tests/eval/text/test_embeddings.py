@@ -10,7 +10,7 @@ import pytest
 
 from prospect_eval.api import score_run
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.text.embeddings import DEFAULT, SentenceSimilarity
 from tests.helpers.predictions import same_words
 from tests.helpers.run_folders import numbered_episode, store_run
@@ -46,7 +46,7 @@ def other_model(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(tmp_path):
-    records = [baseline("oracle", [])(numbered_episode(number)) for number in range(2)]
+    records = [make_trivial_baseline("oracle", [])(numbered_episode(number)) for number in range(2)]
     return store_run(tmp_path / "run", records)
 
 
@@ -89,7 +89,9 @@ def test_report_refuses_a_similarity_model_that_has_changed(run, other_model, ca
 
 
 def test_compare_refuses_runs_of_different_similarity_models(run, other_model, tmp_path, capsys):
-    other = store_run(tmp_path / "other", [baseline("oracle", [])(numbered_episode(number)) for number in range(2)])
+    other = store_run(
+        tmp_path / "other", [make_trivial_baseline("oracle", [])(numbered_episode(number)) for number in range(2)]
+    )
     score_run(run)
     assert evaluate("score", other, "--similarity", other_model) == 0
     assert evaluate("compare", run, other) == 2

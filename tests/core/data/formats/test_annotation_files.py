@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.annotation_table import Given, read_annotation
+from prospect_core.data.formats.annotation_table import Given, read_annotation_table
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import dump
+from prospect_core.util.json_io import dump_json
 from tests.helpers.annotations import TABLE
 from tests.helpers.commands import one_line, run_cli
 from tests.helpers.media import write_grey
@@ -64,7 +64,7 @@ def test_two_videos_of_one_name_are_refused(folder):
     video(folder / "a.mkv")
     (folder / "a.srt").write_text(SRT)
     with pytest.raises(UserError, match=r"2 videos have its name \(a.mkv, a.mp4\)"):
-        read_annotation(folder / "a.srt")
+        read_annotation_table(folder / "a.srt")
 
 
 def test_two_annotations_of_one_id_are_refused(folder, tmp_path, capsys):
@@ -114,17 +114,17 @@ def test_utf_16_table_of_a_spreadsheet_is_read(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_bytes(TABLE.replace("\n", "\r\n").encode("utf-16"))
     (folder / "b.tsv").write_text(TABLE)
-    wide, plain = (read_annotation(folder / name).episode for name in ("a.tsv", "b.tsv"))
-    assert dump(wide) == dump(plain).replace('"id":"b"', '"id":"a"')
+    wide, plain = (read_annotation_table(folder / name).episode for name in ("a.tsv", "b.tsv"))
+    assert dump_json(wide) == dump_json(plain).replace('"id":"b"', '"id":"a"')
     (folder / "c.tsv").write_bytes(TABLE.replace("slowly", "lentement, déjà").encode("latin-1"))
     with pytest.raises(DataError, match=r"c\.tsv: line 9: not UTF-8 text; save it as UTF-8"):
-        read_annotation(folder / "c.tsv")
+        read_annotation_table(folder / "c.tsv")
 
 
 def test_further_columns_are_left_out_and_reported(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_text("# video: clip.mp4\ntime\tkind\twhat\tnotes\n0:01\tsay\tGood\tunsure, ask Ana\n")
-    read = read_annotation(folder / "a.tsv")
+    read = read_annotation_table(folder / "a.tsv")
     assert [event.text for event in read.episode.events] == ["Good"]
     assert read.reading.notes == ["columns notes were left out"]
 
@@ -133,7 +133,7 @@ def test_misspelt_column_is_refused_with_the_name_meant(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_text("# video: clip.mp4\ntiem\tkind\twhat\n0:01\tsay\tGood\n")
     with pytest.raises(DataError, match="did you mean 'time'"):
-        read_annotation(folder / "a.tsv")
+        read_annotation_table(folder / "a.tsv")
 
 
 def test_refused_cues_stop_an_import_or_are_left_out_and_counted(folder, tmp_path, capsys):
@@ -179,12 +179,12 @@ def test_events_out_and_lines_refused_are_the_items_in(folder, rows, cues):
     if not clip.exists():
         video(clip)
     (folder / "a.tsv").write_text("# step S1: boil\ntime\tkind\twhat\n" + "".join(row + "\n" for row in rows))
-    read = read_annotation(folder / "a.tsv", Given(video=clip, skip=True))
+    read = read_annotation_table(folder / "a.tsv", Given(video=clip, skip=True))
     reading = read.reading
     assert len(read.episode.events) + len(reading.wordings) + len(reading.refused) == reading.items == len(rows)
     assert sum(len(event.alternatives) for event in read.episode.events) == len(reading.wordings)
     (folder / "a.srt").write_text("\n\n".join(cues))
-    reading = read_annotation(folder / "a.srt", Given(video=clip, skip=True)).reading
+    reading = read_annotation_table(folder / "a.srt", Given(video=clip, skip=True)).reading
     of_cues = {event.id for event in reading.events}
     assert len(of_cues) + len(reading.refused) == reading.items == len(cues)
 
@@ -200,7 +200,7 @@ def test_rows_of_every_level_are_steps_or_counted(folder, seed):
     lines = [f"{kind}\t{k}\t{rng.randrange(9)}\t{rng.choice(['9', 'x'])}\tname {k}" for k, kind in enumerate(kinds)]
     lines[0] = "step\t0\t1\t2\tname"
     (folder / "a.tsv").write_text("\n".join(["type\tid\tstart_ts\tend_ts\tname", *lines]) + "\n")
-    read = read_annotation(folder / "a.tsv", Given(video=clip, skip=True))
+    read = read_annotation_table(folder / "a.tsv", Given(video=clip, skip=True))
     reading = read.reading
     assert len(read.episode.events) == 2 * (reading.items - reading.left_out - len(reading.refused))
     assert reading.items == len(lines)

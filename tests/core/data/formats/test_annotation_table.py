@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.annotation_rows import seconds
-from prospect_core.data.formats.annotation_table import Given, read_annotation
+from prospect_core.data.formats.annotation_rows import parse_annotation_row_time
+from prospect_core.data.formats.annotation_table import Given, read_annotation_table
 from prospect_core.util.errors import DataError
 from tests.helpers.annotations import TABLE
 from tests.helpers.commands import call, evaluate, one_line
@@ -30,7 +30,7 @@ def annotated(clip, text, name="clip.tsv"):
 
 
 def test_a_table_is_an_episode(clip):
-    read = read_annotation(annotated(clip, TABLE))
+    read = read_annotation_table(annotated(clip, TABLE))
     episode, video = read.episode, read.video
     assert video == clip
     assert (episode.task.goal, episode.fps, episode.user_type) == ("make tea", 2.0, "talk_some")
@@ -49,15 +49,15 @@ def test_rows_may_stand_in_any_order(clip):
     lines = TABLE.splitlines()
     mixed = "\n".join([*lines[:6], *reversed(lines[6:])])
     assert (
-        read_annotation(annotated(clip, mixed, "b.tsv")).episode.events
-        == read_annotation(annotated(clip, TABLE)).episode.events
+        read_annotation_table(annotated(clip, mixed, "b.tsv")).episode.events
+        == read_annotation_table(annotated(clip, TABLE)).episode.events
     )
 
 
 def test_commas_do_as_well(clip):
     text = TABLE.replace('\tNow pour it, "slowly": please.', '\t"Now pour it, ""slowly"": please."').replace("\t", ",")
-    table = read_annotation(annotated(clip, TABLE)).episode
-    other = read_annotation(annotated(clip, text, "clip.csv")).episode
+    table = read_annotation_table(annotated(clip, TABLE)).episode
+    other = read_annotation_table(annotated(clip, text, "clip.csv")).episode
     assert other.events == table.events
 
 
@@ -65,7 +65,7 @@ def test_subtitles_are_what_is_said(clip):
     vtt = "WEBVTT\n\n00:00:02.000 --> 00:00:03.000\n<v User>What now?\n\n00:00:02.500 --> 00:00:04.000\nPour it\nslowly.\n"
     srt = "1\n00:00:02,000 --> 00:00:03,000\nUser: What now?\n\n2\n00:00:02,500 --> 00:00:04,000\nAssistant: Pour it\nslowly.\n"
     for name, text in (("talk.vtt", vtt), ("talk.srt", srt)):
-        episode = read_annotation(annotated(clip, text, name), Given(video=clip, goal="make tea")).episode
+        episode = read_annotation_table(annotated(clip, text, name), Given(video=clip, goal="make tea")).episode
         assert [(e.time, e.kind, e.text) for e in episode.events] == [
             (2.0, "user", "What now?"),
             (2.5, "assistant", "Pour it slowly."),
@@ -75,10 +75,10 @@ def test_subtitles_are_what_is_said(clip):
 
 def test_or_is_another_wording_of_the_line_above(clip):
     text = TABLE.rstrip("\n") + "\n0:06.5\tor\tPour it, that is all.\n0:06.5\tor\tNow pour.\n"
-    episode = read_annotation(annotated(clip, text)).episode
+    episode = read_annotation_table(annotated(clip, text)).episode
     last = episode.utterances()[-1]
     assert last.wordings == ("Only the pouring.", "Pour it, that is all.", "Now pour.")
-    assert len(episode.events) == len(read_annotation(annotated(clip, TABLE, "b.tsv")).episode.events)
+    assert len(episode.events) == len(read_annotation_table(annotated(clip, TABLE, "b.tsv")).episode.events)
 
 
 @pytest.mark.parametrize("row", ["0:07\tor\tAt another time.", "0:06\tor\tOf what the user says."])
@@ -87,7 +87,7 @@ def test_or_without_its_turn_is_refused_with_its_line(clip, row):
     at = next(number for number, line in enumerate(lines) if line.startswith("0:06\tuser")) + 1
     lines.insert(at, row)
     with pytest.raises(DataError, match=rf"line {at + 1}: `or` is another wording of the line before it"):
-        read_annotation(annotated(clip, "\n".join(lines)))
+        read_annotation_table(annotated(clip, "\n".join(lines)))
 
 
 LEVELS = """\
@@ -102,7 +102,7 @@ STEP\t2\t4.0\t6.0\tpour it
 
 def test_one_level_of_three_is_the_steps(clip):
     file = annotated(clip, LEVELS)
-    episode = read_annotation(file, Given(video=clip)).episode
+    episode = read_annotation_table(file, Given(video=clip)).episode
     assert [(s.id, s.name) for s in episode.task.steps] == [("S1", "boil the water"), ("S2", "pour it")]
     assert [(e.time, e.step, e.change) for e in episode.events] == [
         (1.0, "S1", "start"),
@@ -110,11 +110,14 @@ def test_one_level_of_three_is_the_steps(clip):
         (4.0, "S2", "start"),
         (6.0, "S2", "complete"),
     ]
-    episode = read_annotation(file, Given(video=clip, level="substep")).episode
+    episode = read_annotation_table(file, Given(video=clip, level="substep")).episode
     assert [s.id for s in episode.task.steps] == ["S1.1", "S1.2"]
     named = LEVELS.replace("\t1\t", "\tS1\t")
-    assert read_annotation(annotated(clip, named, "c.tsv"), Given(video=clip)).episode.task.step_ids == ("S1", "S2")
-    headless = read_annotation(annotated(clip, LEVELS.split("\n", 1)[1], "b.tsv"), Given(video=clip)).episode
+    assert read_annotation_table(annotated(clip, named, "c.tsv"), Given(video=clip)).episode.task.step_ids == (
+        "S1",
+        "S2",
+    )
+    headless = read_annotation_table(annotated(clip, LEVELS.split("\n", 1)[1], "b.tsv"), Given(video=clip)).episode
     assert len(headless.task.steps) == 2
 
 
@@ -137,28 +140,30 @@ def test_one_level_of_three_is_the_steps(clip):
 )
 def test_what_is_wrong_is_said_with_its_line(clip, old, new, line):
     with pytest.raises(DataError, match=line):
-        read_annotation(annotated(clip, TABLE.replace(old, new)))
+        read_annotation_table(annotated(clip, TABLE.replace(old, new)))
 
 
 def test_all_that_is_wrong_is_told_at_once(clip):
     rows = TABLE.replace("0:02\tstart", "later\tstart").replace("0:06\tuser", "0:06\tusr")
     with pytest.raises(DataError) as told:
-        read_annotation(annotated(clip, rows))
+        read_annotation_table(annotated(clip, rows))
     assert [line.split(": ")[1] for line in str(told.value).splitlines()[:-1]] == ["line 7", "line 10"]
     assert "read 5 rows: 3 events, 2 refused" in str(told.value).splitlines()[-1]
     late = TABLE.replace("0:02\tstart\tS1", "0:02\tstart\tS9").replace("0:06\tuser", "0:45\tuser")
     with pytest.raises(DataError) as told:
-        read_annotation(annotated(clip, late))
+        read_annotation_table(annotated(clip, late))
     assert [line.split(": ")[1] for line in str(told.value).splitlines()[:-1]] == ["line 7", "line 8", "line 10"]
     with pytest.raises(DataError, match=r"and 5 more\n"):
-        read_annotation(annotated(clip, TABLE + "0:07\tsya\tyes\n" * 25))
+        read_annotation_table(annotated(clip, TABLE + "0:07\tsya\tyes\n" * 25))
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 def test_times_are_read_exactly(hours, minutes, whole, thousandths):
     for point in ".,":
         text = f"{hours}:{minutes:02}:{whole:02}{point}{thousandths:03}"
-        assert seconds(text) == pytest.approx(3600 * hours + 60 * minutes + whole + thousandths / 1000, abs=1e-6)
+        assert parse_annotation_row_time(text) == pytest.approx(
+            3600 * hours + 60 * minutes + whole + thousandths / 1000, abs=1e-6
+        )
 
 
 @pytest.mark.slow
@@ -199,4 +204,4 @@ def test_a_folder_of_annotations_is_one_split(clip, tmp_path, capsys):
 def test_subtitles_that_are_none_and_tables_without_rows_are_told_of(clip):
     for name, text in (("a.vtt", "hello"), ("a.tsv", "# video: clip.mp4\n"), ("a.csv", "")):
         with pytest.raises(DataError, match=name):
-            read_annotation(annotated(clip, text, name), Given(video=clip))
+            read_annotation_table(annotated(clip, text, name), Given(video=clip))

@@ -12,11 +12,16 @@ import pytest
 
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.proassist import from_dst_clip, from_prepared, read_origin, to_dst_clip
+from prospect_core.data.formats.proassist import (
+    episode_from_proassist_dst,
+    episode_from_proassist_row,
+    episode_to_proassist_dst,
+    read_proassist_episodes,
+)
 from prospect_core.data.formats.proassist_dst_changes import ANNOTATED, REPAIRED
 from prospect_core.timeline import DialogState, Episode, Event, Step, Task
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 from tests.helpers.commands import call
 from tests.helpers.dst_validators import collator_events, flat_timestamp_problems, training_format_problems
 from tests.helpers.proassist_rows import PREPARED, clips_of_training, narration
@@ -28,7 +33,7 @@ STEPS = [
 
 
 def again(episode: Episode) -> Episode:
-    return load(Episode, dump(episode), "x").validate()
+    return load_json(Episode, dump_json(episode), "x").validate()
 
 
 def update(time: float, step: str, change: str, start: int, end: int) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def clip(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_whole_clip_without_frames_file_whose_last_turn_lies_on_its_end_is_read():
-    episode = from_dst_clip(clip()).validate()
+    episode = episode_from_proassist_dst(clip()).validate()
     assert (episode.start_frame, episode.end_frame, episode.video) == (0, 40, "frames/nusar_a.arrow")
     assert episode.transitions() == [
         (10, "S1", "start"),
@@ -79,34 +84,34 @@ def test_a_whole_clip_without_frames_file_whose_last_turn_lies_on_its_end_is_rea
         (39, "S2", "complete"),
     ]
     assert [(u.frame, u.text) for u in episode.utterances()] == [(11, "Boil it."), (28, "Pour it."), (39, "Done.")]
-    assert json.dumps(to_dst_clip(again(episode))) == json.dumps(clip())
+    assert json.dumps(episode_to_proassist_dst(again(episode))) == json.dumps(clip())
 
 
 def test_the_state_at_the_end_that_a_split_clip_claims_for_its_beginning_is_repaired():
     turns = clip()["conversation"]
     first = clip(conversation=turns[:7], initial_dst_state={"S1": "completed", "S2": "in_progress"}, end_frame_idx=20)
-    episode = from_dst_clip(first).validate()
+    episode = episode_from_proassist_dst(first).validate()
     assert episode.initial is None
     assert episode.meta[REPAIRED] == "S1 completed -> not_started; S2 in_progress -> not_started"
     # 14.0 s is after the end that the clip states: that one counts updates alone
     assert episode.end_frame == 29
-    assert to_dst_clip(again(episode)) == first
+    assert episode_to_proassist_dst(again(episode)) == first
 
 
 def test_a_later_split_clip_begins_with_the_states_that_its_updates_and_spans_need():
     turns = clip()["conversation"]
     second = clip(conversation=[turns[0], *turns[6:]], initial_dst_state={}, start_frame_idx=30, clip_idx=1)
-    episode = from_dst_clip(second).validate()
+    episode = episode_from_proassist_dst(second).validate()
     assert episode.initial == DialogState(("S1", "S2"), ("completed", "in_progress"))
     # the turn at 14.0 s, which the clip shares with the one before, lies before the start that it states
     assert episode.start_frame == 28
-    assert to_dst_clip(again(episode)) == second
+    assert episode_to_proassist_dst(again(episode)) == second
 
 
 def test_three_dialogues_of_one_video_are_three_episodes(tmp_path):
     clips = [clip(user_type=user, id=str(k)) for k, user in enumerate(("no_talk", "talk_some", "talk_more"))]
     (tmp_path / "test.json").write_text(json.dumps(clips))
-    assert len({episode.id for episode in read_origin(tmp_path / "test.json")}) == 3
+    assert len({episode.id for episode in read_proassist_episodes(tmp_path / "test.json")}) == 3
 
 
 @pytest.mark.parametrize(
@@ -123,10 +128,10 @@ def test_three_dialogues_of_one_video_are_three_episodes(tmp_path):
 def test_changes_are_followed_or_carried_by_the_stated_rule(words, kept, carried):
     turns = [update(float(k), "S1", word, 2 * k, 2 * k + 1) for k, word in enumerate(words, 1)]
     given = clip(conversation=turns, dst=STEPS[:1])
-    episode = from_dst_clip(given).validate()
+    episode = episode_from_proassist_dst(given).validate()
     assert [change for _, _, change in episode.transitions()] == kept
     assert episode.meta.get(ANNOTATED) == carried
-    assert to_dst_clip(again(episode)) == given
+    assert episode_to_proassist_dst(again(episode)) == given
 
 
 def test_the_events_form_is_read_and_comes_back():
@@ -141,11 +146,11 @@ def test_the_events_form_is_read_and_comes_back():
         },
     ]
     given = {"video_uid": "v", "clip_idx": 0, "start_frame": 2, "end_frame": 12, "events": events, "dataset": "wtag"}
-    episode = from_dst_clip(given).validate()
+    episode = episode_from_proassist_dst(given).validate()
     assert episode.transitions() == [(4, "S1", "start"), (9, "S1", "complete"), (9, "S2", "start")]
     assert [(u.frame, u.text) for u in episode.utterances()] == [(9, "Pour.")]
     assert (episode.start_frame, episode.end_frame, episode.fps) == (2, 12, 2.0)
-    assert json.dumps(to_dst_clip(again(episode))) == json.dumps(given)
+    assert json.dumps(episode_to_proassist_dst(again(episode))) == json.dumps(given)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_the_events_form_is_read_and_comes_back():
 )
 def test_what_is_wrong_with_a_clip_is_named(changes, line):
     with pytest.raises(UserError) as error:
-        from_dst_clip(clip(**changes))
+        episode_from_proassist_dst(clip(**changes))
     assert line in str(error.value)
 
 
@@ -195,7 +200,7 @@ def test_clips_with_keys_dropped_null_and_added_come_back():
                 if rng.random() < 0.3:
                     turn.pop(key, None)
             turn["x"] = None
-        assert json.dumps(to_dst_clip(again(from_dst_clip(given)))) == json.dumps(given)
+        assert json.dumps(episode_to_proassist_dst(again(episode_from_proassist_dst(given)))) == json.dumps(given)
 
 
 def ours() -> Episode:
@@ -219,13 +224,16 @@ def exported_problems(clips: list[dict[str, Any]]) -> list[str]:
 
 
 def test_clips_of_ours_pass_the_checks_of_the_extension(world):
-    clips = [to_dst_clip(episode) for split in world.splits for episode in world.episodes(split)]
-    clips += [to_dst_clip(from_prepared(row)) for row in (PREPARED, narration(), *clips_of_training())]
-    assert exported_problems([*clips, to_dst_clip(ours())]) == []
+    clips = [episode_to_proassist_dst(episode) for split in world.splits for episode in world.episodes(split)]
+    clips += [
+        episode_to_proassist_dst(episode_from_proassist_row(row))
+        for row in (PREPARED, narration(), *clips_of_training())
+    ]
+    assert exported_problems([*clips, episode_to_proassist_dst(ours())]) == []
 
 
 def test_the_extensions_collator_reads_our_events_on_their_own_frames():
-    events = collator_events(to_dst_clip(ours()))
+    events = collator_events(episode_to_proassist_dst(ours()))
     assert events == {
         4: [("update", "S1->reset"), ("update", "S1->start")],
         5: [("assistant", "Boil again.")],
@@ -235,27 +243,27 @@ def test_the_extensions_collator_reads_our_events_on_their_own_frames():
 
 def test_clips_of_ours_come_back_as_the_whole_episode(world):
     for episode in [*world.episodes("test"), ours()]:
-        assert from_dst_clip(json.loads(json.dumps(to_dst_clip(episode)))) == episode
+        assert episode_from_proassist_dst(json.loads(json.dumps(episode_to_proassist_dst(episode)))) == episode
 
 
 def test_a_key_added_to_a_clip_of_ours_comes_back():
-    written = {**json.loads(json.dumps(to_dst_clip(ours()))), "note": 1}
-    episode = again(from_dst_clip(written))
-    assert to_dst_clip(episode) == written
+    written = {**json.loads(json.dumps(episode_to_proassist_dst(ours()))), "note": 1}
+    episode = again(episode_from_proassist_dst(written))
+    assert episode_to_proassist_dst(episode) == written
 
 
 def test_a_clip_that_contradicts_its_episode_is_refused():
-    written = copy.deepcopy(to_dst_clip(ours()))
+    written = copy.deepcopy(episode_to_proassist_dst(ours()))
     written["conversation"][3]["content"] = "Cool it."
     with pytest.raises(UserError, match=r"metadata\.prospect"):
-        from_dst_clip(json.loads(json.dumps(written)))
+        episode_from_proassist_dst(json.loads(json.dumps(written)))
 
 
 def test_clips_without_our_metadata_are_read_alike():
-    written = to_dst_clip(ours())
+    written = episode_to_proassist_dst(ours())
     del written["metadata"]["prospect"]
     # the extension's frames count from the clip's first one, so its turns are placed by their times
-    plain = from_dst_clip(written).validate()
+    plain = episode_from_proassist_dst(written).validate()
     assert plain.transitions() == ours().transitions()
     assert [u.text for u in plain.utterances()] == ["Boil again."]
     assert plain.initial is not None
@@ -280,11 +288,11 @@ def test_real_clips_are_all_read_and_come_back(shared_data):
     for name, count in (("dst_clips_whole.json", 3), ("dst_clips_split.json", 12)):
         file = shared_data / "origin" / name
         given = json.loads(file.read_text())
-        episodes = read_origin(file)
+        episodes = read_proassist_episodes(file)
         assert len(episodes) == len({episode.id for episode in episodes}) == count
-        assert [to_dst_clip(again(episode)) for episode in episodes] == given
+        assert [episode_to_proassist_dst(again(episode)) for episode in episodes] == given
         for row, episode in zip(given, episodes, strict=True):
             roles = [turn["role"] for turn in row["conversation"]]
             assert len(episode.events) == sum(role != "system" for role in roles)
-            fresh = to_dst_clip(replace(episode, meta={}))
+            fresh = episode_to_proassist_dst(replace(episode, meta={}))
             assert exported_problems([fresh]) == []

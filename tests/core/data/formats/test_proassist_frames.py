@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.proassist import from_prepared
+from prospect_core.data.formats.proassist import episode_from_proassist_row
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.video import open_frames
+from prospect_core.data.video import open_video_frames
 from tests.helpers.commands import run_cli
 
 
@@ -26,11 +26,11 @@ def test_exported_rows_name_arrow_files_with_all_their_frames(short_world, tmp_p
             table = pa.ipc.open_stream(source).read_all()
         assert table.column_names == ["frame"]
         assert table.num_rows >= row["end_frame_idx"]
-        stored = open_frames(out / row["frames_file"], row["fps"], FrameFormat(384))
+        stored = open_video_frames(out / row["frames_file"], row["fps"], FrameFormat(384))
         ours = data.frame_source(episode, FrameFormat(384)).frames(episode.start_frame, episode.end_frame)
         difference = np.asarray(next(iter(ours)), float) - next(stored.frames(episode.start_frame, episode.end_frame))
         assert np.abs(difference).mean() < 3
-        assert from_prepared(row).events == episode.events
+        assert episode_from_proassist_row(row).events == episode.events
     names = {row["frames_file"] for row in rows}
     assert len(names) == len({episode.video for episode in data.episodes("test")})
 

@@ -14,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.cli.commands import prospect
-from prospect_core.data.formats.proassist import from_prepared, read_origin, to_prepared
+from prospect_core.data.formats.proassist import (
+    episode_from_proassist_row,
+    episode_to_proassist_row,
+    read_proassist_episodes,
+)
 from prospect_core.data.formats.proassist_rows import PROGRESS_BEFORE, SUPERVISED_FROM
 from prospect_core.timeline import Episode, Event, Step, Task
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump, load
+from prospect_core.util.json_io import dump_json, load_json
 from tests.helpers.commands import call, one_line
 from tests.helpers.proassist_rows import PREPARED, clips_of_training, narration
 
@@ -41,11 +45,11 @@ _NEW_VALUES = (None, 0, -1.5, "", "text", [1, None], {"a": {}})
 
 def again(episode: Episode) -> Episode:
     """The episode as a dataset's file gives it."""
-    return load(Episode, dump(episode), "x")
+    return load_json(Episode, dump_json(episode), "x")
 
 
 def returned(row: dict[str, Any]) -> str:
-    return json.dumps(to_prepared(again(from_prepared(row).validate())))
+    return json.dumps(episode_to_proassist_row(again(episode_from_proassist_row(row).validate())))
 
 
 def _alter(rng: random.Random, mapping: dict[str, Any], optional: tuple[str, ...]) -> None:
@@ -85,7 +89,7 @@ def altered(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     return row | {"conversation": turns}
 
 
-_KINDS = st.sampled_from([PREPARED, *clips_of_training(), narration(), to_prepared(OURS)])
+_KINDS = st.sampled_from([PREPARED, *clips_of_training(), narration(), episode_to_proassist_row(OURS)])
 
 
 @hypothesis.settings(max_examples=300)
@@ -113,15 +117,15 @@ def test_a_text_changed_after_import_keeps_the_unknown_keys_of_its_turn():
     turns = copy.deepcopy(PREPARED["conversation"])
     turns[5] = {"note": 7, **turns[5]}
     del turns[5]["progress"]
-    episode = from_prepared({**PREPARED, "conversation": turns})
+    episode = episode_from_proassist_row({**PREPARED, "conversation": turns})
     changed = replace(episode, events=(episode.events[0], replace(episode.events[1], text="Heat."), episode.events[2]))
-    back = to_prepared(changed)
+    back = episode_to_proassist_row(changed)
     assert back["conversation"][5] == {**turns[5], "content": "Heat."}
-    assert from_prepared(back).events == changed.events
+    assert episode_from_proassist_row(back).events == changed.events
 
 
 def test_clips_of_training_end_with_a_summary_that_is_no_utterance():
-    first, second = (from_prepared(row).validate() for row in clips_of_training())
+    first, second = (episode_from_proassist_row(row).validate() for row in clips_of_training())
     assert (first.start_frame, first.end_frame) == (4, 31)
     assert [u.text for u in first.utterances()] == ["Boil.", "Good."]
     assert first.summary == "Water boils."
@@ -131,14 +135,14 @@ def test_clips_of_training_end_with_a_summary_that_is_no_utterance():
 def test_a_later_clip_knows_where_the_one_before_ended(tmp_path):
     file = tmp_path / "dialog-klg-sum_train_L4096_I1.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in clips_of_training()))
-    first, second = read_origin(file)
+    first, second = read_proassist_episodes(file)
     assert SUPERVISED_FROM not in first.meta
     assert (second.meta[SUPERVISED_FROM], second.meta[PROGRESS_BEFORE]) == ("30", "Water boils.")
-    assert [json.dumps(to_prepared(again(e))) for e in (first, second)] == file.read_text().splitlines()
+    assert [json.dumps(episode_to_proassist_row(again(e))) for e in (first, second)] == file.read_text().splitlines()
 
 
 def test_narration_happens_when_its_frames_end():
-    episode = from_prepared(narration()).validate()
+    episode = episode_from_proassist_row(narration()).validate()
     assert [(u.frame, u.text, u.events[0].time) for u in episode.utterances()] == [
         (19, "User picks up a cup.", 10.0),
         (29, "User washes a cup.", 15.0),
@@ -153,7 +157,7 @@ def test_an_auxiliary_row_of_one_picture_is_read():
         {"role": "assistant", "content": "A cup."},
     ]
     row = {**narration(), "start_frame_idx": 3, "end_frame_idx": 5, "conversation": turns}
-    episode = from_prepared(row).validate()
+    episode = episode_from_proassist_row(row).validate()
     assert [e.text for e in episode.events] == ["What is it?", "A cup."]
     assert returned(row) == json.dumps(row)
 
@@ -170,7 +174,7 @@ def test_a_turn_of_the_wrong_type_is_named(turn, line):
     turns = copy.deepcopy(PREPARED["conversation"])
     turns[5] |= turn
     with pytest.raises(UserError) as error:
-        from_prepared({**PREPARED, "conversation": turns})
+        episode_from_proassist_row({**PREPARED, "conversation": turns})
     assert str(error.value) == line
 
 
@@ -198,12 +202,12 @@ def test_generated_dialogues_are_read_as_the_rows_that_scripts_make_of_them(tmp_
         "parsed_video_anns": {"dataset": "assembly101", "video_start_time": 5.5, "duration": 60},
     }
     (tmp_path / "test_filtered.json").write_text(json.dumps([video]))
-    first, second = read_origin(tmp_path / "test_filtered.json")
+    first, second = read_proassist_episodes(tmp_path / "test_filtered.json")
     # floor(7.8 * 2) = 15: the user turn comes after frame 14, the answer a frame later
     assert [(d.event.kind, d.frame) for d in first.decisions()] == [("user", 14), ("assistant", 15), ("assistant", 20)]
     assert (first.start_frame, first.end_frame, first.video) == (11, 21, "frames/nusar_a.arrow")
     assert [e.user_type for e in (first, second)] == ["no_talk", "talk_some"]
-    row = to_prepared(again(first))
+    row = episode_to_proassist_row(again(first))
     assert row["conversation"][2] == said[0]
     assert row["conversation"][-1] == said[2]
     assert row["metadata"]["quality"] == 9.0
@@ -213,9 +217,9 @@ def test_real_clips_of_training_and_narration_come_back(shared_data):
     for name, count in (("proassist_train_L4096.jsonl", 6), ("proassist_narration.jsonl", 1)):
         file = shared_data / "origin" / name
         given_rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-        episodes = read_origin(file)
+        episodes = read_proassist_episodes(file)
         assert len(episodes) == count
-        assert [to_prepared(again(episode)) for episode in episodes] == given_rows
+        assert [episode_to_proassist_row(again(episode)) for episode in episodes] == given_rows
         for row, episode in zip(given_rows, episodes, strict=True):
             timed = [t for t in row["conversation"] if t["role"] == "assistant"]
             summaries = bool((row["metadata"] or {}).get("has_summary"))

@@ -9,10 +9,10 @@ import pytest
 
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
-from prospect_core.data.formats.proassist_names import frames_name
+from prospect_core.data.formats.proassist_names import frames_file_from_proassist_names
 from prospect_core.data.frame_format import FrameFormat
-from prospect_core.data.validate import find_problems
-from prospect_core.data.video import write_frames_file
+from prospect_core.data.validate import validate_dataset
+from prospect_core.data.video import write_video_frames_file
 from tests.helpers.commands import call, evaluate, one_line
 from tests.helpers.proassist_rows import row
 
@@ -28,7 +28,7 @@ from tests.helpers.proassist_rows import row
     ],
 )
 def test_names_of_frames_by_the_published_rules(subset, video, name):
-    assert frames_name(subset, video) == name
+    assert frames_file_from_proassist_names(subset, video) == name
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def tree(tmp_path):
         (root / subset / "frames").mkdir(parents=True)
         (root / subset / "prepared").mkdir()
         for name in files:
-            write_frames_file(root / subset / "frames" / f"{name}.arrow", iter([np.zeros((8, 8, 3), np.uint8)] * 6))
+            write_video_frames_file(
+                root / subset / "frames" / f"{name}.arrow", iter([np.zeros((8, 8, 3), np.uint8)] * 6)
+            )
     rows = {
         "assembly101/prepared/dialog-klg-sum_test_L0_I1.jsonl": [
             row("assembly_nusar_a", "no_talk", 6),
@@ -76,7 +78,7 @@ def test_a_tree_is_read_in_place(tree, tmp_path, capsys):
         ("train", "no such file"),
         ("test", "ends at frame 9, 6 are stored"),
     ]
-    assert find_problems(data) == []
+    assert validate_dataset(data) == []
     run = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", out, "--output", run) == 0
     (episode, *_) = data.episodes("train")

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.data.formats.speakers import Speakers
-from prospect_core.data.formats.subtitles import read_cues
+from prospect_core.data.formats.subtitles import read_subtitle_cues
 
 
 def turns(text: str, suffix: str, **names: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """(begin, who, words) of every turn."""
-    found = read_cues(text, suffix)
+    found = read_subtitle_cues(text, suffix)
     assert not found.refused, found.refused
     speakers = Speakers(**names)
     return [(cue.begin, *turn) for cue in found.cues for turn in speakers.turns(cue)]
@@ -72,7 +72,7 @@ def test_srt_cues_without_number_or_with_whole_seconds_are_read():
 @pytest.mark.parametrize("suffix", [".srt", ".vtt"])
 def test_cue_with_unreadable_times_is_refused_with_its_line(times, suffix):
     text = f"00:00:01,000 --> 00:00:01,500\nfirst\n\n{times}\nsecond\n\n00:00:04,000 --> 00:00:05,000\nthird\n"
-    found = read_cues("WEBVTT\n\n" + text if suffix == ".vtt" else text, suffix)
+    found = read_subtitle_cues("WEBVTT\n\n" + text if suffix == ".vtt" else text, suffix)
     line = 6 if suffix == ".vtt" else 4
     assert found.refused == [
         f"line {line}: cue 2: {times!r} is not the times of a cue; write 00:00:01,000 --> 00:00:02,000"
@@ -82,12 +82,16 @@ def test_cue_with_unreadable_times_is_refused_with_its_line(times, suffix):
 
 
 def test_empty_cue_and_text_outside_a_cue_are_refused_with_their_lines():
-    found = read_cues("WEBVTT\n\n00:01.000 --> 00:02.000\n\nlost words\n\n00:03.000 --> 00:04.000\nkept\n", ".vtt")
+    found = read_subtitle_cues(
+        "WEBVTT\n\n00:01.000 --> 00:02.000\n\nlost words\n\n00:03.000 --> 00:04.000\nkept\n", ".vtt"
+    )
     assert sorted(line.split(";")[0] for line in found.refused) == [
         "line 3: cue 1 has no text",
         "line 5: 'lost words' belongs to no cue",
     ]
-    assert read_cues("hello\n" + srt("kept"), ".srt").refused[0].startswith("line 1: 'hello' belongs to no cue")
+    assert (
+        read_subtitle_cues("hello\n" + srt("kept"), ".srt").refused[0].startswith("line 1: 'hello' belongs to no cue")
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_blocks_that_are_not_speech_are_left_out():
 
 def test_stream_clock_in_the_header_is_refused_unless_zero():
     for clock, refused in (("LOCAL:00:00:00.000,MPEGTS:900000", 1), ("LOCAL:00:00:00.000,MPEGTS:0", 0)):
-        found = read_cues(f"WEBVTT\nX-TIMESTAMP-MAP={clock}\n\n00:01.000 --> 00:02.000\nx\n", ".vtt")
+        found = read_subtitle_cues(f"WEBVTT\nX-TIMESTAMP-MAP={clock}\n\n00:01.000 --> 00:02.000\nx\n", ".vtt")
         assert len(found.refused) == refused
 
 
@@ -137,7 +141,7 @@ VOICES = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Instructor>take the cup\n\n00:03
 
 
 def test_unknown_voice_is_refused():
-    (first, _) = read_cues(VOICES, ".vtt").cues
+    (first, _) = read_subtitle_cues(VOICES, ".vtt").cues
     with pytest.raises(ValueError, match="voice 'Instructor' is unknown; say whose it is by --user"):
         Speakers().turns(first)
     with pytest.raises(ValueError, match="is unknown"):
@@ -171,7 +175,7 @@ def test_label_before_the_words_names_the_speaker(body, expected):
 
 @pytest.mark.parametrize("label", ["[SPEAKER_01]:", "SPEAKER_01:", "(Ana):", "Speaker 2:"])
 def test_label_of_an_unknown_speaker_is_refused(label):
-    (cue,) = read_cues(srt(f"{label} this one"), ".srt").cues
+    (cue,) = read_subtitle_cues(srt(f"{label} this one"), ".srt").cues
     with pytest.raises(ValueError, match="is unknown"):
         Speakers().turns(cue)
     name = label.strip("[]():")
@@ -180,16 +184,18 @@ def test_label_of_an_unknown_speaker_is_refused(label):
 
 def test_unknown_label_that_may_be_words_is_counted():
     speakers = Speakers()
-    for cue in read_cues(srt("Ana: this one", "Ana: and this", "So: go"), ".srt").cues:
+    for cue in read_subtitle_cues(srt("Ana: this one", "Ana: and this", "So: go"), ".srt").cues:
         speakers.turns(cue)
     assert speakers.labels == {"Ana": 2, "So": 1}
-    assert Speakers(users=("Ana",)).turns(read_cues(srt("Ana: this one"), ".srt").cues[0]) == [("user", "this one")]
+    assert Speakers(users=("Ana",)).turns(read_subtitle_cues(srt("Ana: this one"), ".srt").cues[0]) == [
+        ("user", "this one")
+    ]
 
 
 @pytest.mark.parametrize(("text", "suffix"), [("hello", ".vtt"), ("", ".vtt"), ("", ".srt"), ("\n\n", ".srt")])
 def test_text_of_another_kind_is_refused(text, suffix):
     with pytest.raises(ValueError, match=r"begins with WEBVTT|holds no cue"):
-        read_cues(text, suffix)
+        read_subtitle_cues(text, suffix)
 
 
 LINES = st.sampled_from(
@@ -203,7 +209,7 @@ def test_every_line_of_times_is_a_cue_or_is_refused(lines, suffix):
     text = "\n".join((["WEBVTT", ""] if suffix == ".vtt" else []) + lines)
     times = sum("-->" in line or "->" in line or line.startswith("12:00") for line in lines)
     try:
-        found = read_cues(text, suffix)
+        found = read_subtitle_cues(text, suffix)
     except ValueError:
         assert not times
         return

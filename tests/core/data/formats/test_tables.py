@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prospect_core.data.formats.annotation_table import HEAD_KEYS
-from prospect_core.data.formats.tables import TextTable, fitted, read_table
+from prospect_core.data.formats.tables import TextTable, fit_delimited_table_row, read_delimited_table
 
 NAMES = ("time", "kind", "what")
 
 
 def read(text: str, suffix: str = ".csv") -> TextTable:
-    return read_table(text, suffix, HEAD_KEYS)
+    return read_delimited_table(text, suffix, HEAD_KEYS)
 
 
 def cells(table: TextTable) -> list[tuple[str, ...]]:
-    return [fitted(row, NAMES, table.separator) for row in table.rows[1:]]
+    return [fit_delimited_table_row(row, NAMES, table.separator) for row in table.rows[1:]]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_cell_beyond_the_named_columns_is_refused():
     ):
         table = read(text, suffix)
         with pytest.raises(ValueError, match="has 4 columns, the line of names has 3"):
-            fitted(table.rows[1], NAMES, table.separator)
+            fit_delimited_table_row(table.rows[1], NAMES, table.separator)
 
 
 def test_padding_of_a_spreadsheet_is_removed():

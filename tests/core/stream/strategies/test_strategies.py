@@ -17,19 +17,19 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import Knobs
 from prospect_core.sequence.layout import Context
 from prospect_core.stream.kv_cache import StreamCache
-from prospect_core.stream.replay import replay
+from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.strategies import registry
 from prospect_core.stream.strategies.registry import BUILT_IN
-from prospect_core.stream.strategies.text import contradicts, summary_of
+from prospect_core.stream.strategies.text import text_strategy_state_summary, text_strategy_summary_contradicts
 from prospect_core.stream.strategies.tokens import (
     TEXT_SHARE,
     TOKEN_STRATEGIES,
-    on_grid,
-    spread_evenly,
-    unlike_the_mean,
-    unlike_the_newest,
-    value_size,
+    round_token_strategy_scores,
+    token_strategy_even_spread,
+    token_strategy_unlike_mean,
+    token_strategy_unlike_newest,
+    token_strategy_value_norm,
 )
 from prospect_core.stream.token_metadata import Kind, TokenMeta
 from prospect_core.timeline import DialogState
@@ -188,10 +188,10 @@ def test_scores_by_brute_force():
                 mean = u[head, frames].mean(0)
                 cosines.append(u[head, k] @ mean / np.linalg.norm(mean))
                 norms.append(np.linalg.norm(a[head, k]) / np.linalg.norm(a[head], axis=-1).mean())
-        assert unlike_the_mean(keys, keys, meta, 8)[k] == pytest.approx(-np.mean(cosines), abs=1e-6)
-        assert value_size(keys, keys, meta, 8)[k] == pytest.approx(np.mean(norms), abs=1e-6)
+        assert token_strategy_unlike_mean(keys, keys, meta, 8)[k] == pytest.approx(-np.mean(cosines), abs=1e-6)
+        assert token_strategy_value_norm(keys, keys, meta, 8)[k] == pytest.approx(np.mean(norms), abs=1e-6)
     # room for 8 tokens: an eighth is one token, so one newest frame is what the others are held against
-    tar = unlike_the_newest(keys, keys, meta, 8)
+    tar = token_strategy_unlike_newest(keys, keys, meta, 8)
     assert [k for k in frames if tar[k] == 2.0] == frames[-2:]
     for k in frames[:-2]:
         same_patch = frames[-2 + (k - 3) % 2]
@@ -201,7 +201,7 @@ def test_scores_by_brute_force():
 
 def test_even_spread_by_hand():
     meta = meta_of(10, 2)
-    chosen = np.unique(meta.frame[spread_evenly([], [], meta, 8) > 0])
+    chosen = np.unique(meta.frame[token_strategy_even_spread([], [], meta, 8) > 0])
     assert chosen.tolist() == [2, 4, 7, 9]
 
 
@@ -231,8 +231,8 @@ def test_what_is_selected_is_within_bounds_and_steady_under_noise(frames, each, 
 
 
 def test_the_grid_gives_ties_to_the_newest():
-    assert on_grid(np.array([3.0, 3.0 + 1e-9, 3.0])).tolist() == [0, 0, 0]
-    assert len(on_grid(np.array([]))) == 0
+    assert round_token_strategy_scores(np.array([3.0, 3.0 + 1e-9, 3.0])).tolist() == [0, 0, 0]
+    assert len(round_token_strategy_scores(np.array([]))) == 0
     meta = meta_of(8, 1)
     equal = [torch.ones(1, 1, len(meta), 4)]
     assert TOKEN["keydiff"].select(equal, equal, meta, 6) == [0, 1, 2, 8, 9, 10]
@@ -285,25 +285,27 @@ def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokeniz
 
 def test_contradictions_by_hand():
     state = DialogState(TASK.step_ids, ("completed", "in_progress"), (("S1", 3.0),))
-    assert not contradicts("I put The Red Cube in the box. no: put the red cube in the box", TASK, state)
-    assert contradicts("nothing", TASK, state)
-    assert contradicts("put the red cube in the box", TASK, DialogState.initial(TASK))
-    assert summary_of(TASK, state) == (
+    assert not text_strategy_summary_contradicts(
+        "I put The Red Cube in the box. no: put the red cube in the box", TASK, state
+    )
+    assert text_strategy_summary_contradicts("nothing", TASK, state)
+    assert text_strategy_summary_contradicts("put the red cube in the box", TASK, DialogState.initial(TASK))
+    assert text_strategy_state_summary(TASK, state) == (
         "Done in this order: put the red cube in the box. Begun: put the blue ball in the bin."
     )
-    assert summary_of(TASK, DialogState.initial(TASK)) == "Nothing is done yet."
+    assert text_strategy_state_summary(TASK, DialogState.initial(TASK)) == "Nothing is done yet."
 
 
 def with_plugin(monkeypatch, thing):
     point = SimpleNamespace(value="mine:thing", load=lambda: thing)
-    monkeypatch.setattr(registry, "installed", lambda group: [point] if group == "prospect.strategies" else [])
-    registry.known_strategies.cache_clear()
+    monkeypatch.setattr(registry, "list_entry_points", lambda group: [point] if group == "prospect.strategies" else [])
+    registry.list_registered_strategies.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def own_registry():
     yield
-    registry.known_strategies.cache_clear()
+    registry.list_registered_strategies.cache_clear()
 
 
 def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer, monkeypatch):
@@ -318,14 +320,14 @@ def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer
     with_plugin(monkeypatch, Newest())
     budget = least(model, tokenizer, "mine") + 40
     runner = busy_runner(model, tokenizer, "mine", budget)
-    record, _ = replay(runner, busy_episode(), pictures(120), runner.knobs, "x")
+    record, _ = replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x")
     assert {c.strategy for c in record.compressions} == {"mine"}
     greedy = Newest()
     greedy.extra = 1
     with_plugin(monkeypatch, greedy)
     runner = busy_runner(model, tokenizer, "mine", budget)
     with pytest.raises(UserError, match="at most"):
-        replay(runner, busy_episode(), pictures(120), runner.knobs, "x")
+        replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x")
 
 
 @pytest.mark.parametrize(
@@ -339,7 +341,7 @@ def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer
 def test_a_broken_strategy_is_named(monkeypatch, thing, message):
     with_plugin(monkeypatch, thing)
     with pytest.raises(UserError, match=message):
-        registry.strategy("none", None)
+        registry.find_registered_strategy("none", None)
 
 
 def test_the_command_lists_them_all(capsys):

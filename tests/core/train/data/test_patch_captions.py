@@ -13,7 +13,7 @@ from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.labels import IGNORE
 from prospect_core.timeline import Event, Task
 from prospect_core.train.data.patch_captions import patch_caption_sequence
-from prospect_core.train.objectives.losses import next_tokens
+from prospect_core.train.objectives.losses import next_token_targets
 from prospect_core.util.errors import DataError
 from tests.helpers.commands import run_cli
 from tests.helpers.training import SMALL
@@ -38,7 +38,7 @@ def builder(tokenizer):
 
 def followers(sequence):
     """Of every image slot, the token that is to follow it, or None."""
-    speaks, target = next_tokens(torch.tensor([sequence.lm_labels]))
+    speaks, target = next_token_targets(torch.tensor([sequence.lm_labels]))
     wanted = iter(target.tolist())
     told = [next(wanted) if one else None for one in speaks[0].tolist()]
     return told

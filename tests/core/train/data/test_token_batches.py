@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prospect_core.model.checkpoint import load_checkpoint
+from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.builder import SequenceBuilder
@@ -18,12 +18,12 @@ from prospect_core.sequence.labels import IGNORE
 from prospect_core.train.config.compose import compose_config
 from prospect_core.train.config.schema import Rates
 from prospect_core.train.data.collator import DSTDataCollator
-from prospect_core.train.data.token_batches import TokenBatches, group_by_size
+from prospect_core.train.data.token_batches import TokenBatches, group_token_batches
 from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan
 from prospect_core.train.data.window_sampler import WindowSampler
-from prospect_core.train.optim.learning_rates import part_of, set_rates
-from prospect_core.train.setup.memory_estimate import training_bytes
-from prospect_core.train.setup.model_factory import set_backbone
+from prospect_core.train.optim.learning_rates import learning_rate_part, set_learning_rates
+from prospect_core.train.setup.memory_estimate import estimate_training_memory
+from prospect_core.train.setup.model_factory import freeze_model_factory_parts
 from tests.helpers.commands import run_cli
 from tests.helpers.small_models import small_config
 from tests.helpers.training import SMALL, pictures
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.integration
 
 
 def test_packing_by_hand():
-    assert group_by_size([5, 9, 3, 4, 20, 5], 20) == [[4], [1, 0], [5, 3, 2]]
-    assert group_by_size([5, 5], 4, first=7) == [[7], [8]]
-    assert group_by_size([], 4) == []
+    assert group_token_batches([5, 9, 3, 4, 20, 5], 20) == [[4], [1, 0], [5, 3, 2]]
+    assert group_token_batches([5, 5], 4, first=7) == [[7], [8]]
+    assert group_token_batches([], 4) == []
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
 def test_packed_items_are_all_there_once_and_fit(sizes, room):
-    groups = group_by_size(sizes, room)
+    groups = group_token_batches(sizes, room)
     assert sorted(k for group in groups for k in group) == list(range(len(sizes)))
     assert all(len(group) == 1 or len(group) * max(sizes[k] for k in group) <= room for group in groups)
 
@@ -81,14 +81,14 @@ def test_each_part_moves_by_its_own_rate(tokenizer):
     model = DSTSmolVLM(small_config(tokenizer))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    set_rates(optimizer, model, Rates(heads=5.0, rows=3.0, vision=0.5, adapters=10.0), [2, 7])
+    set_learning_rates(optimizer, model, Rates(heads=5.0, rows=3.0, vision=0.5, adapters=10.0), [2, 7])
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.05, 0.005]
     for p in model.parameters():
         p.grad = torch.ones_like(p)
     optimizer.step()
     for name, p in model.named_parameters():
         moved = (before[name] - p).detach()
-        expected = torch.full_like(p, {"heads": 0.05, "vision": 0.005, "text": 0.01}[part_of(name)])
+        expected = torch.full_like(p, {"heads": 0.05, "vision": 0.005, "text": 0.01}[learning_rate_part(name)])
         if name == "model.text_model.embed_tokens.weight":
             expected[[2, 7]] = 0.03
         torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
@@ -97,11 +97,11 @@ def test_each_part_moves_by_its_own_rate(tokenizer):
 def test_adapters_move_by_their_own_rate(tokenizer):
     model = DSTSmolVLM(small_config(tokenizer))
     config, _ = compose_config(["output=x", "run=gpu_lora"])
-    set_backbone(model, config.model)
-    adapters = {name for name, _ in model.named_parameters() if part_of(name) == "adapters"}
+    freeze_model_factory_parts(model, config.model)
+    adapters = {name for name, _ in model.named_parameters() if learning_rate_part(name) == "adapters"}
     assert adapters == {name for name, _ in model.named_parameters() if "lora_A" in name or "lora_B" in name}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=config.train.learning_rate)
-    set_rates(optimizer, model, config.train.rates, [2])
+    set_learning_rates(optimizer, model, config.train.rates, [2])
     scaled = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     rates = [scaled[id(p)] for name, p in model.named_parameters() if name in adapters]
     assert rates == pytest.approx([2e-4] * len(adapters))
@@ -130,8 +130,8 @@ def test_presets_for_gpus_state_their_memory_for_every_published_size(size, para
         )  # fmt: skip
         with torch.device("meta"):
             model = DSTSmolVLM(shape)
-            set_backbone(model, config.model)
-        found = training_bytes(model, config)
+            freeze_model_factory_parts(model, config.model)
+        found = estimate_training_memory(model, config)
         assert found["weights"] == pytest.approx(4 * parameters, rel=0.1)
         assert sum(found.values()) / 1e9 == pytest.approx(gigabytes, rel=0.1), found
         if run == "gpu_lora":
@@ -154,7 +154,7 @@ def test_limits_are_options_and_kept_from_a_checkpoint(short_world, checkpoint, 
     out = tmp_path / "out"
     options = [f"data={short_world.root}", f"init={checkpoint}", f"output={out}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", *options, "model.max_reply_tokens=20", "model.max_summary_tokens=30") == 0
-    config = load_checkpoint(str(out))[0].config
+    config = load_model_checkpoint(str(out))[0].config
     # the checkpoint's own number of what the user says, 16
     assert (config.max_reply_tokens, config.max_summary_tokens, config.max_user_tokens) == (20, 30, 16)
 
@@ -162,12 +162,12 @@ def test_limits_are_options_and_kept_from_a_checkpoint(short_world, checkpoint, 
 def test_memory_of_a_training_by_hand(tokenizer):
     config, _ = compose_config(["output=x", "model.vision_tower=frozen", "train.batch_tokens=1000"])
     model = DSTSmolVLM(small_config(tokenizer))
-    set_backbone(model, config.model)
+    freeze_model_factory_parts(model, config.model)
     count = sum(p.numel() for p in model.parameters())
     learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    found = training_bytes(model, config)
+    found = estimate_training_memory(model, config)
     assert (found["weights"], found["gradients"], found["optimiser"]) == (4 * count, 4 * learns, 8 * learns)
     layers = 1000 * 48 * 2 * 20 * 4
     assert found["activations"] == layers + 2 * 4 * 100 * len(tokenizer)
     half = replace(config, train=replace(config.train, precision="bfloat16", gradient_checkpointing=True))
-    assert training_bytes(model, half)["activations"] == 1000 * 48 * 22 * 2 + 2 * 4 * 100 * len(tokenizer)
+    assert estimate_training_memory(model, half)["activations"] == 1000 * 48 * 22 * 2 + 2 * 4 * 100 * len(tokenizer)

@@ -15,11 +15,11 @@ from prospect_core.sequence.labels import IGNORE
 from prospect_core.train.config.compose import compose_config
 from prospect_core.train.data.curriculum import Curriculum
 from prospect_core.train.data.frame_samplers import KeyFrames, Silent
-from prospect_core.train.data.sources import open_sources
+from prospect_core.train.data.sources import open_training_sources
 from prospect_core.train.data.training_dataset import DSTTrainingDataset, Mixed, SamplingPlan
 from prospect_core.train.data.window_sampler import WindowSampler
 from prospect_core.util.errors import DataError
-from prospect_core.workbench.rendering.pictures import write_blank
+from prospect_core.workbench.rendering.pictures import render_blank_picture_video
 from tests.helpers.commands import run_cli
 from tests.helpers.training import SMALL, pictures
 
@@ -161,13 +161,13 @@ def black_world(short_world, tmp_path_factory):
     (root / "videos").mkdir()
     episodes = list(short_world.episodes("train"))
     for episode in episodes:
-        write_blank(root / episode.video, episode.num_frames / episode.fps)
+        render_blank_picture_video(root / episode.video, episode.num_frames / episode.fps)
     return write_dataset(root, "black", "1", 2, {"train": [replace(e, id=f"black-{e.id}") for e in episodes]})
 
 
 def test_each_of_several_datasets_brings_its_own_pictures(short_world, black_world):
     config, _ = compose_config([f"data={short_world.root}", f"data.more=[{black_world.root}]"])
-    sources = open_sources(config, print)
+    sources = open_training_sources(config, print)
     assert [data.root for data, _ in sources] == [short_world.root, black_world.root]
     media = Mixed([(some, lambda e, a, b, k=k: np.full((b - a,), k)) for k, (_, some) in enumerate(sources)])
     for k, (_, some) in enumerate(sources):

@@ -15,9 +15,9 @@ from prospect_core.data.formats.proassist_rows import PROGRESS_BEFORE, SUPERVISE
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.sequence.context_noise import NoiseRates
 from prospect_core.sequence.labels import IGNORE
-from prospect_core.sequence.layout import Context, newest_that_fit
+from prospect_core.sequence.layout import Context, layout_newest_turns
 from prospect_core.timeline import Episode, Event, Step, Task
-from prospect_core.train.data.curriculum import Curriculum, difficulty
+from prospect_core.train.data.curriculum import Curriculum, curriculum_difficulty
 from prospect_core.train.data.frame_samplers import (
     ClassBalanced,
     CombinedSampler,
@@ -29,19 +29,19 @@ from prospect_core.train.data.frame_samplers import (
     Speaking,
     Transitions,
     WindowView,
-    motion_of,
+    frame_sampler_motion,
 )
 from prospect_core.train.data.window_sampler import (
     TrainingWindow,
     WindowPrefix,
     WindowSampler,
-    after_reply,
-    before_question,
-    exchanges,
-    fit,
-    frame_costs,
-    last_progress,
-    said_before,
+    fit_sampler_window,
+    window_sampler_after_reply,
+    window_sampler_before_question,
+    window_sampler_exchanges,
+    window_sampler_frame_costs,
+    window_sampler_last_progress,
+    window_sampler_prior_dialogue,
 )
 from prospect_core.util.errors import UserError
 from tests.helpers.random_episodes import episodes
@@ -82,13 +82,13 @@ def test_recent_utterances_are_what_a_stream_has_heard_and_said(builder):
     )
     episode = Episode("e", "v", 2, 0, 20, Task("x"), events, file_order=True).validate()
     one = ("Assistant", "one and more")
-    assert said_before(episode, 5) == (one,)
-    assert said_before(episode, 6)[:2] == (one, ("User", "two"))
-    said = said_before(episode, 9)
+    assert window_sampler_prior_dialogue(episode, 5) == (one,)
+    assert window_sampler_prior_dialogue(episode, 6)[:2] == (one, ("User", "two"))
+    said = window_sampler_prior_dialogue(episode, 9)
     assert said[-1] == ("Assistant", "three")
-    assert newest_that_fit(builder, said, 1) == said[-1:]
-    assert newest_that_fit(builder, said, 0) == ()
-    assert newest_that_fit(builder, (("Assistant", "word " * 200), ("User", "Hm.")), 2) == (("User", "Hm."),)
+    assert layout_newest_turns(builder, said, 1) == said[-1:]
+    assert layout_newest_turns(builder, said, 0) == ()
+    assert layout_newest_turns(builder, (("Assistant", "word " * 200), ("User", "Hm.")), 2) == (("User", "Hm."),)
 
 
 def draw(sampler, episode, builder, seed=0, max_tokens=4000, longest=None):
@@ -127,9 +127,9 @@ def test_a_summary_tells_only_what_has_not_changed_since(builder):
     context, known = WindowPrefix(states=False, summary=True).context(builder, asked(), 20)
     assert (context.summary, known) == ("6 s. Boiled.", {"S1"})
     assert WindowPrefix(states=True, summary=True).context(builder, asked(), 20)[1] == {"S1", "S2"}
-    assert last_progress(asked(), 2) is None
-    assert last_progress(asked(), 3) == ("1 s. Nothing is done.", set())
-    assert last_progress(asked(), 20) == ("6 s. Boiled.", {"S2"})
+    assert window_sampler_last_progress(asked(), 2) is None
+    assert window_sampler_last_progress(asked(), 3) == ("1 s. Nothing is done.", set())
+    assert window_sampler_last_progress(asked(), 20) == ("6 s. Boiled.", {"S2"})
 
 
 def test_a_summary_does_not_tell_which_open_step_is_in_progress(builder):
@@ -182,10 +182,10 @@ def test_an_episodes_own_summary_stands_at_its_end(builder):
 def test_a_question_is_never_cut_from_its_reply(builder):
     episode = asked()
     late = tuple(replace(e, time=5.9, labels="responsive|other") if e.id == "a2" else e for e in episode.events)
-    assert exchanges(replace(episode, events=late)) == [(6, 11)]
-    assert exchanges(episode) == [(6, 9)]
-    assert [before_question(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 6, 6, 10]
-    assert [after_reply(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 10, 10, 10]
+    assert window_sampler_exchanges(replace(episode, events=late)) == [(6, 11)]
+    assert window_sampler_exchanges(episode) == [(6, 9)]
+    assert [window_sampler_before_question(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 6, 6, 10]
+    assert [window_sampler_after_reply(episode, k) for k in (5, 6, 7, 9, 10)] == [5, 6, 10, 10, 10]
     sampler = WindowSampler(2, 8, context_noise=NONE)
     starts = {draw(sampler, episode, builder, seed).start for seed in range(300)}
     assert not {7, 8, 9} & starts
@@ -198,10 +198,10 @@ def test_two_questions_in_a_row_stay_with_their_reply():
         Event("u3", 3.0, "user", "Hello?"), Event("a2", 4.0, "assistant", "Boil."),
     )  # fmt: skip
     episode = Episode("e", "v", 2, 0, 20, TASK, events, file_order=True).validate()
-    assert exchanges(episode) == [(2, 4), (4, 8)]
+    assert window_sampler_exchanges(episode) == [(2, 4), (4, 8)]
     # frame 4 answers the first question and is followed by the second: both stay whole
-    assert before_question(episode, 7) == 2
-    assert after_reply(episode, 3) == 9
+    assert window_sampler_before_question(episode, 7) == 2
+    assert window_sampler_after_reply(episode, 3) == 9
 
 
 @settings(max_examples=60, deadline=None)
@@ -230,7 +230,7 @@ def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed,
             cut = frame == window.start and any(user == frame - 1 for user, _ in episode.user_turns())
             assert sequence.update[frame - window.start] == (IGNORE if cut else 1)
             assert step in builder.tokenizer.decode(sequence.ids)
-    for user, reply in exchanges(episode):
+    for user, reply in window_sampler_exchanges(episode):
         assert not user < window.start <= reply
 
 
@@ -251,7 +251,7 @@ def test_a_summary_is_asked_for_where_it_was_said_or_not_at_all(world, builder):
 def test_windows_keep_their_longest_length(world, builder):
     for episode in world.episodes("train"):
         sampler = WindowSampler(2, 6, progress_share=0)
-        exchange = max((reply - user + 1 for user, reply in exchanges(episode)), default=0)
+        exchange = max((reply - user + 1 for user, reply in window_sampler_exchanges(episode)), default=0)
         for seed in range(80):
             window = draw(sampler, episode, builder, seed)
             assert window.end - window.start <= max(6, exchange)
@@ -271,14 +271,14 @@ def test_updates_are_written_in_the_order_of_the_steps(builder):
 def test_the_shortest_window_that_cannot_fit_says_what_it_needs(builder):
     episode = asked()
     with pytest.raises(UserError, match=r"sampling.max_tokens=20: frame 9 of e .* needs \d+; give at least that"):
-        fit(builder, episode, 0, 24, 9, WindowPrefix(), "", 20)
+        fit_sampler_window(builder, episode, 0, 24, 9, WindowPrefix(), "", 20)
 
 
 def test_frame_costs_are_what_the_frames_add(builder):
     episode = asked()
     sequence = builder.window(episode)
     prompt = len(builder.prompt(episode.task, Context(episode.initial_state)).ids)
-    assert sum(frame_costs(builder, episode)) == len(sequence.ids) - prompt
+    assert sum(window_sampler_frame_costs(builder, episode)) == len(sequence.ids) - prompt
 
 
 def test_an_event_right_outside_silences_the_edge(builder):
@@ -379,7 +379,7 @@ def test_samplers_add_up_and_are_thinned_out():
 def test_motion_is_the_mean_difference_of_neighbours():
     frames = np.zeros((4, 2, 2, 3), np.uint8)
     frames[2:] = 250
-    np.testing.assert_allclose(motion_of(frames), [0, 0, 250, 0])
+    np.testing.assert_allclose(frame_sampler_motion(frames), [0, 0, 250, 0])
 
 
 def test_a_curriculum_begins_short_and_easy():
@@ -389,7 +389,7 @@ def test_a_curriculum_begins_short_and_easy():
     assert [curriculum.share(p) for p in (0, 0.25, 0.5, 1)] == [0.5, 0.75, 1, 1]
     assert curriculum.longest(4, 40, 0) == 20
     assert curriculum.longest(30, 40, 0) == 30
-    assert difficulty(easy) < difficulty(hard)
+    assert curriculum_difficulty(easy) < curriculum_difficulty(hard)
     assert curriculum.ranked([hard, easy]) == [1, 0]
     assert [curriculum.admitted(10, p) for p in (0, 0.25, 0.5)] == [5, 8, 10]
 

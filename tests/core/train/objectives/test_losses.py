@@ -15,14 +15,19 @@ from prospect_core.model.modeling import DSTOutput
 from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
 from prospect_core.sequence.labels import IGNORE
 from prospect_core.train.data.collator import DSTDataCollator
-from prospect_core.train.objectives.loss_weighting import KINDS, GradNormWeights, UncertaintyWeights, make_weighting
+from prospect_core.train.objectives.loss_weighting import (
+    KINDS,
+    GradNormWeights,
+    UncertaintyWeights,
+    make_loss_weighting,
+)
 from prospect_core.train.objectives.losses import (
     OBJECTIVES,
     FocalOptions,
-    focal,
+    count_supervised_losses,
+    focal_loss,
     loss_sums,
-    next_tokens,
-    supervised_counts,
+    next_token_targets,
 )
 from prospect_core.util.errors import UserError
 from tests.helpers.training import PLAIN, RESPONSE, losses_of
@@ -39,7 +44,7 @@ pytestmark = pytest.mark.integration
 @example(logit=-20.0, label=0, gamma=0.5)
 def test_focal_gradient_is_finite_for_every_logit_and_gamma(logit, label, gamma):
     logits = torch.tensor([logit], requires_grad=True)
-    loss = focal(logits, torch.tensor([label]), gamma, 0.75)
+    loss = focal_loss(logits, torch.tensor([label]), gamma, 0.75)
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(logits.grad).all()
@@ -55,7 +60,7 @@ def test_focal_by_hand():
     logits, labels = torch.tensor([2.0, -1.0, 0.3, 5.0]), torch.tensor([1, 0, 1, IGNORE])
     p = torch.sigmoid(logits[:3]).numpy()
     pt, at = np.array([p[0], 1 - p[1], p[2]]), np.array([0.75, 0.25, 0.75])
-    assert float(focal(logits, labels, 2.0, 0.75)) == pytest.approx(
+    assert float(focal_loss(logits, labels, 2.0, 0.75)) == pytest.approx(
         float(-(at * (1 - pt) ** 2 * np.log(pt)).sum()), rel=1e-6
     )
 
@@ -63,12 +68,12 @@ def test_focal_by_hand():
 def test_focal_without_focus_is_half_the_cross_entropy():
     logits, labels = torch.randn(50) * 5, torch.randint(0, 2, (50,))
     expected = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum") / 2
-    torch.testing.assert_close(focal(logits, labels, 0.0, 0.5), expected)
+    torch.testing.assert_close(focal_loss(logits, labels, 0.0, 0.5), expected)
 
 
 def test_focal_is_finite_for_certain_mistakes():
     logits = torch.tensor([-200.0, 200.0], requires_grad=True)
-    focal(logits, torch.tensor([1, 0]), 2.0, 0.75).backward()
+    focal_loss(logits, torch.tensor([1, 0]), 2.0, 0.75).backward()
     assert torch.isfinite(logits.grad).all()
 
 
@@ -78,7 +83,7 @@ def test_the_causal_shift_is_applied_once():
     spell = torch.eye(20) * 50
     batch = {"labels": torch.tensor([[IGNORE, IGNORE, 12, 13]]), "speaking_labels": torch.tensor([[0]]),
              "update_labels": torch.tensor([[0]]), "state_labels": torch.zeros(1, 1, 0, dtype=torch.long)}  # fmt: skip
-    speaks, target = next_tokens(batch["labels"])
+    speaks, target = next_token_targets(batch["labels"])
     assert speaks.tolist() == [[False, True, True, False]]
     assert target.tolist() == [12, 13]
     for shift, right in ((1, True), (0, False), (2, False)):
@@ -123,7 +128,7 @@ def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, short
 
 def test_counts_leave_out_what_nobody_predicts():
     batch = DSTDataCollator(0)([(sequence([5, 6, 7], [5, IGNORE, 7], 1), np.zeros((1, 8, 8, 3), np.uint8))])
-    assert dict(zip(OBJECTIVES, supervised_counts(batch).tolist(), strict=True)) == {
+    assert dict(zip(OBJECTIVES, count_supervised_losses(batch).tolist(), strict=True)) == {
         "speaking": 1, "update": 1, "state": 0, "response": 1,
     }  # fmt: skip
 
@@ -140,7 +145,7 @@ def test_focal_options_follow_the_label_rate():
 
 def test_learned_uncertainty_rests_where_each_weighted_loss_is_one_half():
     """d/ds (exp(-s) L + s/2) = 0 at exp(-s) = 1 / (2 L)."""
-    weighting = make_weighting("uncertainty", {"speaking": 10.0, "update": 1.0, "state": 1.0})
+    weighting = make_loss_weighting("uncertainty", {"speaking": 10.0, "update": 1.0, "state": 1.0})
     np.testing.assert_allclose(weighting.weights(), [10, 1, 1, 0])
     losses = np.array([0.05, 0.2, 2.0, 3.0])
     for _ in range(4000):
@@ -169,7 +174,7 @@ def test_what_learns_slowly_weighs_more_under_gradnorm():
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_loss_without_labels_changes_no_weight(kind):
-    weighting = make_weighting(kind, dict.fromkeys(OBJECTIVES, 1.0))
+    weighting = make_loss_weighting(kind, dict.fromkeys(OBJECTIVES, 1.0))
     weighting.observe(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4))
     before = weighting.weights().copy()
     weighting.observe(np.full(4, np.nan), np.zeros(4))
@@ -180,7 +185,7 @@ def test_a_loss_without_labels_changes_no_weight(kind):
 def test_a_weighting_goes_on_from_its_saved_state(kind):
     rng = np.random.default_rng(0)
     seen = [(rng.uniform(0.1, 2, 4), rng.uniform(0.1, 2, 4)) for _ in range(20)]
-    one, two = (make_weighting(kind, {"speaking": 10.0, "state": 1.0, "response": 1.0}) for _ in range(2))
+    one, two = (make_loss_weighting(kind, {"speaking": 10.0, "state": 1.0, "response": 1.0}) for _ in range(2))
     for losses, norms in seen[:10]:
         one.observe(losses, norms)
     two.load(json.loads(json.dumps(one.state())))
@@ -199,4 +204,4 @@ def test_weights_stay_within_bounds():
 
 def test_an_unknown_weighting_is_refused():
     with pytest.raises(UserError, match="did you mean 'gradnorm'"):
-        make_weighting("gradnrm", {})
+        make_loss_weighting("gradnrm", {})

@@ -11,7 +11,7 @@ from torch import nn
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan
 from prospect_core.train.data.window_sampler import WindowSampler
-from prospect_core.train.optim.muon import Muon, orthogonalized, parameter_groups
+from prospect_core.train.optim.muon import Muon, muon_parameter_groups, orthogonalize_for_muon
 from tests.helpers.commands import run_cli
 from tests.helpers.training import SMALL, make_trainer, pictures
 
@@ -25,14 +25,17 @@ def pair(shape):
 
 def test_singular_values_come_near_one():
     for rows, columns in ((24, 24), (16, 40)):
-        x = orthogonalized(torch.randn(3, rows, columns))
+        x = orthogonalize_for_muon(torch.randn(3, rows, columns))
         values = torch.linalg.svdvals(x)
         # the smallest of a square matrix is nearly nothing, and takes more than five rounds
         assert values[:, : rows - rows // 6].min() > 0.3
         assert values.max() < 1.25
         u, _, v = torch.linalg.svd(torch.randn(1, rows, columns), full_matrices=False)
         # the directions stay
-        assert torch.nn.functional.cosine_similarity((orthogonalized(u @ v)).flatten(), (u @ v).flatten(), 0) > 0.99
+        assert (
+            torch.nn.functional.cosine_similarity((orthogonalize_for_muon(u @ v)).flatten(), (u @ v).flatten(), 0)
+            > 0.99
+        )
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (8, 20), (20, 8)])
@@ -66,7 +69,7 @@ def test_other_parameters_are_stepped_as_by_adamw():
 
 def test_every_parameter_that_learns_is_in_one_group(model):
     model.model.vision_model.requires_grad_(False)
-    groups = parameter_groups(model, 0.05, [n for n, p in model.named_parameters() if p.ndim > 1])
+    groups = muon_parameter_groups(model, 0.05, [n for n, p in model.named_parameters() if p.ndim > 1])
     found = [id(p) for group in groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     assert all(p.ndim == 2 for p in groups[0]["params"])
@@ -81,14 +84,14 @@ def test_its_state_is_carried_on(model):
             parameter.grad = torch.randn_like(parameter)
         optimiser.step()
 
-    groups = parameter_groups(model, 0.05, [])
+    groups = muon_parameter_groups(model, 0.05, [])
     first = Muon(groups, 1e-3)
     step(first, 0)
     kept, weights = copy.deepcopy(first.state_dict()), {k: v.clone() for k, v in model.state_dict().items()}
     step(first, 1)
     expected = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(weights)
-    second = Muon(parameter_groups(model, 0.05, []), 1e-3)
+    second = Muon(muon_parameter_groups(model, 0.05, []), 1e-3)
     second.load_state_dict(kept)
     step(second, 1)
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())

@@ -14,15 +14,21 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from prospect_core.data.dataset import write_dataset
-from prospect_core.model.checkpoint import load_checkpoint
-from prospect_core.model.image_processing import normalised
-from prospect_core.model.published import load_published
+from prospect_core.model.checkpoint import load_model_checkpoint
+from prospect_core.model.image_processing import normalize_image_pixels
+from prospect_core.model.published import load_published_model
 from prospect_core.sequence.tokenizer import SpecialIds
 from prospect_core.timeline import Event
 from prospect_core.train.config.compose import compose_config
 from prospect_core.train.config.schema import Lora
 from prospect_core.train.setup.connector_fit import _inputs
-from prospect_core.train.setup.model_factory import add_lora, make_model, merge_lora, set_backbone, vision_is_frozen
+from prospect_core.train.setup.model_factory import (
+    add_model_lora,
+    factory_vision_is_frozen,
+    freeze_model_factory_parts,
+    make_model,
+    merge_model_lora,
+)
 from prospect_core.util.errors import DataError, UserError
 from tests.helpers.commands import run_cli
 from tests.helpers.tiers import slow
@@ -42,15 +48,15 @@ def options(*overrides):
 
 
 def test_a_frozen_backbone_leaves_the_heads(model):
-    set_backbone(model, options("model.backbone=frozen"))
+    freeze_model_factory_parts(model, options("model.backbone=frozen"))
     assert all(name.startswith(HEADS) for name in learning(model))
-    assert vision_is_frozen(model)
+    assert factory_vision_is_frozen(model)
 
 
 def test_a_frozen_tower_leaves_the_text_model_and_the_heads(model):
-    assert not vision_is_frozen(model)
-    set_backbone(model, options("model.vision_tower=frozen"))
-    assert vision_is_frozen(model)
+    assert not factory_vision_is_frozen(model)
+    freeze_model_factory_parts(model, options("model.vision_tower=frozen"))
+    assert factory_vision_is_frozen(model)
     assert any(name.startswith("model.text_model") for name in learning(model))
 
 
@@ -58,7 +64,7 @@ def test_lora_learns_adapters_rows_and_heads_and_merges_into_a_plain_model(model
     names = set(model.state_dict())
     ids = torch.randint(9, 300, (1, 12))
     before = model.read(model.joint_embed(ids))
-    set_backbone(model, options("model.backbone=lora", "model.lora.dropout=0"))
+    freeze_model_factory_parts(model, options("model.backbone=lora", "model.lora.dropout=0"))
     torch.testing.assert_close(model.read(model.joint_embed(ids)), before)
     found = learning(model)
     assert any("lora_A" in name for name in found)
@@ -70,7 +76,7 @@ def test_lora_learns_adapters_rows_and_heads_and_merges_into_a_plain_model(model
                 parameter.normal_(std=0.1)
     adapted = model.read(model.joint_embed(ids))
     assert float((adapted - before).abs().max()) > 1e-3
-    merge_lora(model)
+    merge_model_lora(model)
     assert set(model.state_dict()) == names
     torch.testing.assert_close(model.read(model.joint_embed(ids)), adapted, atol=1e-5, rtol=1e-4)
 
@@ -85,7 +91,7 @@ def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_chang
     run_cli("train", f"data={world.root}", f"output={start}", "train.max_steps=1", *SMALL)
     assert run_cli("train", f"data={world.root}", f"output={out}", f"init={start}", "train.max_steps=4",
                    "train.save_every=2", *SMALL, f"model.backbone={backbone}") == 0  # fmt: skip
-    one, two = (load_checkpoint(str(folder))[0].state_dict() for folder in (start, out))
+    one, two = (load_model_checkpoint(str(folder))[0].state_dict() for folder in (start, out))
     changed = {name for name in one if not torch.equal(one[name], two[name])}
     assert {name.split(".")[0] for name in changed} >= set(HEADS)
     if backbone == "frozen":
@@ -97,7 +103,7 @@ def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_chang
 def test_lora_without_its_package_says_how_to_get_it(model, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(UserError, match=r"pip install 'prospect-suite\[lora\]'"):
-        add_lora(model, Lora(4, 8, 0.0))
+        add_model_lora(model, Lora(4, 8, 0.0))
 
 
 @pytest.fixture
@@ -142,7 +148,7 @@ def published(tmp_path):
 def test_published_weights_load_into_our_class_tensor_by_tensor(published):
     folder, source = published
     assert (folder / "model.safetensors.index.json").exists()
-    model, tokenizer = load_published(str(folder), 4)
+    model, tokenizer = load_published_model(str(folder), 4)
     ours, theirs = model.state_dict(), source.state_dict()
     rows = len(theirs["lm_head.weight"])
     for name, tensor in theirs.items():
@@ -167,7 +173,7 @@ def test_published_dtype_of_the_text_model_is_not_kept(published, key):
     config["text_config"].pop("dtype", None)
     config["text_config"][key] = "bfloat16"
     (folder / "config.json").write_text(json.dumps(config))
-    model, _ = load_published(str(folder), 0)
+    model, _ = load_published_model(str(folder), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     expected = source.model.state_dict()
     found = model.model.state_dict()
@@ -180,7 +186,7 @@ def test_published_dtype_of_the_text_model_is_not_kept(published, key):
 def test_published_weights_see_and_read_as_in_the_library(published):
     """Same pictures, same text: the logits of our path are those of transformers' own class."""
     folder, source = published
-    model, tokenizer = load_published(str(folder), 0)
+    model, tokenizer = load_published_model(str(folder), 0)
     image = SpecialIds.of(tokenizer).image
     pixels = torch.randn(2, 3, 32, 32)
     text = tokenizer("put the cube", add_special_tokens=False).input_ids
@@ -196,7 +202,7 @@ def test_training_starts_from_published_weights(published, world, tmp_path):
     out = tmp_path / "run"
     assert run_cli("train", "model=smolvlm2_256m", f"model.weights={folder}", f"data={world.root}", f"output={out}",
                    "train.max_steps=2", "sampling.max_frames=8", "eval.thresholds=false") == 0  # fmt: skip
-    model, tokenizer = load_checkpoint(str(out))
+    model, tokenizer = load_model_checkpoint(str(out))
     assert model.config.trained_steps == 2
     assert len(tokenizer) <= model.config.text_config.vocab_size
 
@@ -223,7 +229,7 @@ def test_incomplete_published_weights_are_refused_in_one_line(published, how, ch
     else:
         (folder / "model.safetensors.index.json").write_text("{")
     with pytest.raises(DataError) as error:
-        load_published(name, 4)
+        load_published_model(name, 4)
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(f"published weights {name}: ")
 
@@ -311,7 +317,7 @@ def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
 
     pixels = torch.from_numpy(videos[-1]).permute(0, 3, 1, 2)
     wanted = own.encode_frames(pixels).detach().flatten(0, 1)
-    twin, _ = load_checkpoint(init)
+    twin, _ = load_model_checkpoint(init)
     with torch.no_grad():
         twin.model.connector.modality_projection.proj.weight.normal_()
     found = fitted(saved(twin, tokenizer, tmp_path / "twin")).encode_frames(pixels).flatten(0, 1)
@@ -319,11 +325,12 @@ def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
     assert told[-1].endswith("1.00 of their variance is met on videos left out")
     found = fitted(tower).encode_frames(pixels).detach().flatten(0, 1)
     inputs = _inputs(
-        load_checkpoint(tower)[0], normalised(torch.from_numpy(np.concatenate(videos[:9])).permute(0, 3, 1, 2))
+        load_model_checkpoint(tower)[0],
+        normalize_image_pixels(torch.from_numpy(np.concatenate(videos[:9])).permute(0, 3, 1, 2)),
     )
     target = own.encode_frames(torch.from_numpy(np.concatenate(videos[:9])).permute(0, 3, 1, 2)).flatten(0, 1)
     weight = np.linalg.lstsq(inputs.detach().numpy(), target.detach().double().numpy(), rcond=None)[0]
-    expected = _inputs(load_checkpoint(tower)[0], normalised(pixels)).detach().numpy() @ weight
+    expected = _inputs(load_model_checkpoint(tower)[0], normalize_image_pixels(pixels)).detach().numpy() @ weight
     assert np.abs(found.numpy() - expected).mean() < 0.05 * wanted.std().item()
 
 
@@ -354,7 +361,7 @@ def test_the_true_256m_shape_trains_a_step_and_streams_a_minute(world, tmp_path)
     assert run_cli("train", "model=smolvlm2_256m", "model.weights=null", "model.vision_tower=train",
                    f"data={world.root}", f"output={out}", "train.max_steps=1", "train.batch_size=1",
                    "sampling.min_frames=4", "sampling.max_frames=6", "eval.thresholds=false") == 0  # fmt: skip
-    model, tokenizer = load_checkpoint(str(out))
+    model, tokenizer = load_model_checkpoint(str(out))
     parameters = sum(p.numel() for p in model.parameters())
     assert 250e6 < parameters < 265e6
     config = model.config

@@ -9,17 +9,23 @@ from PIL import Image
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.util.errors import UserError
-from prospect_core.workbench.generate import make_video
+from prospect_core.workbench.generate import generate_workbench_video
 from prospect_core.workbench.pretraining import image_captions
-from prospect_core.workbench.pretraining.image_captions import FRAMES, MAP_CLUTTER, caption, captioned, make_captions
-from prospect_core.workbench.rendering.pictures import picture
-from prospect_core.workbench.rendering.shapes import HAND_ID, item_number
-from prospect_core.workbench.symbolic_observers import Sight, sight
+from prospect_core.workbench.pretraining.image_captions import (
+    FRAMES,
+    MAP_CLUTTER,
+    image_caption,
+    image_caption_episode,
+    make_image_captions,
+)
+from prospect_core.workbench.rendering.pictures import render_picture
+from prospect_core.workbench.rendering.shapes import HAND_ID, shape_item_number
+from prospect_core.workbench.symbolic_observers import Sight, symbolic_observer_sight
 
 
 def test_captions_by_hand():
     """The words of each kind of picture, written down by hand for the things of one video."""
-    plan = make_video(0, "train", 0)[1]
+    plan = generate_workbench_video(0, "train", 0)[1]
     task, names = plan.assignment, [look.name for look in plan.assignment.looks]
     none, put = frozenset(), next(k for k, job in enumerate(task.jobs) if job.verb == "put")
     thing, place = task.jobs[put].thing, task.jobs[put].place
@@ -27,7 +33,7 @@ def test_captions_by_hand():
     clutter = len(task.things)
 
     def said(things=none, cut=none, hand=True, up=True, held=None, touched=None, over=""):
-        return caption(plan, Sight(frozenset(things), frozenset(cut), hand, up, held, touched, over))
+        return image_caption(plan, Sight(frozenset(things), frozenset(cut), hand, up, held, touched, over))
 
     assert said() == "hold nothing up"
     assert said(up=False, over="drawer") == "hold nothing down at the drawer"
@@ -47,27 +53,29 @@ def test_captions_by_hand():
 
 def test_a_tool_on_a_thing_names_the_step():
     for number in range(4):
-        _, plan, moments = captioned(3, number)
+        _, plan, moments = image_caption_episode(3, number)
         for time in moments:
-            now = sight(plan, time)
+            now = symbolic_observer_sight(plan, time)
             if now.touched is not None and now.touched < len(plan.assignment.things):
                 verb = {"cloth": "wipe", "knife": "cut", "bowl": "cover"}[str(now.held)]
                 job = plan.assignment.find(now.touched, verb)
-                assert caption(plan, now).endswith(f": S{job + 1}" if job is not None else "")
-            assert sum(word in caption(plan, now).replace(":", "").split() for word in ("up", "down")) == now.hand
+                assert image_caption(plan, now).endswith(f": S{job + 1}" if job is not None else "")
+            assert sum(word in image_caption(plan, now).replace(":", "").split() for word in ("up", "down")) == now.hand
 
 
 @pytest.mark.integration
 def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
-    data = make_captions(tmp_path / "captions", 5, 2)
-    again = make_captions(tmp_path / "again", 5, 2)
+    data = make_image_captions(tmp_path / "captions", 5, 2)
+    again = make_image_captions(tmp_path / "again", 5, 2)
     assert data.digest == again.digest
     for number, episode in enumerate(data.episodes("train")):
-        expected, plan, moments = captioned(5, number)
+        expected, plan, moments = image_caption_episode(5, number)
         assert episode == expected
-        assert [u.text for u in episode.utterances()] == [caption(plan, sight(plan, time)) for time in moments]
+        assert [u.text for u in episode.utterances()] == [
+            image_caption(plan, symbolic_observer_sight(plan, time)) for time in moments
+        ]
         frames = list(Dataset.open(tmp_path / "captions").frame_source(episode, FrameFormat(160)).frames(0, FRAMES))
-        shown = [np.asarray(picture(plan, time), dtype=float) for time in moments]
+        shown = [np.asarray(render_picture(plan, time), dtype=float) for time in moments]
         # each decoded frame is nearest to its own picture
         for k, frame in enumerate(frames):
             distributed = [np.abs(frame.astype(float) - other).mean() for other in shown]
@@ -77,21 +85,21 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
 
 def test_a_map_tells_what_is_where(monkeypatch):
     """Four by four places; a thing of 100 pixels counts, and of what is there the hand before what lies below it."""
-    plan = make_video(0, "train", 0)[1]
+    plan = generate_workbench_video(0, "train", 0)[1]
     first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
-    numbers[0:9, 0:11] = item_number(plan, 0)  # 99 pixels
-    numbers[0:10, 40:50] = item_number(plan, 0)
+    numbers[0:9, 0:11] = shape_item_number(plan, 0)  # 99 pixels
+    numbers[0:10, 40:50] = shape_item_number(plan, 0)
     numbers[0:40, 80:120] = HAND_ID
-    numbers[30:40, 80:90] = item_number(plan, 1)
-    numbers[0:40, 120:160] = item_number(plan, 1)
-    numbers[40:80, 0:40] = item_number(plan, "cloth")
-    numbers[40:60, 0:30] = item_number(plan, 0)
+    numbers[30:40, 80:90] = shape_item_number(plan, 1)
+    numbers[0:40, 120:160] = shape_item_number(plan, 1)
+    numbers[40:80, 0:40] = shape_item_number(plan, "cloth")
+    numbers[40:60, 0:30] = shape_item_number(plan, 0)
     numbers[150:160, 150:160] = HAND_ID
-    monkeypatch.setattr(image_captions, "numbered", lambda plan, scene: numbers)
-    monkeypatch.setattr(image_captions, "sight", lambda plan, time: NOTHING)
+    monkeypatch.setattr(image_captions, "render_numbered_picture", lambda plan, scene: numbers)
+    monkeypatch.setattr(image_captions, "symbolic_observer_sight", lambda plan, time: NOTHING)
     expected = ["-", first, "hand", second, "cloth", *["-"] * 10, "hand"]
-    assert image_captions.map_caption(plan, 5.0) == ", ".join(expected)
+    assert image_captions.image_caption_map(plan, 5.0) == ", ".join(expected)
 
 
 #: a hand that holds nothing, at nothing
@@ -100,30 +108,30 @@ NOTHING = Sight(frozenset({0, 1}), frozenset(), True, False, None, None, "")
 
 def test_a_map_tells_what_is_in_hand_first(monkeypatch):
     """The thing that a tool is on comes before the tool, and what is held before the hand, and all that before what lies there."""
-    plan = make_video(0, "train", 0)[1]
+    plan = generate_workbench_video(0, "train", 0)[1]
     first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
-    numbers[0:40, 0:40] = item_number(plan, 1)  # stands there
-    numbers[0:40, 40:80] = item_number(plan, "cloth")
-    numbers[0:10, 40:50] = item_number(plan, 0)  # under the cloth
-    numbers[0:40, 80:120] = item_number(plan, 1)
-    numbers[0:12, 80:120] = item_number(plan, "cloth")
+    numbers[0:40, 0:40] = shape_item_number(plan, 1)  # stands there
+    numbers[0:40, 40:80] = shape_item_number(plan, "cloth")
+    numbers[0:10, 40:50] = shape_item_number(plan, 0)  # under the cloth
+    numbers[0:40, 80:120] = shape_item_number(plan, 1)
+    numbers[0:12, 80:120] = shape_item_number(plan, "cloth")
     numbers[0:40, 120:160] = HAND_ID
-    numbers[40:80, 0:40] = item_number(plan, "knife")  # lies there
+    numbers[40:80, 0:40] = shape_item_number(plan, "knife")  # lies there
     numbers[40:80, 40:80] = HAND_ID
-    numbers[40:50, 40:50] = item_number(plan, "cloth")
-    monkeypatch.setattr(image_captions, "numbered", lambda plan, scene: numbers)
+    numbers[40:50, 40:50] = shape_item_number(plan, "cloth")
+    monkeypatch.setattr(image_captions, "render_numbered_picture", lambda plan, scene: numbers)
     seen = Sight(frozenset({0, 1}), frozenset(), True, False, "cloth", 0, "")
-    monkeypatch.setattr(image_captions, "sight", lambda plan, time: seen)
+    monkeypatch.setattr(image_captions, "symbolic_observer_sight", lambda plan, time: seen)
     expected = [second, f"{first} hold", "cloth hold", "hand", "knife", "cloth hold", *["-"] * 10]
-    assert image_captions.map_caption(plan, 5.0) == ", ".join(expected)
+    assert image_captions.image_caption_map(plan, 5.0) == ", ".join(expected)
 
 
 def test_maps_are_of_crowded_pictures_and_tell_them_alone():
-    episode, plan, moments = captioned(5, 1, tells="map")
+    episode, plan, moments = image_caption_episode(5, 1, tells="map")
     assert len(plan.assignment.clutter) == MAP_CLUTTER
     assert episode.task.steps == ()
-    assert [u.text for u in episode.utterances()] == [image_captions.map_caption(plan, time) for time in moments]
+    assert [u.text for u in episode.utterances()] == [image_captions.image_caption_map(plan, time) for time in moments]
     places = [u.text.split(", ") for u in episode.utterances()]
     assert {len(parts) for parts in places} == {16}
     words = {word for parts in places for part in parts for word in part.split()}
@@ -132,8 +140,8 @@ def test_maps_are_of_crowded_pictures_and_tell_them_alone():
 
 
 def test_what_is_held_is_told_in_bare_words():
-    hand, _, moments = captioned(5, 1, tells="hand")
-    held, _, same = captioned(5, 1, tells="held")
+    hand, _, moments = image_caption_episode(5, 1, tells="hand")
+    held, _, same = image_caption_episode(5, 1, tells="held")
     assert moments == same
     for whole, bare in zip(hand.utterances(), held.utterances(), strict=True):
         words = [word for word in whole.text.split() if word not in ("hold", "the", "at")]
@@ -143,8 +151,8 @@ def test_what_is_held_is_told_in_bare_words():
 
 def test_captions_of_the_hand_tell_the_picture_alone():
     """The same pictures; no step in the prompt, none in the caption, no state to follow."""
-    whole, _, moments = captioned(5, 1)
-    hand, _, same = captioned(5, 1, tells="hand")
+    whole, _, moments = image_caption_episode(5, 1)
+    hand, _, same = image_caption_episode(5, 1, tells="hand")
     assert moments == same
     assert hand.task.steps == ()
     assert [u.text.partition(":")[0] for u in whole.utterances()] == [u.text for u in hand.utterances()]
@@ -152,7 +160,7 @@ def test_captions_of_the_hand_tell_the_picture_alone():
 
 
 def test_a_step_is_in_progress_while_a_picture_shows_it():
-    episode, plan, moments = captioned(5, 1)
+    episode, plan, moments = image_caption_episode(5, 1)
     shown: set[str] = set()
     for frame, (time, utterance) in enumerate(zip(moments, episode.utterances(), strict=True)):
         now = set(utterance.text.partition(": ")[2].split())
@@ -166,9 +174,9 @@ def test_a_step_is_in_progress_while_a_picture_shows_it():
 
 def test_an_existing_folder_is_left_alone_and_a_wrong_level_is_refused(tmp_path):
     with pytest.raises(UserError, match="exists already"):
-        make_captions(tmp_path, 0, 1)
+        make_image_captions(tmp_path, 0, 1)
     with pytest.raises(UserError, match="level"):
-        make_captions(tmp_path / "new", 0, 1, level="harder")
+        make_image_captions(tmp_path / "new", 0, 1, level="harder")
     with pytest.raises(UserError, match="tells"):
-        make_captions(tmp_path / "new", 0, 1, tells="all")
+        make_image_captions(tmp_path / "new", 0, 1, tells="all")
     assert not (tmp_path / "new").exists()

@@ -11,21 +11,21 @@ import pytest
 from prospect_core.cli.commands import prospect
 from prospect_core.data.dataset import Dataset
 from prospect_core.timeline import DialogState
-from prospect_core.workbench.generate import make_video
+from prospect_core.workbench.generate import generate_workbench_video
 from prospect_core.workbench.pretraining.text_practice import (
     FRAMES,
     READ_STEPS,
-    confusable_task,
-    practice_episode,
-    telling_episode,
+    text_practice_confusable_task,
+    text_practice_episode,
+    text_practice_naming_episode,
 )
-from prospect_core.workbench.world.tasks import UNSEEN_PAIRS, sample_task
+from prospect_core.workbench.world.tasks import UNSEEN_PAIRS, sample_world_task
 
 
 def test_lines_are_read_in_the_order_asked():
     orders, longest = set(), 0
     for number in range(30):
-        episode = practice_episode(random.Random(number), f"p{number}")
+        episode = text_practice_episode(random.Random(number), f"p{number}")
         names = {step.id: step.name for step in episode.task.steps}
         for asked, reply in pairwise(event for event in episode.events if event.kind in ("user", "assistant")):
             if asked.text.startswith("Read "):
@@ -41,7 +41,7 @@ def test_what_the_user_tells_is_what_happens():
     """The step is named in the turn before each change, in the words of its line."""
     changes = set()
     for number in range(30):
-        episode = practice_episode(random.Random(number), f"p{number}")
+        episode = text_practice_episode(random.Random(number), f"p{number}")
         assert isinstance(episode.initial_state, DialogState)
         names = {step.id: step.name for step in episode.task.steps}
         told = {event.frame: event.text.lower() for event in episode.events if event.kind == "user"}
@@ -56,7 +56,7 @@ def test_only_words_tell_which_step_is_in_hand():
     """On every frame a step is told and then is in progress, for that frame alone; any step may be next."""
     again = 0
     for number in range(20):
-        episode = telling_episode(random.Random(number), f"t{number}", (2, 12))
+        episode = text_practice_naming_episode(random.Random(number), f"t{number}", (2, 12))
         names = {step.id: re.sub(r" (with the \w+|from the drawer)$", "", step.name) for step in episode.task.steps}
         told = {event.frame: event.text for event in episode.events if event.kind == "user"}
         assert not episode.utterances()
@@ -110,9 +110,9 @@ def alone(task, part):
 def test_no_word_alone_tells_a_confusable_step(steps):
     """Where verbs mostly did, verbs alone were read: lines of one verb were told apart as by chance, after nine minutes."""
     rng = random.Random(steps)
-    confusable = [confusable_task(rng, steps) for _ in range(150)]
-    natural = [sample_task(rng, steps) for _ in range(150)]
-    shared = [sample_task(rng, steps, alike=True) for _ in range(150)]
+    confusable = [text_practice_confusable_task(rng, steps) for _ in range(150)]
+    natural = [sample_world_task(rng, steps) for _ in range(150)]
+    shared = [sample_world_task(rng, steps, alike=True) for _ in range(150)]
     for part in range(3):
         told, usual, alike = (sum(alone(t, part) for t in tasks) / 150 for tasks in (confusable, natural, shared))
         assert told < 0.4
@@ -126,8 +126,8 @@ def test_no_word_alone_tells_a_confusable_step(steps):
 
 def test_videos_of_things_that_are_alike():
     """Fewer steps are told by one of their words alone, in the same looks and pairs; every video is another."""
-    usual = [make_video(3, "train", k)[1].assignment for k in range(40)]
-    alike = [make_video(3, "train", k, alike=True)[1].assignment for k in range(40)]
+    usual = [generate_workbench_video(3, "train", k)[1].assignment for k in range(40)]
+    alike = [generate_workbench_video(3, "train", k, alike=True)[1].assignment for k in range(40)]
     for part in range(3):
         assert sum(alone(t, part) for t in alike) < 0.9 * sum(alone(t, part) for t in usual)
     assert len({str(task) for task in alike}) == 40

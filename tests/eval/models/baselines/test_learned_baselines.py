@@ -12,12 +12,17 @@ from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.timeline import Event, Step, Task
 from prospect_eval.metrics import all_metrics
 from prospect_eval.models.base import PredictorOptions
-from prospect_eval.models.baselines.priors import Priors, episode_facts, spread_frames, text_chooser
-from prospect_eval.models.baselines.trivial import BASELINES, baseline
-from prospect_eval.models.registry import open_predictor
+from prospect_eval.models.baselines.priors import (
+    Priors,
+    make_prior_text_chooser,
+    prior_episode_facts,
+    spread_frames_by_prior,
+)
+from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
+from prospect_eval.models.registry import open_registered_predictor
 from prospect_eval.scoring.baseline_scores import score_baselines
-from prospect_eval.scoring.score import score_records, write_metrics
-from prospect_eval.suites.training_data import TrainingEpisodes, training_of
+from prospect_eval.scoring.score import score_records, write_score_metrics
+from prospect_eval.suites.training_data import TrainingEpisodes, open_suite_training_data
 from tests.helpers.predictions import TOOLS, episode, same_words, say, step
 
 TEA = Task("tea", (Step("S1", "boil the water"), Step("S2", "pour the tea"), Step("S3", "drink")))
@@ -47,7 +52,7 @@ def priors():
 
 
 def test_recite_steps_instructs_and_tracks_at_the_pace_of_the_training_data(priors):
-    record = baseline("recite_steps", [], priors)(episode(frames=60, steps=TEA))
+    record = make_trivial_baseline("recite_steps", [], priors)(episode(frames=60, steps=TEA))
     assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour."), (44, "drink")]
     assert [(t.frame, t.step, t.change) for t in record.transitions] == [
         (8, "S1", "start"), (28, "S1", "complete"), (28, "S2", "start"), (48, "S2", "complete"), (48, "S3", "start"),
@@ -57,7 +62,7 @@ def test_recite_steps_instructs_and_tracks_at_the_pace_of_the_training_data(prio
 
 def test_recite_steps_reads_the_steps_of_a_task_without_any_from_its_knowledge(priors):
     recipe = Task("tea", (), "Tea\n1. boil the water\n2. pour the tea")
-    record = baseline("recite_steps", [], priors)(episode(frames=60, steps=recipe))
+    record = make_trivial_baseline("recite_steps", [], priors)(episode(frames=60, steps=recipe))
     assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour.")]
     assert record.transitions == ()
 
@@ -66,34 +71,34 @@ def test_prior_text_is_the_training_text_most_similar_to_all_others():
     """Of "a b" (twice), "a b c", "x": mean word overlaps 2.667, 2.333 and 1 of 4."""
     training = [episode(say(2.0, "a b"), say(4.0, "a b"), say(6.0, "a b c"), say(8.0, "x"))]
     reference = episode(say(3.0, "one"), say(9.0, "two"))
-    record = baseline("prior_text_at_reference_times", [], Priors(training, [], same_words))(reference)
+    record = make_trivial_baseline("prior_text_at_reference_times", [], Priors(training, [], same_words))(reference)
     assert [(u.frame, u.text) for u in record.utterances] == [(6, "a b"), (18, "a b")]
 
 
 def test_the_most_typical_text_need_not_be_the_most_frequent_one():
     training = [episode(*(say(float(k), text) for k, text in enumerate(["x", "x", "a b", "a b c", "a b d"], 1)))]
-    every = [episode_facts(training[0])]
+    every = [prior_episode_facts(training[0])]
     counts = {"x": 2, "a b": 1, "a b c": 1, "a b d": 1}
     from collections import Counter
 
     # similarity to all five: x 2; "a b" 1 + 2/3 + 2/3; "a b c" 2/3 + 1 + 1/2
-    assert text_chooser(every, same_words)(Counter(counts)) == "a b"
-    assert text_chooser(every, None)(Counter(counts)) == "x"
+    assert make_prior_text_chooser(every, same_words)(Counter(counts)) == "a b"
+    assert make_prior_text_chooser(every, None)(Counter(counts)) == "x"
 
 
 def test_reference_texts_are_said_in_order_at_the_quantiles_of_training_times():
     """Turns came at 0.1125 .. 0.9125 of 40 frames; quantiles .25 and .75 of the two positions are 0.3125 and 0.7125."""
     training = [episode(say(2.0), say(18.0))]
     reference = episode(say(1.0, "one"), say(2.0, "two"))
-    record = baseline("reference_text_at_prior_times", [], Priors(training, [], None))(reference)
+    record = make_trivial_baseline("reference_text_at_prior_times", [], Priors(training, [], None))(reference)
     assert [(u.frame, u.text) for u in record.utterances] == [(12, "one"), (28, "two")]
 
 
 def test_spread_frames_are_different_and_inside_however_many_there_are():
     short = episode(frames=4)
-    assert spread_frames(short, 4, np.array([0.99])) == [0, 1, 2, 3]
-    assert spread_frames(short, 2, np.array([])) == [1, 3]
-    assert spread_frames(short, 0, np.array([0.5])) == []
+    assert spread_frames_by_prior(short, 4, np.array([0.99])) == [0, 1, 2, 3]
+    assert spread_frames_by_prior(short, 2, np.array([])) == [1, 3]
+    assert spread_frames_by_prior(short, 0, np.array([0.5])) == []
 
 
 def test_without_training_data_an_episode_learns_from_the_other_videos_only():
@@ -111,8 +116,8 @@ def test_without_training_data_an_episode_learns_from_the_other_videos_only():
 def test_a_lone_video_teaches_nothing_and_the_baselines_still_make_legal_records():
     alone = episode(say(2.0), step(3.0, "S1", "start"))
     for name in BASELINES:
-        assert baseline(name, [alone])(alone).problems() == []
-    assert baseline("recite_steps", [alone])(alone).utterances == ()
+        assert make_trivial_baseline(name, [alone])(alone).problems() == []
+    assert make_trivial_baseline("recite_steps", [alone])(alone).utterances == ()
 
 
 def test_baselines_say_what_they_are_told_of_the_reference():
@@ -125,7 +130,7 @@ def test_baselines_say_what_they_are_told_of_the_reference():
 
 
 def test_metrics_json_says_what_the_learning_baselines_learnt_from(tmp_path):
-    records = [baseline("oracle", [])(lesson(3.0, 8.0, 1.0, video=f"v{k}")) for k in range(3)]
+    records = [make_trivial_baseline("oracle", [])(lesson(3.0, 8.0, 1.0, video=f"v{k}")) for k in range(3)]
     alone = score_records(records, TOOLS)
     assert alone["baseline_info"]["recite_steps"]["learnt_from"].endswith("(leave-one-video-out)")
     assert alone["baseline_info"]["silent"]["learnt_from"] == ""
@@ -133,7 +138,7 @@ def test_metrics_json_says_what_the_learning_baselines_learnt_from(tmp_path):
         records, TOOLS, training=TrainingEpisodes("2 lessons", "d", lambda: [lesson(3.0, 8.0, 1.0)] * 2)
     )
     assert taught["baseline_info"]["recite_steps"]["learnt_from"] == "2 lessons"
-    write_metrics(tmp_path, taught)
+    write_score_metrics(tmp_path, taught)
     counts = json.loads((tmp_path / "counts.json").read_text())["baselines"]
     assert counts["oracle"]["speaking_event_f1@2s"] == {f"v{k}": [2, 2, 2] for k in range(3)}  # the ids of the episodes
     assert set(counts) == set(BASELINES)
@@ -166,16 +171,16 @@ def test_training_episodes_are_those_of_the_train_split_where_there_is_one(tmp_p
         (tmp_path / "d").mkdir(exist_ok=True)
         (tmp_path / "d" / e.video).write_bytes(b"")
     write_dataset(tmp_path / "d", "d", "1", 2, {"train": lessons[:3], "test": lessons[3:]})
-    found = training_of(str(tmp_path / "d"), "test")
+    found = open_suite_training_data(str(tmp_path / "d"), "test")
     assert found.load() == lessons[:3]
     assert found.about == "3 episodes of the train split"
-    assert training_of(str(tmp_path / "d"), "train") == TrainingEpisodes()
-    assert training_of(str(tmp_path / "gone"), "test") == TrainingEpisodes()
-    assert training_of("", "test") == TrainingEpisodes()
+    assert open_suite_training_data(str(tmp_path / "d"), "train") == TrainingEpisodes()
+    assert open_suite_training_data(str(tmp_path / "gone"), "test") == TrainingEpisodes()
+    assert open_suite_training_data("", "test") == TrainingEpisodes()
     data = Dataset.open(tmp_path / "d")
     (record,) = (
         r
-        for _, (r, _) in open_predictor(
+        for _, (r, _) in open_registered_predictor(
             "baseline:recite_steps", data, data.rows("test")[:1], PredictorOptions()
         ).predict(data.rows("test")[:1])
     )
@@ -183,14 +188,14 @@ def test_training_episodes_are_those_of_the_train_split_where_there_is_one(tmp_p
 
 
 def test_the_built_in_data_has_training_episodes_without_any_video():
-    found = training_of("suite:workbench", "test")
+    found = open_suite_training_data("suite:workbench", "test")
     some = found.load()
     assert len(some) == 120
     assert {e.video.partition("-")[0] for e in some} == {"videos/train"}
-    assert training_of("suite:proassist", "test") == TrainingEpisodes()
+    assert open_suite_training_data("suite:proassist", "test") == TrainingEpisodes()
 
 
 def test_questions_of_users_teach_nothing_about_instructions():
     asked = episode(Event("u", 1.0, "user", "What now?"), say(1.5, "Boil."), step(3.0, "S1", "start"), steps=TEA)
-    assert episode_facts(asked).instructions == (("boil the water", "Boil."),)
-    assert episode_facts(asked).first_turn_s is None
+    assert prior_episode_facts(asked).instructions == (("boil the water", "Boil."),)
+    assert prior_episode_facts(asked).first_turn_s is None

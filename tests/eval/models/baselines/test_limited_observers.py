@@ -11,15 +11,15 @@ import pytest
 
 from prospect_core.util.errors import UserError
 from prospect_core.workbench import symbolic_observers
-from prospect_core.workbench.generate import make_video
-from prospect_core.workbench.symbolic_observers import Sight, UsualStates, Witness, beliefs
+from prospect_core.workbench.generate import generate_workbench_video
+from prospect_core.workbench.symbolic_observers import Sight, UsualStates, Witness, symbolic_observer_beliefs
 from prospect_core.workbench.world.tasks import Assignment, StepAction, Thing
 from prospect_eval.cli.commands import prospect_eval
-from prospect_eval.metrics.answers import answered
+from prospect_eval.metrics.answers import answer_accuracy_counts
 from prospect_eval.metrics.base import Scored
-from prospect_eval.metrics.states import head_joint_goal, joint_goal
+from prospect_eval.metrics.states import state_head_jga_counts, state_jga_counts
 from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
-from prospect_eval.models.baselines.trivial import baseline
+from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from tests.helpers.predictions import TOOLS
 from tests.helpers.tiers import slow
 
@@ -29,18 +29,18 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch):
     """A table of few videos: enough to guess from, quick to make."""
-    symbolic_observers.usual_states.cache_clear()
+    symbolic_observers.symbolic_observer_usual_states.cache_clear()
     monkeypatch.setattr(symbolic_observers, "TABLE_VIDEOS", 6)
     yield
-    symbolic_observers.usual_states.cache_clear()
+    symbolic_observers.symbolic_observer_usual_states.cache_clear()
 
 
 @pytest.mark.parametrize("split", ["test", slow("test_hard"), slow("test_ood")])
 def test_who_sees_everything_has_the_annotation_on_every_frame(split):
     """So every transition's evidence lies in the frames up to its decision frame, and nothing else is needed."""
     for number in range(6):
-        episodes, plan = make_video(3, split, number)
-        believed = beliefs(plan, episodes[0].end_frame, 2, None)
+        episodes, plan = generate_workbench_video(3, split, number)
+        believed = symbolic_observer_beliefs(plan, episodes[0].end_frame, 2, None)
         for frame, belief in enumerate(believed):
             state = episodes[0].state_at(frame)
             assert belief.states == state.states, (number, frame)
@@ -55,12 +55,12 @@ def test_who_sees_everything_answers_every_question_and_who_sees_one_frame_does_
     for name in LIMITED_OBSERVERS:
         predict = limited_observer(name)
         for number in range(8):
-            for episode in make_video(0, "test", number)[0][1:]:
+            for episode in generate_workbench_video(0, "test", number)[0][1:]:
                 scored = Scored(predict(episode), TOOLS)
                 assert not scored.record.problems()
-                goals[name].append((joint_goal(scored)[0], head_joint_goal(scored)[0]))
+                goals[name].append((state_jga_counts(scored)[0], state_head_jga_counts(scored)[0]))
                 for k, kind in enumerate(kinds):
-                    counts = answered(kind)(scored)
+                    counts = answer_accuracy_counts(kind)(scored)
                     right[name][k] += 0 if isinstance(counts, str) else counts
     share = {name: table[:, 0] / table[:, 1] for name, table in right.items()}
     assert (share["observer_all"] == 1).all()
@@ -111,10 +111,10 @@ def test_the_witness_draws_the_conclusions_of_a_hand_made_story():
 
 
 def test_the_table_guesses_what_was_most_frequent():
-    episodes, plan = make_video(0, "train", 0)
+    episodes, plan = generate_workbench_video(0, "train", 0)
     table = UsualStates()
     table.learn(plan, episodes[0].end_frame, 2)
-    now = symbolic_observers.sight(plan, 0.0)
+    now = symbolic_observers.symbolic_observer_sight(plan, 0.0)
     keys = table._keys(plan.assignment, 0, now)
     for key, states in zip(keys, (["in_progress"] * 9, ["completed"] * 12 + ["not_started"] * 3), strict=False):
         table.counts[key] = Counter(states)
@@ -137,7 +137,7 @@ def test_observers_run_by_name_and_only_on_the_workbench(world, tmp_path, capsys
     with pytest.raises(UserError, match="not an episode of this version's workbench"):
         limited_observer("observer_frame")(replace(episode, dataset="kitchen"))
     with pytest.raises(UserError, match="unknown"):
-        baseline("observer_frame", [])
+        make_trivial_baseline("observer_frame", [])
     with pytest.raises(SystemExit) as stop:
         prospect_eval(
             ["run", "--ckpt", "baseline:observer_al", "--data", str(world.root), "--output", str(tmp_path / "other")]
