@@ -8,12 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from prospect_core import __version__
 from prospect_core.cli.data import data_command_group
-from prospect_core.records import AskedDtype
 from prospect_core.util.console import (
     DEBUG,
     Commands,
@@ -127,40 +127,15 @@ def new_command(kind: str, name: str, output: Path | None) -> None:
 @click.option("--device", default="cpu", show_default=True, help="Torch device.")
 @dtype_option
 @click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
-def watch_command(
-    source: str,
-    ckpt: str,
-    task_file: Path | None,
-    goal: str | None,
-    steps: tuple[str, ...],
-    strategy: str,
-    budget: int | None,
-    fps: float,
-    speed: float,
-    stall: float,
-    device: str,
-    dtype: AskedDtype,
-    output: Path | None,
-) -> None:
+def watch_command(task_file: Path | None, goal: str | None, steps: tuple[str, ...], stall: float, **given: Any) -> None:
     """Watch SOURCE live: a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH.
 
     Lines on standard input are what the user says. Everything said is on disk at once.
     """
-    from prospect_core.live.session import read_live_session_task, run_live_session
+    from prospect_core.live.session import LiveOptions, read_live_session_task, run_live_session
 
-    ending = run_live_session(
-        source,
-        ckpt,
-        read_live_session_task(task_file, goal, steps),
-        strategy,
-        budget,
-        fps,
-        speed,
-        stall,
-        device,
-        dtype,
-        output,
-    )
+    task = read_live_session_task(task_file, goal, steps)
+    ending = run_live_session(LiveOptions(task=task, stall_s=stall, **given))
     print_line(f"{ending.reason}; {ending.frames} frames seen, {ending.dropped} dropped", err=not ending.whole)
     if not ending.whole:
         sys.exit(EXIT_INCOMPLETE)

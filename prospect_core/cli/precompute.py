@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.cli.worker_options import worker_options
-from prospect_core.data.frame_format import FRAMINGS, FrameFormat, Framing
-from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype
+from prospect_core.data.frame_format import FRAMINGS, FrameFormat
+from prospect_core.features.shard_store import FEATURE_DTYPES
 from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.util.console import format_count, print_line, progress_bar
 from prospect_core.util.errors import DataError
@@ -59,27 +59,23 @@ def _store_options(command: Any) -> Any:
     help="How features are kept; float16 and bfloat16 take half the room.",
 )
 def features_command(
-    root: Path,
-    output: str,
-    splits: tuple[str, ...],
-    ckpt: str,
-    device: str,
-    tokens_per_frame: int | None,
-    dtype: FeatureDtype,
-    dry_run: bool,
-    pool_options: WorkerOptions | None,
+    splits: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None, root: Path, **given: Any
 ) -> None:
     """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
     it goes on."""
     from prospect_core.features.precompute import Encoder
 
-    where = str(Path.cwd())
-    _encode(
-        Encoder(root.resolve(), output, ckpt, None, device, where, tokens_per_frame, dtype),
-        splits,
-        dry_run,
-        pool_options,
+    encoder = Encoder(
+        root.resolve(),
+        given["output"],
+        given["ckpt"],
+        None,
+        given["device"],
+        str(Path.cwd()),
+        given["tokens_per_frame"],
+        given["dtype"],
     )
+    _encode(encoder, splits, dry_run, pool_options)
 
 
 @click.command("frames")
@@ -93,19 +89,15 @@ def features_command(
     help="How pictures become squares: that of the model that will be trained.",
 )
 def frames_command(
-    root: Path,
-    output: str,
-    splits: tuple[str, ...],
-    size: int,
-    framing: Framing,
-    dry_run: bool,
-    pool_options: WorkerOptions | None,
+    splits: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None, root: Path, **given: Any
 ) -> None:
     """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
     from prospect_core.features.precompute import Encoder
 
-    shape = FrameFormat(size, framing)
-    _encode(Encoder(root.resolve(), output, None, shape, "cpu", str(Path.cwd())), splits, dry_run, pool_options)
+    shape = FrameFormat(given["size"], given["framing"])
+    _encode(
+        Encoder(root.resolve(), given["output"], None, shape, "cpu", str(Path.cwd())), splits, dry_run, pool_options
+    )
 
 
 def _encode(encoder: Encoder, wanted: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None) -> None:

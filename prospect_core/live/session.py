@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TextIO
@@ -74,39 +75,60 @@ class Typed:
                 return " ".join(out) or None
 
 
-def run_live_session(
-    source: str,
-    ckpt: str,
-    task: Task,
-    strategy: str,
-    budget: int | None,
-    fps: float,
-    speed: float,
-    stall_s: float,
-    device: str,
-    dtype: AskedDtype,
-    output: Path | None,
-) -> Ending:
-    """Watch until the stream ends; the log tells that too, also after an interruption."""
+@dataclass(frozen=True)
+class LiveOptions:
+    """What `prospect watch` watches, and how.
+
+    Attributes:
+        source: A video file, a camera, or an address.
+        ckpt: A checkpoint folder or a released name.
+        task: What is to be done.
+        strategy: The context strategy.
+        budget: Its budget in tokens; None for the model's context.
+        fps: Decision frames per second.
+        speed: How much faster than in real time a file is played.
+        stall_s: Seconds without a picture after which the session ends.
+        device: The torch device.
+        dtype: What the model computes in.
+        output: The log; None for ``watch-DATE-TIME.jsonl``.
+    """
+
+    source: str
+    ckpt: str
+    task: Task
+    strategy: str = "dst_refresh"
+    budget: int | None = None
+    fps: float = 2
+    speed: float = 1
+    stall_s: float = 15
+    device: str = "cpu"
+    dtype: AskedDtype = "float32"
+    output: Path | None = None
+
+
+def run_live_session(options: LiveOptions) -> Ending:
+    """Watch until the stream ends; the log says how it ended, also after an interruption."""
     quiet_transformers()
-    model, tokenizer = load_model_checkpoint(ckpt, device, dtype=choose_checkpoint_folder_dtype(device, dtype))
+    source, task, strategy, fps = options.source, options.task, options.strategy, options.fps
+    dtype = choose_checkpoint_folder_dtype(options.device, options.dtype)
+    model, tokenizer = load_model_checkpoint(options.ckpt, options.device, dtype=dtype)
     config = model.config
     # an open end needs a limit, and the model's own context is one; a strategy without is told nothing
     limited = strategy != "none"
-    budget = budget or (config.max_context if limited else None)
+    budget = options.budget or (config.max_context if limited else None)
     find_strategy(strategy, budget)
     knobs = Knobs(
         strategy,
         budget,
         config.speaking_threshold,
         config.update_threshold,
-        dtype=choose_checkpoint_folder_dtype(device, dtype),
+        dtype=dtype,
     )
     runner = VLMStreamRunner(model, tokenizer, knobs)
     # what cannot be kept or opened is refused before there is a log
     runner.reset(task, fps=fps)
-    frames = read_live_source_frames(source, fps, config.frame_format, speed, stall_s)
-    path = output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))
+    frames = read_live_source_frames(source, fps, config.frame_format, options.speed, options.stall_s)
+    path = options.output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))
     log = WatchLog(path)
     reason = "interrupted"
     said: list[str | None] = [None]
@@ -123,10 +145,10 @@ def run_live_session(
         screen.step(output, dropped, runner.state, said[0])
 
     try:
-        log.write(source=source, checkpoint=ckpt, strategy=strategy, budget=budget, fps=fps, goal=task.goal,
+        log.write(source=source, checkpoint=options.ckpt, strategy=strategy, budget=budget, fps=fps, goal=task.goal,
                   steps={step.id: step.name for step in task.steps})  # fmt: skip
         with screen:
-            ending = watch_live_source(runner, task, frames, fps, stall_s, heard, tell)
+            ending = watch_live_source(runner, task, frames, fps, options.stall_s, heard, tell)
         reason = ending.reason
         return ending
     finally:

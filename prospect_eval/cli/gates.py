@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prospect_core.util.console import json_option, print_json_option, print_line
 from prospect_core.util.errors import DataError, GateFailedError, UserError
 from prospect_eval.cli.tables import print_gate_table
+
+if TYPE_CHECKING:
+    from prospect_eval.gate.gate import Gate
+    from prospect_eval.suites.gate_rules import Rules
 
 
 @click.command("gate")
@@ -47,58 +52,69 @@ def gate_command(
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.json_io import dump_json
     from prospect_eval.api import gate
-    from prospect_eval.gate.formats import format_gate_as_junit as as_junit
-    from prospect_eval.gate.formats import format_gate_as_markdown as as_markdown
-    from prospect_eval.gate.gate import (
-        VERDICT,
-        gate_to_dict,
-        load_run_gate_rules,
-        make_gate_baseline,
-        read_gate_baseline,
-    )
-    from prospect_eval.metrics import all_metrics
-    from prospect_eval.metrics.resources import make_scoring_resources
-    from prospect_eval.suites.gate_rules import make_gate_rules, read_gate_rules
+    from prospect_eval.gate.gate import VERDICT, gate_to_dict
 
-    asked = None
-    if rules is not None:
-        if not rules.is_file():
-            raise UserError(f"--rules {rules}: no such file")
-        asked = read_gate_rules(rules.read_text("utf-8"), str(rules))
+    given = None if rules is None else _read_rules_file(rules)
     if update:
         if markdown or junit or json_:
             raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
-        where = str(rules or baseline)
-        if asked is None:
-            # the rules that were there, else those of the run's suite
-            asked = (
-                make_gate_rules(read_gate_baseline(baseline)["rules"], where)
-                if baseline.is_file()
-                else load_run_gate_rules(folder)
-            )
-        made = make_gate_baseline(folder, asked, all_metrics(make_scoring_resources()), where)
-        text = dump_json(made, indent=None) + "\n"
-        baseline.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(baseline, text)
-        if empty := [name for name, entry in made["metrics"].items() if entry["value"] is None]:
-            print_line(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
-        print_line(str(baseline.resolve()))
+        _write_baseline(folder, baseline, given, str(rules or baseline))
         return
-    result = gate(folder, baseline, asked, intersect)
+    result = gate(folder, baseline, given, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
         # the report shows it from now on; a folder that cannot be written to has no such place
         write_atomic(folder / VERDICT, dump_json(gate_to_dict(result), indent=1) + "\n")
-    for file, write in (
-        (markdown, lambda: as_markdown(result, folder.name, baseline.name)),
-        (junit, lambda: as_junit(result, folder.name)),
-    ):
-        if file is not None:
-            try:
-                write_atomic(file, write())
-            except OSError as error:
-                raise DataError(f"{file}: cannot be written ({error.strerror})") from error
+    _write_formats(result, (folder.name, baseline.name), markdown, junit)
     if print_json_option(json_, lambda: gate_to_dict(result)):
         print_gate_table(result)
     if not result.passes:
         raise GateFailedError
+
+
+def _read_rules_file(file: Path) -> Rules:
+    from prospect_eval.suites.gate_rules import read_gate_rules
+
+    if not file.is_file():
+        raise UserError(f"--rules {file}: no such file")
+    return read_gate_rules(file.read_text("utf-8"), str(file))
+
+
+def _write_baseline(folder: Path, baseline: Path, rules: Rules | None, where: str) -> None:
+    """Write a run as the new baseline, by the rules given, else those of the old baseline, else those of the run's suite."""
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.gate.gate import load_run_gate_rules, make_gate_baseline, read_gate_baseline
+    from prospect_eval.metrics import all_metrics
+    from prospect_eval.metrics.resources import make_scoring_resources
+    from prospect_eval.suites.gate_rules import make_gate_rules
+
+    if rules is None and baseline.is_file():
+        rules = make_gate_rules(read_gate_baseline(baseline)["rules"], where)
+    elif rules is None:
+        rules = load_run_gate_rules(folder)
+    made = make_gate_baseline(folder, rules, all_metrics(make_scoring_resources()), where)
+    text = dump_json(made, indent=None) + "\n"
+    baseline.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(baseline, text)
+    if empty := [name for name, entry in made["metrics"].items() if entry["value"] is None]:
+        print_line(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
+    print_line(str(baseline.resolve()))
+
+
+def _write_formats(result: Gate, names: tuple[str, str], markdown: Path | None, junit: Path | None) -> None:
+    """Write the verdict as Markdown and JUnit XML; ``names`` are those of run and baseline."""
+    from prospect_core.util.atomic import write_atomic
+    from prospect_eval.gate.formats import format_gate_as_junit, format_gate_as_markdown
+
+    run, baseline = names
+    texts = []
+    if markdown is not None:
+        texts.append((markdown, format_gate_as_markdown(result, run, baseline)))
+    if junit is not None:
+        texts.append((junit, format_gate_as_junit(result, run)))
+    for file, text in texts:
+        try:
+            write_atomic(file, text)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be written ({error.strerror})") from error

@@ -53,37 +53,23 @@ if TYPE_CHECKING:
 )
 @json_option
 def score_command(
-    predictions: Path,
-    data: Path | None,
-    suite: str | None,
-    split: str,
-    output: Path | None,
-    similarity: str | None,
-    words_per_minute: float,
-    window: tuple[float, float] | None,
-    factor: float,
-    power: float,
-    threshold: float,
-    dataset: str,
-    profile: str | None,
-    json_: str | None,
+    predictions: Path, output: Path | None, similarity: str | None, profile: str | None, json_: str | None, **given: Any
 ) -> None:
     """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
 
     No model is loaded. Rewrites metrics.json, counts.json and report.html.
     """
-    match = MatchSettings(threshold, window_s=window, distance_factor=factor, distance_power=power)
-    settings = ScoreSettings(match, words_per_minute)
+    settings = _score_settings(given)
     folder = predictions
     if (predictions / "run.json").is_file():
-        if data or suite or output or dataset:
+        if output or any(given[name] for name in ("data", "suite", "dataset")):
             raise UserError(
                 f"{predictions}: a run folder knows its data; leave --data, --suite, --dataset and --output out"
             )
     else:
         folder = output or Path("runs") / f"scored-{predictions.stem}"
-        stored = _store(predictions, folder, data, suite, split, dataset)
-        if note := stored.window_note(match):
+        imported = _import(predictions, folder, given)
+        if note := imported.window_note(settings.match):
             _say_aside(note)
     if profile:
         print_scores_and_profile(folder, similarity, json_, settings)
@@ -91,19 +77,27 @@ def score_command(
         compute_and_print_scores(folder, similarity, json_, settings)
 
 
-def _store(
-    predictions: Path, folder: Path, data: Path | None, suite: str | None, split: str, dataset: str
-) -> ImportedRun:
-    """Others' predictions as a run folder."""
+def _score_settings(given: dict[str, Any]) -> ScoreSettings:
+    match = MatchSettings(
+        given["threshold"],
+        window_s=given["window"],
+        distance_factor=given["factor"],
+        distance_power=given["power"],
+    )
+    return ScoreSettings(match, given["words_per_minute"])
+
+
+def _import(predictions: Path, folder: Path, given: dict[str, Any]) -> ImportedRun:
+    """Predictions that were made elsewhere as a run folder."""
     from prospect_eval.runs.executor import select_run_episodes
     from prospect_eval.runs.importers import import_predictions
 
-    source, digest = "", ""
+    split, source, digest = given["split"], "", ""
     episodes: list[Episode] = []
-    if data or suite:
-        source, opened = open_source_from_options(data, suite, split)
+    if given["data"] or given["suite"]:
+        source, opened = open_source_from_options(given["data"], given["suite"], split)
         digest, episodes = opened.digest, list(select_run_episodes(opened, split, None))
-    return import_predictions(predictions, folder, episodes, source, digest, split, dataset, _say_aside)
+    return import_predictions(predictions, folder, episodes, source, digest, split, given["dataset"], tell=_say_aside)
 
 
 def _say_aside(line: str) -> None:
@@ -121,18 +115,7 @@ def _say_aside(line: str) -> None:
 @add_endpoint_options
 @click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
 @json_option
-def judge_command(
-    folder: Path,
-    endpoint: str,
-    model: str,
-    repeats: int,
-    workers: int,
-    timeout: float,
-    max_tokens: int,
-    key_variable: str,
-    request_options: dict[str, Any],
-    json_: str | None,
-) -> None:
+def judge_command(folder: Path, json_: str | None, **given: Any) -> None:
     """Have a language model judge the dialogues of a run: writes judge.json to the run folder.
 
     Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
@@ -144,9 +127,15 @@ def judge_command(
     from prospect_eval.runs.folder import read_run_folder_records
 
     records = read_run_folder_records(folder)[1]
-    chat = Endpoint(endpoint, model, key_variable, timeout, options=request_options)
+    chat = Endpoint(
+        given["endpoint"],
+        given["model"],
+        given["key_variable"],
+        given["timeout"],
+        options=given["request_options"],
+    )
     with progress_bar("judge") as advance:
-        result = judge_records(records, chat, repeats, workers, max_tokens, advance)
+        result = judge_records(records, chat, given["repeats"], given["workers"], given["max_tokens"], advance)
     write_atomic(folder / "judge.json", dump_json(result, indent=1) + "\n")
     if print_json_option(json_, lambda: result):
         print_judge_table(result)
