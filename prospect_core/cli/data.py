@@ -99,18 +99,7 @@ def data_stats_command(root: Path, json_: str | None) -> None:
 @click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
 @click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
 def data_preview_command(
-    root: Path,
-    overrides: tuple[str, ...],
-    split: str,
-    index: int,
-    epoch: int,
-    progress: float,
-    ckpt: str,
-    everything: bool,
-    html: Path | None,
-    episode: str | None,
-    every: float,
-    hide_events: bool,
+    root: Path, overrides: tuple[str, ...], split: str, episode: str | None, html: Path | None, **given: Any
 ) -> None:
     """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
     episode with its events, as a filmstrip."""
@@ -119,14 +108,14 @@ def data_preview_command(
 
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UserError(f"--html {html}: give a file in a folder that exists")
-    if episode is None and hide_events:
+    if episode is None and given["hide_events"]:
         raise UserError("--hide-events belongs to a filmstrip; add --episode ID")
     if episode is not None and overrides:
         raise UserError(
             f"{overrides[0]}: options of training change windows, not a filmstrip; leave out --episode or them"
         )
     if episode is not None:
-        _film(root, split, episode, every, hide_events, html)
+        _film(root, split, episode, given["every"], given["hide_events"], html)
         return
     from prospect_core.preview.training_window import (
         preview_training_window,
@@ -136,11 +125,11 @@ def data_preview_command(
     from prospect_core.preview.window_dataset import open_preview_window_dataset
 
     quiet_transformers()
-    dataset = open_preview_window_dataset(root, split, ckpt, overrides)
-    dataset.set_epoch(epoch, progress)
-    shown = preview_training_window(dataset, index)
+    dataset = open_preview_window_dataset(root, split, given["ckpt"], overrides)
+    dataset.set_epoch(given["epoch"], given["progress"])
+    shown = preview_training_window(dataset, given["index"])
     if html is None:
-        print_training_window(shown, make_console(highlight=False), everything)
+        print_training_window(shown, make_console(highlight=False), given["everything"])
     else:
         write_atomic(html, training_window_html(shown))
         print_line(str(html.resolve()))
