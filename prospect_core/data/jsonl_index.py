@@ -26,7 +26,7 @@ import numpy as np
 from prospect_core.data.episode_ids import find_repeated_episode_id
 from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode, TimelineError
-from prospect_core.util.atomic import atomic_temporary_file
+from prospect_core.util.atomic import atomic_file
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import load_json
@@ -296,11 +296,5 @@ def _store(file: Path, place: Path, table: pa.Table) -> None:
     # where nothing can be kept, rows are read again next time
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary, name = atomic_temporary_file(place)
-        temporary.close()
-        try:
-            with pa.OSFile(str(name), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-            os.replace(name, place)
-        finally:
-            name.unlink(missing_ok=True)
+        with atomic_file(place) as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)

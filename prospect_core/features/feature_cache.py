@@ -10,7 +10,6 @@ changed model or video never meets the features of another one.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -33,7 +32,7 @@ from prospect_core.features.shard_store import FEATURE_DTYPES, FeatureDtype, Sha
 from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.timeline import Episode
-from prospect_core.util.atomic import atomic_temporary_file
+from prospect_core.util.atomic import atomic_file
 from prospect_core.util.errors import DataError
 from prospect_core.util.file_digest import digest_file_content
 from prospect_core.util.prefetch import prefetch
@@ -332,14 +331,5 @@ def _frames_in(path: Path) -> int:
 
 
 def _save_whole(path: Path, array: np.ndarray) -> None:
-    """Save beside and rename, so that a crash or a second process never leaves half a file."""
-    temporary, name = atomic_temporary_file(path)
-    try:
-        with temporary as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        name.unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as file:
+        np.save(file, array, allow_pickle=False)

@@ -14,7 +14,6 @@ store, only the videos asked for are fetched (``filecache::s3://...`` keeps whol
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from prospect_core.util.atomic import atomic_temporary_file
+from prospect_core.util.atomic import atomic_file
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import dump_json, load_json
 
@@ -156,16 +155,8 @@ class ShardStore:
             with self._fs.open(name, "wb") as file:
                 file.write(content)
             return
-        temporary, part = atomic_temporary_file(Path(self._root) / "part")
-        try:
-            with temporary as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, name)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with atomic_file(Path(name)) as local:
+            local.write(content)
 
     def _file(self, shard: str) -> Any:
         import pyarrow as pa

@@ -63,7 +63,8 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         if bypasses_atomic_write(path):
             _write_in_place(path, payload)
             return
-        _write_atomic(path.resolve() if path.is_symlink() else path, payload)
+        with atomic_file(path.resolve() if path.is_symlink() else path) as file:
+            file.write(payload)
     except OSError as error:
         if error.errno is None:
             raise
@@ -98,18 +99,17 @@ def _stream_of(found: os.stat_result) -> int | None:
     return None
 
 
-def atomic_temporary_file(path: Path) -> tuple[BinaryIO, Path]:
-    """A new, empty file in the folder of ``path``, to be renamed to it; its rights are those that the umask gives."""
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write, which becomes ``path`` at the end; an error or a crash leaves what was there.
+
+    The file is synced, renamed, and its folder synced. Its rights are those that the umask gives.
+    """
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    return os.fdopen(handle, "wb"), name
-
-
-def _write_atomic(path: Path, payload: bytes) -> None:
-    temporary, name = atomic_temporary_file(path)
+    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with temporary as file:
-            file.write(payload)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
+from prospect_core.util.atomic import atomic_file
 from prospect_core.util.errors import DataError
 from prospect_eval.metrics import Scored, ScoringResources
 
@@ -47,10 +48,10 @@ def write_frame_table(folder: Path, records: Sequence[EpisodeRecord], resources:
     import pyarrow.parquet as parquet
 
     path = folder / FILE
-    beside = path.with_suffix(".part")
     good = [record for record in records if record.status == "ok"]
-    parquet.write_table(frame_table([Scored(record, resources) for record in good]), beside, compression="zstd")
-    beside.replace(path)
+    table = frame_table([Scored(record, resources) for record in good])
+    with atomic_file(path) as file:
+        parquet.write_table(table, file, compression="zstd")
     return path
 
 
