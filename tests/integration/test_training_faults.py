@@ -55,7 +55,7 @@ def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_cli("train", *options, f"output={whole}") == 0
     calls = []
-    real = module.go
+    real = module._train_or_resume
 
     def stop_in_the_middle(trainer, found, tell):
         evaluate = trainer.validation.evaluate
@@ -67,7 +67,7 @@ def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
         trainer.validation.evaluate = counted
         real(trainer, found, tell)
 
-    monkeypatch.setattr(module, "go", stop_in_the_middle)
+    monkeypatch.setattr(module, "_train_or_resume", stop_in_the_middle)
     assert run_cli("train", *options, f"output={cut}") == 130
     monkeypatch.undo()
     assert run_cli("train", *options, f"output={cut}") == 0

@@ -107,7 +107,7 @@ def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, 
     monkeypatch.setattr(module, "cache_dir", lambda: tmp_path)
     monkeypatch.setattr(module, "write_dataset", while_another_finishes)
     monkeypatch.setitem(module.SPLITS, "val", replace(SPLITS["val"], videos=1))
-    assert len(list(module.cached("val", seed=5).episodes("val"))) == 3
+    assert len(list(module.generate_cached_workbench("val", seed=5).episodes("val"))) == 3
     assert [path.name for path in tmp_path.iterdir()] == [f"workbench-{WORLD_VERSION}-5-val-1"]
 
 
