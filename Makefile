@@ -126,7 +126,8 @@ test-hf: $(READY)
 
 # the model and its streams on the oldest transformers that pyproject.toml admits
 OLDEST := $(VENV)/oldest
-OLDEST_TESTS := $(addprefix tests/core/test_,model.py streaming.py together.py cache.py strategies.py speculation.py) \
+OLDEST_TESTS := tests/core/model/test_modeling.py \
+	$(addprefix tests/core/stream/,test_runner.py test_batching.py test_kv_cache.py test_speculation.py strategies) \
 	tests/integration/test_cache_streams.py tests/eval/models/test_registry.py
 test-oldest: $(READY)
 	test -d $(OLDEST) || $(INSTALL) --target $(OLDEST) \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import yaml
 
@@ -41,3 +42,12 @@ def test_pre_commit_runs_the_tools_of_make_quick():
         ".venv/bin/lint-imports",
         ".venv/bin/mypy",
     }
+
+
+def test_every_test_file_that_the_makefile_names_is_there():
+    printed = subprocess.run(
+        ["make", "--dry-run", "test-oldest", "test-hf"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    named = re.findall(r"(?<!\S)tests/\S+", printed.stdout)
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
