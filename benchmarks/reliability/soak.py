@@ -61,7 +61,7 @@ class Meter:
 
 
 def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str, Any]:
-    """A stream of so many hours through `watch_live_source`."""
+    """Hours of a stream through `watch_live_source`."""
     model, tokenizer = load_model_checkpoint(ckpt)
     episode = next(iter(data.episodes("test")))
     runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.5, 0.5))

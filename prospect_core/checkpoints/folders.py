@@ -66,7 +66,7 @@ def require_whole_checkpoint(folder: Path) -> None:
         digest, _, name = line.partition("  ")
         file = folder / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise DataError(f"{file}: is not the file that {SUMS} tells of; install the package anew")
+            raise DataError(f"{file}: its sha256 is not the one in {SUMS}; install the package again")
 
 
 def require_one_checkpoint_weight_set(folder: Path, given: str = "") -> None:

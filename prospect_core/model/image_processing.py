@@ -1,7 +1,4 @@
-"""Tokenizers with our special tokens, and frames as normalised tensors.
-
-python -c "from prospect_core.model.image_processing import train_tokenizer; t = train_tokenizer(['put the red cube away'], 300); print(t('red').input_ids)"
-"""
+"""Frames as normalized tensors."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.output_dir import (
     SCRATCH,
     TRAINING_FILE,
@@ -123,7 +123,7 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
         # some packages that are needed are imported only now
         with (
             defer_interrupt("the step under way and a checkpoint") if alone else nullcontext(),
-            translate_library_errors("train", (ImportError,)),
+            translate_trainer_option_errors("train", (ImportError,)),
         ):
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from[0]))
     except KeyboardInterrupt:

@@ -26,8 +26,8 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from prospect_core.train.callbacks.memory import EVERY_STEPS, release_memory
-from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Rates
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.objectives.loss_weighting import Weighting
 from prospect_core.train.objectives.losses import (
     OBJECTIVES,
@@ -301,7 +301,7 @@ class DSTTrainer(Trainer):
             groups = muon_parameter_groups(model, options.weight_decay, self.get_decay_parameter_names(model))
             self.optimizer: Any = Muon(groups, options.learning_rate, (options.adam_beta1, options.adam_beta2))
         else:
-            with translate_library_errors("train"):
+            with translate_trainer_option_errors("train"):
                 super().create_optimizer(*args, **kwargs)
         # sharded, a parameter is a part of several, and has their rate
         if self.rates is not None and self.accelerator.distributed_type.value not in SHARDED:

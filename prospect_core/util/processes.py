@@ -1,9 +1,9 @@
-"""Worker processes that end with the one they work for, however that ends.
+"""Worker processes: their number, their threads, the errors they send, and that they end with their parent.
 
-    python -c "from prospect_core.util.processes import pool; help(pool)"
+    python -c "from prospect_core.util.processes import count_cores; print(count_cores())"
 
-A pool's processes wait for work on a pipe that they themselves hold open, so they would outlive a parent that is killed, for
-ever and with all their memory.
+A worker process waits on a pipe that it holds open itself, so it would outlive a parent that is killed, with all its
+memory; `end_process_with_parent` prevents that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The resources that a run folder was scored with: its similarity model and its corpus.
 
-python -c "from prospect_eval.scoring.run_resources import tools_of_run; help(tools_of_run)"
+python -c "from prospect_eval.scoring.run_resources import open_run_resources; help(open_run_resources)"
 """
 
 from __future__ import annotations

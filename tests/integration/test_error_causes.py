@@ -20,7 +20,7 @@ from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.parallel.scheduler import schedule_jobs
 from prospect_core.records import Knobs
 from prospect_core.train import run as training
-from prospect_core.train.config.library_errors import translate_library_errors
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.setup import trainer_arguments
 from prospect_core.util.console import Commands
 from prospect_core.util.errors import EXIT_DEFECT, DataError, GateFailedError, UserError
@@ -272,7 +272,7 @@ def test_objections_of_a_library_are_usage_errors():
 
     with (
         pytest.raises(UserError, match=r"^train: nothing is not a valid OptimizerNames") as raised,
-        translate_library_errors("train"),
+        translate_trainer_option_errors("train"),
     ):
         OptimizerNames("nothing")
     assert isinstance(raised.value.__cause__, ValueError)
@@ -280,7 +280,7 @@ def test_objections_of_a_library_are_usage_errors():
 
 @pytest.mark.parametrize("bug", [planted, planted_value_error])
 def test_objections_with_a_bug_of_ours_lets_it_pass(bug):
-    with pytest.raises((TypeError, ValueError), match="a planted bug"), translate_library_errors("train"):
+    with pytest.raises((TypeError, ValueError), match="a planted bug"), translate_trainer_option_errors("train"):
         bug()
 
 

@@ -43,7 +43,7 @@ class VisionShape:
     patch_size: Count = 8
     """Side of a patch in pixels."""
     scale_factor: Count = 2
-    """Pixel shuffle: so many patches a side become one token."""
+    """Pixel shuffle: a square of patches with this side becomes one token."""
     stem_width: CountOrZero = 0
     """Channels of the first of several small convolutions that make the patches; 0 for one convolution, as in SmolVLM2."""
     hidden_size: Count = 96

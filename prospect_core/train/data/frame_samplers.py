@@ -116,7 +116,7 @@ class KeyFrames:
 
 @dataclass(frozen=True)
 class Regular:
-    """One frame every so many seconds of the video, from a phase that is redrawn."""
+    """Frames at regular intervals; the first one is drawn again in every epoch."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     every_s: Positive = 10.0

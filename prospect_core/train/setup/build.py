@@ -12,8 +12,8 @@ from prospect_core import __version__
 from prospect_core.checkpoints.folders import digest_checkpoint_folder, find_checkpoint_folder
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import Joined
-from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.data.sources import (
     first_training_source_videos,
     open_training_source_media,
@@ -174,7 +174,7 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
     if config.eval.patience is not None:
         callbacks.append(EarlyStoppingCallback(config.eval.patience))
     start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
-    with translate_library_errors("train"):
+    with translate_trainer_option_errors("train"):
         trainer = DSTTrainer(
             model=built.model,
             args=built.arguments,

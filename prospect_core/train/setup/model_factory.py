@@ -25,8 +25,8 @@ from prospect_core.model.published import TOKENS_PER_FRAME, load_published_model
 from prospect_core.sequence.layout import ROLE, layout_step_line
 from prospect_core.sequence.tokenizer import SpecialIds, train_tokenizer
 from prospect_core.timeline import DialogState, Episode
-from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Lora, ModelOptions
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.setup.connector_fit import fit_connector
 from prospect_core.util.errors import UserError
 
@@ -46,15 +46,15 @@ def make_model(
     """
     if init:
         model, tokenizer = load_model_checkpoint(init, option="init")
-        with translate_library_errors("model"):
+        with translate_trainer_option_errors("model"):
             model.set_attn_implementation(options.attention)
         if options.tokens_per_frame is not None:
             # pooling has no weights; a number that the tower does not give is refused here
             changed = {**model.config.to_dict(), "tokens_per_frame": options.tokens_per_frame}
-            with translate_library_errors("model"):
+            with translate_trainer_option_errors("model"):
                 model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
     elif options.weights:
-        with translate_library_errors("model"):
+        with translate_trainer_option_errors("model"):
             model, tokenizer = load_published_model(
                 options.weights,
                 _tokens_per_frame(options),
@@ -65,7 +65,7 @@ def make_model(
     else:
         tokenizer = train_tokenizer(_texts(chain(episodes, _others(options.texts or ()))), options.vocab_size)
         config = make_random_model_config(options, tokenizer)
-        with translate_library_errors("model"):
+        with translate_trainer_option_errors("model"):
             model = DSTSmolVLM(config)
         initialize_model_weights(model, options.text.local_heads)
     if options.tower:
@@ -94,7 +94,7 @@ def make_model_with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
         )
     config |= {"vision_config": other.vision_config.to_dict()}
     config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width, "framing": other.framing}
-    with translate_library_errors("model"):
+    with translate_trainer_option_errors("model"):
         joined = DSTSmolVLM(DSTSmolVLMConfig.from_dict(config))
     joined.set_attn_implementation(model.config._attn_implementation)
     seen = ("model.vision_model.", "model.connector.")
@@ -134,7 +134,7 @@ def make_random_model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVL
     rows = text.vocab_size or len(tokenizer)
     if rows < len(tokenizer):
         raise UserError(f"model.text.vocab_size={rows}: the tokenizer has {len(tokenizer)} entries; give at least that")
-    with translate_library_errors("model"):
+    with translate_trainer_option_errors("model"):
         config = DSTSmolVLMConfig(
             vision_config={
                 "hidden_size": vision.hidden_size,

@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from prospect_core.train.config.library_errors import translate_library_errors
 from prospect_core.train.config.schema import Config
+from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 
 #: the one optimiser that is not transformers'
 MUON = "muon"
@@ -68,7 +68,7 @@ def make_trainer_arguments(config: Config, scratch: Path, output: Path) -> Any:
         ddp_find_unused_parameters=False,
         seed=options.seed,
     )
-    with translate_library_errors("train"):
+    with translate_trainer_option_errors("train"):
         arguments = TrainingArguments(**given)
     if arguments.n_gpu > 1:
         # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them

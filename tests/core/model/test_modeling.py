@@ -228,7 +228,7 @@ def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
         damaged = bytearray((folder / file).read_bytes())
         damaged[-2] ^= 1
         (folder / file).write_bytes(damaged)
-        with pytest.raises(DataError, match=f"{file}: is not the file that SHA256SUMS tells of"):
+        with pytest.raises(DataError, match=f"{file}: its sha256 is not the one in SHA256SUMS"):
             load_model_checkpoint(str(folder))
 
 

@@ -23,8 +23,8 @@ from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.runs.folder import RunConfig
 from prospect_eval.runs.schemas import pack_counts_schema
 from prospect_eval.scoring.score import write_score_metrics
-from prospect_eval.suites.gate_rules import make_gate_rules, read_gate_rules
-from prospect_eval.suites.suite import SUITES, open_suite
+from prospect_eval.suites.gate_rules import make_gate_rules
+from prospect_eval.suites.suite import open_suite
 from tests.helpers.predictions import TOOLS
 from tests.helpers.tiers import nightly
 
@@ -331,60 +331,10 @@ def test_odd_names_do_not_break_the_table_or_the_xml(folders, held):
     assert "<script>" in ElementTree.fromstring(format_gate_as_junit(gate, odd).encode()).find("testsuite").get("name")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("metrics: {dst_jga: 0.02}", "metrics.dst_jga"),
-        ("metrics: {dst_jga: {margin: -1}}", "metrics.dst_jga.margin"),
-        ("metrics: {dst_jga: {margin: .inf}}", "metrics.dst_jga.margin"),
-        ("metrics: {dst_jga: {margin: .nan}}", "metrics.dst_jga.margin"),
-        ("metrics: {dst_jga: {margn: 1}}", "metrics.dst_jga"),
-        ("metrics: {dst_jga: {margin: 1, direction: up}}", "direction"),
-        ("strict: true", "asks for nothing"),
-        ("[1, 2", "not YAML"),
-        ("", "the file"),
-    ],
-)
-def test_a_wrong_rule_is_one_line(text, message):
-    with pytest.raises(UserError, match=message) as error:
-        read_gate_rules(text, "rules.yaml")
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith("rules.yaml: ")
-
-
 def test_a_rule_for_no_metric_is_refused_with_the_nearest(folders):
     rules = make_gate_rules({"metrics": {"dst_jag": {"margin": 0.1}}}, "r")
     with pytest.raises(UserError, match="there is no metric 'dst_jag'; did you mean 'dst_jga'"):
         make_gate_baseline(folders / "good", rules, METRICS, "r")
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", SUITES)
-def test_the_built_in_suites_name_what_there_is(name):
-    from prospect_core.stream.strategies.registry import BUILT_IN
-
-    suite = open_suite(name)
-    known = {metric.name for metric in METRICS}
-    assert {*suite.metrics, *suite.rules().metrics} <= known
-    assert set(suite.strategies) <= {strategy.name for strategy in BUILT_IN}
-
-
-def test_a_wrong_suite_is_one_line(tmp_path):
-    file = tmp_path / "s.yaml"
-    for text, message in (
-        ("splitt: test", "splitt"),
-        ("gate: {metrics: {}}", "asks for nothing"),
-        ("7", "the file"),
-        ("[", "not YAML"),
-    ):
-        file.write_text(text)
-        with pytest.raises(UserError, match=message) as error:
-            open_suite(str(file))
-        assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="did you mean 'workbench'"):
-        open_suite("workbenc")
-    with pytest.raises(UserError, match="no such file"):
-        open_suite("missing.yaml")
 
 
 @pytest.mark.slow
@@ -415,24 +365,6 @@ def test_what_is_undefined_on_both_sides_is_not_held_against_a_run(oracle, tmp_p
     assert "undefined in this run, so nothing is held against it: matched_precision" in capsys.readouterr().err
     assert run("gate", *given, "--strict") == 0
     assert "undefined on both sides: nothing to lose" in capsys.readouterr().out
-
-
-def test_a_suite_whose_split_cannot_decide_its_rules_is_refused(tmp_path, monkeypatch):
-    from prospect_core.workbench.world import levels
-
-    monkeypatch.setitem(levels.SPLITS, "test_long", replace(levels.SPLITS["test_long"], videos=6))
-    with pytest.raises(UserError, match="gate: split 'test_long' has 6 videos, rules with margins need at least 10"):
-        open_suite("workbench_long")
-    file = tmp_path / "exact.yaml"
-    file.write_text("data: workbench\nsplit: test_long\ngate: {exact: [predictions_digest]}\n")
-    assert open_suite(str(file)).split == "test_long"
-
-
-def test_a_suite_over_a_small_folder_is_refused(short_world, tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text(f"data: {short_world.root}\nsplit: test\ngate: {{metrics: {{dst_jga: {{margin: 0.1}}}}}}\n")
-    with pytest.raises(UserError, match=r"split 'test' has \d+ videos, rules with margins need at least 10"):
-        open_suite(str(file))
 
 
 def checked(first, second, margin):

@@ -85,8 +85,10 @@ def test_selfcheck_command_reports_every_expectation(short_world, tmp_path, caps
     checks = read_json(tmp_path / "checks.json")
     wanted = sum(len({*row.falls, *row.rises, *row.stays}) for row in TABLE.values())
     assert len(checks) == wanted
-    assert code == (3 if any(check["status"] == "violated" for check in checks) else 0)
-    assert {check["status"] for check in checks} <= {"ok", "violated", "not applicable"}
+    assert code == 0
+    statuses = [check["status"] for check in checks]
+    assert "violated" not in statuses
+    assert statuses.count("ok") > wanted / 2
 
 
 def test_selfcheck_notices_a_metric_that_does_not_react(short_world, monkeypatch, capsys):

@@ -1,6 +1,6 @@
-"""What a library objects to in its arguments, told to the user as a wrong option.
+"""Errors of transformers and its libraries about their arguments, as errors of options of `prospect train`.
 
-with objections("train"):
+with translate_trainer_option_errors("train"):
     arguments = TrainingArguments(**options)
 """
 
@@ -18,7 +18,7 @@ LIBRARIES = ("transformers", "accelerate", "huggingface_hub", "deepspeed")
 
 
 @contextmanager
-def translate_library_errors(
+def translate_trainer_option_errors(
     what: str, kinds: tuple[type[Exception], ...] = (ValueError, ImportError)
 ) -> Iterator[None]:
     """Turn a library's objection to its arguments into a one-line `UserError`.
