@@ -21,7 +21,21 @@ T = TypeVar("T")
 #: of a file that is read whole; annotations of a hundred thousand hours lie below
 MOST_BYTES = 4 << 30
 #: fields of dataclasses
-OMITTED_WHEN_EMPTY = frozenset({"alternatives", "recording", "participant"})
+OMITTED_WHEN_EMPTY = frozenset(
+    {
+        "alternatives",
+        "answers",
+        "answers_to",
+        "candidates",
+        "group",
+        "open_until",
+        "participant",
+        "polls",
+        "recording",
+        "reply_span",
+    }
+)
+_EMPTY = (None, "", (), [], {})
 #: escapes of JSON that may be half a character
 _HALF_CHARACTER = re.compile(r"\\u[dD][89abAB-fF]")
 _HALF_CHARACTER_BYTES = re.compile(_HALF_CHARACTER.pattern.encode())
@@ -101,7 +115,8 @@ def _fields(value: Any) -> dict[str, Any]:
     if not is_dataclass(value):
         raise TypeError(f"{type(value).__name__} is neither a dataclass nor a JSON value")
     found = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: item for name, item in found.items() if item or name not in OMITTED_WHEN_EMPTY}
+    # 0 is a value: only what holds nothing is left out
+    return {name: item for name, item in found.items() if item not in _EMPTY or name not in OMITTED_WHEN_EMPTY}
 
 
 def digest_json(value: Any) -> str:

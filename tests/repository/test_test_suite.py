@@ -157,6 +157,6 @@ def test_fixture_cache_maker_that_fails_leaves_nothing_whole(tmp_path):
 
 def test_source_files_follow_imports_at_any_depth():
     found = {file.relative_to(ROOT).as_posix() for file in source_files(["prospect_core.workbench.generate"])}
-    assert "prospect_core/timeline.py" in found
+    assert "prospect_core/timeline/episode.py" in found
     assert "prospect_core/workbench/rendering/pictures.py" in found
     assert not [name for name in found if name.startswith("prospect_eval")]

@@ -1,0 +1,50 @@
+"""Time and state of an episode: the contract that data, models, metrics and reports share. Pure Python.
+
+Every other part asks this package on which frame something is decided and what the state of a step is.
+
+Conventions (all frame numbers are indices into the video sampled at ``fps``):
+
+* frame ``i`` is the picture at ``i / fps`` seconds, so at time ``t`` frames ``0 .. floor(t * fps)`` were seen;
+* a transition at ``t`` is decided at ``ceil(t * fps)``, an assistant turn at ``floor(t * fps)``, and a user turn
+  comes right after frame ``floor(t * fps)``; everything ordered after a user turn waits for the next frame;
+* a poll at ``t`` is asked right after frame ``floor(t * fps)``;
+* times are decimals as written in the annotation, and ``t * fps`` is computed exactly.
+"""
+
+from prospect_core.timeline.dialog_state import CHANGE_RULES, CHANGES, STEP_STATES, Change, DialogState, StepState
+from prospect_core.timeline.episode import Episode
+from prospect_core.timeline.events import (
+    MOST_WORDINGS,
+    Decision,
+    Event,
+    EventKind,
+    Utterance,
+    sort_timeline_events,
+)
+from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
+from prospect_core.timeline.polls import CandidateInterval, Poll
+from prospect_core.timeline.task import Step, Task
+
+__all__ = [
+    "CHANGES",
+    "CHANGE_RULES",
+    "MOST_WORDINGS",
+    "STEP_STATES",
+    "CandidateInterval",
+    "Change",
+    "Decision",
+    "DialogState",
+    "Episode",
+    "Event",
+    "EventKind",
+    "Poll",
+    "Step",
+    "StepState",
+    "Task",
+    "TimelineError",
+    "Utterance",
+    "exact_fraction",
+    "frame_ceil",
+    "frame_floor",
+    "sort_timeline_events",
+]

@@ -1,0 +1,223 @@
+"""An episode: one video with one dialogue about one task, and its decision frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import ClassVar
+
+from prospect_core.timeline.annotation_checks import (
+    EpisodeSpan,
+    list_candidate_problems,
+    list_event_problems,
+    list_poll_problems,
+)
+from prospect_core.timeline.dialog_state import Change, DialogState
+from prospect_core.timeline.events import KIND_ORDER, Decision, Event, Utterance
+from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
+from prospect_core.timeline.polls import CandidateInterval, Poll
+from prospect_core.timeline.task import STRICT, Task
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One video with one dialogue about one task: the unit of data and of replay.
+
+    Covers video frames ``start_frame .. end_frame - 1`` at ``fps``. ``events`` stand in their order: by (time;
+    user, transitions as written, assistant), or, with ``file_order``, in the order of the file they came from.
+    ``initial`` is the state before the first frame (None: nothing started). ``recording`` names what several videos are
+    clips or views of, ``participant`` who is filmed; empty where the source does not say. ``polls`` are questions asked at
+    given times, ``candidates`` intervals in which a decision is asked for, both in order of time. Empty fields of these
+    four are left out of JSON.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    id: str
+    video: str
+    fps: float
+    start_frame: int
+    end_frame: int
+    task: Task
+    events: tuple[Event, ...] = ()
+    initial: DialogState | None = None
+    user_type: str = ""
+    dataset: str = ""
+    file_order: bool = False
+    summary: str = ""
+    meta: dict[str, str] = field(default_factory=dict)
+    recording: str = ""
+    participant: str = ""
+    polls: tuple[Poll, ...] = ()
+    candidates: tuple[CandidateInterval, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        return self.end_frame - self.start_frame
+
+    @property
+    def initial_state(self) -> DialogState:
+        return self.initial if self.initial is not None else DialogState.initial(self.task)
+
+    def decisions(self) -> list[Decision]:
+        """Every event, in order, with its decision frame; frames never decrease and no event is lost."""
+        return list(self._decisions)
+
+    @cached_property
+    def _decisions(self) -> tuple[Decision, ...]:
+        out: list[Decision] = []
+        earliest = self.start_frame
+        for event in self.events:
+            if event.frame is not None:
+                frame = event.frame
+            elif event.kind == "transition":
+                frame = min(frame_ceil(event.time, self.fps), self.end_frame - 1)
+            else:
+                frame = frame_floor(event.time, self.fps)
+                if event.kind == "assistant":
+                    frame = min(frame, self.end_frame - 1)
+            frame = max(frame, earliest)
+            out.append(Decision(event, frame))
+            earliest = frame + 1 if event.kind == "user" else frame
+        return tuple(out)
+
+    def utterances(self) -> list[Utterance]:
+        """Reference utterances by frame; turns on one frame are joined."""
+        return list(self._utterances)
+
+    @cached_property
+    def _utterances(self) -> tuple[Utterance, ...]:
+        turns: dict[int, list[Event]] = {}
+        for decision in self.decisions():
+            if decision.event.kind == "assistant":
+                turns.setdefault(decision.frame, []).append(decision.event)
+        responsive = self.responsive(turns)
+        return tuple(
+            Utterance(
+                frame,
+                " ".join(e.text.strip() for e in events),
+                tuple(e.id for e in events),
+                frame in responsive,
+                tuple(events),
+            )
+            for frame, events in turns.items()
+        )
+
+    def responsive(self, frames: Iterable[int]) -> set[int]:
+        """Which of these utterance frames answer the user: the first within 5 seconds after a user turn.
+
+        The rule is the same for reference and predicted utterances; all others are proactive.
+        """
+        asked = [frame for frame, _ in self.user_turns()]
+        out, previous = set(), -1
+        for frame in sorted(frames):
+            if any(previous <= user < frame <= user + 5 * self.fps for user in asked):
+                out.add(frame)
+            previous = frame
+        return out
+
+    def transitions(self) -> list[tuple[int, str, Change]]:
+        """Reference transitions as (frame, step id, change), in order."""
+        return [(d.frame, d.event.step, d.event.change) for d in self.decisions() if d.event.change]
+
+    def user_turns(self) -> list[tuple[int, Event]]:
+        """User turns as (frame after which the text comes, event), in order."""
+        return [(d.frame, d.event) for d in self.decisions() if d.event.kind == "user"]
+
+    def poll_frame(self, poll: Poll) -> int:
+        """The last frame that the model has seen when the poll is asked."""
+        return max(self.start_frame, min(frame_floor(poll.time, self.fps), self.end_frame - 1))
+
+    def candidate_frames(self, interval: CandidateInterval) -> range:
+        """The decision frames inside a candidate interval: those from its start up to, not including, its end."""
+        start = max(self.start_frame, frame_ceil(interval.start, self.fps))
+        return range(start, max(start, min(frame_ceil(interval.end, self.fps), self.end_frame)))
+
+    def state_at(self, frame: int) -> DialogState:
+        """State after everything decided at frames <= ``frame`` (``start_frame - 1`` gives the initial state)."""
+        return self.states_by_change(until=frame)[-1][1]
+
+    def states_by_change(self, until: int | None = None) -> list[tuple[int, DialogState]]:
+        """[(frame, state from this frame on)], beginning with the initial state, one entry a changing frame."""
+        state = self.initial_state
+        out = [(self.start_frame - 1, state)]
+        for frame, step, change in self.transitions():
+            if until is not None and frame > until:
+                break
+            state = state.apply(step, change, float(Fraction(frame) / exact_fraction(self.fps)))
+            if out[-1][0] == frame:
+                out[-1] = (frame, state)
+            else:
+                out.append((frame, state))
+        return out
+
+    def window(self, start: int, end: int) -> Episode:
+        """The clip of video frames ``start .. end - 1``.
+
+        Its events keep their decision frames, and its initial state is the replay of everything decided before ``start``. A
+        poll belongs to the clip that holds its frame, a candidate interval to the clip that holds its start.
+        """
+        if not self.start_frame <= start < end <= self.end_frame:
+            raise TimelineError(
+                f"{self.id}: window {start}..{end} is not inside frames {self.start_frame}..{self.end_frame}"
+            )
+        events = tuple(replace(d.event, frame=d.frame) for d in self.decisions() if start <= d.frame < end)
+        polls = tuple(poll for poll in self.polls if start <= self.poll_frame(poll) < end)
+        candidates = tuple(c for c in self.candidates if start <= frame_floor(c.start, self.fps) < end)
+        return replace(
+            self,
+            start_frame=start,
+            end_frame=end,
+            events=events,
+            initial=self.state_at(start - 1),
+            file_order=True,
+            polls=polls,
+            candidates=candidates,
+        )
+
+    def problems(self) -> list[str]:
+        """Everything wrong with this annotation, one line each; empty when it is sound."""
+        if exact_fraction(self.fps) <= 0:
+            return [f"{self.id}: fps {self.fps:g} must be above 0"]
+        if self.start_frame < 0 or self.end_frame <= self.start_frame:
+            return [f"{self.id}: frames {self.start_frame}..{self.end_frame} are empty or negative"]
+        steps = self.task.step_ids
+        repeated = sorted(step for step, count in Counter(steps).items() if count > 1)
+        out = [f"{self.id}: step id {step!r} appears twice" for step in repeated]
+        if self.initial is not None and self.initial.step_ids != steps:
+            return [*out, f"{self.id}: the initial state names steps {self.initial.step_ids}, the task has {steps}"]
+        span = EpisodeSpan(self.id, self.fps, self.start_frame, self.end_frame, steps)
+        out += list_event_problems(span, self.events)
+        out += list_poll_problems(span, self.polls)
+        out += list_candidate_problems(span, self.candidates)
+        keys = [(exact_fraction(e.time), KIND_ORDER[e.kind]) for e in self.events]
+        if not self.file_order and keys != sorted(keys):
+            out.append(f"{self.id}: events are not ordered by (time; user, transition, assistant)")
+        return out or [*self._late_events(), *self._illegal_transitions()]
+
+    def _late_events(self) -> Iterator[str]:
+        for d in self.decisions():
+            if d.frame >= self.end_frame:
+                yield (
+                    f"{self.id}: {d.event.label} at {d.event.time:g} s comes after the last frame {self.end_frame - 1}"
+                    " (a user turn needs a frame after it for whatever follows)"
+                )
+
+    def _illegal_transitions(self) -> Iterator[str]:
+        state = self.initial_state
+        for frame, step, change in self.transitions():
+            if not state.is_legal(step, change):
+                time = next(d.event.time for d in self.decisions() if (d.event.step, d.frame) == (step, frame))
+                yield f"{self.id}: {step}->{change} at {time:g} s is illegal: {step} is {state[step]}"
+                continue
+            state = state.apply(step, change, frame / float(self.fps))
+
+    def validate(self) -> Episode:
+        """Returns the episode itself, or raises `TimelineError` with its first problem and their number."""
+        problems = self.problems()
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise TimelineError(problems[0] + more)
+        return self
