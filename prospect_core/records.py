@@ -89,9 +89,72 @@ class UnseenLength:
 
 
 @dataclass(frozen=True)
+class PolledAnswer:
+    """The answer to a poll, given after a video frame; ``cut`` when the limit ended it before its end token."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    poll: str
+    frame: int
+    text: str
+    tokens: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True)
+class ReplayProtocol:
+    """The rules under which episodes are replayed. Numbers of different protocols are never compared.
+
+    Attributes:
+        initiative: ``autonomous``: the model decides at every frame; ``polled``: it is asked at given times; ``chunked``: it
+            is asked once in each candidate interval.
+        history: ``own``, or ``gold``: its context holds the reference in place of what it said (teacher forcing).
+        horizon: To the end of the ``video``, or to the end of the ``official`` window, after which false alarms are not seen.
+        question_time: Questions come when they are ``annotated``, or at the ``start``.
+        polling: ``one_pass``: polls interrupt one stream over the video; ``recut``: each poll is a new stream over its clip.
+        reveals: What the prompt reveals beyond the question, such as ``gold_text``.
+        clock: ``replay``: the video waits for the model; ``simulated``, ``live``: it does not.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    initiative: Literal["autonomous", "polled", "chunked"] = "autonomous"
+    history: Literal["own", "gold"] = "own"
+    horizon: Literal["video", "official"] = "video"
+    question_time: Literal["annotated", "start"] = "annotated"
+    polling: Literal["one_pass", "recut"] = "one_pass"
+    reveals: tuple[str, ...] = ()
+    clock: Literal["replay", "simulated", "live"] = "replay"
+
+    def describe(self) -> str:
+        """The switches that differ from autonomous replay, in words; ``autonomous`` where none does."""
+        parts: list[str] = [self.initiative]
+        if self.history == "gold":
+            parts.append("gold history (teacher-forced)")
+        if self.horizon == "official":
+            parts.append("official window only")
+        if self.question_time == "start":
+            parts.append("questions at the start")
+        if self.polling == "recut":
+            parts.append("clip cut for each poll")
+        if self.reveals:
+            parts.append(f"prompt reveals {', '.join(self.reveals)}")
+        if self.clock != "replay":
+            parts.append(f"{self.clock} clock")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
 class Knobs:
-    """The knobs of a replay; every reported number names them. ``budget`` is in tokens, None is unlimited; ``cache_dtype``
-    is how keys and values are stored, ``model`` for as the model computes them; ``dtype`` is what the model computes in."""
+    """The settings of a replay; every reported number names them.
+
+    Attributes:
+        strategy: The context strategy.
+        budget: Its budget in tokens; None for no limit.
+        speaking_threshold: From which speaking probability on the model speaks.
+        update_threshold: From which update probability on it updates the state.
+        cache_dtype: How keys and values are stored; ``model``: as the model computes them.
+        dtype: What the model computes in.
+        protocol: The rules of the replay; None for those of `ReplayProtocol`'s defaults.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     strategy: str = "none"
@@ -100,6 +163,12 @@ class Knobs:
     update_threshold: float = 0.5
     cache_dtype: Literal["model", "int8", "fp8"] = "model"
     dtype: Dtype = "float32"
+    protocol: ReplayProtocol | None = None
+
+    @property
+    def rules(self) -> ReplayProtocol:
+        """The protocol, the default one where none is given."""
+        return self.protocol or ReplayProtocol()
 
 
 @dataclass(frozen=True)
@@ -135,6 +204,7 @@ class EpisodeRecord:
     status: Literal["ok", "failed"] = "ok"
     error: str = ""
     unseen: tuple[UnseenLength, ...] = ()
+    answers: tuple[PolledAnswer, ...] = ()
 
     def tracked_states(self) -> list[tuple[int, DialogState]]:
         """[(frame, tracked state from this frame on)], beginning with the initial state before the first frame."""
@@ -172,10 +242,24 @@ class EpisodeRecord:
                 out.append(f"{episode.id}: {kind} lie outside frames {episode.start_frame}..{episode.end_frame - 1}")
         if len({u.frame for u in self.utterances}) != len(self.utterances):
             out.append(f"{episode.id}: two utterances on one frame")
+        out += self._answer_problems()
         try:
             self.tracked_states()
         except TimelineError as error:
             out.append(f"{episode.id}: predicted {error}")
+        return out
+
+    def _answer_problems(self) -> list[str]:
+        asked, episode, out = {poll.id: poll for poll in self.episode.polls}, self.episode, []
+        given = [answer.poll for answer in self.answers]
+        out += [
+            f"{episode.id}: poll {name!r} is answered twice" for name in sorted(set(given)) if given.count(name) > 1
+        ]
+        for answer in self.answers:
+            if answer.poll not in asked:
+                out.append(f"{episode.id}: answers poll {answer.poll!r}, which the episode does not have")
+            elif answer.frame != episode.poll_frame(asked[answer.poll]):
+                out.append(f"{episode.id}: poll {answer.poll!r} is answered on frame {answer.frame}, not on its own")
         return out
 
 
@@ -241,6 +325,8 @@ def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
         "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
         "compressions": [asdict(c) for c in record.compressions],
     }
+    if record.answers:
+        body["answers"] = [[answer.poll, answer.text, answer.cut] for answer in record.answers]
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 

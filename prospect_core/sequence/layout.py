@@ -124,6 +124,10 @@ class TokenLayout:
         """A user turn, cut to ``max_user_tokens`` so that a budget can reserve room for it."""
         return [self.special.user, *self.text(text)][: self.max_user_tokens]
 
+    def question(self, text: str) -> list[int]:
+        """The question of a poll, a user turn of any length: it is taken back, so that no budget reserves room for it."""
+        return [self.special.user, *self.text(text)]
+
     def update(self, changes: Sequence[tuple[str, str]]) -> list[int]:
         """Accepted transitions in canonical form; nothing for a model without states."""
         if "state" in self.ablated_inputs:

@@ -6,41 +6,68 @@ python -c "from prospect_core.stream.replay import replay_episode; help(replay_e
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 
-from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, utterance_has_words
+from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, PolledAnswer, utterance_has_words
+from prospect_core.stream.polling import StreamRules, ask_poll
+from prospect_core.stream.recut_polls import Clips, answer_recut_polls
+from prospect_core.stream.spans import replay_in_spans
 from prospect_core.stream.step_output import StepOutput, StreamModel
-from prospect_core.timeline import Episode
-from prospect_core.util.errors import DataError
+from prospect_core.timeline import Episode, Poll
+from prospect_core.util.errors import DataError, UserError
 
 S = TypeVar("S")
 T = TypeVar("T")
 
-#: frames that are read at once where nothing is known yet
-FIRST_SPAN = 4
-
 
 def replay_episode(
-    model: StreamModel, episode: Episode, frames: Iterable[Any], knobs: Knobs, name: str, longest_span: int = 64
+    model: StreamModel,
+    episode: Episode,
+    frames: Iterable[Any] | Clips,
+    knobs: Knobs,
+    name: str,
+    longest_span: int = 64,
 ) -> tuple[EpisodeRecord, EpisodeTiming]:
     """Reset, then one step a frame. A user turn that comes right after a frame is given with the next one.
 
-    ``frames`` are the episode's, in order, in any form that the model's ``step`` takes. A model that can `advance` over
-    several frames at once is given up to ``longest_span`` of them (1: the plain loop): *speculative silence*, with the same
-    decisions. Probabilities that are none end it with a `DataError`.
+    A model that can `advance` over several frames in one call is given up to ``longest_span`` of them: *speculative
+    silence*, with the same decisions. Polls are asked after their frame.
+
+    Args:
+        model: The stream model.
+        episode: What is replayed.
+        frames: The episode's frames, in order, in any form that the model's ``step`` takes; or a function that reads the
+            frames ``start .. end - 1`` of the video, which polls that cut their own clip need.
+        knobs: The settings of the replay. Their protocol says whether the model speaks and how polls are asked.
+        name: The model's name in the record.
+        longest_span: Most frames in one call; 1 for the plain loop.
+
+    Raises:
+        DataError: A probability of the model is none.
+        UserError: The protocol asks for what the model cannot do.
     """
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    advance = getattr(model, "advance", None)
-    seen = replay_user_turns(episode, frames)
-    taken = replay_in_spans(advance, seen, longest_span) if advance else (model.step(*item) for item in seen)
-    steps = [_sound(step, episode) for step in taken]
-    watch, lengths = getattr(model, "watch", None), getattr(model, "lengths", None)
+    _follow(model, knobs, episode)
+    clips = frames if callable(frames) else None
+    recut = knobs.rules.polling == "recut" or not hasattr(model, "ask")
+    answers: list[PolledAnswer] = []
+    steps: list[StepOutput] = []
+    span = (episode.start_frame, episode.end_frame)
+    if not recut or knobs.rules.initiative == "autonomous":
+        pictures: Any = clips(*span) if clips else frames
+        seen = replay_user_turns(episode, pictures)
+        outputs = _step_outputs(model, episode, seen, longest_span, () if recut else episode.polls, answers)
+        steps = [_sound(step, episode) for step in outputs]
+    lengths, peak = getattr(model, "lengths", None), getattr(model, "peak_tokens", None)
+    unseen = lengths.unseen if lengths else ()
+    if recut and episode.polls:
+        answers += answer_recut_polls(model, episode, clips, longest_span)
+    watch = getattr(model, "watch", None)
     # what others did meanwhile is theirs
     seconds = time.perf_counter() - begin - (watch.waited if watch else 0.0)
     record = EpisodeRecord(
@@ -57,7 +84,8 @@ def replay_episode(
         transitions=tuple(t for s in steps for t in s.transitions),
         refusals=tuple(r for s in steps for r in s.refusals),
         compressions=tuple(s.compression for s in steps if s.compression),
-        unseen=lengths.unseen if lengths else (),
+        unseen=unseen,
+        answers=tuple(answers),
     )
     stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(
@@ -65,31 +93,44 @@ def replay_episode(
         seconds,
         {**stages, "rest": max(0.0, seconds - sum(stages.values()))},
         tuple(s.compression_seconds for s in steps if s.compression),
-        getattr(model, "peak_tokens", None),
+        peak,
     )
     return record, timing
 
 
-def replay_in_spans(
-    advance: Callable[[list[Any]], list[StepOutput]], seen: Iterator[Any], longest: int
+def _follow(model: StreamModel, knobs: Knobs, episode: Episode) -> None:
+    """Set the rules of the protocol, where it is another one than autonomous replay."""
+    if knobs.protocol is None:
+        return
+    rules = StreamRules.of(knobs.protocol, episode)
+    follow = getattr(model, "follow", None)
+    if follow is not None:
+        follow(rules)
+    elif rules.gold_replies is not None:
+        raise UserError("this model cannot take a gold history (it has no `follow`); use the history `own`")
+
+
+def _step_outputs(
+    model: StreamModel,
+    episode: Episode,
+    seen: Iterator[tuple[Any, str | None]],
+    longest_span: int,
+    polls: Sequence[Poll],
+    answers: list[PolledAnswer],
 ) -> Iterator[StepOutput]:
-    """Every step's output, taken in spans: twice as long after one on which nothing happened, half as long after one of
-    which less than half was of use. At most ``longest`` frames are held ahead."""
-    ahead: deque[Any] = deque()
-    span = min(FIRST_SPAN, longest)
-    while True:
-        ahead.extend(islice(seen, max(0, span - len(ahead))))
-        if not ahead:
-            return
-        tried = list(islice(ahead, span))
-        outputs = advance(tried)
-        for _ in outputs:
-            ahead.popleft()
-        yield from outputs
-        if len(outputs) == len(tried):
-            span = min(2 * span, longest)
-        elif 2 * len(outputs) < len(tried):
-            span = max(min(FIRST_SPAN, longest), span // 2)
+    """The output of each frame; polls are asked between the frames, and their answers put into ``answers``."""
+    due: dict[int, list[Poll]] = {}
+    for poll in polls:
+        due.setdefault(episode.poll_frame(poll), []).append(poll)
+    advance = getattr(model, "advance", None)
+    frame = episode.start_frame
+    for stop in sorted({*(asked + 1 for asked in due), episode.end_frame}):
+        part = islice(seen, stop - frame)
+        yield from replay_in_spans(advance, part, longest_span) if advance else (model.step(*item) for item in part)
+        answers += [ask_poll(model, poll, stop - 1) for poll in due.get(stop - 1, ())]
+        frame = stop
+    # frames that are left over are an error of `replay_user_turns`
+    next(seen, None)
 
 
 def replay_user_turns(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:

@@ -37,6 +37,7 @@ from prospect_core.sequence.layout import Context, Prompt, TokenLayout
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.context_reader import ContextReader
 from prospect_core.stream.forward import SingleStream, StreamForward
+from prospect_core.stream.polling import Answer, StreamRules, format_poll_question
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.step_output import StepOutput, StreamModel
 from prospect_core.stream.strategies.registry import (
@@ -123,6 +124,41 @@ class VLMStreamRunner:
             rest_until=start_frame,
         )
 
+    def follow(self, rules: StreamRules) -> None:
+        """Set the rules of a protocol for the stream that `reset` began."""
+        self.stream.rules = rules
+
+    @torch.no_grad()
+    def ask(
+        self, question: str, choices: Sequence[str] = (), max_tokens: int | None = None, keep: bool = False
+    ) -> Answer:
+        """Answer a question now.
+
+        The question is read and the answer decoded behind the context, and both are taken back: the stream goes on, bit for
+        bit, as if nothing had been asked.
+
+        Args:
+            question: The question.
+            choices: Texts of the choices A, B, ...; none for a free answer.
+            max_tokens: Longest answer in tokens; None for the model's longest reply.
+            keep: Whether question and answer become part of the stream.
+        """
+        stream = self.stream
+        context, frame = stream.context, stream.frame - 1
+        mark = context.mark()
+        text = format_poll_question(question, choices)
+        context.append_unread(self.builder.question(text), Kind.USER, frame)
+        limit = self.model.config.max_reply_tokens if max_tokens is None else max_tokens
+        tokens, cut = self._write(self.builder.special.asst, limit)
+        stream.note_peak()
+        answer = self.builder.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        if keep:
+            context.meta.add(Kind.REPLY, frame, len(tokens) + 2)
+            stream.said += [("User", text), ("Assistant", answer)]
+        else:
+            context.restore(mark)
+        return Answer(answer, len(tokens), cut)
+
     def least_budget(self, task: Task) -> int:
         """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
         return self.budget.least(task)
@@ -161,7 +197,7 @@ class VLMStreamRunner:
         if last:
             stream.tracker.nothing_due()
         transitions, refusals = self._update(number, heads.update_F[last], heads.states_FK3[last])
-        utterance = self._speak(number) if heads.speaking_F[last] >= self.knobs.speaking_threshold else None
+        utterance = self._turn(number, heads.speaking_F[last])
         compression, compression_seconds = self._compress(number)
         stream.note_peak()
         self._note_lengths(number - last, ends[: last + 1], compression is not None)
@@ -290,9 +326,11 @@ class VLMStreamRunner:
 
     def _happens(self, k: int, length: int, speaking: float, update: float) -> bool:
         """Whether the k-th frame from here is more than a silent one."""
+        frame = self.stream.frame + k
         return (
-            speaking >= self.knobs.speaking_threshold
-            or self._updates(self.stream.frame + k, update)
+            self._wants_to_speak(speaking)
+            or self.stream.rules.gold_reply(frame) is not None
+            or self._updates(frame, update)
             or self._full(length)
         )
 
@@ -319,6 +357,23 @@ class VLMStreamRunner:
             stream.rest_until = frame + 1 + self.model.config.update_rest_frames
         accepted = tuple(PredictedTransition(frame, step, change) for step, change in changes)
         return accepted, tuple(Refusal(frame, step, new) for step, new in illegal)
+
+    def _wants_to_speak(self, probability: float) -> bool:
+        return self.stream.rules.speaks and probability >= self.knobs.speaking_threshold
+
+    def _turn(self, frame: int, probability: float) -> PredictedUtterance | None:
+        """What is said on a frame. Under teacher forcing the context holds the reference's turn in its place."""
+        stream = self.stream
+        mark, turns = stream.context.mark(), len(stream.said)
+        utterance = self._speak(frame) if self._wants_to_speak(probability) else None
+        if stream.rules.gold_replies is None:
+            return utterance
+        stream.context.restore(mark)
+        del stream.said[turns:]
+        if gold := stream.rules.gold_reply(frame):
+            stream.context.append_unread(self.builder.reply(gold), Kind.REPLY, frame)
+            stream.said.append(("Assistant", gold))
+        return utterance
 
     def _speak(self, frame: int) -> PredictedUtterance | None:
         tokens, cut = self._write(self.builder.special.asst, self.model.config.max_reply_tokens)

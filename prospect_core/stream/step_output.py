@@ -43,9 +43,15 @@ class StepOutput:
 class StreamModel(Protocol):
     """Any streaming model that can be replayed.
 
-    Optional: ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one
-    of them, as `VLMStreamRunner.advance`; ``watch``, a `Stopwatch` with the seconds by stage; ``peak_tokens``; ``lengths``,
-    `StreamLengths` that tell where it leaves those of its training.
+    Optional:
+
+    * ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one of them,
+      as `VLMStreamRunner.advance`;
+    * ``ask(question, choices, max_tokens, keep)`` answers a question now and leaves the stream as it was, as
+      `VLMStreamRunner.ask`. Polls of a model without it get the official protocol: a new stream over the poll's clip;
+    * ``follow(rules)`` takes the `StreamRules` of a protocol after ``reset``;
+    * ``watch``, a `StageTimer` with the seconds by stage; ``peak_tokens``; ``lengths``, `StreamLengths` that note where it
+      leaves those of its training.
     """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from prospect_core.sequence.layout import Prompt
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.polling import StreamRules
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.token_metadata import Kind, TokenMeta
 from prospect_core.timeline import Task
@@ -64,6 +65,19 @@ class ContextTokens:
         self.ids += ids
         self.unread += len(ids)
 
+    def mark(self) -> tuple[int, int]:
+        """The present length: (tokens of the context, those of them in the cache), for `restore`."""
+        return len(self.ids), self.cache.length
+
+    def restore(self, mark: tuple[int, int]) -> None:
+        """Take back everything that came after a mark. What was unread then is unread again, so that the next forward pass
+        reads exactly what it would have read."""
+        tokens, cached = mark
+        self.cache.truncate(cached)
+        self.meta.truncate(tokens)
+        del self.ids[tokens:]
+        self.unread = tokens - cached
+
     def truncate(self, length: int) -> None:
         """Go back to where the context held ``length`` tokens, all of them read."""
         self.cache.truncate(length)
@@ -96,6 +110,7 @@ class StreamState:
         said: What was said, oldest first: (who, text).
         peak_tokens: The most tokens ever held, speculation included.
         compressions: How often the context was compressed.
+        rules: Whether the stream speaks, and whose replies its context holds.
     """
 
     task: Task
@@ -112,6 +127,7 @@ class StreamState:
     said: list[tuple[str, str]] = field(default_factory=list)
     peak_tokens: int = 0
     compressions: int = 0
+    rules: StreamRules = field(default_factory=StreamRules)
 
     def note_peak(self) -> None:
         """Keep the length of the context where it is the longest so far."""

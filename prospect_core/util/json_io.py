@@ -31,6 +31,7 @@ OMITTED_WHEN_EMPTY = frozenset(
         "open_until",
         "participant",
         "polls",
+        "protocol",
         "recording",
         "reply_span",
     }

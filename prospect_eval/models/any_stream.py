@@ -36,8 +36,7 @@ def make_any_stream_predictor(
             return None
         try:
             source = data.frame_source(episode, shape)
-            pictures = source.frames(episode.start_frame, episode.end_frame)
-            return episode, replay_episode(make(), episode, pictures, knobs, name)
+            return episode, replay_episode(make(), episode, source.frames, knobs, name)
         except DataError as error:
             return episode, error
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from prospect_core.records import PredictedTransition, PredictedUtterance, Refusal, utterance_has_words
+from prospect_core.stream.polling import Answer, StreamRules, format_poll_question
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
@@ -58,7 +60,7 @@ class ChatStream(ABC):
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
         """Begin a stream."""
-        self.task, self.fps, self.frame = task, fps, start_frame
+        self.task, self.fps, self.frame, self.rules = task, fps, start_frame, StreamRules()
         self.state = state if state is not None else DialogState.initial(task)
         self._chat: list[dict[str, Any]] = [
             {"role": "system", "content": [chat_text_content(chat_instructions(task, self.state))]}
@@ -74,10 +76,11 @@ class ChatStream(ABC):
             shown.append(chat_text_content(f'The user says: "{user_text}"'))
         shown.append({"type": "image", "image": frame, "seconds": self.frame / self.fps})
         self._forget()
-        answer = self.answer(self.messages())
+        answer = self.answer(self.messages()) if self.rules.speaks else ChatAnswer("")
         said, changes = read_chat_answer(answer.text)
         transitions, refusals = self._apply(changes)
-        written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([said] if said else [])])
+        reply = said if self.rules.gold_replies is None else self.rules.gold_reply(self.frame)
+        written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([reply] if reply else [])])
         if written:
             self._chat.append({"role": "assistant", "content": [chat_text_content(written)]})
         number = self.frame
@@ -87,6 +90,33 @@ class ChatStream(ABC):
             PredictedUtterance(number, said, answer.tokens, answer.cut) if said else None,
             answer.context_tokens, None, time.perf_counter() - begin,
         )  # fmt: skip
+
+    def follow(self, rules: StreamRules) -> None:
+        """Set the rules of a protocol for the stream that `reset` began."""
+        self.rules = rules
+
+    def ask(
+        self, question: str, choices: Sequence[str] = (), max_tokens: int | None = None, keep: bool = False
+    ) -> Answer:
+        """Answer a question now; with ``keep`` question and answer stay in the chat.
+
+        ``max_tokens`` is ignored: a chat model has a limit of its own.
+        """
+        asked = chat_text_content(format_poll_question(question, choices))
+        before = self._chat
+        if before[-1]["role"] == "user":
+            chat = [*before[:-1], {"role": "user", "content": [*before[-1]["content"], asked]}]
+        else:
+            chat = [*before, {"role": "user", "content": [asked]}]
+        self._chat = chat
+        try:
+            answer = self.answer(self.messages())
+        finally:
+            self._chat = before
+        text = answer.text.strip()
+        if keep:
+            self._chat = [*chat, {"role": "assistant", "content": [chat_text_content(text or SILENT)]}]
+        return Answer(text, answer.tokens, answer.cut)
 
     def messages(self) -> list[dict[str, Any]]:
         """The chat as it is shown to the model, with the time of each picture."""

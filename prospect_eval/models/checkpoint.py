@@ -61,8 +61,12 @@ class CheckpointModel:
                 return episode, frames
             runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs, together)
             features = torch.from_numpy(frames).to(self.model.device)
+
+            def clip(start: int, end: int) -> Tensor:
+                return features[start - episode.start_frame : end - episode.start_frame]
+
             try:
-                record, timing = replay_episode(runner, episode, features, self.knobs, self.name, SPAN)
+                record, timing = replay_episode(runner, episode, clip, self.knobs, self.name, SPAN)
             except DataError as error:
                 return episode, error
             stages: dict[str, float] = dict(Counter(before) + Counter(timing.stages))

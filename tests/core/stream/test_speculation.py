@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from prospect_core.model.generation import generate_greedily
 from prospect_core.stream.kv_cache import StreamCache
-from prospect_core.stream.replay import replay_episode, replay_in_spans
+from prospect_core.stream.replay import replay_episode
+from prospect_core.stream.spans import replay_in_spans
 from tests.helpers.streams import STRATEGIES, busy_episode, busy_runner, least, pictures
 
 pytestmark = pytest.mark.integration
