@@ -1,0 +1,161 @@
+"""A published benchmark: its files, its official numbers, its constant answers and the faults of its annotations.
+
+Each benchmark is a folder of this package with a module ``benchmark`` that holds one object, ``BENCHMARK``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+import prospect_eval.suites
+from prospect_core.util.errors import DataError, require_choice
+from prospect_eval.suites.official_score import OfficialScore, OfficialValues, ValuesOfTotals
+
+#: the annotations of a benchmark, as its reader gives them
+AnnotationsT = TypeVar("AnnotationsT")
+#: one set of predictions of a benchmark, in the benchmark's own form
+ResultsT = TypeVar("ResultsT")
+_AnnotationsIn = TypeVar("_AnnotationsIn", contravariant=True)
+_ResultsOut = TypeVar("_ResultsOut", covariant=True)
+
+#: `ValuesOfTotals` over many pooled totals: arrays of one shape in, arrays of that shape out, NaN where undefined
+ArrayValues = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class AnnotationProblem:
+    """A fault of a published annotation.
+
+    Attributes:
+        id: The item's id.
+        kind: The kind of fault: a short fixed text, the same for all items with this fault.
+        text: What is wrong with this item, in one sentence.
+    """
+
+    id: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """What a reader found in the files.
+
+    Attributes:
+        read: Number of entries read, by kind of entry.
+        refused: Number of entries left out, by reason.
+    """
+
+    read: Mapping[str, int]
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(read: Iterable[str], refused: Iterable[str] = ()) -> ReadCounts:
+        """Counts of one kind for each entry read and one reason for each entry left out."""
+        return ReadCounts(dict(Counter(read)), dict(Counter(refused)))
+
+    def describe_refused(self) -> list[str]:
+        """One line for each reason, with how often."""
+        return [f"{reason}: {number}" for reason, number in self.refused.items()]
+
+
+class ReadResults(Protocol[_AnnotationsIn, _ResultsOut]):
+    """Reads a benchmark's own result files."""
+
+    def __call__(self, paths: Sequence[Path], annotations: _AnnotationsIn, model: str | None = None) -> _ResultsOut:
+        """The predictions of one model.
+
+        Args:
+            paths: Result files, or folders of them.
+            annotations: What the predictions answer.
+            model: Which model to read where a file holds several; None where it holds one.
+
+        Raises:
+            DataError: A file of another kind, or a model that no file holds.
+        """
+
+
+@dataclass(frozen=True)
+class Benchmark(Generic[AnnotationsT, ResultsT]):
+    """A published benchmark.
+
+    Attributes:
+        name: The name of its folder, by which `open_benchmark` finds it.
+        title: Its published name.
+        source: Address and commit of the code and the data that the official numbers follow.
+        licence: Licence of the annotations.
+        headline: Names of the official values that are shown first.
+        read_annotations: Reads the published annotation file or folder in place.
+        read_results: Reads published result files.
+        score: The official numbers of one set of predictions.
+        values_of_totals: Official values of pooled totals.
+        find_problems: Faults of the annotations.
+        constants: By name, what makes the results of an answer that looks at no picture.
+        array_values: The same as ``values_of_totals`` over arrays, which makes intervals fast; None where there is none.
+        value_range: Lowest and highest possible official value.
+        value_ranges: The range of the values for which ``value_range`` does not hold, by name.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    headline: tuple[str, ...]
+    read_annotations: Callable[[Path], AnnotationsT]
+    read_results: ReadResults[AnnotationsT, ResultsT]
+    score: Callable[[AnnotationsT, ResultsT], OfficialScore]
+    values_of_totals: ValuesOfTotals
+    find_problems: Callable[[AnnotationsT], list[AnnotationProblem]]
+    constants: Mapping[str, Callable[[AnnotationsT], ResultsT]] = field(default_factory=dict)
+    array_values: ArrayValues | None = None
+    value_range: tuple[float, float] = (0.0, 1.0)
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def find_value_range(self, value: str) -> tuple[float, float]:
+        """Lowest and highest possible value of this name."""
+        return self.value_ranges.get(value, self.value_range)
+
+
+def make_values_of_totals(array_values: ArrayValues) -> ValuesOfTotals:
+    """The scalar form of a function over arrays; NaN becomes None."""
+
+    def values_of_totals(totals: Mapping[str, float]) -> OfficialValues:
+        arrays = {name: np.asarray(value, dtype=float) for name, value in totals.items()}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = {name: float(value) for name, value in array_values(arrays).items()}
+        return {name: None if np.isnan(value) else value for name, value in found.items()}
+
+    return values_of_totals
+
+
+def list_benchmarks() -> list[str]:
+    """Names of all benchmarks; none of them is imported."""
+    found = pkgutil.iter_modules(prospect_eval.suites.__path__)
+    return sorted(module.name for module in found if module.ispkg and _holds_benchmark(module.name))
+
+
+def _holds_benchmark(package: str) -> bool:
+    paths = [str(Path(folder) / package) for folder in prospect_eval.suites.__path__]
+    return any(module.name == "benchmark" for module in pkgutil.iter_modules(paths))
+
+
+def open_benchmark(name: str) -> Benchmark[Any, Any]:
+    """The benchmark of this name. Its annotations and results have types of their own, hence ``Any``.
+
+    Raises:
+        UserError: An unknown name; the line names the nearest one.
+    """
+    require_choice("benchmark", name, list_benchmarks())
+    module = importlib.import_module(f"{prospect_eval.suites.__name__}.{name}.benchmark")
+    benchmark = getattr(module, "BENCHMARK", None)
+    if not isinstance(benchmark, Benchmark):
+        raise DataError(f"{module.__name__}: holds no BENCHMARK; this is a defect of the package")
+    return benchmark

@@ -1,0 +1,309 @@
+"""Intervals of official values over videos, and paired comparisons of two sets of predictions.
+
+The video is the unit of resampling: its items are kept together, and the official formula is applied to the pooled totals
+of each resample.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from prospect_core.util.errors import require_choice
+from prospect_eval.stats.bootstrap import (
+    Interval,
+    Resampling,
+    Statistic,
+    Value,
+    bootstrap_interval,
+    paired_bootstrap_interval,
+)
+from prospect_eval.stats.boundary import FEW_CLUSTERS
+from prospect_eval.stats.permutation import (
+    holm_correction,
+    least_permutation_p_value,
+    permutation_videos_needed,
+    sign_flip_p_value,
+)
+from prospect_eval.suites.benchmark import Benchmark
+from prospect_eval.suites.gate_rules import MIN_VIDEOS
+from prospect_eval.suites.official_score import (
+    ItemScore,
+    OfficialScore,
+    make_official_score,
+    pool_item_totals,
+)
+
+#: level of the corrected tests
+SIGNIFICANCE = 0.05
+OfficialVerdict = Literal["better", "worse", "not shown", "identical", "too few", "other tasks", "undefined"]
+#: intervals and tests do not look into annotations and results, hence ``Any``
+AnyBenchmark = Benchmark[Any, Any]
+
+
+@dataclass(frozen=True)
+class OfficialInterval:
+    """An official value with its interval.
+
+    Attributes:
+        value: Name of the official value.
+        point: The official value; None where it is undefined.
+        ci95: 95 % interval over videos; None where the value is undefined, or defined in too few resamples.
+        videos: Number of videos that the value depends on.
+    """
+
+    value: str
+    point: float | None
+    ci95: Interval | None
+    videos: int
+
+
+@dataclass(frozen=True)
+class OfficialDifference:
+    """Second set of predictions minus the first one, in one official value.
+
+    Attributes:
+        value: Name of the official value.
+        first: Value of the first set.
+        second: Value of the second set.
+        difference: Second minus first; None where one of them is undefined.
+        ci95: 95 % interval of the difference over videos, resampled together; None where no video differs.
+        p: Of the sign-flip test over videos, Holm-adjusted over all tests of the comparison; None where not tested.
+        videos: Number of videos that the value depends on, on either side.
+        verdict: In one word; higher values are better.
+        note: What the verdict does not say.
+    """
+
+    value: str
+    first: float | None
+    second: float | None
+    difference: float | None
+    ci95: Interval | None
+    p: float | None
+    videos: int
+    verdict: OfficialVerdict
+    note: str = ""
+
+
+def make_value_of_counts(benchmark: AnyBenchmark, names: Sequence[str], value: str) -> Value:
+    """The official value as a function of summed counts (..., C), whose last axis holds the totals ``names``."""
+
+    def evaluate_arrays(counts: np.ndarray) -> np.ndarray:
+        assert benchmark.array_values is not None
+        totals = {name: counts[..., k] for k, name in enumerate(names)}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = benchmark.array_values(totals).get(value)
+        return np.full(counts.shape[:-1], np.nan) if found is None else np.asarray(found, dtype=float)
+
+    def evaluate_rows(counts: np.ndarray) -> np.ndarray:
+        rows = counts.reshape(-1, counts.shape[-1]).tolist()
+        found = [benchmark.values_of_totals(dict(zip(names, row, strict=True))).get(value) for row in rows]
+        numbers = [np.nan if number is None else number for number in found]
+        return np.array(numbers, dtype=float).reshape(counts.shape[:-1])
+
+    return evaluate_rows if benchmark.array_values is None else evaluate_arrays
+
+
+def sum_items_by_video(items: Iterable[ItemScore]) -> dict[str, dict[str, float]]:
+    """Totals of each video that has an item."""
+    groups: dict[str, list[ItemScore]] = defaultdict(list)
+    for item in items:
+        groups[item.video].append(item)
+    return {video: pool_item_totals(group) for video, group in groups.items()}
+
+
+@dataclass(frozen=True)
+class _VideoCounts:
+    """What one official value depends on: for each side the (V, C) totals of the same videos and the same names."""
+
+    value: str
+    of: Value
+    names: tuple[str, ...]
+    sides: tuple[np.ndarray, ...]
+
+    @property
+    def videos(self) -> int:
+        return len(self.sides[0])
+
+    @classmethod
+    def of_scores(cls, benchmark: AnyBenchmark, value: str, scores: Sequence[OfficialScore]) -> _VideoCounts:
+        """Totals that the value does not depend on are left out, and then videos without any other total."""
+        by_video = [sum_items_by_video(score.items) for score in scores]
+        videos = sorted({video for side in by_video for video in side})
+        names = sorted({name for side in by_video for totals in side.values() for name in totals})
+        sides = [_fill_counts(side, videos, names) for side in by_video]
+        of = make_value_of_counts(benchmark, names, value)
+        matters = np.any([_find_relevant_totals(of, side.sum(0)) for side in sides], axis=0)
+        kept_names = tuple(name for name, kept in zip(names, matters, strict=True) if kept)
+        kept = [side[:, matters] for side in sides]
+        present = np.any([(side != 0).any(axis=1) for side in kept], axis=0)
+        return cls(
+            value=value,
+            of=make_value_of_counts(benchmark, kept_names, value),
+            names=kept_names,
+            sides=tuple(side[present] for side in kept),
+        )
+
+    def statistic(self, benchmark: AnyBenchmark, side: int) -> Statistic:
+        """The value with its range.
+
+        Intervals at the ends of the range need the value of single videos. A value that hardly any video has alone, as
+        the mean of categories that lie in different videos, is resampled without a range.
+        """
+        own = self.of(self.sides[side])
+        few = np.isfinite(own).sum() < min(FEW_CLUSTERS, self.videos)
+        return Statistic(self.of) if few else Statistic(self.of, bounds=benchmark.find_value_range(self.value))
+
+
+def _fill_counts(side: Mapping[str, Mapping[str, float]], videos: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    counts = np.zeros((len(videos), len(names)))
+    columns = {name: k for k, name in enumerate(names)}
+    for row, video in enumerate(videos):
+        for name, total in side.get(video, {}).items():
+            counts[row, columns[name]] = total
+    return counts
+
+
+def _find_relevant_totals(of: Value, sums: np.ndarray) -> np.ndarray:
+    """(C,) which totals change the value when they grow by one."""
+    size = len(sums)
+    here = of(sums[None])
+    moved = of(sums + np.eye(size)) if size else np.empty(0)
+    same = (moved == here) | (np.isnan(moved) & np.isnan(here))
+    return np.asarray(~same)
+
+
+def find_official_intervals(
+    benchmark: AnyBenchmark, score: OfficialScore, values: Sequence[str] | None = None, how: Resampling = Resampling()
+) -> dict[str, OfficialInterval]:
+    """Intervals of official values.
+
+    Args:
+        benchmark: Whose values they are.
+        score: Official numbers of one set of predictions.
+        values: Names of values; all of them where None.
+        how: Number of resamples, seed and level.
+    """
+    names = list(score.values) if values is None else list(values)
+    return {name: _find_interval(benchmark, score, name, how) for name in names}
+
+
+def _find_interval(benchmark: AnyBenchmark, score: OfficialScore, value: str, how: Resampling) -> OfficialInterval:
+    require_choice(f"the official value of {benchmark.name}", value, score.values)
+    point = score.values[value]
+    counts = _VideoCounts.of_scores(benchmark, value, [score])
+    if point is None:
+        return OfficialInterval(value, None, None, counts.videos)
+    ends = bootstrap_interval(counts.sides[0], counts.statistic(benchmark, 0), how)
+    low, high = benchmark.find_value_range(value)
+    if ends is None:
+        # no video differs from another: the range alone bounds the value
+        ends = bootstrap_interval(counts.sides[0], Statistic(counts.of, bounds=(low, high)), how)
+    ci95 = None if ends is None else (max(low, ends[0]), min(high, ends[1]))
+    return OfficialInterval(value, point, ci95, counts.videos)
+
+
+def keep_common_items(
+    benchmark: AnyBenchmark, first: OfficialScore, second: OfficialScore
+) -> tuple[OfficialScore, OfficialScore]:
+    """Both scores over the items that neither side misses, joined by id."""
+    common = _present_ids(first) & _present_ids(second)
+    sides = []
+    for score in (first, second):
+        kept = [item for item in score.items if item.id in common]
+        sides.append(make_official_score(kept, benchmark.values_of_totals, score.notes))
+    return sides[0], sides[1]
+
+
+def _present_ids(score: OfficialScore) -> set[str]:
+    return {item.id for item in score.items if item.status != "missing"}
+
+
+def compare_official_scores(
+    benchmark: AnyBenchmark,
+    first: OfficialScore,
+    others: Mapping[str, OfficialScore],
+    values: Sequence[str] | None = None,
+    how: Resampling = Resampling(),
+) -> dict[str, list[OfficialDifference]]:
+    """Differences of other sets of predictions from the first one, paired by video.
+
+    Each difference has an interval, and a p value of a sign-flip test with Holm's correction over all values and sets.
+    A value is not tested where the sets hold different tasks of it: `keep_common_items` makes them comparable.
+
+    Args:
+        benchmark: Whose values they are.
+        first: The set that all others are compared with.
+        others: Sets by name.
+        values: Names of official values; the headline ones where None.
+        how: Number of resamples, seed and level of the intervals.
+
+    Returns:
+        By name of the set, the differences in the order of ``values``.
+    """
+    names = list(benchmark.headline if values is None else values)
+    tests = max(1, len(names) * len(others))
+    found = {
+        other: [_find_difference(benchmark, (first, score), name, tests, how) for name in names]
+        for other, score in others.items()
+    }
+    tested = [difference for differences in found.values() for difference in differences if difference.p is not None]
+    adjusted = iter(holm_correction([difference.p for difference in tested if difference.p is not None]))
+    return {
+        other: [d if d.p is None else _judge_difference(d, next(adjusted)) for d in differences]
+        for other, differences in found.items()
+    }
+
+
+def _find_difference(
+    benchmark: AnyBenchmark, pair: tuple[OfficialScore, OfficialScore], value: str, tests: int, how: Resampling
+) -> OfficialDifference:
+    """One value of two sets, before Holm's correction."""
+    points = [score.values.get(value) for score in pair]
+    counts = _VideoCounts.of_scores(benchmark, value, pair)
+    found = OfficialDifference(
+        value=value,
+        first=points[0],
+        second=points[1],
+        difference=None,
+        ci95=None,
+        p=None,
+        videos=counts.videos,
+        verdict="undefined",
+    )
+    if points[0] is None or points[1] is None:
+        return found
+    tasks = [_find_tasks(score, counts.names) for score in pair]
+    found = replace(found, difference=points[1] - points[0])
+    if tasks[0] != tasks[1]:
+        only = ", ".join(sorted(tasks[0] ^ tasks[1]))
+        return replace(found, verdict="other tasks", note=f"only one side holds {only}")
+    if np.array_equal(counts.sides[0], counts.sides[1]):
+        note = f"equal totals on all {counts.videos} videos"
+        return replace(found, p=1.0, verdict="identical", note=note)
+    ci95 = paired_bootstrap_interval(counts.sides[0], counts.sides[1], counts.statistic(benchmark, 0), how)
+    found = replace(found, ci95=ci95)
+    needed = max(MIN_VIDEOS, permutation_videos_needed(tests))
+    least = least_permutation_p_value(counts.videos, len(counts.names))
+    if counts.videos < needed or least * tests > SIGNIFICANCE:
+        note = f"cannot be shown with {counts.videos} videos; at least {needed} are needed for {tests} tests"
+        return replace(found, verdict="too few", note=note)
+    p = sign_flip_p_value(counts.sides[0], counts.sides[1], counts.of)
+    return replace(found, p=p, verdict="undefined" if p is None else "not shown")
+
+
+def _find_tasks(score: OfficialScore, names: Sequence[str]) -> set[str]:
+    """Tasks with an item that adds to one of these totals."""
+    return {item.task for item in score.items if any(item.totals.get(name) for name in names)}
+
+
+def _judge_difference(difference: OfficialDifference, p: float) -> OfficialDifference:
+    if difference.verdict == "identical" or difference.difference is None:
+        return difference
+    if p > SIGNIFICANCE:
+        return replace(difference, p=p)
+    return replace(difference, p=p, verdict="better" if difference.difference > 0 else "worse")

@@ -1,0 +1,1 @@
+"""OVO-Bench: polls of streaming video understanding, with its official offline scores."""
