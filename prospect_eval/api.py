@@ -64,6 +64,8 @@ class Evaluated:
         outcome: Episodes replayed, reused and failed.
         replay_s: Seconds of the replay.
         tallies: What each worker has done, by its number.
+        videos: Videos of the split.
+        missing_videos: Those of them that are missing, with their episodes left out.
     """
 
     folder: Path
@@ -72,6 +74,8 @@ class Evaluated:
     outcome: Outcome
     replay_s: float
     tallies: dict[int, WorkerTally]
+    videos: int
+    missing_videos: int
 
 
 def prepare_checked(options: EvaluationOptions, progress: Progress = _no_progress) -> Evaluation:
@@ -125,7 +129,16 @@ def evaluate(options: EvaluationOptions, progress: Progress = _no_progress) -> E
         if not read_latency_diagnostics(folder):
             store_latency_diagnostics(folder, [])
         metrics, report = score_run(folder, progress=partial(progress, "score"))
-    return Evaluated(folder, metrics, report, outcome, seconds, tallies)
+    return Evaluated(
+        folder=folder,
+        metrics=metrics,
+        report=report,
+        outcome=outcome,
+        replay_s=seconds,
+        tallies=tallies,
+        videos=len(evaluation.dataset.info.videos),
+        missing_videos=len(evaluation.missing),
+    )
 
 
 def open_checked_suite(name: str | None) -> Suite:
@@ -237,6 +250,7 @@ def _finish(
     from prospect_eval.report.pages.run_page import write_run_page
     from prospect_eval.scoring.corpora import FILE, read_scoring_corpus, write_scoring_corpus
     from prospect_eval.scoring.frame_table import write_frame_table
+    from prospect_eval.scoring.official_scores import store_official_scores
     from prospect_eval.scoring.score import write_score_metrics
 
     # from the first file that is written anew to the last one, the folder is not whole
@@ -249,6 +263,7 @@ def _finish(
     resources = replace(make_scoring_resources(similarity, settings), corpus=read_scoring_corpus(folder / FILE))
     store_delivery_by_measured_latency(folder, records, resources)
     write_frame_table(folder, records, resources)
+    store_official_scores(folder, config, records)
     path = write_run_page(folder, config, records, metrics, resources)
     done = {"schema": 1, "episodes": metrics["episodes"], "predictions_digest": metrics["predictions_digest"]}
     write_atomic(folder / "DONE.json", dump_json(done, indent=1) + "\n")

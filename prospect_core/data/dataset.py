@@ -34,7 +34,7 @@ from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError, did_you_mean
 from prospect_core.util.file_digest import digest_file, digest_file_content
-from prospect_core.util.json_io import dump_json, load_json
+from prospect_core.util.json_io import digest_json, dump_json, load_json
 
 SCHEMA = 1
 #: what a file is that another one has replaced
@@ -101,8 +101,13 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of ``dataset.json``, which holds the digests of everything else."""
-        return digest_file(self.root / "dataset.json")
+        """sha256 of ``dataset.json``, which holds the digests of everything else.
+
+        Where the videos lie elsewhere, the place is left out: equal data have equal digests on every machine.
+        """
+        if not self.info.videos_root:
+            return digest_file(self.root / "dataset.json")
+        return digest_json(replace(self.info, videos_root=""))
 
     def split_file(self, split: str) -> Path:
         if split not in self.info.splits:
@@ -211,8 +216,12 @@ def write_dataset(
     made_by: str = "",
     meta: Mapping[str, str] | None = None,
     videos_root: str = "",
+    digest_videos: bool = True,
 ) -> Dataset:
-    """Write rows and ``dataset.json`` beside videos that already lie under ``root``; every row is validated first."""
+    """Write rows and ``dataset.json`` next to videos that already lie under ``root``; every row is validated first.
+
+    Without ``digest_videos`` the dataset is the same whichever of its videos are there, and replaced videos are not found.
+    """
     root.mkdir(parents=True, exist_ok=True)
     infos, videos = {}, set()
     checked = {split: [episode.validate() for episode in episodes] for split, episodes in splits.items()}
@@ -225,8 +234,10 @@ def write_dataset(
         infos[split] = SplitInfo(f"{split}.jsonl", len(rows), hashlib.sha256(text.encode()).hexdigest())
         videos |= {row.video for row in rows}
     place = Path(videos_root) if videos_root else root
-    with ThreadPoolExecutor() as pool:
-        digests = dict(zip(sorted(videos), pool.map(lambda v: _digest_or_none(place / v), sorted(videos)), strict=True))
+    digests: dict[str, str | None] = dict.fromkeys(sorted(videos))
+    if digest_videos:
+        with ThreadPoolExecutor() as pool:
+            digests = dict(zip(digests, pool.map(lambda v: _digest_or_none(place / v), digests), strict=True))
     info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}), videos_root)
     written = asdict(info)
     if not videos_root:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from prospect_eval.analysis.seeds import GroupDifference
 
 
-def _table(columns: Sequence[str], title: str = "") -> Any:
+def make_comparison_table(columns: Sequence[str], title: str = "") -> Any:
+    """A table whose first and last columns are left-aligned, and all others right-aligned."""
     from rich import box
     from rich.table import Table
 
@@ -37,7 +38,7 @@ def print_comparison_table(comparison: Comparison, every: bool = False) -> None:
     first, second = format_compare_run_names(comparison)
     console = make_console(highlight=False, unseen=110)
     console.print(f"{second} compared with {first}")
-    table = _table((HEAD[0], first, second, *HEAD[3:]))
+    table = make_comparison_table((HEAD[0], first, second, *HEAD[3:]))
     for d in comparison.differences:
         if d.tested or every:
             table.add_row(*format_compare_cells(d))
@@ -54,7 +55,7 @@ def print_group_comparison_table(groups: Sequence[str], differences: Sequence[Gr
     from prospect_eval.report.page import format_page_number
 
     console = make_console(highlight=False, unseen=110)
-    table = _table(
+    table = make_comparison_table(
         ("metric", "first: mean ± sd", "second: mean ± sd", "difference", "95 % interval", "p (Holm)", "verdict")
     )
     for d in differences:
@@ -69,7 +70,9 @@ def print_leaderboard_comparison_table(board: Leaderboard) -> None:
     """Runs, the best first."""
     from prospect_eval.report.page import format_page_interval, format_page_number
 
-    table = _table(("run", *board.metrics, "p (Holm)", "against the best"), f"by {board.by}, {board.episodes} episodes")
+    table = make_comparison_table(
+        ("run", *board.metrics, "p (Holm)", "against the best"), f"by {board.by}, {board.episodes} episodes"
+    )
     for place in board.places:
         cells = [format_page_number(place.entries[name]["value"]) for name in board.metrics]
         cells[0] += f" {format_page_interval(place.entries[board.by]['ci95'])}"

@@ -111,13 +111,26 @@ def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
 @click.option("--by", help="The metric that orders the runs [default: the suite's first].")
 @intersect_option
+@click.option("--suite", help="A published benchmark: rank RUNs and published result files by its official numbers.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="With --suite: the benchmark's annotations, for published files."
+)
 @json_option
-def leaderboard_command(runs: tuple[Path, ...], by: str | None, intersect: bool, json_: str | None) -> None:
-    """Scored runs over the same episodes, the best first, and which differ from the best.
+def leaderboard_command(
+    runs: tuple[Path, ...], by: str | None, intersect: bool, suite: str | None, data: Path | None, json_: str | None
+) -> None:
+    """Rank scored runs over the same episodes, and test which differ from the best.
 
-    The differences from the best run are tested on the metric that orders the runs, corrected for their number.
+    The differences from the best run are tested on the metric that orders the runs, corrected for their number. With
+    --suite the best constant answer is ranked, too.
     """
     from dataclasses import asdict
+
+    if suite is not None:
+        _rank_officially(runs, suite, data, by, json_)
+        return
+    if data is not None:
+        raise UserError("--data is the folder of a published benchmark: give --suite NAME too")
 
     from prospect_eval.analysis.leaderboard import make_leaderboard
     from prospect_eval.metrics import all_metrics
@@ -126,6 +139,19 @@ def leaderboard_command(runs: tuple[Path, ...], by: str | None, intersect: bool,
     result = make_leaderboard(runs, all_metrics(make_scoring_resources()), by, intersect)
     if print_json_option(json_, lambda: asdict(result)):
         print_leaderboard_comparison_table(result)
+
+
+def _rank_officially(paths: tuple[Path, ...], suite: str, data: Path | None, by: str | None, json_: str | None) -> None:
+    from dataclasses import asdict
+
+    from prospect_eval.analysis.official_leaderboard import make_official_leaderboard
+    from prospect_eval.cli.official_tables import print_official_leaderboard
+
+    if by is not None:
+        raise UserError("--by orders runs by our metrics; with --suite the first official value orders them")
+    board = make_official_leaderboard(suite, data, paths)
+    if print_json_option(json_, lambda: asdict(board)):
+        print_official_leaderboard(board)
 
 
 @click.command("noise-floor")

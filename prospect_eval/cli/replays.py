@@ -14,6 +14,7 @@ from prospect_core.cli.worker_options import worker_options
 from prospect_core.stream import STREAMS
 from prospect_core.util.console import Number, format_count, json_option, print_line, progress_bar, progress_bars
 from prospect_core.util.errors import DataError, UserError
+from prospect_eval.cli.official_tables import print_missing_videos
 from prospect_eval.cli.options import (
     add_data_options,
     add_endpoint_options,
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
 @click.option("--update-threshold", type=Number(0, 1), help="Instead of the checkpoint's own.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
 @click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option(
+    "--protocol",
+    metavar="NAME|SWITCH=VALUE,...",
+    help="The suite's protocol, such as official, or switches such as history=gold [default: the suite's first].",
+)
+@click.option(
+    "--on-missing",
+    type=click.Choice(["fail", "skip"]),
+    help="Videos that are missing: list them and stop, or run the others [default: fail for published benchmarks].",
+)
 @click.option(
     "--streams",
     type=click.IntRange(min=1),
@@ -104,6 +115,7 @@ def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
 
 def _report_replay(done: Evaluated) -> None:
     outcome, seconds = done.outcome, done.replay_s
+    print_missing_videos(done.missing_videos, done.videos)
     print_line(
         f"{format_count(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
     )

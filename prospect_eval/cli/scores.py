@@ -13,6 +13,7 @@ import click
 from prospect_core.timeline import Episode
 from prospect_core.util.console import Number, json_option, make_console, print_json_option, print_line, progress_bar
 from prospect_core.util.errors import EXIT_INCOMPLETE, UserError
+from prospect_eval.cli.official_tables import print_official_table, score_published_files
 from prospect_eval.cli.options import add_endpoint_options, add_match_options, open_source_from_options
 from prospect_eval.cli.tables import (
     print_judge_table,
@@ -20,15 +21,21 @@ from prospect_eval.cli.tables import (
     print_scores_table,
 )
 from prospect_eval.matching.settings import STANDARD, WORDS_PER_MINUTE, MatchSettings, ScoreSettings
+from prospect_eval.suites.suite import is_benchmark_suite
 
 if TYPE_CHECKING:
     from prospect_eval.runs.importers import ImportedRun
 
 
 @click.command("score")
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="The dataset folder that the predictions are about.")
-@click.option("--suite", help="A built-in suite instead: workbench.")
+@click.argument("predictions", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The dataset folder that the predictions are about, or the files of a published benchmark.",
+)
+@click.option("--suite", help="A built-in suite instead (workbench), or the published benchmark of result files.")
+@click.option("--model", metavar="NAME", help="Which model to read in result files of a benchmark that hold several.")
 @click.option("--split", default="test", show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
 @click.option(
@@ -53,12 +60,38 @@ if TYPE_CHECKING:
 )
 @json_option
 def score_command(
-    predictions: Path, output: Path | None, similarity: str | None, profile: str | None, json_: str | None, **given: Any
+    predictions: tuple[Path, ...],
+    output: Path | None,
+    similarity: str | None,
+    profile: str | None,
+    json_: str | None,
+    **given: Any,
 ) -> None:
-    """Score a run folder again, or PREDICTIONS of any model: records, or ProAssist's prediction files.
+    """Score a run folder again, or PREDICTIONS of any model: records, ProAssist's prediction files, or result files of a
+    published benchmark.
 
-    No model is loaded. Rewrites metrics.json, counts.json and report.html.
+    No model is loaded. Rewrites metrics.json, counts.json and report.html. Result files of a published benchmark are scored by
+    its official formulas; with --output, official.json is written there.
     """
+    suite = given["suite"]
+    if suite and is_benchmark_suite(suite) and not (predictions[0] / "run.json").is_file():
+        score_published_files(predictions, suite, given, output, json_)
+        return
+    if len(predictions) > 1 or given.pop("model"):
+        raise UserError(
+            "several PREDICTIONS and --model are for result files of a published benchmark: give --suite NAME"
+        )
+    _score_predictions(predictions[0], output, similarity, profile, json_, given)
+
+
+def _score_predictions(
+    predictions: Path,
+    output: Path | None,
+    similarity: str | None,
+    profile: str | None,
+    json_: str | None,
+    given: dict[str, Any],
+) -> None:
     settings = _score_settings(given)
     folder = predictions
     if (predictions / "run.json").is_file():
@@ -251,10 +284,15 @@ def compute_and_print_scores(
 def print_run_scores(folder: Path, metrics: dict[str, Any], report: Path, json_: str | None) -> None:
     """Print the scores of a run folder as a table, or as JSON where that is asked for, and the report's path."""
     from prospect_eval.runs.folder import read_run_folder_config
+    from prospect_eval.scoring.official_scores import read_official_scores
     from prospect_eval.suites.suite import suite_first_metrics
 
-    if not print_json_option(json_, lambda: {**metrics, "report": str(report.resolve())}):
+    official = read_official_scores(folder)
+    shown = {"official": official} if official else {}
+    if not print_json_option(json_, lambda: {**metrics, **shown, "report": str(report.resolve())}):
         return
     config = read_run_folder_config(folder)
+    if official:
+        print_official_table(official, every=False)
     print_scores_table(config.model, metrics, suite_first_metrics(config.suite))
     print_line(str(report.resolve()))

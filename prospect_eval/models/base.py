@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
-from prospect_core.records import AskedDtype, EpisodeRecord, EpisodeTiming, Knobs
+from prospect_core.records import AskedDtype, EpisodeRecord, EpisodeTiming, Knobs, ReplayProtocol
 from prospect_core.stream import STREAMS
 from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError, UserError
@@ -63,6 +63,8 @@ class PredictorOptions:
     dtype: AskedDtype = "float32"
     #: parameters of the requests to an endpoint; None leaves one out
     request_options: Mapping[str, Any] = field(default_factory=dict)
+    #: the rules of the replay; None: autonomous
+    protocol: ReplayProtocol | None = None
     #: others replay; this process only has to tell who the model is
     distributed: bool = False
 
@@ -75,6 +77,7 @@ class PredictorOptions:
             update_threshold if self.update_threshold is None else self.update_threshold,
             self.cache_dtype,
             choose_checkpoint_folder_dtype(self.device, self.dtype),
+            self.protocol,
         )
 
     def thresholds_from(self, thresholds_data: str) -> str:

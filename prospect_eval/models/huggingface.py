@@ -192,7 +192,7 @@ def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: Predi
     make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
     return make_any_stream_predictor(
         ckpt, f"{digest_huggingface_weights(model)}{asked.frames_digest()}", make, data, shape,
-        Knobs(speaking_threshold=threshold, dtype=dtype),
+        Knobs(speaking_threshold=threshold, dtype=dtype, protocol=asked.protocol),
     )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ def open_openai_endpoint(ckpt: str, name: str, data: Dataset, asked: PredictorOp
     digest = f"{asked.endpoint} {name}{asked.frames_digest()}{options}"
     shown = asked.frames_shown or FRAMES_SHOWN
     pictures = FrameFormat(LONGEST_SIDE, "whole")
+    knobs = Knobs(protocol=asked.protocol)
     return make_any_stream_predictor(
-        ckpt, digest, lambda: EndpointStream(endpoint, shown), data, pictures, Knobs(), at_once=asked.streams
+        ckpt, digest, lambda: EndpointStream(endpoint, shown), data, pictures, knobs, at_once=asked.streams
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prospect_core.checkpoints.folders import digest_checkpoint_folder, find_checkpoint_folder
@@ -27,7 +28,7 @@ from prospect_core.util.json_io import read_json
 from prospect_core.util.signals import stop_requested
 from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
 from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
-from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
+from prospect_eval.models.baselines.trivial import BASELINES, answer_baseline_polls, make_trivial_baseline
 
 if TYPE_CHECKING:
     pass
@@ -107,6 +108,7 @@ def _open_baseline(
 ) -> Predictor:
     asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
     require_choice("baseline", name, (*BASELINES, *LIMITED_OBSERVERS))
+    knobs = Knobs(protocol=asked.protocol)
     make = limited_observer(name) if name in LIMITED_OBSERVERS else _make_baseline(name, data, episodes)
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
@@ -114,7 +116,7 @@ def _open_baseline(
             if stop_requested():
                 return
             begin = time.perf_counter()
-            record = make(episode)
+            record = replace(make(episode), knobs=knobs, answers=answer_baseline_polls(name, episode))
             yield episode, (record, EpisodeTiming(episode.id, time.perf_counter() - begin, {}))
 
-    return Predictor(ckpt, ckpt, Knobs(), predict)
+    return Predictor(ckpt, ckpt, knobs, predict)

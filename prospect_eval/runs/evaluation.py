@@ -12,11 +12,13 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.parallel.protocol import WorkerOptions
 from prospect_core.records import Knobs
+from prospect_core.util.console import format_count
+from prospect_core.util.errors import DataError
 from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.registry import open_registered_predictor
 from prospect_eval.runs.distributed import replay_distributed
 from prospect_eval.runs.environment import digest_environment_code
-from prospect_eval.runs.executor import Outcome, execute_run, select_run_episodes
+from prospect_eval.runs.executor import Outcome, execute_run, find_missing_videos, select_run_episodes
 from prospect_eval.runs.folder import RunConfig
 from prospect_eval.suites.suite import Suite, open_suite, open_suite_source
 
@@ -38,12 +40,15 @@ class EvaluationOptions:
         split: The split to replay; None for the suite's.
         limit: Maximum number of episodes.
         strategy: The context strategy; None for the suite's first.
-        predictor: How the model is replayed otherwise.
+        predictor: How the model is replayed otherwise; its protocol is set from ``protocol``.
         output: The run folder; None for ``runs/CKPT-DATA-STRATEGY``.
         on_error: ``fail`` ends at the first episode that fails, ``skip`` keeps it as failed.
         workers: Worker processes or a Ray cluster; None to replay in this process.
         teacher_forced: Whether to take the teacher-forced pass, too.
         latency_episodes: Episodes of the latency pass; None for no such pass.
+        protocol: The suite's protocol by name, or switches such as ``history=gold``; None for the suite's first.
+        on_missing: What to do where videos are missing: ``fail`` ends before the first episode, ``skip`` leaves their
+            episodes out. None: ``fail`` for published benchmarks; of other datasets each episode fails by itself.
     """
 
     ckpt: str
@@ -58,6 +63,8 @@ class EvaluationOptions:
     workers: WorkerOptions | None = None
     teacher_forced: bool = False
     latency_episodes: int | None = None
+    protocol: str | None = None
+    on_missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class Evaluation:
     dataset: Dataset
     episodes: LazyEpisodes
     predictor: Predictor
+    missing: tuple[str, ...] = ()
 
 
 def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda name, done, total: None) -> Evaluation:
@@ -85,9 +93,13 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     """
     suite = open_suite(options.suite) if options.suite else Suite()
     split = options.split or suite.split
-    source, dataset = open_suite_source(options.data, options.suite, split, partial(progress, "videos"))
-    episodes = select_run_episodes(dataset, split, options.limit)
-    asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0])
+    source, dataset = open_suite_source(
+        options.data, options.suite, split, partial(progress, "videos"), options.protocol
+    )
+    missing = _missing_videos(options.on_missing or ("fail" if suite.benchmark else None), dataset, split)
+    episodes = select_run_episodes(dataset, split, options.limit, missing)
+    protocol = suite.protocol(options.protocol)
+    asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0], protocol=protocol)
     # passes over the model need it in this process
     here = options.workers is None or options.teacher_forced or options.latency_episodes is not None
     predictor = open_registered_predictor(options.ckpt, dataset, episodes, replace(asked, distributed=not here))
@@ -102,10 +114,26 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
         code=digest_environment_code(),
         thresholds_from=predictor.thresholds_from,
         suite=options.suite or "",
+        missing_videos=len(missing),
     )
     name = Path(options.suite).stem if options.suite else dataset.info.name
     folder = options.output or Path("runs") / _run_name(options.ckpt, name, predictor.knobs)
-    return Evaluation(replace(options, predictor=asked), folder, config, dataset, episodes, predictor)
+    return Evaluation(replace(options, predictor=asked), folder, config, dataset, episodes, predictor, missing)
+
+
+def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tuple[str, ...]:
+    """The videos to leave out; a `DataError` that lists the first of them unless they may be skipped."""
+    if on_missing is None:
+        return ()
+    missing = find_missing_videos(dataset, split)
+    if missing and on_missing == "fail":
+        shown = ", ".join(str(dataset.video(video)) for video in missing[:5])
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise DataError(
+            f"{format_count(len(missing), 'video')} missing: {shown}{more}; put them there, or run the others with"
+            " --on-missing skip"
+        )
+    return missing
 
 
 def replay_evaluation(
@@ -156,4 +184,6 @@ def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
         parts.append(knobs.cache_dtype)
     if knobs.dtype != "float32":
         parts.append(knobs.dtype)
+    if knobs.protocol is not None:
+        parts += [knobs.rules.initiative, *(["gold"] if knobs.rules.history == "gold" else [])]
     return "-".join(parts)

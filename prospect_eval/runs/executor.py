@@ -62,18 +62,36 @@ class Outcome:
     failed: int
 
 
-def select_run_episodes(data: Dataset, split: str, limit: int | None) -> LazyEpisodes:
-    """The split's episodes, at most ``limit``, videos together, each read when it is asked for; none is an error, and so are
-    rows and videos that have changed since the dataset was made."""
+def select_run_episodes(data: Dataset, split: str, limit: int | None, missing: tuple[str, ...] = ()) -> LazyEpisodes:
+    """The episodes to run, videos together, each read when it is asked for.
+
+    Args:
+        data: The dataset.
+        split: Its split.
+        limit: Maximum number of episodes; None for all.
+        missing: Videos whose episodes are left out.
+
+    Raises:
+        DataError: No episode is left, or rows or videos have changed since the dataset was made.
+    """
     rows = data.rows(split)
     clips = rows.clips()
-    if not clips:
-        raise DataError(f"{data.root}: split {split!r} has no episode to run")
-    chosen = sorted(range(len(clips)), key=lambda k: (clips[k].video, clips[k].id))[:limit]
+    gone = set(missing)
+    places = [place for place, clip in enumerate(clips) if clip.video not in gone]
+    if not places:
+        why = f"all {len(gone)} videos are missing, the first {data.video(missing[0])}" if gone else "it is empty"
+        raise DataError(f"{data.root}: split {split!r} has no episode to run: {why}")
+    chosen = sorted(places, key=lambda k: (clips[k].video, clips[k].id))[:limit]
     data.require_same_videos(clips[k] for k in chosen)
     for line in data.missing_parts(clips[k] for k in chosen):
         logger.warning(line)
     return rows.some(chosen)
+
+
+def find_missing_videos(data: Dataset, split: str) -> tuple[str, ...]:
+    """The videos of a split that are not there, as its rows write them."""
+    named = dict.fromkeys(clip.video for clip in data.rows(split).clips())
+    return tuple(sorted(video for video in named if not data.video(video).exists()))
 
 
 def execute_run(

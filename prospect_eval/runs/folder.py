@@ -53,6 +53,8 @@ class RunConfig:
     thresholds_from: str = ""
     #: the suite's name or file, where one was asked for
     suite: str = ""
+    #: videos that were missing, with their episodes left out
+    missing_videos: int = 0
 
 
 def run_folder_record_path(folder: Path, episode_id: str) -> Path:
@@ -105,10 +107,10 @@ def open_run_folder(folder: Path, config: RunConfig) -> None:
         body = {"schema": 1, "config": asdict(config), "environment": collect_run_environment()}
         write_atomic(file, dump_json(body, indent=1) + "\n")
         return
-    before, now = flatten_json(read_run_schema(folder)["config"]), flatten_json(asdict(config))
-    different = [key for key in now if before.get(key) != now[key]]
+    before, now = flatten_json(asdict(read_run_folder_config(folder))), flatten_json(asdict(config))
+    different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if different:
-        shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now[key])} now" for key in different)
+        shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now.get(key))} now" for key in different)
         raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
 
 

@@ -16,6 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 import prospect_eval.suites
+from prospect_core.records import EpisodeRecord, ReplayProtocol
+from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError, require_choice
 from prospect_eval.suites.official_score import OfficialScore, OfficialValues, ValuesOfTotals
 
@@ -84,6 +86,64 @@ class ReadResults(Protocol[_AnnotationsIn, _ResultsOut]):
 
 
 @dataclass(frozen=True)
+class BenchmarkEpisodes:
+    """Episodes made of a benchmark's annotations.
+
+    Attributes:
+        episodes: With the paths of their videos as the annotations write them.
+        refused: Items without an episode: why, by item id.
+    """
+
+    episodes: tuple[Episode, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+class MakeEpisodes(Protocol[_AnnotationsIn]):
+    """Makes the episodes of a benchmark under a protocol."""
+
+    def __call__(
+        self, annotations: _AnnotationsIn, protocol: ReplayProtocol, videos: VideoLengths
+    ) -> BenchmarkEpisodes:
+        """The episodes.
+
+        Args:
+            annotations: The benchmark's annotations.
+            protocol: Whether the episodes hold polls or standing questions, when questions come, and where they end.
+            videos: Lengths of the videos, for episodes that last as long as their video.
+        """
+
+
+class VideoLengths(Protocol):
+    """The frame rate of the episodes, and how long the videos of a benchmark are."""
+
+    @property
+    def fps(self) -> float:
+        """Decision frames per second."""
+
+    def frames(self, video: str) -> int | None:
+        """Frames of a video at ``fps``; None where the file is missing or cannot be read."""
+
+
+@dataclass(frozen=True)
+class BenchmarkReplay(Generic[AnnotationsT]):
+    """How models are run on a benchmark.
+
+    Attributes:
+        make_episodes: Makes the episodes of the annotations.
+        score_records: The official numbers of the records of a run, over the items that they are about. The records may be
+            those of a part of the benchmark.
+        constants: The official numbers of each constant answer over the same items.
+        video_folders: Folders, relative to the benchmark's own, in which a video is looked for by the path that the
+            annotations write.
+    """
+
+    make_episodes: MakeEpisodes[AnnotationsT]
+    score_records: Callable[[AnnotationsT, Sequence[EpisodeRecord]], OfficialScore]
+    constants: Callable[[AnnotationsT, Sequence[EpisodeRecord]], dict[str, OfficialScore]]
+    video_folders: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
 class Benchmark(Generic[AnnotationsT, ResultsT]):
     """A published benchmark.
 
@@ -102,6 +162,7 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
         array_values: The same as ``values_of_totals`` over arrays, which makes intervals fast; None where there is none.
         value_range: Lowest and highest possible official value.
         value_ranges: The range of the values for which ``value_range`` does not hold, by name.
+        replay: How models are run on it; None where only published predictions are scored.
     """
 
     name: str
@@ -118,6 +179,7 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     array_values: ArrayValues | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    replay: BenchmarkReplay[AnnotationsT] | None = None
 
     def find_value_range(self, value: str) -> tuple[float, float]:
         """Lowest and highest possible value of this name."""

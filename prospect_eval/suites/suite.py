@@ -9,14 +9,15 @@ The built-in ones lie beside this file; any other is given by its path.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.records import ReplayProtocol
 from prospect_core.util.errors import UserError, did_you_mean, require_choice
 from prospect_eval.suites.gate_rules import MIN_VIDEOS, Rules, make_gate_rules
 
@@ -24,14 +25,31 @@ PREFIX = "suite:"
 #: data that the suite's file need not bring
 BUILT_IN_DATA = "workbench"
 FOLDER = Path(__file__).parent
-SUITES = tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+#: suites of our own data, and those of published benchmarks, which lie in a folder each
+SUITES = tuple(
+    sorted(
+        [*(file.stem for file in FOLDER.glob("*.yaml")), *(file.parent.name for file in FOLDER.glob("*/suite.yaml"))]
+    )
+)
 
 
 @dataclass(frozen=True)
 class Suite:
-    """``data`` is ``workbench`` (made on first use), a dataset folder beside the file, or None: to be given by --data.
-    ``budgets`` are tokens, or up to 1.0 shares of what ``none`` needs at its peak; ``metrics`` are shown first.
-    ``profile`` says whose windows matched dialogue has; ``gate`` are rules as `prospect_eval.suites.gate_rules` has them."""
+    """What a suite's file holds.
+
+    Attributes:
+        about: What it measures, in a sentence.
+        data: ``workbench`` (made on first use), a dataset folder relative to the file, or None: to be given by --data.
+        split: The split to replay.
+        profile: Whose windows matched dialogue has.
+        strategies: Context strategies.
+        budgets: Tokens or, up to 1.0, shares of what ``none`` needs at its peak.
+        metrics: Metrics that are shown first.
+        gate: Rules as `prospect_eval.suites.gate_rules` reads them.
+        benchmark: The published benchmark whose files --data names; empty for datasets of our own form.
+        fps: Decision frames per second of a published benchmark.
+        protocols: Protocols by name; the first one is the default.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     about: str = ""
@@ -42,16 +60,53 @@ class Suite:
     budgets: tuple[Annotated[float, Gt(0)], ...] = ()
     metrics: tuple[str, ...] = ()
     gate: dict[str, Any] = field(default_factory=dict)
+    benchmark: str = ""
+    fps: Annotated[float, Gt(0)] = 1.0
+    protocols: dict[str, ReplayProtocol] = field(default_factory=dict)
+
+    def protocol(self, asked: str | None) -> ReplayProtocol | None:
+        """The protocol of this name, or of switches such as ``history=gold,polling=recut``; None: the suite's first one.
+
+        Raises:
+            UserError: Neither a protocol of the suite nor switches of `ReplayProtocol`.
+        """
+        if asked is None:
+            return next(iter(self.protocols.values()), None)
+        return self.protocols[asked] if asked in self.protocols else read_protocol_switches(asked, self.protocols)
 
     def rules(self) -> Rules | None:
         """What its gate asks, where it asks anything."""
         return make_gate_rules(self.gate, "the suite's gate") if self.gate else None
 
 
+def read_protocol_switches(text: str, known: Iterable[str] = ()) -> ReplayProtocol:
+    """A protocol of switches with commas between, as in ``initiative=polled,history=gold``.
+
+    Raises:
+        UserError: A switch or value that does not exist; the line names those that do.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    switches: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        switches[name] = value.split("+") if name == "reveals" else value
+    try:
+        return TypeAdapter(ReplayProtocol).validate_python(switches)
+    except ValidationError as error:
+        names = f"one of {', '.join(known)}, or " if known else ""
+        allowed = ", ".join(field.name for field in fields(ReplayProtocol))
+        raise UserError(
+            f"--protocol {text}: {error.errors(include_url=False)[0]['msg']}; give {names}SWITCH=VALUE,... with switches"
+            f" {allowed}"
+        ) from error
+
+
 def suite_file(name: str) -> Path:
     """The file of a suite by name or path."""
     if name in SUITES:
-        return FOLDER / f"{name}.yaml"
+        own = FOLDER / f"{name}.yaml"
+        return own if own.is_file() else FOLDER / name / "suite.yaml"
     file = Path(name)
     if file.suffix in (".yaml", ".yml"):
         if not file.is_file():
@@ -60,6 +115,13 @@ def suite_file(name: str) -> Path:
     raise UserError(
         f"suite {name!r} is unknown: use one of {', '.join(SUITES)}, or a YAML file{did_you_mean(name, SUITES)}"
     )
+
+
+def is_benchmark_suite(name: str) -> bool:
+    """Whether a name is that of a published benchmark."""
+    from prospect_eval.suites.benchmark import list_benchmarks
+
+    return name in list_benchmarks()
 
 
 def open_suite(name: str) -> Suite:
@@ -139,14 +201,16 @@ def open_suite_source(
     suite: str | None,
     split: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    protocol: str | None = None,
 ) -> tuple[str, Dataset]:
     """Open the data of a run, which are either a dataset folder or those of a suite.
 
     Args:
-        data: A dataset folder.
+        data: A dataset folder, or that of a published benchmark's files.
         suite: A suite by name or path.
         split: The split that is needed; built-in data are made on first use.
         progress: Called with (videos made, videos).
+        protocol: The protocol of a published benchmark; None for the suite's first one.
 
     Returns:
         The source as a run remembers it, and its dataset.
@@ -157,7 +221,14 @@ def open_suite_source(
     from prospect_core.util.console import quiet_transformers
 
     quiet_transformers()
-    own = open_suite(suite).data if suite else None
+    opened = open_suite(suite) if suite else Suite()
+    own = opened.data
+    if data is not None and opened.benchmark:
+        from prospect_eval.suites.benchmark_dataset import open_benchmark_dataset
+
+        rules = opened.protocol(protocol) or ReplayProtocol()
+        made = open_benchmark_dataset(opened.benchmark, data, rules, opened.fps)
+        return str(made.root), made
     if (data is None) == (own is None):
         if suite and data is None:
             raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")

@@ -19,7 +19,14 @@ from typing import Literal
 
 import numpy as np
 
-from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
+from prospect_core.records import (
+    SCHEMA,
+    EpisodeRecord,
+    Knobs,
+    PolledAnswer,
+    PredictedTransition,
+    PredictedUtterance,
+)
 from prospect_core.timeline import Change, Episode, StepState
 from prospect_core.util.errors import require_choice
 from prospect_eval.matching.matcher import match_events
@@ -260,6 +267,14 @@ def make_trivial_baseline_record(
         now = states[episode.start_frame - 1]
         believed = [(now := states.get(frame, now)).states for frame in range(episode.start_frame, episode.end_frame)]
     return replace(record, state_probs=tuple(_one_hot(tuple(states)) for states in believed))
+
+
+def answer_baseline_polls(name: str, episode: Episode) -> tuple[PolledAnswer, ...]:
+    """The answers of a baseline to the polls of an episode: the oracle's are right, those of all others are empty."""
+    return tuple(
+        PolledAnswer(poll.id, episode.poll_frame(poll), poll.accepted[0] if name == "oracle" and poll.accepted else "")
+        for poll in episode.polls
+    )
 
 
 @lru_cache(maxsize=1 << 12)

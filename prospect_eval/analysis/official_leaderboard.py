@@ -1,0 +1,149 @@
+"""Several models on a published benchmark, by their official numbers, with paired tests against the best one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prospect_core.util.errors import UserError
+from prospect_eval.scoring.official_scores import (
+    OfficialScoring,
+    read_official_scores,
+    restore_official_score,
+    score_published_results,
+)
+from prospect_eval.suites.benchmark import Benchmark, open_benchmark
+from prospect_eval.suites.official_intervals import (
+    OfficialDifference,
+    OfficialInterval,
+    compare_official_scores,
+    find_official_intervals,
+)
+from prospect_eval.suites.official_score import OfficialScore
+
+
+@dataclass(frozen=True)
+class OfficialPlace:
+    """One model.
+
+    Attributes:
+        name: Of its file or run folder.
+        protocol: How it was asked, in words.
+        is_constant: Whether it is a constant answer.
+        intervals: Headline values with intervals.
+        against_best: Differences of its headline values from those of the best model; empty for the best one.
+        missing: Items without a prediction.
+        failed: Items whose prediction cannot be read.
+    """
+
+    name: str
+    protocol: str
+    is_constant: bool
+    intervals: dict[str, OfficialInterval]
+    against_best: list[OfficialDifference]
+    missing: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class OfficialLeaderboard:
+    """Models in the order of the first headline value, the best first; constants stand among them.
+
+    Attributes:
+        benchmark: The benchmark's published name.
+        values: The headline values.
+        places: The models.
+        beaten: Names of the models below the best constant in the first headline value.
+        notes: What limits the comparison.
+    """
+
+    benchmark: str
+    values: tuple[str, ...]
+    places: tuple[OfficialPlace, ...]
+    beaten: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def make_official_leaderboard(suite: str, root: Path | None, paths: Sequence[Path]) -> OfficialLeaderboard:
+    """Rank models by their official numbers.
+
+    Args:
+        suite: The benchmark.
+        root: Its annotations; None where all paths are scored run folders.
+        paths: Result files or folders of one model each, or scored run folders.
+
+    Raises:
+        UserError: Annotations are needed and not given, or runs of different protocols.
+    """
+    benchmark = open_benchmark(suite)
+    scorings = {_name(path): _scoring(benchmark, root, path) for path in paths}
+    notes = _protocol_notes(scorings)
+    scores = {name: scoring.score for name, scoring in scorings.items()}
+    constants = _best_constants(benchmark, scorings)
+    first = benchmark.headline[0]
+    everything = {**scores, **constants}
+    ranked = sorted(everything, key=lambda name: _order(everything[name], first))
+    best = next(name for name in ranked if name in scores)
+    others = {name: everything[name] for name in ranked if name != best}
+    differences = compare_official_scores(benchmark, everything[best], others)
+    places = [
+        OfficialPlace(
+            name,
+            scorings[name].protocol if name in scorings else "constant answer",
+            name in constants,
+            find_official_intervals(benchmark, everything[name], benchmark.headline),
+            differences.get(name, []),
+            everything[name].count("missing"),
+            everything[name].count("failed"),
+        )
+        for name in ranked
+    ]
+    top = max((score.values.get(first) or 0.0 for score in constants.values()), default=None)
+    beaten = [name for name in scores if top is not None and (scores[name].values.get(first) or 0.0) < top]
+    return OfficialLeaderboard(benchmark.title, benchmark.headline, tuple(places), tuple(beaten), tuple(notes))
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+def _scoring(benchmark: Benchmark[Any, Any], root: Path | None, path: Path) -> OfficialScoring:
+    stored = read_official_scores(path) if path.is_dir() else None
+    if stored is not None:
+        if stored["benchmark"] != benchmark.name:
+            raise UserError(f"{path}: is a run of {stored['benchmark']}, not of {benchmark.name}")
+        score = restore_official_score(stored, benchmark)
+        return OfficialScoring(benchmark, score, {}, stored["protocol"], stored["missing_videos"])
+    if root is None:
+        raise UserError(f"{path}: published predictions need the annotations; give --data FOLDER")
+    return score_published_results(benchmark.name, root, [path])
+
+
+def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
+    """Refuse runs under different protocols; published files, which state none, are only noted."""
+    runs = {name: scoring.protocol for name, scoring in scorings.items() if not scoring.constants}
+    if len(set(runs.values())) > 1:
+        shown = "; ".join(f"{name}: {protocol}" for name, protocol in runs.items())
+        raise UserError(f"runs under different protocols are not comparable ({shown})")
+    files = [name for name in scorings if name not in runs]
+    if runs and files:
+        return [
+            f"the protocol of {', '.join(files)} is not stated in their files: the comparison assumes that it is equal"
+        ]
+    return []
+
+
+def _best_constants(benchmark: Benchmark[Any, Any], scorings: dict[str, OfficialScoring]) -> dict[str, OfficialScore]:
+    """The constant answer that is best in the first headline value."""
+    for scoring in scorings.values():
+        best = scoring.best_constant(benchmark.headline[0])
+        if best is not None:
+            return {f"constant {best[0]}": scoring.constants[best[0]]}
+    return {}
+
+
+def _order(score: OfficialScore, value: str) -> float:
+    number = score.values.get(value)
+    return float("inf") if number is None else -number

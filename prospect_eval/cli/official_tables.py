@@ -1,0 +1,100 @@
+"""Official numbers of published benchmarks in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.console import make_console, print_json_option, print_line
+from prospect_core.util.errors import UserError
+from prospect_core.util.json_io import dump_json
+from prospect_eval.cli.comparison_tables import make_comparison_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from prospect_eval.analysis.official_leaderboard import OfficialLeaderboard, OfficialPlace
+
+#: columns of the tables where nobody looks
+WIDTH = 110
+
+
+def print_official_table(official: dict[str, Any], every: bool = True) -> None:
+    """Official values next to the best constant answer; with ``every`` also those that are not headline values."""
+    from prospect_eval.report.page import format_page_interval
+
+    counts = official["counts"]
+    title = f"{official['title']}, official numbers ({official['protocol']})"
+    table = make_comparison_table(("official value", "value", "95 % interval", "best constant answer"), title)
+    for name, entry in official["values"].items():
+        if not every and not entry["headline"]:
+            continue
+        best = entry["best_constant"]
+        rival = "–" if best is None else f"{best['name']} {_number(best['value'])}"
+        table.add_row(name, _number(entry["value"]), format_page_interval(entry["ci95"]), rival)
+    console = make_console(highlight=False, unseen=WIDTH)
+    console.print(table)
+    line = f"{counts['scored']:,} items scored, {counts['missing']:,} missing, {counts['failed']:,} unreadable"
+    if official["missing_videos"]:
+        line += f"; {official['missing_videos']:,} videos are missing and their items left out"
+    console.print(line)
+    for note in official["notes"]:
+        console.print(f"  {note}")
+
+
+def score_published_files(
+    paths: Sequence[Path], suite: str, given: dict[str, Any], output: Path | None, json_: str | None
+) -> None:
+    """Score published result files of one model by the benchmark's official formulas, and print or write the numbers.
+
+    Raises:
+        UserError: The annotations are not given.
+    """
+    from prospect_eval.scoring.official_scores import FILE, score_published_results
+
+    if given["data"] is None:
+        raise UserError(f"--suite {suite}: give --data FOLDER with the benchmark's annotations too")
+    official = score_published_results(suite, given["data"], paths, given["model"]).plain()
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomic(output / FILE, dump_json(official, indent=1) + "\n")
+    if print_json_option(json_, lambda: official):
+        print_official_table(official)
+
+
+def print_official_leaderboard(board: OfficialLeaderboard) -> None:
+    """Models, the best first, with tests against the best one."""
+    table = make_comparison_table(
+        ("model", *board.values, "p (Holm)", "against the best"), f"{board.benchmark}, by {board.values[0]}"
+    )
+    for place in board.places:
+        table.add_row(*_place_cells(place, board.values))
+    console = make_console(highlight=False, unseen=150)
+    console.print(table)
+    if board.beaten:
+        console.print(f"below the best constant answer: {', '.join(board.beaten)}")
+    for note in board.notes:
+        console.print(note)
+
+
+def _place_cells(place: OfficialPlace, values: Sequence[str]) -> list[str]:
+    from prospect_eval.report.page import format_page_interval
+
+    cells = [_number(place.intervals[name].point) for name in values]
+    cells[0] += f" {format_page_interval(place.intervals[values[0]].ci95)}"
+    first = next((d for d in place.against_best if d.value == values[0]), None)
+    if first is None:
+        return [place.name, *cells, "–", "best"]
+    p = "–" if first.p is None else f"{first.p:.3f}"
+    return [place.name, *cells, p, first.verdict if not first.note else f"{first.verdict}: {first.note}"]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def print_missing_videos(missing: int, total: int) -> None:
+    """The first line of a result over a part of the videos."""
+    if missing:
+        print_line(f"{missing:,} of {total:,} videos are missing; their episodes are left out (--on-missing skip)")

@@ -1,0 +1,160 @@
+"""Official numbers of a published benchmark for a run, next to those of constant answers: ``official.json``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prospect_core.data.dataset import Dataset
+from prospect_core.records import EpisodeRecord, digest_records
+from prospect_core.util.atomic import write_atomic
+from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.json_io import dump_json, read_json
+from prospect_eval.runs.folder import RunConfig
+from prospect_eval.suites.benchmark import Benchmark
+from prospect_eval.suites.benchmark_dataset import OpenedBenchmark, open_benchmark
+from prospect_eval.suites.official_intervals import find_official_intervals
+from prospect_eval.suites.official_score import ItemScore, OfficialScore, make_official_score
+from prospect_eval.suites.suite import open_suite
+
+logger = logging.getLogger(__name__)
+
+FILE = "official.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class OfficialScoring:
+    """What is reported of one set of predictions.
+
+    Attributes:
+        benchmark: The benchmark. Its annotations have a type of their own, hence ``Any``.
+        score: Official numbers of the predictions.
+        constants: Official numbers of answers that look at no picture, over the same items.
+        protocol: Under which protocol the predictions were made, in words; of published files what the files cannot say.
+        missing_videos: Videos that were missing, with their items left out.
+        predictions_digest: Digest of the records; empty for published files.
+    """
+
+    benchmark: Benchmark[Any, Any]
+    score: OfficialScore
+    constants: Mapping[str, OfficialScore]
+    protocol: str
+    missing_videos: int = 0
+    predictions_digest: str = ""
+
+    def best_constant(self, value: str) -> tuple[str, float] | None:
+        """The constant answer with the highest value, and that value; None where no constant defines it."""
+        found = {name: score.values.get(value) for name, score in self.constants.items()}
+        known = {name: number for name, number in found.items() if number is not None}
+        return max(known.items(), key=lambda item: item[1], default=None)
+
+    def plain(self) -> dict[str, Any]:
+        """The contents of ``official.json``."""
+        intervals = find_official_intervals(self.benchmark, self.score)
+        values = {}
+        for name, interval in intervals.items():
+            best = self.best_constant(name)
+            values[name] = {
+                "value": interval.point,
+                "ci95": interval.ci95,
+                "videos": interval.videos,
+                "headline": name in self.benchmark.headline,
+                "best_constant": None if best is None else {"name": best[0], "value": best[1]},
+            }
+        return {
+            "schema": SCHEMA,
+            "benchmark": self.benchmark.name,
+            "title": self.benchmark.title,
+            "source": self.benchmark.source,
+            "protocol": self.protocol,
+            "predictions_digest": self.predictions_digest,
+            "counts": {status: self.score.count(status) for status in ("scored", "missing", "failed")},
+            "missing_videos": self.missing_videos,
+            "values": values,
+            "constants": {name: score.values for name, score in self.constants.items()},
+            "notes": list(self.score.notes),
+            "items": [asdict(item) for item in self.score.items],
+        }
+
+
+def score_run_officially(config: RunConfig, records: Sequence[EpisodeRecord]) -> OfficialScoring | None:
+    """The official numbers of a run; None of a suite without a published benchmark.
+
+    Raises:
+        DataError: The dataset of the run or the benchmark's annotations are no longer there.
+    """
+    if not config.suite:
+        return None
+    name = open_suite(config.suite).benchmark
+    if not name or (replay := open_benchmark(name).replay) is None:
+        return None
+    dataset = Dataset.open(config.data)
+    annotations = OpenedBenchmark(open_benchmark(name), Path(dataset.info.videos_root)).annotations
+    return OfficialScoring(
+        open_benchmark(name),
+        replay.score_records(annotations, records),
+        replay.constants(annotations, records),
+        config.knobs.rules.describe(),
+        config.missing_videos,
+        digest_records(records),
+    )
+
+
+def store_official_scores(folder: Path, config: RunConfig, records: Sequence[EpisodeRecord]) -> None:
+    """Write ``official.json`` of a run of a published benchmark; without the annotations an earlier one is kept."""
+    try:
+        found = score_run_officially(config, records)
+    except (DataError, UserError) as error:
+        logger.warning("%s: the official numbers are not computed again (%s)", folder, error)
+        stored = read_official_scores(folder)
+        if stored is not None and stored.get("predictions_digest") != digest_records(records):
+            (folder / FILE).unlink()
+        return
+    if found is not None:
+        write_atomic(folder / FILE, dump_json(found.plain(), indent=1) + "\n")
+
+
+def read_official_scores(folder: Path) -> dict[str, Any] | None:
+    """The contents of a folder's ``official.json``; None where it has none.
+
+    Raises:
+        DataError: The file is not one that this version writes.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    found = read_json(file)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise DataError(f"{file}: not official numbers that this version reads; score the run again")
+    return found
+
+
+def restore_official_score(stored: Mapping[str, Any], benchmark: Benchmark[Any, Any]) -> OfficialScore:
+    """The official numbers that ``official.json`` holds, with their items."""
+    items = [ItemScore(**item) for item in stored["items"]]
+    return make_official_score(items, benchmark.values_of_totals, stored["notes"])
+
+
+def score_published_results(name: str, root: Path, paths: Sequence[Path], model: str | None = None) -> OfficialScoring:
+    """The official numbers of published result files.
+
+    Args:
+        name: The benchmark.
+        root: Its annotation file, or the folder that holds it.
+        paths: Result files, or folders of them.
+        model: Which model to read where a file holds several.
+
+    Raises:
+        DataError: Annotations or results that cannot be read.
+    """
+    opened = OpenedBenchmark(open_benchmark(name), root)
+    benchmark, annotations = opened.benchmark, opened.annotations
+    score = benchmark.score(annotations, benchmark.read_results(paths, annotations, model))
+    constants = {
+        constant: benchmark.score(annotations, make(annotations)) for constant, make in benchmark.constants.items()
+    }
+    return OfficialScoring(benchmark, score, constants, "as published; the files do not say how the model was asked")
