@@ -128,7 +128,11 @@ class Episode:
 
     def poll_frame(self, poll: Poll) -> int:
         """The last frame that the model has seen when the poll is asked."""
-        return max(self.start_frame, min(frame_floor(poll.time, self.fps), self.end_frame - 1))
+        return self._last_seen(poll.time)
+
+    def _last_seen(self, time_s: float) -> int:
+        """The last frame of the episode that was seen at a time."""
+        return max(self.start_frame, min(frame_floor(time_s, self.fps), self.end_frame - 1))
 
     def candidate_frames(self, interval: CandidateInterval) -> range:
         """The decision frames inside a candidate interval: those from its start up to, not including, its end."""
@@ -165,7 +169,7 @@ class Episode:
             )
         events = tuple(replace(d.event, frame=d.frame) for d in self.decisions() if start <= d.frame < end)
         polls = tuple(poll for poll in self.polls if start <= self.poll_frame(poll) < end)
-        candidates = tuple(c for c in self.candidates if start <= frame_floor(c.start, self.fps) < end)
+        candidates = tuple(c for c in self.candidates if start <= self._last_seen(c.start) < end)
         return replace(
             self,
             start_frame=start,

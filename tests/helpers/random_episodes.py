@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from prospect_core.timeline import (
     CHANGES,
+    CandidateInterval,
     DialogState,
     Episode,
     Event,
+    Poll,
     Step,
     Task,
     exact_fraction,
@@ -58,4 +61,33 @@ def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_fram
         # many user turns at once can push what follows past the end: legal data does not do that
         kept = tuple(e for e in events if e.kind != "user")
         episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_timeline_events(kept))
-    return episode.validate()
+    return _with_benchmark_fields(draw, episode).validate()
+
+
+def _with_benchmark_fields(draw: st.DrawFn, episode: Episode) -> Episode:
+    """The episode with what benchmarks add: reply spans, links to questions, groups, standing questions, polls, candidates."""
+    if not draw(st.booleans()):
+        return episode
+    events: list[Event] = []
+    asked: list[str] = []
+    for event in episode.events:
+        if event.kind == "user" and draw(st.booleans()):
+            event = replace(event, open_until=event.time + draw(st.sampled_from([0.0, 2.5, 60.0])))
+        if event.kind == "assistant" and draw(st.booleans()):
+            span = (event.time, event.time + draw(st.sampled_from([0.0, 1.5, 8.0])))
+            event = replace(event, reply_span=span, group=draw(st.sampled_from(["", "item 1"])))
+            if asked:
+                event = replace(event, answers_to=draw(st.sampled_from(asked)))
+        if event.kind == "user":
+            asked.append(event.id)
+        events.append(event)
+    low, high = episode.start_frame, episode.end_frame
+    frames = sorted(draw(st.lists(st.integers(low, high), max_size=4)))
+    times = [float(exact_fraction(frame) / exact_fraction(episode.fps)) for frame in frames]
+    fits = [time for time in times if low <= exact_fraction(time) * exact_fraction(episode.fps) <= high]
+    polls = tuple(
+        Poll(f"p{k}", time, "Which?", *draw(st.sampled_from([((), ()), ((), ("two",)), (("a", "b"), ("B",))])))
+        for k, time in enumerate(fits)
+    )
+    candidates = tuple(CandidateInterval(f"c{k}", time, time + 1.5) for k, time in enumerate(fits))
+    return replace(episode, events=tuple(events), polls=polls, candidates=candidates)

@@ -13,7 +13,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from prospect_core.timeline import DialogState, Episode, Event, Step, Task
+from prospect_core.timeline import CandidateInterval, DialogState, Episode, Event, Poll, Step, Task
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import dump_json, load_json
 
@@ -31,6 +31,7 @@ def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
         "file_order": episode.file_order,
         "meta": episode.meta,
         **{key: value for key in ("recording", "participant") if (value := getattr(episode, key))},
+        **{key: json.loads(dump_json(value)) for key in ("polls", "candidates") if (value := getattr(episode, key))},
     }
 
 
@@ -58,6 +59,8 @@ def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode
         meta=extra["meta"],
         recording=extra.get("recording", ""),
         participant=extra.get("participant", ""),
+        polls=tuple(Poll(**_lists_as_tuples(poll)) for poll in extra.get("polls", ())),
+        candidates=tuple(CandidateInterval(**interval) for interval in extra.get("candidates", ())),
     )
     restored = load_json(Episode, dump_json(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
@@ -68,7 +71,11 @@ def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode
 
 def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
     """Fields of an event as JSON has them, with its lists as tuples."""
-    return {**item, **{name: tuple(item.get(name, ())) for name in ("accepted", "alternatives")}}
+    return {"accepted": (), "alternatives": (), "reply_span": None, **_lists_as_tuples(item)}
+
+
+def _lists_as_tuples(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}
 
 
 def _extra(event: Event) -> dict[str, Any]:

@@ -223,6 +223,11 @@ def test_clips_hold_every_event_once_on_its_own_frame(episode, data):
     clips = [episode.window(a, b).validate() for a, b in pairwise(edges)]
     together = [(d.event.id, d.frame) for clip in clips for d in clip.decisions()]
     assert together == [(d.event.id, d.frame) for d in episode.decisions()]
+    assert [poll for clip in clips for poll in clip.polls] == list(episode.polls)
+    assert [clip.poll_frame(poll) for clip in clips for poll in clip.polls] == [
+        episode.poll_frame(poll) for poll in episode.polls
+    ]
+    assert [interval.id for clip in clips for interval in clip.candidates] == [c.id for c in episode.candidates]
 
 
 def test_window_outside_is_refused():
