@@ -20,6 +20,7 @@ from prospect_eval.metrics import (
     context,
     delivery,
     dialogue,
+    polls,
     retention,
     rival_timing,
     speaking,
@@ -50,6 +51,7 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
         *transitions.METRICS,
         *retention.METRICS,
         *context.METRICS,
+        *polls.METRICS,
     ]
     if not plug_ins:
         return ours

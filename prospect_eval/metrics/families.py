@@ -46,6 +46,7 @@ STATE = Family("state", "Dialog state by frame", 2, "prospect_eval.metrics.state
 TRANSITIONS = Family("transitions", "Transitions, segments, order", 2, "prospect_eval.metrics.transitions")
 RETENTION = Family("retention", "Retention", 2, "prospect_eval.metrics.retention")
 CONTEXT = Family("context", "Context", 2, "prospect_eval.metrics.context")
+POLLS = Family("polls", "Polls and reply spans", 1, "prospect_eval.metrics.polls")
 PASSES = Family("passes", "Diagnostic passes", 2)
 JUDGE = Family("judge", "LLM judge", 2)
 #: metrics of installed packages that name no family of their own
