@@ -38,6 +38,7 @@ from prospect_eval.suites.official_score import (
     pool_item_totals,
 )
 
+DEFAULT_RESAMPLING = Resampling()
 #: level of the corrected tests
 SIGNIFICANCE = 0.05
 OfficialVerdict = Literal["better", "worse", "not shown", "identical", "too few", "other tasks", "undefined"]
@@ -178,7 +179,10 @@ def _find_relevant_totals(of: Value, sums: np.ndarray) -> np.ndarray:
 
 
 def find_official_intervals(
-    benchmark: AnyBenchmark, score: OfficialScore, values: Sequence[str] | None = None, how: Resampling = Resampling()
+    benchmark: AnyBenchmark,
+    score: OfficialScore,
+    values: Sequence[str] | None = None,
+    how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, OfficialInterval]:
     """Intervals of official values.
 
@@ -228,7 +232,7 @@ def compare_official_scores(
     first: OfficialScore,
     others: Mapping[str, OfficialScore],
     values: Sequence[str] | None = None,
-    how: Resampling = Resampling(),
+    how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, list[OfficialDifference]]:
     """Differences of other sets of predictions from the first one, paired by video.
 
