@@ -98,7 +98,8 @@ def make_value_of_counts(benchmark: AnyBenchmark, names: Sequence[str], value: s
         totals = {name: counts[..., k] for k, name in enumerate(names)}
         with np.errstate(divide="ignore", invalid="ignore"):
             found = benchmark.array_values(totals).get(value)
-        return np.full(counts.shape[:-1], np.nan) if found is None else np.asarray(found, dtype=float)
+        # a value that depends on none of these totals has no shape of its own
+        return np.broadcast_to(np.asarray(np.nan if found is None else found, dtype=float), counts.shape[:-1])
 
     def evaluate_rows(counts: np.ndarray) -> np.ndarray:
         rows = counts.reshape(-1, counts.shape[-1]).tolist()
