@@ -53,7 +53,8 @@ class OfficialInterval:
     Attributes:
         value: Name of the official value.
         point: The official value; None where it is undefined.
-        ci95: 95 % interval over videos; None where the value is undefined, or defined in too few resamples.
+        ci95: 95 % interval over videos; None where the value is undefined, where it is defined in too few resamples, and
+            where all videos have the same value inside its range.
         videos: Number of videos that the value depends on.
     """
 

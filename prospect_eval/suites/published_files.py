@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,17 @@ def convert_entry(entry: object, shape: type[T]) -> T | str:
         return msgspec.convert(entry, shape)
     except msgspec.ValidationError as error:
         return _PLACE_IN_LIST.sub("[...]", str(error))
+
+
+def read_number(value: object) -> float | None:
+    """A finite number as a float; None for anything else."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_json_list(path: Path, what: str) -> list[Any]:

@@ -26,7 +26,7 @@ from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import parse_json, read_json, read_limited_json_bytes
 from prospect_eval.suites.benchmark import ReadCounts
 from prospect_eval.suites.ovo_timing.annotations import TASKS, TimingAnnotations
-from prospect_eval.suites.published_files import list_names, list_result_files
+from prospect_eval.suites.published_files import list_names, list_result_files, read_number
 
 #: how a prediction was read: as times, as the silence of a null, or not at all
 PredictionState = Literal["read", "null", "silent text", "unreadable"]
@@ -176,11 +176,9 @@ def _read_gold(value: object) -> tuple[float, ...] | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
-    if isinstance(value, int | float):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(time, int | float) for time in value):
-        return None
-    return tuple(float(time) for time in value)
+    times = [read_number(time) for time in (value if isinstance(value, list) else [value])]
+    known = [time for time in times if time is not None]
+    return tuple(known) if len(known) == len(times) else None
 
 
 def _list_rows(file: Path) -> Iterator[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from prospect_core.util.errors import DataError, UserError, did_you_mean
 from prospect_eval.suites.benchmark import ReadCounts
-from prospect_eval.suites.published_files import list_names, list_result_files, read_json_list
+from prospect_eval.suites.published_files import list_names, list_result_files, read_json_list, read_number
 from prospect_eval.suites.streamingbench.annotations import (
     PlacedQuestion,
     ProactiveAnnotations,
@@ -145,11 +145,12 @@ def _read_row(placed: PlacedQuestion, key: str) -> ProactiveRow:
     if not history:
         return ProactiveRow(placed.question, None, "empty history")
     last = history[-1]
-    if not isinstance(last, dict) or not isinstance(last.get("time"), int | float):
+    time = read_number(last.get("time")) if isinstance(last, dict) else None
+    if time is None:
         return ProactiveRow(placed.question, None, "unreadable")
     text, role = last.get("content"), last.get("role")
     turn = LastTurn(
-        time=float(last["time"]),
+        time=time,
         text=text if isinstance(text, str) else None,
         role=role if isinstance(role, str) else "",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prospect_eval.suites.ovo_bench.annotations import CATEGORIES, OvoBenchAnnotations, ReadCounts
@@ -166,6 +166,7 @@ def transcribe_poll(task, gold, response):
     return int((response == wanted[0] and gold in (0, 1)) or wanted in response)
 
 
+@settings(max_examples=50)
 @given(st.lists(CHOICES), st.lists(POLLS))
 def test_values_equal_a_plain_transcription(choices, forward):
     of_task = {task: category for category, tasks in CATEGORIES.items() for task in tasks}

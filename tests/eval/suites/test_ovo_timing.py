@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prospect_core.util.errors import DataError
@@ -290,6 +290,7 @@ def test_matching_equals_a_plain_transcription(gold, detections):
     assert count_first_fit_matches(gold, detections) == transcribe_matching(gold, detections)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["CRR", "REC", "SSR"]), TIMES, TIMES), max_size=8))
 def test_values_equal_a_plain_transcription(rows):
     values = score_rows(*rows).values
