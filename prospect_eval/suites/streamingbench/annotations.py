@@ -50,7 +50,7 @@ class EntryFields:
 
 
 @dataclass(frozen=True)
-class ProactiveQuestion:
+class ProactiveOutputQuestion:
     """A question that asks for one output when something happens; times are in seconds.
 
     Attributes:
@@ -83,12 +83,12 @@ class ProactiveQuestion:
 class ProactiveAnnotations:
     """All questions, and the counts of entries and questions read and left out."""
 
-    questions: tuple[ProactiveQuestion, ...]
+    questions: tuple[ProactiveOutputQuestion, ...]
     counts: ReadCounts
 
     @cached_property
-    def by_key(self) -> dict[tuple[str, str, int], ProactiveQuestion]:
-        """Questions by `ProactiveQuestion.key`."""
+    def by_key(self) -> dict[tuple[str, str, int], ProactiveOutputQuestion]:
+        """Questions by `ProactiveOutputQuestion.key`."""
         return {question.key: question for question in self.questions}
 
 
@@ -96,7 +96,7 @@ class ProactiveAnnotations:
 class PlacedQuestion:
     """A question of a file with the JSON object that holds it, which may hold predictions too."""
 
-    question: ProactiveQuestion
+    question: ProactiveOutputQuestion
     fields: dict[str, Any]
 
 
@@ -123,7 +123,7 @@ def _read_question(name: str, holder: EntryFields, fields: Any) -> PlacedQuestio
     except ValueError:
         return "question: a time stamp is no clock time"
     window = _WINDOW.fullmatch(holder.time.strip())
-    question = ProactiveQuestion(
+    question = ProactiveOutputQuestion(
         id=name,
         video=holder.video_path,
         task=read.task_type,
@@ -145,7 +145,7 @@ def read_proactive_annotations(path: Path) -> ProactiveAnnotations:
     file = find_published_file(path, _FILES)
     what = "questions of StreamingBench"
     entries = read_json_list(file, what)
-    found: dict[tuple[str, str, int], ProactiveQuestion] = {}
+    found: dict[tuple[str, str, int], ProactiveOutputQuestion] = {}
     refused: list[str] = []
     for placed in list_questions(entries):
         if isinstance(placed, str):

@@ -31,7 +31,7 @@ from prospect_eval.suites.published_files import list_names
 from prospect_eval.suites.streamingbench.annotations import (
     PROACTIVE_OUTPUT,
     ProactiveAnnotations,
-    ProactiveQuestion,
+    ProactiveOutputQuestion,
 )
 from prospect_eval.suites.streamingbench.results import LastTurn, ProactiveResults, ProactiveRow
 
@@ -98,7 +98,7 @@ class _QuestionNames:
         self.unknown: list[str] = []
         self.repeated: list[str] = []
 
-    def find(self, question: ProactiveQuestion) -> str:
+    def find(self, question: ProactiveOutputQuestion) -> str:
         known = self._known.get(question.key)
         self.seen[question.key] += 1
         number = self.seen[question.key]
@@ -132,7 +132,7 @@ def _score_row(name: str, row: ProactiveRow) -> ItemScore:
     )
 
 
-def _make_missing(name: str, question: ProactiveQuestion) -> ItemScore:
+def _make_missing(name: str, question: ProactiveOutputQuestion) -> ItemScore:
     return ItemScore(id=name, video=question.video, task=question.task, totals={}, status="missing")
 
 
@@ -155,7 +155,7 @@ def _describe_rows(annotations: ProactiveAnnotations, results: ProactiveResults)
         yield f"questions whose gold is not the annotation's, scored as they stand: {len(other)} ({list_names(other)})"
 
 
-def _has_other_gold(annotations: ProactiveAnnotations, question: ProactiveQuestion) -> bool:
+def _has_other_gold(annotations: ProactiveAnnotations, question: ProactiveOutputQuestion) -> bool:
     known = annotations.by_key.get(question.key)
     if known is None:
         return False

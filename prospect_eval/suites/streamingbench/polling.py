@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prospect_eval.suites.benchmark import ReadCounts
-from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveQuestion
+from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveOutputQuestion
 from prospect_eval.suites.streamingbench.results import LastTurn, ProactiveResults, ProactiveRow
 
 #: seconds from the gold time to the last poll
@@ -37,7 +37,7 @@ class PolledDialog:
 
 
 def play_polling(
-    question: ProactiveQuestion, reply: Callable[[int], str], output: Callable[[int], str]
+    question: ProactiveOutputQuestion, reply: Callable[[int], str], output: Callable[[int], str]
 ) -> PolledDialog:
     """Poll a model.
 
@@ -58,7 +58,7 @@ def play_polling(
 
 
 def answer_streamingbench(
-    annotations: ProactiveAnnotations, play: Callable[[ProactiveQuestion], PolledDialog], name: str
+    annotations: ProactiveAnnotations, play: Callable[[ProactiveOutputQuestion], PolledDialog], name: str
 ) -> ProactiveResults:
     """Results of a function that plays the polling loop for each question."""
     rows = []
@@ -68,7 +68,7 @@ def answer_streamingbench(
     return ProactiveResults(name, tuple(rows), counts=ReadCounts.of(["questions"] * len(rows)))
 
 
-def wait_and_output(question: ProactiveQuestion, seconds: int, output: str | None = None) -> PolledDialog:
+def wait_and_output(question: ProactiveOutputQuestion, seconds: int, output: str | None = None) -> PolledDialog:
     """Say No until ``seconds`` after the question, then Yes, and print an output.
 
     Args:
@@ -93,7 +93,7 @@ def find_requested_output(question: str) -> str | None:
 
 
 def _bind(
-    name: str, play: Callable[[ProactiveQuestion], PolledDialog]
+    name: str, play: Callable[[ProactiveOutputQuestion], PolledDialog]
 ) -> Callable[[ProactiveAnnotations], ProactiveResults]:
     return lambda annotations: answer_streamingbench(annotations, play, name)
 
@@ -102,11 +102,11 @@ def _bind_wait(seconds: int) -> Callable[[ProactiveAnnotations], ProactiveResult
     return _bind(f"yes_ask_plus_{seconds}", lambda question: wait_and_output(question, seconds))
 
 
-def _never(question: ProactiveQuestion) -> PolledDialog:
+def _never(question: ProactiveOutputQuestion) -> PolledDialog:
     return play_polling(question, lambda now: "No", lambda now: "")
 
 
-def _yesterday(question: ProactiveQuestion) -> PolledDialog:
+def _yesterday(question: ProactiveOutputQuestion) -> PolledDialog:
     return play_polling(question, lambda now: "yesterday", lambda now: question.gold_output)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from difflib import SequenceMatcher
 
 from prospect_eval.suites.benchmark import AnnotationProblem
-from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveQuestion
+from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveOutputQuestion
 from prospect_eval.suites.streamingbench.polling import find_requested_output
 
 #: similarity from which on a difference in letters is a spelling slip
@@ -48,7 +48,7 @@ def _digits(text: str) -> str:
     return "".join(letter for letter in text if letter.isdigit())
 
 
-def _find_output_problems(question: ProactiveQuestion) -> Iterator[AnnotationProblem]:
+def _find_output_problems(question: ProactiveOutputQuestion) -> Iterator[AnnotationProblem]:
     gold = question.gold_output
     requested = find_requested_output(question.question)
     if requested is None:
@@ -63,7 +63,7 @@ def _find_output_problems(question: ProactiveQuestion) -> Iterator[AnnotationPro
         yield AnnotationProblem(question.id, "the question holds the gold output", f"the question holds {gold!r}")
 
 
-def _find_time_problems(question: ProactiveQuestion) -> Iterator[AnnotationProblem]:
+def _find_time_problems(question: ProactiveOutputQuestion) -> Iterator[AnnotationProblem]:
     ask, gold = question.ask_time, question.gold_time
     if gold <= ask:
         text = f"the question is asked at {ask} s, the gold time is {gold} s"
@@ -77,8 +77,8 @@ def _find_time_problems(question: ProactiveQuestion) -> Iterator[AnnotationProbl
         yield AnnotationProblem(question.id, "a time lies outside the entry's window", text)
 
 
-def _find_repeated_questions(questions: tuple[ProactiveQuestion, ...]) -> Iterator[AnnotationProblem]:
-    same: dict[Hashable, list[ProactiveQuestion]] = defaultdict(list)
+def _find_repeated_questions(questions: tuple[ProactiveOutputQuestion, ...]) -> Iterator[AnnotationProblem]:
+    same: dict[Hashable, list[ProactiveOutputQuestion]] = defaultdict(list)
     for question in questions:
         same[question.video, question.gold_time, question.gold_output].append(question)
     for group in same.values():

@@ -14,7 +14,7 @@ from prospect_eval.suites.published_files import list_names, list_result_files, 
 from prospect_eval.suites.streamingbench.annotations import (
     PlacedQuestion,
     ProactiveAnnotations,
-    ProactiveQuestion,
+    ProactiveOutputQuestion,
     list_questions,
 )
 
@@ -47,7 +47,7 @@ class ProactiveRow:
         state: How the history was read.
     """
 
-    question: ProactiveQuestion
+    question: ProactiveOutputQuestion
     turn: LastTurn | None
     state: HistoryState = "read"
 
@@ -65,7 +65,7 @@ class ProactiveResults:
 
     model: str
     rows: tuple[ProactiveRow, ...]
-    absent: tuple[ProactiveQuestion, ...] = ()
+    absent: tuple[ProactiveOutputQuestion, ...] = ()
     counts: ReadCounts = field(default_factory=lambda: ReadCounts({}))
 
 

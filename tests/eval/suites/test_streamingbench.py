@@ -12,7 +12,7 @@ from prospect_core.util.errors import DataError, UserError
 from prospect_eval.suites.benchmark import ReadCounts
 from prospect_eval.suites.streamingbench.annotations import (
     ProactiveAnnotations,
-    ProactiveQuestion,
+    ProactiveOutputQuestion,
     read_clock,
     read_proactive_annotations,
 )
@@ -201,7 +201,7 @@ def test_annotations_refused_entries_are_counted(write):
 
 
 def question_of(ask=10, gold=20, output="40", text='output "40".', window=None):
-    return ProactiveQuestion("0.0", "v", "Proactive Output", text, ask, gold, output, window)
+    return ProactiveOutputQuestion("0.0", "v", "Proactive Output", text, ask, gold, output, window)
 
 
 ANNOTATIONS = ProactiveAnnotations((question_of(),), ReadCounts({}))
