@@ -38,6 +38,7 @@ from prospect_eval.suites.official_score import (
     pool_item_totals,
 )
 
+DEFAULT_RESAMPLING = Resampling()
 #: level of the corrected tests
 SIGNIFICANCE = 0.05
 OfficialVerdict = Literal["better", "worse", "not shown", "identical", "too few", "other tasks", "undefined"]
@@ -52,7 +53,8 @@ class OfficialInterval:
     Attributes:
         value: Name of the official value.
         point: The official value; None where it is undefined.
-        ci95: 95 % interval over videos; None where the value is undefined, or defined in too few resamples.
+        ci95: 95 % interval over videos; None where the value is undefined, where it is defined in too few resamples, and
+            where all videos have the same value inside its range.
         videos: Number of videos that the value depends on.
     """
 
@@ -97,7 +99,8 @@ def make_value_of_counts(benchmark: AnyBenchmark, names: Sequence[str], value: s
         totals = {name: counts[..., k] for k, name in enumerate(names)}
         with np.errstate(divide="ignore", invalid="ignore"):
             found = benchmark.array_values(totals).get(value)
-        return np.full(counts.shape[:-1], np.nan) if found is None else np.asarray(found, dtype=float)
+        # a value that depends on none of these totals has no shape of its own
+        return np.broadcast_to(np.asarray(np.nan if found is None else found, dtype=float), counts.shape[:-1])
 
     def evaluate_rows(counts: np.ndarray) -> np.ndarray:
         rows = counts.reshape(-1, counts.shape[-1]).tolist()
@@ -178,7 +181,10 @@ def _find_relevant_totals(of: Value, sums: np.ndarray) -> np.ndarray:
 
 
 def find_official_intervals(
-    benchmark: AnyBenchmark, score: OfficialScore, values: Sequence[str] | None = None, how: Resampling = Resampling()
+    benchmark: AnyBenchmark,
+    score: OfficialScore,
+    values: Sequence[str] | None = None,
+    how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, OfficialInterval]:
     """Intervals of official values.
 
@@ -228,7 +234,7 @@ def compare_official_scores(
     first: OfficialScore,
     others: Mapping[str, OfficialScore],
     values: Sequence[str] | None = None,
-    how: Resampling = Resampling(),
+    how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, list[OfficialDifference]]:
     """Differences of other sets of predictions from the first one, paired by video.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,16 +15,31 @@ from prospect_core.util.errors import DataError, UserError, did_you_mean
 from prospect_core.util.json_io import read_json
 
 T = TypeVar("T")
+_PLACE_IN_LIST = re.compile(r"\[\d+\]")
 #: names in a note or an error line
 MOST_NAMES = 8
 
 
 def convert_entry(entry: object, shape: type[T]) -> T | str:
-    """The entry as a dataclass, or the reason why it is not one. Keys that the dataclass does not name are ignored."""
+    """The entry as a dataclass, or the reason why it is not one, the same for all places of a list.
+
+    Keys that the dataclass does not name are ignored.
+    """
     try:
         return msgspec.convert(entry, shape)
     except msgspec.ValidationError as error:
-        return str(error)
+        return _PLACE_IN_LIST.sub("[...]", str(error))
+
+
+def read_number(value: object) -> float | None:
+    """A finite number as a float; None for anything else."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_json_list(path: Path, what: str) -> list[Any]:

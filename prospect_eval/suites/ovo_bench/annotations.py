@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import ReadCounts
@@ -19,8 +22,9 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
 }
 #: category of each task
 CATEGORY_OF_TASK = {task: category for category, tasks in CATEGORIES.items() for task in tasks}
+MOST_SECONDS = 10**9
 #: the annotations write whole seconds as both 34 and 34.0
-Seconds = int | float
+Seconds = Annotated[int, Meta(ge=-MOST_SECONDS, le=MOST_SECONDS)] | float
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _FILES = ("ovo_bench_new.json", "data/ovo_bench_new.json")
 

@@ -51,8 +51,10 @@ def score_count(response: Response, count: int) -> int:
     """Score of a REC response; anything but a text or null is a `TypeError`."""
     if response is None:
         return 0
+    if not isinstance(response, str):
+        raise TypeError(f"a response to REC is a text or null, not {type(response).__name__}")
     # \d also finds digits of other scripts, which then never equal the count
-    digits = "".join(re.findall(r"\d+", response))  # type: ignore[arg-type]
+    digits = "".join(re.findall(r"\d+", response))
     return int(digits == str(count))
 
 
@@ -183,10 +185,10 @@ def _describe_facts(facts: ResultFacts) -> Iterable[str]:
     if facts.unknown_ids:
         yield f"ids that the annotations lack, scored as they stand: {len(facts.unknown_ids)} ({list_names(facts.unknown_ids)})"
     if facts.other_ground_truths:
-        names = [truth.id for truth in facts.other_ground_truths]
-        yield f"rows scored against another letter than the annotation's: {len(names)} ({list_names(names)})"
+        others = [truth.id for truth in facts.other_ground_truths]
+        yield f"rows scored against another letter than the annotation's: {len(others)} ({list_names(others)})"
     if facts.other_golds:
-        names = list(facts.other_golds)
-        yield f"forward rows scored against other numbers than the annotation's: {len(names)} ({list_names(names)})"
+        others = list(facts.other_golds)
+        yield f"forward rows scored against other numbers than the annotation's: {len(others)} ({list_names(others)})"
     if facts.other_videos:
         yield f"rows that name another video than the annotation, joined by id: {len(facts.other_videos)}"

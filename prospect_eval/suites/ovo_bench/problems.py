@@ -9,11 +9,14 @@ from prospect_eval.suites.benchmark import AnnotationProblem
 from prospect_eval.suites.ovo_bench.annotations import (
     ChoiceItem,
     ClueItem,
+    CluePoll,
     CountItem,
+    CountPoll,
     ForwardItem,
     OvoBenchAnnotations,
     OvoBenchItem,
     StepItem,
+    StepPoll,
 )
 from prospect_eval.suites.published_files import find_repeated, list_names
 
@@ -53,14 +56,14 @@ def _find_choice_problems(item: ChoiceItem) -> Iterator[AnnotationProblem]:
 
 
 def _find_forward_problems(item: ForwardItem) -> Iterator[AnnotationProblem]:
-    written = [repr(poll) for poll in item.test_info]
-    repeated = find_repeated(item.test_info)
+    polls: list[CountPoll | StepPoll | CluePoll] = list(item.test_info)
+    repeated = find_repeated(polls)
     if repeated:
         times = list_names(f"{poll.realtime:g} s" for poll in repeated)
-        same_form = len(set(written)) < len(written)
+        same_form = len({repr(poll) for poll in polls}) < len(polls)
         kind = "a poll is repeated" if same_form else "a poll is repeated with its time in another form"
         yield _problem(item, kind, f"polls repeated at {times}")
-    times_of = [poll.realtime for poll in item.test_info]
+    times_of = [poll.realtime for poll in polls]
     if times_of != sorted(times_of):
         yield _problem(item, "polls are not in the order of time", "a poll is earlier than the poll before it")
     if isinstance(item, CountItem):

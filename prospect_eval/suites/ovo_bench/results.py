@@ -6,7 +6,7 @@ Each file is an object with the lists ``backward``, ``realtime`` and ``forward``
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from prospect_eval.suites.ovo_bench.annotations import (
     CATEGORIES,
     CATEGORY_OF_TASK,
     ChoiceItem,
-    ForwardItem,
     OvoBenchAnnotations,
+    OvoBenchItem,
     gold_of_poll,
 )
 from prospect_eval.suites.published_files import find_repeated, list_names, list_result_files
@@ -77,13 +77,13 @@ class OvoBenchResults:
 
     choices: tuple[ChoiceRow, ...]
     forward: tuple[ForwardRow, ...]
-    counts: ReadCounts = ReadCounts({})
+    counts: ReadCounts = field(default_factory=lambda: ReadCounts({}))
     notes: tuple[str, ...] = ()
 
     @property
     def ids(self) -> list[str]:
         """Ids of all rows, repeated where rows repeat them."""
-        return [row.id for row in (*self.choices, *self.forward)]
+        return [row.id for row in self.choices] + [row.id for row in self.forward]
 
     @property
     def responses(self) -> Iterator[str | None]:
@@ -137,20 +137,10 @@ def find_result_facts(annotations: OvoBenchAnnotations, results: OvoBenchResults
     for name, item in items.items():
         if name not in given:
             absent.setdefault(item.task, []).append(name)
-    other_truths = []
-    for row in results.choices:
-        item = items.get(row.id)
-        if isinstance(item, ChoiceItem) and item.letter != row.ground_truth:
-            other_truths.append(OtherGroundTruth(row.id, row.task, row.ground_truth, item.letter))
-    other_golds = []
-    for forward in results.forward:
-        item = items.get(forward.id)
-        is_forward = item is not None and not isinstance(item, ChoiceItem)
-        if is_forward and [gold_of_poll(p) for p in item.test_info] != [poll.gold for poll in forward.polls]:
-            other_golds.append(forward.id)
     rows = Counter({category: 0 for category in CATEGORIES})
     rows.update(row.category for row in results.choices)
     rows["forward"] += len(results.forward)
+    videos = [(row.id, row.video) for row in results.choices] + [(row.id, row.video) for row in results.forward]
     return ResultFacts(
         rows=dict(rows),
         polls=sum(len(row.polls) for row in results.forward),
@@ -158,14 +148,27 @@ def find_result_facts(annotations: OvoBenchAnnotations, results: OvoBenchResults
         repeated_ids=tuple(find_repeated(results.ids)),
         unknown_ids=tuple(dict.fromkeys(name for name in results.ids if name not in items)),
         absent_ids={task: tuple(names) for task, names in absent.items()},
-        other_ground_truths=tuple(other_truths),
-        other_golds=tuple(other_golds),
+        other_ground_truths=tuple(_list_other_ground_truths(items, results)),
+        other_golds=tuple(row.id for row in results.forward if _has_other_polls(items.get(row.id), row)),
         other_videos=tuple(
-            row.id
-            for row in (*results.choices, *results.forward)
-            if row.id in items and row.video and not row.video.endswith(items[row.id].video)
+            name for name, video in videos if video and name in items and not video.endswith(items[name].video)
         ),
     )
+
+
+def _list_other_ground_truths(
+    items: Mapping[str, OvoBenchItem], results: OvoBenchResults
+) -> Iterator[OtherGroundTruth]:
+    for row in results.choices:
+        item = items.get(row.id)
+        if isinstance(item, ChoiceItem) and item.letter != row.ground_truth:
+            yield OtherGroundTruth(id=row.id, task=row.task, in_results=row.ground_truth, in_annotations=item.letter)
+
+
+def _has_other_polls(item: OvoBenchItem | None, row: ForwardRow) -> bool:
+    if item is None or isinstance(item, ChoiceItem):
+        return False
+    return [gold_of_poll(poll) for poll in item.test_info] != [poll.gold for poll in row.polls]
 
 
 def read_ovo_bench_results(
@@ -204,7 +207,7 @@ def read_ovo_bench_results(
 class _RowReader:
     """Rows read so far, reasons of rows left out, and what was changed, with how often."""
 
-    items: dict[str, ChoiceItem | ForwardItem]
+    items: dict[str, OvoBenchItem]
     choices: list[ChoiceRow] = field(default_factory=list)
     forward: list[ForwardRow] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)

@@ -1,0 +1,140 @@
+"""Readers of published files on damaged content: results, or one clear error line, and never anything else."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prospect_core.util.errors import UserError
+from prospect_eval.suites.benchmark import open_benchmark
+from tests.helpers.ovo_bench_items import choice_entry, clue_entry, count_entry, step_entry
+
+pytestmark = pytest.mark.integration
+OVO_ITEMS = [choice_entry(1), count_entry(2), step_entry(3), clue_entry(4)]
+OVO_RESULTS = {
+    "backward": [{"id": 1, "task": "EPM", "video": "v1.mp4", "response": "B", "ground_truth": "B"}],
+    "realtime": [],
+    "forward": [{**count_entry(2), "test_info": [{"realtime": 3, "count": 1, "response": ["1"]}]}],
+}
+TIMING_ROWS = [
+    {"sample_id": 2, "task": "REC", "gt_timestamp": [3.0], "prediction": '{"detections": [3]}'},
+    {"id": 4, "checked_detections": [{"time": 5}]},
+]
+PROACTIVE = [
+    {
+        "time": "[0:00:00 - 0:00:30]",
+        "video_path": "v.mp4",
+        "questions": [
+            {
+                "task_type": "Proactive Output",
+                "question": 'When it shows, output "3".',
+                "time_stamp": "00:00:20",
+                "ground_truth_time_stamp": "00:00:29",
+                "ground_truth_output": "3",
+                "m": {"answered": 28, "dialog_history": [{"role": "assistant", "content": "3", "time": 28}]},
+            }
+        ],
+    }
+]
+#: whole files of annotations and of results
+FILES = {
+    "ovo_bench": (OVO_ITEMS, OVO_RESULTS),
+    "ovo_timing": (OVO_ITEMS, TIMING_ROWS),
+    "streamingbench": (PROACTIVE, PROACTIVE),
+}
+VALUES = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0,
+        1.5,
+        10**400,
+        -1e300,
+        "",
+        "x",
+        "1",
+        "[1, 2]",
+        "00:00:01",
+        [],
+        [1],
+        ["a", None],
+        {},
+        {"a": 1},
+        [[]],
+    ]
+)
+
+
+def list_places(value, place=()):
+    """Paths to all values inside a JSON value."""
+    yield place
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from list_places(value[key], (*place, key))
+
+
+def replace_at(value, place, new):
+    """A copy with another value, or without it, at a path."""
+    if not place:
+        return new
+    changed = copy.deepcopy(value)
+    holder = changed
+    for key in place[:-1]:
+        holder = holder[key]
+    if new is KeyError:
+        del holder[place[-1]]
+    else:
+        holder[place[-1]] = new
+    return changed
+
+
+@st.composite
+def damaged(draw, value):
+    """The value with one or two places replaced or removed."""
+    for _ in range(draw(st.integers(1, 2))):
+        place = draw(st.sampled_from(list(list_places(value))))
+        value = replace_at(value, place, draw(st.one_of(VALUES, st.just(KeyError))) if place else draw(VALUES))
+    return value
+
+
+def read_all(benchmark, folder, annotations, results):
+    """The error line, and the values of the score."""
+    first, second = folder / "annotations.json", folder / "results.json"
+    first.write_text(json.dumps(annotations))
+    second.write_text(json.dumps(results))
+    try:
+        read = benchmark.read_annotations(first)
+        benchmark.find_problems(read)
+        score = benchmark.score(read, benchmark.read_results([second], read))
+    except UserError as error:
+        return str(error), {}
+    return "", score.values
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(data=st.data())
+def test_damaged_files_are_read_or_refused(tmp_path, name, data):
+    annotations, results = FILES[name]
+    if data.draw(st.booleans()):
+        annotations = data.draw(damaged(annotations))
+    else:
+        results = data.draw(damaged(results))
+    line, values = read_all(open_benchmark(name), tmp_path, annotations, results)
+    assert "\n" not in line
+    assert all(value is None or 0 <= value <= 1 for value in values.values())
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_whole_files_are_read(tmp_path, name):
+    benchmark = open_benchmark(name)
+    annotations, results = FILES[name]
+    for file, content in (("a.json", annotations), ("r.json", results)):
+        (tmp_path / file).write_text(json.dumps(content))
+    read = benchmark.read_annotations(tmp_path / "a.json")
+    assert benchmark.score(read, benchmark.read_results([tmp_path / "r.json"], read)).count("scored") > 0

@@ -1,0 +1,53 @@
+"""The handed cases of the field's published scorers: inputs with the values that the published code gave."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.paths import SHARED_DATA
+
+FIELD_DATA = SHARED_DATA / "field"
+
+
+def _is_absent(path: Path) -> pytest.MarkDecorator:
+    return pytest.mark.skip(reason=f"{path.relative_to(SHARED_DATA)} is not next to this checkout")
+
+
+def each_field_case(name: str, file: str, key: str = "cases") -> pytest.MarkDecorator:
+    """A test for every case that a file of a benchmark's folder holds; a skipped one where the file is absent."""
+    path = FIELD_DATA / name / file
+    if not path.is_file():
+        return pytest.mark.parametrize("case", [pytest.param(None, marks=_is_absent(path), id="absent")])
+    found = json.loads(path.read_text("utf-8"))[key]
+    names = [f"{number}-{str(case.get('case', ''))[:40]}" for number, case in enumerate(found)]
+    return pytest.mark.parametrize("case", found, ids=names)
+
+
+def read_field_file(name: str, file: str) -> Any:
+    """A file of a benchmark's folder; the test is skipped where it is absent."""
+    path = find_field_file(name, file)
+    return json.loads(path.read_text("utf-8"))
+
+
+def find_field_file(name: str, file: str) -> Path:
+    """The path of a file of a benchmark's folder; the test is skipped where it is absent."""
+    path = FIELD_DATA / name / file
+    if not path.exists():
+        pytest.skip(f"{path.relative_to(SHARED_DATA)} is not next to this checkout")
+    return path
+
+
+def assert_equal_values(found: Any, expected: Any, tolerance: float = 1e-12) -> None:
+    """Every expected number is found within a relative and absolute tolerance; None and texts are equal."""
+    for name, value in expected.items():
+        got = found[name]
+        if isinstance(value, dict):
+            assert_equal_values(got, value, tolerance)
+        elif isinstance(value, float):
+            assert got == pytest.approx(value, rel=tolerance, abs=tolerance), name
+        else:
+            assert got == value, name
