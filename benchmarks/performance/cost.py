@@ -1,10 +1,10 @@
-"""What an hour of video costs, by stage, from a run's own profile; and from that, what large data sets would.
+"""Cost of an hour of video by stage, from a run's own profile, and a projection to large datasets.
 
     python -m benchmarks.performance.cost runs/mine-proassist-none --output cost.md
 
-Decoding and encoding are counted by the hour of video, for they are done once however many dialogues a video has; the rest by
-the hour of dialogue. The profile must be of a run that found no stored features, one process with one thread
-(OMP_NUM_THREADS=1): seconds are then those of one core.
+Decoding and encoding are counted per hour of video, because they run once for all dialogues of a video; the other stages per
+hour of dialogue. The profile must come from a run without stored features, with one process and one thread
+(OMP_NUM_THREADS=1): its seconds are then those of one core.
 """
 
 from __future__ import annotations
@@ -102,20 +102,25 @@ def project(found: Profile, deadline_h: float = DEADLINE_H) -> list[dict[str, An
 
 
 def page(found: Profile, source: str) -> str:
-    """The profile and what follows from it, as Markdown."""
+    """The profile and its projection, as Markdown."""
     lines = [
+        "# Cost of an hour of video",
+        "",
+        "This page is for people who plan a large evaluation; it projects a measured run to other amounts of video.",
+        "",
         f"Measured: {source}; {found.video_hours:g} hours of video, {found.dialogue_hours:g} hours of dialogue.",
         "",
-        "| an hour | stage | seconds of one worker |",
+        "| per hour | stage | seconds of one worker |",
         "|---|---|---|",
         *(f"| of video | {stage} | {s:g} |" for stage, s in found.per_video.items()),
         *(f"| of dialogue | {stage} | {s:g} |" for stage, s in found.per_dialogue.items()),
         "",
-        f"Bytes: {found.record_bytes / 1e6:.2f} MB of records an hour of dialogue, {found.feature_bytes / 1e6:.1f} MB of stored"
-        f" features an hour of video; at most {found.cache_peak_bytes / 1e6:.1f} MB of keys and values a stream. Reading costs"
-        f" {found.growth[0]:g} s an hour in the shorter half of the episodes, {found.growth[1]:g} s in the longer half.",
+        f"Storage: {found.record_bytes / 1e6:.2f} MB of records per hour of dialogue,"
+        f" {found.feature_bytes / 1e6:.1f} MB of stored features per hour of video. Memory: at most"
+        f" {found.cache_peak_bytes / 1e6:.1f} MB of keys and values per stream. The stages of the dialogue take"
+        f" {found.growth[0]:g} s per hour in the shorter half of the episodes and {found.growth[1]:g} s in the longer half.",
         "",
-        f"| workload | hours of video | of dialogue | worker hours | workers, to be done in {DEADLINE_H:g} h | records, GB |"
+        f"| workload | hours of video | of dialogue | worker hours | workers to finish in {DEADLINE_H:g} h | records, GB |"
         " features, GB |",
         "|---|---|---|---|---|---|---|",
         *(
@@ -124,9 +129,9 @@ def page(found: Profile, source: str) -> str:
             for w in project(found)
         ),
         "",
-        "Assumed: the model, hardware, picture size and rate of the measured run; dialogues as long as their videos; workers that"
-        " slow each other down as little as measured below; no strategy for contexts beyond the measured ones. A worker is one"
-        " core where the run was one process with one thread, one card where it was replayed on one.",
+        "Assumptions: the model, hardware, picture size and frame rate of the measured run; dialogues as long as their videos;"
+        " workers that slow each other down as little as in the scaling benchmark (`scale.json`); no context strategy beyond the"
+        " measured contexts. A worker is one core if the run was one process with one thread, and one GPU if the run used one.",
     ]
     return "\n".join(lines) + "\n"
 

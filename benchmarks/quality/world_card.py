@@ -1,4 +1,4 @@
-"""The workbench's dataset card: what it holds, how hard it is, beside ProAssist's published figures, with real frames.
+"""The workbench's dataset card: contents, difficulty, comparison with ProAssist's published figures, filmstrips.
 
 make bench-world          # measures, then writes reports/workbench/README.md and its pictures
 """
@@ -63,57 +63,60 @@ def _card(body: dict[str, Any], episodes: list[Episode]) -> str:
     questions = details["questions"]
     return f"""# The workbench, world {WORLD_VERSION}
 
-Procedural first-person videos with dialogue and exact step states: real H.264 files ({_size()} px, 8 fps, sampled at
-2 fps), no download, deterministic by seed. `prospect data workbench --output data/workbench` writes train, val and test;
-the other splits are made on first use (`--suite workbench --split test_hard`) or by their options.
+This page is for people who use the built-in data or compare it with other datasets; it describes the videos and measures their difficulty.
+
+The workbench generates procedural first-person videos with dialogue and exact step states: real H.264 files ({_size()} px,
+8 fps, sampled at 2 fps), without download, deterministic by seed. `prospect data workbench --output data/workbench` writes
+train, val and test. The other splits are generated on first use (`--suite workbench --split test_hard`) or by their options.
 
 ![A test video, a picture every 1.5 s](../assets/workbench-normal.png)
 
-A person works through a list of 4 to 12 steps made of chains such as *fetch, wipe, put*: five verbs, 36 looks of things,
-two tools, bowls, a drawer, three containers. The person follows the list or does something else first, pauses, leaves steps half
-done, takes things that belong to no step, uses the wrong place, undoes steps, leaves steps out. The camera follows the
-hand and looks elsewhere in pauses; the bench is wider than the view; jugs and hands hide things; light drifts and lamps
-switch. What is put away, covered or in the drawer is out of sight, and a wipe leaves no trace.
+A person works through a list of 4 to 12 steps, made of chains such as *fetch, wipe, put*. There are five verbs, objects of 36
+appearances, two tools, bowls, a drawer and three containers. The person follows the list or does another step first, pauses,
+leaves steps unfinished, takes objects that belong to no step, uses the wrong place, undoes steps and skips steps.
 
-## How hard it is
+The camera follows the hand and looks elsewhere in pauses. The bench is wider than the view. Jugs and hands hide objects. Light
+drifts and lamps switch. Objects that are put away, covered or in the drawer are out of sight, and a wipe leaves no trace.
+
+## Difficulty
 
 Measured on test by `make bench-world` ({body["environment"]["git"]}, {body["environment"]["processor"]}), intervals over {stats["videos"]} videos.
-The observers read the simulator's truth: they know what the pixels mean, but not what they have not seen.
+The limited observers read the simulator's state: they recognize every pixel but know nothing about unseen frames.
 
-| what | measure | value |
+| system | measure | value |
 |---|---|---|
 {_rows(details)}
 
-The trackers' and observers' tables, and every speaker's, are in [world.json](world.json). Of an observer's two accuracies
-(alone, or with a notebook that takes every legal change) the better one is shown. Who writes down at once what each few
-seconds tell needs no longer memory for the *state*: that is what `observer_all` does. Longer memory is needed by who keeps no
-notebook, and for the order in which things were done.
+[world.json](world.json) has the complete tables of trackers, observers and speakers. An observer has two accuracies: from its own
+view, and with a notebook that accepts every legal transition. The table shows the better one. A system that writes down immediately
+what each few seconds show needs no longer memory for the *state*; `observer_all` does this. Longer memory is needed without such a
+notebook, and for the order of the completed steps.
 
 ## Questions
 
 {questions["questions"]} questions: {", ".join(f"{kind} {100 * share:.1f} %" for kind, share in questions["share"].items())}; yes among yes and no: {100 * questions["yes_share"]:.1f} %.
-Whether an answer about the past is yes or no, and whether it is what the list suggests, goes by turns; what is asked has
-left no trace in the picture. Chance is one over the number of answers given; of two things, one is mentioned first.
+Answers about the past are balanced over yes and no, and over agreement with the list. The picture shows no trace of the answer.
+Chance is one over the number of possible answers; questions about two objects mention one of them first.
 
 | kind | always the most frequent answer | chance | one frame | ten seconds | everything |
 |---|---|---|---|---|---|
 {_answers(details)}
 
-## Beside ProAssist
+## Comparison with ProAssist
 
-| test set | hours | videos | dialogues | turns a dialogue | minutes a video |
+| test set | hours | videos | dialogues | turns per dialogue | minutes per video |
 |---|---|---|---|---|---|
 {_beside(stats, episodes)}
 
 Words: assistant {stats["words an assistant turn (mean)"]} (ProAssist {PROASSIST_WORDS["assistant"]}), user {stats["words a user turn (mean)"]} ({PROASSIST_WORDS["user"]}), progress summary {stats["words a progress summary (mean)"]} ({PROASSIST_WORDS["summary"]}).
 Turns that answer the user: {_responsive(episodes)}. Speaking on {stats["speaking frames (%)"]} % of frames.
-ProAssist's figures: arXiv 2506.05904v1, tables 1 and 9 and figure 5; minutes a video are its whole source sets'.
+ProAssist's figures: arXiv 2506.05904v1, tables 1 and 9 and figure 5; its minutes per video are those of the complete source datasets.
 
-## Read by eye
+## Check by eye
 
-Ten filmstrips of a fresh seed (test, seed 11: 82 steps done, 30 mishaps), a picture every 1.5 s, read before the annotation
-was opened: 80 of the 82 steps were named with thing and place, all in their order, and all 30 mishaps (wrong thing,
-wrong place, set aside, undone). Both misses took one container for its neighbour while the camera turned. See for yourself:
+Ten filmstrips of a new seed (test, seed 11: 82 completed steps, 30 deviations), with a picture every 1.5 s, were read before the
+annotation was opened. Object and place were named correctly for 80 of the 82 steps, all in the right order, and for all 30 deviations
+(wrong object, wrong place, set aside, undone). Both errors confused a container with its neighbor while the camera turned. Try it:
 `prospect data preview data/workbench --split test --episode 0 --html film.html --hide-events`.
 
 ## Splits and levels
@@ -122,25 +125,25 @@ wrong place, set aside, undone). Both misses took one container for its neighbou
 |---|---|---|---|---|---|
 {_splits()}
 
-Splits share no video; any other `--seed` gives a fresh set of the same kind. One look in six and four pairs of verb and
+Splits share no video. Any other `--seed` gives a new set of the same kind. One appearance in six and four pairs of verb and
 kind occur in `test_ood` only. Test splits also use paraphrases that training never sees. `--level` sets another
 difficulty: {"; ".join(_level(name) for name in LEVELS)}.
 
 ![The hard level](../assets/workbench-hard.png)
-![Fetching, covering: what is under a bowl is out of sight](../assets/workbench-covered.png)
+![Fetching and covering: the object under a bowl is out of sight](../assets/workbench-covered.png)
 
 Generating test took {body["generate_test_s"]:.0f} s on {body["processes"]} processes. The same seed gave the same annotation and video bytes: {_yes(details["repeated"]["same_annotation"] and details["repeated"]["same_videos"])};
 videos shared with another seed: {details["repeated"]["videos_shared_with_other_seed"]}. Exported in ProAssist's format and imported back, equal: {_yes(details["proassist_round_trip_equal"])}.
 
 ## Known limits
 
-* Drawn, not filmed: flat shapes from above, one hand, one bench, no sound. A model that is good here has shown that it can watch, remember,
-  time and speak; not that it can see the real world.
-* The person never reacts to the assistant: replay is open loop, as with recorded videos.
-* Sentences are short and come from some eighty templates; a question names its step in the words of the list.
-* The assistant always names the first open step of the list, even where the person has reasons for another order.
-* In `test_long` undoing and idling fill the time; its tasks have 20 to 32 steps.
-* A reminder comes after eight quiet seconds: a rule that a model can learn by counting.
+* The world is drawn, not filmed: flat shapes from above, one hand, one bench, no sound. A good score shows that a model can watch,
+  remember, time and speak. It does not show that the model can see the real world.
+* The person never reacts to the assistant, as in recorded videos.
+* Sentences are short and come from about eighty templates. A question names its step in the words of the list.
+* The assistant always names the first open step of the list, even if the person has reasons for another order.
+* In `test_long`, undoing and idling fill the time; its tasks have 20 to 32 steps.
+* A reminder comes after eight quiet seconds. A model can learn this rule by counting.
 """
 
 
