@@ -1,6 +1,6 @@
-"""The workbench's dataset card: contents, difficulty, comparison with ProAssist's published figures, filmstrips.
+"""Write the workbench's dataset card: contents, difficulty, comparison with ProAssist, and real frames.
 
-make bench-world          # measures, then writes reports/workbench/README.md and its pictures
+`make bench-world` measures the figures and writes reports/workbench/README.md with its pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from prospect_core.workbench.rendering.pictures import render_picture
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
 
-#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns a dialogue, words), table 9 (minutes)
+#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns per dialogue,
+#: words), table 9 (minutes)
 PROASSIST = {
     "Ego4D": (13.2, 33, 99, 53, 26),
     "HoloAssist": (6.8, 97, 291, 68, 5),
@@ -33,6 +34,37 @@ PROASSIST = {
 PROASSIST_WORDS = {"assistant": 16.1, "user": 6.5, "summary": 91.3}
 PROASSIST_RESPONSIVE = {"no_talk": 11.3, "talk_some": 21.9, "talk_more": 40.9}
 STRIPS = {"normal": ("test", 5), "hard": ("test_hard", 2), "covered": ("test", 3)}
+
+
+def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
+    """Write ``README.md`` and the filmstrips.
+
+    Args:
+        folder: Output folder.
+        body: Figures of `benchmarks.quality.world`.
+        test: The test split's data set.
+    """
+    for name, (split, number) in STRIPS.items():
+        _strip(generate_workbench_video(0, split, number)[1]).save(
+            folder.parent / "assets" / f"workbench-{name}.png", optimize=True
+        )
+    (folder / "README.md").write_text(_card(body, list(test.episodes("test"))))
+
+
+def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, begin_s: float = 6.0) -> Image.Image:
+    """Draw consecutive pictures of a video with their times in seconds below."""
+    sheet = Image.new("RGB", (columns * 130 - 2, rows * 144), "white")
+    draw = ImageDraw.Draw(sheet)
+    for k in range(columns * rows):
+        time = begin_s + every_s * k
+        if time >= plan.duration:
+            break
+        x, y = 130 * (k % columns), 144 * (k // columns)
+        sheet.paste(render_picture(plan, time).resize((128, 128), Image.Resampling.LANCZOS), (x, y))
+        draw.text((x + 2, y + 130), f"{time:g} s", fill="black")
+    return sheet.quantize(128)
+
+
 READERS = """This page is for people who use the built-in data or compare it with other datasets; it describes the videos and measures their
 difficulty."""
 CONTENT = """A person works through a list of 4 to 12 steps, made of chains such as *fetch, wipe, put*. There are five verbs, objects of 36
@@ -60,29 +92,6 @@ LIMITS = (
     "In `test_long`, undoing and idling fill the time; its tasks have 20 to 32 steps.",
     "A reminder comes after eight quiet seconds. A model can learn this rule by counting.",
 )
-
-
-def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
-    """Write ``README.md`` and the filmstrips."""
-    for name, (split, number) in STRIPS.items():
-        _strip(generate_workbench_video(0, split, number)[1]).save(
-            folder.parent / "assets" / f"workbench-{name}.png", optimize=True
-        )
-    (folder / "README.md").write_text(_card(body, list(test.episodes("test"))))
-
-
-def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, begin_s: float = 6.0) -> Image.Image:
-    """Consecutive pictures of a video, their seconds below."""
-    sheet = Image.new("RGB", (columns * 130 - 2, rows * 144), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k in range(columns * rows):
-        time = begin_s + every_s * k
-        if time >= plan.duration:
-            break
-        x, y = 130 * (k % columns), 144 * (k // columns)
-        sheet.paste(render_picture(plan, time).resize((128, 128), Image.Resampling.LANCZOS), (x, y))
-        draw.text((x + 2, y + 130), f"{time:g} s", fill="black")
-    return sheet.quantize(128)
 
 
 def _card(body: dict[str, Any], episodes: list[Episode]) -> str:
