@@ -1,6 +1,6 @@
-"""The workbench's dataset card: what it holds, how hard it is, beside ProAssist's published figures, with real frames.
+"""Write the workbench's dataset card: contents, difficulty, comparison with ProAssist, and real frames.
 
-make bench-world          # measures, then writes reports/workbench/README.md and its pictures
+`make bench-world` measures the figures and writes reports/workbench/README.md with its pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from prospect_core.workbench.rendering.pictures import render_picture
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
 
-#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns a dialogue, words), table 9 (minutes)
+#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns per dialogue,
+#: words), table 9 (minutes)
 PROASSIST = {
     "Ego4D": (13.2, 33, 99, 53, 26),
     "HoloAssist": (6.8, 97, 291, 68, 5),
@@ -36,7 +37,13 @@ STRIPS = {"normal": ("test", 5), "hard": ("test_hard", 2), "covered": ("test", 3
 
 
 def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
-    """Write ``README.md`` and the filmstrips."""
+    """Write ``README.md`` and the filmstrips.
+
+    Args:
+        folder: Output folder.
+        body: Figures of `benchmarks.quality.world`.
+        test: The test split's data set.
+    """
     for name, (split, number) in STRIPS.items():
         _strip(generate_workbench_video(0, split, number)[1]).save(
             folder.parent / "assets" / f"workbench-{name}.png", optimize=True
@@ -45,7 +52,7 @@ def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
 
 
 def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, begin_s: float = 6.0) -> Image.Image:
-    """Consecutive pictures of a video, their seconds below."""
+    """Draw consecutive pictures of a video with their times in seconds below."""
     sheet = Image.new("RGB", (columns * 130 - 2, rows * 144), "white")
     draw = ImageDraw.Draw(sheet)
     for k in range(columns * rows):
@@ -58,90 +65,110 @@ def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, be
     return sheet.quantize(128)
 
 
+READERS = """This page is for people who use the built-in data or compare it with other datasets; it describes the videos and measures their
+difficulty."""
+CONTENT = """A person works through a list of 4 to 12 steps, made of chains such as *fetch, wipe, put*. There are five verbs, objects of 36
+appearances, two tools, bowls, a drawer and three containers. The person follows the list or does another step first, pauses,
+leaves steps unfinished, takes objects that belong to no step, uses the wrong place, undoes steps and skips steps.
+
+The camera follows the hand and looks elsewhere in pauses. The bench is wider than the view. Jugs and hands hide objects. Light
+drifts and lamps switch. Objects that are put away, covered or in the drawer are out of sight, and a wipe leaves no trace."""
+OBSERVERS = """[world.json](world.json) has the complete tables of trackers, observers and speakers. An observer has two accuracies: from its own
+view, and with a notebook that accepts every legal transition. The table shows the better one. A system that writes down immediately
+what each few seconds show needs no longer memory for the *state*; `observer_all` does this. Longer memory is needed without such a
+notebook, and for the order of the completed steps."""
+EYE_CHECK = """## Check by eye
+
+Ten filmstrips of a new seed (test, seed 11: 82 completed steps, 30 deviations), with a picture every 1.5 s, were read before the
+annotation was opened. Object and place were named correctly for 80 of the 82 steps, all in the right order, and for all 30 deviations
+(wrong object, wrong place, set aside, undone). Both errors confused a container with its neighbor while the camera turned. Try it:
+`prospect data preview data/workbench --split test --episode 0 --html film.html --hide-events`."""
+LIMITS = (
+    "The world is drawn, not filmed: flat shapes from above, one hand, one bench, no sound. A good score shows that a model can"
+    " watch,\n  remember, time and speak. It does not show that the model can see the real world.",
+    "The person never reacts to the assistant, as in recorded videos.",
+    "Sentences are short and come from about eighty templates. A question names its step in the words of the list.",
+    "The assistant always names the first open step of the list, even if the person has reasons for another order.",
+    "In `test_long`, undoing and idling fill the time; its tasks have 20 to 32 steps.",
+    "A reminder comes after eight quiet seconds. A model can learn this rule by counting.",
+)
+
+
 def _card(body: dict[str, Any], episodes: list[Episode]) -> str:
-    details, stats = body["details"], body["details"]["statistics"]
+    """The Markdown page."""
+    details = body["details"]
+    sections = (
+        _introduction(),
+        _difficulty(details, body["environment"]),
+        _questions(details),
+        _comparison(details["statistics"], episodes),
+        EYE_CHECK,
+        _split_section(body),
+        "## Known limits",
+        "\n".join(f"* {limit}" for limit in LIMITS),
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _table(columns: str, rows: str) -> str:
+    """A Markdown table; ``columns`` and ``rows`` as they are in the page."""
+    return f"{columns}\n{'|---' * (columns.count('|') - 1)}|\n{rows}"
+
+
+def _introduction() -> str:
+    world = f"""The workbench generates procedural first-person videos with dialogue and exact step states: real H.264 files ({_size()} px,
+8 fps, sampled at 2 fps), without download, deterministic by seed. `prospect data workbench --output data/workbench` writes
+train, val and test. The other splits are generated on first use (`--suite workbench --split test_hard`) or by their options."""
+    title = f"# The workbench, world {WORLD_VERSION}"
+    picture = "![A test video, a picture every 1.5 s](../assets/workbench-normal.png)"
+    return "\n\n".join((title, READERS, world, picture, CONTENT))
+
+
+def _difficulty(details: dict[str, Any], environment: dict[str, Any]) -> str:
+    measured = f"""Measured on test by `make bench-world` ({environment["git"]}, {environment["processor"]}), intervals over {details["statistics"]["videos"]} videos.
+The limited observers read the simulator's state: they recognize every pixel but know nothing about unseen frames."""
+    table = _table("| system | measure | value |", _rows(details))
+    return "\n\n".join(("## Difficulty", measured, table, OBSERVERS))
+
+
+def _questions(details: dict[str, Any]) -> str:
     questions = details["questions"]
-    return f"""# The workbench, world {WORLD_VERSION}
+    shares = ", ".join(f"{kind} {100 * share:.1f} %" for kind, share in questions["share"].items())
+    text = f"""{questions["questions"]} questions: {shares}; yes among yes and no: {100 * questions["yes_share"]:.1f} %.
+Answers about the past are balanced over yes and no, and over agreement with the list. The picture shows no trace of the answer.
+Chance is one over the number of possible answers; questions about two objects mention one of them first."""
+    columns = "| kind | always the most frequent answer | chance | one frame | ten seconds | everything |"
+    return "\n\n".join(("## Questions", text, _table(columns, _answers(details))))
 
-Procedural first-person videos with dialogue and exact step states: real H.264 files ({_size()} px, 8 fps, sampled at
-2 fps), no download, deterministic by seed. `prospect data workbench --output data/workbench` writes train, val and test;
-the other splits are made on first use (`--suite workbench --split test_hard`) or by their options.
 
-![A test video, a picture every 1.5 s](../assets/workbench-normal.png)
-
-A person works through a list of 4 to 12 steps made of chains such as *fetch, wipe, put*: five verbs, 36 looks of things,
-two tools, bowls, a drawer, three containers. The person follows the list or does something else first, pauses, leaves steps half
-done, takes things that belong to no step, uses the wrong place, undoes steps, leaves steps out. The camera follows the
-hand and looks elsewhere in pauses; the bench is wider than the view; jugs and hands hide things; light drifts and lamps
-switch. What is put away, covered or in the drawer is out of sight, and a wipe leaves no trace.
-
-## How hard it is
-
-Measured on test by `make bench-world` ({body["environment"]["git"]}, {body["environment"]["processor"]}), intervals over {stats["videos"]} videos.
-The observers read the simulator's truth: they know what the pixels mean, but not what they have not seen.
-
-| what | measure | value |
-|---|---|---|
-{_rows(details)}
-
-The trackers' and observers' tables, and every speaker's, are in [world.json](world.json). Of an observer's two accuracies
-(alone, or with a notebook that takes every legal change) the better one is shown. Who writes down at once what each few
-seconds tell needs no longer memory for the *state*: that is what `observer_all` does. Longer memory is needed by who keeps no
-notebook, and for the order in which things were done.
-
-## Questions
-
-{questions["questions"]} questions: {", ".join(f"{kind} {100 * share:.1f} %" for kind, share in questions["share"].items())}; yes among yes and no: {100 * questions["yes_share"]:.1f} %.
-Whether an answer about the past is yes or no, and whether it is what the list suggests, goes by turns; what is asked has
-left no trace in the picture. Chance is one over the number of answers given; of two things, one is mentioned first.
-
-| kind | always the most frequent answer | chance | one frame | ten seconds | everything |
-|---|---|---|---|---|---|
-{_answers(details)}
-
-## Beside ProAssist
-
-| test set | hours | videos | dialogues | turns a dialogue | minutes a video |
-|---|---|---|---|---|---|
-{_beside(stats, episodes)}
-
-Words: assistant {stats["words an assistant turn (mean)"]} (ProAssist {PROASSIST_WORDS["assistant"]}), user {stats["words a user turn (mean)"]} ({PROASSIST_WORDS["user"]}), progress summary {stats["words a progress summary (mean)"]} ({PROASSIST_WORDS["summary"]}).
+def _comparison(stats: dict[str, Any], episodes: list[Episode]) -> str:
+    columns = "| test set | hours | videos | dialogues | turns per dialogue | minutes per video |"
+    words = ", ".join(
+        (
+            f"assistant {stats['words an assistant turn (mean)']} (ProAssist {PROASSIST_WORDS['assistant']})",
+            f"user {stats['words a user turn (mean)']} ({PROASSIST_WORDS['user']})",
+            f"progress summary {stats['words a progress summary (mean)']} ({PROASSIST_WORDS['summary']})",
+        )
+    )
+    text = f"""Words: {words}.
 Turns that answer the user: {_responsive(episodes)}. Speaking on {stats["speaking frames (%)"]} % of frames.
-ProAssist's figures: arXiv 2506.05904v1, tables 1 and 9 and figure 5; minutes a video are its whole source sets'.
+ProAssist's figures: arXiv 2506.05904v1, tables 1 and 9 and figure 5; its minutes per video are those of the complete source datasets."""
+    return "\n\n".join(("## Comparison with ProAssist", _table(columns, _beside(stats, episodes)), text))
 
-## Read by eye
 
-Ten filmstrips of a fresh seed (test, seed 11: 82 steps done, 30 mishaps), a picture every 1.5 s, read before the annotation
-was opened: 80 of the 82 steps were named with thing and place, all in their order, and all 30 mishaps (wrong thing,
-wrong place, set aside, undone). Both misses took one container for its neighbour while the camera turned. See for yourself:
-`prospect data preview data/workbench --split test --episode 0 --html film.html --hide-events`.
-
-## Splits and levels
-
-| split | videos | steps | level | paraphrases | length |
-|---|---|---|---|---|---|
-{_splits()}
-
-Splits share no video; any other `--seed` gives a fresh set of the same kind. One look in six and four pairs of verb and
-kind occur in `test_ood` only. Test splits also use paraphrases that training never sees. `--level` sets another
-difficulty: {"; ".join(_level(name) for name in LEVELS)}.
-
-![The hard level](../assets/workbench-hard.png)
-![Fetching, covering: what is under a bowl is out of sight](../assets/workbench-covered.png)
-
-Generating test took {body["generate_test_s"]:.0f} s on {body["processes"]} processes. The same seed gave the same annotation and video bytes: {_yes(details["repeated"]["same_annotation"] and details["repeated"]["same_videos"])};
-videos shared with another seed: {details["repeated"]["videos_shared_with_other_seed"]}. Exported in ProAssist's format and imported back, equal: {_yes(details["proassist_round_trip_equal"])}.
-
-## Known limits
-
-* Drawn, not filmed: flat shapes from above, one hand, one bench, no sound. A model that is good here has shown that it can watch, remember,
-  time and speak; not that it can see the real world.
-* The person never reacts to the assistant: replay is open loop, as with recorded videos.
-* Sentences are short and come from some eighty templates; a question names its step in the words of the list.
-* The assistant always names the first open step of the list, even where the person has reasons for another order.
-* In `test_long` undoing and idling fill the time; its tasks have 20 to 32 steps.
-* A reminder comes after eight quiet seconds: a rule that a model can learn by counting.
-"""
+def _split_section(body: dict[str, Any]) -> str:
+    repeated = body["details"]["repeated"]
+    same = _yes(repeated["same_annotation"] and repeated["same_videos"])
+    equal = _yes(body["details"]["proassist_round_trip_equal"])
+    text = """Splits share no video. Any other `--seed` gives a new set of the same kind. One appearance in six and four pairs of verb and
+kind occur in `test_ood` only. Test splits also use paraphrases that training never sees. `--level` sets another difficulty."""
+    levels = "\n".join(f"* {_level(name)}" for name in LEVELS)
+    pictures = """![The hard level](../assets/workbench-hard.png)
+![Fetching and covering: the object under a bowl is out of sight](../assets/workbench-covered.png)"""
+    checks = f"""Generating test took {body["generate_test_s"]:.0f} s on {body["processes"]} processes. The same seed gave the same annotation and video bytes: {same};
+videos shared with another seed: {repeated["videos_shared_with_other_seed"]}. Exported in ProAssist's format and imported back, equal: {equal}."""
+    table = _table("| split | videos | steps | level | paraphrases | length |", _splits())
+    return "\n\n".join(("## Splits and levels", table, text, levels, pictures, checks))
 
 
 def _size() -> str:
@@ -207,7 +234,8 @@ def _splits() -> str:
 
 def _level(name: str) -> str:
     level = LEVELS[name]
-    return f"{name} (clutter {level.clutter[0]} to {level.clutter[1]}, head sways {level.sway:g} px and {level.roll:g}°, {level.occluders} jug(s))"
+    sway = f"the head sways {level.sway:g} px and {level.roll:g}°"
+    return f"{name}: clutter {level.clutter[0]} to {level.clutter[1]}, {sway}, {level.occluders} jug(s)"
 
 
 def _yes(value: bool) -> str:
