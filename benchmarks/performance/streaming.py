@@ -53,8 +53,8 @@ from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.sequence.builder import SequenceBuilder
 from prospect_core.stream import SPAN
 from prospect_core.stream.replay import replay_episode
-from prospect_core.stream.spans import replay_in_spans
 from prospect_core.stream.runner import VLMStreamRunner
+from prospect_core.stream.spans import replay_in_spans
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.strategies.registry import BUILT_IN
 from prospect_core.timeline import DialogState, Episode, Task

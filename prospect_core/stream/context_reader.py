@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.layout import Context, Prompt, TokenLayout, shorten_layout_text
 from prospect_core.stream.context_lengths import StreamLengths
@@ -49,6 +52,13 @@ class ContextReader:
         lengths.require_positions(frame, len(prompt.ids))
         hidden_1TD = self.forward(tokens, prompt.ids, watch)
         return tokens, prompt, hidden_1TD[:, list(prompt.markers)]
+
+    def embed(self, frames: Sequence[np.ndarray | Tensor]) -> Tensor:
+        """(F, I, D) embeddings of frames, each (size, size, 3) uint8 or its own embeddings (I, D)."""
+        pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
+        if len(pictures) == len(frames):
+            return self.model.encode_frames(process_images_to_pixels(np.stack(pictures)).to(self.model.device))
+        return torch.stack([frame for frame in frames if isinstance(frame, Tensor)])
 
     def forward(
         self,

@@ -1,14 +1,10 @@
 """`VLMStreamRunner`: one stream, one step a frame. Live and replay share every line that decides.
 
-    runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 512, 0.5, 0.5))
-    runner.reset(task, fps=2)
-    output = runner.step(frame, user_text="What now?")      # text said since the frame before
-
 At each step: the user's text and the frame are read; an update is decided and the accepted transitions written into
 the context; speaking is decided and the reply decoded; the context is compressed when it has outgrown its budget.
 
-`advance` is the same for several frames that are known already: read in one forward as if nothing happened on them, then
-rolled back behind the first on which something does. `step` is `advance` of one frame, so live and replay share every line.
+`advance` does the same for several frames that are known already: they are read in one forward pass as if nothing happened
+on them, then rolled back behind the first on which something does. `step` is `advance` of one frame.
 """
 
 from __future__ import annotations
@@ -23,7 +19,6 @@ import torch
 from torch import Tensor
 
 from prospect_core.model.generation import DRAFT, generate_greedily
-from prospect_core.model.image_processing import process_images_to_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import (
     CompressionEvent,
@@ -33,7 +28,8 @@ from prospect_core.records import (
     Refusal,
     utterance_has_words,
 )
-from prospect_core.sequence.layout import Context, Prompt, TokenLayout
+from prospect_core.sequence.layout import Context, TokenLayout
+from prospect_core.stream.compression import ContextCompressor
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.context_reader import ContextReader
 from prospect_core.stream.forward import SingleStream, StreamForward
@@ -41,13 +37,9 @@ from prospect_core.stream.polling import Answer, StreamRules, format_poll_questi
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.step_output import StepOutput, StreamModel
 from prospect_core.stream.strategies.registry import (
-    Rebuilds,
-    Selects,
     find_registered_strategy,
     require_rotatable_strategy,
-    require_valid_strategy_selection,
 )
-from prospect_core.stream.strategies.text import StreamMemory
 from prospect_core.stream.stream_state import HeadOutputs, StreamState
 from prospect_core.stream.token_budget import TokenBudget
 from prospect_core.stream.token_metadata import Kind
@@ -78,6 +70,9 @@ class VLMStreamRunner:
         require_rotatable_strategy(self.strategy, config.text_config)
         self.builder = TokenLayout.of(config, tokenizer)
         self.contexts = ContextReader(model, self.builder, reader or SingleStream(model), knobs.cache_dtype)
+        self._compressor = ContextCompressor(
+            self.strategy, knobs.budget, self.contexts, self._write, lambda: self._read([])
+        )
         self.budget = TokenBudget(config, self.builder, knobs.budget, self.strategy.writes)
         #: seconds by stage since the stream began: language model, generation, compression
         self.watch = StageTimer()
@@ -304,17 +299,10 @@ class VLMStreamRunner:
             if self._full(ends[-1]):
                 break
         with self.watch("vision"):
-            frames_NID = self._embeddings([frame for frame, _ in span[: len(ends)]])
+            frames_NID = self.contexts.embed([frame for frame, _ in span[: len(ends)]])
         with self.watch("language model"):
             hidden_1TD = self._read(ids, frames_NID)
         return ends, hidden_1TD[:, [end - base - 1 for end in ends]]
-
-    def _embeddings(self, frames: Sequence[np.ndarray | Tensor]) -> Tensor:
-        """(F, I, D) of frames of either form."""
-        pictures = [frame for frame in frames if isinstance(frame, np.ndarray)]
-        if len(pictures) == len(frames):
-            return self.model.encode_frames(process_images_to_pixels(np.stack(pictures)).to(self.model.device))
-        return torch.stack([frame for frame in frames if isinstance(frame, Tensor)])
 
     def _decide(self, hidden_1FD: Tensor) -> HeadOutputs:
         speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.stream.markers)
@@ -412,52 +400,8 @@ class VLMStreamRunner:
             return None, 0.0
         begin = time.perf_counter() - self.watch.waited
         with self.watch("compression"):
-            event = self._compressed(frame)
+            event = self._compressor.compress(self.stream, frame, self.watch)
         return event, time.perf_counter() - self.watch.waited - begin
-
-    def _compressed(self, frame: int) -> CompressionEvent:
-        stream = self.stream
-        tokens, token_bytes = self.length, stream.context.token_bytes
-        assert self.knobs.budget is not None
-        if isinstance(self.strategy, Rebuilds):
-            memory = StreamMemory(
-                stream.task,
-                self.state,
-                tuple(stream.said),
-                self.builder,
-                self.model.config.recent_utterances,
-                self._summarize,
-            )
-            text = self._replace_context(self.strategy.rebuild(memory)).text
-        else:
-            assert isinstance(self.strategy, Selects)
-            if stream.context.unread:
-                self._read([])
-            keys, values = zip(*stream.context.cache.tensors(), strict=True)
-            kept = self.strategy.select(keys, values, stream.context.meta, self.knobs.budget // 2)
-            require_valid_strategy_selection(
-                self.strategy, kept, len(stream.prompt.ids), self.length, self.knobs.budget // 2
-            )
-            stream.context.keep(list(kept), self.model.model.text_model.rotary_emb.inv_freq)
-            text = ""
-        return CompressionEvent(
-            frame, self.strategy.name, tokens, self.length, tokens * token_bytes, self.length * token_bytes, text
-        )
-
-    def _summarize(self, context: Context | None = None) -> str:
-        """A progress summary over the cache as it is, or over a prompt that shows this context."""
-        if context is not None:
-            self._replace_context(context)
-        tokens, _ = self._write(self.builder.special.sum, self.model.config.max_summary_tokens)
-        return " ".join(self.builder.tokenizer.decode(tokens, skip_special_tokens=True).split())
-
-    def _replace_context(self, context: Context) -> Prompt:
-        """Start the context again with a prompt that shows ``context``."""
-        stream = self.stream
-        stream.context, stream.prompt, stream.markers = self.contexts.open(
-            stream.task, context, stream.lengths, stream.frame, self.watch
-        )
-        return stream.prompt
 
     def _read(self, ids: list[int], frames_NID: Tensor | None = None) -> Tensor:
         """Read tokens; their hidden states (1, T, D)."""
