@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from prospect_core.records import EpisodeRecord
+from prospect_core.stream.polling import format_poll_question
 from prospect_eval.metrics import Scored, speaking, states
 from prospect_eval.metrics.base import f1
+from prospect_eval.metrics.polls import is_poll_answer_right
 from prospect_eval.report.page import encode_page_numbers
 
 
@@ -52,7 +54,45 @@ def report_episode_data(scored: Scored) -> dict[str, Any]:
         "compressions": [[c.frame, c.tokens_before, c.tokens_after, c.text] for c in record.compressions],
         "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
         "row": _row(scored),
+        **_benchmark_data(record),
     }  # fmt: skip
+
+
+def _benchmark_data(record: EpisodeRecord) -> dict[str, Any]:
+    """Reply spans, standing questions, candidate intervals and polls, each only where the episode has any."""
+    episode = record.episode
+    frames = [u.frame for u in record.utterances]
+    spans = [
+        [*event.reply_span, event.text, any(_is_inside(frame / episode.fps, event.reply_span) for frame in frames)]
+        for event in episode.events
+        if event.reply_span is not None
+    ]
+    standing = [[frame, event.open_until, event.text] for frame, event in episode.user_turns() if event.open_until]
+    candidates = [[interval.start, interval.end] for interval in episode.candidates]
+    found = {"spans": spans, "standing": standing, "candidates": candidates, "polls": _poll_rows(record)}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _is_inside(time_s: float, span: tuple[float, float]) -> bool:
+    return span[0] <= time_s <= span[1]
+
+
+def _poll_rows(record: EpisodeRecord) -> list[list[Any]]:
+    """[frame, question, accepted answers, answer, ``right``, ``wrong``, ``unanswered`` or ``unknown``] of each poll."""
+    episode, rows = record.episode, []
+    given = {answer.poll: answer.text for answer in record.answers}
+    for poll in episode.polls:
+        answer = given.get(poll.id, "")
+        values = tuple(value for other in episode.polls if other.kind == poll.kind for value in other.accepted)
+        if not answer.strip():
+            state = "unanswered"
+        elif not poll.accepted:
+            state = "unknown"
+        else:
+            state = "right" if is_poll_answer_right(answer, poll, values) else "wrong"
+        question = format_poll_question(poll.question, poll.choices)
+        rows.append([episode.poll_frame(poll), question, ", ".join(poll.accepted), answer, state])
+    return rows
 
 
 def report_failed_episode_data(record: EpisodeRecord) -> dict[str, Any]:

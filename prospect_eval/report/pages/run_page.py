@@ -30,6 +30,7 @@ from prospect_eval.runs.metric_tables import (
     metric_table_resampled_units,
 )
 from prospect_eval.runs.schemas import read_run_schema
+from prospect_eval.scoring.official_scores import read_official_scores
 from prospect_eval.suites.suite import open_suite_data
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def write_run_page(
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
         peeked=_thresholds_peeked(config),
+        official=read_official_scores(folder),
     )  # fmt: skip
 
 

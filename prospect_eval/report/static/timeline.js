@@ -3,6 +3,7 @@
 
 const LEFT = 104, RIGHT = 12, LANE = 20, SHEETS = {};
 const STATES = ["not_started", "in_progress", "completed"];
+const POLLS = { right: "right", wrong: "wrong", unanswered: "no answer", unknown: "no known answer" };
 const KINDS = { good: "matched", off: "matched, other words", missed: "missed", redundant: "for nothing" };
 
 function sheetOf(video) {
@@ -150,6 +151,7 @@ class Timeline {
     let y = 22;
     const row = (name, height) => { tops[name] = y; y += height; };
     if (this.sheet) row("pictures", 62);
+    if (e.polls) row("polls", 26);
     row("turns", 78);
     if (this.speaking.length) row("probs", 92);
     row("lanes", e.steps.length * (LANE + 4) + 12);
@@ -160,6 +162,8 @@ class Timeline {
     this.canvas.replaceChildren(svg("clipPath", { id: this.clip }, svg("rect", { x: LEFT, y: 0, width: this.width - LEFT - RIGHT, height: y })), inside);
     this.axis(inside, y);
     if (this.sheet) this.pictures(inside, tops.pictures);
+    if (e.polls) this.polls(inside, tops.polls);
+    this.intervals(inside, tops.turns);
     this.turns(inside, tops.turns);
     if (this.speaking.length) this.probs(inside, tops.probs);
     this.lanes(inside, tops.lanes);
@@ -232,6 +236,25 @@ class Timeline {
     }
     for (const [frame, text, kind] of e.references) g.append(this.mark(this.x(seconds(frame)), top + 8, kind, `${clock(seconds(frame))}, reference (${KINDS[kind]}): ${text}`));
     for (const [frame, text] of e.users) g.append(svg("text", { x: this.x(seconds(frame)), y: top + 37, "text-anchor": "middle", class: "asked" }, "?", svg("title", {}, `${clock(seconds(frame))}, user: ${text}`)));
+  }
+
+  // polls as marks: a filled circle for a right answer, a cross for a wrong one, a hollow circle for none
+  polls(g, top) {
+    const e = this.episode, marks = { right: "good", wrong: "redundant", unanswered: "missed", unknown: "off" };
+    this.label(top + 12, "polls");
+    for (const [frame, question, accepted, answer, state] of e.polls) {
+      const words = `${clock(frame / e.fps)}, poll: ${question}\nanswer (${POLLS[state]}): ${answer || "–"}\naccepted: ${accepted || "–"}`;
+      g.append(this.mark(this.x(frame / e.fps), top + 9, marks[state], words));
+    }
+  }
+
+  // bars behind the turns: candidate intervals over all rows, reply spans behind the references, standing questions behind the user
+  intervals(g, top) {
+    const e = this.episode;
+    const bar = (from, to, y, height, kind, words) => g.append(svg("rect", { x: this.x(from), y, width: Math.max(2, this.x(to) - this.x(from)), height, rx: 3, class: kind }, svg("title", {}, words)));
+    (e.candidates ?? []).forEach(([from, to], k) => bar(from, to, top - 2, 72, `candidate-${k % 2}`, `${clock(from)} to ${clock(to)}: a decision is asked for`));
+    for (const [from, to, text, hit] of e.spans ?? []) bar(from, to, top + 1, 14, hit ? "span-hit" : "span-missed", `${clock(from)} to ${clock(to)}, valid reply span (${hit ? "answered" : "no utterance in it"}): ${text}`);
+    for (const [frame, until, text] of e.standing ?? []) bar(frame / e.fps, until, top + 28, 8, "standing", `${clock(frame / e.fps)} to ${clock(until)}, standing question: ${text}`);
   }
 
   probs(g, top) {
@@ -312,6 +335,8 @@ class Timeline {
       if (a !== b) lines.push(el("span", { class: "wrong" }, `${e.steps[n][0]} ${e.steps[n][1]}: ${STATES[b].replace("_", " ")}, should be ${STATES[a].replace("_", " ")}`));
     });
     const near = (turns) => turns.filter(([f]) => Math.abs(f - frame) <= 2 * e.fps);
+    for (const [f, question, accepted, answer, state] of near(e.polls ?? [])) lines.push(el("span", {}, `${clock(f / e.fps)} poll: ${question} – answer (${POLLS[state]}): ${answer || "–"}; accepted: ${accepted || "–"}`));
+    for (const [from, to, text] of (e.spans ?? []).filter(([a, b]) => a <= this.at && this.at <= b)) lines.push(el("span", {}, `${clock(from)} to ${clock(to)} valid reply span: ${text}`));
     for (const [f, text] of near(e.users)) lines.push(el("span", {}, `${clock(f / e.fps)} user: ${text}`));
     for (const [f, text, kind] of near(e.references)) lines.push(el("span", {}, `${clock(f / e.fps)} reference (${KINDS[kind]}): ${text}`));
     for (const [f, text, , , kind] of near(e.predictions)) lines.push(el("span", {}, `${clock(f / e.fps)} predicted (${KINDS[kind]}): ${text}`));
