@@ -1,10 +1,11 @@
-"""What an hour of video costs, by stage, from a run's own profile; and from that, what large data sets would.
+"""Estimate the cost of an hour of video by stage from a run's timings, and project it to large data sets.
 
     python -m benchmarks.performance.cost runs/mine-proassist-none --output cost.md
 
-Decoding and encoding are counted by the hour of video, for they are done once however many dialogues a video has; the rest by
-the hour of dialogue. The profile must be of a run that found no stored features, one process with one thread
-(OMP_NUM_THREADS=1): seconds are then those of one core.
+Decoding and encoding happen once per video, so their cost is per hour of video. The other stages
+happen once per dialogue, so their cost is per hour of dialogue. Use a run that started without
+stored features, in one process with one thread (OMP_NUM_THREADS=1): its seconds are then seconds of
+one core.
 """
 
 from __future__ import annotations
@@ -18,22 +19,34 @@ from typing import Any
 
 from prospect_eval.runs.folder import read_run_folder_records, read_run_folder_timings, run_folder_record_path
 
-#: once a video, however many dialogues it has
+#: stages that run once per video, for any number of dialogues
 PER_VIDEO = ("decode", "vision")
-#: (name, hours of video, dialogues a video): ProAssist's published counts (videos and dialogues of each split), and a corpus
+#: (name, hours of video, dialogues per video): the number of videos and dialogues that ProAssist
+#: publishes for each split, and a large corpus
 WORKLOADS = (
     ("ProAssist test", 42.0, 1020 / 340),
     ("ProAssist train", 396.0, 28098 / 3255),
     ("1,000,000 hours, one dialogue each", 1e6, 1.0),
 )
-#: hours within which all should be done
+#: time within which a workload has to finish, in hours
 DEADLINE_H = 24.0
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Seconds and bytes an hour: of each stage, of records and of stored features; ``per_video`` of video, the rest of
-    dialogue. ``growth`` is (seconds an hour of the shorter half of the episodes, of the longer half)."""
+    """Cost per hour of a measured run.
+
+    Attributes:
+        video_hours: Hours of video in the run.
+        dialogue_hours: Hours of dialogue in the run.
+        per_video: Seconds per hour of video, by stage.
+        per_dialogue: Seconds per hour of dialogue, by stage.
+        record_bytes: Bytes of prediction records per hour of dialogue.
+        feature_bytes: Bytes of stored features per hour of video.
+        cache_peak_bytes: Largest KV cache of any stream, in bytes.
+        growth: Seconds per hour of dialogue in the shorter half of the episodes and in the longer
+            half.
+    """
 
     video_hours: float
     dialogue_hours: float
@@ -46,7 +59,12 @@ class Profile:
 
 
 def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
-    """The profile of a run folder."""
+    """Compute the cost profile of a run folder.
+
+    Args:
+        folder: Run folder with timings.
+        feature_bytes_per_frame: Bytes of the stored features of one frame.
+    """
     records = [record for record in read_run_folder_records(folder)[1] if record.status == "ok"]
     timings = read_run_folder_timings(folder)["episodes"]
     ends: dict[str, float] = {}
@@ -82,8 +100,16 @@ def profile(folder: Path, feature_bytes_per_frame: int) -> Profile:
 
 
 def project(found: Profile, deadline_h: float = DEADLINE_H) -> list[dict[str, Any]]:
-    """For each workload: hours of one core (or card, where the profile is of one), how many of them are done in time, and
-    bytes of records and features."""
+    """Project the profile to each workload.
+
+    Args:
+        found: Measured profile.
+        deadline_h: Time within which the workload has to finish, in hours.
+
+    Returns:
+        For each workload: worker hours, the number of workers that meet the deadline, and gigabytes
+        of records and features. A worker is one core or one card, depending on the measured run.
+    """
     out = []
     for name, hours, dialogues in WORKLOADS:
         seconds = hours * sum(found.per_video.values()) + hours * dialogues * sum(found.per_dialogue.values())
@@ -102,7 +128,7 @@ def project(found: Profile, deadline_h: float = DEADLINE_H) -> list[dict[str, An
 
 
 def page(found: Profile, source: str) -> str:
-    """The profile and what follows from it, as Markdown."""
+    """Format the profile and its projections as Markdown."""
     lines = [
         f"Measured: {source}; {found.video_hours:g} hours of video, {found.dialogue_hours:g} hours of dialogue.",
         "",
@@ -132,6 +158,7 @@ def page(found: Profile, source: str) -> str:
 
 
 def main() -> None:
+    """Print the page and one JSON object; write the page to ``--output``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--feature-bytes", type=int, default=4 * 4 * 192, help="Of a frame: 4 x tokens x width.")

@@ -1,6 +1,6 @@
-"""The workbench's dataset card: what it holds, how hard it is, beside ProAssist's published figures, with real frames.
+"""Write the workbench's dataset card: contents, difficulty, comparison with ProAssist, and real frames.
 
-make bench-world          # measures, then writes reports/workbench/README.md and its pictures
+`make bench-world` measures the figures and writes reports/workbench/README.md with its pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from prospect_core.workbench.rendering.pictures import render_picture
 from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
 
-#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns a dialogue, words), table 9 (minutes)
+#: arXiv 2506.05904v1: table 1 (test: hours, videos, dialogues), figure 5 (turns per dialogue,
+#: words), table 9 (minutes)
 PROASSIST = {
     "Ego4D": (13.2, 33, 99, 53, 26),
     "HoloAssist": (6.8, 97, 291, 68, 5),
@@ -36,7 +37,13 @@ STRIPS = {"normal": ("test", 5), "hard": ("test_hard", 2), "covered": ("test", 3
 
 
 def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
-    """Write ``README.md`` and the filmstrips."""
+    """Write ``README.md`` and the filmstrips.
+
+    Args:
+        folder: Output folder.
+        body: Figures of `benchmarks.quality.world`.
+        test: The test split's data set.
+    """
     for name, (split, number) in STRIPS.items():
         _strip(generate_workbench_video(0, split, number)[1]).save(
             folder.parent / "assets" / f"workbench-{name}.png", optimize=True
@@ -45,7 +52,7 @@ def write_card(folder: Path, body: dict[str, Any], test: Dataset) -> None:
 
 
 def _strip(plan: Plan, columns: int = 8, rows: int = 4, every_s: float = 1.5, begin_s: float = 6.0) -> Image.Image:
-    """Consecutive pictures of a video, their seconds below."""
+    """Draw consecutive pictures of a video with their times in seconds below."""
     sheet = Image.new("RGB", (columns * 130 - 2, rows * 144), "white")
     draw = ImageDraw.Draw(sheet)
     for k in range(columns * rows):
