@@ -1,8 +1,7 @@
-"""PROSPECT core: the model, its training and the stateful stream runner of proactive video assistants.
+"""PROSPECT core: the model, its training and the stream runner of proactive video assistants.
 
-Importing this package loads neither torch nor transformers; the names below load what they need when first used.
-
-    python -c "import prospect_core; print(prospect_core.__version__)"
+Importing this package loads neither torch nor transformers; each exported class loads them on first
+use.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The prediction record: what runner, baselines, metrics, report and other models' adapters agree on. Pure.
+"""Prediction records: the contract between runner, baselines, metrics, report and adapters of other models.
 
-One `EpisodeRecord` an episode, whole: per-frame arrays, predicted utterances and transitions, refusals, compressions
-and the reference episode itself. Everything that varies from run to run (seconds) lies in an `EpisodeTiming` beside it.
-
-    python -c "from prospect_core.records import *; help(EpisodeRecord)"
+One `EpisodeRecord` per episode holds per-frame arrays, predicted utterances and transitions,
+refusals, compressions and the reference episode. It is pure data. Everything that varies from run
+to run (seconds) is in a separate `EpisodeTiming`.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from typing import ClassVar, Literal
 from prospect_core.timeline import Change, DialogState, Episode, TimelineError
 
 SCHEMA = 1
-#: what a model computes in
+#: number type for computation
 Dtype = Literal["float32", "bfloat16"]
-#: the same, or what the device is made for
+#: the same, or the device's best type
 AskedDtype = Literal["float32", "bfloat16", "auto"]
-#: lengths of a stream
+#: kinds of lengths of a stream
 LengthKind = Literal["frames", "tokens", "compressions"]
 _STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 def utterance_has_words(text: str) -> bool:
-    """Whether a text says anything: it holds a letter, a digit or a symbol, not punctuation and blanks alone."""
+    """Check whether a text holds a letter, a digit or a symbol, not only punctuation and blanks."""
     return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
 
@@ -44,7 +43,14 @@ class PredictedTransition:
 
 @dataclass(frozen=True)
 class PredictedUtterance:
-    """What the model said at a video frame; ``cut`` when the reply limit ended it before its end token."""
+    """A predicted utterance at a video frame.
+
+    Attributes:
+        frame: Video frame on which it was decided.
+        text: Its text.
+        tokens: Number of its tokens.
+        cut: Whether the reply limit ended it before its end token.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
@@ -55,7 +61,7 @@ class PredictedUtterance:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A state that the model wanted and the state machine does not allow."""
+    """A predicted state that the state machine does not allow."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
@@ -65,7 +71,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class CompressionEvent:
-    """What a context strategy did when the cache reached its budget; ``text`` is the new prompt where it was rebuilt."""
+    """A compression by a context strategy when the cache reached its budget.
+
+    Attributes:
+        frame: Video frame after which it happened.
+        strategy: Name of the strategy.
+        tokens_before: Tokens of the context before.
+        tokens_after: Tokens of the context after.
+        bytes_before: Bytes of the cache before.
+        bytes_after: Bytes of the cache after.
+        text: The new prompt if it was rebuilt; empty otherwise.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
@@ -79,8 +95,14 @@ class CompressionEvent:
 
 @dataclass(frozen=True)
 class UnseenLength:
-    """A length that a stream reached at a video frame and that is beyond the longest in training: frames since the stream
-    began or was last compressed, tokens of the context, or compressions."""
+    """First length of a stream beyond the longest in training.
+
+    Attributes:
+        kind: Frames since the start of the stream or its last compression, tokens of the context,
+            or compressions.
+        frame: Video frame on which the stream reached it.
+        trained: The longest in training.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     kind: LengthKind
@@ -90,7 +112,15 @@ class UnseenLength:
 
 @dataclass(frozen=True)
 class PolledAnswer:
-    """The answer to a poll, given after a video frame; ``cut`` when the limit ended it before its end token."""
+    """The answer to a poll.
+
+    Attributes:
+        poll: Id of the poll.
+        frame: Video frame after which it was asked.
+        text: Text of the answer.
+        tokens: Number of its tokens.
+        cut: Whether the limit ended it before its end token.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     poll: str
@@ -102,17 +132,21 @@ class PolledAnswer:
 
 @dataclass(frozen=True)
 class ReplayProtocol:
-    """The rules under which episodes are replayed. Numbers of different protocols are never compared.
+    """Rules of a replay. Numbers of different protocols are never compared.
 
     Attributes:
-        initiative: ``autonomous``: the model decides at every frame; ``polled``: it is asked at given times; ``chunked``: it
-            is asked once in each candidate interval.
-        history: ``own``, or ``gold``: its context holds the reference in place of what it said (teacher forcing).
-        horizon: To the end of the ``video``, or to the end of the ``official`` window, after which false alarms are not seen.
-        question_time: Questions come when they are ``annotated``, or at the ``start``.
-        polling: ``one_pass``: polls interrupt one stream over the video; ``recut``: each poll is a new stream over its clip.
-        reveals: What the prompt reveals beyond the question, such as ``gold_text``.
-        clock: ``replay``: the video waits for the model; ``simulated``, ``live``: it does not.
+        initiative: ``autonomous``: the model decides at every frame. ``polled``: it is asked at
+            given times. ``chunked``: it is asked once in each candidate interval.
+        history: ``own``, or ``gold``: its context holds the reference instead of its predictions
+            (teacher forcing).
+        horizon: ``video``: to the end of the video. ``official``: to the end of the official
+            window, after which false alarms do not count.
+        question_time: ``annotated``: questions come at their times. ``start``: they come at the
+            start.
+        polling: ``one_pass``: polls interrupt one stream over the video. ``recut``: each poll is a
+            new stream over its clip.
+        reveals: Contents of the prompt in addition to the question, such as ``gold_text``.
+        clock: ``replay``: the video waits for the model. ``simulated``, ``live``: it does not.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -125,7 +159,7 @@ class ReplayProtocol:
     clock: Literal["replay", "simulated", "live"] = "replay"
 
     def describe(self) -> str:
-        """The switches that differ from autonomous replay, in words; ``autonomous`` where none does."""
+        """Describe the differences from autonomous replay in words; ``autonomous`` if there are none."""
         parts: list[str] = [self.initiative]
         if self.history == "gold":
             parts.append("gold history (teacher-forced)")
@@ -144,16 +178,16 @@ class ReplayProtocol:
 
 @dataclass(frozen=True)
 class Knobs:
-    """The settings of a replay; every reported number names them.
+    """Settings of a replay, which every reported number names.
 
     Attributes:
-        strategy: The context strategy.
-        budget: Its budget in tokens; None for no limit.
-        speaking_threshold: From which speaking probability on the model speaks.
-        update_threshold: From which update probability on it updates the state.
-        cache_dtype: How keys and values are stored; ``model``: as the model computes them.
-        dtype: What the model computes in.
-        protocol: The rules of the replay; None for those of `ReplayProtocol`'s defaults.
+        strategy: Name of the context strategy.
+        budget: Token budget; None is unlimited.
+        speaking_threshold: Probability from which the model speaks.
+        update_threshold: Probability from which the model updates the state.
+        cache_dtype: How keys and values are stored; ``model`` is the number type for computation.
+        dtype: Number type for computation.
+        protocol: Rules of the replay; the defaults of `ReplayProtocol` if None.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -167,17 +201,17 @@ class Knobs:
 
     @property
     def rules(self) -> ReplayProtocol:
-        """The protocol, the default one where none is given."""
+        """The protocol, or the default one."""
         return self.protocol or ReplayProtocol()
 
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """Everything that one replay predicted, beside the reference. Arrays have one entry a frame of the episode.
+    """All predictions of one replay, with the reference episode. Arrays have one entry per frame.
 
-    ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). A model without
-    probabilities gives empty arrays; metrics that need them are then undefined, never zero. ``unseen`` tells where the stream
-    left the lengths of its model's training.
+    ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). The
+    arrays of a model without probabilities are empty; metrics that need them are then undefined,
+    never zero. ``unseen`` lists where the stream exceeded the lengths of its model's training.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -207,7 +241,10 @@ class EpisodeRecord:
     answers: tuple[PolledAnswer, ...] = ()
 
     def tracked_states(self) -> list[tuple[int, DialogState]]:
-        """[(frame, tracked state from this frame on)], beginning with the initial state before the first frame."""
+        """Return [(frame, tracked state from this frame)], starting with the initial state.
+
+        The first entry has the frame before the first one.
+        """
         state = self.episode.initial_state
         out = [(self.episode.start_frame - 1, state)]
         for item in self.transitions:
@@ -216,7 +253,7 @@ class EpisodeRecord:
         return out
 
     def problems(self) -> list[str]:
-        """Everything in this record that contradicts itself or its episode, one line each."""
+        """Return the contradictions in this record or with its episode, one line each."""
         episode, out = self.episode, []
         if self.schema != SCHEMA:
             return [f"{episode.id}: record schema {self.schema} is not {SCHEMA}"]
@@ -265,8 +302,15 @@ class EpisodeRecord:
 
 @dataclass(frozen=True)
 class EpisodeTiming:
-    """What varies from run to run: seconds by stage, and of each compression; and the most tokens that the cache held at
-    once, those that were read ahead and taken back among them (None: not known)."""
+    """Times of a replay, which vary from run to run.
+
+    Attributes:
+        episode: Episode id.
+        seconds: Total seconds.
+        stages: Seconds by stage.
+        compression_seconds: Seconds of each compression.
+        physical_peak_tokens: Most tokens in the cache, including speculative ones; None if unknown.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     episode: str
@@ -278,8 +322,19 @@ class EpisodeTiming:
 
 @dataclass(frozen=True)
 class EpisodeLatency:
-    """Seconds of every step (vision, decisions, reply, compression), from a frame to the first token of its reply, and
-    of decoding; bytes at their highest. ``device_peak_bytes`` is None on a CPU."""
+    """Latency and memory of an episode that was stepped frame by frame.
+
+    Attributes:
+        episode: Episode id.
+        steps: Seconds of every step (vision, decisions, reply, compression).
+        first_tokens: Seconds from a frame to the first token of its reply.
+        decoding: Seconds of decoding the video.
+        video_seconds: Length of the episode.
+        weights_bytes: Bytes of the weights.
+        cache_bytes: Largest KV cache.
+        process_peak_bytes: Peak memory of the process.
+        device_peak_bytes: Peak memory of the GPU; None on a CPU.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     episode: str
@@ -295,7 +350,17 @@ class EpisodeLatency:
 
 @dataclass(frozen=True)
 class TeacherForcedTurn:
-    """One reference turn under teacher forcing; ``frame`` is its decision frame, ``on_time`` whether it is decided there."""
+    """One reference turn in the teacher-forced pass (`prospect_core.stream.teacher_forcing`).
+
+    Attributes:
+        frame: Decision frame of the turn.
+        decisions: Number of decisions of the turn.
+        frame_diff: Frames between the first decision to speak and the turn; None if unknown.
+        on_time: Whether the model first speaks on the turn's frame.
+        tokens: Tokens of the turn.
+        right: Leading tokens that greedy decoding predicts.
+        nats: Mean cross-entropy of the tokens.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
@@ -308,15 +373,15 @@ class TeacherForcedTurn:
 
 
 def digest_records(records: Iterable[EpisodeRecord]) -> str:
-    """sha256 over decisions, transitions, texts and compressions of all records, in order of episode id.
+    """Compute the SHA-256 over decisions, transitions, texts and compressions, in order of episode id.
 
-    Probabilities and times are left out: they differ in the last digits between machines.
+    Probabilities and times are excluded: their last digits differ between machines.
     """
     return digest_serialized_records({record.episode.id: serialize_record_for_digest(record) for record in records})
 
 
 def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
-    """What one record adds to `digest_records`."""
+    """Return the part of one record in `digest_records`."""
     body = {
         "episode": record.episode.id,
         "status": record.status,
@@ -331,5 +396,5 @@ def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
 
 
 def digest_serialized_records(parts: Mapping[str, bytes]) -> str:
-    """`digest_records` of the parts by episode id."""
+    """Compute `digest_records` from the parts by episode id."""
     return hashlib.sha256(b"".join(parts[episode] for episode in sorted(parts))).hexdigest()

@@ -1,10 +1,10 @@
-"""How much longer a replay takes while other processes keep every core busy.
+"""Measure how much longer a replay takes while other processes keep every core busy.
 
     python -m benchmarks.performance.busy --episodes 16
 
-The same command, `prospect-eval run` over features that exist, takes turns: alone, and next to one process for each core
-that never rests. It can then have half of the machine, so a ratio of 2 is what fair sharing gives. The last line is one JSON
-object; seconds are medians over the rounds.
+Each round runs `prospect-eval run` twice over stored features: on an idle machine, and next to one
+busy process per core. Under fair sharing the second run gets half of the machine, so the expected
+ratio is 2. Seconds are medians over the rounds. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from prospect_core.util.processes import count_cores
 
 @contextmanager
 def busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run ``count`` processes that never rest."""
+    """Run ``count`` processes that each keep one core busy; end them on exit."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield processes
@@ -37,7 +37,15 @@ def busy_processes(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def busy_ratio(episodes: int, rounds: int) -> dict[str, Any]:
-    """Seconds on a busy machine over seconds on an idle one, with both."""
+    """Measure replay seconds on a busy machine relative to an idle one.
+
+    Args:
+        episodes: Number of episodes that each replay covers.
+        rounds: Number of idle and busy replays.
+
+    Returns:
+        ``busy_ratio`` (median busy seconds / median idle seconds) and the seconds of every round.
+    """
     idle, busy = [], []
     with tempfile.TemporaryDirectory() as folder:
         _replay(Path(folder) / "first", episodes)
@@ -51,7 +59,7 @@ def busy_ratio(episodes: int, rounds: int) -> dict[str, Any]:
 
 
 def _replay(output: Path, episodes: int) -> float:
-    """Seconds of the whole command."""
+    """Return the wall seconds of one `prospect-eval run` command."""
     command = [str(Path(sys.executable).with_name("prospect-eval")), "run", "--ckpt", "workbench-tiny", "--suite", "workbench",
                "--limit", str(episodes), "--output", str(output)]  # fmt: skip
     begin = time.perf_counter()
@@ -60,6 +68,7 @@ def _replay(output: Path, episodes: int) -> float:
 
 
 def main() -> None:
+    """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=1)

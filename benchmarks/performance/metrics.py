@@ -1,11 +1,12 @@
-"""How fast the metrics are.
+"""Measure the speed and memory of the metrics.
 
     make bench-metrics
 
-One hour at 2 fps with 500 utterances is matched (milliseconds, median of five; memory over the embeddings, by the
-process' peak in a process of its own), and 100 such episodes are scored anew from disk with embeddings and baselines
-cached, in a process of its own with a cache folder of its own. How often intervals cover the truth: `benchmarks.quality.intervals`.
-The last line is one JSON object.
+Matching: one hour at 2 frames/s with 500 utterances. Its time is the median of five calls in
+milliseconds; its memory is the peak of a separate process beyond the embeddings. Scoring: 100 such
+episodes are scored again from disk in a separate process whose cache folder already holds
+embeddings and baselines. `benchmarks.quality.intervals` measures how often intervals cover the true
+value. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ PLACES = ("away", "on the tray", "near the sink", "carefully")
 
 
 def sentence(rng: np.random.Generator) -> str:
-    """One of some 640 instructions."""
+    """Draw one of about 640 instructions."""
     opening = rng.choice(("Now", "Next", "Please", "Then"))
     return f"{opening} {rng.choice(VERBS)} the {rng.choice(THINGS)} {rng.choice(PLACES)}."
 
 
 def make_record(number: int) -> Any:
-    """An hour of dialogue with eight steps, and a model that is a little off in all of it."""
+    """Make the record of one hour of dialogue with eight steps and a slightly wrong model."""
     from prospect_core.records import SCHEMA, EpisodeRecord, Knobs, PredictedTransition, PredictedUtterance
     from prospect_core.timeline import Change, Episode, Event, Step, Task
 
@@ -75,7 +76,7 @@ def make_record(number: int) -> Any:
 
 
 def make_run(folder: Path) -> None:
-    """A run folder of such episodes."""
+    """Write a run folder with ``EPISODES`` such records."""
     from prospect_core.records import Knobs
     from prospect_core.util.json_io import dump_json
     from prospect_eval.runs.folder import RunConfig, open_run_folder
@@ -86,7 +87,7 @@ def make_run(folder: Path) -> None:
 
 
 def match_hour() -> dict[str, float]:
-    """Milliseconds and megabytes of matching one hour, embeddings given."""
+    """Measure the milliseconds and megabytes of matching one hour with given embeddings."""
     from prospect_eval.matching.matcher import match_utterances
 
     record = make_record(0)
@@ -108,7 +109,7 @@ def match_hour() -> dict[str, float]:
 
 
 def rescore(folder: str) -> dict[str, float]:
-    """Seconds from the records on disk to metrics.json on disk."""
+    """Measure the seconds from the records on disk to metrics.json on disk."""
     begin = time.perf_counter()
     from prospect_eval.scoring.parallel import score_folder_in_parallel
 
@@ -120,12 +121,23 @@ def rescore(folder: str) -> dict[str, float]:
 
 
 def run_task(task: str, *arguments: str, **environment: str) -> dict[str, float]:
+    """Run one task of this module in a separate process.
+
+    Args:
+        task: ``match`` or ``rescore``.
+        *arguments: Further command-line arguments.
+        **environment: Environment variables to add.
+
+    Returns:
+        The figures that the task prints.
+    """
     command = [sys.executable, "-m", "benchmarks.performance.metrics", "--task", task, *arguments]
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def main() -> None:
+    """Run the benchmark, or with ``--task`` one part of it in this process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--task", choices=("match", "rescore"))

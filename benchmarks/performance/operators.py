@@ -1,10 +1,11 @@
-"""How many operators a forward of the text model needs, for one stream and for many: what it costs to launch it.
+"""Count the operators that a forward pass of the text model launches, for one stream and for several.
 
     python -m benchmarks.performance.operators
 
-Operators are those that the profiler of PyTorch sees on the CPU, without the ones that neither compute nor copy (views,
-allocations, conjugation flags, wrappers of another counted operator). Random weights of 24 layers; the figures do not
-depend on them. Every stream reads one token and is asked for the likeliest next one. The last line is one JSON object.
+The count includes the operators that PyTorch's profiler reports on the CPU, except those that
+neither compute nor copy (views, allocations, conjugation flags, wrappers of another counted
+operator). The model has 24 layers of random weights; the counts do not depend on the weights. Every
+stream reads one token and predicts the next one. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ LAYERS, TOKENS_HELD = 24, 50
 
 
 def count_operators(work: Callable[[], object]) -> int:
-    """Operators that one call of ``work`` runs on the CPU, without idle ones."""
+    """Count the operators that one call of ``work`` runs on the CPU, without those in ``IDLE``."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         work()
     events = seen.key_averages()
@@ -85,7 +86,7 @@ def count_operators(work: Callable[[], object]) -> int:
 
 
 def layered_model() -> DSTSmolVLM:
-    """A narrow model with as many layers as a published one, random weights."""
+    """Make a narrow model with as many layers as a published one and random weights."""
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
               "image_size": 32, "patch_size": 8}  # fmt: skip
     text = {"vocab_size": 320, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": LAYERS,
@@ -95,7 +96,13 @@ def layered_model() -> DSTSmolVLM:
 
 
 def forward_operators(model: DSTSmolVLM, streams: int, tokens: int = 1) -> int:
-    """Operators of a forward in which ``streams`` streams read ``tokens`` tokens each; each holds `TOKENS_HELD` before."""
+    """Count the operators of one forward pass.
+
+    Args:
+        model: The model.
+        streams: Number of streams in the pass.
+        tokens: Number of tokens that each stream reads; each stream already holds `TOKENS_HELD`.
+    """
     pool = KVPool()
     caches = [StreamCache(pool=pool) for _ in range(streams)]
     forward_stream_requests(model, [ForwardRequest(range(9, 9 + TOKENS_HELD), cache) for cache in caches])
@@ -104,7 +111,7 @@ def forward_operators(model: DSTSmolVLM, streams: int, tokens: int = 1) -> int:
 
 
 def figures() -> dict[str, int]:
-    """Operators of a forward of 24 layers for one and for sixteen streams."""
+    """Return the operator counts of a forward pass for one and for sixteen streams."""
     torch.manual_seed(0)
     model = layered_model()
     return {f"forward_ops_{_named(streams)}": forward_operators(model, streams) for streams in (1, 16)}

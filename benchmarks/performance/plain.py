@@ -1,8 +1,7 @@
-"""The backbone of one of our checkpoints as a plain Hugging Face image-text model: the slow reference of streaming.
+"""Write the backbone of a checkpoint as a plain Hugging Face image-text model.
 
-    python -c "from benchmarks.performance.plain import write_plain; help(write_plain)"
-
-Idefics3 is the layout that SmolVLM's is made of, and its processor needs neither torchvision nor num2words.
+The streaming benchmark uses this model as its slow reference. The layout is Idefics3, on which
+SmolVLM is based: its processor needs neither torchvision nor num2words.
 """
 
 from __future__ import annotations
@@ -22,17 +21,23 @@ TEMPLATE = (
 
 
 def write_plain(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write the backbone of a `DSTSmolVLM`, with its words, to a folder that ``from_pretrained`` reads."""
+    """Write the backbone of a model with its tokenizer to a folder that ``from_pretrained`` reads.
+
+    Args:
+        model: A `DSTSmolVLM`.
+        tokenizer: Its tokenizer; three special tokens are added to it.
+        folder: Output folder.
+    """
     from transformers import GenerationConfig, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
 
     config = model.config
     tokenizer.add_special_tokens({"additional_special_tokens": [AROUND, GLOBAL, END]})
     size = config.vision_config.image_size
-    # a square patch of the connector's output is a token
+    # the connector merges scale_factor x scale_factor patches into one token
     tokens = (size // config.vision_config.patch_size // config.scale_factor) ** 2
     text = {**config.text_config.to_dict(), "vocab_size": len(tokenizer)}
     vision = {**config.vision_config.to_dict(), "model_type": "idefics3_vision"}
-    # pad_token_id is taken by Idefics3Config, though its declared signature lacks it
+    # Idefics3Config accepts pad_token_id although its signature does not declare it
     settings: dict[str, Any] = {
         "vision_config": vision,
         "text_config": text,
@@ -60,7 +65,10 @@ def write_plain(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def _image_processor() -> Callable[..., Any]:
-    """The class that works on PIL images; older versions of transformers have it under the general name."""
+    """Return the image processor for PIL images.
+
+    Older versions of transformers export it under the general name.
+    """
     try:
         from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
     except ImportError:

@@ -1,12 +1,13 @@
-"""The true shape of a published SmolVLM2, random weights: a training step and a streamed minute, float32 and bfloat16.
+"""Measure a training step and a streamed minute at a published SmolVLM2 shape, in float32 and bfloat16.
 
     make bench-published
     python -m benchmarks.performance.published_shape --model smolvlm2_500m --dtypes float32
 
-Each precision runs in a process of its own, so that its peak memory is known. A training step is forward, backward and
-AdamW over one window; bfloat16 is mixed precision. The streamed minute is 120 frames at 2 frames/s, one step each, from
-features of 64 tokens (81 for 2.2B); the vision tower is timed on its own. In bfloat16 all weights but those of the decision
-heads are bfloat16. The last line is one JSON object.
+The weights are random. Each precision runs in a separate process, which isolates its peak memory. A
+training step is forward, backward and AdamW over one window; bfloat16 means mixed precision. The
+streamed minute is 120 frames at 2 frames/s with one step per frame, from features of 64 tokens (81
+for 2.2B); the vision tower is timed separately. In bfloat16 all weights except the decision heads
+are bfloat16. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -39,7 +40,16 @@ TASK = Task("put the cubes into the box", tuple(Step(f"S{k}", f"put cube {k} int
 
 
 def measure(name: str, dtype: str, length: int) -> dict[str, Any]:
-    """Seconds and memory of one shape in one precision, in this process."""
+    """Measure one shape in one precision in this process.
+
+    Args:
+        name: Name of a `model=` preset.
+        dtype: ``float32`` or ``bfloat16``.
+        length: Tokens of the training window.
+
+    Returns:
+        Seconds, memory in GB and sizes.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     options = compose_config([f"model={name}", "model.weights=null", "model.tokens_per_frame=0"])[0].model
     tokenizer = train_tokenizer(["put the red cube in the box"], 300)
@@ -64,7 +74,7 @@ def measure(name: str, dtype: str, length: int) -> dict[str, Any]:
 
 
 def _training_step(model: DSTSmolVLM, dtype: str, length: int, device: str) -> float:
-    """Seconds of the second of two steps."""
+    """Return the seconds of the second of two training steps."""
     model.model.vision_model.requires_grad_(False)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
     batch = batch_of(model, 1, length, device)
@@ -85,7 +95,7 @@ def _training_step(model: DSTSmolVLM, dtype: str, length: int, device: str) -> f
 
 @torch.no_grad()
 def _vision_seconds(model: DSTSmolVLM, device: str) -> float:
-    """Seconds per frame of the tower, over two frames after one that warms up."""
+    """Return the seconds per frame of the vision tower over two frames, after one warm-up frame."""
     size = model.config.image_size
     pixels = torch.zeros(1, 3, size, size, device=device)
     model.encode_frames(pixels)
@@ -96,7 +106,7 @@ def _vision_seconds(model: DSTSmolVLM, device: str) -> float:
 
 
 def _streamed_minute(model: DSTSmolVLM, tokenizer: Any, device: str) -> float:
-    """Seconds of 120 steps that never speak, from features."""
+    """Return the seconds of 120 silent steps from features."""
     width = model.config.text_config.hidden_size
     features = torch.randn(FRAMES, model.config.tokens_per_frame, width, device=device).to(model.dtype)
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=1.01, update_threshold=1.01))
@@ -108,13 +118,14 @@ def _streamed_minute(model: DSTSmolVLM, tokenizer: Any, device: str) -> float:
 
 
 def _peak_gb(device: str) -> float:
-    """Peak memory of the process, or of the GPU, in GB."""
+    """Return the peak memory of the GPU, or of the process, in GB."""
     if device == "cuda":
         return round(torch.cuda.max_memory_allocated() / 1e9, 2)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
 def main() -> None:
+    """Measure each precision in a separate process and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smolvlm2_256m")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])

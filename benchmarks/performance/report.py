@@ -1,14 +1,17 @@
-"""How long a report over 100 episodes of 10 minutes takes to build and to open, and how large it is. The last line is one
-JSON object.
+"""Measure the build time, opening time and size of a report over 100 episodes of 10 minutes.
 
     make bench-report
     python -m benchmarks.performance.report --output reports/report/report.json
 
-* ``build_s``: seconds to write ``report.html`` of a scored run. Its videos' small pictures were made before, as they are
-  by the first report over a dataset; ``first_build_s`` is that one, which decodes all videos.
-* ``open_s``: seconds from asking a headless Chromium for the file until table, timeline and charts can be used, median of
-  several openings; ``ready_s`` is the page's own share of it, from its navigation start.
-* ``size_mb``: the page, 10^6 bytes.
+* ``build_s``: seconds to write ``report.html`` of a scored run whose thumbnails exist.
+* ``first_build_s``: the same for the first report over a dataset, which decodes all videos for
+  thumbnails.
+* ``open_s``: seconds from a headless Chromium's request for the file until table, timeline and
+  charts respond; median of several openings.
+* ``ready_s``: the part of ``open_s`` that the page reports itself, from its navigation start.
+* ``size_mb``: size of the page in 10^6 bytes.
+
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -39,12 +42,17 @@ from prospect_eval.runs.environment import collect_run_environment
 from prospect_eval.runs.folder import RunConfig, open_run_folder, read_run_folder_records, run_folder_record_path
 
 EPISODES, OPENINGS = 100, 5
-#: of the first video of this split, in minutes
+#: the shape of the first video of this split, in minutes
 SPLIT, MINUTES = "test_long", 10
 
 
 def video(job: tuple[Path, int]) -> list[Episode]:
-    """One video of ten minutes and its three episodes."""
+    """Make one video of ten minutes and return its three episodes.
+
+    Args:
+        job: (folder of the dataset, seed of the video); one argument because a process pool maps
+            over it.
+    """
     root, seed = job
     episodes, plan = generate_workbench_video(seed, SPLIT, 0)
     render_picture_video(plan, root / episodes[0].video)
@@ -52,7 +60,7 @@ def video(job: tuple[Path, int]) -> list[Episode]:
 
 
 def predicted(rng: random.Random, record: EpisodeRecord) -> EpisodeRecord:
-    """The oracle with every third turn elsewhere, and curves as noisy as a model's."""
+    """Move every third turn of an oracle record to a random frame and add noisy curves."""
     episode = record.episode
     frames = episode.num_frames
     noise = np.random.default_rng(rng.randrange(2**32))
@@ -68,7 +76,7 @@ def predicted(rng: random.Random, record: EpisodeRecord) -> EpisodeRecord:
 
 
 def make_run(folder: Path) -> Path:
-    """A scored run over a dataset of its own; returns the run folder."""
+    """Write a run over a new dataset below ``folder``; return the run folder."""
     root, run = folder / "data", folder / "run"
     (root / "videos").mkdir(parents=True)
     with open_process_pool() as workers:
@@ -86,8 +94,12 @@ def make_run(folder: Path) -> Path:
 
 
 def openings(page: Path) -> tuple[list[float], list[float]]:
-    """(seconds until it can be used, seconds from navigation start to the same) of several openings, each in a browser of
-    its own."""
+    """Open the page ``OPENINGS`` times, each time in a new browser.
+
+    Returns:
+        (seconds until the page responds, seconds from navigation start to the same moment), one
+        value per opening.
+    """
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -98,9 +110,10 @@ def openings(page: Path) -> tuple[list[float], list[float]]:
             tab = browser.new_page(viewport={"width": 1280, "height": 900})
             begin = time.perf_counter()
             tab.goto(page.as_uri(), wait_until="commit")
-            # the page's own policy forbids functions made of text, so elements are waited for
+            # the page's content security policy forbids `wait_for_function`, so wait
+            # for elements
             tab.locator("html[data-ready=yes]").wait_for(state="attached")
-            # it answers: a word is typed and the table follows
+            # the page responds once the table reflects typed text
             tab.locator("#search").fill("nothing is called so")
             tab.locator("#shown", has_text=f"0 of {EPISODES}").wait_for()
             whole.append(time.perf_counter() - begin)
@@ -110,6 +123,7 @@ def openings(page: Path) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
+    """Build and open the report; print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()

@@ -1,13 +1,19 @@
-"""How evaluation and data grow: with workers, episodes, hours and bytes. The last line is one JSON object.
+"""Measure how evaluation and data loading scale with workers, episodes, hours and bytes.
 
     make bench-scale
     python -m benchmarks.performance.scale --episodes 200 --rows 100000 --gigabytes 20 --output reports/scale/scale.json
 
-``ray_speedup``: two workers of a local Ray cluster beside one process with one thread, over the same episodes, each beginning
-with nothing stored and counting its own start; ``cores_speedup``: what two processes that share nothing reach here, which is the
-most that any division of the work can; ``kill_identical``: a worker killed with SIGKILL half-way, and the same
-predictions; ``index_open_s`` and ``index_mb``: seconds and memory to open that many episodes; ``stream_rss_mb``: the most
-memory while so many gigabytes of stored features are streamed. ``strong`` and ``weak`` scaling on this machine's cores.
+* ``ray_speedup``: two workers of a local Ray cluster compared with one process with one thread,
+  over the same episodes. Each run starts without stored features and includes its start-up time.
+* ``cores_speedup``: speed-up of two independent processes on this machine, the upper bound for any
+  division of the work.
+* ``kill_identical``: whether a run whose worker is killed with SIGKILL halfway gives the same
+  predictions.
+* ``index_open_s``, ``index_mb``: seconds and memory to open a split of ``--rows`` episodes.
+* ``stream_rss_mb``: peak memory while ``--gigabytes`` of stored features are read.
+* ``strong``, ``weak``: strong and weak scaling on this machine's cores.
+
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -33,18 +39,37 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.workbench.generate import generate_workbench
 from prospect_eval.runs.environment import collect_run_environment
 
-#: of a frame of the shipped model: 4 tokens of 192 numbers, 4 bytes each
+#: bytes of a frame of the released checkpoint: 4 tokens of 192 numbers, 4 bytes each
 FEATURE_BYTES = 4 * 4 * 192
 
 
 class Runs:
-    """Replays of one data set, each in processes and with stores of its own."""
+    """Replays of one data set, each in separate processes with its own feature store.
+
+    Args:
+        folder: Parent of the run folders and caches.
+        ckpt: Checkpoint to replay.
+        data: Folder of the data set.
+    """
 
     def __init__(self, folder: Path, ckpt: str, data: Path) -> None:
         self.folder, self.ckpt, self.data = folder, ckpt, data
 
     def run(self, name: str, limit: int, *given: str, kill_after: float | None = None) -> dict[str, Any]:
-        """Replay ``limit`` episodes; with ``kill_after`` a worker is killed once that share of them is done."""
+        """Replay ``limit`` episodes in a new process.
+
+        Args:
+            name: Name of the run folder.
+            limit: Number of episodes.
+            *given: Further options of `scale_replay`.
+            kill_after: Share of the episodes after which one worker is killed, 0 to 1.
+
+        Returns:
+            Wall seconds, number of killed workers and the figures that `scale_replay` prints.
+
+        Raises:
+            SystemExit: If the replay fails.
+        """
         out = self.folder / name
         env = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(self.folder / f"{name}-cache")}
         command = [
@@ -68,7 +93,7 @@ class Runs:
     def _kill(self, driver: int, out: Path, after: int) -> int:
         while len(list((out / "episodes").glob("*.json"))) < after:
             time.sleep(0.05)
-        # of Ray's processes the actors alone hold a model
+        # only Ray's actors hold a model
         actors = [p for p in psutil.Process(driver).children(recursive=True) if "Actor" in " ".join(_command(p))]
         os.kill(actors[0].pid, signal.SIGKILL)
         return 1
@@ -83,8 +108,10 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any]:
-    """Every run that the scaling figures need; two are never under way at once, but the pair that tells what the cores
-    allow."""
+    """Make every run that the scaling figures need.
+
+    Runs never overlap, except for the pair that measures ``cores_speedup``.
+    """
     runs = Runs(folder, ckpt, data)
     half = episodes // 2
     alone = runs.run("alone", episodes)
@@ -102,7 +129,7 @@ def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any
         "process_speedup": round(alone["seconds"] / local_two["seconds"], 3),
         "cores_speedup": round(2 * alone_half["seconds"] / max(both), 3),
         "kill_identical": len(digests) == 1 and killed["episodes"] == episodes and killed["killed"] == 1,
-        # the same work on more workers; as much work for each of them
+        # strong: the same work on more workers; weak: the same work per worker
         "strong": {"1": alone["seconds"], "2": ray_two["seconds"]},
         "weak": {"1": ray_one["seconds"], "2": ray_two["seconds"]},
         "by_episodes": {str(half): alone_half["seconds"], str(episodes): alone["seconds"]},
@@ -113,6 +140,7 @@ def scaling(folder: Path, ckpt: str, data: Path, episodes: int) -> dict[str, Any
 
 
 def main() -> None:
+    """Run the selected parts, write the results to ``--output`` and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ckpt", default="workbench-tiny")
     parser.add_argument("--episodes", type=int, default=200)
@@ -131,7 +159,7 @@ def main() -> None:
             result |= stream_much(folder / "much", options.gigabytes)
             print(result, file=sys.stderr, flush=True)
         if options.episodes:
-            # three dialogues a video
+            # the workbench makes three dialogues per video
             root = options.data or generate_workbench(folder / "world", 21, {"test": -(-options.episodes // 3)}).root
             result |= scaling(folder, options.ckpt, Dataset.open(root).root, options.episodes)
     if options.output:

@@ -1,7 +1,4 @@
-"""Data at size: a hundred thousand episodes opened, gigabytes of stored features streamed.
-
-python -c "from benchmarks.performance.scale_data import open_many; from pathlib import Path; print(open_many(Path('many'), 1000))"
-"""
+"""Measure data loading at size: opening 100,000 episodes and reading gigabytes of stored features."""
 
 from __future__ import annotations
 
@@ -30,13 +27,16 @@ from prospect_core.timeline import Episode
 from prospect_core.util.json_io import dump_json
 from prospect_core.workbench.generate import generate_workbench_video
 
-#: of the streamed features: frames of a video, tokens of a frame, and their width
+#: frames per video, tokens per frame and width of the features that `stream_much` reads
 FRAMES, TOKENS, WIDTH = 1200, 10, 960
 
 
 def open_many(folder: Path, rows: int) -> dict[str, Any]:
-    """Seconds and memory (MB beyond what the program itself takes) to open so many episodes and to read some of them, in a
-    process of its own: the first time, and every later one."""
+    """Measure the time and memory of opening a split with ``rows`` episodes and reading 100 of them.
+
+    Each measurement runs in a separate process: the first opening, which builds the index, and a
+    later one. Memory is in MB beyond that of the bare program.
+    """
     episodes = _different(rows)
     folder.mkdir(parents=True)
     digest, size = hashlib.sha256(), 0
@@ -59,7 +59,7 @@ def open_many(folder: Path, rows: int) -> dict[str, Any]:
 
 
 def open_once(folder: str) -> dict[str, float]:
-    """Open a dataset, look at what all its episodes are, and read a hundred of them."""
+    """Open a dataset, read the properties of all its episodes, and read 100 episodes in full."""
     before = psutil.Process().memory_info().rss
     begin = time.perf_counter()
     rows = Dataset.open(folder).rows("test")
@@ -70,9 +70,10 @@ def open_once(folder: str) -> dict[str, float]:
 
 
 def stream_much(folder: Path, gigabytes: float) -> dict[str, Any]:
-    """The most memory (MB, all of the process) while so many bytes of features are read, video after video.
+    """Measure the peak memory of the process while ``gigabytes`` of features are read, video after video.
 
-    One shard lies there under many names: as many bytes are mapped and read as if each were its own.
+    One shard on disk is linked under many names. The process maps and reads the same number of
+    bytes as from separate shards.
     """
     per_video = FRAMES * TOKENS * WIDTH * 4
     videos = max(2, int(gigabytes * 1e9 / per_video))
@@ -111,11 +112,12 @@ def stream_much(folder: Path, gigabytes: float) -> dict[str, Any]:
 
 
 class NoTower:
-    """In the place of a model where all features are stored already."""
+    """Stand-in for a model in runs where all features are stored."""
 
     device = torch.device("cpu")
 
     def encode_frames(self, pixels_N3HW: torch.Tensor) -> torch.Tensor:
+        """Fail, because no frame should need encoding."""
         raise AssertionError("a feature is not stored")
 
 
@@ -133,7 +135,7 @@ def stream_once(folder: str) -> dict[str, float]:
 
 
 def _different(count: int) -> Iterator[Episode]:
-    """Episodes of ordinary length, each with an id and a video of its own."""
+    """Yield episodes of ordinary length with distinct ids; three episodes share a video."""
     made = generate_workbench_video(0, "test", 0)[0][0]
     return (replace(made, id=f"e{k:06d}", video=f"videos/{k // 3}.mp4") for k in range(count))
 

@@ -1,8 +1,4 @@
-"""The scaling figure of `benchmarks.performance.scale`.
-
-python -c "import json; from pathlib import Path; from benchmarks.performance.scale_figure import draw; \
-draw(json.loads(Path('reports/scale/scale.json').read_text()), Path('scaling.png'))"
-"""
+"""Draw the scaling figure of `benchmarks.performance.scale`."""
 
 from __future__ import annotations
 
@@ -11,7 +7,12 @@ from typing import Any
 
 
 def draw(result: dict[str, Any], file: Path) -> None:
-    """Strong and weak scaling, and seconds by episodes, side by side."""
+    """Draw strong scaling, weak scaling, and seconds by number of episodes next to each other.
+
+    Args:
+        result: Figures of `benchmarks.performance.scale.scaling`.
+        file: Output image.
+    """
     import matplotlib
 
     matplotlib.use("agg")

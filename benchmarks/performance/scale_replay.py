@@ -1,6 +1,8 @@
-"""One replay without scores, as `benchmarks.performance.scale` times it; the last line is one JSON object.
+"""Replay once without scores; `benchmarks.performance.scale` times this command.
 
-python -m benchmarks.performance.scale_replay workbench-tiny data/workbench 20 runs/timed --workers 2
+    python -m benchmarks.performance.scale_replay workbench-tiny data/workbench 20 runs/timed --workers 2
+
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from prospect_eval.runs.folder import RunConfig, list_run_folder_record_files, r
 @click.argument("folder", type=click.Path(path_type=Path))
 @worker_options
 def main(ckpt: str, root: Path, limit: int, folder: Path, pool_options: WorkerOptions | None) -> None:
-    """Replay, and tell the digest of the predictions and the seconds of each stage."""
+    """Replay a data set and print the digest of the predictions and the jobs of each worker."""
     quiet_transformers()
     data = Dataset.open(root)
     episodes = select_run_episodes(data, "test", limit)

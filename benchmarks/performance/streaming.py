@@ -1,22 +1,27 @@
-"""How fast recorded episodes are replayed with the plain loop's predictions, and whether the cost of a stream stays flat.
+"""Measure replay speed relative to the plain loop, and whether the cost of a stream stays constant.
 
     make bench-streaming
 
-* Replay: in each round the same test videos go through the plain loop (one frame decoded, encoded and read at a time, one
-  token said at a time) and through the fast replay with an empty feature cache, under five strategies; ratios are of wall
-  seconds within a round, medians over the rounds. Videos are decoded on both sides.
-* Lower bound: decoding, vision in batches and one teacher-forced forward an episode, nothing said.
-* Re-reading: the same backbone as a plain Hugging Face model that reads its whole history at every decision. Its threshold
-  keeps it silent, which flatters it.
-* Flatness: one test video's features over and over for an hour of stream and more, with its user turns; ms/frame over
-  whole compression cycles after two thirds of it, in turn with those of a stream that has compressed twice. What is said
-  costs time, and is not the same on both sides, so its tokens stand beside the times.
-* Decoding: pictures by timestamp against a bare PyAV loop over the same files, which decodes and scales nothing; and
-  beside it, frames as the model gets them, scaled.
-* Operators: how many a forward of 24 layers needs for one stream and for sixteen (`benchmarks.performance.operators`).
-* Busy machine: seconds of a replay next to one other process per core, over those alone (`benchmarks.performance.busy`).
+* Replay: in each round the same test videos go through the plain loop (decode, encode and read one
+  frame at a time, generate one token at a time) and through the fast replay with an empty feature
+  cache, under five strategies. Ratios are of wall seconds within a round; the figure is the median
+  over the rounds. Both sides decode the videos.
+* Lower bound: decoding, batched vision and one teacher-forced forward pass per episode, without
+  generation.
+* Re-reading: the same backbone as a plain Hugging Face model that reads its whole history at every
+  decision. Its threshold keeps it silent, which makes it faster than it would be in use.
+* Flatness: the features of one test video, with its user turns, in a loop for at least an hour of
+  stream. After two thirds of the stream, ms/frame over whole compression cycles are compared with
+  those of a stream that has compressed twice, in alternation. Generated tokens cost time and differ
+  between the two, so the results include their numbers.
+* Decoding: pictures by timestamp compared with a bare PyAV loop over the same files, which decodes
+  and scales nothing; also the scaled frames that the model gets.
+* Operators: the number of operators of a 24-layer forward pass for one stream and for sixteen
+  (`benchmarks.performance.operators`).
+* Busy machine: seconds of a replay next to one busy process per core, relative to an idle machine
+  (`benchmarks.performance.busy`).
 
-The last line is one JSON object.
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -67,17 +72,26 @@ from prospect_eval.suites.suite import PREFIX, open_suite_data
 SHIPPED = "workbench-tiny"
 SWEEP = ("none", "drop_middle", "keydiff", "summarize_with_dst", "dst_refresh")
 LONG, FPS = 200, 2
-#: compressions that an old and a young stream are compared over at least: what a summary costs hangs on its length
+#: least number of compressions over which an old and a young stream are compared: the cost of a
+#: summary depends on its length
 CYCLES = 60
 
 
 def knobs_of(config: Any, name: str, budget: int) -> Knobs:
-    """The checkpoint's thresholds; the budget for all strategies that take one."""
+    """Return the checkpoint's thresholds with a strategy and, except for ``none``, a token budget."""
     return Knobs(name, None if name == "none" else budget, config.speaking_threshold, config.update_threshold)
 
 
 class Bench:
-    """The model, the videos, and one budget that fits every strategy and task."""
+    """The model, the videos, and one token budget that fits every strategy and task.
+
+    Args:
+        ckpt: Checkpoint name or folder.
+        data: Data set of the episodes.
+        episodes: Episodes to replay.
+        cache: Folder that becomes the cache folder of this process.
+        streams: Number of parallel streams of the fast replay.
+    """
 
     def __init__(self, ckpt: str, data: Dataset, episodes: Sequence[Episode], cache: Path, streams: int) -> None:
         self.data, self.episodes, self.cache = data, episodes, cache
@@ -98,7 +112,7 @@ class Bench:
         }
 
     def plain_loop(self, name: str) -> tuple[float, dict[str, EpisodeRecord]]:
-        """(seconds, records) of one frame, and one token, at a time."""
+        """Replay one frame and one token at a time; return (seconds, records by episode id)."""
         knobs = knobs_of(self.model.config, name, self.budget)
         runner = VLMStreamRunner(self.model, self.tokenizer, knobs, draft=0)
         begin, records = time.perf_counter(), {}
@@ -109,7 +123,11 @@ class Bench:
         return time.perf_counter() - begin, records
 
     def fast_replay(self, name: str, episodes: Sequence[Episode]) -> tuple[float, dict[str, EpisodeRecord]]:
-        """(seconds, records) as `prospect-eval run` replays them, with the features that are on disk."""
+        """Replay as `prospect-eval run` does, with the features on disk; return (seconds, records by id).
+
+        Raises:
+            DataError: If an episode cannot be replayed.
+        """
         begin, records = time.perf_counter(), {}
         for episode, result in self.fast[name].predict(episodes):
             if isinstance(result, DataError):
@@ -118,11 +136,11 @@ class Bench:
         return time.perf_counter() - begin, records
 
     def forget_features(self) -> None:
-        """Have the next replay decode and encode."""
+        """Delete stored features so that the next replay decodes and encodes."""
         shutil.rmtree(self.cache / "prospect" / "features", ignore_errors=True)
 
     def bound(self) -> float:
-        """Seconds of decoding, batched vision and one forward an episode."""
+        """Return the seconds of decoding, batched vision and one forward pass per episode."""
         builder = SequenceBuilder.of(self.model.config, self.tokenizer)
         sequences = [builder.window(episode) for episode in self.episodes]
         begin = time.perf_counter()
@@ -137,7 +155,11 @@ class Bench:
 
 
 def same(one: dict[str, EpisodeRecord], other: dict[str, EpisodeRecord]) -> bool:
-    """Whether utterances, transitions, refusals, compressions and cache sizes are equal, and probabilities to 1e-4."""
+    """Check that two replays agree.
+
+    Utterances, transitions, refusals, compressions and cache sizes must be equal, and probabilities
+    within 1e-4.
+    """
     blank: dict[str, Any] = {"speaking_prob": (), "update_prob": (), "state_probs": ()}
     if {k: replace(r, **blank) for k, r in one.items()} != {k: replace(r, **blank) for k, r in other.items()}:
         return False
@@ -149,7 +171,7 @@ def same(one: dict[str, EpisodeRecord], other: dict[str, EpisodeRecord]) -> bool
 
 
 def replays(bench: Bench, rounds: int) -> dict[str, Any]:
-    """Plain and fast, alternating; the figures of replay."""
+    """Alternate plain and fast replays and return the figures of the replay part."""
     ratios: dict[str, list[float]] = {"speedup_vs_plain": [], "sweep_speedup_vs_plain": [], "ratio_to_bound": []}
     equal, decoded, seconds = True, [], []
     frames = VideoFile.frames
@@ -189,7 +211,7 @@ def replays(bench: Bench, rounds: int) -> dict[str, Any]:
 
 
 def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
-    """One long episode: re-read at every decision, and replayed alone."""
+    """Compare re-reading one long episode at every decision with the fast replay of that episode."""
     episode = min((e for e in bench.episodes if e.num_frames >= LONG), key=lambda e: e.num_frames)
     write_plain(*load_model_checkpoint(SHIPPED), folder)
     stream = RereadingStream(*load_huggingface_model(str(folder), "cpu"), threshold=1.01)
@@ -210,7 +232,14 @@ def reread(bench: Bench, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def flatness(bench: Bench, hours: float) -> dict[str, Any]:
-    """Every budgeted strategy over one video's features, again and again: an old stream against a young one."""
+    """Compare an old stream with a young one for every strategy with a budget.
+
+    Both streams see the features of one video in a loop.
+
+    Args:
+        bench: The model and the videos.
+        hours: Length of the old stream, in hours.
+    """
     episode = bench.episodes[0]
     source = bench.data.frame_source(episode, bench.model.config.frame_format)
     features = encode_feature_cache_pictures(bench.model, source.frames(episode.start_frame, episode.end_frame))
@@ -235,7 +264,15 @@ def flatness(bench: Bench, hours: float) -> dict[str, Any]:
 
 
 class Looped:
-    """A stream that shows the same video for ever, taken cycle by cycle: from one compression to the next."""
+    """A stream that repeats one video and runs in cycles from one compression to the next.
+
+    Args:
+        runner: Runner of the stream.
+        task: Task of the video.
+        features: Frame features, (frames, tokens, width).
+        users: User turn by frame of the video.
+        budget: Token budget.
+    """
 
     def __init__(self, runner: VLMStreamRunner, task: Task, features: Any, users: dict[int, str], budget: int) -> None:
         self.runner, self.task, self.length, self.budget = runner, task, len(features), budget
@@ -244,12 +281,12 @@ class Looped:
         self._outputs = replay_in_spans(runner.advance, ((features[k], users.get(k)) for k in places), SPAN)
 
     def cycle(self) -> tuple[int, float]:
-        """(frames, seconds) up to and with the next frame that compresses."""
+        """Run up to and including the next frame that compresses; return (frames, seconds)."""
         begin, first = time.perf_counter(), self.frames
         for output in self._outputs:
             self.frames += 1
             if self.frames % self.length == 0:
-                # the video begins anew, and the task with it
+                # the video restarts, so the task restarts too
                 self.runner.stream.tracker = StateTracker(DialogState.initial(self.task), self.runner.stream.fps)
             self.over_budget += (output.cache_tokens or 0) > self.budget
             self.said += output.utterance.tokens if output.utterance else 0
@@ -260,8 +297,11 @@ class Looped:
 
 
 def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
-    """An hour's figures. The old stream's last third goes cycle by cycle in turn with a young one that has compressed
-    twice, so that both meet the same parts of the video and the same moods of the machine."""
+    """Compare the last third of an old stream with a young stream that has compressed twice.
+
+    The two streams alternate cycle by cycle, so both meet the same parts of the video and the same
+    load of the machine.
+    """
     process, old, young = psutil.Process(), stream(), stream()
     for each in (old, young):
         while each.compressions < 2:
@@ -269,7 +309,7 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
     begun = process.memory_info().rss
     while old.frames < total * 2 // 3:
         old.cycle()
-    # at the same place of the video, as near as whole cycles come
+    # align both streams to the same part of the video, as closely as whole cycles allow
     while abs((young.frames - old.frames + young.length // 2) % young.length - young.length // 2) > 40:
         young.cycle()
     said = young.said, old.said
@@ -292,7 +332,7 @@ def _old_and_young(stream: Callable[[], Looped], total: int) -> dict[str, Any]:
 
 
 def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
-    """Our frames by timestamp against a bare loop over the pictures, the same files."""
+    """Compare decoding frames by timestamp with a bare PyAV loop over the same files."""
     files = sorted({bench.data.video(episode.video) for episode in bench.episodes})[:6]
 
     def pictures() -> None:
@@ -316,7 +356,7 @@ def decoding(bench: Bench, rounds: int) -> dict[str, Any]:
 
 
 def _decode_bare(files: Sequence[Path]) -> None:
-    """All pictures of these files by PyAV alone."""
+    """Decode all pictures of the files with PyAV alone."""
     import av
 
     for file in files:
@@ -334,6 +374,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def main() -> None:
+    """Run the selected parts and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=5)

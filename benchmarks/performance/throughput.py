@@ -1,12 +1,17 @@
-"""Tokens a second and model FLOP utilisation of training the real SmolVLM2 shapes. The last line is one JSON object.
+"""Measure training throughput (tokens/s) and model FLOP utilisation at the SmolVLM2 shapes.
 
     python -m benchmarks.performance.throughput --models smolvlm2_256m smolvlm2_500m smolvlm2_2.2b --output reports/training/gpu.json
     python -m benchmarks.performance.throughput --models tiny --steps 3          # works on a CPU too
 
-Random weights of the true shape, bfloat16 mixed precision, frames as stored features (4 tokens each), AdamW. A step's
-FLOPs are counted, not measured: 6 a parameter and token for the text model's matrices, 12 a layer, hidden unit and
-squared length for attention (the full square, as PaLM counts), 6 for the LM head on supervised tokens only. The frames a
-second of the vision tower are a forward pass of their own.
+The model has random weights of the published shape, bfloat16 mixed precision, frames as stored
+features (4 tokens each), and AdamW. The vision tower is timed as a separate forward pass. The last
+line of output is one JSON object.
+
+The FLOPs of a step are computed, not measured:
+
+* 6 per parameter and token for the matrices of the text model.
+* 12 per layer, hidden unit and squared length for attention (the full square, as in PaLM).
+* 6 per parameter of the LM head, on supervised tokens only.
 """
 
 from __future__ import annotations
@@ -28,13 +33,23 @@ from prospect_core.train.setup.model_factory import freeze_model_factory_parts, 
 from prospect_core.train.trainer import MODEL_INPUTS
 from prospect_core.util.console import quiet_transformers
 
-#: dense bfloat16 FLOPs a second, from the makers' data sheets
+#: dense bfloat16 FLOP/s, from the vendors' data sheets
 PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12}
 REAL = ("smolvlm2_256m", "smolvlm2_500m", "smolvlm2_2.2b")
 
 
 def batch_of(model: DSTSmolVLM, rows: int, length: int, device: str) -> dict[str, torch.Tensor]:
-    """Prompt, then frames with a reply of 24 tokens at every 20th, as a stream has them; labels on all frames."""
+    """Make a batch with a stream's layout: a prompt, then frames with a reply of 24 tokens at every 20th.
+
+    Args:
+        model: Model that defines the token ids and sizes.
+        rows: Rows of the batch.
+        length: Tokens per row.
+        device: Target device.
+
+    Returns:
+        Model inputs with labels on all frames.
+    """
     config, per_frame = model.config, model.config.tokens_per_frame
     ids = torch.randint(8, 250, (rows, length))
     labels = torch.full_like(ids, IGNORE)
@@ -65,7 +80,14 @@ def batch_of(model: DSTSmolVLM, rows: int, length: int, device: str) -> dict[str
 
 
 def flops(model: DSTSmolVLM, rows: int, length: int, spoken: int) -> float:
-    """Counted FLOPs of a training step, forward and backward (see the module's text)."""
+    """Compute the FLOPs of a training step, forward and backward, by the module's formula.
+
+    Args:
+        model: The model.
+        rows: Rows of the batch.
+        length: Tokens per row.
+        spoken: Supervised tokens of the LM head in the batch.
+    """
     text = model.model.text_model
     table = text.get_input_embeddings().weight.numel()
     matrices = sum(p.numel() for p in text.parameters()) - table
@@ -76,7 +98,16 @@ def flops(model: DSTSmolVLM, rows: int, length: int, spoken: int) -> float:
 
 
 def measure(name: str, rows: int, length: int, steps: int, device: str, checkpointing: bool) -> dict[str, Any]:
-    """One shape: median seconds of a training step after two that warm up."""
+    """Measure one shape: the median seconds of a training step after two warm-up steps, and its rates.
+
+    Args:
+        name: Name of a `model=` preset.
+        rows: Rows of the batch.
+        length: Tokens per row.
+        steps: Timed steps.
+        device: ``cpu`` or ``cuda``.
+        checkpointing: Whether to use gradient checkpointing.
+    """
     options = compose_config([f"model={name}", "model.weights=null", "model.vision_tower=frozen"])[0].model
     tokenizer = train_tokenizer(["put the red cube in the box"], 300)
     torch.manual_seed(0)
@@ -122,7 +153,7 @@ def measure(name: str, rows: int, length: int, steps: int, device: str, checkpoi
 
 
 def vision_rate(model: DSTSmolVLM, device: str) -> float:
-    """Frames a second through vision tower, connector and pooling."""
+    """Return frames/s through vision tower, connector and pooling."""
     count = 32 if device == "cuda" else 2
     size = model.config.image_size
     pixels = torch.randn(count, 3, size, size, device=device)
@@ -135,14 +166,14 @@ def vision_rate(model: DSTSmolVLM, device: str) -> float:
 
 
 def clock(device: str) -> float:
-    """Seconds, once the device has done what it was given."""
+    """Return a time in seconds after the device has finished its queued work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def device_peak(device: str) -> float | None:
-    """The device's dense bfloat16 FLOPs a second, None where its data sheet is not in our table."""
+    """Return the device's dense bfloat16 FLOP/s; None if `PEAK` does not list the device."""
     if device != "cuda":
         return None
     name = torch.cuda.get_device_name()
@@ -150,6 +181,7 @@ def device_peak(device: str) -> float | None:
 
 
 def main() -> None:
+    """Measure each model and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(REAL))
     parser.add_argument("--rows", type=int, default=4)

@@ -1,10 +1,11 @@
-"""How fast and how exact training is: prefix sharing, overhead, memory, resume. The last line is one JSON object.
+"""Measure training: prefix sharing, trainer overhead, memory and exact resume.
 
     make bench-training
     python -m benchmarks.performance.training --output reports/training/training.json
 
-Every ratio is measured side by side in this run, in turns, and given as the median of its rounds. On a machine with a
-GPU, `benchmarks/performance/throughput.py` adds the real SmolVLM2 shapes.
+Both sides of a ratio run in alternation in the same session; the figure is the median over the
+rounds. On a machine with a GPU, `benchmarks/performance/throughput.py` adds the SmolVLM2 shapes.
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -51,7 +52,16 @@ BATCH = 8
 
 
 def prepare(folder: Path, frozen: bool) -> tuple[DSTSmolVLM, Any, Dataset, Any]:
-    """(tiny model, builder, a small workbench, its frames: features where the tower is frozen, else pictures)."""
+    """Make a tiny model, its sequence builder, a small workbench and its frames.
+
+    Args:
+        folder: Folder of the data and the feature cache.
+        frozen: Whether the vision tower is frozen; its frames are then features, otherwise
+            pictures.
+
+    Returns:
+        (model, builder, data set, feature or picture cache).
+    """
     root = folder / "set"
     data = Dataset.open(root) if root.exists() else generate_workbench(root, 1, {"train": 8, "val": 1})
     episodes = list(data.episodes("train"))
@@ -67,7 +77,13 @@ def prepare(folder: Path, frozen: bool) -> tuple[DSTSmolVLM, Any, Dataset, Any]:
 
 
 def prefix_sharing(folder: Path, frozen: bool, windows: int) -> dict[str, Any]:
-    """Samples a second of one forward a window over one forward a sample, and how much their gradients differ."""
+    """Compare one forward pass per window with one per sample: speed-up and difference of gradients.
+
+    Args:
+        folder: Working folder.
+        frozen: Whether the vision tower is frozen.
+        windows: Number of windows after one warm-up window.
+    """
     model, builder, data, media = prepare(folder, frozen)
     draws = SamplingPlan(
         WindowSampler(72, 96, progress_share=0),
@@ -97,7 +113,7 @@ def prefix_sharing(folder: Path, frozen: bool, windows: int) -> dict[str, Any]:
             seconds.append(time.perf_counter() - begin)
             gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
         if index == 0:
-            continue  # the first one warms up
+            continue  # warm-up
         shared, alone = gradients
         scale = max(float(g.abs().max()) for g in alone.values())
         differences.append(max(float((shared[n] - alone[n]).abs().max()) for n in shared) / scale)
@@ -113,21 +129,27 @@ def prefix_sharing(folder: Path, frozen: bool, windows: int) -> dict[str, Any]:
 
 
 class Steps(TrainerCallback):
-    """Seconds from the end of step ``skip`` to the end of the last one."""
+    """Trainer callback that measures seconds per step.
+
+    Args:
+        skip: Number of warm-up steps before the first measured one.
+    """
 
     def __init__(self, skip: int = 3) -> None:
         self.skip, self.ends = skip, list[float]()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the time at which a step ends."""
         self.ends.append(time.perf_counter())
 
     @property
     def seconds_a_step(self) -> float:
+        """Mean seconds per step after the warm-up steps."""
         return (self.ends[-1] - self.ends[self.skip - 1]) / (len(self.ends) - self.skip)
 
 
 def arguments(folder: Path, steps: int) -> TrainingArguments:
-    """The same for both trainers."""
+    """Return the training arguments that both trainers share."""
     return TrainingArguments(
         output_dir=str(folder / "trainer"),
         per_device_train_batch_size=BATCH,
@@ -145,7 +167,16 @@ def arguments(folder: Path, steps: int) -> TrainingArguments:
 
 
 def ours(folder: Path, steps: int, windows: int) -> tuple[Steps, DSTTrainingDataset]:
-    """Train with our trainer on the default sampling, windows drawn and built as they are needed."""
+    """Train with `DSTTrainer` on the default sampling; windows are drawn during training.
+
+    Args:
+        folder: Working folder.
+        steps: Training steps.
+        windows: Least number of windows in the dataset.
+
+    Returns:
+        (step times, dataset).
+    """
     model, builder, data, media = prepare(folder, True)
     frames = CombinedSampler((Transitions(), Speaking(), Silent(0.1)))
     episodes = list(data.episodes("train"))
@@ -168,7 +199,15 @@ def ours(folder: Path, steps: int, windows: int) -> tuple[Steps, DSTTrainingData
 
 
 def plain(folder: Path, steps: int, sequences: list[list[int]], text_config: Any, pad: int) -> Steps:
-    """A plain language model of the same shape on the same token batches, every token a target."""
+    """Train a plain language model of the same shape on the same token batches, with loss on every token.
+
+    Args:
+        folder: Working folder.
+        steps: Training steps.
+        sequences: Token ids of each sequence.
+        text_config: Configuration of the language model.
+        pad: Padding token id.
+    """
 
     def collate(rows: list[list[int]]) -> dict[str, torch.Tensor]:
         longest = max(map(len, rows))
@@ -191,7 +230,13 @@ def plain(folder: Path, steps: int, sequences: list[list[int]], text_config: Any
 
 
 def overhead(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
-    """Seconds a step of ours over those of the plain trainer, in turns on the same token batches."""
+    """Compare seconds per step of `DSTTrainer` with the plain trainer, in alternation on the same tokens.
+
+    Args:
+        folder: Working folder.
+        rounds: Number of trainings on each side.
+        steps: Steps per training.
+    """
     model, _, _, _ = prepare(folder, True)
     config = model.config.text_config
     config.tie_word_embeddings = True
@@ -213,9 +258,10 @@ def overhead(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
 
 
 def memory(folder: Path) -> dict[str, Any]:
-    """Resident memory after step 200 over that after step 20 of a newcomer's first training, from its own log.
+    """Compare resident memory after step 200 with step 20 of a default training, from its log.
 
-    Training hands free memory back every ten steps; the peak so far, which depends on the largest batch, is given too.
+    Training returns free memory to the system every ten steps. The result also holds the peak,
+    which depends on the largest batch.
     """
     out = folder / "memory"
     options = ["train.max_steps=200", "train.log_every=10", "eval.thresholds=false", f"data={folder / 'set'}"]
@@ -230,7 +276,7 @@ def memory(folder: Path) -> dict[str, Any]:
 
 
 def resume(folder: Path) -> dict[str, Any]:
-    """Whether the 20 losses after a SIGKILL and a resume are, bit for bit, those of an uninterrupted run."""
+    """Check that 20 losses after SIGKILL and resume equal those of an uninterrupted run, bit for bit."""
     options = ["train.max_steps=60", "train.save_every=10", "train.log_every=1", "eval.thresholds=false",
                f"data={folder / 'set'}"]  # fmt: skip
     command = [sys.executable, "-m", "prospect_core.cli", "train", *options]
@@ -267,6 +313,7 @@ def _printer() -> Any:
 
 
 def main() -> None:
+    """Run all parts and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="also write the figures with their provenance there")
     options = parser.parse_args()

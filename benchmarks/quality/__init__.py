@@ -1,0 +1,1 @@
+"""Benchmarks of the workbench, the released checkpoint, the recipe and the statistics."""

@@ -1,12 +1,14 @@
-"""What each choice of the training recipe is worth: its last stage again, briefly, with one thing changed at a time.
+"""Measure the contribution of each choice of the training recipe: short trainings with one change each.
 
     make bench-ablations BASE=runs/workbench/5-both DATA=runs/workbench/data/world
     python -m benchmarks.quality.ablations --base runs/workbench/5-both --data runs/workbench/data/world --output reports/ablations.json
 
-``--base`` sees and reads but does not track yet (the fifth stage of `benchmarks/recipes/workbench_tiny/train.sh`). Each variant trains it
-for the same number of steps, and is replayed closed loop over the suite's val videos at thresholds of 0.5, never test. All are
-compared with the first, in pairs of videos; how far the second lies from it, which differs by its seed alone, is what chance
-does. What is there already is not made again. The last line of output is one JSON object: metrics by variant.
+``--base`` is the checkpoint of the fifth stage of `benchmarks/recipes/workbench_tiny/train.sh`,
+which does not track states yet. Each variant trains it for the same number of steps. The evaluation
+is a closed-loop replay of the suite's val videos (never test) at thresholds of 0.5. Every variant
+is compared with the first one, paired by video. The second variant differs from the first by its
+seed alone, so its difference shows the effect of chance. Existing results are reused. The last line
+of output is one JSON object with metrics by variant.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from prospect_core.util.atomic import write_atomic
 from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.runs.environment import collect_run_environment
 
-#: as the last stage of train.sh has it
+#: settings of the last stage of train.sh
 RECIPE = (
     "sampling=all", "sampling.summary_share=0", "sampling.min_frames=20", "sampling.max_frames=420", "sampling.event_share=0.5",
     "sampling.context_noise.missed=0.02", "sampling.context_noise.late=0.05", "sampling.context_noise.wrong=0.1", "sampling.context_noise.early=0.5",
@@ -55,7 +57,11 @@ SHOWN = ("speaking_event_f1@2s", "speaking_ap", "matched_f1", "content_accuracy"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The whole benchmark."""
+    """Run the benchmark and print one JSON object.
+
+    Args:
+        arguments: Command-line arguments; those of the process if None.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="checkpoint that every variant begins from")
     parser.add_argument("--data", required=True, type=Path, help="training videos")
@@ -97,20 +103,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train(output: Path, changes: Sequence[str], options: argparse.Namespace) -> None:
-    """One variant: so many steps of eight windows, shared out among the processes."""
+    """Train one variant with ``options.steps`` steps of eight windows, divided among the processes.
+
+    Args:
+        output: Output folder of the training; a finished one is kept.
+        changes: Settings that differ from the recipe, as KEY=VALUE.
+        options: Options of the command.
+    """
     if (output / "model.safetensors").is_file():
         return
     many = ("torch.distributed.run", "--standalone", "--nproc-per-node", str(options.processes))
     own = (f"data={options.data}", f"init={options.base}", f"output={output}", f"train.max_steps={options.steps}",
            f"train.batch_size={8 // options.processes}", *RECIPE)  # fmt: skip
-    # no setting twice: a variant's own value takes the recipe's place
+    # a variant's value replaces the recipe's, because a key may be given once
     chosen = {override.split("=", 1)[0]: override for override in (*own, *changes)}
     command = [sys.executable, "-m", *many, "-m", "prospect_core.cli", "train", *chosen.values()]
     subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def replay(folder: Path, options: argparse.Namespace) -> Path:
-    """The scored run of a variant over val."""
+    """Replay and score a variant over val; return the run folder."""
     run = folder / "val"
     if not (run / "DONE.json").is_file():
         command = [tool("prospect-eval"), "run", "--ckpt", str(folder / "model"), "--output", str(run)]

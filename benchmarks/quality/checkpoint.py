@@ -1,12 +1,13 @@
-"""What the shipped checkpoint has learnt, what models without an input come to, and what memory strategies keep.
+"""Measure the released checkpoint, models with ablated inputs, and context strategies.
 
     make bench-checkpoint
     python -m benchmarks.quality.checkpoint --models runs/workbench --output reports/checkpoint/checkpoint.json
 
-Every number comes from a run folder of `prospect-eval run`, so a benchmark that was interrupted goes on where it stopped.
-``--models`` is a folder with checkpoints called ``without-pictures``, ``without-steps``, ...: the last stage of
-`ABLATED=pictures benchmarks/recipes/workbench_tiny/train.sh FOLDER` each; models that are not in it are left out. The last line of output is one
-JSON object: metrics by model, strategies by ``NAME@BUDGET``.
+Every number comes from a run folder of `prospect-eval run`, so an interrupted benchmark resumes.
+``--models`` is a folder with checkpoints named ``without-pictures``, ``without-steps`` and so on:
+each is the last stage of `ABLATED=pictures benchmarks/recipes/workbench_tiny/train.sh FOLDER`.
+Missing ones are skipped. The last line of output is one JSON object with metrics by model, and
+strategies by ``NAME@BUDGET``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ STRATEGIES = ("drop_all", "summarize_and_drop", "summarize_with_dst", "dst_refre
 SHARES = (1, 0.5, 0.25, 0.125)
 PARTS = ("models", "strategies", "long")
 FRESH_SEED = 20261125
-#: what a strategy is compared by, with ``none``
+#: metrics by which a strategy is compared with ``none``
 KEPT = (
     "dst_head_jga",
     "answer_accuracy@past",
@@ -49,18 +50,29 @@ KEPT = (
 
 
 class Bench:
-    """Runs below one folder."""
+    """Run folders below one folder.
+
+    Args:
+        runs: Parent of the run folders.
+        limit: Maximum number of episodes per run; all if None.
+    """
 
     def __init__(self, runs: Path, limit: int | None) -> None:
         self.runs, self.limit = runs, limit
 
     @property
     def limited(self) -> list[str]:
-        """The option that takes some episodes only."""
+        """The command-line option that limits the number of episodes."""
         return ["--limit", str(self.limit)] if self.limit else []
 
     def run(self, name: str, ckpt: str, *options: str) -> Path:
-        """The scored run folder of a model; made, or gone on with."""
+        """Return the scored run folder of a model; make or resume the run if it is not finished.
+
+        Args:
+            name: Name of the run folder.
+            ckpt: Checkpoint.
+            *options: Further options of `prospect-eval run`.
+        """
         folder = self.runs / name
         if not (folder / "DONE.json").is_file():
             command = [tool("prospect-eval"), "run", "--ckpt", ckpt, "--output", str(folder)]
@@ -68,13 +80,17 @@ class Bench:
         return folder
 
     def shown(self, folder: Path) -> dict[str, Any]:
-        """The metrics of a run that a reader looks for, with their intervals."""
+        """Return the main metrics of a run with their intervals."""
         table = read_json(folder / "metrics.json")["metrics"]
         return {name: {key: table[name][key] for key in ("value", "ci95", "n_videos")} for name in SHOWN}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The whole benchmark."""
+    """Run the benchmark and print one JSON object.
+
+    Args:
+        arguments: Command-line arguments; those of the process if None.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/bench-checkpoint"))
     parser.add_argument("--models", type=Path, help="folder with without-pictures, without-steps, ...")
@@ -105,7 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def models(bench: Bench, folder: Path | None, plain: Path) -> dict[str, Any]:
-    """The shipped model on fresh and unseen data, and the models without an input beside it."""
+    """Evaluate the released checkpoint on fresh and unseen data, and the models with ablated inputs.
+
+    Args:
+        bench: Run folders.
+        folder: Folder with the models with ablated inputs, if any.
+        plain: Run of the released checkpoint on test.
+    """
     fresh = bench.runs / "fresh-data"
     if not fresh.exists():
         command = [tool("prospect"), "data", "workbench", "--output", str(fresh)]
@@ -127,7 +149,14 @@ def models(bench: Bench, folder: Path | None, plain: Path) -> dict[str, Any]:
 
 
 def strategies(bench: Bench, split: str, names: Sequence[str], budgets: Sequence[float]) -> dict[str, Any]:
-    """Every strategy at shares of the peak of ``none``, none below what the longest task needs."""
+    """Evaluate every strategy at shares of the peak cache of ``none``.
+
+    Args:
+        bench: Run folders.
+        split: Split of the workbench.
+        names: Names of the strategies.
+        budgets: Shares of the peak; a budget is never below the need of the longest task.
+    """
     root = bench.runs / f"strategies-{split}"
     shares = ",".join(map(str, budgets))
     command = [tool("prospect-eval"), "sweep", "--ckpt", SHIPPED, "--suite", "workbench", "--split", split]
@@ -149,12 +178,12 @@ def strategies(bench: Bench, split: str, names: Sequence[str], budgets: Sequence
 
 
 def tool(name: str) -> str:
-    """The path of one of our commands, in this environment."""
+    """Return the path of one of the project's commands in this environment."""
     return str(Path(sys.executable).with_name(name))
 
 
 def differences(first: Path, second: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Paired differences, second minus first, of some metrics."""
+    """Return the paired differences, second minus first, of the named metrics."""
     metrics = [metric for metric in all_metrics(make_scoring_resources()) if metric.name in names]
     (found,) = compare_runs(first, [second], metrics)
     return {d.name: {k: v for k, v in asdict(d).items() if k != "name"} for d in found.differences}

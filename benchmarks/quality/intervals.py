@@ -1,13 +1,15 @@
-"""Whether intervals, tests and detectable differences keep their promises, by simulation; and how fast they are.
+"""Simulate how well intervals, tests and detectable differences keep their nominal rates, and time them.
 
     make bench-statistics
 
-* coverage: how often the 95 % interval of a statistic holds its true value, at 10, 20, 30 and 60 clusters;
-* fwer: how often `compare` calls any of ten headline metrics different when none is;
-* power_at_detectable: how often a true difference of the printed detectable size is found after Holm's correction;
+* coverage: share of 95 % intervals that contain the true value, at 10, 20, 30 and 60 clusters.
+* fwer: share of comparisons in which `compare` reports a difference in any of ten headline metrics
+  when there is none.
+* power_at_detectable: share of true differences of the detectable size that are significant after
+  Holm's correction.
 * compare_20_videos_s, rescore_100_hours_s: seconds.
 
-The last line is one JSON object.
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -47,10 +49,15 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of interval: counts of n clusters, the statistic, and its true value.
+    """A kind of interval with known true value.
 
-    ``paired`` counts are those of both sides, one after the other. Where ``conservative``, the bounds are exact or the
-    value lies on a grid, and coverage may be above .98.
+    Attributes:
+        draw: Draws the counts of n clusters.
+        statistic: Statistic of the counts.
+        truth: True value of the statistic.
+        paired: Whether the counts hold both sides of a comparison, one after the other.
+        conservative: Whether the bounds are exact or the value lies on a grid; coverage may then
+            exceed 0.98.
     """
 
     draw: Draw
@@ -60,7 +67,7 @@ class Kind:
     conservative: bool = False
 
     def interval(self, counts: np.ndarray) -> tuple[float, float] | None:
-        """The interval of one draw."""
+        """Return the interval for one draw of counts."""
         if not self.paired:
             return bootstrap_interval(counts, self.statistic)
         size = counts.shape[1] // 2
@@ -68,7 +75,12 @@ class Kind:
 
 
 def events(hard: tuple[float, float], extra: tuple[float, float]) -> Draw:
-    """(pairs, predicted, reference) of videos that differ in length and difficulty."""
+    """Return a draw of (pairs, predicted, reference) counts of videos that differ in length and difficulty.
+
+    Args:
+        hard: Parameters of the beta distribution of recall.
+        extra: Shape and scale of the gamma distribution of extra predictions per reference.
+    """
 
     def draw(rng: np.random.Generator, n: int) -> np.ndarray:
         due = rng.poisson(rng.gamma(2, 7, n)) + 1
@@ -79,23 +91,23 @@ def events(hard: tuple[float, float], extra: tuple[float, float]) -> Draw:
 
 
 def shares(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A skewed share of each video."""
+    """Draw a skewed share per video."""
     return np.stack([rng.beta(0.5, 2.0, n), np.ones(n)], -1)
 
 
 def alarms(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Overdispersed events over minutes."""
+    """Draw overdispersed events and the minutes in which they occur."""
     minutes = rng.gamma(3, 1, n) + 0.5
     return np.stack([rng.poisson(minutes * rng.gamma(0.7, 1, n)), minutes], -1).astype(float)
 
 
 def answers(share: float) -> Draw:
-    """Three questions a video."""
+    """Return a draw of right answers to three questions per video."""
     return lambda rng, n: np.stack([rng.binomial(3, share, n), np.full(n, 3)], -1).astype(float)
 
 
 def answers_of_two(first: float, second: float) -> Draw:
-    """The same questions asked of two models; half of them are equally hard for both."""
+    """Return a draw of two models' right answers to the same questions; half are equally hard for both."""
 
     def draw(rng: np.random.Generator, n: int) -> np.ndarray:
         hard = rng.random((n, 3))
@@ -106,7 +118,7 @@ def answers_of_two(first: float, second: float) -> Draw:
 
 
 def events_of_two(rng: np.random.Generator, n: int) -> np.ndarray:
-    """The counts of two models that are right as often on the same videos."""
+    """Draw the counts of two models with equal ability on the same videos."""
     due = rng.poisson(rng.gamma(2, 7, n)) + 1
     ability = rng.beta(3, 2, n)
     sides = []
@@ -117,7 +129,7 @@ def events_of_two(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def delays(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Delays at 30 frames per second."""
+    """Draw delays at 30 frames per second as histograms."""
     centres = rng.normal(0.4, 0.6, n)
     return np.stack(
         [
@@ -130,7 +142,7 @@ def delays(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def ranked(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Speaking probabilities of 200 frames a video."""
+    """Draw speaking probabilities of 200 frames per video as histograms."""
     rows = []
     for _ in range(n):
         labels = rng.random(200) < 0.05
@@ -145,7 +157,7 @@ def _true_value(draw: Draw, value: Callable[[np.ndarray], np.ndarray], clusters:
 
 @cache
 def kinds() -> dict[str, Kind]:
-    """Every kind of interval that the suite gives."""
+    """Return every kind of interval that the suite computes, by name."""
     median = partial(histogram_quantile, q=0.5, limit_s=5)
     p90 = partial(histogram_quantile, q=0.9, limit_s=5)
     precision = Statistic(histogram_average_precision, SHARE, histogram_average_precision_gradient)
@@ -176,7 +188,7 @@ def kinds() -> dict[str, Kind]:
 
 
 def _covered(name: str, clusters: int, draws: int) -> tuple[float, float, float]:
-    """(share of intervals that hold the true value, their mean width, share of draws without an interval)."""
+    """Return (share of intervals that contain the true value, their mean width, share of draws without one)."""
     kind = kinds()[name]
     rng = np.random.default_rng(clusters)
     held = widths = 0.0
@@ -193,7 +205,7 @@ def _covered(name: str, clusters: int, draws: int) -> tuple[float, float, float]
 
 
 def coverage(draws: int) -> dict[str, dict[str, dict[str, float]]]:
-    """{kind: {clusters: coverage, width, none}}."""
+    """Return {kind: {number of clusters: coverage, width, none}}."""
     jobs = [(name, clusters) for name in kinds() for clusters in CLUSTERS]
     out: dict[str, dict[str, dict[str, float]]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -206,7 +218,7 @@ def coverage(draws: int) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _pairs(rng: np.random.Generator, clusters: int, difference: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of two models on the same videos."""
+    """Draw scores of two models on the same videos."""
     first = np.stack([rng.normal(0.5, 0.1, clusters), np.ones(clusters)], -1)
     second = first.copy()
     second[:, 0] += rng.normal(difference, 0.2, clusters)
@@ -214,7 +226,7 @@ def _pairs(rng: np.random.Generator, clusters: int, difference: float) -> tuple[
 
 
 def _family(rng: np.random.Generator, clusters: int, difference: float) -> list[float]:
-    """Holm-adjusted p of one comparison: the first metric differs by ``difference``, the others not at all."""
+    """Return Holm-adjusted p-values of one comparison in which only the first metric has a true difference."""
     found = [sign_flip_p_value(*_pairs(rng, clusters, difference if k == 0 else 0.0), ratio) for k in range(TESTS)]
     return holm_correction([1.0 if p is None else p for p in found])
 
@@ -225,7 +237,7 @@ def _errors(clusters: int, draws: int) -> int:
 
 
 def _found(clusters: int, draws: int) -> tuple[int, int]:
-    """(comparisons in which a true difference of the detectable size was found, comparisons)."""
+    """Return (comparisons that find a true difference of the detectable size, comparisons)."""
     rng, found, tried = np.random.default_rng(clusters), 0, 0
     for _ in range(draws):
         detectable = power_detectable_difference(*_pairs(rng, clusters, 0.0), ratio, 0.05 / TESTS)
@@ -236,7 +248,7 @@ def _found(clusters: int, draws: int) -> tuple[int, int]:
 
 
 def families(draws: int) -> dict[str, Any]:
-    """Family-wise error and power at each number of clusters."""
+    """Return family-wise error and power for each number of clusters."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         errors = dict(zip(CLUSTERS, pool.map(_errors, CLUSTERS, [4 * draws] * len(CLUSTERS)), strict=True))
         power = dict(zip(CLUSTERS, pool.map(_found, CLUSTERS, [draws] * len(CLUSTERS)), strict=True))
@@ -249,7 +261,7 @@ def families(draws: int) -> dict[str, Any]:
 
 
 def compare_seconds() -> float:
-    """Seconds of `compare` of two scored runs over 20 videos, all metrics, from the folders."""
+    """Return the seconds of `compare` on two scored runs over 20 videos with all metrics."""
     from benchmarks.performance.metrics import make_record
     from prospect_core.records import Knobs
     from prospect_core.util.json_io import dump_json
@@ -267,7 +279,7 @@ def compare_seconds() -> float:
             open_run_folder(folder, config)
             records = [make_record(number) for number in range(20)]
             if place:
-                # every third turn is not said
+                # the second run omits every third turn
                 records = [_thinned(record) for record in records]
             write_score_metrics(folder, score_records(records, resources))
             (folder / "DONE.json").write_text(dump_json({"schema": 1}))
@@ -283,7 +295,7 @@ def _thinned(record: Any) -> Any:
 
 
 def rescore_seconds() -> float:
-    """Seconds from the records of 100 hours on disk to metrics.json on disk, embeddings and baselines cached."""
+    """Return the seconds from the records of 100 hours on disk to metrics.json, with warm caches."""
     from benchmarks.performance.metrics import make_run, run_task
 
     with tempfile.TemporaryDirectory() as folder:
@@ -294,8 +306,12 @@ def rescore_seconds() -> float:
 
 
 def summary(found: dict[str, Any]) -> dict[str, Any]:
-    """The last line: the least coverage, the largest width against that of the same kind at 60 clusters (scaled by the
-    root of the numbers), the largest family-wise error, the least power."""
+    """Summarise the results for the last line of output.
+
+    It holds the least and largest coverage, the largest ratio of a width to the width at 60
+    clusters of the same kind (scaled by the square root of the numbers), the largest family-wise
+    error, and the least power.
+    """
     table = found["coverage"]
     scaled = [
         of[str(n)]["width"] * n**0.5 / (of["60"]["width"] * 60**0.5)
@@ -317,6 +333,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the simulations and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--draws", type=int, default=2000, help="simulations of each kind and number of clusters")

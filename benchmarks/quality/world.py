@@ -1,10 +1,11 @@
-"""How hard the workbench's test split is for those who see little, whether it is balanced, fast and reproducible.
+"""Measure the workbench's test split: difficulty for limited observers, balance, speed, reproducibility.
 
     make bench-world          # or: python -m benchmarks.quality.world --output reports/workbench
 
-Trivial speakers and trackers, observers with a keyhole, answers by majority; generation timed, and repeated from the same
-seed and from another one. The last line of output is one JSON object. With ``--output``, the figures with their
-provenance, and the dataset card with its pictures (`world_card.py`), are written there.
+The benchmark evaluates trivial speakers and trackers, limited observers and majority answers. It
+times generation and repeats it with the same seed and with another one. The last line of output is
+one JSON object. ``--output`` also gets the figures with their provenance, and the dataset card with
+its pictures (`world_card.py`).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ ANSWERS = ("answer_accuracy@present", "answer_accuracy@past", "answer_accuracy@r
 def measure(
     names: Sequence[str], episodes: Sequence[Episode], predict: Callable[[Episode], EpisodeRecord]
 ) -> dict[str, dict[str, Any]]:
-    """{metric: {value, ci95}} of a predictor over episodes, intervals over videos."""
+    """Return {metric: {value, ci95}} of a predictor over episodes, with intervals over videos."""
     resources = make_scoring_resources()
     scored = Scored.over(map(predict, episodes), resources)
     wanted = [metric for metric in all_metrics(resources) if metric.name in names]
@@ -66,7 +67,7 @@ def measure(
 
 
 def speakers(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Proactive F1 within 1 s of everything that speaks without looking; ``periodic`` at every rate."""
+    """Score every speaker that ignores the video: proactive F1 within 1 s, and ``periodic`` at every rate."""
     speak: dict[str, Speak] = {
         "silent": silent_baseline,
         "always_talk": always_talk_baseline,
@@ -78,7 +79,7 @@ def speakers(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def trackers(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Joint goal accuracy of what tracks without looking."""
+    """Score joint goal accuracy of the trackers that ignore the video."""
     track: dict[str, Track] = {"never_update": never_update_baseline, "linear_schedule": linear_schedule_baseline}
     return {name: measure(["dst_jga"], episodes, partial(_tracks, name, f)) for name, f in track.items()}
 
@@ -92,7 +93,7 @@ def _tracks(name: str, track: Track, episode: Episode) -> EpisodeRecord:
 
 
 def oracle(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """The reference against itself: 1.0 everywhere."""
+    """Score the reference against itself: 1.0 in every metric."""
     names = ["proactive_event_f1@1s", "dst_jga", *ANSWERS]
     return measure(
         names,
@@ -102,7 +103,11 @@ def oracle(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def limited_observers(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """The observers; of ``dst_head_jga`` (the keyhole alone) and ``dst_jga`` (with a notebook) the better one counts."""
+    """Score the limited observers.
+
+    ``best_jga`` is the better of ``dst_head_jga`` (the observer alone) and ``dst_jga`` (with a
+    record of earlier changes).
+    """
     out = {
         name: measure(["dst_jga", "dst_head_jga", *ANSWERS], episodes, limited_observer(name))
         for name in LIMITED_OBSERVERS
@@ -113,8 +118,11 @@ def limited_observers(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def questions(episodes: Sequence[Episode]) -> dict[str, Any]:
-    """Share of each kind, yes among yes and no, and what always giving the most frequent answer is worth over chance: one
-    over the number of answers (for "which was first": mentioned first or second)."""
+    """Analyse the questions: share of each kind, balance of yes and no, and gain of majority answers.
+
+    The gain is the accuracy of always giving the most frequent answer, minus chance. Chance is one
+    over the number of answers; for "which was first" the answers are first and second mentioned.
+    """
     asked = [event for episode in episodes for _, event in episode.user_turns() if event.question]
     kinds = Counter(event.question for event in asked)
     yes = Counter(event.accepted[0] for event in asked if event.accepted[0] in ("yes", "no"))
@@ -144,8 +152,11 @@ def _answer_class(event: Event) -> tuple[str, str]:
 
 
 def repeated(folder: Path, first: Dataset) -> dict[str, Any]:
-    """The same seed gives the same bytes of annotation and video; another seed shares no video. One process only, so
-    that the order in which videos are finished is another one."""
+    """Compare a repetition with the same seed, and a set of another seed, with the first set.
+
+    The same seed must give the same bytes of annotations and videos; another seed must share no
+    video. The repetition uses one process, so videos finish in another order.
+    """
     videos = len(first.info.videos)
     again = generate_workbench(folder / "again", SEED, {"test": videos}, workers=1)
     other = generate_workbench(folder / "other", OTHER_SEED, {"test": videos})
@@ -161,7 +172,7 @@ def repeated(folder: Path, first: Dataset) -> dict[str, Any]:
 
 
 def round_trip(folder: Path, dataset: Dataset) -> bool:
-    """Whether the whole set comes back equal from ProAssist's format, through the commands."""
+    """Check that the data set is equal after export to ProAssist's format and import, by the commands."""
     prospect = [sys.executable, "-m", "prospect_core.cli", "data"]
     for command in (["export", str(dataset.root), "--output", str(folder / "rows")],
                     ["import", str(folder / "rows"), "--output", str(folder / "back")]):  # fmt: skip
@@ -171,6 +182,7 @@ def round_trip(folder: Path, dataset: Dataset) -> bool:
 
 
 def main() -> None:
+    """Run all parts and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, help="also write world.json, the card and its pictures there")
     options = parser.parse_args()

@@ -1,0 +1,1 @@
+"""Fault drill: kills, fuzzing, long streams, and the strength of the tests."""

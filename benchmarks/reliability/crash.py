@@ -1,11 +1,10 @@
-"""Runs and trainings killed at random moments and started again until they are through.
+"""Kill runs and trainings at random moments and restart them until they finish.
 
-    python -c "from benchmarks.reliability.crash import kill_runs; help(kill_runs)"
-
-A chain is one run folder with an empty cache of its own: the command is started, killed with SIGKILL after a random part of
-an uninterrupted run's time, and started again, until one start ends by itself. Then everything in it that is derived from
-the model must be what an uninterrupted run gave, to the byte. Before every start the files of finished episodes are noted;
-one that is gone or unreadable afterwards is lost, one whose file is another is redone.
+A chain is one run folder with its own empty cache: the command starts, is killed with SIGKILL after
+a random part of the time of an uninterrupted run, and starts again until one start finishes. Every
+result derived from the model must then equal that of an uninterrupted run, byte for byte. Before
+every start the benchmark notes the files of finished episodes: a file that is missing or unreadable
+afterwards counts as lost, a replaced file counts as redone.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from prospect_core.util.json_io import load_json
 
 EVAL = [sys.executable, "-c", "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"]
 TRAIN = [sys.executable, "-m", "prospect_core.cli", "train"]
-#: of a run folder, what does not vary from run to run
+#: files of a run folder that do not vary from run to run
 SAME = ("metrics.json", "counts.json", "frames.parquet", "DONE.json")
 
 
 def start(command: Sequence[str], cache: Path, threads: int = 1) -> subprocess.Popen[str]:
-    """A command in a session of its own, with a cache of its own."""
+    """Start a command in its own session with its own cache folder."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -43,7 +42,7 @@ def start(command: Sequence[str], cache: Path, threads: int = 1) -> subprocess.P
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """{file: sha256} of a run folder's records and of what is derived from them."""
+    """Return {file: sha256} of a run folder's records and of the files derived from them."""
     files = [folder / name for name in SAME] + sorted((folder / "episodes").glob("*.json"))
     return {
         str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "none" for f in files
@@ -51,7 +50,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def finished(folder: Path) -> dict[str, tuple[int, int]]:
-    """{record file: (inode, time)} of the episodes that are whole on disk."""
+    """Return {record file: (inode, modification time in ns)} of the complete episodes on disk."""
     out = {}
     for file in (folder / "episodes").glob("[!.]*.json"):
         try:
@@ -63,7 +62,12 @@ def finished(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def moment(folder: Path, began: float) -> str:
-    """What a run that ``began`` then was doing when it was killed, as the files tell that it has written."""
+    """Name the stage in which a run was killed, by the files that it has written.
+
+    Args:
+        folder: Run folder.
+        began: Start time of the run, in seconds since the epoch.
+    """
 
     def written(name: str) -> bool:
         file = folder / name
@@ -87,7 +91,17 @@ def moment(folder: Path, began: float) -> str:
 
 
 def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Kill evaluations ``kills`` times; see the module."""
+    """Kill evaluations ``kills`` times; see the module's description.
+
+    Args:
+        ckpt: Checkpoint to evaluate.
+        data: Folder of the data set.
+        kills: Number of kills.
+        seed: Random seed of the moments.
+
+    Raises:
+        DataError: If the uninterrupted run, or a start after a kill, fails.
+    """
     rng = random.Random(seed)
     total: Counter[str] = Counter()
     moments: Counter[str] = Counter()
@@ -109,7 +123,8 @@ def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any
                 before, began = finished(folder), time.time()
                 process = start([*command, str(folder)], cache)
                 try:
-                    # some starts are left to go through, so that chains end
+                    # a wait beyond the run time lets some starts finish, so
+                    # that chains end
                     wait = rng.uniform(0.02, 1.0 if total["kills"] < kills else 100) * seconds
                     _, error = process.communicate(timeout=wait)
                 except subprocess.TimeoutExpired:
@@ -132,7 +147,16 @@ def kill_runs(ckpt: str, data: Path, kills: int, seed: int = 0) -> dict[str, Any
 
 
 def kill_trainings(data: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Kill a small training ``kills`` times; its weights and its log must be those of one that was left alone."""
+    """Kill a small training ``kills`` times; weights and log must equal those of an uninterrupted one.
+
+    Args:
+        data: Folder of the data set.
+        kills: Number of kills.
+        seed: Random seed of the moments.
+
+    Raises:
+        DataError: If the uninterrupted training, or a start after a kill, fails.
+    """
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
@@ -158,7 +182,7 @@ def kill_trainings(data: Path, kills: int, seed: int = 0) -> dict[str, Any]:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.communicate()
                     done += 1
-                # the one killed after its last write is through as well
+                # a training killed after its last write is complete too
                 if process.returncode == 0 or (folder / "config.json").is_file():
                     identical &= trained(folder) == trained(place / "whole")
                     break
@@ -168,7 +192,7 @@ def kill_trainings(data: Path, kills: int, seed: int = 0) -> dict[str, Any]:
 
 
 def trained(folder: Path) -> tuple[str, list[Any]]:
-    """Digest of the weights, and the losses by step."""
+    """Return the digest of the weights and the losses by step."""
     rows = [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
     losses = [[row[key] for key in ("step", "speaking", "update", "state", "response")] for row in rows]
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(), losses

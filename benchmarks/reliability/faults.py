@@ -1,13 +1,18 @@
-"""The drill: kills, damaged files, long streams. The last line is one JSON object.
+"""Run the fault drill: kills, corrupt files, long streams.
 
     make bench-faults
     python -m benchmarks.reliability.faults --kills 50 --inputs 200000 --hours 12 --episodes 1000 --output reports/faults.json
 
-``kills`` of evaluations at random moments, each started again: ``episodes_lost`` and ``episodes_redone`` of those that were
-finished, and whether all that a chain of starts ended with is ``identical``, to the byte, to an uninterrupted run's
-(`benchmarks.reliability.crash`; trainings likewise, in ``training``). ``fuzzed`` inputs through every reader, of which ``tracebacks`` were
-no one-line error and ``hangs`` took seconds (`benchmarks.reliability.fuzz`). Memory and files over hours of stream and a thousand
-episodes (`benchmarks.reliability.soak`).
+* ``kills``: evaluations killed at random moments and restarted (`benchmarks.reliability.crash`).
+  ``episodes_lost`` and ``episodes_redone`` count finished episodes that a kill affected.
+  ``identical`` is whether every chain of starts ends with the bytes of an uninterrupted run.
+  ``training`` holds the same for trainings.
+* ``fuzzed``: inputs given to every reader (`benchmarks.reliability.fuzz`). ``tracebacks`` counts
+  inputs that raise anything other than a one-line error; ``hangs`` counts inputs that take seconds.
+* ``soak``: memory and files over hours of stream and a thousand episodes
+  (`benchmarks.reliability.soak`).
+
+The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,12 +33,12 @@ from prospect_core.workbench.generate import generate_workbench
 from prospect_eval.runs.environment import collect_run_environment
 from prospect_eval.suites.suite import open_suite_data
 
-#: of a run that is killed: enough episodes that some are finished and some are not
+#: size of a killed run: enough episodes that a kill finds some finished and some not
 VIDEOS, FRAMES = 4, 60
 
 
 def small(folder: Path) -> Dataset:
-    """A few short episodes to replay and to train on."""
+    """Write a few short episodes for replay and training."""
     made = generate_workbench(folder / "made", 5, {"train": 2, "test": VIDEOS})
     splits = {
         split: [replace(e.window(e.start_frame, e.start_frame + FRAMES), id=e.id) for e in made.episodes(split)]
@@ -43,6 +48,7 @@ def small(folder: Path) -> Dataset:
 
 
 def main() -> None:
+    """Run the drill and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ckpt", default="workbench-tiny")
     parser.add_argument("--kills", type=int, default=50)

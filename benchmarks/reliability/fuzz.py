@@ -1,10 +1,11 @@
-"""Damaged files through every reader, guided by coverage (atheris, from the extra ``drill``). The last line is one JSON object.
+"""Feed corrupt files to every reader, guided by coverage (atheris, from the extra ``drill``).
 
     python -m benchmarks.reliability.fuzz --inputs 200000
 
-Each target runs in a process of its own, with what it has found worth keeping beside its seeds. Half of the inputs are
-damaged as JSON or bytes by `fuzz_targets.mutate`, half by libFuzzer. ``tracebacks`` are inputs that raised anything but a
-`UserError`, or one of several lines; ``hangs`` took more than `HANG_S` seconds; both are told with their input.
+Each target runs in its own process and adds interesting inputs to its seeds. `fuzz_targets.mutate`
+corrupts half of the inputs as JSON or bytes; libFuzzer corrupts the other half. ``tracebacks`` are
+inputs that raise anything but a one-line `UserError`; ``hangs`` take more than `HANG_S` seconds.
+The results include examples of both. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from pathlib import Path
 from typing import Any
 
 HANG_S = 10
-#: not guided, for their work is done by C libraries that are not instrumented, and slow
+#: share of inputs for slow targets: C libraries without coverage instrumentation do their work
 SLOW = {"video": 0.1, "transport stream": 0.1, "stored frames": 0.5, "suite": 0.5, "rules": 0.5}
 
 
 def fuzz(inputs: int, seed: int = 0) -> dict[str, Any]:
-    """``fuzzed``, ``tracebacks``, ``hangs``, and each target's own."""
+    """Fuzz all targets.
+
+    Args:
+        inputs: Total number of inputs.
+        seed: Random seed.
+
+    Returns:
+        Total ``fuzzed``, ``tracebacks`` and ``hangs``, and the results of each target.
+    """
     from benchmarks.reliability.fuzz_targets import TARGETS
 
     each = {name: SLOW.get(name, 1.0) for name in sorted(TARGETS)}
@@ -51,7 +60,7 @@ def fuzz(inputs: int, seed: int = 0) -> dict[str, Any]:
             if line.startswith("{"):
                 result = json.loads(line)
         if done.returncode:
-            # the process itself ended: in C code, or for want of memory
+            # the process itself ended: a crash in C code, or out of memory
             result["tracebacks"] += 1
             result["examples"] = [*result.get("examples", []), done.stderr[-2000:]]
         found[name] = result | {"seconds": round(time.monotonic() - begin, 1)}
@@ -61,7 +70,13 @@ def fuzz(inputs: int, seed: int = 0) -> dict[str, Any]:
 
 
 def fuzz_one(name: str, inputs: int, seed: int) -> None:
-    """One target in this process, which atheris ends."""
+    """Fuzz one target in this process; atheris ends the process.
+
+    Args:
+        name: Name of the target.
+        inputs: Number of inputs.
+        seed: Random seed.
+    """
     import atheris
 
     with atheris.instrument_imports(include=["prospect_core", "prospect_eval"]):
@@ -114,6 +129,7 @@ def fuzz_one(name: str, inputs: int, seed: int) -> None:
 
 
 def main() -> None:
+    """Fuzz all targets, or with ``--target`` one of them in this process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,4 @@
-"""Readers of ProAssist's formats for the fuzz drill: what is read is whole, and comes back as it was.
-
-python -c "from benchmarks.reliability.fuzz_proassist import ROWS; print(list(ROWS))"
-"""
+"""Readers of ProAssist's formats as fuzz targets: a file is read completely and exports as the same rows."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ _GENERATED = {
     "parsed_video_anns": {"dataset": "assembly101", "video_start_time": 0.5},
 }  # fmt: skip
 
-#: whole rows to start from, by the name of their target
+#: valid rows to start from, by name of the target
 ROWS: dict[str, list[dict[str, Any]]] = {
     "training rows": [_TRAINING, _NARRATION],
     "dst clips": [_CLIP],
@@ -81,7 +78,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 
 def read_whole(file: Path) -> None:
-    """Read a file; what was read says as much as the rows do, and gives them back."""
+    """Read a file; check that every row and turn is read and that the export equals the rows.
+
+    Raises:
+        AssertionError: If rows or turns are missing or the export differs.
+        DataError: If the file cannot be read.
+    """
     episodes = read_proassist_episodes(file)
     text = file.read_text(encoding="utf-8")
     pieces = [line for line in text.split("\n") if line.strip()] if file.suffix == ".jsonl" else [text]
@@ -101,12 +103,15 @@ def read_whole(file: Path) -> None:
 
 
 def _said(episode: Episode) -> int:
-    """Utterances, changes and annotations of an episode."""
+    """Count utterances, changes and annotations of an episode."""
     return len(episode.events) + len([part for part in episode.meta.get(ANNOTATED, "").split("; ") if part])
 
 
 def _said_in(row: dict[str, Any]) -> int:
-    """Utterances and changes that a row names; a progress summary, which answers a system turn, is none."""
+    """Count the utterances and changes of a row.
+
+    A progress summary answers a system turn and does not count.
+    """
     if "events" in row and "conversation" not in row:
         return sum(len(event.get("dst_updates") or ()) + bool(event.get("response")) for event in row["events"])
     count = 0

@@ -1,9 +1,8 @@
-"""Everything that reads what others wrote, as functions of bytes: each returns or raises a `UserError`, nothing else.
+"""Fuzz targets: every reader of external files as a function of bytes.
 
-    python -c "from benchmarks.reliability.fuzz_targets import TARGETS; print(sorted(TARGETS))"
-
-A target gets a folder of its own to write its file into. ``seeds`` are whole files to start from, and `mutate` damages
-them: as JSON (a value replaced, dropped, doubled, nested) where they are JSON, else as bytes.
+A target returns, or raises a `UserError`; anything else is a fault. Each target writes its file
+into its own folder. ``seeds`` are valid files to start from. `mutate` corrupts them as JSON (a
+value replaced, removed, doubled, nested) where they are JSON, otherwise as bytes.
 """
 
 from __future__ import annotations
@@ -76,7 +75,12 @@ CONFIG = {"model": "m", "model_digest": "d", "data": "d", "data_digest": "d", "s
 
 @dataclass(frozen=True)
 class Target:
-    """A reader and what it starts from; ``read(folder, data)``."""
+    """A reader and its valid inputs.
+
+    Attributes:
+        read: Called as ``read(folder, data)``.
+        seeds: Returns the valid inputs to start from.
+    """
 
     read: Callable[[Path, bytes], Any]
     seeds: Callable[[], list[bytes]]
@@ -93,7 +97,7 @@ def _file(name: str, read: Callable[[Path], Any]) -> Callable[[Path, bytes], Any
 
 
 def _rows(folder: Path, data: bytes) -> None:
-    """A split's rows: as many episodes as there are rows, or an error that names one."""
+    """Check that a split gives one episode per row, or an error that names a row."""
     (folder / "test.jsonl").write_bytes(data)
     digest = digest_file(folder / "test.jsonl")
     info = {"schema": 1, "name": "n", "version": "1", "fps": 2, "videos": {},
@@ -140,7 +144,10 @@ def _video(name: str) -> Callable[[Path, bytes], Any]:
 
 
 def _annotation(name: str) -> Callable[[Path, bytes], Any]:
-    """A table or subtitles: every row and cue is used, left out or refused; several refused ones are an error of a line each."""
+    """Check that every row or cue of a table or subtitles is used, left out or refused.
+
+    Several refused rows are an error of one line each.
+    """
 
     def read(folder: Path, data: bytes) -> None:
         clip = folder.parent / "clip.mp4"
@@ -162,7 +169,7 @@ def _annotation(name: str) -> Callable[[Path, bytes], Any]:
 
 
 def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
-    """Every line of times is a cue or a refused line."""
+    """Check that every line with times is a cue or a refused line."""
 
     def read(folder: Path, data: bytes) -> None:
         text = data.decode("utf-8", "replace")
@@ -183,7 +190,7 @@ def _cues(suffix: str) -> Callable[[Path, bytes], Any]:
 
 
 def _nothing_lost(file: Path) -> None:
-    """Predictions: as many utterances, references, user texts and updates come out as there are in the file."""
+    """Check that predictions hold as many utterances, references, user texts and updates as the file."""
     reported: list[str] = []
     for record in read_imported_predictions(file, tell=reported.append)[0]:
         texts, updates = _in_file(file)
@@ -196,7 +203,7 @@ def _nothing_lost(file: Path) -> None:
 
 
 def _in_file(file: Path) -> tuple[dict[str, list[str]], int]:
-    """The texts of a result file or a frame table, and how many predicted updates it has."""
+    """Return the texts of a result file or a frame table, and the number of its predicted updates."""
     if file.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")))
         texts = {
@@ -214,7 +221,7 @@ def _in_file(file: Path) -> tuple[dict[str, list[str]], int]:
 
 
 def _updates(cells: Iterable[Any]) -> int:
-    """Number of updates, and of other texts in the same cells: each must be read or reported."""
+    """Count the updates, and the other texts in the same cells: each must be read or reported."""
     count = 0
     for cell in cells:
         text = cell if isinstance(cell, str) else ""
@@ -232,7 +239,7 @@ def _table_seeds() -> list[bytes]:
 
 
 def _result_seeds() -> list[bytes]:
-    """A result file as it is exported, and the same without the record that it was exported from."""
+    """Return an exported result file, and the same without the record that it was exported from."""
     contents = json.loads(dump_json(make_proassist_outputs(RECORD, 0)))
     return _json(contents, {key: value for key, value in contents.items() if key != STORED})()
 
@@ -352,7 +359,7 @@ TARGETS: dict[str, Target] = {
     "stored frames": Target(_video("v.arrow"), _arrow_seeds),
 }  # fmt: skip
 
-#: values that readers trip over
+#: values that often break readers
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 10**400, 0.5, -0.0, 1e308, 1e-320, "", "x", "\x00", "\ud800",
     "../../etc/passwd", "/etc/passwd", "<script>", "\x1b[31m", "NaN", [], {}, [[]], {"": {}}, "S1", "start", "a" * 5000,
@@ -360,7 +367,7 @@ ODD: tuple[Any, ...] = (
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
-    """The bytes with one to four damages."""
+    """Corrupt the bytes one to four times."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         lines = data.split(b"\n")
         number = rng.randrange(len(lines))
@@ -377,7 +384,7 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) in a JSON value."""
+    """Return every (container, key) in a JSON value."""
     keys = value.keys() if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     return [place for key in keys for place in [(value, key), *_places(value[key])]]
 

@@ -1,12 +1,15 @@
-"""Hours of stream and a thousand episodes: memory and open files stay where they were. The last line is one JSON object.
+"""Run hours of stream and a thousand episodes; check that memory and open files do not grow.
 
     python -m benchmarks.reliability.soak --hours 12 --episodes 1000
 
-*Stream*: `watch_live_source`'s loop over a source that gives pictures as fast as they are taken, under ``dst_refresh`` in a fixed budget,
-with a user who asks something every minute. *Run*: a data set of many short episodes through a checkpoint. Resident memory
-and open files are read along the way; ``growth`` is that of memory, its mean over the last tenth against that over the second
-one (the first one fills caches); ``private_growth`` leaves out pages of files, such as stored features, that the system holds
-in memory as long as nothing else wants it.
+* Stream: the loop of `watch_live_source` over a source without pauses, under ``dst_refresh`` with a
+  fixed budget and a user question every minute.
+* Run: a data set of many short episodes through a checkpoint.
+
+Resident memory and open files are measured at intervals. ``growth`` is mean memory over the last
+tenth relative to the second tenth (caches fill during the first). ``private_growth`` excludes file
+pages, such as stored features, which the system keeps in memory while there is room. The last line
+of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,25 +35,25 @@ from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.util.console import quiet_transformers
 
 FPS, ASKS_S = 2, 60
-#: frames of an episode of the run
+#: frames per episode of the run
 LENGTH = 20
 
 
 class Meter:
-    """Resident megabytes and open files of this process, as they come."""
+    """Series of measurements of this process: memory in MB, open files and threads."""
 
     def __init__(self) -> None:
         self.process = psutil.Process()
         self.rows: list[tuple[float, float, int, int]] = []
 
     def read(self) -> None:
-        """One reading."""
+        """Take one measurement."""
         memory = self.process.memory_info()
         private = memory.rss - getattr(memory, "shared", 0)
         self.rows.append((memory.rss / 1e6, private / 1e6, self.process.num_fds(), self.process.num_threads()))
 
     def result(self) -> dict[str, Any]:
-        """First, last and highest readings, and the growth from the second tenth to the last."""
+        """Return first, last and highest values, and the growth from the second tenth to the last."""
         rows = np.array(self.rows)
         tenth = max(1, len(rows) // 10)
         early, late = rows[tenth : 2 * tenth].mean(0), rows[-tenth:].mean(0)
@@ -61,7 +64,14 @@ class Meter:
 
 
 def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str, Any]:
-    """Hours of a stream through `watch_live_source`."""
+    """Run hours of a stream through `watch_live_source`.
+
+    Args:
+        ckpt: Checkpoint.
+        data: Data set with a test split, whose first video repeats.
+        hours: Length of the stream, in hours.
+        budget: Token budget of the context.
+    """
     model, tokenizer = load_model_checkpoint(ckpt)
     episode = next(iter(data.episodes("test")))
     runner = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 0.5, 0.5))
@@ -74,7 +84,7 @@ def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str
 
     def arrivals() -> Iterator[tuple[int, np.ndarray]]:
         for number in range(frames):
-            # as fast as they are taken: none is dropped
+            # without pauses and without dropping a frame
             taken.acquire()
             yield number, pictures[number % len(pictures)]
 
@@ -95,7 +105,7 @@ def soak_stream(ckpt: str, data: Dataset, hours: float, budget: int) -> dict[str
 
 
 def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
-    """So many episodes of ten seconds through a run folder."""
+    """Replay ``episodes`` episodes of ten seconds into a run folder."""
     from prospect_eval.models.base import PredictorOptions
     from prospect_eval.models.registry import open_registered_predictor
     from prospect_eval.runs.executor import execute_run
@@ -127,12 +137,13 @@ def soak_run(ckpt: str, data: Dataset, episodes: int) -> dict[str, Any]:
 
 
 def soak(ckpt: str, data: Dataset, hours: float, episodes: int, budget: int) -> dict[str, Any]:
-    """Both."""
+    """Run both parts."""
     quiet_transformers()
     return {"stream": soak_stream(ckpt, data, hours, budget), "run": soak_run(ckpt, data, episodes)}
 
 
 def main() -> None:
+    """Run both parts and print one JSON object."""
     from prospect_eval.suites.suite import open_suite_data
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,11 +1,12 @@
-"""What the tests are worth: which lines they run, and which changes of the code they notice. The last line is one JSON object.
+"""Measure the tests: which lines they run, and which changes of the code they detect.
 
     make bench-tests
     python -m benchmarks.reliability.tests --coverage .coverage --mutants mutants --output reports/tests.json
 
-Reads what `coverage run -m pytest -m "not slow"` and `mutmut run` left behind. ``coverage`` is the share of lines run in each
-package; ``mutants`` are small changes (a comparison turned round, a number off by one) of what all numbers hang on, and
-``killed`` those that made a test fail or never end.
+The inputs are the results of `coverage run -m pytest -m "not slow"` and `mutmut run`. ``coverage``
+is the share of lines run in each package. ``mutants`` are small changes (an inverted comparison, a
+number off by one) of the modules that all metrics depend on; ``killed`` counts those that make a
+test fail or never end. The last line of output is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.runs.environment import collect_run_environment
 
 PACKAGES = ("prospect_core", "prospect_eval")
-#: what mutmut notes of a mutant that a test failed on, and of one that used up its time
+#: mutmut's exit codes for a mutant that a test failed on, and for one that timed out
 FAILED, TIMED_OUT = 1, -24
 
 
 def coverage_of(file: Path) -> dict[str, Any]:
-    """Lines, and the share of them that were run, in each package and in both."""
+    """Return the number of lines and the share of them that ran, for each package and for both.
+
+    Raises:
+        DataError: If the file does not exist.
+    """
     from coverage import Coverage
 
     if not file.is_file():
@@ -47,7 +52,11 @@ def coverage_of(file: Path) -> dict[str, Any]:
 
 
 def mutants_of(folder: Path) -> dict[str, Any]:
-    """Mutants, and the share of them that were killed, in each file and in all."""
+    """Return the number of mutants and the share of them that were killed, for each file and in total.
+
+    Raises:
+        DataError: If there are no mutants or some were not tried.
+    """
     out: dict[str, Counter[str]] = {"all": Counter()}
     for file in sorted(folder.rglob("*.py.meta")):
         codes = read_json(file)["exit_code_by_key"].values()
@@ -64,6 +73,7 @@ def mutants_of(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Print one JSON object; also write it to ``--output``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--coverage", type=Path, default=Path(".coverage"))
     parser.add_argument("--mutants", type=Path, default=Path("mutants"))

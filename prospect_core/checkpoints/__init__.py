@@ -1,1 +1,1 @@
-"""The released checkpoints, and checkpoint folders by name. Needs no torch."""
+"""Released checkpoints and checkpoint folders by name, without torch."""

@@ -1,8 +1,7 @@
-"""Checkpoints as files: where the shipped ones lie, which folder a name means, and what tells one from another.
+"""Checkpoint folders: released checkpoints, lookup by name, digests and integrity checks.
 
-    python -c "from prospect_core.checkpoints.folders import find_checkpoint_folder; print(find_checkpoint_folder('workbench-tiny'))"
-
-Nothing here needs torch, but to ask a GPU what it can; `prospect_core.model.checkpoint` makes models of these files.
+This module needs torch only to ask a GPU for bfloat16 support. `prospect_core.model.checkpoint`
+loads models from these folders.
 """
 
 from __future__ import annotations
@@ -15,20 +14,28 @@ from prospect_core.records import AskedDtype, Dtype
 from prospect_core.util.errors import DataError, UserError, did_you_mean
 
 SHIPPED = Path(__file__).parent
-#: of a shipped checkpoint, as `sha256sum` writes it
+#: digests of a released checkpoint's files, in the format of `sha256sum`
 SUMS = "SHA256SUMS"
-#: names of weights in one file, and of shards
+#: file names of weights in one file; `_SHARD` matches those of shards
 WHOLE = ("model.safetensors",)
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
 
 def list_released_checkpoints() -> list[str]:
-    """Names of the checkpoints that come with the package."""
+    """Return the names of the checkpoints that come with the package."""
     return sorted(config.parent.name for config in SHIPPED.glob("*/config.json"))
 
 
 def find_checkpoint_folder(name: str, option: str = "--ckpt") -> Path:
-    """The folder of a checkpoint, by path or by shipped name; ``option`` is what the user gave it as."""
+    """Find the folder of a checkpoint.
+
+    Args:
+        name: Path of a folder, or name of a released checkpoint.
+        option: Command-line option that the name comes from, for the error message.
+
+    Raises:
+        UserError: If ``name`` is neither.
+    """
     if Path(name).is_dir():
         return Path(name)
     if name in list_released_checkpoints():
@@ -40,7 +47,13 @@ def find_checkpoint_folder(name: str, option: str = "--ckpt") -> Path:
 
 
 def choose_checkpoint_folder_dtype(device: str, wanted: AskedDtype) -> Dtype:
-    """What to compute in: as wanted, or (``auto``) bfloat16 on an NVIDIA GPU that has it, else float32."""
+    """Choose the number type for computation.
+
+    Args:
+        device: Torch device.
+        wanted: Type that the user asks for. ``auto`` is bfloat16 on an NVIDIA GPU that supports it,
+            and float32 elsewhere.
+    """
     if wanted != "auto":
         return wanted
     if not device.startswith("cuda"):
@@ -51,7 +64,7 @@ def choose_checkpoint_folder_dtype(device: str, wanted: AskedDtype) -> Dtype:
 
 
 def digest_checkpoint_folder(folder: Path) -> str:
-    """sha256 over names and contents of the files that make the model what it is."""
+    """Compute the sha256 over names and contents of the files that define the model."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"):
@@ -60,7 +73,11 @@ def digest_checkpoint_folder(folder: Path) -> str:
 
 
 def require_whole_checkpoint(folder: Path) -> None:
-    """Files that a checkpoint's ``SHA256SUMS`` names (the shipped ones have it) are what they were, or a `DataError`."""
+    """Check the files that a checkpoint's ``SHA256SUMS`` lists; a folder without that file passes.
+
+    Raises:
+        DataError: If a file is missing or has changed.
+    """
     sums = folder / SUMS
     for line in sums.read_text("utf-8").splitlines() if sums.is_file() else ():
         digest, _, name = line.partition("  ")
@@ -70,14 +87,15 @@ def require_whole_checkpoint(folder: Path) -> None:
 
 
 def require_one_checkpoint_weight_set(folder: Path, given: str = "") -> None:
-    """Refuse a folder with two sets of weights: which of them a library reads is not defined.
+    """Refuse a folder with two sets of weights, because it is undefined which set a library reads.
 
     Args:
-        folder: A folder in the layout of transformers.
-        given: What the folder was named by, where that is something else.
+        folder: Folder in the layout of transformers.
+        given: Name of the folder for the error message, if it differs from the path.
 
     Raises:
-        DataError: The folder holds two whole files, or shards next to a whole file, or two sets of shards.
+        DataError: If the folder holds two whole files, shards next to a whole file, or two sets of
+            shards.
     """
     names = sorted(file.name for file in folder.glob("*.safetensors"))
     parts = [name for name in names if _SHARD.fullmatch(name)]

@@ -1,7 +1,4 @@
-"""How a checkpoint stores its thresholds and the data that they were chosen on. Needs no torch: reports read it too.
-
-python -c "from prospect_core.checkpoints.thresholds import make_thresholds_entry; help(make_thresholds_entry)"
-"""
+"""Thresholds that a checkpoint stores, with the data that they were chosen on; needs no torch."""
 
 from __future__ import annotations
 
@@ -9,22 +6,27 @@ from typing import Any
 
 from prospect_core.data.dataset import Dataset
 
-#: ends ``thresholds_data`` where the choice was forced on test data
+#: suffix of ``thresholds_data`` if the thresholds were chosen on test data by force
 FORCED = " forced"
-#: both thresholds of a model for which none were chosen
+#: value of both thresholds of a model before thresholds are chosen
 NEUTRAL = 0.5
 
 
 def clear_checkpoint_thresholds(config: Any) -> None:
-    """Set both thresholds of a model's configuration to `NEUTRAL` and clear what they were chosen on."""
+    """Reset both thresholds of a model's configuration to `NEUTRAL` and clear ``thresholds_data``."""
     config.speaking_threshold = NEUTRAL
     config.update_threshold = NEUTRAL
     config.thresholds_data = ""
 
 
 def make_thresholds_entry(chosen: tuple[float, float], data: Dataset, split: str) -> dict[str, Any]:
-    """The entries of a model's configuration: the thresholds, and name and digest of what they were chosen on, with
-    `FORCED` behind it where that is test data."""
+    """Make the threshold entries of a model's configuration.
+
+    Args:
+        chosen: (speaking threshold, update threshold), each 0 to 1.
+        data: Data set that they were chosen on.
+        split: Split of that data set; a test split is marked with `FORCED`.
+    """
     mark = FORCED if split.startswith("test") else ""
     return {
         "speaking_threshold": chosen[0],

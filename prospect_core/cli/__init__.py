@@ -1,4 +1,4 @@
-"""The command line `prospect`."""
+"""Command line `prospect`."""
 
 from prospect_core.cli.commands import prospect as main
 

@@ -1,4 +1,4 @@
-"""`python -m prospect_core.cli`."""
+"""Entry point of `python -m prospect_core.cli`."""
 
 from prospect_core.cli import main
 

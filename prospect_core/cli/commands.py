@@ -1,7 +1,4 @@
-"""`prospect`: data, training, context strategies.
-
-prospect --help
-"""
+"""Command `prospect`: training, live watching, context strategies and examples to start from."""
 
 from __future__ import annotations
 
@@ -142,14 +139,14 @@ def watch_command(task_file: Path | None, goal: str | None, steps: tuple[str, ..
 
 
 def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
-    """A sweep: one training a combination, each in a process of its own, under OUTPUT/NUMBER."""
+    """Run one training per combination, each in a separate process, under OUTPUT/NUMBER."""
     from prospect_core.train.config.compose import compose_config, compose_sweep_commands
     from prospect_core.train.output_dir import is_output_dir_finished
 
     base = Path(compose_config([o for o in overrides if o.startswith("output=")])[0].output)
     lines = compose_sweep_commands([o for o in overrides if not o.startswith("output=")])
     commands = [[*line, f"output={base / str(number)}"] for number, line in enumerate(lines)]
-    # all of them are checked before the first one costs time
+    # check all configurations before the first training takes time
     texts = [compose_config(command)[1] for command in commands]
     for number, (command, text) in enumerate(zip(commands, texts, strict=True)):
         folder = base / str(number)

@@ -1,7 +1,4 @@
-"""`prospect data`: make, import, check, describe and encode datasets.
-
-prospect data --help
-"""
+"""Command group `prospect data`: make, import, check, describe and encode datasets."""
 
 from __future__ import annotations
 
@@ -101,8 +98,10 @@ def data_stats_command(root: Path, json_: str | None) -> None:
 def data_preview_command(
     root: Path, overrides: tuple[str, ...], split: str, episode: str | None, html: Path | None, **given: Any
 ) -> None:
-    """Show a training window as the model sees it: tokens, frames, labels (KEY=VALUE as in `prospect train`); or an
-    episode with its events, as a filmstrip."""
+    """Show a training window as the model sees it, or an episode with its events as a filmstrip.
+
+    A window lists tokens, frames and labels. OVERRIDES are KEY=VALUE as for `prospect train`.
+    """
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.console import quiet_transformers
 
@@ -170,7 +169,7 @@ def data_new_command(video: Path, output: Path | None) -> None:
 
 
 def _annotation_options(command: Any) -> Any:
-    """Options that say what annotations do not say themselves."""
+    """Add the options for facts that annotations do not contain themselves."""
     options = (
         click.option("--video", type=click.Path(path_type=Path), help="Of a single annotation that names none."),
         click.option(
@@ -268,9 +267,11 @@ def data_export_command(root: Path, output: Path, format_: str, with_frames: boo
 @click.option("--goal", default="", help="Of subtitles, which have none.")
 @_annotation_options
 def data_import_command(source: Path, output: Path, split: str, name: str | None, on_error: str, **said: Any) -> None:
-    """Import annotations (.tsv, .csv, .vtt, .srt, with their videos), ProAssist prepared rows (.jsonl) or DST clips (.json): one
-    file or a folder of them. Each file of rows is a split, and their frames go to OUTPUT at the paths that they name.
-    Subtitles belong to the video of their name, a.mp4 to a.srt."""
+    """Import a file or a folder of annotations, ProAssist prepared rows or DST clips as a dataset.
+
+    Annotations are .tsv, .csv, .vtt and .srt files with their videos; a.srt belongs to a.mp4. Prepared rows are .jsonl
+    files and DST clips .json files: each file becomes a split; put its frames into OUTPUT at the paths that it names.
+    """
     from prospect_core.data.formats.annotation_files import find_annotation_files, import_annotation_files
     from prospect_core.data.formats.annotation_table import Given
 
@@ -287,7 +288,7 @@ def data_import_command(source: Path, output: Path, split: str, name: str | None
 
 
 def _import_rows(source: Path, output: Path, split: str, name: str | None) -> None:
-    """Rows of the origin's formats: each file is a split."""
+    """Import files in ProAssist's formats; each file becomes a split."""
     from prospect_core.data.dataset import write_dataset
     from prospect_core.data.formats.annotation_files import (
         describe_skipped_annotation_files,
@@ -369,7 +370,7 @@ for command in (features_command, frames_command, workbench_command, practice_co
 
 
 def _say_repairs(episodes: list[Any]) -> None:
-    """What reading has changed or carried, with the first episode of each kind."""
+    """Print what the import repaired or kept as annotation, with the first episode of each kind."""
     from prospect_core.data.formats.proassist_dst_changes import ANNOTATED, REPAIRED
 
     lines = {

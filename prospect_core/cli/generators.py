@@ -1,7 +1,4 @@
-"""`prospect data workbench`, `practice_command` and `captions_command`: datasets that are generated.
-
-prospect data workbench --help
-"""
+"""Commands `prospect data workbench`, `practice` and `captions`, which generate datasets."""
 
 from __future__ import annotations
 
@@ -87,6 +84,6 @@ def _ascending(steps: tuple[int, int]) -> None:
 
 
 def describe_generator_splits(dataset: Any) -> str:
-    """The splits of a dataset with their numbers of episodes, for a line."""
+    """Format the splits of a dataset with their numbers of episodes on one line."""
     *before, (name, last) = dataset.info.splits.items()
     return ", ".join([*(f"{n} {i.episodes}" for n, i in before), f"{name} {format_count(last.episodes, 'episode')}"])

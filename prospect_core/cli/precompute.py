@@ -1,7 +1,4 @@
-"""Command lines of stores: every video of a dataset decoded, or encoded, once for all.
-
-prospect data features --help
-"""
+"""Commands `prospect data features` and `frames`, which encode or decode every video of a dataset once."""
 
 from __future__ import annotations
 
@@ -61,8 +58,10 @@ def _store_options(command: Any) -> Any:
 def features_command(
     splits: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None, root: Path, **given: Any
 ) -> None:
-    """Encode every video of a dataset once, for training (data.store=STORE) and evaluation (--features STORE). Started again
-    it goes on."""
+    """Encode every video of a dataset once.
+
+    Training reads the features with data.store=STORE, evaluation with --features STORE. After an interruption, run the same command again to continue.
+    """
     from prospect_core.features.precompute import Encoder
 
     encoder = Encoder(

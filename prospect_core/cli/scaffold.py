@@ -1,10 +1,10 @@
-"""`prospect new`: a working example of your own metric, strategy, suite or adapter, with its test.
+"""Command `prospect new`: write a working example of a metric, strategy, suite or adapter with its test.
 
     prospect new metric my_metric
     cd my_metric && pip install -e . && pytest
 
-What is written is a small package whose entry point makes PROSPECT find it once it is installed; a suite is one YAML file and needs
-no installing.
+The example is a small package. PROSPECT finds it through its entry point after installation. A
+suite is one YAML file and needs no installation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,20 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def scaffold_example(kind: str, name: str, output: Path) -> list[Path]:
-    """Write the example into a new folder; its files. A name that Python or pip would not take is a `UserError`."""
+    """Write an example into a new folder.
+
+    Args:
+        kind: One of `KINDS`.
+        name: Name of the example and its module.
+        output: Folder to create.
+
+    Returns:
+        The files of the example.
+
+    Raises:
+        UserError: If the kind is unknown, the name is not a valid or free module name, or the
+            folder exists.
+    """
     require_choice("kind", kind, KINDS)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise UserError(f"name {name!r}: use small letters, digits and _, as in my_{kind}")

@@ -1,7 +1,4 @@
-"""Command line options for work that several workers share: the same for every command that has them.
-
-prospect-eval run --help
-"""
+"""Command-line options of every command whose work several workers share."""
 
 from __future__ import annotations
 
@@ -16,7 +13,10 @@ from prospect_core.util.console import Number
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--workers, --backend, --address, --gpus-per-worker; the command is called with ``hands`` (None: it does all itself)."""
+    """Add --workers, --backend, --address and --gpus-per-worker to a command.
+
+    The command gets ``pool_options``: None if it does all work itself.
+    """
 
     @wraps(command)
     def with_pool_options(

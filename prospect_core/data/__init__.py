@@ -1,1 +1,1 @@
-"""Datasets on disk, the origin's formats, and video frames by presentation timestamp."""
+"""Datasets on disk, readers of other formats, and video frames by presentation timestamp."""

@@ -1,10 +1,10 @@
-"""Our dataset on disk: videos as files, one JSONL row an episode, and ``dataset.json`` that ties them together.
+"""Datasets on disk: videos as files, one JSONL row per episode, and an index file ``dataset.json``.
 
-dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
-test.jsonl ...    one `prospect_core.timeline.Episode` a row
-videos/...        the videos that the rows name, by paths inside the dataset, or inside ``videos_root`` where it names one
+    dataset.json      name, version, fps, splits (file, episodes, sha256), videos (sha256; null when absent)
+    test.jsonl ...    one `prospect_core.timeline.Episode` per row
+    videos/...        the videos that the rows name
 
-python -c "from prospect_core.data.dataset import Dataset; print(Dataset.open('data/workbench').splits)"
+Paths of videos are relative to the dataset, or to ``videos_root`` if ``dataset.json`` has it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from prospect_core.util.file_digest import digest_file, digest_file_content
 from prospect_core.util.json_io import digest_json, dump_json, load_json
 
 SCHEMA = 1
-#: what a file is that another one has replaced
+#: problem of a file whose content no longer matches dataset.json
 CHANGED = "its sha256 is not the one in dataset.json"
-#: what opens a folder without ``dataset.json``, or gives None for one that it does not know
+#: functions that open a folder without ``dataset.json``; each returns None for a folder that it
+#: does not know
 OPENERS = ("prospect_core.data.formats.proassist_tree:open_proassist_tree",)
 
 
@@ -66,20 +67,30 @@ class DatasetInfo:
     videos: dict[str, str | None]
     made_by: str = ""
     meta: dict[str, str] = field(default_factory=dict)
-    #: where the rows' videos lie, if not inside the dataset: a folder that its owner has named
+    #: folder of the rows' videos if they are outside the dataset; only the dataset's owner
+    #: sets it
     videos_root: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened dataset; rows are read when asked for."""
+    """An opened dataset, which reads rows on demand.
+
+    Attributes:
+        root: Folder of the dataset.
+        info: Contents of its ``dataset.json``.
+    """
 
     root: Path
     info: DatasetInfo
 
     @staticmethod
     def open(root: str | Path) -> Dataset:
-        """Open a dataset folder, or ProAssist's tree; anything else is a `DataError` that says what is missing."""
+        """Open a dataset folder, or ProAssist's published tree.
+
+        Raises:
+            DataError: If the folder is neither, or ``dataset.json`` cannot be read.
+        """
         root = Path(root)
         file = root / "dataset.json"
         if not file.is_file():
@@ -97,19 +108,25 @@ class Dataset:
 
     @property
     def splits(self) -> list[str]:
+        """Names of the splits."""
         return list(self.info.splits)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of ``dataset.json``, which holds the digests of everything else.
+        """SHA-256 of ``dataset.json``, which holds the digests of all rows and videos.
 
-        Where the videos lie elsewhere, the place is left out: equal data have equal digests on every machine.
+        The path ``videos_root`` is excluded, so equal data have equal digests on every machine.
         """
         if not self.info.videos_root:
             return digest_file(self.root / "dataset.json")
         return digest_json(replace(self.info, videos_root=""))
 
     def split_file(self, split: str) -> Path:
+        """Return the file of a split.
+
+        Raises:
+            DataError: If there is no such split.
+        """
         if split not in self.info.splits:
             raise DataError(
                 f"{self.root}: no split {split!r}; it has {', '.join(self.splits)}{did_you_mean(split, self.splits)}"
@@ -117,15 +134,32 @@ class Dataset:
         return self.inside(self.info.splits[split].file)
 
     def episodes(self, split: str, check: bool = True) -> Iterator[Episode]:
-        """The split's episodes, each validated unless ``check`` is off; the first bad row is a `DataError`, and so are rows that
-        have changed since ``dataset.json`` was written."""
+        """Iterate over the episodes of a split.
+
+        Args:
+            split: Name of the split.
+            check: Whether to validate each episode.
+
+        Raises:
+            DataError: At the first invalid row, or if the rows differ from the digest in
+                ``dataset.json``.
+        """
         self._require_same_rows(split)
         return (episode for _, _, _, episode in read_jsonl_index_rows(self.split_file(split), check))
 
     def rows(self, split: str, workers: int = 1) -> LazyEpisodes:
-        """The split's episodes, each read when it is asked for; all are checked when the file is first met, by so many
-        processes (`index.open_rows`). Two of one id, and rows that have changed since ``dataset.json`` was written, are a
-        `DataError`."""
+        """Open the episodes of a split for access by number; each is read on demand.
+
+        All rows are checked when the file is opened for the first time (`open_jsonl_index`).
+
+        Args:
+            split: Name of the split.
+            workers: Number of processes for that check.
+
+        Raises:
+            DataError: If a row is invalid, two rows have the same id, or the rows differ from the
+                digest in ``dataset.json``.
+        """
         self._require_same_rows(split)
         rows = open_jsonl_index(self.split_file(split), workers)
         rows.require_single_ids()
@@ -136,19 +170,20 @@ class Dataset:
         if not file.is_file():
             raise DataError(f"{file}: no such file")
         if digest_file_content(file) != self.info.splits[split].sha256:
-            # a row that cannot be read is worth more than that the file has changed
+            # an error about an unreadable row is more useful than one about a changed
+            # file
             for _ in read_jsonl_index_rows(file):
                 pass
             raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
     def require_same_videos(self, clips: Iterable[EpisodeOrHeader]) -> None:
-        """Refuse videos that were replaced after ``dataset.json`` was written.
+        """Refuse videos that have changed since ``dataset.json`` was written.
 
-        Videos that are absent, or were absent then, are not compared. One that can no longer be read is left to its reader,
-        so that it fails its own episodes alone.
+        The check skips videos that are absent now or were absent then. It also skips unreadable
+        videos: their reader reports them, so that only their own episodes fail.
 
         Raises:
-            DataError: Names the first such video.
+            DataError: Names the first changed video.
         """
         for video in dict.fromkeys(clip.video for clip in clips):
             file, stated = self.video(video), self.info.videos.get(video)
@@ -160,7 +195,10 @@ class Dataset:
                 raise DataError(f"{file}: {CHANGED}; {self._remedy}")
 
     def missing_parts(self, clips: Iterable[EpisodeOrHeader]) -> list[str]:
-        """A line for each video of which a part is missing (`packets.find_missing`); what cannot be read is left to the reader."""
+        """Describe each video with a missing part, one line per video (`find_missing_video_packets`).
+
+        Unreadable videos are skipped; their reader reports them.
+        """
         lines = []
         for video in dict.fromkeys(clip.video for clip in clips):
             file = self.video(video)
@@ -176,15 +214,27 @@ class Dataset:
         return f"bring back the file, import again, or accept it with `prospect data validate {self.root} --accept`"
 
     def inside(self, relative: str) -> Path:
-        """A path inside the dataset; one that leaves it (``..``, absolute, a link out) is refused."""
+        """Return a path inside the dataset.
+
+        Raises:
+            DataError: If the path leaves the dataset (``..``, absolute, a link to the outside).
+        """
         return _inside(self.root, relative)
 
     def video(self, relative: str) -> Path:
-        """Where a video lies that a row names."""
+        """Return the path of a video that a row names."""
         return _inside(Path(self.info.videos_root) if self.info.videos_root else self.root, relative)
 
     def frame_source(self, episode: EpisodeOrHeader, shape: FrameFormat) -> FrameSource:
-        """The episode's video; a missing or too short file is a `DataError` naming it."""
+        """Open the video of an episode.
+
+        Args:
+            episode: The episode.
+            shape: Size and framing of the frames.
+
+        Raises:
+            DataError: If the video is missing, unreadable or shorter than the episode.
+        """
         path = self.video(episode.video)
         source = open_video_frames(path, episode.fps, shape)
         if source.num_frames < episode.end_frame:
@@ -198,7 +248,7 @@ class Dataset:
 def _inside(root: Path, relative: str) -> Path:
     try:
         inside = (root / relative).resolve().is_relative_to(root.resolve())
-        # a name that no file system takes is told here
+        # this call fails for names that no file system accepts
         (root / relative).is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{root}: {relative!r} is no path ({error})") from error
@@ -218,9 +268,23 @@ def write_dataset(
     videos_root: str = "",
     digest_videos: bool = True,
 ) -> Dataset:
-    """Write rows and ``dataset.json`` next to videos that already lie under ``root``; every row is validated first.
+    """Write rows and ``dataset.json`` next to the videos under ``root``.
 
-    Without ``digest_videos`` the dataset is the same whichever of its videos are there, and replaced videos are not found.
+    Args:
+        root: Folder of the dataset.
+        name: Name of the dataset.
+        version: Version of the dataset.
+        fps: Frames per second of all episodes.
+        splits: Episodes of each split.
+        made_by: Origin of the dataset, for readers.
+        meta: Further entries of ``dataset.json``.
+        videos_root: Folder of the videos if it is not ``root``.
+        digest_videos: Whether to store the digests of videos. Without them, the dataset does not
+            depend on which videos are present, and replaced videos are not detected.
+
+    Raises:
+        TimelineError: If an episode is invalid.
+        DataError: If two episodes have the same id.
     """
     root.mkdir(parents=True, exist_ok=True)
     infos, videos = {}, set()
@@ -241,14 +305,14 @@ def write_dataset(
     info = DatasetInfo(SCHEMA, name, version, fps, infos, digests, made_by, dict(meta or {}), videos_root)
     written = asdict(info)
     if not videos_root:
-        # a field that came later: the same data keep the digest that they had before it
+        # without the default of a later field, old datasets keep their digest
         del written["videos_root"]
     write_atomic(root / "dataset.json", dump_json(written, indent=1) + "\n")
     return Dataset.open(root)
 
 
 def _require_single_ids(root: Path, splits: Mapping[str, Sequence[Episode]]) -> None:
-    """Refuse two episodes of one id, in one split or in two, by a `DataError` that names both rows."""
+    """Raise a `DataError` that names both rows if two episodes of any splits have the same id."""
     named = (
         (row.id, f"{split}.jsonl: row {number}") for split, rows in splits.items() for number, row in enumerate(rows, 1)
     )
@@ -258,7 +322,7 @@ def _require_single_ids(root: Path, splits: Mapping[str, Sequence[Episode]]) -> 
 
 
 def accept_dataset_changes(dataset: Dataset) -> Dataset:
-    """Write the digests of rows and videos as they are now, and the numbers of episodes, to ``dataset.json``."""
+    """Update ``dataset.json`` with the current digests of rows and videos and numbers of episodes."""
     info, place = dataset.info, Path(dataset.info.videos_root) if dataset.info.videos_root else dataset.root
     splits = {}
     for split, old in info.splits.items():

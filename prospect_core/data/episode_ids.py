@@ -1,7 +1,4 @@
-"""Episode ids: each may occur once in a data set.
-
-python -c "from prospect_core.data.episode_ids import find_repeated_episode_id; print(find_repeated_episode_id([('a', 'row 1'), ('b', 'row 2'), ('a', 'row 3')]))"
-"""
+"""Check that each episode id occurs once in a dataset."""
 
 from __future__ import annotations
 
@@ -9,13 +6,13 @@ from collections.abc import Iterable
 
 
 def find_repeated_episode_id(named: Iterable[tuple[str, object]]) -> tuple[str, object, object] | None:
-    """The first id that occurs a second time.
+    """Find the first id that occurs a second time.
 
     Args:
-        named: The id of each episode and the place that it comes from.
+        named: (id, place) of each episode, where a place is anything printable.
 
     Returns:
-        The id, its first place and its second place; None where no id occurs twice.
+        (id, first place, second place), or None if all ids differ.
     """
     places: dict[str, object] = {}
     for name, place in named:

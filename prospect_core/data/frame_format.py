@@ -1,14 +1,15 @@
-"""How a picture becomes a frame: the square that a vision tower takes.
+"""Convert pictures to the square frames that a vision tower takes.
 
-    python -c "from prospect_core.data.frame_format import FrameFormat; print(FrameFormat(512, 'squash'))"
+* ``squash`` shows the whole picture and scales its sides by different factors: first the longest
+  side to ``size``, then both, with the LANCZOS filter. The result equals that of the published
+  SmolVLM2 processor for a picture of a video, bit for bit.
+* ``letterbox`` keeps the aspect ratio and adds black bars.
+* ``crop`` scales the short side to ``size`` and crops the centre: 44 % of a 16:9 picture is lost.
+* ``whole`` keeps the aspect ratio with the longest side ``size``. The result is not square; it is
+  for models that take pictures of any shape.
 
-``squash`` shows the whole picture, its sides scaled by different factors: first the longest side to ``size``, then both,
-with the LANCZOS filter, to the last bit what the published SmolVLM2 processor does with a picture of a video.
-``letterbox`` shows the whole picture in its own shape, with black bars. ``crop`` scales the short side to ``size`` and cuts
-the middle out: of a picture of 16:9, 44 % is never seen. ``whole`` shows the whole picture in its own shape, longest side
-``size``, and gives no square: for models that take pictures of any shape.
-
-Rotation metadata is applied. Pixels that are not square are made so, but for ``squash``, which changes shapes anyway.
+Rotation metadata is applied. Pixels that are not square are made square, except for ``squash``,
+which changes the aspect ratio anyway.
 """
 
 from __future__ import annotations
@@ -26,13 +27,20 @@ if TYPE_CHECKING:
 
 Framing = Literal["squash", "letterbox", "crop"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
-#: pictures larger than this on either side are refused
+#: largest side of a picture, in pixels
 MAX_SIDE = 16384
 
 
 @dataclass(frozen=True)
 class FrameFormat:
-    """What a picture is made into: (size, size, 3) uint8 RGB, or, as ``whole``, (H, W, 3) with H and W at most ``size``."""
+    """Size and framing of frames.
+
+    Frames are (size, size, 3) uint8 RGB; for ``whole`` (H, W, 3) with H and W at most ``size``.
+
+    Attributes:
+        size: Side of a frame in pixels.
+        framing: How a picture becomes a frame; see the module's description.
+    """
 
     size: int
     framing: Framing | Literal["whole"] = "crop"
@@ -44,16 +52,22 @@ class FrameFormat:
 def apply_frame_format(
     picture: VideoFrame, wanted: FrameFormat, reformatter: VideoReformatter, pixel_aspect: Fraction
 ) -> np.ndarray:
-    """A decoded picture as a frame. ``pixel_aspect`` is the width of a pixel by its height.
+    """Convert a decoded picture to a frame.
+
+    Args:
+        picture: The picture.
+        wanted: Size and framing.
+        reformatter: PyAV reformatter, shared among pictures.
+        pixel_aspect: Width of a pixel divided by its height.
 
     Raises:
-        ValueError: The picture is larger than `MAX_SIDE`.
+        ValueError: If the picture is larger than `MAX_SIDE`.
     """
     require_frame_format_input_size(picture.width, picture.height)
     turns = round((picture.rotation or 0) / 90) % 4
     if wanted.framing == "crop":
         width, height = _cover(round(picture.width * pixel_aspect), picture.height, wanted.size)
-        # threads for a picture this small cost more than they save
+        # for a picture this small, threads cost more time than they save
         made = reformatter.reformat(picture, width, height, format="rgb24", interpolation="AREA", threads=1)
         return _middle(np.rot90(made.to_ndarray(), turns), wanted.size)
     from PIL import Image
@@ -64,7 +78,7 @@ def apply_frame_format(
 
 
 def apply_frame_format_to_image(image: Image, wanted: FrameFormat) -> np.ndarray:
-    """A stored RGB picture as a frame."""
+    """Convert a stored RGB picture to a frame."""
     from PIL import Image
 
     if wanted.framing == "crop":
@@ -74,7 +88,11 @@ def apply_frame_format_to_image(image: Image, wanted: FrameFormat) -> np.ndarray
 
 
 def require_frame_format_input_size(width: int, height: int) -> None:
-    """Refuse pictures that are larger than `MAX_SIDE` by a `ValueError`."""
+    """Check the size of a picture in pixels.
+
+    Raises:
+        ValueError: If a side is larger than `MAX_SIDE`.
+    """
     if max(width, height) > MAX_SIDE:
         raise ValueError(f"{width} x {height} pictures; at most {MAX_SIDE} a side")
 
@@ -97,8 +115,10 @@ def _whole(image: Image, wanted: FrameFormat, pixel_aspect: Fraction) -> np.ndar
 
 
 def _published_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """(width, height) of the first of two scalings of transformers' SmolVLM processors: longest side ``size``, the other one
-    cut to a whole number and made even."""
+    """Return (width, height) after the first of two scalings of transformers' SmolVLM processors.
+
+    The longest side is ``size``; the other one is truncated to a whole number and made even.
+    """
     if width >= height:
         short = int(size / (width / height))
         return size, max(1, short + short % 2)
@@ -107,7 +127,7 @@ def _published_size(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def _cover(width: int, height: int, size: int) -> tuple[int, int]:
-    """Width and height whose short side is ``size``, same aspect."""
+    """Return the width and height with the same aspect ratio whose short side is ``size``."""
     short = min(width, height)
     return max(size, round(width * size / short)), max(size, round(height * size / short))
 

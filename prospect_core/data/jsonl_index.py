@@ -1,11 +1,8 @@
-"""A split's episodes without reading them: where each row lies, and what must be known of all at once.
+"""Index of a JSONL file of episodes: random access to rows without reading the file.
 
-    python -c "from prospect_core.data.dataset import Dataset; rows = Dataset.open('data/workbench').rows('train'); \
-print(len(rows), rows.clip(0), rows[0].task.goal)"
-
-Rows are read and checked once, when a file is first met; what is kept of each (place in the file, id, video, rate, frames) lies
-in the user's cache folder, memory-mapped, under a name that changes with the file. A hundred thousand dialogues are open at once
-then, in the memory of a few.
+The first opening reads and checks all rows. The index (position in the file, id, video, rate and
+frames of each row) is stored in the user's cache folder under a name that depends on the file's
+state, and is memory-mapped. A hundred thousand dialogues then open quickly and use little memory.
 """
 
 from __future__ import annotations
@@ -34,20 +31,20 @@ from prospect_core.util.json_io import load_json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: a change of what is kept, or of what makes a row sound, must change this
+#: increase this when the index or the checks of rows change
 INDEX_VERSION = 2
-#: episodes that stay read, in each process: a training comes back to them
+#: number of episodes that each process keeps in memory, because training returns to them
 KEPT = 4096
-#: smaller files are read as quickly as what would be kept of them
+#: size in bytes below which reading the file is as fast as reading an index
 WORTH_KEEPING = 4 << 20
-#: bytes of a large file that one process checks at a time
+#: bytes of a large file that one process checks per job
 PART = 16 << 20
 _COLUMNS = ("begin", "size", "row", "checksum", "id", "video", "fps", "start_frame", "end_frame")
 
 
 @dataclass(frozen=True)
 class EpisodeHeader:
-    """What is known of an episode without reading it: frames ``start_frame .. end_frame - 1`` of a video at ``fps``."""
+    """The indexed fields of an episode: frames ``start_frame .. end_frame - 1`` of a video at ``fps``."""
 
     id: str
     video: str
@@ -56,12 +53,20 @@ class EpisodeHeader:
     end_frame: int
 
 
-#: what decoding and encoding of a video must know
+#: types that decoding and encoding of a video accept
 EpisodeOrHeader = EpisodeHeader | Episode
 
 
 class LazyEpisodes(Sequence[Episode]):
-    """Episodes of one file, or some of them; each is read when it is asked for. A process that it is sent to reads for itself."""
+    """Sequence of some or all episodes of a file; each is read on demand.
+
+    A pickled copy opens the file again in the other process.
+
+    Args:
+        file: The JSONL file.
+        table: Its index.
+        chosen: Row numbers of the episodes; all if None.
+    """
 
     def __init__(self, file: Path, table: pa.Table, chosen: np.ndarray | None = None) -> None:
         self.file, self._table = file, table
@@ -73,7 +78,7 @@ class LazyEpisodes(Sequence[Episode]):
         self._read = lru_cache(KEPT)(self._row)
 
     def __getstate__(self) -> dict[str, Any]:
-        # no more of the table than is needed
+        # send only the needed part of the table
         return {"file": self.file, "_table": self._table.take(self._chosen), "_chosen": np.arange(len(self))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,25 +105,29 @@ class LazyEpisodes(Sequence[Episode]):
         return self._read(int(self._chosen[index]))
 
     def some(self, indices: Sequence[int]) -> LazyEpisodes:
-        """Those at ``indices``, in that order."""
+        """Return the episodes at ``indices``, in that order."""
         return LazyEpisodes(self.file, self._table, self._chosen[np.asarray(indices, dtype=np.int64)])
 
     def __iter__(self) -> Iterator[Episode]:
-        # one after the other nothing is met twice
+        # sequential reading meets no episode twice, so it bypasses the cache
         return (self._row(int(k)) for k in self._chosen)
 
     def clip(self, index: int) -> EpisodeHeader:
-        """What is known of an episode without reading it."""
+        """Return the header of an episode without reading the episode."""
         k = int(self._chosen[index])
         return EpisodeHeader(*(self._table.column(name)[k].as_py() for name in _COLUMNS[4:]))
 
     def clips(self) -> list[EpisodeHeader]:
-        """The same of all."""
+        """Return the headers of all episodes."""
         some = self._table.select(_COLUMNS[4:]).take(self._chosen)
         return [EpisodeHeader(*row) for row in zip(*(column.to_pylist() for column in some.columns), strict=True)]
 
     def require_single_ids(self) -> None:
-        """Refuse two rows of one id by a `DataError` that names both."""
+        """Check that ids are unique.
+
+        Raises:
+            DataError: Names two rows with the same id.
+        """
         ids, rows = (self._table.column(name).to_pylist() for name in ("id", "row"))
         if repeat := find_repeated_episode_id(zip(ids, rows, strict=True)):
             name, first, second = repeat
@@ -132,14 +141,18 @@ class LazyEpisodes(Sequence[Episode]):
             self._handle = os.open(self.file, os.O_RDONLY)
         where = f"{self.file}: row {number}"
         line = os.pread(self._handle, size, begin)
-        # also where the edited file has the size and modification time that it had
+        # detects edits that keep the file's size and modification time
         if zlib.crc32(line) != checksum:
             raise DataError(f"{where}: has changed since the file was checked; run `prospect data validate`")
         return load_json(Episode, line, where)
 
 
 class Joined(Sequence[Episode]):
-    """Several sequences of episodes, one after the other."""
+    """Concatenation of several sequences of episodes.
+
+    Args:
+        parts: The sequences.
+    """
 
     def __init__(self, parts: Sequence[Sequence[Episode]]) -> None:
         self.parts = parts
@@ -165,25 +178,31 @@ class Joined(Sequence[Episode]):
         return chain.from_iterable(self.parts)
 
     def clips(self) -> list[EpisodeOrHeader]:
-        """What is known of all without reading them."""
+        """Return the headers of all episodes without reading them."""
         return [clip for part in self.parts for clip in clips_from_jsonl_index(part)]
 
 
 def clips_from_jsonl_index(episodes: Sequence[Episode]) -> Sequence[EpisodeOrHeader]:
-    """Id, video, rate and frames of all episodes, without reading those that lie in files."""
+    """Return headers of indexed episodes, which needs no reading; return other sequences as they are."""
     return episodes.clips() if isinstance(episodes, LazyEpisodes | Joined) else episodes
 
 
 def select_from_jsonl_index(episodes: Sequence[Episode], indices: Sequence[int]) -> Sequence[Episode]:
-    """Those at ``indices``, without reading those that lie in files."""
+    """Return the episodes at ``indices``; indexed ones are not read."""
     return episodes.some(indices) if isinstance(episodes, LazyEpisodes) else [episodes[index] for index in indices]
 
 
 def open_jsonl_index(file: Path, workers: int = 1) -> LazyEpisodes:
-    """The rows of a file, indexed when it is first met; the first bad one is a `DataError`.
+    """Open the rows of a file; the first opening checks and indexes them.
 
-    ``workers`` processes check the parts of a large one. Freshly started, they begin with the program's main module: a script
-    that asks for some must do so under ``if __name__ == "__main__"``.
+    Args:
+        file: The JSONL file.
+        workers: Number of processes that check the parts of a large file. New processes import the
+            program's main module, so a script that uses several must do so under ``if __name__ ==
+            "__main__"``.
+
+    Raises:
+        DataError: At the first invalid row.
     """
     import pyarrow as pa
 
@@ -201,8 +220,18 @@ def open_jsonl_index(file: Path, workers: int = 1) -> LazyEpisodes:
 def read_jsonl_index_rows(
     file: Path, check: bool = True, begin: int = 0, end: int | None = None
 ) -> Iterator[tuple[int, bytes, int, Episode]]:
-    """(first byte, line, row number, episode) of each row, validated unless ``check`` is off; the first bad one is a
-    `DataError`. Of the rows that begin at bytes ``begin .. end - 1`` only, numbers count from the first of them."""
+    """Yield (first byte, line, row number, episode) of each row.
+
+    Args:
+        file: The JSONL file.
+        check: Whether to validate each episode.
+        begin: First byte of the part to read; row numbers count from its first line.
+        end: End of the part: only rows that start before this byte are read. None reads to the end
+            of the file.
+
+    Raises:
+        DataError: At the first invalid row.
+    """
     try:
         lines = file.open("rb")
     except OSError as error:
@@ -223,7 +252,13 @@ def read_jsonl_index_rows(
 
 
 def store_jsonl_index(file: Path, episodes: Iterable[Episode], lines: Sequence[bytes]) -> None:
-    """Store the index of a file that has just been written, of valid rows and the lines that they are in."""
+    """Store the index of a file that has just been written.
+
+    Args:
+        file: The file.
+        episodes: Its episodes, which must be valid.
+        lines: The line of each episode.
+    """
     begins = accumulate((len(line) for line in lines), initial=0)
     rows = zip(begins, lines, count(1), episodes, strict=False)
     _store(file, _place(file), _table(_entry(*row) for row in rows))
@@ -234,13 +269,13 @@ def _place(file: Path) -> Path:
         found = file.stat()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from error
-    # the file itself, wherever it is moved
+    # identifies the file independently of its path
     key = f"{INDEX_VERSION}/{found.st_dev}/{found.st_ino}/{found.st_size}/{found.st_mtime_ns}"
     return cache_dir() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
 
 
 def find_jsonl_index_part_edges(file: Path) -> list[tuple[int, int]]:
-    """First byte and end of the parts of a file: whole lines, some `PART` bytes."""
+    """Divide a file into parts of whole lines with about `PART` bytes; return their (first byte, end)."""
     size, cuts = file.stat().st_size, [0]
     with file.open("rb") as lines:
         while cuts[-1] + PART < size:
@@ -259,12 +294,12 @@ def _indexed(file: Path, workers: int) -> pa.Table:
             out += [(begin, size, before + number, *rest) for begin, size, number, *rest in rows]
             before += lines
         return _table(out)
-    # a row is bad: this counts it right
+    # a row is invalid: a sequential pass reports its number
     return _table(_entry(*row) for row in read_jsonl_index_rows(file))
 
 
 def _part(job: tuple[Path, int, int]) -> tuple[int, list[tuple[Any, ...]]]:
-    """How many lines a part of a file has, and what is kept of those that are rows."""
+    """Return the number of lines in a part of a file, and the index entries of its rows."""
     file, begin, end = job
     with file.open("rb") as lines:
         lines.seek(begin)
@@ -293,7 +328,7 @@ def _store(file: Path, place: Path, table: pa.Table) -> None:
 
     if file.stat().st_size < WORTH_KEEPING:
         return
-    # where nothing can be kept, rows are read again next time
+    # without write access the next opening reads the rows again
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(place) as sink, pa.ipc.new_file(sink, table.schema) as writer:

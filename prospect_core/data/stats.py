@@ -1,9 +1,6 @@
-"""Counts and rates of a split: episodes, videos, hours, turns, words, speaking share of frames, steps, transitions.
+"""Statistics of a split: episodes, videos, hours, turns, words, speaking frames, steps, transitions.
 
-    python -c "from prospect_core.data.dataset import Dataset; from prospect_core.data.stats import compute_dataset_stats; \
-print(compute_dataset_stats(Dataset.open('data/workbench'), 'train'))"
-
-Episodes are counted as they are read, in parts that are added up: none is kept.
+Episodes are counted in parts as they are read, and the counts are added; none stays in memory.
 """
 
 from __future__ import annotations
@@ -18,13 +15,20 @@ from prospect_core.data.dataset import Dataset
 from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode
 
-#: episodes that one process counts at a time
+#: episodes that one process counts per job
 PART = 2000
 
 
 @dataclass
 class Tally:
-    """What has been counted so far; two of them add up."""
+    """Counts over episodes; two tallies can be merged.
+
+    Attributes:
+        counts: Sums by name.
+        seconds: Length of each episode.
+        videos: Seconds by video.
+        user_types: Episodes by user type.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -32,7 +36,7 @@ class Tally:
     user_types: Counter[str] = field(default_factory=Counter)
 
     def add(self, episode: Episode) -> None:
-        """One more episode."""
+        """Count one more episode."""
         utterances, users = episode.utterances(), episode.user_turns()
         told = [event.progress for event in episode.events if event.progress]
         length = episode.num_frames / episode.fps
@@ -53,14 +57,14 @@ class Tally:
         )
 
     def merge(self, other: Tally) -> None:
-        """All that another one has counted."""
+        """Add the counts of another tally."""
         self.counts.update(other.counts)
         self.seconds += other.seconds
         self.videos |= other.videos
         self.user_types += other.user_types
 
     def table(self) -> dict[str, Any]:
-        """Names and values, in the order in which they are shown."""
+        """Return names and values in display order."""
         episodes, n = len(self.seconds), self.counts
         if not episodes:
             return {"episodes": 0}
@@ -87,7 +91,7 @@ class Tally:
 
 
 def tally_dataset_stats(episodes: Iterable[Episode]) -> Tally:
-    """Episodes counted one after the other."""
+    """Count episodes."""
     out = Tally()
     for episode in episodes:
         out.add(episode)
@@ -95,7 +99,7 @@ def tally_dataset_stats(episodes: Iterable[Episode]) -> Tally:
 
 
 def make_dataset_stats_table(episodes: Iterable[Episode]) -> dict[str, Any]:
-    """The table of some episodes."""
+    """Return the statistics table of some episodes."""
     return tally_dataset_stats(episodes).table()
 
 
@@ -105,7 +109,14 @@ def compute_dataset_stats(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """The table of a split, counted by so many processes (see `index.open_rows` on what that asks of a script)."""
+    """Compute the statistics table of a split.
+
+    Args:
+        dataset: The dataset.
+        split: Name of the split.
+        workers: Number of processes; see `open_jsonl_index` for the requirement on scripts.
+        progress: Called with (jobs done, jobs in total).
+    """
     rows = dataset.rows(split, workers)
     whole = Tally()
     for part in map_in_process_pool(

@@ -1,8 +1,8 @@
-"""Everything wrong with a dataset: rows, timelines, files, digests, videos, leaking splits.
+"""Find the problems of a dataset: rows, timelines, files, digests, videos, and videos in several splits.
 
     prospect data validate data/workbench
 
-Files are hashed, rows read and videos opened by several processes, a part each; what they found is put together in the order of
+Several processes hash files, read rows and open videos. Their findings are merged in the order of
 the files.
 """
 
@@ -25,13 +25,22 @@ from prospect_core.util.errors import DataError
 from prospect_core.util.file_digest import digest_file
 from prospect_core.util.json_io import load_json
 
-#: what is told of work under way: (what, done, of how many)
+#: progress callback: (what, done, total)
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class CheckedRow:
-    """A row by its number in its part of the file: what is wrong with it, and, if it could be read, what it names."""
+    """A checked row.
+
+    Attributes:
+        number: Number of its line in its part of the file.
+        problems: Problems of the row.
+        id: Episode id; empty if the row could not be read.
+        video: Video that it names.
+        fps: Its frames per second.
+        end_frame: Its frame after the last.
+    """
 
     number: int
     problems: tuple[str, ...]
@@ -44,7 +53,13 @@ class CheckedRow:
 def validate_dataset(
     dataset: Dataset, workers: int = 1, progress: Progress = lambda what, done, total: None
 ) -> list[str]:
-    """Everything wrong, one line each; by so many processes (see `index.open_rows` on what that asks of a script)."""
+    """Return the problems of a dataset, one line each.
+
+    Args:
+        dataset: The dataset.
+        workers: Number of processes; see `open_jsonl_index` for the requirement on scripts.
+        progress: Called with (what, done, total).
+    """
 
     def work(what: str, function: Callable[[Any], Any], jobs: Sequence[Any]) -> list[Any]:
         return list(map_in_process_pool(function, jobs, workers, lambda done, total: progress(what, done, total)))
@@ -112,7 +127,7 @@ def _file_problem(job: tuple[Path, str | None]) -> str | None:
 
 
 def _rows_of(job: tuple[Path, int, int]) -> tuple[int, list[CheckedRow]]:
-    """How many lines begin in a part of a file, and those that are rows."""
+    """Return the number of lines that start in a part of a file, and its checked rows."""
     file, begin, end = job
     rows, number = [], 0
     with file.open("rb") as lines:
@@ -138,7 +153,7 @@ def _place(dataset: Dataset, video: str) -> Path | str:
 
 
 def _look(job: tuple[Path | str, float]) -> tuple[int | str, str]:
-    """Frames of a video, or why it has none; and what its header announces and the file lacks."""
+    """Return the number of frames of a video, or why it has none, and a description of missing parts."""
     path, fps = job
     if isinstance(path, str):
         return path, ""

@@ -1,9 +1,8 @@
-"""Frames of a video file by presentation timestamp: decoded once, in order, scaled as they are decoded.
+"""Read the frames of a video file by presentation timestamp: decode once, in order, and scale.
 
-    python -c "from prospect_core.data.video import open_video_frames; from prospect_core.data.frame_format import FrameFormat; print(open_video_frames('clip.mp4', 2, FrameFormat(64)).num_frames)"
-
-Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds; frame 0 is the first picture even
-when it is shown later. `prospect_core.data.frame_format` makes a picture into a frame.
+Frame ``i`` at ``fps`` is the last picture shown at or before ``i / fps`` seconds. Frame 0 is the
+first picture even if it is shown later. `prospect_core.data.frame_format` converts pictures to
+frames.
 """
 
 from __future__ import annotations
@@ -43,46 +42,55 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from pyarrow import ChunkedArray
 
-#: a video that claims to last longer is refused: one wrong timestamp would make it millions of frames
+#: longest video in hours: one wrong timestamp would otherwise give millions of frames
 MAX_HOURS = 100
-#: which pictures of a video are its frames; a change of that must change this, so that frames and features that were stored
-#: before are made again. 2: timestamps count from the start time of the container. 3: pixels are made square. 4: the stream
-#: that players show is read, recordings are joined, edit lists end a video
+#: increase this when other pictures become the frames of a video: stored frames and features are
+#: then made again. 2: timestamps count from the start time of the container. 3: pixels are made
+#: square. 4: the stream that players show is read, recordings are joined, edit lists end a video
 FRAMES_VERSION = 4
-#: what stored frames may be
+#: image formats of stored frames
 PICTURE_FORMATS = ("JPEG", "PNG")
 
 
 class FrameSource(Protocol):
-    """Anything that gives sampled frames: a video file or a file of stored frames."""
+    """A source of sampled frames: a video file or a file of stored frames."""
 
     num_frames: int
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """Frames ``start .. end - 1`` in order, each uint8 RGB as its `FrameFormat` says."""
+        """Yield frames ``start .. end - 1`` in order, each uint8 RGB in the source's `FrameFormat`."""
         ...
 
 
 class VideoFile:
-    """A video file sampled at ``fps``; its length is read from the packets, without decoding."""
+    """A video file sampled at ``fps``; its length comes from the packets, without decoding.
 
-    #: of the decoder, 0: as many as it likes
+    Args:
+        path: The file.
+        fps: Frames per second.
+        shape: Size and framing of the frames.
+
+    Raises:
+        DataError: If the file is missing, not a video, or has unusable timestamps.
+    """
+
+    #: threads of the decoder; 0 leaves the number to the decoder
     threads = 0
 
     def __init__(self, path: Path, fps: float, shape: FrameFormat) -> None:
         self.path, self.fps, self.shape = Path(path), exact_fraction(fps), shape
-        #: the width of a pixel by its height
+        #: width of a pixel divided by its height
         self.pixel_aspect = Fraction(1)
-        #: which of several streams is read, and where recordings are joined
+        #: notes on the stream that is read, and on joined recordings
         self.notes: tuple[str, ...] = ()
         self.num_frames = max(1, ceil(self._end() * self.fps))
 
     def _open(self) -> tuple[InputContainer, VideoStream, Fraction]:
-        """The container, its video stream, and the seconds that one tick of the stream's time base lasts."""
+        """Return the container, its video stream, and the stream's time base in seconds."""
         container = open_video_packets(self.path)
         stream = choose_video_packet_stream(container)
         try:
-            # there is none where the codec is unknown
+            # None if the codec is unknown
             if stream.codec_context is not None:
                 require_video_packet_picture_size(self.path, stream)
                 self.pixel_aspect = video_pixel_aspect(stream)
@@ -97,7 +105,7 @@ class VideoFile:
         return container, stream, stream.time_base
 
     def _end(self) -> Fraction:
-        """Seconds at which the last picture stops being shown."""
+        """Return the seconds at which the last picture ends."""
         import av
 
         container, stream, base = self._open()
@@ -110,7 +118,7 @@ class VideoFile:
             last: int | Fraction = 0
             try:
                 for packet in joiner.packets(container, stream):
-                    # what an edit list cuts off is decoded and not shown
+                    # pictures outside the edit list are decoded but not shown
                     if packet.pts is not None and not packet.is_discard:
                         last = max(last, packet.pts - first + (packet.duration or usual))
                         pictures += 1
@@ -129,10 +137,14 @@ class VideoFile:
         return last * base
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """Frames ``start .. end - 1``; asking beyond the video's end is a `DataError`."""
+        """Yield frames ``start .. end - 1``.
+
+        Raises:
+            DataError: If ``end`` is beyond the video's end, or a picture cannot be decoded.
+        """
         import av
 
-        # one for all pictures: a picture's own sets itself up anew for each
+        # shared, because each picture's own reformatter would set itself up again
         reformatter = av.video.reformatter.VideoReformatter()
         for number, picture in enumerate(self.pictures(start, end), start):
             try:
@@ -142,7 +154,11 @@ class VideoFile:
             yield frame
 
     def pictures(self, start: int, end: int) -> Iterator[VideoFrame]:
-        """The decoded pictures that are frames ``start .. end - 1``, as the file holds them."""
+        """Yield the decoded pictures for frames ``start .. end - 1``, unscaled.
+
+        Raises:
+            DataError: If ``end`` is beyond the video's end, or a picture cannot be decoded.
+        """
         import av
 
         if end > self.num_frames:
@@ -152,7 +168,8 @@ class VideoFile:
             )
         container, stream, base = self._open()
         wanted, shown = start, None
-        # frame f is due before pts p where f / fps < p * base: in whole numbers, f * below < p * above
+        # frame f is due before pts p if f / fps < p * base; in whole numbers f * below <
+        # p * above
         above, below = (base * self.fps).as_integer_ratio()
         with container:
             offset = video_packet_start_seconds(container, stream, base) * self.fps * below
@@ -161,7 +178,7 @@ class VideoFile:
                     if picture.pts is None:
                         continue
                     due = picture.pts * above - offset
-                    # everything due before this picture shows the one before it
+                    # frames due before this picture show the previous one
                     while wanted < end and shown is not None and wanted * below < due:
                         yield shown
                         wanted += 1
@@ -178,21 +195,30 @@ class VideoFile:
                 yield shown
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """The pictures of a stream in the order in which they are shown."""
+        """Yield the pictures of a stream in the order in which they are shown."""
         for packet in Joiner(self.path).packets(container, stream):
-            # Theora repeats a picture by a packet without bytes; the decoder would take it for the end
+            # Theora repeats a picture with an empty packet, which the decoder would
+            # take for the end
             if not packet.size and packet.pts is not None:
                 continue
             yield from packet.decode()
 
 
 def video_pixel_aspect(stream: VideoStream) -> Fraction:
-    """The width of a stream's pixels by their height; 1 where it is not told."""
+    """Return the width of a stream's pixels divided by their height; 1 if the stream does not state it."""
     return stream.sample_aspect_ratio or Fraction(1)
 
 
 class FramesFile:
-    """A file of stored frames in the origin's format: an Arrow IPC stream, column ``frame``, base64 JPEG a row."""
+    """A file of stored frames in ProAssist's format: an Arrow IPC stream, column ``frame``, base64 JPEG rows.
+
+    Args:
+        path: The file.
+        shape: Size and framing of the frames.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
 
     def __init__(self, path: Path, shape: FrameFormat) -> None:
         self.path, self.shape = Path(path), shape
@@ -200,7 +226,11 @@ class FramesFile:
         self.num_frames = len(self._column)
 
     def frames(self, start: int, end: int) -> Iterator[np.ndarray]:
-        """Frames ``start .. end - 1`` by row."""
+        """Yield frames ``start .. end - 1`` by row.
+
+        Raises:
+            DataError: If ``end`` is beyond the last row, or a row is not a picture.
+        """
         from PIL import Image
 
         if end > self.num_frames:
@@ -217,13 +247,22 @@ class FramesFile:
 
 
 def open_video_frames(path: str | Path, fps: float, shape: FrameFormat) -> FrameSource:
-    """A video file, or an ``.arrow`` file of stored frames (whose own rate is taken to be ``fps``)."""
+    """Open a video file, or an ``.arrow`` file of stored frames.
+
+    Args:
+        path: The file.
+        fps: Frames per second; for stored frames the rate at which they were stored.
+        shape: Size and framing of the frames.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
     path = Path(path)
     return FramesFile(path, shape) if path.suffix == ".arrow" else VideoFile(path, fps, shape)
 
 
 def inspect_video(path: Path, source: FrameSource) -> tuple[str, ...]:
-    """What is worth a look in a video: several streams, joined recordings, a part that is missing."""
+    """Return notes for the user on a video: several streams, joined recordings, a missing part."""
     if not isinstance(source, VideoFile):
         return ()
     missing = find_missing_video_packets(path)
@@ -231,13 +270,25 @@ def inspect_video(path: Path, source: FrameSource) -> tuple[str, ...]:
 
 
 def read_video_arrow_file(path: Path, *columns: str) -> dict[str, ChunkedArray]:
-    """Columns of an Arrow IPC stream file, memory-mapped; a missing, broken or other file is a `DataError`."""
+    """Memory-map an Arrow IPC stream file.
+
+    Args:
+        path: The file.
+        *columns: Names of the columns that it must have.
+
+    Returns:
+        All columns by name.
+
+    Raises:
+        DataError: If the file is missing, broken or lacks a column.
+    """
     import pyarrow as pa
 
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_stream(source).read_all()
-            # offsets that lead out of the file would end the process, not raise, once a row is read
+            # without this check, offsets outside the file would crash the process
+            # when a row is read
             table.validate(full=True)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from error
@@ -250,7 +301,16 @@ def read_video_arrow_file(path: Path, *columns: str) -> dict[str, ChunkedArray]:
 
 
 def write_video_frames_file(path: Path, frames: Iterator[np.ndarray], quality: int = 95) -> int:
-    """Write (H, W, 3) uint8 frames in the origin's format; returns how many."""
+    """Write frames in ProAssist's format.
+
+    Args:
+        path: Output file.
+        frames: Frames (H, W, 3) uint8.
+        quality: JPEG quality, 1 to 95.
+
+    Returns:
+        The number of frames.
+    """
     import pyarrow as pa
     from PIL import Image
 

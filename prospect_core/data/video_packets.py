@@ -1,9 +1,8 @@
-"""Packets of a video file on the clock of a player: the stream that players show, its start, recordings joined.
+"""Packets of a video file on a player's clock: choice of stream, start time, joined recordings.
 
-python -c "from pathlib import Path; from prospect_core.data.video_packets import find_missing_video_packets; print(find_missing_video_packets(Path('clip.mp4')))"
-
-Transport and program streams may hold several recordings, each with timestamps of its own. They are joined as ffmpeg joins
-them: where a timestamp goes back, or jumps by more than `JUMP_S`, the recording goes on where the one before it ended.
+Transport and program streams may hold several recordings, each with its own timestamps. They are
+joined as ffmpeg does: where a timestamp goes back, or jumps by more than `JUMP_S`, the recording
+continues at the end of the one before.
 """
 
 from __future__ import annotations
@@ -23,30 +22,31 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-#: a larger step between the timestamps of a transport or program stream is the begin of another recording
+#: seconds between timestamps of a transport or program stream above which a new recording starts
 JUMP_S = 10
-#: timestamps go back where they do by more than this; in transport and program streams, and in all others
+#: smallest step back that counts, in transport and program streams and in all others, in seconds
 BACK_S, BACK_ELSEWHERE_S = Fraction(1, 10), Fraction(1, 2)
-#: libavformat's AVFMT_TS_DISCONT: a format whose timestamps may begin again
+#: libavformat's AVFMT_TS_DISCONT: timestamps of the format may restart
 _TS_DISCONT = 0x0200
-#: less is not called missing: durations in headers are rounded
+#: shortest missing part that is reported, in seconds: durations in headers are rounded
 MISSING_S = 1.0
-#: containers whose header states how long the whole file is
+#: containers whose header states the length of the file
 _STATING = ("mov", "matroska", "avi", "flv", "asf", "mxf")
 
 
 def open_video_packets(path: Path) -> InputContainer:
-    """A file as a container that has a video stream.
+    """Open a file as a container with a video stream.
 
     Raises:
-        DataError: There is no such file, or it is no video.
+        DataError: If there is no such file, or it is not a video.
     """
     import av
 
     if not path.is_file():
         raise DataError(f"{path}: no such file; put the video there or correct the row that names it")
     try:
-        # a name such as 2026-01-26T20:57:04Z.mp4 would be an address of the protocol 2026-01-26T20
+        # without the prefix, a name such as 2026-01-26T20:57:04Z.mp4 would be an address
+        # with the protocol 2026-01-26T20
         container = av.open(f"file:{path}")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable video ({explain_video_packet_error(error)})") from error
@@ -57,12 +57,12 @@ def open_video_packets(path: Path) -> InputContainer:
 
 
 def explain_video_packet_error(error: Exception) -> str:
-    """Why FFmpeg refuses something, in its words."""
+    """Return FFmpeg's reason of an error."""
     return str(getattr(error, "strerror", None) or error)
 
 
 def choose_video_packet_stream(container: InputContainer) -> VideoStream:
-    """The video stream that players show: the one marked as default, the largest of several; no cover picture."""
+    """Return the video stream that players show: not a cover picture, marked as default, the largest."""
     from av.stream import Disposition
 
     def rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
@@ -74,7 +74,7 @@ def choose_video_packet_stream(container: InputContainer) -> VideoStream:
 
 
 def note_other_video_packet_streams(container: InputContainer, stream: VideoStream) -> str:
-    """A note where a file has several video streams; empty elsewhere."""
+    """Return a note if a file has several video streams; empty otherwise."""
     from av.stream import Disposition
 
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -84,15 +84,21 @@ def note_other_video_packet_streams(container: InputContainer, stream: VideoStre
 
 
 def video_packet_start_seconds(container: InputContainer, stream: VideoStream, base: Fraction) -> Fraction:
-    """The timestamp at which a player's clock shows zero: that of the container's first packet of any stream.
+    """Return the timestamp at which a player's clock shows zero, in seconds.
 
-    Recorders, HLS segments and cut files begin at any timestamp. Annotation is made in players, and ffmpeg extracts frames
-    by the same clock. The container states it in microseconds; where that is the video stream's own start, rounded, the
-    stream's is taken, which is exact.
+    It is that of the container's first packet of any stream. Recorders, HLS segments and cut files
+    start at any timestamp. People annotate in players, and ffmpeg extracts frames by the same
+    clock. The container states the time in microseconds; if it equals the video stream's start
+    after rounding, the stream's exact value is used.
+
+    Args:
+        container: The container.
+        stream: Its video stream.
+        base: Time base of the stream, in seconds per tick.
     """
     import av
 
-    # None where the container states none, which its type does not say
+    # None if the container states none, which its type does not declare
     stated: int | None = getattr(container, "start_time", None)
     if stated is None:
         return Fraction(0)
@@ -104,8 +110,12 @@ def video_packet_start_seconds(container: InputContainer, stream: VideoStream, b
 
 @dataclass
 class Joiner:
-    """Timestamps of a file with those of later recordings moved to the end of the one before; ``joins`` are the places in
-    seconds of the file's own clock."""
+    """Moves the timestamps of later recordings in a file to the end of the recording before.
+
+    Attributes:
+        path: The file, for error messages.
+        joins: Times of the joins, in seconds of the file's own clock.
+    """
 
     path: Path
     joins: list[Fraction] = field(default_factory=list)
@@ -113,14 +123,14 @@ class Joiner:
     _next: dict[int, Fraction] = field(default_factory=dict)
     _last: dict[int, Fraction] = field(default_factory=dict)
     _newest: Fraction | None = None
-    #: when the last picture or sound so far ends
+    #: end of the last picture or sound so far, in seconds
     _end: Fraction = Fraction(0)
 
     def packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
-        """The packets of one stream in decoding order, the flushing one last.
+        """Yield the packets of one stream in decoding order, with the flushing packet last.
 
         Raises:
-            DataError: Timestamps go back in a container that has one clock.
+            DataError: If timestamps go back in a container with a single clock.
         """
         several = bool(container.format.flags & _TS_DISCONT)
         streams = [*container.streams.video, *container.streams.audio] if several else [stream]
@@ -129,7 +139,7 @@ class Joiner:
                 self._join(packet)
             else:
                 self._require_forward(packet)
-            # the flushing packet has no index of its own
+            # the flushing packet has no index of its own stream
             if packet.stream.index == stream.index:
                 yield packet
 
@@ -170,7 +180,7 @@ class Joiner:
 
 
 def _duration(packet: Packet[Any]) -> Fraction:
-    """Seconds that a packet lasts."""
+    """Return the seconds that a packet lasts."""
     if packet.duration:
         return packet.duration * packet.time_base
     rate = getattr(packet.stream, "average_rate", None)
@@ -178,12 +188,13 @@ def _duration(packet: Packet[Any]) -> Fraction:
 
 
 def find_missing_video_packets(path: Path) -> str:
-    """What a file lacks that its header announces, as ``7.0 of 20.0 s are there``; empty for a whole file.
+    """Describe the missing end of a file, as ``holds 7.0 of the 20.0 s that its header states``.
 
-    Copying and uploading break off: where the index is in front, what has arrived can be played.
+    A copy or upload may stop early; a file with its index at the front then still plays what it
+    has. The result is empty for a whole file.
 
     Raises:
-        DataError: The file cannot be read at all.
+        DataError: If the file cannot be read.
     """
     status = path.stat() if path.is_file() else None
     state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else ()
@@ -208,7 +219,7 @@ def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
                 if packet.pts is not None:
                     end = max(end, packet.pts * packet.time_base + _duration(packet) - start)
         except (av.error.FFmpegError, OSError, ValueError):
-            # what is there is read otherwise too, and its error reported with the place
+            # the reader of the frames reports this error with its time
             return ""
         if kind == "mov":
             lengths = (s.duration * s.time_base for s in streams if s.duration and s.time_base)
@@ -221,7 +232,11 @@ def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
 
 
 def require_video_packet_picture_size(path: Path, stream: VideoStream) -> None:
-    """Refuse pictures that are too large to be decoded by a `DataError`."""
+    """Check that a stream's pictures are small enough to decode.
+
+    Raises:
+        DataError: If they are too large.
+    """
     try:
         require_frame_format_input_size(stream.width, stream.height)
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""From video files to pictures and vision features: decoding, caches, sharded stores."""
+"""Pictures and vision features of videos: decoding, caches, sharded stores."""

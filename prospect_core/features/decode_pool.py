@@ -1,8 +1,7 @@
-"""Many whole videos decoded at once, by processes of their own: what a training waits for before it begins.
+"""Decode many whole videos in parallel processes before a training starts.
 
-    python -c "from prospect_core.features.decode_pool import decode_videos_in_pool; help(decode_videos_in_pool)"
-
-Threads do not help here: most of the time goes to Python's part of decoding, which one thread at a time can do.
+Threads do not help: most of the time goes to the Python part of decoding, which holds the
+interpreter lock.
 """
 
 from __future__ import annotations
@@ -25,25 +24,39 @@ if TYPE_CHECKING:
     from prospect_core.data.frame_format import FrameFormat
     from prospect_core.data.jsonl_index import EpisodeOrHeader
 
-#: bytes of pictures that may wait for whoever asked for them
+#: largest number of bytes of decoded pictures that may wait for the caller
 WAITING = 2 << 30
-#: with fewer videos than this, processes take longer to start than they save
+#: below this number of videos, processes take longer to start than they save
 FEW = 16
 
 
 def choose_decode_pool_size(episodes: Sequence[EpisodeOrHeader], shape: FrameFormat) -> int:
-    """How many processes are worth it for so many videos of that length; 0 for none."""
+    """Return how many processes to use for these videos; 0 for none.
+
+    Args:
+        episodes: One episode of each video.
+        shape: Size and framing of the frames.
+    """
     if len(episodes) < FEW or count_cores() == 1:
         return 0
     longest = max(e.end_frame for e in episodes) * 3 * shape.size**2
-    # each of them has one video in hand and one that waits
+    # each process has one video in work and one that waits
     return min(count_cores(), WAITING // (2 * longest))
 
 
 def decode_videos_in_pool(
     data: Dataset, episodes: Sequence[EpisodeOrHeader], shape: FrameFormat
 ) -> Iterator[np.ndarray | DataError]:
-    """The pictures (F, size, size, 3) uint8 of each episode's whole video, in order, or why there are none."""
+    """Decode the whole video of each episode, in order.
+
+    Args:
+        data: The dataset.
+        episodes: One episode of each video.
+        shape: Size and framing of the frames.
+
+    Yields:
+        Pictures (F, size, size, 3) uint8, or the error of that video.
+    """
     processes = choose_decode_pool_size(episodes, shape)
     if not processes:
         yield from (decode_one_video_for_pool(data, episode, shape) for episode in episodes)
@@ -59,13 +72,13 @@ def decode_videos_in_pool(
 
 
 def _decode_in_worker(data: Dataset, episode: EpisodeOrHeader, shape: FrameFormat) -> Any:
-    """As `decode_one_video_for_pool`, in a process of a pool: an error keeps its traceback on the way back."""
+    """Decode in a pool process; an error keeps its traceback when it is sent back."""
     found = decode_one_video_for_pool(data, episode, shape)
     return picklable_process_error(found) if isinstance(found, DataError) else found
 
 
 def decode_one_video_for_pool(data: Dataset, episode: EpisodeOrHeader, shape: FrameFormat) -> np.ndarray | DataError:
-    """The pictures (F, size, size, 3) uint8 of an episode's whole video, or why there are none."""
+    """Decode the whole video of an episode; return its pictures (F, size, size, 3) uint8 or the error."""
     try:
         source = data.frame_source(episode, shape)
         if isinstance(source, VideoFile):

@@ -1,10 +1,7 @@
-"""Vision features of frames, kept on disk and memory-mapped.
+"""Vision features of frames, stored on disk and memory-mapped.
 
-    python -c "from prospect_core.features.bfloat16 import from_bfloat16_bits
-from prospect_core.features.feature_cache import FeatureCache; help(FeatureCache)"
-
-Features depend on the vision weights, on the video and on how it is sampled: all of that is in the file's name, so a
-changed model or video never meets the features of another one.
+The name of a file covers the vision weights, the video and its sampling, so a changed model or
+video never uses old features.
 """
 
 from __future__ import annotations
@@ -38,34 +35,42 @@ from prospect_core.util.file_digest import digest_file_content
 from prospect_core.util.prefetch import prefetch
 from prospect_core.util.timer import StageTimer
 
-#: frames that are encoded at once; on an accelerator as many pixels as so many frames of `LARGE` pixels a side have
+#: frames per encoding batch; on an accelerator, the batch has as many pixels as this many frames
+#: with `LARGE` pixels per side
 ENCODE_BATCH, LARGE = 64, 512
-#: batches that may be decoded before they are asked for
+#: batches that are decoded in advance
 BATCHES_AHEAD = 4
-#: a batch of a file's pictures (F, size, size, 3), or, after the last, None, or what is wrong with the video
+#: (file, batch of its pictures (F, size, size, 3)); after the last batch None, or the error of
+#: the video
 Pictures = tuple[Path, np.ndarray | DataError | None]
-#: files of features that stay open; a process may often have no more than 1024
+#: largest number of open feature files; processes are often limited to 1024 files
 MOST_OPEN = 256
-#: a change of how frames become features must change this
+#: increase this when the conversion of frames to features changes
 FEATURES_VERSION = 1
 
 
 class EncodesFrames(Protocol):
-    """What is asked of a model here."""
+    """The part of a model that this module uses."""
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device of the weights."""
         ...
 
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) uint8 to features (N, I, D)."""
+        """Encode frames (N, 3, H, W) uint8 to features (N, I, D)."""
         ...
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes that train together: which of them this is, how many they are, and how to wait for all of them."""
+    """Processes that train together.
+
+    Attributes:
+        number: Number of this process, from 0.
+        count: Number of processes.
+        wait: Barrier: returns when all processes have called it.
+    """
 
     number: int
     count: int
@@ -73,11 +78,19 @@ class Processes:
 
 
 class FeatureCache:
-    """Vision features of a data set under ``folder``, one ``.npy`` file a video, (frames, I, D) float32.
+    """Vision features of a dataset under a folder, one ``.npy`` file (frames, I, D) float32 per video.
 
-    `prepare` encodes what is missing; then ``cache(episode, start, end)`` gives (F, I, D) float32 from the
-    memory-mapped file. `feed` does both, an episode after the other. Videos of a ``store`` (`open_feature_cache`) are read there,
-    and need not be anywhere else.
+    `prepare` encodes the missing videos; then ``cache(episode, start, end)`` returns (F, I, D)
+    float32 from the memory-mapped file. `feed` does both for one episode after the other. Videos of
+    a ``store`` (`open_feature_cache`) are read from the store, and their files may be absent.
+
+    Args:
+        data: The dataset.
+        folder: Parent of the features.
+        digest: Digest of the vision tower (`feature_cache_vision_digest`), which names the
+            subfolder.
+        shape: Size and framing of the frames.
+        store: Store with features of the same tower.
     """
 
     def __init__(
@@ -85,7 +98,7 @@ class FeatureCache:
     ) -> None:
         self.data, self.shape, self.store = data, shape, store
         self.folder = folder / digest
-        #: which of the paths stand for videos of the store
+        #: keys of the paths that stand for videos of the store
         self._stored: dict[Path, str] = {}
         self._open: OrderedDict[Path, np.ndarray] = OrderedDict()
 
@@ -96,14 +109,24 @@ class FeatureCache:
         progress: Callable[[int, int], None] = lambda done, total: None,
         processes: Processes | None = None,
     ) -> int:
-        """Encode the videos that have no whole file yet; returns how many. Each file appears whole or not at all.
+        """Encode the videos without a whole file; a file appears only when it is complete.
 
-        Of several ``processes`` each encodes its share. A video that is shorter than an episode needs is a `DataError`.
+        Args:
+            model: Model whose vision tower encodes.
+            episodes: Episodes whose videos are needed.
+            progress: Called with (videos done, videos to encode).
+            processes: If given, each process encodes its share of the videos.
+
+        Returns:
+            The number of encoded videos.
+
+        Raises:
+            DataError: If a video cannot be read or is shorter than an episode needs.
         """
         wanted = list(episodes)
         missing = self.missing(wanted)
         if processes is not None:
-            # all have seen the same files missing before one of them makes any
+            # all processes must list the missing files before one of them writes any
             processes.wait()
             missing = dict(list(missing.items())[processes.number :: processes.count])
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +134,7 @@ class FeatureCache:
             videos = zip(missing, decode_videos_in_pool(self.data, list(missing.values()), self.shape), strict=True)
             pictures = _in_batches(videos, feature_cache_batch_size(model.device, self.shape.size))
         else:
-            # a few videos, or too long ones to be held whole
+            # few videos, or videos too long to hold in memory
             pictures = prefetch(self._pictures(missing), BATCHES_AHEAD)
         try:
             for done, (path, features) in enumerate(self._encoded(model, pictures, StageTimer()), 1):
@@ -130,10 +153,16 @@ class FeatureCache:
     def feed(
         self, model: EncodesFrames, episodes: Sequence[Episode], watch: StageTimer | None = None
     ) -> Iterator[np.ndarray | DataError]:
-        """The features (F, I, D) of each episode in order, or why there are none.
+        """Yield the features (F, I, D) of each episode in order, or the error of that episode.
 
-        Videos are decoded ahead in a thread of its own, encoded once for all episodes and kept for later; where they
-        cannot be kept (no room, no right), they are held in memory as long as they are needed.
+        A separate thread decodes videos in advance. Each video is encoded once for all episodes and
+        stored for later; if it cannot be stored (no space, no permission), its features stay in
+        memory while they are needed.
+
+        Args:
+            model: Model that encodes.
+            episodes: Episodes in order.
+            watch: Timer of the stages ``decode`` and ``vision``.
         """
         clips = clips_from_jsonl_index(episodes)
         places = [self._place(clip) for clip in clips]
@@ -148,7 +177,8 @@ class FeatureCache:
                 yield path
                 continue
             if path in missing and path not in fresh:
-                # files are encoded in the order of the episodes, so the next one is this one's
+                # files are encoded in the order of the episodes, so the next
+                # result belongs to this path
                 _, fresh[path] = next(encoded)
                 self._keep(path, fresh[path])
             found = fresh.get(path)
@@ -174,19 +204,22 @@ class FeatureCache:
     def encoded(
         self, model: EncodesFrames, clips: Sequence[EpisodeOrHeader]
     ) -> Iterator[tuple[EpisodeOrHeader, np.ndarray | DataError]]:
-        """The features (F, I, D) of the whole video of each clip, or why there are none; nothing is read or kept."""
-        # as keys, any names do
+        """Yield each clip with the features (F, I, D) of its whole video, or the error.
+
+        No file of features is read or written.
+        """
+        # the names serve as keys only
         named = {Path(str(number)): clip for number, clip in enumerate(clips)}
         pictures = prefetch(self._pictures(named), BATCHES_AHEAD)
         for path, features in self._encoded(model, pictures, StageTimer()):
             yield named[path], features
 
     def missing(self, clips: Iterable[EpisodeOrHeader]) -> dict[Path, EpisodeOrHeader]:
-        """The files that are not there whole, and a clip of each."""
+        """Return the files that are missing or incomplete, each with a clip of its video."""
         return self._missing({self.path(clip): clip for clip in clips})
 
     def _missing(self, needed: dict[Path, EpisodeOrHeader]) -> dict[Path, EpisodeOrHeader]:
-        """The files that are not there whole, and an episode of each."""
+        """Return the files that are missing or incomplete, each with an episode of its video."""
         return {path: clip for path, clip in needed.items() if path not in self._stored and not _frames_in(path)}
 
     def _pictures(self, missing: dict[Path, EpisodeOrHeader]) -> Iterator[Pictures]:
@@ -202,7 +235,7 @@ class FeatureCache:
     def _encoded(
         self, model: EncodesFrames, pictures: Iterator[Pictures], watch: StageTimer
     ) -> Iterator[tuple[Path, np.ndarray | DataError]]:
-        """Features of whole videos."""
+        """Yield (path, features or error) of whole videos."""
         parts: list[np.ndarray] = []
         for path, batch in pictures:
             if isinstance(batch, np.ndarray):
@@ -214,7 +247,11 @@ class FeatureCache:
             parts = []
 
     def path(self, episode: EpisodeOrHeader) -> Path:
-        """The file of an episode's video at its rate; of one that the store has, what stands for it."""
+        """Return the feature file of an episode's video at its rate, or the path that stands for a stored video.
+
+        Raises:
+            DataError: If the video is neither in the store nor a file.
+        """
         if (key := find_picture_cache_key(self.data, self.store, episode)) is not None:
             path = self.folder / f"{key}.npy"
             self._stored[path] = key
@@ -225,19 +262,21 @@ class FeatureCache:
         return self.folder / f"{make_picture_cache_key(digest_file_content(file), episode.fps)}.npy"
 
     def __call__(self, episode: EpisodeOrHeader, start: int, end: int) -> np.ndarray:
-        """Frames ``start .. end - 1`` of the video, whose file must be there."""
+        """Return frames ``start .. end - 1`` of the video as (F, I, D) float32; its features must exist."""
         return self._cut(episode, self.path(episode), None, start, end)
 
     def _cut(
         self, episode: EpisodeOrHeader, path: Path, found: np.ndarray | DataError | None, start: int, end: int
     ) -> np.ndarray:
-        """Frames ``start .. end - 1`` of what was found, or of the file; an episode that needs more than its video has is
-        a `DataError`."""
+        """Return frames ``start .. end - 1`` of the given features, or of the file if ``found`` is None.
+
+        Raise `DataError` if the video has fewer frames than the episode.
+        """
         if isinstance(found, DataError):
             raise found
         have = self._mapped(path) if found is None else found
         if len(have) < episode.end_frame:
-            # says what is wrong with the two of them
+            # raises the error that compares episode and video
             self.data.frame_source(episode, self.shape)
             raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
         cut = have[start:end]
@@ -256,7 +295,13 @@ class FeatureCache:
 
 
 def open_feature_cache(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None = None) -> ShardStore:
-    """The features of a store that this model's tower has made, kept as ``dtype``; None: as the most exact that is there."""
+    """Open the features in a store that this model's vision tower made.
+
+    Args:
+        url: Folder or fsspec address of the store.
+        model: The model.
+        dtype: Number type of the features; the most exact type in the store if None.
+    """
     digest = feature_cache_vision_digest(model)
     names = {kind: digest if kind == "float32" else f"{digest}-{kind}" for kind in FEATURE_DTYPES}
     if dtype is not None:
@@ -266,10 +311,10 @@ def open_feature_cache(url: str, model: DSTSmolVLM, dtype: FeatureDtype | None =
 
 
 def feature_cache_vision_digest(model: DSTSmolVLM) -> str:
-    """sha256 over all that turns a frame into features: vision weights, connector, pooling, framing and picture size."""
+    """Digest everything that determines features: vision weights, connector, pooling, framing and size."""
     config = model.config
     told = config.vision_config.to_dict().items()
-    # a dtype that the configuration states is set by whoever loads it; those of the tensors count below
+    # the caller sets the configuration's dtype; the dtypes of the tensors are included below
     ignored = ("transformers_version", "dtype")
     shape = {k: v for k, v in told if isinstance(v, int | float | str) and k not in ignored}
     text = (
@@ -292,7 +337,7 @@ def feature_cache_vision_digest(model: DSTSmolVLM) -> str:
 
 @torch.no_grad()
 def encode_feature_cache_pictures(model: EncodesFrames, pictures: Iterable[np.ndarray]) -> Tensor:
-    """Embeddings (F, I, D) of pictures (size, size, 3) uint8, taken as they are needed and encoded in batches."""
+    """Encode pictures (size, size, 3) uint8 in batches as they arrive; return embeddings (F, I, D)."""
     batches = _batches(iter(pictures), ENCODE_BATCH)
     return torch.cat(
         [model.encode_frames(process_images_to_pixels(np.stack(batch)).to(model.device)) for batch in batches]
@@ -300,7 +345,11 @@ def encode_feature_cache_pictures(model: EncodesFrames, pictures: Iterable[np.nd
 
 
 def feature_cache_batch_size(device: torch.device, size: int) -> int:
-    """Frames of that size to encode at once. An accelerator waits for what it is told to do, not for pixels."""
+    """Return how many frames of a size to encode per batch.
+
+    On an accelerator, the launches cost more time than the pixels, so smaller frames allow larger
+    batches.
+    """
     return ENCODE_BATCH if device.type == "cpu" else max(1, ENCODE_BATCH * LARGE**2 // size**2)
 
 
@@ -323,7 +372,7 @@ def _batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarra
 
 
 def _frames_in(path: Path) -> int:
-    """How many frames a file of features holds; 0 for a missing or damaged one."""
+    """Count the frames in a file of features; 0 for a missing or damaged file."""
     try:
         return len(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError):

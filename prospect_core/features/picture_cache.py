@@ -1,7 +1,4 @@
-"""Pictures for training within a memory limit, and which videos a store holds. Needs no torch, so workers start fast.
-
-python -c "from prospect_core.features.picture_cache import PictureCache; help(PictureCache)"
-"""
+"""Pictures for training within a memory limit; needs no torch, so worker processes start fast."""
 
 from __future__ import annotations
 
@@ -21,10 +18,16 @@ from prospect_core.util.file_digest import digest_file_content
 
 
 class PictureCache:
-    """Decoded frames of whole videos, the least recently used ones dropped beyond ``limit_bytes``.
+    """Decoded frames of whole videos in memory; drops the least recently used ones beyond a limit.
 
-    Called as ``cache(episode, start, end)`` it gives (F, size, size, 3) uint8. Videos of a ``store`` (`open_picture_cache`) are not
-    decoded.
+    ``cache(episode, start, end)`` returns (F, size, size, 3) uint8. Videos of a ``store``
+    (`open_picture_cache`) are not decoded.
+
+    Args:
+        data: The dataset.
+        shape: Size and framing of the frames.
+        limit_bytes: Memory limit in bytes.
+        store: Store of decoded pictures.
     """
 
     def __init__(
@@ -34,8 +37,11 @@ class PictureCache:
         self._videos: OrderedDict[tuple[str, float], np.ndarray] = OrderedDict()
 
     def prepare(self, episodes: Iterable[EpisodeOrHeader]) -> None:
-        """Decode as many videos as there is room for: worker processes that are forked afterwards share them, where each
-        would decode its own. A video that is missing or too short is a `DataError`."""
+        """Decode as many videos as fit, before worker processes fork and share them.
+
+        Raises:
+            DataError: If a video is missing or too short.
+        """
         wanted, room = [], self.limit_bytes
         for episode in picture_cache_longest_episodes(episodes):
             if find_picture_cache_key(self.data, self.store, episode):
@@ -50,12 +56,21 @@ class PictureCache:
             self._videos[episode.video, episode.fps] = pictures
 
     def require(self, episodes: Iterable[EpisodeOrHeader]) -> None:
-        """Look for every video, in the store or as a file that is long enough; the first that is not there is a `DataError`."""
+        """Check that every video is in the store or a file that is long enough.
+
+        Raises:
+            DataError: At the first video that is not.
+        """
         for episode in picture_cache_longest_episodes(episodes):
             if find_picture_cache_key(self.data, self.store, episode) is None:
                 self.data.frame_source(episode, self.shape)
 
     def __call__(self, episode: EpisodeOrHeader, start: int, end: int) -> np.ndarray:
+        """Return frames ``start .. end - 1`` of the video as (F, size, size, 3) uint8.
+
+        Raises:
+            DataError: If the video cannot be read or is too short.
+        """
         key = (episode.video, episode.fps)
         have = self._videos.get(key)
         if have is None or len(have) < end:
@@ -75,12 +90,20 @@ class PictureCache:
 
 
 def open_picture_cache(url: str, shape: FrameFormat) -> ShardStore:
-    """The pictures of a store that are of this format."""
+    """Open the pictures in a store that have this size and framing."""
     return ShardStore(url, f"frames-v{FRAMES_VERSION}-{shape.framing}-{shape.size}")
 
 
 def find_picture_cache_key(data: Dataset, store: ShardStore | None, clip: EpisodeOrHeader) -> str | None:
-    """The key under which a store has a clip's video: of the file that is here, or of the digest that the dataset states."""
+    """Return the key of a clip's video in a store; None if the store does not have it.
+
+    The key uses the digest of the file, or of ``dataset.json`` if the file is absent.
+
+    Args:
+        data: Dataset of the clip.
+        store: The store, if any.
+        clip: The clip.
+    """
     if store is None:
         return None
     file = data.video(clip.video)
@@ -92,12 +115,12 @@ def find_picture_cache_key(data: Dataset, store: ShardStore | None, clip: Episod
 
 
 def make_picture_cache_key(digest: str, fps: float) -> str:
-    """A video, sampled at a rate, in any store."""
+    """Make the key of a video, sampled at a rate, for any store."""
     return f"{digest[:32]}-{fps:g}fps"
 
 
 def picture_cache_longest_episodes(episodes: Iterable[EpisodeOrHeader]) -> list[EpisodeOrHeader]:
-    """Of each video the episode that reaches furthest."""
+    """Return, for each video, the episode that ends last."""
     found: dict[tuple[str, float], EpisodeOrHeader] = {}
     for episode in episodes:
         best = found.setdefault((episode.video, episode.fps), episode)

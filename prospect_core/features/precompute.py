@@ -1,9 +1,10 @@
-"""Decoding and encoding as a step of its own: pictures or vision features of a whole data set, into a store.
+"""Decode or encode a whole dataset into a store, before training and evaluation.
 
     prospect data features data/workbench --ckpt workbench-tiny --output features --workers 2
     prospect data frames data/workbench --size 96 --output s3://bucket/frames --backend ray --workers 16
 
-Started again it goes on; training (``data.store=...``) and evaluation (``--features ...``) read the same store.
+A repeated command continues with the missing videos. Training (``data.store=...``) and evaluation
+(``--features ...``) read the same store.
 """
 
 from __future__ import annotations
@@ -31,21 +32,31 @@ if TYPE_CHECKING:
     from prospect_core.data.jsonl_index import EpisodeOrHeader
     from prospect_core.features.shard_store import ShardStore
 
-#: bytes and videos of a shard, at most
+#: largest size of a shard in bytes and in videos
 SHARD_BYTES, SHARD_VIDEOS = 128 << 20, 64
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """All that a worker must know: features of a checkpoint's tower, kept as ``dtype``, or (without one) pictures of a
-    ``shape``. ``tokens_per_frame`` None is the checkpoint's own, or, of published weights, what training begins with."""
+    """Settings of a worker that makes features of a vision tower, or pictures.
+
+    Attributes:
+        root: Folder of the dataset.
+        url: Address of the store.
+        ckpt: Checkpoint whose tower makes features; None makes pictures.
+        shape: Size and framing of the pictures.
+        device: Torch device.
+        cwd: Working directory of the command, against which relative paths resolve.
+        tokens_per_frame: Tokens per frame; None is the checkpoint's own number or, for published
+            weights, the training default.
+        dtype: Number type of stored features.
+    """
 
     root: Path
     url: str
     ckpt: str | None
     shape: FrameFormat | None
     device: str
-    #: where it was started: what it names may be named from there
     cwd: str
     tokens_per_frame: int | None = None
     dtype: FeatureDtype = "float32"
@@ -57,7 +68,7 @@ class Encoder:
         return self.serving(self.tower(self.device))
 
     def serving(self, model: Any) -> BatchHandler:
-        """Serve with a model that is there already (None for pictures)."""
+        """Return a handler of batches that uses a given model (None for pictures)."""
         from prospect_core.data.dataset import Dataset
         from prospect_core.features.picture_cache import make_picture_cache_key
         from prospect_core.util.file_digest import digest_file_content
@@ -81,7 +92,7 @@ class Encoder:
         return serve
 
     def tower(self, device: str) -> Any:
-        """The checkpoint's model; None where pictures are made."""
+        """Load the checkpoint's model; return None for pictures."""
         if self.ckpt is None:
             return None
         from prospect_core.model.published import load_published_vision_tower
@@ -91,7 +102,7 @@ class Encoder:
         return load_published_vision_tower(self.ckpt, device, self.tokens_per_frame)
 
     def store(self, model: Any) -> ShardStore:
-        """Where they go, under what made them."""
+        """Open the part of the store for this tower, or for this size and framing."""
         if model is None:
             from prospect_core.features.picture_cache import open_picture_cache
 
@@ -107,7 +118,7 @@ class Encoder:
         return self.shape
 
     def frame_bytes(self, model: Any) -> int:
-        """Of a frame in the store."""
+        """Return the stored bytes per frame."""
         if model is None:
             return 3 * self._shape.size**2
         numbers: int = model.config.text_config.hidden_size * model.config.tokens_per_frame
@@ -116,7 +127,7 @@ class Encoder:
     def maker(
         self, data: Dataset, model: Any
     ) -> Callable[[Sequence[EpisodeOrHeader]], Iterable[tuple[EpisodeOrHeader, Any]]]:
-        """What makes features, or pictures, of clips."""
+        """Return the function that yields each clip with its features or pictures."""
         if model is None:
             from prospect_core.features.decode_pool import decode_one_video_for_pool
 
@@ -140,8 +151,19 @@ def precompute_features(
     pool_options: WorkerOptions | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[int, int, list[str]]:
-    """(videos made now, found there before, what is wrong with the others)."""
-    # workers load their own
+    """Make what the store lacks.
+
+    Args:
+        encoder: Settings.
+        data: The dataset.
+        splits: Splits whose videos are needed.
+        pool_options: Workers; None makes everything in this process.
+        progress: Called with (videos done, videos in total).
+
+    Returns:
+        (number of new videos, number of videos found in the store, errors of the others).
+    """
+    # workers load their own model
     model = encoder.tower(encoder.device if pool_options is None else "cpu")
     clips, todo = _todo(encoder.store(model), data, splits)
     found, problems = len(clips) - len(todo), []
@@ -162,7 +184,19 @@ def precompute_features(
 
 
 def plan_feature_precompute(encoder: Encoder, data: Dataset, splits: Sequence[str], workers: int) -> list[str]:
-    """What `precompute_features` would do, for people; its shortest video is made to tell how long the others will take."""
+    """Describe what `precompute_features` would do, for the user.
+
+    The estimate of time comes from making the shortest missing video.
+
+    Args:
+        encoder: Settings.
+        data: The dataset.
+        splits: Splits whose videos are needed.
+        workers: Number of workers, among which the time is divided.
+
+    Raises:
+        DataError: If the shortest video cannot be made.
+    """
     model = encoder.tower(encoder.device)
     clips, todo = _todo(encoder.store(model), data, splits)
     frames = sum(clip.end_frame for clip in todo)
@@ -185,7 +219,7 @@ def plan_feature_precompute(encoder: Encoder, data: Dataset, splits: Sequence[st
 def _todo(
     store: ShardStore, data: Dataset, splits: Sequence[str]
 ) -> tuple[list[EpisodeOrHeader], list[EpisodeOrHeader]]:
-    """All videos, and those that the store lacks."""
+    """Return all videos, and those that the store lacks."""
     from prospect_core.features.picture_cache import find_picture_cache_key, picture_cache_longest_episodes
 
     clips = picture_cache_longest_episodes(clip for split in splits for clip in data.rows(split).clips())
@@ -197,7 +231,13 @@ def _todo(
 def group_precompute_shards(
     clips: Sequence[EpisodeOrHeader], frame_bytes: int, least: int
 ) -> list[list[EpisodeOrHeader]]:
-    """Clips in packs that make one shard each, some ``least`` of them where there are enough clips."""
+    """Group clips into batches of one shard each.
+
+    Args:
+        clips: Clips in order.
+        frame_bytes: Stored bytes per frame.
+        least: Wanted number of batches, if there are enough clips.
+    """
     most = min(SHARD_VIDEOS, max(1, len(clips) // least))
     batches: list[list[EpisodeOrHeader]] = []
     room = 0
@@ -220,7 +260,11 @@ def _alone(
 
 
 def require_precompute_splits(data: Dataset, wanted: Sequence[str]) -> list[str]:
-    """The splits asked for, by default all; one that is not there is a `UserError`."""
+    """Return the wanted splits, or all if none is named.
+
+    Raises:
+        UserError: If the dataset lacks a split.
+    """
     unknown = [split for split in wanted if split not in data.splits]
     if unknown:
         raise UserError(f"--split {unknown[0]}: {data.root} has {', '.join(data.splits)}")

@@ -1,15 +1,18 @@
-"""Frames or vision features of many videos in sharded Arrow files, in a folder or on any fsspec store (s3://, gs://, hf://).
+"""Store of frames or vision features: sharded Arrow files in a folder or any fsspec store (s3://, gs://).
 
     prospect data features data/workbench --ckpt workbench-tiny --output s3://bucket/features
     prospect-eval run --ckpt workbench-tiny --data data/workbench --features s3://bucket/features
 
-STORE/NAME/SHARD.arrow   an Arrow IPC file, one record batch a video, one row a frame
-STORE/NAME/SHARD.json    which videos those are; written after the shard, so that what it names is whole
+Files:
 
-NAME tells what made them: the digest of the vision tower and the dtype of features, or framing and size of pictures.
-Many writers add shards side by side,
-nothing is ever written twice, and readers see what was there when they opened it. Files of a folder are memory-mapped; of a
-store, only the videos asked for are fetched (``filecache::s3://...`` keeps whole shards on this machine).
+    STORE/NAME/SHARD.arrow   an Arrow IPC file, one record batch per video, one row per frame
+    STORE/NAME/SHARD.json    the videos of the shard; written after the shard, so listed shards are complete
+
+NAME identifies what made the contents: digest of the vision tower and dtype of features, or framing
+and size of pictures. Several writers may add shards at the same time; a shard is never overwritten.
+Readers see the shards that exist when they open the store. Files in a folder are memory-mapped.
+From a remote store only the requested videos are fetched; ``filecache::s3://...`` keeps whole
+shards locally.
 """
 
 from __future__ import annotations
@@ -31,17 +34,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 1
-#: how features are kept
+#: number types of stored features
 FeatureDtype = Literal["float32", "float16", "bfloat16"]
-#: bytes of a number
+#: bytes per number
 FEATURE_DTYPES: dict[FeatureDtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
-#: shards that a reader keeps open, and videos of a remote store that it keeps
+#: largest numbers of open shards and of cached videos of a remote store, per reader
 MOST_OPEN, MOST_KEPT = 6, 16
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """A video in a shard: its key, how many frames of it there are, the shape of each, and the size of its file in bytes."""
+    """A video in a shard: its key, number of frames, shape of a frame, and size of the video file in bytes."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     key: str
@@ -52,7 +55,7 @@ class StoredVideo:
 
 @dataclass(frozen=True)
 class Shard:
-    """The contents of a shard's JSON file; videos in the order of its batches."""
+    """The contents of a shard's JSON file, with videos in the order of the shard's batches."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     schema: int
@@ -60,7 +63,16 @@ class Shard:
 
 
 class ShardStore:
-    """The shards under one name; another process that reads through a copy of this opens files of its own."""
+    """The shards under one name of a store; a pickled copy opens its own files.
+
+    Args:
+        url: Folder or fsspec address.
+        name: Name under which the shards are stored.
+
+    Raises:
+        UserError: If the address is not valid or its client is not installed.
+        DataError: If the store cannot be read.
+    """
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
@@ -83,7 +95,11 @@ class ShardStore:
         self._begin()
 
     def refresh(self) -> None:
-        """Read which videos there are now."""
+        """Read the list of videos again.
+
+        Raises:
+            DataError: If the store cannot be read.
+        """
         with _told(self.url):
             self._fs.invalidate_cache()
             names = sorted(self._fs.glob(f"{self._root}/*.json"))
@@ -98,7 +114,11 @@ class ShardStore:
                 self.videos.setdefault(video.key, (name.removesuffix(".json"), number, video))
 
     def need(self, what: str) -> ShardStore:
-        """Itself; one that holds nothing is a `DataError`, for it was meant to."""
+        """Return the store itself if it holds videos.
+
+        Raises:
+            DataError: If it is empty; ``what`` names the expected contents.
+        """
         if not self.videos:
             raise DataError(
                 f"{self.url}: holds no {what} ({self.name}); make them with `prospect data features` or `frames` first"
@@ -109,11 +129,15 @@ class ShardStore:
         return key in self.videos
 
     def frames_of(self, key: str) -> int:
-        """How many frames of a video there are."""
+        """Return the number of frames of a video."""
         return self.videos[key][2].frames
 
     def read(self, key: str) -> np.ndarray:
-        """A video's frames (F, ...): of a folder, as they lie mapped, read-only."""
+        """Read a video's frames (F, ...); from a folder they are memory-mapped and read-only.
+
+        Raises:
+            DataError: If the shard cannot be read or is damaged.
+        """
         if key in self._kept:
             return self._kept[key]
         shard, number, video = self.videos[key]
@@ -134,7 +158,12 @@ class ShardStore:
         return found
 
     def write(self, videos: Sequence[tuple[str, np.ndarray, int]]) -> None:
-        """Add a shard of (key, frames (F, ...) of any NumPy type, size of the video's file); it appears whole or not at all."""
+        """Add a shard, which appears only when it is complete.
+
+        Args:
+            videos: (key, frames (F, ...) of any NumPy type, size of the video file in bytes) of
+                each video.
+        """
         import secrets
 
         if not videos:
@@ -151,7 +180,7 @@ class ShardStore:
 
     def _put(self, name: str, content: bytes | pa.Buffer) -> None:
         if not self._local:
-            # a store shows what was written once it is all there
+            # a remote store shows a file only after it is complete
             with self._fs.open(name, "wb") as file:
                 file.write(content)
             return
@@ -181,7 +210,7 @@ def _arrow(arrays: Iterable[np.ndarray]) -> pa.Buffer:
         column = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).reshape(-1)), width)
         batch = pa.record_batch([column], names=["frame"])
         if writer is None:
-            # pictures shrink, features do not
+            # compression helps pictures but not features
             options = pa.ipc.IpcWriteOptions(compression="zstd" if array.dtype == np.uint8 else None)
             writer = pa.ipc.new_file(sink, batch.schema, options=options)
         writer.write_batch(batch)
@@ -205,13 +234,13 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """What a store's own client raises, as a `DataError` that names the store."""
+    """Convert the errors of a store's client to a `DataError` that names the store."""
     import pyarrow as pa
 
     try:
         yield
     except Exception as error:
-        # clients of stores raise OSErrors, or errors of their own kinds
+        # clients raise OSError or error types of their own packages
         own = type(error).__module__.startswith(("botocore", "aiohttp", "gcsfs", "google", "huggingface_hub"))
         if not (own or isinstance(error, OSError | pa.ArrowException)):
             raise

@@ -1,1 +1,1 @@
-"""`prospect watch`: live sources, the session, the terminal screen."""
+"""Live watching (`prospect watch`): frame sources, the session, the terminal screen."""

@@ -1,8 +1,8 @@
-"""A stream on a terminal: the dialogue, where the steps stand, and how full the cache is.
+"""Terminal screen of a live stream: dialogue, states of the steps, cache use.
 
     prospect watch clip.mp4 --ckpt workbench-tiny --goal "tidy up" --step "put the red cube in the box"
 
-Without a terminal the same things are printed as lines.
+Without a terminal the same information is printed as lines.
 """
 
 from __future__ import annotations
@@ -20,14 +20,24 @@ from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import DialogState, Task
 from prospect_core.util.console import make_console
 
-#: utterances that are shown; steps are, all of them
+#: number of utterances on the screen
 SHOWN = 12
 COLOURS = {"not_started": "dim", "in_progress": "yellow", "completed": "green"}
 MARKS = {"not_started": "·", "in_progress": "▶", "completed": "✓"}
 
 
 class Screen:
-    """``with Screen(...) as show: show.step(output, dropped, state, said)``; what the model says is never markup."""
+    """Screen of one stream: ``with Screen(...) as show: show.step(output, dropped, state, said)``.
+
+    Text of the model is never interpreted as markup.
+
+    Args:
+        task: Task of the stream.
+        title: Title of the screen.
+        fps: Decision frames per second.
+        budget: Token budget of the cache, if any.
+        console: Console to draw on; standard output if None.
+    """
 
     def __init__(self, task: Task, title: str, fps: float, budget: int | None, console: Console | None = None) -> None:
         self.task, self.title, self.fps, self.budget = task, title, fps, budget
@@ -47,7 +57,14 @@ class Screen:
         self._live.stop()
 
     def step(self, output: StepOutput, dropped: int, state: DialogState, said: str | None) -> None:
-        """Show what a step decided."""
+        """Show the result of a step.
+
+        Args:
+            output: Output of the step.
+            dropped: Frames dropped since the last step.
+            state: Dialog state after the step.
+            said: User turn before the step, if any.
+        """
         seconds = output.frame / self.fps
         self.output, self.state = output, state
         self.dropped += dropped
@@ -66,7 +83,7 @@ class Screen:
         self.console.print(Text(f"{format_live_screen_clock(seconds)} {who}: {text}"))
 
     def page(self) -> Panel:
-        """All of it."""
+        """Render the screen."""
         said = Table.grid(padding=(0, 1))
         for seconds, who, text in self.dialogue:
             said.add_row(
@@ -109,5 +126,5 @@ class Screen:
 
 
 def format_live_screen_clock(seconds: float) -> str:
-    """Minutes and seconds."""
+    """Format seconds as mm:ss."""
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

@@ -1,4 +1,4 @@
-"""`prospect watch`: a checkpoint, a task, a live source, a screen and a log.
+"""Run a live session: a checkpoint, a task, a frame source, a screen and a log.
 
 prospect watch camera --ckpt workbench-tiny --task task.json
 """
@@ -33,7 +33,16 @@ logger = logging.getLogger(__name__)
 
 
 def read_live_session_task(file: Path | None, goal: str | None, steps: Sequence[str]) -> Task:
-    """The task of a JSON file, as in a dataset's rows, or of a goal and step names; neither or both is a `UserError`."""
+    """Make the task of a session.
+
+    Args:
+        file: JSON file with a task as in a dataset's rows.
+        goal: Goal, if there is no file.
+        steps: Names of the steps, in order, for ``goal``.
+
+    Raises:
+        UserError: If neither or both of ``file`` and ``goal`` are given, or the file is missing.
+    """
     if (file is None) == (goal is None) or (file is not None and steps):
         raise UserError("give either --task FILE or --goal TEXT with --step TEXT for each step")
     if file is not None:
@@ -45,9 +54,13 @@ def read_live_session_task(file: Path | None, goal: str | None, steps: Sequence[
 
 
 class Typed:
-    """Lines of a file as they come, read by a thread; none where the file is absent (``<&-``) or cannot be read.
+    """Lines of a text file as they arrive, read by a thread.
 
-    Bytes that are no text in the file's encoding are replaced.
+    There are no lines if the file is absent (``<&-``) or cannot be read. Bytes that are not valid
+    in the file's encoding are replaced.
+
+    Args:
+        lines: The file, usually standard input.
     """
 
     def __init__(self, lines: TextIO | None) -> None:
@@ -66,7 +79,7 @@ class Typed:
             logger.warning("what is typed cannot be read: %s", error)
 
     def __call__(self) -> str | None:
-        """What has come since the last call."""
+        """Return the text that has arrived since the last call; None if there is none."""
         out: list[str] = []
         while True:
             try:
@@ -77,20 +90,20 @@ class Typed:
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """What `prospect watch` watches, and how.
+    """Options of `prospect watch`.
 
     Attributes:
         source: A video file, a camera, or an address.
-        ckpt: A checkpoint folder or a released name.
-        task: What is to be done.
-        strategy: The context strategy.
-        budget: Its budget in tokens; None for the model's context.
+        ckpt: A checkpoint folder or the name of a released checkpoint.
+        task: Task that the assistant helps with.
+        strategy: Name of the context strategy.
+        budget: Token budget of the strategy; the model's context if None.
         fps: Decision frames per second.
-        speed: How much faster than in real time a file is played.
+        speed: Playback speed of a file relative to real time.
         stall_s: Seconds without a picture after which the session ends.
-        device: The torch device.
-        dtype: What the model computes in.
-        output: The log; None for ``watch-DATE-TIME.jsonl``.
+        device: Torch device.
+        dtype: Number type for computation.
+        output: File of the log; ``watch-DATE-TIME.jsonl`` if None.
     """
 
     source: str
@@ -107,13 +120,13 @@ class LiveOptions:
 
 
 def run_live_session(options: LiveOptions) -> Ending:
-    """Watch until the stream ends; the log says how it ended, also after an interruption."""
+    """Watch a source until it ends; the log records the reason, also after an interruption."""
     quiet_transformers()
     source, task, strategy, fps = options.source, options.task, options.strategy, options.fps
     dtype = choose_checkpoint_folder_dtype(options.device, options.dtype)
     model, tokenizer = load_model_checkpoint(options.ckpt, options.device, dtype=dtype)
     config = model.config
-    # an open end needs a limit, and the model's own context is one; a strategy without is told nothing
+    # a stream without an end needs a limit, and the model's context is one
     limited = strategy != "none"
     budget = options.budget or (config.max_context if limited else None)
     find_strategy(strategy, budget)
@@ -125,7 +138,7 @@ def run_live_session(options: LiveOptions) -> Ending:
         dtype=dtype,
     )
     runner = VLMStreamRunner(model, tokenizer, knobs)
-    # what cannot be kept or opened is refused before there is a log
+    # errors of task, strategy or source must occur before the log exists
     runner.reset(task, fps=fps)
     frames = read_live_source_frames(source, fps, config.frame_format, options.speed, options.stall_s)
     path = options.output or Path(time.strftime("watch-%Y%m%d-%H%M%S.jsonl"))

@@ -1,10 +1,11 @@
-"""Live: a file played in real time, a camera or a network stream through the runner, never behind what is happening.
+"""Live frame sources: a file in real time, a camera or a network stream, without lag behind the source.
 
     prospect watch clip.mp4 --ckpt workbench-tiny --goal "tidy up" --step "put the red cube in the box"
 
-A thread decodes and keeps the newest frame alone: when the model takes longer than a frame lasts, the frames between are
-dropped, counted and told. Frames of a file are those of a replay (by timestamp); those of a camera or a network stream are
-the last picture that has arrived at i / fps seconds after the first one, whatever timestamps it carries.
+A thread decodes and keeps only the newest frame. If the model takes longer than a frame lasts, the
+frames in between are dropped, counted and reported. Frames of a file equal those of a replay (by
+timestamp). Frame i of a camera or network stream is the last picture that has arrived i / fps
+seconds after the first one, whatever its timestamp.
 """
 
 from __future__ import annotations
@@ -32,15 +33,22 @@ from prospect_core.util.errors import DataError, UserError
 
 logger = logging.getLogger(__name__)
 
-#: a frame's number since the stream began, and its picture, (size, size, 3) uint8
+#: (number of a frame since the start of the stream, its picture (size, size, 3) uint8)
 Arrival = tuple[int, np.ndarray]
-#: what PyAV calls a camera, by system
+#: PyAV's format and name of a camera, by operating system
 CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a stream ended: ``whole`` where it came to its own end. ``frames`` were seen, ``dropped`` were not."""
+    """How a stream ended.
+
+    Attributes:
+        reason: Reason, for the user.
+        whole: Whether the source came to its own end.
+        frames: Frames that the model processed.
+        dropped: Frames that were dropped.
+    """
 
     reason: str
     whole: bool
@@ -51,7 +59,19 @@ class Ending:
 def read_live_source_frames(
     source: str, fps: float, shape: FrameFormat, speed: float, stall_s: float
 ) -> Iterator[Arrival]:
-    """The frames of ``camera``, ``camera:NUMBER``, an address (``rtsp://...``) or a file, each when it is due."""
+    """Yield the frames of a source at the times at which they are due.
+
+    Args:
+        source: ``camera``, ``camera:NUMBER``, an address (``rtsp://...``) or a file.
+        fps: Frames per second.
+        shape: Size and framing of the frames.
+        speed: Playback speed of a file relative to real time.
+        stall_s: Seconds after which a silent camera or network stream is an error.
+
+    Raises:
+        UserError: If cameras of this operating system are not supported.
+        DataError: If the source cannot be read.
+    """
     if source == "camera" or source.startswith("camera:"):
         if sys.platform not in CAMERAS:
             raise UserError(f"{source}: cameras of {sys.platform} are not known; give an address or a file")
@@ -96,7 +116,11 @@ def _as_they_come(
 
 
 class Newest:
-    """A place for one item, put there by a thread: a newer one takes it."""
+    """A slot for one item that a thread fills; a newer item replaces an older one.
+
+    Args:
+        items: Source of the items.
+    """
 
     def __init__(self, items: Iterator[Any]) -> None:
         self._items = items
@@ -116,14 +140,21 @@ class Newest:
                     self._item = item
                     self._changed.notify()
         except BaseException as failure:
-            # the one who waits is told, whatever it is
+            # hand every error to the waiting caller
             error = failure
         with self._changed:
             self._error, self._over = error, True
             self._changed.notify()
 
     def get(self, timeout_s: float) -> Any:
-        """The newest item, once; None after the last. Without one in time it is a `TimeoutError`."""
+        """Return the newest item once; None after the last one.
+
+        Args:
+            timeout_s: Seconds to wait.
+
+        Raises:
+            TimeoutError: If no item arrives in time.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._item is not None or self._over, timeout_s):
                 raise TimeoutError
@@ -133,7 +164,7 @@ class Newest:
             return item
 
     def close(self) -> None:
-        """Nothing more is wanted."""
+        """Stop the thread at its next item."""
         with self._changed:
             self._over = True
 
@@ -147,10 +178,16 @@ def watch_live_source(
     heard: Callable[[], str | None] = lambda: None,
     tell: Callable[[StepOutput, int], None] = lambda output, dropped: None,
 ) -> Ending:
-    """Step through a stream until it ends, breaks or shows nothing for ``stall_s`` seconds.
+    """Step through a stream until it ends, breaks off or gives no picture for ``stall_s`` seconds.
 
-    ``heard()`` is what the user said since it was last asked; ``tell(output, dropped)`` is told of every step, and of how
-    many frames were dropped before it.
+    Args:
+        runner: Runner of the stream.
+        task: Task of the stream.
+        frames: Frames of the source.
+        fps: Frames per second.
+        stall_s: Longest wait for a frame, in seconds.
+        heard: Returns what the user has said since the last call.
+        tell: Called after each step with its output and the number of frames dropped before it.
     """
     runner.reset(task, fps=fps)
     newest = Newest(frames)
@@ -176,33 +213,47 @@ def watch_live_source(
 
 
 class WatchLog:
-    """What happened, a JSON line each, on disk immediately.
+    """Log of a live session: one JSON line per event, on disk immediately.
+
+    Args:
+        path: The file; an existing file is never overwritten.
 
     Attributes:
         frames: Steps so far; never fewer than the lines about steps.
         dropped: Frames that were dropped before them.
+
+    Raises:
+        UserError: If the file exists.
     """
 
     def __init__(self, path: Path) -> None:
         self.frames = self.dropped = 0
         try:
-            # a device or a pipe is written to, a file is never written over
+            # devices and pipes are opened for writing; a file must be new
             self._in_place = bypasses_atomic_write(path)
             self._file = path.open("w" if self._in_place else "x", encoding="utf-8")
         except FileExistsError as error:
             raise UserError(f"--output {path}: exists already; choose another file") from error
 
     def write(self, **what: Any) -> None:
-        """One line."""
+        """Write one line."""
         self._file.write(json.dumps(what, ensure_ascii=False) + "\n")
         self._file.flush()
-        # pipes and devices cannot be synchronized; an error of a disk is not passed over
+        # pipes and devices cannot be synchronized; errors of a disk must be raised
         if not self._in_place:
             os.fsync(self._file.fileno())
 
     def step(self, output: StepOutput, dropped: int, fps: float, said: str | None) -> None:
-        """What a step decided; nothing for a silent one."""
-        # counted before it is written: an interruption in between must not leave a line that no frame stands for
+        """Write the result of a step; a step without events adds no line.
+
+        Args:
+            output: Output of the step.
+            dropped: Frames dropped before it.
+            fps: Frames per second.
+            said: User turn before the step, if any.
+        """
+        # count first: after an interruption in between, no line may exceed the count of
+        # frames
         self.frames, self.dropped = self.frames + 1, self.dropped + dropped
         what: dict[str, Any] = {}
         if dropped:
@@ -221,5 +272,5 @@ class WatchLog:
             self.write(frame=output.frame, seconds=round(output.frame / fps, 3), **what)
 
     def close(self) -> None:
-        """No more lines."""
+        """Close the file."""
         self._file.close()

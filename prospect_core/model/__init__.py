@@ -1,4 +1,4 @@
-"""The model. Importing this package registers it with transformers' Auto classes."""
+"""The model; importing this package registers it with transformers' Auto classes."""
 
 from prospect_core.model.configuration import DSTSmolVLMConfig
 from prospect_core.model.modeling import CheckpointError, DSTSmolVLM

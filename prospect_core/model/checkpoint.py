@@ -1,7 +1,4 @@
-"""A model from a checkpoint, by folder or by the name of a shipped one: complete and trained, or a clear error.
-
-python -c "from prospect_core.model.checkpoint import load_model_checkpoint; model, tokenizer = load_model_checkpoint('workbench-tiny')"
-"""
+"""Load a trained and complete model from a checkpoint folder or a released checkpoint."""
 
 from __future__ import annotations
 
@@ -19,20 +16,32 @@ from prospect_core.util.errors import DataError, UserError
 if TYPE_CHECKING:
     from prospect_core.model.configuration import DSTSmolVLMConfig
 
-#: files that a tokenizer may be read from
+#: files that define a tokenizer
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-#: of a library's own words that an error line takes over
+#: longest part of a library's message that an error line includes, in characters
 LONGEST = 300
 
 
 def load_model_checkpoint(
     name: str, device: str = "cpu", option: str = "--ckpt", dtype: Dtype = "float32"
 ) -> tuple[Any, Any]:
-    """(model in eval mode, tokenizer); untrained, incomplete or misfitting checkpoints are a `DataError`.
+    """Load a model and its tokenizer.
 
-    In ``bfloat16`` the decision heads stay float32: what they weigh is compared with thresholds.
+    Args:
+        name: Checkpoint folder or name of a released checkpoint.
+        device: Torch device.
+        option: Command-line option that ``name`` comes from, for error messages.
+        dtype: Number type for computation. In ``bfloat16`` the decision heads stay float32, because
+            their results are compared with thresholds.
+
+    Returns:
+        (model in evaluation mode, tokenizer).
+
+    Raises:
+        UserError: If ``name`` or ``device`` is not valid.
+        DataError: If the checkpoint is untrained, incomplete or inconsistent.
     """
     import torch
     from transformers import AutoTokenizer
@@ -55,7 +64,7 @@ def load_model_checkpoint(
     except CheckpointError as error:
         raise DataError(str(error)) from error
     except Exception as error:
-        # transformers, safetensors and tokenizers each raise kinds of their own for a broken file
+        # transformers, safetensors and tokenizers raise various types for a broken file
         raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from error
     if (ids.pad, ids.eos, ids.image) != (config.pad_token_id, config.eos_token_id, config.image_token_id):
         raise DataError(f"{folder}: the tokenizer's special tokens are not the ones in config.json")
@@ -72,7 +81,7 @@ def load_model_checkpoint(
 
 
 def allow_checkpoint_tf32(device: str, dtype: str) -> None:
-    """Let an NVIDIA GPU compute products of float32 in TF32 where less than float32 was asked for anyway."""
+    """Allow TF32 products on an NVIDIA GPU if a type below float32 is wanted anyway."""
     import torch
 
     if device.startswith("cuda") and dtype != "float32":
@@ -80,7 +89,7 @@ def allow_checkpoint_tf32(device: str, dtype: str) -> None:
 
 
 def _config_of(folder: Path) -> DSTSmolVLMConfig:
-    """The configuration of a checkpoint that was trained."""
+    """Read the configuration of a trained checkpoint."""
     from transformers import AutoConfig
 
     from prospect_core.model.configuration import DSTSmolVLMConfig
@@ -88,7 +97,7 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:
-        # libraries have kinds of their own for what cannot be
+        # libraries raise their own types for values that are not valid
         raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from error
     if not isinstance(config, DSTSmolVLMConfig):
         raise DataError(
@@ -100,11 +109,15 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
 
 
 def move_checkpoint_to_device(model: Any, device: str) -> Any:
-    """The model on a device; one that cannot be used is a `UserError`."""
+    """Move a model to a device.
+
+    Raises:
+        UserError: If the device cannot be used.
+    """
     try:
         return model.to(device)
     except (AssertionError, RuntimeError, NotImplementedError) as error:
-        # torch says so in as many ways as there are kinds of device
+        # torch raises different types depending on the kind of device
         raise UserError(
             f"--device {device}: cannot be used here ({_first_line(error)}); leave it out for the CPU"
         ) from error

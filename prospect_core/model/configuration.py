@@ -1,7 +1,4 @@
-"""Configuration of `DSTSmolVLM`: a SmolVLM2 backbone, how frames become tokens, the heads, and the runner's limits.
-
-python -c "from prospect_core.model.configuration import DSTSmolVLMConfig; print(DSTSmolVLMConfig().to_json_string())"
-"""
+"""Configuration of `DSTSmolVLM`: SmolVLM2 backbone, tokens per frame, heads, and limits of the runner."""
 
 from __future__ import annotations
 
@@ -14,35 +11,56 @@ from transformers.models.smolvlm.configuration_smolvlm import SmolVLMVisionConfi
 
 from prospect_core.data.frame_format import FRAMINGS, FrameFormat, Framing
 
-#: what a model can be made to do without: pictures (all are black), the names of the steps, their tracked state (in prompt
-#: and context), and the past (the context holds the prompt without states, the newest frame and what was said since the
-#: one before)
+#: inputs that can be ablated: pictures (all are black), the names of the steps, their tracked
+#: states (in prompt and context), and the past (the context holds the prompt without states, the
+#: newest frame and the turns since the frame before)
 INPUTS = ("pictures", "steps", "state", "past")
 
 
 class ConfigurationError(ValueError):
-    """A value that the configuration of a model cannot have."""
+    """A value that a model's configuration does not allow."""
 
 
-#: the kind of text model, whose forward over many streams is our own (`stream.packed_forward`)
+#: supported type of text model: `stream.packed_forward` implements its forward pass
 TEXT_MODEL = "llama"
 
 
 class DSTSmolVLMConfig(PreTrainedConfig):
-    """SmolVLM2 with four objectives.
+    """Configuration of SmolVLM2 with four objectives.
 
-    ``tokens_per_frame`` is a square number up to the tower's own, or 0 for that one. ``stem_width`` is the
-    channels of the first of some small convolutions that make the patches (0: one convolution does, as in SmolVLM2).
-    ``framing`` says how a picture becomes a square (`prospect_core.data.frame_format`).
-    Thresholds are probabilities in 0..1;
-    ``thresholds_data`` names the data they were chosen on (empty: not chosen, the neutral 0.5). ``trained_steps``
-    is 0 for a model that was never trained, which evaluation refuses; ``trained_frames``, ``trained_tokens`` and
-    ``trained_compressions`` are the longest that training has shown (frames 0: not known). ``ablated_inputs`` names inputs that a model neither has in
-    training nor in a stream (`INPUTS`): a reference for how far one comes without them. ``tokenizer_digest`` tells with which
-    tokenizer it was trained (`processing.tokenizer_digest`; empty: not known).
+    Args:
+        vision_config: Configuration of the vision tower.
+        text_config: Configuration of the text model.
+        scale_factor: The connector merges scale_factor x scale_factor patches into one token.
+        stem_width: Channels of the first convolution of a convolutional stem (`ConvStem`); 0 uses
+            one convolution, as in SmolVLM2.
+        framing: How a picture becomes a square (`prospect_core.data.frame_format`).
+        tokens_per_frame: A square number up to the vision tower's own number, or 0 for that number.
+        image_token_id: Id of an image slot.
+        pad_token_id: Id of padding.
+        eos_token_id: Id that ends a turn, an update or a summary.
+        state_head_size: Width of the state head.
+        tie_word_embeddings: Whether the LM head uses the embedding table.
+        speaking_threshold: Probability from which a stream speaks, 0 to 1.01 (never).
+        update_threshold: Probability from which a stream updates the state, 0 to 1.01 (never).
+        thresholds_data: Data on which the thresholds were chosen; empty for the neutral 0.5.
+        max_user_tokens: Tokens to which a user turn is cut.
+        max_reply_tokens: Tokens to which a reply is cut.
+        max_summary_tokens: Tokens to which a progress summary is cut.
+        recent_utterances: Maximum number of last utterances in a rebuilt prompt.
+        update_rest_frames: Frames without an update decision after a refused update.
+        max_context: Largest context in tokens.
+        trained_steps: Optimizer steps of training; evaluation refuses a model with 0.
+        trained_frames: Frames of the longest training window; 0 if unknown.
+        trained_tokens: Tokens of the longest training window.
+        trained_compressions: Number of compressions that training has shown.
+        ablated_inputs: Inputs (`INPUTS`) that the model has neither in training nor in a stream.
+        tokenizer_digest: Digest of the tokenizer in training (`digest_tokenizer`); empty if
+            unknown.
+        **kwargs: Further settings of transformers.
 
     Raises:
-        ConfigurationError: A value is not allowed, or does not go together with another one.
+        ConfigurationError: If a value is not allowed or contradicts another one.
     """
 
     model_type = "dst_smolvlm"
@@ -79,7 +97,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         **kwargs: Any,
     ) -> None:
         for name, number in (("speaking_threshold", speaking_threshold), ("update_threshold", update_threshold)):
-            # 1.01 is what none reaches
+            # no probability reaches 1.01
             if type(number) not in (int, float) or not 0 <= number <= 1.01:
                 raise ConfigurationError(f"{name} {number!r}: use 0 to 1")
         for name, count in (
@@ -92,7 +110,7 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         if framing not in FRAMINGS:
             raise ConfigurationError(f"framing {framing!r}: use one of {', '.join(FRAMINGS)}")
         if kwargs.get("lacks"):
-            # ignored, the model would get inputs that it was trained without
+            # an ignored key would give the model inputs that it was trained without
             raise ConfigurationError("the key lacks is called ablated_inputs now: rename it in config.json")
         if unknown := sorted(set(ablated_inputs) - set(INPUTS)):
             raise ConfigurationError(f"ablated_inputs {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
@@ -142,12 +160,12 @@ class DSTSmolVLMConfig(PreTrainedConfig):
 
     @property
     def frame_format(self) -> FrameFormat:
-        """How pictures become the frames that the model sees."""
+        """Size and framing of the frames."""
         return FrameFormat(self.image_size, self.framing)
 
 
 def _square_grid(tokens_per_frame: int, side: int) -> int:
-    """The number of tokens of a square grid that is no finer than the tower's own, of ``side`` tokens a side; 0: its own."""
+    """Return the tokens per frame: a square grid no finer than the tower's ``side`` x ``side``; 0 is all."""
     if tokens_per_frame > side * side:
         raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")
     allowed = [count * count for count in range(1, side + 1)]
@@ -158,10 +176,10 @@ def _square_grid(tokens_per_frame: int, side: int) -> int:
 
 
 def _without_dtype(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The same part of a model without a dtype of its own.
+    """Return a copy of a part's configuration without its own dtype.
 
-    Published configurations state bfloat16 for the text model alone. It would be built in bfloat16, with heads in float32,
-    whatever dtype the whole model is loaded with.
+    Published configurations state bfloat16 for the text model alone. That part would then be built
+    in bfloat16, with heads in float32, whatever dtype the whole model is loaded with.
     """
     config = deepcopy(config)
     config.dtype = None

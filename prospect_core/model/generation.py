@@ -1,18 +1,22 @@
-"""Greedy decoding with prompt look-up: the words of one token at a time, in fewer forwards.
+"""Greedy decoding with prompt lookup: the same tokens as one-by-one decoding in fewer forward passes.
 
-python -c "from prospect_core.model.generation import Lookup; l = Lookup([1, 2, 3, 1, 2]); print(l.draft(4, set()))"
+Drafts come from earlier occurrences of the last tokens in the context (prompt lookup decoding).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-#: tokens that are looked up, and the most that are read ahead of what is certain
+#: number of last tokens that are looked up, and the longest draft in tokens
 KEY, DRAFT = 2, 8
 
 
 class Lookup:
-    """What followed on the last `KEY` tokens when they stood in the context before: the newest such place."""
+    """Index of a context by its last `KEY` tokens, which drafts what followed their newest occurrence.
+
+    Args:
+        context: Token ids so far.
+    """
 
     def __init__(self, context: Sequence[int]) -> None:
         self._tokens: list[int] = []
@@ -21,13 +25,18 @@ class Lookup:
             self.add(token)
 
     def add(self, token: int) -> None:
-        """One token more."""
+        """Append a token."""
         if len(self._tokens) >= KEY:
             self._after[tuple(self._tokens[-KEY:])] = len(self._tokens)
         self._tokens.append(token)
 
     def draft(self, most: int, stops: set[int]) -> list[int]:
-        """At most so many tokens that may come next, up to the first that ends or cannot be said."""
+        """Draft the next tokens.
+
+        Args:
+            most: Maximum number of tokens.
+            stops: Ids before which a draft ends.
+        """
         at = self._after.get(tuple(self._tokens[-KEY:]))
         out: list[int] = []
         for token in () if at is None else self._tokens[at : at + most]:
@@ -48,12 +57,21 @@ def generate_greedily(
     context: Sequence[int] = (),
     draft: int = DRAFT,
 ) -> tuple[list[int], bool]:
-    """What is said from the token ``said`` on, without eos, and whether the limit cut it.
+    """Decode greedily.
 
-    ``following(tokens)`` reads tokens into the context and gives the likeliest one after each; ``take_back(n)`` has it
-    forget the last n. ``heard`` is told of each token as soon as it is known. ``context`` are the token ids that stand
-    there already: what followed on the last tokens there is read along as a draft of at most ``draft`` tokens, and kept as
-    far as it is what would have been said. The eos is not read.
+    Args:
+        said: First token of the result.
+        following: Reads tokens into the context; returns the likeliest token after each.
+        take_back: Removes the last n tokens from the context.
+        eos: Id that ends the result; it is not read into the context.
+        limit: Maximum number of tokens.
+        banned: Ids that ``following`` never returns, at which a draft ends.
+        heard: Called with each token when it is decided.
+        context: Token ids already in the context, from which drafts come.
+        draft: Maximum tokens of a draft; a draft is kept as far as it equals the greedy result.
+
+    Returns:
+        (tokens without eos, whether the limit ended the result).
     """
     lookup = Lookup(context)
     stops = {eos, *banned}

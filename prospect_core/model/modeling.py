@@ -1,11 +1,10 @@
-"""`DSTSmolVLM`: SmolVLM2 that reads a stream of frames and text and answers four questions at every frame.
+"""`DSTSmolVLM`: SmolVLM2 that reads a stream of frames and text and makes four predictions per frame.
 
-Speaking (1 logit), DST update (1 logit), DST state (3 logits a step) and, from the LM head, the response.
+Per frame: speaking (1 logit), DST update (1 logit), DST state (3 logits per step) and, from the LM
+head, the response.
 
-    python -c "from prospect_core.model.modeling import DSTSmolVLM; from prospect_core.model.configuration import *; print(DSTSmolVLM)"
-
-Shape letters: B batch, T tokens, N frames in the batch, F frames of a sequence, I tokens a frame, K steps, D hidden,
-V vocabulary, H W pixels.
+Shape letters: B batch, T tokens, N frames in the batch, F frames of a sequence, I tokens per frame,
+K steps, D hidden, V vocabulary, H W pixels.
 """
 
 from __future__ import annotations
@@ -29,12 +28,20 @@ from prospect_core.model.image_processing import BLACK, normalize_image_pixels
 
 
 class CheckpointError(ValueError):
-    """A checkpoint whose tensors are not exactly the model's."""
+    """A checkpoint whose tensors differ from the model's in name or shape."""
 
 
 @dataclass
 class DSTOutput(ModelOutput):
-    """Hidden states of every token, the three decisions of every frame and the words asked for (logits)."""
+    """Outputs of a forward pass.
+
+    Attributes:
+        hidden_BTD: Hidden states of every token.
+        speaking_BF: Speaking logits.
+        update_BF: Update logits.
+        state_BFK3: State logits, in the order of `STEP_STATES`.
+        words_XV: Next-token logits at the X requested places.
+    """
 
     hidden_BTD: Tensor | None = None
     speaking_BF: Tensor | None = None
@@ -44,9 +51,13 @@ class DSTOutput(ModelOutput):
 
 
 class StateHead(nn.Module):
-    """Three logits for each step, from a frame's hidden state and the hidden state at the step's marker.
+    """Three logits per step from the hidden states of a frame and of the step's marker.
 
-    Works for any number of steps: each pair (frame, marker) is scored alone.
+    Each pair (frame, marker) is scored separately, so any number of steps works.
+
+    Args:
+        hidden: Width of hidden states (D).
+        width: Width of the head.
     """
 
     def __init__(self, hidden: int, width: int) -> None:
@@ -56,7 +67,7 @@ class StateHead(nn.Module):
         self.out = nn.Linear(width, 3)
 
     def forward(self, frame_BFD: Tensor, marker_BKD: Tensor) -> Tensor:
-        """(B, F, D) and (B, K, D) to (B, F, K, 3)."""
+        """Score frames (B, F, D) and markers (B, K, D); return logits (B, F, K, 3)."""
         frame_sum, frame_gate = self.frame(frame_BFD)[:, :, None].chunk(2, dim=-1)
         marker_sum, marker_gate = self.marker(marker_BKD)[:, None].chunk(2, dim=-1)
         logits_BFK3: Tensor = self.out(functional.gelu(frame_sum + marker_sum + frame_gate * marker_gate))
@@ -64,10 +75,14 @@ class StateHead(nn.Module):
 
 
 class ConvStem(nn.Sequential):
-    """Patches (N, D, H / P, W / P) by a few small convolutions in place of one as large as the patch.
+    """Patch embedding (N, D, H / P, W / P) by several small convolutions instead of one of the patch size.
 
-    A tower that learns from nothing tells shapes sooner so (Xiao et al., "Early Convolutions Help Transformers See Better",
-    NeurIPS 2021); SmolVLM2's own weights have none. ``width`` is the channels of the first.
+    A tower that learns from random weights finds shapes sooner with it (Xiao et al., "Early
+    Convolutions Help Transformers See Better", NeurIPS 2021). SmolVLM2's weights have no such stem.
+
+    Args:
+        width: Channels of the first convolution.
+        config: Configuration of the vision tower.
     """
 
     def __init__(self, width: int, config: SmolVLMVisionConfig) -> None:
@@ -86,7 +101,11 @@ class ConvStem(nn.Sequential):
 
 
 class DSTSmolVLM(PreTrainedModel):
-    """SmolVLM2 backbone with the speaking, update and state heads; see the module's docstring."""
+    """SmolVLM2 backbone with speaking, update and state heads; shapes are in the module's description.
+
+    Args:
+        config: Configuration of the model.
+    """
 
     config_class = DSTSmolVLMConfig
     base_model_prefix = "model"
@@ -98,13 +117,15 @@ class DSTSmolVLM(PreTrainedModel):
 
     def __init__(self, config: DSTSmolVLMConfig) -> None:
         super().__init__(config)
-        # SmolVLMModel declares the configuration class of transformers, but only reads attributes that ours has as well
+        # SmolVLMModel declares transformers' configuration class, but reads only
+        # attributes that DSTSmolVLMConfig has too
         smolvlm_config: Any = config
         self.model = SmolVLMModel(smolvlm_config)
         if config.stem_width:
             self.model.vision_model.embeddings.patch_embedding = ConvStem(config.stem_width, config.vision_config)
         hidden, vocab = config.text_config.hidden_size, config.text_config.vocab_size
-        # tied: the embedding table itself is used, so that there is no second tensor to keep in step
+        # if tied, the embedding table itself is used, so no second tensor must be kept
+        # equal
         self.lm_head = None if config.tie_word_embeddings else nn.Linear(hidden, vocab, bias=False)
         self.speaking_head = nn.Linear(hidden, 1)
         self.update_head = nn.Linear(hidden, 1)
@@ -113,9 +134,18 @@ class DSTSmolVLM(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, but strict: any missing, unexpected or misshapen tensor is a `CheckpointError`."""
+        """Load as in transformers, but require every tensor to match.
+
+        Args:
+            *args: As in transformers.
+            **kwargs: As in transformers.
+
+        Raises:
+            CheckpointError: If a tensor is missing, unexpected or of another shape.
+        """
         want_info = kwargs.pop("output_loading_info", False)
-        # misshapen tensors are let through to be named below: transformers' own error only points to its log
+        # load tensors of other shapes so that they can be named below: transformers'
+        # error only refers to its log
         kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True}
         loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         model, info = loaded
@@ -128,14 +158,21 @@ class DSTSmolVLM(PreTrainedModel):
         return (model, info) if want_info else model
 
     def compute_in(self, dtype: torch.dtype) -> DSTSmolVLM:
-        """Itself, with weights of ``dtype``; the decision heads stay float32."""
+        """Convert the weights to ``dtype``, except the decision heads, which stay float32; return the model."""
         self.to(dtype)
         for head in (self.speaking_head, self.update_head, self.state_head):
             head.float()
         return self
 
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
-        """Frames (N, 3, H, W), normalised or uint8, to embeddings (N, I, D): vision tower, connector, pooling on the grid."""
+        """Encode frames by vision tower, connector and pooling on the grid.
+
+        Args:
+            pixels_N3HW: Frames (N, 3, H, W), normalised or uint8.
+
+        Returns:
+            Embeddings (N, I, D).
+        """
         if not pixels_N3HW.is_floating_point():
             pixels_N3HW = normalize_image_pixels(pixels_N3HW)
         if "pictures" in self.config.ablated_inputs:
@@ -151,9 +188,17 @@ class DSTSmolVLM(PreTrainedModel):
         return functional.adaptive_avg_pool2d(grid, target).flatten(2).transpose(1, 2)
 
     def joint_embed(self, ids_BT: Tensor, frames_NID: Tensor | None = None) -> Tensor:
-        """Token embeddings (B, T, D) with the frames' embeddings in the image slots, in reading order.
+        """Embed tokens and put the frames' embeddings into the image slots, in reading order.
 
-        The number of slots must be N * I: anything else raises ValueError.
+        Args:
+            ids_BT: Token ids.
+            frames_NID: Embeddings of the frames; the tokens must have N * I image slots.
+
+        Returns:
+            Embeddings (B, T, D).
+
+        Raises:
+            ValueError: If the number of slots differs.
         """
         slots_BT = ids_BT == self.config.image_token_id
         embeds_BTD: Tensor = self.model.text_model.get_input_embeddings()(ids_BT)
@@ -171,7 +216,17 @@ class DSTSmolVLM(PreTrainedModel):
         past_key_values: Any = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states (B, T, D) of the text model; with a cache, its keys and values are appended to it."""
+        """Run the text model.
+
+        Args:
+            embeds_BTD: Embeddings.
+            attention_mask: (B, T), 0 for padding.
+            past_key_values: Cache to which keys and values are appended.
+            position_ids: (B, T) positions.
+
+        Returns:
+            Hidden states (B, T, D).
+        """
         hidden_BTD: Tensor = self.model.text_model(
             inputs_embeds=embeds_BTD,
             attention_mask=attention_mask,
@@ -182,14 +237,14 @@ class DSTSmolVLM(PreTrainedModel):
         return hidden_BTD
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
-        """Next-token logits (..., V) of hidden states (..., D)."""
+        """Return next-token logits (..., V) of hidden states (..., D)."""
         if self.lm_head is not None:
             logits: Tensor = self.lm_head(hidden)
             return logits
         return functional.linear(hidden, self.model.text_model.get_input_embeddings().weight)
 
     def decide(self, frame_BFD: Tensor, marker_BKD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of speaking (B, F), update (B, F) and state (B, F, K, 3)."""
+        """Return logits of speaking (B, F), update (B, F) and state (B, F, K, 3)."""
         exact = self.speaking_head.weight.dtype
         frame_BFD, marker_BKD = frame_BFD.to(exact), marker_BKD.to(exact)
         speaking_BF = self.speaking_head(frame_BFD).squeeze(-1)
@@ -206,12 +261,19 @@ class DSTSmolVLM(PreTrainedModel):
         marker_index: Tensor | None = None,
         speaks_BT: Tensor | None = None,
     ) -> DSTOutput:
-        """One causal pass over whole sequences.
+        """Run one causal pass over whole sequences.
 
-        input_ids (B, T); pixel_values (N, 3, H, W) or frame_embeds (N, I, D) of all frames in reading order;
-        frame_index (B, F) and marker_index (B, K): positions of each frame's last token and each step's marker,
-        padded with -1 (decisions at padded places mean nothing); speaks_BT: True where next-token logits are wanted
-        (X places, in reading order). Every parameter is used in here, as sharded training needs it.
+        It uses every parameter, as sharded training requires.
+
+        Args:
+            input_ids: (B, T).
+            attention_mask: (B, T), 0 for padding.
+            pixel_values: (N, 3, H, W) of all frames in reading order.
+            frame_embeds: (N, I, D), instead of ``pixel_values``.
+            frame_index: (B, F) position of each frame's last token, padded with -1; predictions at
+                padding have no meaning.
+            marker_index: (B, K) position of each step's marker, padded with -1.
+            speaks_BT: True where next-token logits are wanted (X places, in reading order).
         """
         if pixel_values is not None:
             frame_embeds = self.encode_frames(pixel_values)
@@ -234,14 +296,21 @@ class DSTSmolVLM(PreTrainedModel):
         heard: Callable[[int], None] = lambda token: None,
         context: Sequence[int] = (),
     ) -> tuple[list[int], bool]:
-        """Decode greedily after the token whose hidden state is given, through the cache, up to and including eos.
+        """Decode greedily through the cache, up to and including eos.
 
-        Returns the tokens without eos, and whether the limit cut them. The cache (a `StreamCache`) then holds everything
-        returned and the eos, so that the context is what training shows. ``banned`` ids (markers, image slots) are never
-        said; ``heard`` and ``context``, the token ids that the cache holds, are as in `generation.greedy_decode`.
+        ProAssist's models have a method of this name; it is kept for code that calls it. Streams
+        use `generate_greedily` with their own cache.
 
-        ProAssist's models have a method of this name, and it is kept for code that calls it. Streams use
-        `generation.greedy_decode` with their own cache.
+        Args:
+            hidden_1D: Hidden state of the token before the result.
+            cache: A `StreamCache`. It then holds all returned tokens and the eos, as in training.
+            limit: Maximum number of tokens.
+            banned: Ids that are never generated (markers, image slots).
+            heard: Called with each token when it is decided.
+            context: Token ids in the cache, from which drafts come.
+
+        Returns:
+            (tokens without eos, whether the limit ended the result).
         """
         eos = self.config.eos_token_id
 
@@ -258,7 +327,7 @@ class DSTSmolVLM(PreTrainedModel):
         return tokens, cut
 
     def likeliest(self, hidden_TD: Tensor, banned: Sequence[int] = ()) -> list[int]:
-        """The likeliest token after each of these hidden states, never a banned one."""
+        """Return the likeliest token after each hidden state, never a banned one."""
         logits_TV = self.lm_logits(hidden_TD)
         logits_TV.index_fill_(1, torch.tensor(list(banned), dtype=torch.long, device=logits_TV.device), -torch.inf)
         found: list[int] = logits_TV.argmax(-1).tolist()
@@ -270,7 +339,7 @@ class DSTSmolVLM(PreTrainedModel):
 
 
 def gather_hidden_states(hidden_BTD: Tensor, index_BX: Tensor) -> Tensor:
-    """Hidden states at positions (B, X), -1 for padding (which gives position 0's): (B, X, D)."""
+    """Return hidden states (B, X, D) at positions (B, X); -1 is padding and gives position 0."""
     index = index_BX.clamp(min=0)[..., None].expand(-1, -1, hidden_BTD.shape[-1])
     return hidden_BTD.gather(1, index)
 

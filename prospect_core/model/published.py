@@ -1,7 +1,4 @@
-"""Published SmolVLM2 weights as our model: the same backbone, our special tokens, fresh heads.
-
-python -c "from prospect_core.model.published import load_published_model; load_published_model('HuggingFaceTB/SmolVLM2-256M-Video-Instruct', 4)"
-"""
+"""Load published SmolVLM2 weights as our model: the same backbone, our special tokens, new heads."""
 
 from __future__ import annotations
 
@@ -16,22 +13,25 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.sequence.tokenizer import SpecialIds, add_tokenizer_special_tokens
 from prospect_core.util.errors import DataError, UserError
 
-#: rows of the embedding table are padded to a multiple of this
+#: the number of rows of the embedding table is padded to a multiple of this
 ROWS = 64
-#: of a training that does not say otherwise
+#: default tokens per frame of a training
 TOKENS_PER_FRAME = 4
 
 
 def load_published_vision_tower(name: str, device: str, tokens_per_frame: int | None) -> Any:
-    """A model for encoding frames: a checkpoint of `prospect train`, or published weights by folder or hub name.
+    """Load a model for encoding frames.
 
-    ``tokens_per_frame`` (0: the tower's own; None: `TOKENS_PER_FRAME`) is chosen for published weights alone; a checkpoint of
-    ours has its own.
+    Args:
+        name: Checkpoint of `prospect train`, or published weights by folder or hub name.
+        device: Torch device.
+        tokens_per_frame: For published weights only: 0 is the vision tower's own number, None is
+            `TOKENS_PER_FRAME`.
 
     Raises:
-        UserError: ``tokens_per_frame`` is not a number that the tower gives, or is given for a checkpoint of `prospect train`;
-            or the name is neither.
-        DataError: The model cannot be loaded.
+        UserError: If ``tokens_per_frame`` is not possible or is given for a checkpoint of `prospect
+            train`, or if the name is neither.
+        DataError: If the model cannot be loaded.
     """
     from prospect_core.model.checkpoint import load_model_checkpoint, move_checkpoint_to_device
 
@@ -47,7 +47,7 @@ def load_published_vision_tower(name: str, device: str, tokens_per_frame: int | 
 
 
 def _is_published(name: str) -> bool:
-    """Whether a name is that of a folder with a published SmolVLM2, or of a model on the hub (``OWNER/NAME``)."""
+    """Check for a folder with a published SmolVLM2, or a name of a model on the hub (``OWNER/NAME``)."""
     folder = Path(name)
     if folder.is_dir():
         try:
@@ -65,10 +65,24 @@ def load_published_model(
     max_context: int = 4096,
     attention: str = "sdpa",
 ) -> tuple[DSTSmolVLM, Any]:
-    """(model in float32, tokenizer) of a folder or a hub name in SmolVLM2's published layout.
+    """Load a folder or a hub name in SmolVLM2's published layout.
 
-    Every tensor of the backbone must be there and fit, else it is a `DataError`: nothing but the three heads (and the
-    rows of our special tokens) begins at random. Pictures are framed as the published processor does it.
+    Only the three heads, and the rows of our special tokens, start at random. Pictures are framed
+    as by the published processor.
+
+    Args:
+        name: Folder or hub name.
+        tokens_per_frame: Tokens per frame; 0 is the vision tower's own number.
+        state_head_size: Width of the state head.
+        max_context: Largest context in tokens.
+        attention: Attention implementation of transformers.
+
+    Returns:
+        (model in float32, tokenizer).
+
+    Raises:
+        DataError: If a tensor of the backbone is missing or does not fit, or the files cannot be
+            read.
     """
     import torch
     from transformers import AutoConfig, AutoTokenizer, SmolVLMForConditionalGeneration
@@ -120,6 +134,7 @@ def load_published_model(
     if model.lm_head is not None:
         model.lm_head.load_state_dict(source.lm_head.state_dict(), strict=True)
     if len(tokenizer) > config.text_config.vocab_size:
-        # new rows are drawn around the mean of the old ones, each its own; a GPU multiplies fast by multiples of 64
+        # new rows are drawn around the mean of the old ones; GPUs multiply fast by
+        # multiples of 64
         model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=ROWS)
     return model, tokenizer

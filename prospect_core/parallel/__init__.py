@@ -1,1 +1,1 @@
-"""One worker pool for long jobs: processes of this machine or actors of a Ray cluster."""
+"""Worker pool for long jobs, on processes of this machine or actors of a Ray cluster."""

@@ -1,7 +1,4 @@
-"""Workers that are processes of this machine.
-
-python -c "from prospect_core.parallel.process_backend import ProcessBackend; help(ProcessBackend)"
-"""
+"""Process backend of the worker pool: workers are processes of this machine."""
 
 from __future__ import annotations
 
@@ -30,18 +27,24 @@ from prospect_core.util.processes import (
 
 
 class ProcessBackend:
-    """Freshly started processes, each behind a pipe."""
+    """Worker pool of newly started processes, each connected by a pipe (`WorkerPool`).
+
+    Args:
+        factory: Makes a worker in its process.
+        pool_options: Number of workers and GPUs.
+    """
 
     def __init__(self, factory: WorkerFactory, pool_options: WorkerOptions) -> None:
         self._factory, self._options = factory, pool_options
         self._context = get_context("spawn")
         self._workers: dict[connection.Connection, tuple[int, Any]] = {}
         self._ends: dict[int, connection.Connection] = {}
-        #: {worker: place}; the place decides which cards the worker uses
+        #: {worker: place}; the place decides which GPUs the worker uses
         self._places: dict[int, int] = {}
         self._started = 0
 
     def start_worker(self) -> int:
+        """Start a process; return its number."""
         here, there = self._context.Pipe()
         number, self._started = self._started, self._started + 1
         threads = max(1, count_cores() // self._options.workers)
@@ -55,16 +58,18 @@ class ProcessBackend:
         return number
 
     def _free_place(self) -> int:
-        """The lowest place that no worker holds, so that a replacement gets the cards of the worker that it replaces."""
+        """Return the lowest free place, so that a replacement gets the GPUs of the worker that it replaces."""
         taken = set(self._places.values())
         return next(place for place in range(len(taken) + 1) if place not in taken)
 
     def submit(self, worker: int, batch: Sequence[Any]) -> None:
-        # one that is gone is told of by `next`
+        """Send a batch to a waiting worker."""
+        # `next` reports a worker that has died
         with suppress(OSError):
             self._ends[worker].send(batch)
 
     def next(self) -> tuple[int, PoolEvent]:
+        """Wait for the next event of any worker; return (worker, event)."""
         end = connection.wait(list(self._workers))[0]
         assert isinstance(end, connection.Connection)
         number, process = self._workers[end]
@@ -82,6 +87,7 @@ class ProcessBackend:
         return number, event
 
     def close(self) -> None:
+        """Kill all workers."""
         for number, process in list(self._workers.values()):
             process.kill()
             process.join()
@@ -95,7 +101,7 @@ class ProcessBackend:
 
 
 def _cards(place: int, gpus: float) -> str | None:
-    """The GPUs of the worker at a place, of those that this process sees; None: as they are."""
+    """Return the GPUs of the worker at a place, from those visible to this process; None for no change."""
     if not gpus:
         return None
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")

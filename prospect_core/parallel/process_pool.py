@@ -1,4 +1,4 @@
-"""Functions mapped over jobs by worker processes (concurrent.futures), for short jobs without state."""
+"""Map functions over short jobs without state, in worker processes (concurrent.futures)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 
-#: with fewer jobs than this, processes take longer to start than they save
+#: below this number of jobs, processes take longer to start than they save
 FEW_JOBS = 8
 
 
 def open_process_pool(workers: int | None = None) -> ProcessPoolExecutor:
-    """A pool of freshly started processes, by default one a core. Ctrl-C is left to the parent."""
+    """Open a pool of newly started processes, one per core by default; they leave Ctrl-C to the parent."""
     return ProcessPoolExecutor(
         workers or count_cores(), mp_context=get_context("spawn"), initializer=end_process_with_parent
     )
@@ -33,7 +33,14 @@ def map_in_process_pool(
     workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[R]:
-    """What ``function`` makes of each job, in order, done by so many processes; few jobs are not worth any."""
+    """Yield the result of ``function`` for each job, in order.
+
+    Args:
+        function: A picklable function.
+        jobs: Its arguments.
+        workers: Number of processes; fewer than `FEW_JOBS` jobs run in this process.
+        progress: Called with (jobs done, jobs in total).
+    """
     total = len(jobs)
     with ExitStack() as stack:
         if workers > 1 and total >= FEW_JOBS:

@@ -1,4 +1,4 @@
-"""What the scheduler and the backends of the worker pool share: options, jobs, events."""
+"""Protocol between the scheduler and the backends of the worker pool: options, jobs, events."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Literal, Protocol
 
 from prospect_core.util.errors import UserError, require_choice
 
-#: what a worker does with a pack: (which job of it, what came of that) as they end, in any order
+#: processes a batch; yields (number of a job in the batch, its result) in any order
 BatchHandler = Callable[[Sequence[Any]], Iterator[tuple[int, Any]]]
 
 
-#: makes a worker, in the process where it works; must be picklable
+#: makes a worker in the process where it runs; must be picklable
 WorkerFactory = Callable[[], BatchHandler]
 
 
@@ -21,8 +21,15 @@ BACKENDS = ("process", "ray")
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How many workers, and where: ``gpus`` is how much of a GPU each has (0: none), ``address`` that of a Ray cluster (None:
-    RAY_ADDRESS, or one that is started on this machine for the while)."""
+    """Number of workers and where they run.
+
+    Attributes:
+        workers: Number of workers.
+        backend: ``process`` or ``ray``.
+        gpus: GPUs per worker; fractions share a GPU, 0 is none.
+        address: Address of a Ray cluster. None uses RAY_ADDRESS, or a temporary cluster on this
+            machine.
+    """
 
     workers: int = 1
     backend: Literal["process", "ray"] = "process"
@@ -30,7 +37,11 @@ class WorkerOptions:
     address: str | None = None
 
     def check(self) -> WorkerOptions:
-        """Itself; what does not go together is a `UserError`."""
+        """Return the options if they are consistent.
+
+        Raises:
+            UserError: If they are not.
+        """
         require_choice("--backend", self.backend, BACKENDS)
         if self.address is not None and self.backend != "ray":
             raise UserError(f"--address {self.address}: belongs to --backend ray")
@@ -39,7 +50,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker is there and waits for a pack."""
+    """A worker has started and waits for a batch."""
 
     host: str
     pid: int
@@ -47,7 +58,12 @@ class WorkerReady:
 
 @dataclass(frozen=True)
 class JobDone:
-    """What came of one job of the pack in hand."""
+    """One job of the current batch has a result.
+
+    Attributes:
+        number: Number of the job in the batch.
+        value: Its result.
+    """
 
     number: int
     value: Any
@@ -55,12 +71,12 @@ class JobDone:
 
 @dataclass(frozen=True)
 class BatchDone:
-    """The pack in hand is done."""
+    """The current batch is complete."""
 
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """A worker has ended without being asked to; ``why`` as far as one can tell."""
+    """A worker has ended unexpectedly; ``why`` is the known reason."""
 
     why: str
 
@@ -69,16 +85,16 @@ PoolEvent = WorkerReady | JobDone | BatchDone | WorkerDied
 
 
 class WorkerPool(Protocol):
-    """Workers of one kind. Errors that a worker raises are raised by `next`."""
+    """Workers of one kind; `next` raises the errors that a worker raises."""
 
     def start_worker(self) -> int:
-        """Start a worker; its number."""
+        """Start a worker; return its number."""
 
     def submit(self, worker: int, batch: Sequence[Any]) -> None:
-        """Have a worker that waits begin a pack."""
+        """Send a batch to a waiting worker."""
 
     def next(self) -> tuple[int, PoolEvent]:
-        """The next that happens, whichever worker it is; waits for it."""
+        """Wait for the next event of any worker; return (worker, event)."""
 
     def close(self) -> None:
-        """End all workers at once."""
+        """End all workers."""

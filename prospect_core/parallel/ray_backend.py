@@ -1,9 +1,7 @@
-"""Workers that are actors of a Ray cluster, on one machine or on many.
+"""Ray backend of the worker pool: workers are actors of a Ray cluster, on one or several machines.
 
-python -c "from prospect_core.parallel.ray_backend import RayBackend; help(RayBackend)"
-
-PROSPECT, the data and the checkpoint must be found on every machine under the same names; what a worker reads there is compared
-by digest.
+PROSPECT, the data and the checkpoint must have the same paths on every machine. Digests verify what
+a worker reads there.
 """
 
 from __future__ import annotations
@@ -26,33 +24,48 @@ from prospect_core.parallel.protocol import (
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.processes import limit_process_threads
 
-#: seconds that a cluster has to answer
+#: seconds to wait for an answer of the cluster
 PATIENCE_S = 10
 
 
 class Actor:
-    """A worker, in a process that Ray has started."""
+    """A worker in a process of Ray.
+
+    Args:
+        factory: Makes the worker.
+        threads: Threads that it may use.
+    """
 
     def __init__(self, factory: WorkerFactory, threads: int) -> None:
         limit_process_threads(threads)
         self._serve = factory()
 
     def ready(self) -> WorkerReady:
-        """Who it is; answered once it is made."""
+        """Return host and process id; Ray answers after the worker is made."""
         return WorkerReady(socket.gethostname(), os.getpid())
 
     def serve(self, batch: Sequence[Any]) -> Iterator[JobDone]:
-        """What comes of each job, as they end."""
+        """Yield the result of each job when it is done."""
         for number, value in self._serve(batch):
             yield JobDone(number, value)
 
 
 class RayBackend:
-    """Actors with a core each, and GPUs where they are asked for."""
+    """Worker pool of Ray actors with one core each and the requested GPUs (`WorkerPool`).
+
+    Args:
+        factory: Makes a worker in its process.
+        pool_options: Number of workers, GPUs and the cluster's address.
+
+    Raises:
+        UserError: If Ray is not installed or the cluster is too small.
+        DataError: If no cluster answers.
+    """
 
     def __init__(self, factory: WorkerFactory, pool_options: WorkerOptions) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # a worker's GPUs are what it was given; one without is left what the machine has
+        # Ray sets the visible GPUs of a worker that has some; without any, it must not
+        # hide the machine's
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
@@ -66,20 +79,23 @@ class RayBackend:
         self._factory = ray.put(factory)
         self._actor = ray.remote(num_cpus=1, num_gpus=pool_options.gpus, max_restarts=0)(Actor)
         self._actors: dict[int, Any] = {}
-        #: what is waited for, and from whom
+        #: pending results, with their workers
         self._pending: dict[Any, int] = {}
 
     def start_worker(self) -> int:
+        """Start an actor; return its number."""
         number = len(self._actors)
         self._actors[number] = self._actor.remote(self._factory, 1)
         self._pending[self._actors[number].ready.remote()] = number
         return number
 
     def submit(self, worker: int, batch: Sequence[Any]) -> None:
+        """Send a batch to a waiting worker."""
         stream = self._actors[worker].serve.options(num_returns="streaming").remote(list(batch))
         self._pending[stream] = worker
 
     def next(self) -> tuple[int, PoolEvent]:
+        """Wait for the next event of any worker; return (worker, event)."""
         ray = self._ray
         (found,), _ = ray.wait(list(self._pending), num_returns=1, fetch_local=False)
         number = self._pending[found]
@@ -103,12 +119,13 @@ class RayBackend:
         return number, event
 
     def close(self) -> None:
+        """Kill all workers and leave the cluster."""
         for actor in self._actors.values():
             self._ray.kill(actor)
         self._leave()
 
     def _check(self) -> None:
-        """Actors that a cluster has no room for would be waited for, for ever."""
+        """Refuse more actors than the cluster has room for: Ray would wait for them without end."""
         pool_options, have = self._options, self._ray.cluster_resources()
         for what, each in (("CPU", 1.0), ("GPU", pool_options.gpus)):
             if each * pool_options.workers > have.get(what, 0):
@@ -119,7 +136,7 @@ class RayBackend:
                 )
 
     def _leave(self) -> None:
-        """Leave a cluster that was begun or joined for this."""
+        """Leave the cluster if this object started or joined it."""
         if self._began:
             self._ray.shutdown()
 
@@ -137,7 +154,7 @@ def _connect(ray: Any, pool_options: WorkerOptions) -> None:
 
 
 def _knock(address: str) -> None:
-    """Ray itself waits for minutes where nobody is."""
+    """Check that an address answers, because Ray itself would wait for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), PATIENCE_S).close()

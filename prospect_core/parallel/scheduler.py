@@ -1,9 +1,8 @@
-"""The scheduler of the worker pool: jobs for workers that are processes of this machine, or actors of a Ray cluster.
+"""Scheduler of the worker pool: distribute batches of jobs to workers and recover from lost workers.
 
-    python -c "from prospect_core.parallel.scheduler import schedule_jobs; help(schedule_jobs)"
-
-A worker is made once where it works (`WorkerFactory`: it opens data and loads a model) and then gets one batch of jobs after
-the other. Each result comes back as soon as its job is done, so a worker that dies only costs the unfinished jobs of its batch.
+A worker is made once in its process (`WorkerFactory`: it opens data and loads a model) and then
+gets one batch after the other. Each result is returned when its job is done, so a lost worker costs
+only the unfinished jobs of its batch.
 """
 
 from __future__ import annotations
@@ -25,13 +24,19 @@ from prospect_core.parallel.protocol import (
 from prospect_core.util.errors import DataError
 from prospect_core.util.signals import stop_requested
 
-#: workers that may die over a job before it is given up
+#: number of workers that a job may lose before it fails
 MOST_LOSSES = 3
 
 
 @dataclass
 class WorkerTally:
-    """What one worker has done so far."""
+    """Work of one worker so far.
+
+    Attributes:
+        host: Name of its machine.
+        pid: Its process id.
+        jobs: Number of finished jobs.
+    """
 
     host: str
     pid: int
@@ -44,22 +49,23 @@ def schedule_jobs(
     pool_options: WorkerOptions,
     tallies: dict[int, WorkerTally] | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """Do jobs by a pool of workers.
+    """Run jobs on a pool of workers.
 
-    After a worker has died, its unfinished jobs are done again one by one; a job over which `MOST_LOSSES` workers have
-    died is given up. After a first Ctrl-C only the batches that workers have are finished.
+    After a worker has died, its unfinished jobs run again one by one. A job that has lost
+    `MOST_LOSSES` workers fails. After the first Ctrl-C only batches that workers already have are
+    finished.
 
     Args:
-        factory: Makes a worker where it works.
+        factory: Makes a worker in its process.
         batches: Batches of hashable jobs.
-        pool_options: How many workers, and where.
-        tallies: Filled with what each worker has done, by its number.
+        pool_options: Number of workers and where they run.
+        tallies: Filled with the work of each worker, by its number.
 
     Yields:
-        (job, result) of every job, as they end; the result of a job that is given up is a `DataError`.
+        (job, result) of every job when it is done; the result of a failed job is a `DataError`.
 
     Raises:
-        DataError: No worker comes up at all.
+        DataError: If no worker starts.
     """
     pool = _open_pool(factory, pool_options.check())
     dispatcher = _Dispatcher(pool, batches, pool_options.workers, {} if tallies is None else tallies)
@@ -73,14 +79,14 @@ def schedule_jobs(
 
 
 class _Dispatcher:
-    """Which worker has which batch, and what happens when one dies."""
+    """Assigns batches to workers and replaces workers that die."""
 
     def __init__(
         self, pool: WorkerPool, batches: Sequence[Sequence[Any]], workers: int, tallies: dict[int, WorkerTally]
     ) -> None:
         self.pool, self.workers, self.tallies = pool, workers, tallies
         self.waiting = deque(list(batch) for batch in batches if batch)
-        #: by worker: its batch and the numbers of the jobs that are done
+        #: by worker: its batch, and the numbers of the jobs that are done
         self.running: dict[int, tuple[list[Any], set[int]]] = {}
         self.losses: dict[Any, int] = {}
         self.idle: list[int] = []
@@ -88,12 +94,12 @@ class _Dispatcher:
         self.failed_starts = 0
 
     def start_workers(self) -> None:
-        """Start as many workers as there are batches for."""
+        """Start the wanted number of workers, at most one per batch."""
         for _ in range(min(self.workers, len(self.waiting))):
             self._start_worker()
 
     def submit_batches(self) -> bool:
-        """Give idle workers their next batches; False where nothing is left to wait for."""
+        """Give idle workers their next batches; return False if there is nothing to wait for."""
         while self.idle and self.waiting and not stop_requested():
             worker = self.idle.pop()
             self.running[worker] = self.waiting.popleft(), set()
@@ -101,7 +107,7 @@ class _Dispatcher:
         return bool(self.running or (self.waiting and not stop_requested()))
 
     def handle(self, worker: int, event: PoolEvent) -> Iterator[tuple[Any, Any]]:
-        """Take note of an event; yields the results that come with it."""
+        """Process an event; yield its results."""
         if isinstance(event, WorkerReady):
             self.tallies[worker] = WorkerTally(event.host, event.pid)
             self.idle.append(worker)
@@ -118,7 +124,7 @@ class _Dispatcher:
             yield from self._replace(worker, event.why)
 
     def _replace(self, worker: int, why: str) -> Iterator[tuple[Any, Any]]:
-        """A worker has died: queue its unfinished jobs again, and start another worker where there is work for it."""
+        """Queue the unfinished jobs of a dead worker, and start another worker if there is work for it."""
         if worker in self.running:
             yield from self._retry(worker, why)
         elif worker in self.tallies:
@@ -146,10 +152,19 @@ class _Dispatcher:
 
 
 def schedule_batches(costs: Sequence[float], groups: Sequence[Any], least: int, workers: int) -> list[list[int]]:
-    """Indices of jobs in packs, the dearest first: each of jobs of similar cost, so that what is done at once ends at once.
+    """Group jobs into batches of similar cost, most expensive first.
 
-    Jobs of a group (those of one video) stay together. A pack has ``least`` jobs or more, as long as there are some four packs
-    a worker; fewer where there are not enough jobs for that.
+    Jobs of similar cost that run at the same time end at the same time.
+
+    Args:
+        costs: Cost of each job.
+        groups: Group of each job, such as its video; jobs of a group stay together.
+        least: Wanted number of jobs per batch; fewer if a worker would get fewer than about four
+            batches.
+        workers: Number of workers.
+
+    Returns:
+        Indices of the jobs of each batch.
     """
     members: dict[Any, list[int]] = {}
     for index, group in enumerate(groups):

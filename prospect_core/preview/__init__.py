@@ -1,1 +1,1 @@
-"""What a person looks at before training: filmstrips of episodes and training windows."""
+"""Previews for people: filmstrips of episodes, and training windows."""

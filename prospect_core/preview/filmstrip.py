@@ -1,8 +1,9 @@
-"""An episode as a filmstrip: pictures at regular intervals and at every event, with what happens and what is said.
+"""Filmstrip of an episode: pictures at regular intervals and at every event, with events and turns.
 
     prospect data preview data/workbench --split test --episode test-0-0003.talk_more --html film.html
 
-With ``--hide-events`` only the pictures are shown: whoever looks at them can say what happens before opening the answer.
+With ``--hide-events`` the page shows only pictures, so a person can describe them before reading
+the annotation.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ SIZE = 160
 
 @dataclass(frozen=True)
 class Still:
-    """One picture of the strip: frame, seconds, pixels (H, W, 3), its events, and the state of every step after it."""
+    """One picture of a filmstrip.
+
+    Attributes:
+        frame: Number of the frame.
+        time_s: Its time in seconds.
+        picture: (H, W, 3) uint8.
+        events: Events that are decided on the frame.
+        states: State of every step after the frame.
+    """
 
     frame: int
     time_s: float
@@ -38,7 +47,14 @@ class Still:
 
 @dataclass(frozen=True)
 class Filmstrip:
-    """An episode and its stills; ``hidden`` keeps events and states from being shown."""
+    """An episode and its stills.
+
+    Attributes:
+        episode: The episode.
+        stills: Its stills.
+        every_s: Interval of the stills in seconds.
+        hidden: Whether events and states are hidden.
+    """
 
     episode: Episode
     stills: tuple[Still, ...]
@@ -47,7 +63,16 @@ class Filmstrip:
 
 
 def find_filmstrip_episode(dataset: Dataset, split: str, name: str) -> Episode:
-    """The episode of that id or, as a number, of that place in the split; anything else is a `UserError`."""
+    """Find an episode of a split.
+
+    Args:
+        dataset: The dataset.
+        split: Name of the split.
+        name: Id of the episode, or its number in the split.
+
+    Raises:
+        UserError: If there is no such episode.
+    """
     episodes = list(dataset.episodes(split))
     ids = [episode.id for episode in episodes]
     if not ids:
@@ -65,8 +90,19 @@ def find_filmstrip_episode(dataset: Dataset, split: str, name: str) -> Episode:
 def make_filmstrip(
     dataset: Dataset, episode: Episode, every_s: float = 1.5, hidden: bool = False, pictures: bool = True
 ) -> Filmstrip:
-    """Stills every ``every_s`` seconds and (unless ``hidden``) on every decision frame; without ``pictures`` the video is
-    not opened and the stills are empty."""
+    """Make a still every ``every_s`` seconds and on every decision frame.
+
+    Args:
+        dataset: The dataset.
+        episode: The episode.
+        every_s: Interval in seconds.
+        hidden: Whether to omit events and the stills on their frames.
+        pictures: Whether to open the video; otherwise pictures are empty.
+
+    Raises:
+        UserError: If the interval is not above 0.
+        DataError: If the video cannot be read.
+    """
     if not math.isfinite(every_s) or every_s <= 0:
         raise UserError(f"--every {every_s:g}: give seconds above 0")
     step = max(1, round(every_s * episode.fps))
@@ -93,7 +129,7 @@ def make_filmstrip(
 
 
 def print_filmstrip(film: Filmstrip, console: Any) -> None:
-    """Print the episode's events with the states of its steps (a terminal shows no pictures)."""
+    """Print the episode's events with the states of its steps; a terminal shows no pictures."""
     from rich.text import Text
 
     marks = {"not_started": "·", "in_progress": "▸", "completed": "■"}
@@ -108,7 +144,7 @@ def print_filmstrip(film: Filmstrip, console: Any) -> None:
 
 
 def filmstrip_html(film: Filmstrip) -> str:
-    """One self-contained page."""
+    """Render a self-contained HTML page."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -122,7 +158,7 @@ def filmstrip_html(film: Filmstrip) -> str:
 
 
 def describe_filmstrip(film: Filmstrip) -> str:
-    """One line on the episode."""
+    """Describe the episode on one line."""
     episode = film.episode
     kind = f", user {episode.user_type}" if episode.user_type else ""
     return (

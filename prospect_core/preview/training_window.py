@@ -1,8 +1,8 @@
-"""A training window as the model sees it: its tokens, its frames as thumbnails, the labels of every frame.
+"""Preview of a training window: its tokens, its frames as thumbnails, the labels of every frame.
 
     prospect data preview data/workbench --index 3 --html window.html sampling.blank_share=1
 
-Everything shown is read back from the token sequence and the pictures that go into the collator, not from the episode.
+The preview shows the token sequence and pictures that go into the collator, not the episode.
 """
 
 from __future__ import annotations
@@ -22,20 +22,31 @@ from prospect_core.train.data.window_sampler import TrainingWindow
 from prospect_core.util.console import escape_value_for_console
 from prospect_core.util.errors import UserError
 
-#: characters a thumbnail is wide on a terminal (two pixels high each)
+#: width of a thumbnail on a terminal, in characters (each is two pixels high)
 COLUMNS = 24
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens that stand together: (text, whether it carries loss) each."""
+    """Consecutive tokens: (text, whether the token carries loss) of each."""
 
     tokens: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One frame: what the model gets there and what it must answer. Labels are None where nothing is supervised."""
+    """A frame of the window: the model's input and its labels.
+
+    Attributes:
+        frame: Number of the frame.
+        time_s: Its time in seconds.
+        picture: (H, W, 3) uint8.
+        slots: Number of image slots.
+        after: Tokens between this frame and the next.
+        speaking: Speaking label; None if it carries no loss.
+        update: Update label; None if it carries no loss.
+        states: State label of every step; None if it carries no loss.
+    """
 
     frame: int
     time_s: float
@@ -54,7 +65,21 @@ class FrameRow:
 
 @dataclass(frozen=True)
 class WindowPreview:
-    """A window: where it comes from, how it begins, and its frames."""
+    """A training window: its origin, its prompt and its frames.
+
+    Attributes:
+        episode: Episode id.
+        start: First frame.
+        end: Frame after the last.
+        fps: Frames per second.
+        tokens: Number of tokens.
+        learnt: Number of tokens that carry loss.
+        opening: Description of the prompt's context.
+        context_noise: Description of the context noise.
+        steps: (id, name) of each step.
+        prompt: Tokens of the prompt.
+        rows: Its frames.
+    """
 
     episode: str
     start: int
@@ -70,7 +95,15 @@ class WindowPreview:
 
 
 def preview_training_window(dataset: DSTTrainingDataset, index: int) -> WindowPreview:
-    """The window of an index in the dataset's present epoch; an index beyond the end is a `UserError`."""
+    """Preview a window of the dataset's current epoch.
+
+    Args:
+        dataset: The training dataset.
+        index: Number of the window.
+
+    Raises:
+        UserError: If there is no such window.
+    """
     if not 0 <= index < len(dataset):
         raise UserError(f"--index {index}: the epoch has windows 0 to {len(dataset) - 1}")
     window, _ = dataset.window(index)
@@ -111,7 +144,13 @@ def preview_training_window(dataset: DSTTrainingDataset, index: int) -> WindowPr
 
 
 def print_training_window(shown: WindowPreview, console: Any, everything: bool = False) -> None:
-    """Print it: frames that carry loss or text (all with ``everything``), thumbnails of the supervised ones."""
+    """Print a window: frames with loss or text, and thumbnails of the supervised ones.
+
+    Args:
+        shown: The preview.
+        console: A rich console.
+        everything: Whether to print all frames.
+    """
     from rich.rule import Rule
     from rich.text import Text
 
@@ -138,7 +177,7 @@ def print_training_window(shown: WindowPreview, console: Any, everything: bool =
 
 
 def training_window_html(shown: WindowPreview) -> str:
-    """One self-contained page."""
+    """Render a self-contained HTML page."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -161,7 +200,7 @@ def _facts(shown: WindowPreview) -> str:
 
 
 def _noise_note(window: TrainingWindow) -> str:
-    """What the context has otherwise than it should be."""
+    """Describe how the context differs from the reference."""
     changed = {frame for frame, _, _ in window.clip.transitions()}
     named = {"updates not written on": window.context_noise.missed & changed, "wrong ones on": window.context_noise.wrong.keys(),
              "replies too soon:": window.context_noise.early, "unsaid:": window.context_noise.unsaid}  # fmt: skip
@@ -170,7 +209,7 @@ def _noise_note(window: TrainingWindow) -> str:
 
 def _piece(sequence: TokenSequence, tokenizer: Any, begin: int, end: int) -> Piece:
     ids, labels = sequence.ids[begin:end], sequence.lm_labels[begin:end]
-    # a character can be split over several tokens: decode up to each token, and show what it adds
+    # a character can span several tokens: decode up to each token and show what it adds
     texts, done = [], ""
     for k in range(len(ids)):
         so_far = tokenizer.decode(ids[: k + 1], clean_up_tokenization_spaces=False)
@@ -204,7 +243,7 @@ def _styled(piece: Piece) -> Any:
 
 
 def _blocks(picture: np.ndarray) -> Any:
-    """A picture in half blocks: the upper pixel is the character's colour, the lower one its background."""
+    """Draw a picture in half blocks: character colour for the upper pixel, background for the lower one."""
     from PIL import Image
     from rich.text import Text
 

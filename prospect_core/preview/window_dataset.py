@@ -1,4 +1,4 @@
-"""The windows that `prospect train` would draw from a data set, for a person to look at."""
+"""Open the training windows that `prospect train` would draw from a dataset, for previews."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from prospect_core.util.errors import DataError, UserError
 
 
 def open_preview_window_dataset(root: Path, split: str, ckpt: str, overrides: Sequence[str]) -> Any:
-    """The dataset that `prospect train` would draw from, with pictures, for a checkpoint's tokenizer."""
+    """Open the dataset that `prospect train` would draw from, with pictures.
+
+    Args:
+        root: Folder of the dataset.
+        split: Name of the split.
+        ckpt: Checkpoint whose tokenizer and frame format are used.
+        overrides: Training options, as KEY=VALUE.
+
+    Raises:
+        UserError: If an option does not affect windows.
+        DataError: If the split has no episode.
+    """
     from prospect_core.features.picture_cache import PictureCache
     from prospect_core.sequence.builder import SequenceBuilder
     from prospect_core.train.data.sampling_plan import make_sampling_plan

@@ -1,7 +1,4 @@
-"""Episodes as token sequences with labels for the four objectives: what training learns from.
-
-python -c "from prospect_core.sequence.builder import *; help(SequenceBuilder)"
-"""
+"""Build token sequences with labels for the four objectives from episodes."""
 
 from __future__ import annotations
 
@@ -22,10 +19,17 @@ from prospect_core.timeline import Episode
 
 @dataclass
 class TokenSequence:
-    """A window as the model sees it, with labels. ``IGNORE`` marks what carries no loss.
+    """A training window as tokens with labels; ``IGNORE`` marks what carries no loss.
 
-    ``ids`` and ``lm_labels`` have one entry a token (labels name the token itself: the causal shift is the loss's);
-    ``frames``, ``frame_last``, ``speaking``, ``update`` and ``states`` (K entries each) have one a frame.
+    Attributes:
+        ids: Token ids.
+        markers: Positions of the step markers.
+        lm_labels: Label of each token: its own id (the loss applies the causal shift).
+        frames: Number of each frame.
+        frame_last: Position of each frame's last token.
+        speaking: Speaking label of each frame.
+        update: Update label of each frame.
+        states: State label of each step, for each frame.
     """
 
     ids: list[int]
@@ -39,7 +43,7 @@ class TokenSequence:
 
 
 class SequenceBuilder(TokenLayout):
-    """Turns an episode, or a clip of one, into a token sequence with labels."""
+    """Builds token sequences with labels from episodes or clips of them."""
 
     def window(
         self,
@@ -52,21 +56,25 @@ class SequenceBuilder(TokenLayout):
         supervised: Collection[int] | None = None,
         summary: str = "",
     ) -> TokenSequence:
-        """The whole of an episode (or a clip of one) as one sequence with its labels.
+        """Build the sequence of an episode, or a clip of one, with its labels.
 
-        Labels follow the true timeline whatever is written. A reply that is written a frame too early is learnt where it
-        is written, and its own frame is labelled silent.
+        Labels follow the true timeline even if the written context differs. A reply that is written
+        a frame too early is learned where it is written, and its reference frame is labelled silent.
 
         Args:
             episode: The episode or clip.
-            context: What the prompt tells beyond the task; by default the tracked state at the window's start.
-            written: What the stream has written on each frame; by default the reference (`build_written_context`). Training gives
-                one with noise (`ContextNoise.apply_to`).
-            whole: The episode that a clip was cut from: its events right outside silence the clip's edges.
-            known: Steps whose state at the start the prompt tells; see `known_steps_for_sequence_labels` for the default. What is not known
-                carries no loss until it changes: neither the states of those steps, nor replies and the summary.
-            supervised: Frames that carry loss, with their replies (default: all); the context stays whole.
-            summary: A progress summary that is asked for, and supervised, at the end.
+            context: Contents of the prompt in addition to the task; by default the state at the window's
+                start.
+            written: Text that the stream has written after each frame; by default the reference
+                (`build_written_context`). Training adds noise (`ContextNoise.apply_to`).
+            whole: Episode that the clip was cut from: its events next to the clip's edges are not
+                labelled as silence.
+            known: Steps whose initial state the prompt shows; see `known_steps_for_sequence_labels`
+                for the default. The states of other steps carry no loss until they change; neither
+                do replies and the summary if any step is unknown.
+            supervised: Frames that carry loss, with their replies; all if None. The context is
+                complete in any case.
+            summary: A progress summary that is requested and supervised at the end.
         """
         context = Context(episode.initial_state) if context is None else context
         known = known_steps_for_sequence_labels(episode, context.state) if known is None else known
@@ -92,7 +100,7 @@ class SequenceBuilder(TokenLayout):
 
     @staticmethod
     def _add(out: TokenSequence, ids: list[int], learn: bool = False) -> None:
-        """Append a piece; what is learnt of it is all but its opening mark, which a head decides on."""
+        """Append a piece; its opening token carries no loss, because a head decides on it."""
         out.ids += ids
         out.lm_labels += [IGNORE, *ids[1:]] if learn else [IGNORE] * len(ids)
 
@@ -104,7 +112,7 @@ class SequenceBuilder(TokenLayout):
         spoken = {utterance.frame for utterance in whole.utterances()}
         updated = {frame for frame, _, _ in whole.transitions()}
         speaking = make_sequence_event_labels(out.frames, spoken)
-        # a reply that was written a frame earlier is not due again
+        # a reply that was written a frame earlier is not due on its own frame
         speaking = [0 if f in written.early else label for f, label in zip(out.frames, speaking, strict=True)]
         out.speaking = mask_unsupervised_sequence_labels(supervised, out.frames, speaking)
         out.update = mask_unsupervised_sequence_labels(

@@ -1,10 +1,8 @@
 """Context noise: simulated stream errors in training windows, so that the context differs from the reference.
 
-    python -c "from prospect_core.sequence.context_noise import *; help(ContextNoise)"
-
-A model that is only ever shown the reference's updates and replies takes what is written for what has happened (exposure
-bias; Ross et al. 2011 is the general case). Labels tell the truth whatever is written, and that there is something to
-write for as long as it differs.
+A model that only sees the reference's updates and replies learns to equate what is written with
+what has happened (exposure bias; Ross et al. 2011 describe the general case). Labels follow the
+true timeline: an update stays due while the written state differs from the true one.
 """
 
 from __future__ import annotations
@@ -19,17 +17,20 @@ from prospect_core.sequence.written_context import WrittenContext, build_written
 from prospect_core.timeline import CHANGE_RULES, CHANGES, Change, Episode
 from prospect_core.util.ranges import STRICT, Share
 
-#: a late update comes within so many frames
+#: largest delay of a late update, in frames
 LATEST = 8
 
 
 @dataclass(frozen=True)
 class ContextNoise:
-    """Frames of an episode on which a stream does otherwise than the reference.
+    """Deviations of a simulated stream from the reference of an episode.
 
-    On those in ``missed`` no update is written though one may be due; on those of ``wrong`` this change of a step is
-    written instead of what is due, if it is legal then. Replies of the frames in ``early`` are said a frame too soon, those in
-    ``unsaid`` not at all.
+    Attributes:
+        missed: Frames on which no update is written, even if one is due.
+        wrong: By frame, a change (step, change) that is written instead of the due ones, if it is
+            legal.
+        early: Frames whose replies are written one frame too soon.
+        unsaid: Frames whose replies are not written.
     """
 
     missed: frozenset[int] = frozenset()
@@ -38,35 +39,35 @@ class ContextNoise:
     unsaid: frozenset[int] = frozenset()
 
     def within(self, start: int, end: int) -> ContextNoise:
-        """Those of frames ``start .. end - 1``."""
+        """Return the deviations on frames ``start .. end - 1``."""
         inside = frozenset(range(start, end))
         wrong = {frame: change for frame, change in self.wrong.items() if frame in inside}
         return ContextNoise(self.missed & inside, wrong, self.early & inside, self.unsaid & inside)
 
     def apply_to(self, episode: Episode) -> WrittenContext:
-        """What a stream with this noise writes over an episode."""
+        """Return what a stream with this noise writes over an episode."""
         return build_written_context(episode, self.missed, self.wrong, self.early, self.unsaid)
 
 
 @dataclass(frozen=True)
 class NoiseRates:
-    """How often a simulated stream departs from the reference."""
+    """Rates at which a simulated stream deviates from the reference."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     missed: Share = 0.1
-    """Share of the updates that are not written before another one is."""
+    """Share of updates that are not written before the next one."""
     late: Share = 0.1
-    """Share of the updates that are written up to `LATEST` frames later."""
+    """Share of updates that are written up to 8 frames late (`LATEST`)."""
     wrong: Share = 0.05
-    """Share of the updates with a wrong one: the same change of another step or, half of them, any legal change on any
-    frame."""
+    """Share of updates with a wrong one: the same change of another step or, for half of them,
+    any legal change on any frame."""
     early: Share = 0.1
-    """Share of the replies that are said one frame too early."""
+    """Share of replies that are written one frame too early."""
     unsaid: Share = 0.1
-    """Share of the replies that are not said."""
+    """Share of replies that are not written."""
 
     def draw(self, rng: random.Random, episode: Episode) -> ContextNoise:
-        """Noise for a whole episode."""
+        """Draw the noise of an episode."""
         missed, wrong = self._updates(rng, episode)
         said = [u.frame for u in episode.utterances()]
         early = frozenset(frame for frame in said if rng.random() < self.early)

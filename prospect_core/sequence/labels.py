@@ -1,4 +1,4 @@
-"""Labels of a training window: what the four objectives learn on each frame."""
+"""Labels of training windows for the four objectives, frame by frame."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Collection, Sequence
 
 from prospect_core.timeline import STEP_STATES, DialogState, Episode
 
-#: marks what carries no loss
+#: label without loss
 IGNORE = -100
 
 
 def known_steps_for_sequence_labels(episode: Episode, shown: DialogState | None) -> frozenset[str]:
-    """The steps whose state at an episode's start the prompt tells.
+    """Return the steps whose state at an episode's start the prompt shows.
 
     Args:
-        episode: The window's episode.
-        shown: The state in the prompt; None where it leaves states blank.
+        episode: Episode of the window.
+        shown: State in the prompt; None if the states are blank.
 
     Returns:
-        All steps, or none where states are left blank that are not all ``not_started``.
+        All steps; none if the states are blank and any step has started.
     """
     blank = shown is None and any(state != STEP_STATES[0] for state in episode.initial_state.states)
     return frozenset() if blank else frozenset(episode.task.step_ids)
@@ -27,15 +27,16 @@ def known_steps_for_sequence_labels(episode: Episode, shown: DialogState | None)
 def make_sequence_state_labels(
     episode: Episode, known: frozenset[str], supervised: Collection[int] | None
 ) -> list[list[int]]:
-    """The class of each step on each frame.
+    """Label the state of each step on each frame.
 
     Args:
-        episode: The window's episode.
-        known: Steps whose state is supervised from the start; others are from their first transition on.
-        supervised: Frames that carry loss; None for all.
+        episode: Episode of the window.
+        known: Steps that are supervised from the start; others are supervised from their first
+            transition.
+        supervised: Frames that carry loss; all if None.
 
     Returns:
-        For each frame, for each step, an index into `STEP_STATES` or `IGNORE`.
+        For each frame and step, an index into `STEP_STATES` or `IGNORE`.
     """
     changed: dict[int, set[str]] = {}
     for frame, step, _ in episode.transitions():
@@ -57,15 +58,14 @@ def make_sequence_state_labels(
 
 
 def make_sequence_event_labels(frames: Sequence[int], events: set[int], overdue: Collection[int] = ()) -> list[int]:
-    """Binary labels by frame: 1 at an event and where one is ``overdue``, `IGNORE` on the frames right next to an event,
-    0 elsewhere."""
+    """Label events: 1 on their frames and on ``overdue`` ones, `IGNORE` on adjacent frames, 0 elsewhere."""
     return [1 if f in events or f in overdue else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
 
 
 def mask_unsupervised_sequence_labels(
     supervised: Collection[int] | None, frames: Sequence[int], labels: list[int]
 ) -> list[int]:
-    """The labels of supervised frames (None: all), `IGNORE` for the others."""
+    """Replace labels of unsupervised frames by `IGNORE`; None supervises all."""
     if supervised is None:
         return labels
     return [label if f in supervised else IGNORE for f, label in zip(frames, labels, strict=True)]

@@ -1,11 +1,11 @@
-"""The token layout: the one module that knows which tokens stand for a prompt, a frame, a turn or an update, and their order.
+"""Token layout: the only module that knows the tokens of prompts, frames, turns and updates, and their order.
 
-    [prompt: role, goal, knowledge, one line a step ending in a marker; a summary and the last utterances, if any]
+    [prompt: role, goal, knowledge, one line per step ending in a marker; a summary and the last utterances, if any]
     then frame by frame:  I image tokens, [DST] S1->start; ... <eos>, [ASST] text <eos>, [USER] text
-    at a window's end, where one is asked for:  [SUM] progress summary <eos>
+    at a window's end, if requested:  [SUM] progress summary <eos>
 
-Each piece is tokenized alone, so that the tokens of a stream are those of the whole sequence. Training windows, their costs,
-captions, previews and streams all build on `TokenLayout`.
+Each piece is tokenized separately, so the tokens of a stream equal those of the whole sequence.
+Training windows, their costs, captions, previews and streams all use `TokenLayout`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing_extensions import Self
 from prospect_core.sequence.tokenizer import SpecialIds
 from prospect_core.timeline import DialogState, Task
 
-#: pieces of text whose tokens a layout remembers
+#: number of texts whose tokens a layout caches
 KNOWN_TEXTS = 100_000
-#: tokens that the last utterances may take in a prompt; the oldest go first
+#: token limit of the last utterances in a prompt; the oldest are omitted first
 RECENT_QUOTA = 64
 ROLE = "You watch a person's video and help with the task, unasked."
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 21: "21st", 22: "22nd", 23: "23rd"}
@@ -29,7 +29,13 @@ _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", 21: "21st", 22: "22nd", 23: "23rd"}
 
 @dataclass(frozen=True)
 class Prompt:
-    """The tokens before the first frame; ``markers`` are the positions of the step markers."""
+    """Tokens before the first frame.
+
+    Attributes:
+        ids: Token ids.
+        markers: Positions of the step markers.
+        text: The prompt as text.
+    """
 
     ids: tuple[int, ...]
     markers: tuple[int, ...]
@@ -38,7 +44,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Context:
-    """What a prompt says beyond the task: states (None: blank), a summary, and the last utterances (who, text)."""
+    """Contents of a prompt in addition to the task.
+
+    Attributes:
+        state: States of the steps; blank if None.
+        summary: Progress summary.
+        recent: (speaker, text) of the last utterances.
+    """
 
     state: DialogState | None = None
     summary: str = ""
@@ -47,12 +59,12 @@ class Context:
 
 @dataclass(frozen=True)
 class FrameText:
-    """What is written after the image slots of a frame.
+    """Text after the image slots of a frame.
 
     Attributes:
-        changes: Transitions (step, change) of one DST update; none for no update.
-        reply: The assistant's turn; None for silence.
-        user: What the user says before the next frame; None for nothing.
+        changes: Transitions (step, change) of one DST update; empty for no update.
+        reply: Assistant turn; None for silence.
+        user: User turn before the next frame; None for no turn.
     """
 
     changes: tuple[tuple[str, str], ...] = ()
@@ -61,10 +73,15 @@ class FrameText:
 
 
 class TokenLayout:
-    """Turns prompts, frames, user turns, updates and replies into tokens, with one tokenizer.
+    """Converts prompts, frames, user turns, updates and replies to tokens of one tokenizer.
 
-    ``ablated_inputs`` are inputs that the model does without (`configuration.INPUTS`): without ``steps`` a prompt shows their ids
-    alone, without ``state`` neither prompt nor context tells any, without ``past`` the prompt does not.
+    Args:
+        tokenizer: Tokenizer with the special tokens.
+        tokens_per_frame: Image slots of a frame.
+        max_user_tokens: Tokens to which a user turn is cut.
+        ablated_inputs: Inputs that the model lacks (`configuration.INPUTS`). Without ``steps`` a
+            prompt shows only ids, without ``state`` prompt and context show no states, without
+            ``past`` the prompt shows none.
     """
 
     def __init__(
@@ -76,21 +93,21 @@ class TokenLayout:
             max_user_tokens,
             frozenset(ablated_inputs),
         )
-        # training meets the same lines in every epoch
+        # training tokenizes the same lines in every epoch
         self._known: dict[str, list[int]] = {}
         #: ids that no reply may contain
         self.unsayable = self.special.unsayable
 
     @classmethod
     def of(cls, config: Any, tokenizer: Any) -> Self:
-        """The layout of a model with this configuration (`DSTSmolVLMConfig`)."""
+        """Make the layout of a model from its configuration (`DSTSmolVLMConfig`)."""
         layout = cls(tokenizer, config.tokens_per_frame, config.max_user_tokens, config.ablated_inputs)
-        # rows that fill up the table stand for no token
+        # padding rows of the embedding table have no token
         layout.unsayable += tuple(range(len(tokenizer), config.text_config.vocab_size))
         return layout
 
     def text(self, text: str) -> list[int]:
-        """Plain text; special tokens written out in it are text, not commands."""
+        """Tokenize plain text; special tokens in it are ordinary text."""
         ids = self._known.get(text)
         if ids is None:
             ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
@@ -99,7 +116,7 @@ class TokenLayout:
         return list(ids)
 
     def prompt(self, task: Task, context: Context) -> Prompt:
-        """The system prompt: with ``context.state`` None the states stay blank."""
+        """Make the system prompt of a task."""
         head = f"{ROLE}\nGoal: {task.goal}\n"
         if task.knowledge:
             head += f"{task.knowledge}\n"
@@ -117,38 +134,38 @@ class TokenLayout:
         return Prompt(tuple(ids + self.text(tail)), tuple(markers), shown + tail)
 
     def frame(self) -> list[int]:
-        """The image slots of one frame."""
+        """Return the image slots of a frame."""
         return [self.special.image] * self.tokens_per_frame
 
     def user(self, text: str) -> list[int]:
-        """A user turn, cut to ``max_user_tokens`` so that a budget can reserve room for it."""
+        """Tokenize a user turn, cut to ``max_user_tokens`` so that a budget can reserve room for it."""
         return [self.special.user, *self.text(text)][: self.max_user_tokens]
 
     def question(self, text: str) -> list[int]:
-        """The question of a poll, a user turn of any length: it is taken back, so that no budget reserves room for it."""
+        """Tokenize a poll's question, a user turn of any length; it is removed later, so no budget covers it."""
         return [self.special.user, *self.text(text)]
 
     def update(self, changes: Sequence[tuple[str, str]]) -> list[int]:
-        """Accepted transitions in canonical form; nothing for a model without states."""
+        """Tokenize accepted transitions in canonical form; empty for a model without states."""
         if "state" in self.ablated_inputs:
             return []
         return [self.special.dst, *self.text(layout_update_text(changes)), self.special.eos]
 
     def reply(self, text: str) -> list[int]:
-        """An assistant turn with its end token."""
+        """Tokenize an assistant turn with its end token."""
         return [self.special.asst, *self.text(text), self.special.eos]
 
     def summary(self, text: str) -> list[int]:
-        """A progress summary with its end token."""
+        """Tokenize a progress summary with its end token."""
         return [self.special.sum, *self.text(text), self.special.eos]
 
     def longest_update(self, task: Task) -> int:
-        """Tokens of the longest update a frame can bring: every step starts and completes."""
+        """Return the tokens of the longest update of a frame: every step starts and completes."""
         changes = [(step, change) for step in task.step_ids for change in ("start", "complete")]
         return len(self.update(changes)) if changes else 0
 
     def after_frame(self, text: FrameText) -> list[tuple[str, list[int]]]:
-        """The pieces that follow a frame's image slots, in their order: (``update``, ``reply`` or ``user``, tokens)."""
+        """Return the pieces after a frame's image slots in order: (``update``, ``reply`` or ``user``, tokens)."""
         pieces = []
         if text.changes:
             pieces.append(("update", self.update(text.changes)))
@@ -160,8 +177,10 @@ class TokenLayout:
 
 
 def layout_step_line(step: str, name: str, state: DialogState | None) -> str:
-    """A step's line in the prompt: ``S2 (completed 2nd, 41 s): wipe the red cone``; its name stands right before its marker,
-    however long what is said of its state."""
+    """Format a step's line in the prompt, as in ``S2 (completed 2nd, 41 s): wipe the red cone``.
+
+    The name is always right before the step's marker, whatever the length of the state's words.
+    """
     return f"{step}{_state_words(step, state)}: {name}"
 
 
@@ -179,7 +198,13 @@ def _state_words(step: str, state: DialogState | None) -> str:
 def layout_newest_turns(
     layout: TokenLayout, said: Sequence[tuple[str, str]], count: int
 ) -> tuple[tuple[str, str], ...]:
-    """The newest of what was said (who, text), at most ``count`` and as many as fit into the quota together."""
+    """Return the newest utterances that fit into `RECENT_QUOTA` tokens together.
+
+    Args:
+        layout: Tokenizes them.
+        said: (speaker, text) of all utterances in order.
+        count: Maximum number.
+    """
     kept: list[tuple[str, str]] = []
     room = RECENT_QUOTA
     for who, text in reversed(said[-count:] if count else ()):
@@ -191,12 +216,12 @@ def layout_newest_turns(
 
 
 def shorten_layout_text(layout: TokenLayout, text: str, tokens: int) -> str:
-    """The beginning of a text that takes at most so many tokens."""
+    """Cut a text to at most ``tokens`` tokens."""
     while len(layout.text(text)) > tokens:
         text = text[: -max(1, len(text) // 20)].rstrip()
     return text
 
 
 def layout_update_text(changes: Sequence[tuple[str, str]]) -> str:
-    """``S1->complete; S2->start``."""
+    """Format changes as ``S1->complete; S2->start``."""
     return "; ".join(f"{step}->{change}" for step, change in changes)

@@ -38,7 +38,11 @@ class SpecialIds:
 
     @staticmethod
     def of(tokenizer: Any) -> SpecialIds:
-        """Looked up in a tokenizer; one that lacks a special token, or shares one id among two, is refused."""
+        """Look up the ids in a tokenizer.
+
+        Raises:
+            ValueError: If a special token is missing or two share an id.
+        """
         ids = [tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS]
         lacking = [t for t, i in zip(SPECIAL_TOKENS, ids, strict=True) if i is None or i == tokenizer.unk_token_id]
         if lacking or len(set(ids)) != len(ids):
@@ -47,29 +51,32 @@ class SpecialIds:
 
     @property
     def new(self) -> tuple[int, ...]:
-        """All of them but the image slot, which published tokenizers have: no published model knows these."""
+        """All ids except the image slot, the only special token that published models know."""
         return tuple(number for name, number in vars(self).items() if name != "image")
 
     @property
     def unsayable(self) -> tuple[int, ...]:
-        """All of them but eos: no reply may contain them."""
+        """All ids except eos; no reply may contain them."""
         return tuple(number for name, number in vars(self).items() if name != "eos")
 
 
 def digest_tokenizer(tokenizer: Any) -> str:
-    """Tells tokenizers apart that give other ids to the same text, in whatever version they were saved: of the vocabulary, and
-    of how it cuts a probe."""
+    """Compute a digest of the vocabulary and of the tokens of a probe text.
+
+    It differs between tokenizers that give other ids to the same text, and does not depend on the
+    version in which a tokenizer was saved.
+    """
     probe = "S1 (completed 2nd, 41 s): wipe the red cone\n[DST] Where's the 3rd äöü\u3042?"
     ids = tokenizer(probe, add_special_tokens=False, split_special_tokens=True).input_ids
     return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), ids]).encode()).hexdigest()
 
 
-#: words that say nothing alone: they are one with the word that follows
+#: function words, which form one piece with the next word
 _FUNCTION_WORDS = "a|an|the|in|with|from"
 
 
-#: what BPE never merges across, in this order: a step's id, always without the space before it; words in parentheses;
-#: a word with the function words before it; punctuation; white space
+#: pieces that BPE never merges across, in this order: a step's id without the space before it;
+#: words in parentheses; a word with the function words before it; punctuation; white space
 _PIECES = (
     r"\p{L}+\p{N}+"
     r"| ?\(\p{L}+(?: \p{L}+)*\)?"
@@ -80,11 +87,15 @@ _PIECES = (
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
-    """A byte-level BPE tokenizer of at most ``vocab_size`` entries; the same texts give the same tokenizer.
+    """Train a byte-level BPE tokenizer; the same texts give the same tokenizer.
 
-    ``S4 (not started): wipe the red cone with the cloth`` can be seven tokens, as can any other line of that kind: where
-    the words that matter are always as many tokens away, a small model finds them far sooner. A step's id is the same
-    token wherever it stands.
+    ``S4 (not started): wipe the red cone with the cloth`` can be seven tokens, and so can every
+    line of that form. A small model learns much faster if the relevant words are always the same
+    number of tokens away. A step's id is the same token at every place.
+
+    Args:
+        texts: Training texts.
+        vocab_size: Maximum number of entries.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -108,7 +119,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
 
 
 def add_tokenizer_special_tokens(tokenizer: Any) -> int:
-    """Add our special tokens to a published tokenizer, pad apart from eos; returns the number of new entries."""
+    """Add the special tokens to a published tokenizer, with different pad and eos tokens.
+
+    Returns:
+        The number of new entries.
+    """
     added: int = tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[2:])})
     added += tokenizer.add_special_tokens({"pad_token": PAD, "eos_token": EOS})
     return added

@@ -1,4 +1,4 @@
-"""What a stream has written into its context, frame by frame: updates, replies, user turns."""
+"""Text that a stream has written into its context, frame by frame: updates, replies, user turns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from prospect_core.timeline import Change, DialogState, Episode
 
 @dataclass(frozen=True)
 class WrittenContext:
-    """The text of an episode's frames.
+    """Text of an episode's frames.
 
     Attributes:
-        text: What is written after each frame's image slots; frames without text are left out.
+        text: Text after each frame's image slots; frames without text are omitted.
         due: Frames on which the written state differs from the true one, so that an update is due.
         early: Reference frames of the replies that are written one frame earlier.
     """
@@ -31,17 +31,18 @@ def build_written_context(
     early: frozenset[int] = frozenset(),
     unsaid: frozenset[int] = frozenset(),
 ) -> WrittenContext:
-    """The context of a stream that follows the reference, but for the deviations that are given.
+    """Build the context of a stream that follows the reference except for given deviations.
 
-    An update brings what is written to the true state, as a stream's does; one is due for as long as the two differ. A
-    reply is early only after the question that it answers, and not on another turn's frame.
+    An update brings the written state to the true state, as in a stream; it stays due while the two
+    differ. A reply is never written before the question that it answers, nor on another turn's
+    frame.
 
     Args:
         episode: The episode, or a clip of one.
         missed: Frames on which no update is written.
-        wrong: Transitions that are written in place of the true ones on a frame, where they are legal.
-        early: Frames whose replies are said one frame earlier.
-        unsaid: Frames whose replies are not said.
+        wrong: By frame, a transition that is written instead of the true ones, if it is legal.
+        early: Frames whose replies are written one frame earlier.
+        unsaid: Frames whose replies are not written.
     """
     users: dict[int, list[str]] = {}
     for frame, event in episode.user_turns():
@@ -64,7 +65,7 @@ def build_written_context(
 def _write_updates(
     episode: Episode, missed: Collection[int], wrong: Mapping[int, tuple[str, Change]]
 ) -> tuple[dict[int, tuple[tuple[str, Change], ...]], frozenset[int]]:
-    """(transitions written by frame, frames on which some are due)."""
+    """Return (transitions written by frame, frames on which an update is due)."""
     states = dict(episode.states_by_change())
     true = written = states[episode.start_frame - 1]
     updates: dict[int, tuple[tuple[str, Change], ...]] = {}

@@ -1,7 +1,7 @@
 """Streaming: the KV cache, context strategies, the runner of one stream, and replay of recorded episodes."""
 
-#: streams that are replayed at once, where nobody says otherwise
+#: default number of parallel streams in a replay
 STREAMS = 16
-#: frames that one of them reads ahead at most: what a forward costs beyond its tokens is shared by all streams already,
-#: so what is read in vain weighs more
+#: largest number of frames that a stream prefetches: several streams already share the fixed cost
+#: of a forward pass, so frames read in vain weigh more
 SPAN = 8

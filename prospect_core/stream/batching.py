@@ -1,9 +1,8 @@
-"""Many streams at once: each runs on until it wants to read, and what all of them want is read in one forward.
+"""Stream batcher: several streams run until each wants to read, and share one forward pass.
 
-    python -c "from prospect_core.stream.batching import StreamBatcher; help(StreamBatcher)"
-
-A stream's code is the same as alone; its reader hands the request over and comes back with the answer. Streams are
-greenlets: one runs at a time, always in the same order, so nothing is shared by chance.
+A stream's code is the same as for a single stream: its reader hands over the request and returns
+with the answer. Streams are greenlets, which run one at a time in a fixed order, so results do not
+depend on scheduling.
 """
 
 from __future__ import annotations
@@ -23,14 +22,18 @@ T = TypeVar("T")
 
 
 class StreamBatcher:
-    """A `Reader` for several streams."""
+    """Forward passes for several streams (`StreamForward`).
+
+    Args:
+        model: The model.
+    """
 
     def __init__(self, model: DSTSmolVLM) -> None:
         self.model = model
         self._pool: KVPool | None = None
 
     def __call__(self, request: ForwardRequest) -> tuple[Any, float]:
-        """The answer to the request of the stream that runs now, and its share of the seconds, by tokens."""
+        """Return the answer to the running stream's request, and its share of the seconds by tokens."""
         hub = getcurrent().parent
         if hub is None:
             raise RuntimeError("Together reads for streams that `run` has started")
@@ -39,8 +42,14 @@ class StreamBatcher:
 
     @torch.no_grad()
     def run(self, jobs: Iterable[Callable[[], T]], most: int) -> Iterator[T]:
-        """What the jobs return, as they end: at most ``most`` run at a time, the next one begins as one ends. A job's
-        error ends the whole."""
+        """Run jobs that read through this batcher; yield their results when they end.
+
+        An error of a job ends all of them.
+
+        Args:
+            jobs: Functions that process streams.
+            most: Maximum number of jobs that run at the same time.
+        """
         waiting: list[tuple[greenlet, ForwardRequest]] = []
         queue = iter(jobs)
         more = True
@@ -64,7 +73,7 @@ class StreamBatcher:
 
     @staticmethod
     def _go(lane: greenlet, given: tuple[Any, ...], waiting: list[tuple[greenlet, ForwardRequest]]) -> Iterator[Any]:
-        """Let a stream run until it wants to read or ends."""
+        """Run a stream until it wants to read or ends."""
         wanted = lane.switch(*given)
         if lane.dead:
             yield wanted

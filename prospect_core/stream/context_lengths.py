@@ -1,7 +1,4 @@
-"""How long a stream gets beside what its model was trained on, and what the model can take at all.
-
-python -c "from prospect_core.stream.context_lengths import StreamLengths; help(StreamLengths)"
-"""
+"""Lengths of a stream compared with those of training, and with the limit of the model."""
 
 from __future__ import annotations
 
@@ -11,10 +8,14 @@ from prospect_core.util.errors import DataError
 
 
 class StreamLengths:
-    """Notes, once for each kind of length, where a stream first goes beyond what training has shown.
+    """Notes where a stream first exceeds each kind of length that training has shown.
 
-    Frames are those since the stream began or was last compressed; tokens are those of the context. Of a checkpoint that
-    does not tell what it was trained on (``trained_frames`` of its configuration is 0) nothing is noted.
+    Frames count from the start of the stream or its last compression; tokens are those of the
+    context. For a checkpoint without training lengths (``trained_frames`` is 0 in its
+    configuration) nothing is noted.
+
+    Args:
+        config: Configuration of the model.
     """
 
     def __init__(self, config: DSTSmolVLMConfig) -> None:
@@ -24,13 +25,20 @@ class StreamLengths:
             "compressions": config.trained_compressions,
         }
         self._known = config.trained_frames > 0
-        #: positions of the model
+        #: number of positions of the model
         self._most = int(config.text_config.max_position_embeddings)
-        #: what was noted, in order
+        #: notes, in order
         self.unseen: tuple[UnseenLength, ...] = ()
 
     def note(self, frame: int, frames: int, tokens: int, compressions: int) -> None:
-        """Take the lengths of a stream at a video frame."""
+        """Compare the lengths of a stream at a video frame.
+
+        Args:
+            frame: Number of the frame.
+            frames: Frames since the start or the last compression.
+            tokens: Tokens of the context.
+            compressions: Compressions so far.
+        """
         if not self._known:
             return
         now: dict[LengthKind, int] = {"frames": frames, "tokens": tokens, "compressions": compressions}
@@ -42,7 +50,11 @@ class StreamLengths:
         )
 
     def require_positions(self, frame: int, tokens: int) -> None:
-        """Refuse, as a `DataError`, a context that is longer than the model has positions."""
+        """Check that the model has enough positions for a context.
+
+        Raises:
+            DataError: If it has not.
+        """
         if tokens > self._most:
             raise DataError(
                 f"frame {frame}: a context of {tokens:,} tokens, and the model has {self._most:,} positions; give a"

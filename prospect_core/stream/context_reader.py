@@ -1,4 +1,4 @@
-"""Reads tokens into the context of a stream: a prompt into a new context, and all that follows."""
+"""Read tokens into the context of a stream: a prompt into a new context, and everything after it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from prospect_core.util.timer import StageTimer
 
 
 class ContextReader:
-    """Reads for one stream.
+    """Reads tokens for one stream.
 
     Args:
         model: The model.
         layout: Its token layout.
-        forward_stream: The forward pass: alone, or batched with those of other streams.
+        forward_stream: Forward pass for a single stream, or batched with other streams.
         cache_dtype: How keys and values are stored: ``model``, ``int8`` or ``fp8``.
     """
 
@@ -40,10 +40,18 @@ class ContextReader:
     ) -> tuple[ContextTokens, Prompt, Tensor]:
         """Read a prompt into a new context.
 
-        A summary is cut to its limit: words that are decoded and read again may be more tokens than were written.
+        The summary is cut to its limit: decoded and tokenized again, it may have more tokens than
+        were generated.
+
+        Args:
+            task: Task of the prompt.
+            context: Contents of the prompt in addition to the task.
+            lengths: Checks the length of the prompt.
+            frame: Number of the next frame, for error messages.
+            watch: Timer of the forward pass.
 
         Returns:
-            The tokens of the context, the prompt, and the hidden states (1, K, D) at its step markers.
+            (tokens of the context, prompt, hidden states (1, K, D) at its step markers).
         """
         summary = shorten_layout_text(self.layout, context.summary, self.model.config.max_summary_tokens)
         prompt = self.layout.prompt(task, replace(context, summary=summary))
@@ -68,10 +76,18 @@ class ContextReader:
         frames_NID: Tensor | None = None,
         banned: tuple[int, ...] | None = None,
     ) -> Any:
-        """Read what was not read yet, then these tokens.
+        """Read pending tokens and then the given ones.
+
+        Args:
+            context: The context.
+            ids: Token ids.
+            watch: Timer of the forward pass.
+            frames_NID: Embeddings of the image slots among the ids.
+            banned: Ids that are never predicted; None requests hidden states.
 
         Returns:
-            Hidden states (1, T, D) of all of them or, with ``banned``, the likeliest token after each.
+            Hidden states (1, T, D) of all read tokens or, with ``banned``, the likeliest token
+            after each.
         """
         with watch.shared() as mine:
             request = ForwardRequest(context.to_read(ids), context.cache, frames_NID, banned)

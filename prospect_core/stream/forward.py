@@ -1,7 +1,7 @@
-"""Reading into the KV caches of streams: the tokens that several streams want to read, in one forward.
+"""Forward passes that read the tokens of one or several streams into their KV caches.
 
-The answers of a stream are the same whether it reads alone or with others, to the last bit (float32 on CPU); see
-`packed_forward`.
+The answers of a stream are the same for a single stream and in a batch, bit for bit (float32 on
+CPU); see `packed_forward`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,23 @@ from prospect_core.stream.kv_cache import StreamCache
 from prospect_core.stream.kv_pool import KVPool
 from prospect_core.stream.packed_forward import TILE, packed_forward
 
-#: most tokens of a forward, where more than one stream reads: bounds the memory of its activations and masks
+#: largest number of tokens of a forward pass of several streams; bounds the memory of activations
+#: and masks
 MOST_TOKENS = 8192
 
 
 @dataclass(frozen=True)
 class ForwardRequest:
-    """Tokens to read into a cache; ``frames_NID`` are the embeddings of the image slots among them. The answer is the
-    hidden states (1, T, D), or, with ``banned``, the likeliest token after each, never one of those."""
+    """Tokens to read into a cache.
+
+    The answer is the hidden states (1, T, D) or, with ``banned``, the likeliest token after each.
+
+    Attributes:
+        ids: Token ids.
+        cache: Cache of the stream.
+        frames_NID: Embeddings of the image slots among the ids.
+        banned: Ids that are never predicted; None requests hidden states.
+    """
 
     ids: Sequence[int]
     cache: StreamCache
@@ -35,22 +44,26 @@ class ForwardRequest:
 
 
 class StreamForward(Protocol):
-    """How a stream reads: alone, or together with others."""
+    """Forward pass of a stream: single, or batched with other streams."""
 
     def __call__(self, request: ForwardRequest) -> tuple[Any, float]:
-        """The answer to a request, which has then been read into its cache, and its share of the seconds."""
+        """Read a request into its cache; return (answer, share of the seconds)."""
         ...
 
 
 class SingleStream:
-    """Reads for one stream, at once."""
+    """Forward passes of a single stream, run immediately (`StreamForward`).
+
+    Args:
+        model: The model.
+    """
 
     def __init__(self, model: DSTSmolVLM) -> None:
         self.model = model
         self._pool: KVPool | None = None
 
     def __call__(self, request: ForwardRequest) -> tuple[Any, float]:
-        """The answer to the request, and its seconds."""
+        """Return the answer to the request, and its seconds."""
         begin = time.perf_counter()
         self._pool = self._pool or KVPool(request.cache.storage)
         (answer,) = forward_stream_requests(self.model, [request], self._pool)
@@ -61,22 +74,25 @@ class SingleStream:
 def forward_stream_requests(
     model: DSTSmolVLM, requests: Sequence[ForwardRequest], pool: KVPool | None = None
 ) -> list[Any]:
-    """Read each request into its own cache; the answers, in order.
+    """Read each request into its own cache.
 
     Args:
-        model: The model whose text model reads.
-        requests: At most one for a cache.
-        pool: Where caches that have no rows yet shall have them; a new one if none of them has.
+        model: The model.
+        requests: At most one per cache.
+        pool: Pool for caches without rows; a new one if it is None and no cache has a pool.
+
+    Returns:
+        The answers, in order.
 
     Raises:
-        ValueError: Caches of different pools or storages.
+        ValueError: If the caches have different pools or storages.
     """
     shared = _shared_pool([request.cache for request in requests], pool)
     return [answer for group in _forward_groups(requests) for answer in _read(model, group, shared)]
 
 
 def _shared_pool(caches: Sequence[StreamCache], pool: KVPool | None) -> KVPool:
-    """The one pool in which all of these caches lie; those without one are given it."""
+    """Return the pool of all these caches; assign it to caches without one."""
     pools = {id(cache.pool): cache.pool for cache in caches if cache.pool is not None}
     storages = {cache.storage for cache in caches}
     if len(pools) > 1 or len(storages) > 1:
@@ -88,7 +104,7 @@ def _shared_pool(caches: Sequence[StreamCache], pool: KVPool | None) -> KVPool:
 
 
 def _forward_groups(requests: Sequence[ForwardRequest]) -> Iterator[list[ForwardRequest]]:
-    """The requests in order, at most `MOST_TOKENS` tokens in one share, or a single request."""
+    """Yield the requests in order, in groups of at most `MOST_TOKENS` tokens or a single request."""
     group: list[ForwardRequest] = []
     tokens = 0
     for request in requests:
@@ -117,9 +133,10 @@ def _read(model: DSTSmolVLM, requests: Sequence[ForwardRequest], pool: KVPool) -
 
 
 def _likeliest(model: DSTSmolVLM, requests: Sequence[ForwardRequest], parts: Sequence[Tensor]) -> list[list[int]]:
-    """For each request with ``banned``, in order, the likeliest token after each of its own.
+    """Return, for each request with ``banned``, the likeliest token after each of its own.
 
-    Requests that ban the same tokens share one matrix product, its rows filled up as those of the forward.
+    Requests that ban the same tokens share one matrix product, whose rows are padded as those of
+    the forward pass.
     """
     asking = [
         (request.banned, part) for request, part in zip(requests, parts, strict=False) if request.banned is not None
@@ -136,6 +153,6 @@ def _likeliest(model: DSTSmolVLM, requests: Sequence[ForwardRequest], parts: Seq
 
 
 def _filled(rows_NW: Tensor) -> Tensor:
-    """Rows filled up with zeros to a multiple of `TILE`."""
+    """Pad rows with zeros to a multiple of `TILE`."""
     fill = -len(rows_NW) % TILE
     return torch.nn.functional.pad(rows_NW, (0, 0, 0, fill)) if fill else rows_NW

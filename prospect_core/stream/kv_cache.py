@@ -1,10 +1,12 @@
-"""The KV cache of one stream: a span of rows in a pool, with its length, its exact size, and ways to forget.
+"""KV cache of one stream: rows in a pool, with its length, its size in bytes, and ways to forget tokens.
 
-After `StreamCache.keep` keys are turned back (RoPE) to contiguous positions, as if the kept tokens had always followed one
-another: what is read next stands where it would stand in a shorter text, and never further than the model has seen.
+`StreamCache.keep` rotates the kept keys back (RoPE) to contiguous positions, as if the kept tokens
+had always followed one another. Tokens that are read next have the positions that they would have
+in a shorter text, and positions never exceed those of training.
 
-Bytes of a storage that rounds (int8, fp8) never change: how far a key has been moved since is kept next to it, and the key
-is rotated when it is read, so that errors do not grow with the number of compressions.
+A storage that rounds (int8, fp8) never changes its stored bytes. The cache records how far each key
+has moved and rotates keys when they are read, so errors do not grow with the number of
+compressions.
 """
 
 from __future__ import annotations
@@ -19,45 +21,45 @@ from transformers.cache_utils import Cache
 from prospect_core.stream.kv_pool import KVPool
 from prospect_core.stream.kv_storage import AsIs, rotate_kv_storage_keys
 
-#: fewest rows that a stream owns
+#: smallest number of rows of a stream
 FIRST_ROOM = 64
 
 
 def kv_cache_bucket_size(count: int, least: int = 1) -> int:
-    """The smallest power of two, or one and a half of one, that is at least ``count`` and ``least``."""
+    """Return the smallest number of the form 2^n or 3 * 2^n that is at least ``count`` and ``least``."""
     size = 1 << (max(count, least, 1) - 1).bit_length()
     between = size // 4 * 3
     return between if between >= max(count, least) else size
 
 
 class StreamCache(Cache):
-    """Keys and values of one stream: appended by forwards, truncated, or reduced to chosen tokens.
+    """Keys and values of one stream: appended by forward passes, truncated, or reduced to chosen tokens.
 
-    It is a cache of transformers as well: ``model.read(..., past_key_values=cache)`` appends to it.
+    It is also a transformers cache: ``model.read(..., past_key_values=cache)`` appends to it.
 
     Args:
         storage: A name in `STORAGES`.
-        pool: Where its rows lie. Without one, the forward that reads into it first chooses.
+        pool: Pool of its rows. If None, the first forward pass chooses one.
     """
 
     def __init__(self, storage: str = "model", pool: KVPool | None = None) -> None:
         super().__init__(layers=[])
         self.storage, self.pool = storage, pool
-        #: tokens held
+        #: number of tokens in the cache
         self.length = 0
         self.begin = self.end = 0
-        #: of storages that round: by how many positions the first tokens have been moved since they were stored, and the
-        #: frequencies that rotate their keys
+        #: for storages that round: how many positions the first tokens have moved since
+        #: they were stored, and the frequencies that rotate their keys
         self.moved: tuple[Tensor, Tensor] | None = None
 
     def __del__(self) -> None:
-        # getattr: an error in __init__ leaves an object without them
+        # after an error in __init__ the attributes may be missing
         pool = getattr(self, "pool", None)
         if pool is not None and self.begin < self.end:
             pool.give_back(self.begin, self.end)
 
     def reserve(self, count: int) -> KVPool:
-        """The pool, in which this stream owns rows for ``count`` tokens more."""
+        """Make room for ``count`` more tokens; return the pool."""
         pool = self.pool = self.pool or KVPool(self.storage)
         wanted = kv_cache_bucket_size(self.length + count, FIRST_ROOM)
         if self.begin + wanted <= self.end:
@@ -73,7 +75,16 @@ class StreamCache(Cache):
         return pool
 
     def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any) -> Any:
-        """Append keys and values (1, H, T, D) to a layer, the first layer first; returns all that the layer holds."""
+        """Append keys and values to a layer; layer 0 must come first.
+
+        Args:
+            key_states: (1, H, T, D).
+            value_states: (1, H, T, D).
+            layer_idx: Number of the layer.
+
+        Returns:
+            (keys, values) of all tokens of the layer.
+        """
         count = key_states.shape[-2]
         if layer_idx == 0:
             self.reserve(count)
@@ -84,26 +95,30 @@ class StreamCache(Cache):
         return self._held(layer_idx)
 
     def tensors(self) -> list[tuple[Tensor, Tensor]]:
-        """(keys, values) of every layer, each (1, H, T, D), valid until the cache changes; keys are rotated to their
-        positions."""
+        """Return (keys, values) of every layer, each (1, H, T, D), with keys rotated to their positions.
+
+        The tensors are valid until the cache changes.
+        """
         return [self._held(layer) for layer in range(len(self.pool.layers) if self.pool else 0)]
 
     def stored(self, layer: int) -> Sequence[Tensor]:
-        """The stored tensors (T, 2, H, any) of a layer."""
+        """Return the stored tensors (T, 2, H, any) of a layer."""
         return self.reserve(0).stored(layer, slice(self.begin, self.begin + self.length))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the held tokens over all layers."""
+        """Bytes of the tokens in the cache over all layers."""
         return self.length * self.pool.row_bytes if self.pool else 0
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens held."""
+        """Return the number of tokens in the cache."""
         return self.length
 
     def get_mask_sizes(self, query_length: int | Tensor, layer_idx: int) -> tuple[int, int]:
-        """Number of keys that a mask for more tokens covers, and the first of them. Transformers 5.0 gives
-        the tokens' positions in place of their number."""
+        """Return the number of keys that a mask for more tokens covers, and the offset of the first key.
+
+        Transformers 5.0 passes the tokens' positions instead of their number.
+        """
         more = len(query_length) if isinstance(query_length, Tensor) else query_length
         return self.length + more, 0
 
@@ -114,9 +129,11 @@ class StreamCache(Cache):
             self.moved = self.moved[0][: self.length], self.moved[1]
 
     def keep(self, indices: Sequence[int], inv_freq: Tensor) -> None:
-        """Forget all but these tokens (ascending), and move them up to positions 0 .. n-1.
+        """Forget all other tokens, and move the kept ones to positions 0 .. n-1.
 
-        ``inv_freq`` (D / 2,) are the frequencies of the model's rotary embedding.
+        Args:
+            indices: Positions of the tokens to keep, ascending.
+            inv_freq: (D / 2,) frequencies of the model's rotary embedding.
         """
         if self.pool is None:
             return
@@ -142,7 +159,7 @@ class StreamCache(Cache):
         return keys.transpose(0, 1)[None], values.transpose(0, 1)[None]
 
     def _moved_of_all(self, device: torch.device) -> Tensor:
-        """(T,) by how many positions each token has been moved since it was stored."""
+        """Return (T,) how many positions each token has moved since it was stored."""
         moved_T = torch.zeros(self.length, dtype=torch.long, device=device)
         if self.moved is not None:
             moved_T[: len(self.moved[0])] = self.moved[0]

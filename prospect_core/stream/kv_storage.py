@@ -1,7 +1,7 @@
-"""How keys and values are stored: as they are, or in one byte per number with a scale for every token and head.
+"""Storage of keys and values: unchanged, or in one byte per number with a scale per token and head.
 
-One byte per number is a quarter of the memory in float32, at errors of at most 0.4 % (int8) or 3.6 % (fp8) of the largest
-number of the same token and head.
+One byte per number is a quarter of the memory of float32. The errors are at most 0.4 % (int8) or
+3.6 % (fp8) of the largest number of the same token and head.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ class AsIs:
     """Stores states (..., D) unchanged."""
 
     def parts(self, states: Tensor) -> tuple[Tensor, ...]:
-        """The tensors to store for states, each (..., any)."""
+        """Return the tensors to store for states, each (..., any)."""
         return (states,)
 
     def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """The states that the stored tensors stand for."""
+        """Return the states of stored tensors."""
         return parts[0]
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """Stores a byte per number and one scale (float32) per token and head; ``largest`` is the largest number of ``kind``."""
+    """Stores one byte per number and one scale (float32) per token and head.
+
+    Attributes:
+        kind: Number type of the bytes.
+        largest: Largest number of that type.
+    """
 
     kind: torch.dtype
     largest: float
 
     def parts(self, states: Tensor) -> tuple[Tensor, ...]:
-        """Codes (..., D) uint8 and scales (..., 1)."""
+        """Return codes (..., D) uint8 and scales (..., 1)."""
         states = states.float()
         scale = states.abs().amax(-1, keepdim=True).clamp(min=1e-12) / self.largest
         codes = states / scale
@@ -41,13 +46,13 @@ class Scaled:
         return codes.clamp(-self.largest, self.largest).to(self.kind).view(torch.uint8), scale
 
     def states(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """The numbers that codes and scales stand for."""
+        """Return the numbers of codes and scales."""
         codes, scale = parts
         return (codes.contiguous().view(self.kind).float() * scale).to(dtype)
 
 
 Storage = AsIs | Scaled
-#: ways to store, by their names in ``--cache-dtype``
+#: storages by their names in ``--cache-dtype``
 STORAGES: dict[str, Storage] = {
     "model": AsIs(),
     "int8": Scaled(torch.int8, 127.0),
@@ -56,7 +61,15 @@ STORAGES: dict[str, Storage] = {
 
 
 def rotate_kv_storage_keys(keys_NHD: Tensor, moved_N: Tensor, inv_freq: Tensor) -> Tensor:
-    """Keys (N, H, D) moved by ``moved_N`` positions: k cos(moved f) + rotate_half(k) sin(moved f), computed in float32."""
+    """Move keys by some positions, computed in float32.
+
+    The result is k cos(moved f) + rotate_half(k) sin(moved f) with frequencies f.
+
+    Args:
+        keys_NHD: Keys.
+        moved_N: Positions by which each key moves.
+        inv_freq: (D / 2,) frequencies of the rotary embedding.
+    """
     angle_N1D = torch.outer(moved_N.float(), inv_freq.float().to(moved_N.device)).repeat(1, 2)[:, None]
     keys = keys_NHD.float()
     first, second = keys.chunk(2, -1)

@@ -1,6 +1,8 @@
-"""How long a stream takes for each frame as if live: decoded, encoded and decided one by one. Never from a fast replay.
+"""Latency of a stream per frame as in live use: frames are decoded, encoded and decided one by one.
 
-prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --latency 2
+    prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --latency 2
+
+Times of a fast replay are never used.
 """
 
 from __future__ import annotations
@@ -19,12 +21,18 @@ from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.timeline import Episode
 from prospect_core.util.timer import StageTimer
 
-#: frames that are run and thrown away first: libraries set themselves up on their first call
+#: warm-up frames: libraries initialise themselves on their first call
 WARM_UP = 4
 
 
 def measure_stream_latency(runner: VLMStreamRunner, episode: Episode, pictures: Iterable[np.ndarray]) -> EpisodeLatency:
-    """Step through an episode picture by picture; ``pictures`` decodes them as it is asked."""
+    """Step through an episode picture by picture and measure times and memory.
+
+    Args:
+        runner: Runner of the stream.
+        episode: The episode.
+        pictures: Its pictures; iterating decodes them.
+    """
     device = runner.model.device
     if device.type == "cuda":
         runner.watch = StageTimer(partial(torch.cuda.synchronize, device))
@@ -53,6 +61,6 @@ def measure_stream_latency(runner: VLMStreamRunner, episode: Episode, pictures: 
 
 
 def stream_latency_peak_memory() -> int:
-    """The most memory that this process has held since it began."""
+    """Return the peak memory of this process, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

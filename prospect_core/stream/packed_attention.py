@@ -1,15 +1,17 @@
-"""Causal attention of a packed row of tokens, every stream over its own cache, one operator for a group of streams.
+"""Causal attention of a packed row of tokens, each stream over its own cache, by groups of streams.
 
-A stream's attention is always computed in the same shape, so that its bits do not depend on its company:
+The shape of a stream's attention never depends on the other streams, so its results are the same
+bits in any batch:
 
-* A stream that holds much (`MOST_COPIED_BYTES` of a layer), on the CPU, attends alone: there an operator more costs less
-  than a copy of its keys and values next to those of others.
-* All others are padded to numbers of queries and keys (`kv_cache_bucket_size`) that follow from the stream alone, and only streams of
-  equal sizes share a group. They have at least `FEWEST_QUERIES`: with fewer, the buffers of PyTorch's threads lie at other
-  alignments, for which sums are taken in another order, and the thread that works for a stream depends on the others.
+* On the CPU, a stream with a large cache (`MOST_COPIED_BYTES` of a layer) attends alone: one more
+  operator costs less than a copy of its keys and values next to those of others.
+* All other streams are padded to numbers of queries and keys (`kv_cache_bucket_size`) that depend
+  on the stream alone, and only streams of equal sizes share a group. The number of queries is at
+  least `FEWEST_QUERIES`: below it, the buffers of PyTorch's threads have other alignments, for
+  which sums have another order, and the thread that works on a stream depends on the other streams.
 
-Shape letters: T tokens of the packed row, B streams of a group, Q padded queries of a stream, L padded keys of a stream,
-H heads, D size of a head.
+Shape letters: T tokens of the packed row, B streams of a group, Q padded queries of a stream, L
+padded keys of a stream, H heads, D size of a head.
 """
 
 from __future__ import annotations
@@ -26,17 +28,23 @@ from prospect_core.stream.kv_cache import FIRST_ROOM, StreamCache, kv_cache_buck
 from prospect_core.stream.kv_pool import KVPool, kv_pool_row_windows
 from prospect_core.stream.kv_storage import AsIs, rotate_kv_storage_keys
 
-#: fewest padded queries of a stream
+#: smallest number of padded queries of a stream
 FEWEST_QUERIES = 8
-#: most bytes of a layer's keys and values of a stream that shares a group on the CPU
+#: largest size of a layer's keys and values of a stream that shares a group on the CPU, in bytes
 MOST_COPIED_BYTES = 1 << 17
-#: most entries of a group's mask: 64 MiB in float32
+#: largest number of entries of a group's mask: 64 MiB in float32
 MOST_SCORES = 1 << 24
 
 
 @dataclass(frozen=True)
 class Part:
-    """The new tokens of one stream: the first one's place in the packed row, how many, and the stream's cache before."""
+    """New tokens of one stream.
+
+    Attributes:
+        start: Position of the first token in the packed row.
+        count: Number of tokens.
+        cache: Cache of the stream before these tokens.
+    """
 
     start: int
     count: int
@@ -44,7 +52,7 @@ class Part:
 
     @property
     def held(self) -> int:
-        """Tokens that the stream holds with the new ones."""
+        """Number of tokens of the stream including the new ones."""
         return self.cache.length + self.count
 
     @property
@@ -61,12 +69,14 @@ class AttentionGroup:
     Attributes:
         streams: B.
         sizes: Q and L.
-        queries: Of the packed row, the tokens that ask: (B * Q) with the last one of a stream repeated as padding, or, where
-            the streams' tokens begin equally far apart, the first one and the distance.
-        rows: Of the pool, what the streams hold: (B * L) rows, or, where those of exact storage begin equally far apart, the
-            first one and the distance.
-        mask: (B, 1, Q, L) added to the scores: -inf for keys behind the query; None where there is none.
-        moved: (B * L) positions by which keys have been moved, with the frequencies; None where no key was.
+        queries: Positions of the queries in the packed row: (B * Q), with the last one of a stream
+            repeated as padding. If the streams' tokens are equally spaced, (first, distance)
+            instead.
+        rows: Rows of the pool that the streams hold: (B * L). If unrounded rows are equally spaced,
+            (first, distance) instead.
+        mask: (B, 1, Q, L) that is added to the scores: -inf for keys behind the query; None for no
+            mask.
+        moved: (B * L) positions by which keys have moved, and the frequencies; None if no key has.
     """
 
     streams: int
@@ -91,10 +101,10 @@ class PackedAttention:
         """Reserve rows for new tokens and group the streams.
 
         Args:
-            pool: Where all of the caches lie.
+            pool: Pool of all caches.
             counts: New tokens of each stream.
-            caches: One for each stream.
-            embeds_TW: Of the packed row; T is at least the sum of the counts.
+            caches: Cache of each stream.
+            embeds_TW: Embeddings of the packed row; T is at least the sum of the counts.
             row_bytes: Bytes of a token's keys and values in a layer.
         """
         self.pool = pool
@@ -104,9 +114,10 @@ class PackedAttention:
             part.cache.reserve(part.count)
         self.appended = torch.tensor([row for part in streams for row in part.new_rows], device=embeds_TW.device)
         self.groups: list[AttentionGroup] = []
-        #: how many tokens behind the packed row are read as padding of queries
+        #: number of tokens behind the packed row that are read as padding of queries
         self.margin = 0
-        #: for each token of the packed row, where its result stands among those of the groups
+        #: for each token of the packed row, the position of its result among those of the
+        #: groups
         found = [0] * len(embeds_TW)
         done = 0
         for (queries, keys), parts in _grouped(streams, row_bytes, embeds_TW.device.type == "cpu"):
@@ -119,13 +130,17 @@ class PackedAttention:
         self.found = None if identical else torch.tensor(found, device=embeds_TW.device)
 
     def __call__(self, layer: int, states_THD: Tensor, kept: int, scaling: float) -> Tensor:
-        """Append keys and values to a layer and attend: (T, heads of queries * D).
+        """Append keys and values to a layer and attend.
 
         Args:
             layer: Number of the layer.
-            states_THD: Of each token, and of ``margin`` tokens more, queries, then ``kept`` heads of keys, then as many of values.
-            kept: Heads of keys.
+            states_THD: For each token, and for ``margin`` more: heads of queries, then ``kept``
+                heads of keys, then ``kept`` heads of values.
+            kept: Number of heads of keys.
             scaling: Factor of the scores.
+
+        Returns:
+            (T, heads of queries * D).
         """
         heads = states_THD.shape[1] - 2 * kept
         new_N2HD = states_THD[: len(self.appended), heads:].unflatten(1, (2, kept))
@@ -136,7 +151,7 @@ class PackedAttention:
         return result if self.found is None else result.index_select(0, self.found)
 
     def _attend(self, group: AttentionGroup, layer: int, queries_THD: Tensor, scaling: float) -> Tensor:
-        """(B * Q, heads of queries * D) of one group."""
+        """Return (B * Q, heads of queries * D) of one group."""
         asking_BQHD = self._asking(group, queries_THD)
         held = self._held(group, layer)
         keys_BLHD, values_BLHD = held[:, :, 0], held[:, :, 1]
@@ -149,7 +164,7 @@ class PackedAttention:
         return result_BHQD.transpose(1, 2).flatten(2).flatten(0, 1)
 
     def _asking(self, group: AttentionGroup, queries_THD: Tensor) -> Tensor:
-        """Queries (B, Q, H, D) of a group's streams; as padding, where that needs no copy, those of the tokens behind."""
+        """Return queries (B, Q, H, D) of a group; without a copy, the padding is the tokens that follow."""
         sizes = group.streams, group.sizes[0]
         if isinstance(group.queries, tuple):
             return kv_pool_row_windows(queries_THD, *group.queries, *sizes)
@@ -157,7 +172,7 @@ class PackedAttention:
         return gathered_BQHD
 
     def _held(self, group: AttentionGroup, layer: int) -> Tensor:
-        """Keys and values (B, L, 2, H, D) of a group's streams, without a copy where their rows are equally spaced."""
+        """Return keys and values (B, L, 2, H, D) of a group; equally spaced rows are not copied."""
         sizes = group.streams, group.sizes[1]
         if isinstance(group.rows, tuple):
             return self.pool.spans(layer, *group.rows, *sizes)
@@ -166,7 +181,7 @@ class PackedAttention:
 
 
 def _grouped(streams: Sequence[Part], row_bytes: int, on_cpu: bool) -> Iterator[tuple[tuple[int, int], Sequence[Part]]]:
-    """((queries, keys), streams) of each group."""
+    """Yield ((queries, keys), streams) of each group."""
     padded: dict[tuple[int, int], list[Part]] = {}
     for part in streams:
         if on_cpu and part.held * row_bytes > MOST_COPIED_BYTES:
@@ -182,7 +197,7 @@ def _grouped(streams: Sequence[Part], row_bytes: int, on_cpu: bool) -> Iterator[
 
 
 def _group(parts: Sequence[Part], sizes: tuple[int, int], like: Tensor, exact: bool) -> AttentionGroup:
-    """A group of streams padded to these sizes; ``exact``: keys and values are stored as they are."""
+    """Make a group of streams padded to these sizes; ``exact`` is whether the storage is unrounded."""
     (queries, keys), device = sizes, like.device
     steps_Q, steps_L = torch.arange(queries, device=device), torch.arange(keys, device=device)
     numbers_B4 = torch.tensor([(p.start, p.count, p.cache.length, p.cache.begin) for p in parts], device=device)
@@ -204,7 +219,7 @@ def _group(parts: Sequence[Part], sizes: tuple[int, int], like: Tensor, exact: b
 
 
 def _moved(caches: Sequence[StreamCache], keys: int, device: torch.device) -> tuple[Tensor, Tensor] | None:
-    """(B * L) by how many positions the keys of each stream have been moved, and the frequencies."""
+    """Return (B * L) how many positions the keys of each stream have moved, and the frequencies."""
     moved = [(number, cache.moved) for number, cache in enumerate(caches) if cache.moved is not None]
     if not moved:
         return None
@@ -215,7 +230,7 @@ def _moved(caches: Sequence[StreamCache], keys: int, device: torch.device) -> tu
 
 
 def _spacing(begins: Sequence[int]) -> tuple[int, int] | None:
-    """(first, distance) of ascending numbers that are equally far apart, else None."""
+    """Return (first, distance) of ascending numbers that are equally spaced, otherwise None."""
     distances = {after - before for before, after in pairwise(begins)} or {0}
     if len(distances) > 1 or min(distances) < 0:
         return None

@@ -1,14 +1,14 @@
-"""The text model's forward over the tokens of many streams, packed without padding, with few operators.
+"""Forward pass of the text model over the tokens of several streams, packed without padding.
 
-The tokens of all requests stand one after another in one row of T tokens: linear layers, norms and rotary embeddings run
-over all of them in one operator each. Keys and values of all streams lie in one `KVPool`: one operator appends to a layer.
-Attention runs over groups of streams, one operator a group.
+The tokens of all requests form one row of T tokens: linear layers, norms and rotary embeddings
+process the whole row in one operator each. Keys and values of all streams are in one `KVPool`, so
+one operator appends to a layer. Attention needs one operator per group of streams.
 
-What a stream reads does not depend on who reads with it, to the last bit (float32 on CPU):
+The results of a stream do not depend on the other streams, bit for bit (float32 on CPU):
 
-* T is filled up to a multiple of `TILE`: matrix products give a row the same sum in any such company, while fewer than four
-  rows, and odd numbers of them, go through other kernels.
-* Attention of a stream is always computed in the same shape (`packed_attention`).
+* T is padded to a multiple of `TILE`. Matrix products then give a row the same sum in every batch;
+  fewer than four rows, and odd numbers of rows, use other kernels.
+* The attention of a stream always has the same shape (`packed_attention`).
 
 Shape letters: T tokens of the packed row, H heads, D size of a head, W width of the model.
 """
@@ -35,14 +35,17 @@ TILE = 16
 def packed_forward(
     text: Any, embeds_TW: Tensor, counts: Sequence[int], caches: Sequence[StreamCache], pool: KVPool
 ) -> Tensor:
-    """Hidden states (T, W) of a packed row; keys and values are appended to the streams' caches.
+    """Run the text model over a packed row and append keys and values to the streams' caches.
 
     Args:
         text: A `LlamaModel` of transformers.
-        embeds_TW: The embeddings of each stream's tokens in order, then those of any tokens that fill up the row.
+        embeds_TW: Embeddings of each stream's tokens in order, then of the padding tokens.
         counts: Number of tokens of each stream.
-        caches: One for each stream, all of them in ``pool``.
-        pool: Where keys and values are stored.
+        caches: Cache of each stream, all in ``pool``.
+        pool: Pool of keys and values.
+
+    Returns:
+        Hidden states (T, W).
     """
     fill = len(embeds_TW) - sum(counts)
     places_T = [place for n, c in zip(counts, caches, strict=True) for place in range(c.length, c.length + n)]
@@ -52,7 +55,7 @@ def packed_forward(
     size, widths = text.layers[0].self_attn.head_dim, [part.out_features for part in _projections(text.layers[0])]
     row_bytes = (widths[1] + widths[2]) * embeds_TW.element_size()
     attention = PackedAttention(pool, counts, caches, embeds_TW, row_bytes)
-    # attention may read queries beyond the last token, as padding
+    # attention may read queries beyond the last token as padding
     buffer_THD = embeds_TW.new_zeros(len(embeds_TW) + attention.margin, sum(widths) // size, size)
     states_THD = buffer_THD[: len(embeds_TW)]
     for number, layer in enumerate(text.layers):
@@ -73,31 +76,43 @@ def _projections(layer: Any) -> tuple[Any, Any, Any]:
 
 
 class Rotation:
-    """Rotary position embedding of a packed row: x cos + rotate_half(x) sin."""
+    """Rotary position embedding of a packed row: x cos + rotate_half(x) sin.
+
+    Args:
+        text: Text model.
+        embeds_TW: Embeddings of the row, for device and number type.
+        places_T: Position of each token.
+    """
 
     def __init__(self, text: Any, embeds_TW: Tensor, places_T: Sequence[int]) -> None:
         places_1T = torch.tensor([places_T], device=embeds_TW.device)
         cos_1TD, sin_1TD = text.rotary_emb(embeds_TW, places_1T)
         self._half = sin_1TD.shape[-1] // 2
-        # rotate_half negates the first half: the sign goes into the sine once, in place of into the states of each layer
+        # rotate_half negates the first half: put the sign into the sine once instead of
+        # into the states of each layer
         signed_1TD = torch.cat((-sin_1TD[..., : self._half], sin_1TD[..., self._half :]), -1)
         self._cos_T1D, self._sin_T1D = cos_1TD[0, :, None], signed_1TD[0, :, None]
 
     def apply(self, states_THD: Tensor) -> None:
-        """Rotate queries or keys, in place."""
+        """Rotate queries or keys in place."""
         swapped_THD = torch.cat((states_THD[..., self._half :], states_THD[..., : self._half]), -1)
         states_THD.mul_(self._cos_T1D).addcmul_(swapped_THD, self._sin_T1D)
 
 
 class ResidualStream:
-    """The residual stream (T, W) of a forward, and its RMS norms x / sqrt(mean(x^2) + eps) * weight, computed in float32.
+    """Residual stream (T, W) of a forward pass with its RMS norms, computed in float32.
 
-    On the CPU the norm of transformers, and PyTorch's own, fall apart into seven operators and more. Here they are three:
-    the buffer has more columns, of which the first is sqrt(W eps), so that the length of a row is sqrt(sum(x^2) + W eps);
-    and the weights are multiplied by sqrt(W) once for all layers.
+    The norm is x / sqrt(mean(x^2) + eps) * weight. On the CPU, transformers' norm and PyTorch's own
+    need seven or more operators. Three suffice with two preparations: the buffer has extra columns,
+    the first of which is sqrt(W eps), so that the length of a row is sqrt(sum(x^2) + W eps); the
+    weights are multiplied by sqrt(W) once for all layers.
+
+    Args:
+        embeds_TW: Embeddings of the row.
+        norms: Norms in the order of their use.
 
     Attributes:
-        states_TW: What the layers add to, in place.
+        states_TW: Buffer to which the layers add in place.
     """
 
     def __init__(self, embeds_TW: Tensor, norms: Sequence[Any]) -> None:
@@ -115,7 +130,7 @@ class ResidualStream:
         self._scaled_weights = iter(weights.unbind())
 
     def normed(self) -> Tensor:
-        """(T, W) by the next of the norms."""
+        """Apply the next norm; return (T, W)."""
         norm = next(self._norms)
         if not self._on_cpu:
             weight_W: Tensor = norm.weight
@@ -126,7 +141,16 @@ class ResidualStream:
 
 
 def packed_forward_linear(inputs_TW: Tensor, *layers: Any, out: Tensor | None = None) -> Tensor:
-    """The outputs of several linear layers of the same inputs, one after another in the last dimension; into ``out``."""
+    """Apply several linear layers to the same inputs.
+
+    Args:
+        inputs_TW: Inputs.
+        *layers: Linear layers.
+        out: Buffer for the result.
+
+    Returns:
+        Outputs, concatenated in the last dimension.
+    """
     joined = _joined(layers)
     if joined is None:
         return torch.cat([layer(inputs_TW) for layer in layers], -1, out=out)
@@ -137,7 +161,7 @@ def packed_forward_linear(inputs_TW: Tensor, *layers: Any, out: Tensor | None = 
 
 
 def add_packed_forward_linear(hidden: Tensor, inputs: Tensor, layer: Any) -> None:
-    """Add the output of a linear layer to ``hidden``, in place."""
+    """Add the output of a linear layer to ``hidden`` in place."""
     if _is_plain(layer) and layer.bias is None:
         hidden.addmm_(inputs, layer.weight.t())
     else:
@@ -145,16 +169,15 @@ def add_packed_forward_linear(hidden: Tensor, inputs: Tensor, layer: Any) -> Non
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether it is a linear layer whose weight is no shard and has no adapter."""
+    """Check for a linear layer whose weight is not sharded and has no adapter."""
     return type(layer) is nn.Linear and type(layer.weight) is nn.Parameter
 
 
 def _joined(layers: Sequence[Any]) -> Tensor | None:
-    """The weights of these layers as one tensor, without a copy; None where they are no plain linear layers (adapters,
-    shards).
+    """Return the weights of linear layers as one tensor without a copy; None for adapters and shards.
 
-    Their weights are laid next to each other in memory by the first call, and stay the layers' own: what changes the one in
-    place changes the other.
+    The first call places the weights next to each other in memory. They remain the layers' weights:
+    in-place changes of one affect the other.
     """
     if not all(map(_is_plain, layers)) or len({layer.bias is None for layer in layers}) > 1:
         return None

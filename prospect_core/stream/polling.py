@@ -1,4 +1,4 @@
-"""Polls and teacher forcing on a stream: the rules that a protocol sets, and how a poll reads."""
+"""Polls and teacher forcing on a stream: rules of a protocol, and text of a poll."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Answer:
     """The answer to a question.
 
     Attributes:
-        text: What was answered; empty for silence.
-        tokens: Its length in tokens; 0 where nobody knows it.
+        text: Text of the answer; empty for silence.
+        tokens: Number of its tokens; 0 if unknown.
         cut: Whether the limit ended it.
     """
 
@@ -27,12 +27,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class StreamRules:
-    """What a protocol sets for one stream.
+    """Rules of a protocol for one stream.
 
     Attributes:
-        speaks: Whether the stream may speak of its own accord.
-        gold_replies: Under teacher forcing, what the context holds as the assistant's turn by video frame: it replaces what
-            the model said on these and all other frames. None: the model's own words.
+        speaks: Whether the stream may speak unasked.
+        gold_replies: Under teacher forcing, the assistant turns in the context by video frame; they
+            replace the model's predictions on all frames. None keeps the model's own.
     """
 
     speaks: bool = True
@@ -40,22 +40,28 @@ class StreamRules:
 
     @staticmethod
     def of(protocol: ReplayProtocol, episode: Episode) -> StreamRules:
-        """The rules of a protocol for an episode."""
+        """Return the rules of a protocol for an episode."""
         gold = {turn.frame: turn.text for turn in episode.utterances()} if protocol.history == "gold" else None
         return StreamRules(protocol.initiative == "autonomous", gold)
 
     def gold_reply(self, frame: int) -> str | None:
-        """The reference that the context holds for a frame; None for none."""
+        """Return the reference turn that the context holds for a frame; None for none."""
         return None if self.gold_replies is None else self.gold_replies.get(frame)
 
 
 def format_poll_question(question: str, choices: Sequence[str]) -> str:
-    """The question with its choices, each on a line of its own behind its letter."""
+    """Format a question with its choices, each on a separate line after its letter."""
     lines = [f"{chr(ord('A') + number)}. {choice}" for number, choice in enumerate(choices)]
     return "\n".join([question, *lines])
 
 
 def ask_poll(model: Any, poll: Poll, frame: int) -> PolledAnswer:
-    """The answer of a model with ``ask`` to a poll, after a frame."""
+    """Ask a poll of a model with ``ask``, after a frame.
+
+    Args:
+        model: The model.
+        poll: The poll.
+        frame: Frame after which it is asked, for the record.
+    """
     answer = model.ask(poll.question, poll.choices, keep=poll.history == "cumulative")
     return PolledAnswer(poll.id, frame, answer.text, answer.tokens, answer.cut)

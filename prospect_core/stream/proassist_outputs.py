@@ -1,10 +1,9 @@
-"""A prediction record as one ProAssist stream: a frame output for every frame, and what the DST extension adds to it.
+"""Convert a prediction record to a ProAssist result: an output per frame, and the DST extension's fields.
 
-    python -c "from prospect_core.stream.proassist_outputs import make_proassist_outputs; help(make_proassist_outputs)"
-
-``predictions`` holds the fields of the published ``FrameOutput`` alone, since its evaluator builds one from each of them.
-What the DST extension's ``DSTFrameOutput`` adds stands in ``dst_predictions``, one entry a frame; ``prospect_record`` is
-the whole record, so that reading the file gives it back.
+``predictions`` holds only the fields of the published ``FrameOutput``, because the published
+evaluator constructs one from each entry. ``dst_predictions`` holds the fields of the DST
+extension's ``DSTFrameOutput``, one entry per frame. ``prospect_record`` is the whole record, so
+that the import restores it.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode
 from prospect_core.util.json_io import dump_json
 
-#: of a result file: the record that it was written from
+#: key of a result file: the record that it was written from
 RECORD = "prospect_record"
-#: of a result file: what the DST extension adds to each frame
+#: key of a result file: fields of the DST extension per frame
 DST = "dst_predictions"
-#: frames of a stream: the published fields of an output
+#: frames of a stream as dictionaries of published fields
 Frames = list[dict[str, Any]]
 
 
 def make_proassist_outputs(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
-    """The contents of a result file, without its ``match_result``.
+    """Make the contents of a result file, without its ``match_result``.
 
     Args:
-        record: A prediction record. A failed one gives a stream of silence.
-        sample_idx: The sample's place in its data set, from 0.
+        record: A prediction record. A failed one gives a silent stream.
+        sample_idx: Number of the sample in its dataset, from 0.
     """
     return {
         "metadata": proassist_output_metadata(record, sample_idx),
@@ -41,9 +40,10 @@ def make_proassist_outputs(record: EpisodeRecord, sample_idx: int) -> dict[str, 
 
 
 def proassist_output_metadata(record: EpisodeRecord, sample_idx: int) -> dict[str, Any]:
-    """What the published runner notes of a stream, and the user type and model, which it does not.
+    """Return the published runner's metadata of a stream, extended by user type and model.
 
-    ``no_talk_threshold`` is the published one: the probability of silence above which nothing is said.
+    ``no_talk_threshold`` is the published one: the probability of silence above which the model is
+    silent.
     """
     episode, knobs = record.episode, record.knobs
     return {
@@ -61,22 +61,22 @@ def proassist_output_metadata(record: EpisodeRecord, sample_idx: int) -> dict[st
 
 
 def proassist_output_silence_threshold(record: EpisodeRecord) -> float:
-    """The published silence threshold that speaks where the record's speaking threshold does."""
+    """Return the published silence threshold that is equivalent to the record's speaking threshold."""
     return round(1.0 - record.knobs.speaking_threshold, 6)
 
 
 def proassist_output_video_uid(episode: Episode) -> str:
-    """The video's name in the row that the episode was read from, or else the name of its file."""
+    """Return the video's name in the episode's source row, or the name of its file."""
     return str(proassist_output_origin_row(episode).get("video_uid") or Path(episode.video).stem)
 
 
 def proassist_output_clip_name(episode: Episode) -> str:
-    """The clip's ``id`` in the row that the episode was read from, or else the episode's id."""
+    """Return the clip's ``id`` in the episode's source row, or the episode's id."""
     return str(proassist_output_origin_row(episode).get("id") or episode.id)
 
 
 def proassist_output_origin_row(episode: Episode) -> dict[str, Any]:
-    """The ProAssist row that an episode was read from; empty where it has another origin."""
+    """Return the ProAssist source row of an episode; empty for an episode of another origin."""
     try:
         row = json.loads(episode.meta.get("origin", "{}")).get("row", {})
     except (ValueError, AttributeError):
@@ -85,7 +85,7 @@ def proassist_output_origin_row(episode: Episode) -> dict[str, Any]:
 
 
 def proassist_output_frames(record: EpisodeRecord) -> Frames:
-    """One published output a frame: what was said (empty: silence), what was due, and the user's texts read with it.
+    """Return one published output per frame: prediction, reference (both empty for silence) and user texts.
 
     ``timestamp_in_stream`` is the end of the frame in seconds, as published: (index + 1) / fps.
     """
@@ -109,8 +109,10 @@ def proassist_output_frames(record: EpisodeRecord) -> Frames:
 
 
 def proassist_output_dst_frames(record: EpisodeRecord) -> Frames:
-    """What the DST extension adds to each frame: decisions, probabilities (None: not known), the updates
-    (``S1->start``, several joined by ``;``) and the state after them; and the updates that were due (``dst_update_ref``).
+    """Return the fields of the DST extension for each frame.
+
+    They are decisions, probabilities (None if unknown), predicted updates (``S1->start``, joined by
+    ``;``), the state after them, and reference updates (``dst_update_ref``).
     """
     episode = record.episode
     said = {utterance.frame for utterance in record.utterances}
@@ -137,7 +139,7 @@ def proassist_output_dst_frames(record: EpisodeRecord) -> Frames:
 
 
 def proassist_output_reference_updates(episode: Episode) -> dict[int, str]:
-    """The reference updates by video frame, several joined by ``;``."""
+    """Return the reference updates by video frame, joined by ``;``."""
     out: dict[int, list[str]] = {}
     for frame, step, change in episode.transitions():
         out.setdefault(frame, []).append(f"{step}->{change}")

@@ -1,4 +1,4 @@
-"""Polls as official protocols ask them: each is a new stream over the clip that ends with the poll."""
+"""Polls as official protocols ask them: each is a new stream over a clip that ends with the poll."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ Clips = Callable[[int, int], Iterable[Any]]
 
 
 def answer_recut_polls(model: Any, episode: Episode, clips: Clips | None, longest_span: int) -> Iterator[PolledAnswer]:
-    """The answer to each poll of an episode, from a new stream over the poll's own clip.
+    """Answer each poll of an episode in a new stream over the poll's own clip.
 
-    A model with ``ask`` watches the clip in silence and is asked after its last frame. Any other model gets the question as
-    a user turn with the clip's last frame; what it says on that frame is its answer, and silence is an empty one.
+    A model with ``ask`` watches the clip in silence and is asked after its last frame. Any other
+    model gets the question as a user turn with the clip's last frame; its utterance on that frame
+    is the answer, and silence is an empty one.
+
+    Args:
+        model: The model.
+        episode: The episode.
+        clips: Reads the frames of the video.
+        longest_span: Maximum frames per call of ``advance``.
 
     Raises:
-        UserError: The frames cannot be read again.
+        UserError: If the frames cannot be read again.
     """
     if clips is None:
         raise UserError("polls that cut their own clip read the video again, which this replay cannot")

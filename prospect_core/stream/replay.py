@@ -1,7 +1,4 @@
-"""Replay: a recorded episode through a stream model, as if live, into a prediction record.
-
-python -c "from prospect_core.stream.replay import replay_episode; help(replay_episode)"
-"""
+"""Replay a recorded episode through a stream model, as if live, into a prediction record."""
 
 from __future__ import annotations
 
@@ -32,23 +29,29 @@ def replay_episode(
     name: str,
     longest_span: int = 64,
 ) -> tuple[EpisodeRecord, EpisodeTiming]:
-    """Reset, then one step a frame. A user turn that comes right after a frame is given with the next one.
+    """Reset the model and replay an episode frame by frame.
 
-    A model that can `advance` over several frames in one call is given up to ``longest_span`` of them: *speculative
-    silence*, with the same decisions. Polls are asked after their frame.
+    A user turn right after a frame is given with the next frame. A model with ``advance`` gets
+    several frames in one call: *speculative silence*, with the same decisions. Polls are asked
+    after their frame.
 
     Args:
-        model: The stream model.
-        episode: What is replayed.
-        frames: The episode's frames, in order, in any form that the model's ``step`` takes; or a function that reads the
-            frames ``start .. end - 1`` of the video, which polls that cut their own clip need.
-        knobs: The settings of the replay. Their protocol says whether the model speaks and how polls are asked.
-        name: The model's name in the record.
-        longest_span: Most frames in one call; 1 for the plain loop.
+        model: The model.
+        episode: The episode.
+        frames: Its frames in order, in any form that the model's ``step`` accepts. Alternatively a
+            function that reads the frames ``start .. end - 1`` of the video, which polls with their
+            own clip require.
+        knobs: Settings of the replay; their protocol determines whether the model speaks and how
+            polls are asked.
+        name: Name of the model for the record.
+        longest_span: Maximum frames per call of ``advance``; 1 is the plain loop.
+
+    Returns:
+        (prediction record, times).
 
     Raises:
-        DataError: A probability of the model is none.
-        UserError: The protocol asks for what the model cannot do.
+        DataError: If the model returns a probability outside 0 to 1.
+        UserError: If the model does not support the protocol.
     """
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
@@ -68,7 +71,7 @@ def replay_episode(
     if recut and episode.polls:
         answers += answer_recut_polls(model, episode, clips, longest_span)
     watch = getattr(model, "watch", None)
-    # what others did meanwhile is theirs
+    # subtract the time of other streams
     seconds = time.perf_counter() - begin - (watch.waited if watch else 0.0)
     record = EpisodeRecord(
         schema=SCHEMA,
@@ -99,7 +102,7 @@ def replay_episode(
 
 
 def _follow(model: StreamModel, knobs: Knobs, episode: Episode) -> None:
-    """Set the rules of the protocol, where it is another one than autonomous replay."""
+    """Set the rules of the protocol if it differs from autonomous replay."""
     if knobs.protocol is None:
         return
     rules = StreamRules.of(knobs.protocol, episode)
@@ -118,7 +121,7 @@ def _step_outputs(
     polls: Sequence[Poll],
     answers: list[PolledAnswer],
 ) -> Iterator[StepOutput]:
-    """The output of each frame; polls are asked between the frames, and their answers put into ``answers``."""
+    """Yield the output of each frame; ask polls between the frames and append their answers."""
     due: dict[int, list[Poll]] = {}
     for poll in polls:
         due.setdefault(episode.poll_frame(poll), []).append(poll)
@@ -129,12 +132,12 @@ def _step_outputs(
         yield from replay_in_spans(advance, part, longest_span) if advance else (model.step(*item) for item in part)
         answers += [ask_poll(model, poll, stop - 1) for poll in due.get(stop - 1, ())]
         frame = stop
-    # frames that are left over are an error of `replay_user_turns`
+    # remaining frames are an error of `replay_user_turns`
     next(seen, None)
 
 
 def replay_user_turns(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple[Any, str | None]]:
-    """Each of the episode's frames with what the user has said since the frame before."""
+    """Yield each of the episode's frames with the user's text since the frame before."""
     users: dict[int, list[str]] = {}
     for frame, event in episode.user_turns():
         users.setdefault(frame + 1, []).append(event.text)
@@ -143,7 +146,7 @@ def replay_user_turns(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple
 
 
 def _sound(step: StepOutput, episode: Episode) -> StepOutput:
-    """The step; one whose probabilities are no numbers is a `DataError`: nothing could be decided on them."""
+    """Return the step; raise `DataError` if a probability is outside 0 to 1."""
     states = () if step.state_probs is None else np.asarray(step.state_probs).ravel()
     for name, values in (("speaking", [step.speaking_prob]), ("update", [step.update_prob]), ("state", states)):
         if not all(value is None or 0 <= value <= 1 for value in values):
@@ -152,7 +155,7 @@ def _sound(step: StepOutput, episode: Episode) -> StepOutput:
 
 
 def _known(values: Iterable[S | None], written: Callable[[S], T]) -> tuple[T, ...]:
-    """One entry a frame, none at all where the model cannot tell."""
+    """Return one entry per frame; none if the model does not provide the value."""
     return tuple(written(value) for value in values if value is not None)
 
 

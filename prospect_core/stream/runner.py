@@ -1,10 +1,11 @@
-"""`VLMStreamRunner`: one stream, one step a frame. Live and replay share every line that decides.
+"""`VLMStreamRunner`: one stream, one step per frame, with the same code for live use and replay.
 
-At each step: the user's text and the frame are read; an update is decided and the accepted transitions written into
-the context; speaking is decided and the reply decoded; the context is compressed when it has outgrown its budget.
+Each step reads the user's text and the frame, decides on an update and writes accepted transitions
+into the context, decides on speaking and decodes the reply, and compresses the context if it
+exceeds its budget.
 
-`advance` does the same for several frames that are known already: they are read in one forward pass as if nothing happened
-on them, then rolled back behind the first on which something does. `step` is `advance` of one frame.
+`advance` does the same for several known frames: one forward pass reads them as if nothing happened
+on them, and is rolled back after the first frame with an event. `step` is `advance` with one frame.
 """
 
 from __future__ import annotations
@@ -50,15 +51,22 @@ from prospect_core.util.timer import StageTimer
 
 __all__ = ["StepOutput", "StreamModel", "VLMStreamRunner"]
 
-#: a frame, (size, size, 3) uint8 or its embeddings (I, D), and what the user said since the one before
+#: (frame (size, size, 3) uint8 or its embeddings (I, D), user's text since the frame before)
 Seen = tuple[np.ndarray | Tensor, str | None]
 
 
 class VLMStreamRunner:
-    """A `DSTSmolVLM` on one stream, under a context strategy and a budget in tokens.
+    """Runs a `DSTSmolVLM` on one stream with a context strategy and a token budget.
 
-    ``reader`` reads for it, alone by default or together with other streams; ``draft`` is how many tokens of a reply are
-    read ahead at most (0: one at a time, with the same words).
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        knobs: Settings of the stream.
+        reader: Forward pass: single by default, or batched with other streams.
+        draft: Maximum draft tokens of a reply; 0 decodes one token at a time, with the same result.
+
+    Raises:
+        UserError: If strategy and budget do not fit each other or the model.
     """
 
     def __init__(
@@ -74,31 +82,37 @@ class VLMStreamRunner:
             self.strategy, knobs.budget, self.contexts, self._write, lambda: self._read([])
         )
         self.budget = TokenBudget(config, self.builder, knobs.budget, self.strategy.writes)
-        #: seconds by stage since the stream began: language model, generation, compression
+        #: seconds by stage since the start of the stream: language model, generation,
+        #: compression
         self.watch = StageTimer()
         self._stream: StreamState | None = None
-        #: when the first token of a reply was decided in the step under way, by `time.perf_counter`
+        #: time of the first token of a reply in the current step, by `time.perf_counter`
         self._first_token_at: float | None = None
 
     @property
     def stream(self) -> StreamState:
-        """The state of the stream; a `UserError` before `reset`."""
+        """State of the stream.
+
+        Raises:
+            UserError: Before `reset`.
+        """
         if self._stream is None:
             raise UserError("call reset(task) before the first step")
         return self._stream
 
     @torch.no_grad()
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Begin a stream.
+        """Start a stream.
 
         Args:
-            task: The task that the stream is about.
-            state: What is known to be done already; None for nothing.
+            task: Task of the stream.
+            state: Initial state; nothing started if None.
             fps: Decision frames per second.
-            start_frame: The video's frame number of the first step.
+            start_frame: Video frame of the first step.
 
         Raises:
-            UserError: The budget is too small for this task; the message names the least possible one.
+            UserError: If the budget is too small for this task; the message names the smallest
+                sufficient one.
         """
         self.watch = StageTimer(self.watch.synchronise)
         self.budget.require_room(task)
@@ -120,22 +134,22 @@ class VLMStreamRunner:
         )
 
     def follow(self, rules: StreamRules) -> None:
-        """Set the rules of a protocol for the stream that `reset` began."""
+        """Set the rules of a protocol for the current stream, after `reset`."""
         self.stream.rules = rules
 
     @torch.no_grad()
     def ask(
         self, question: str, choices: Sequence[str] = (), max_tokens: int | None = None, keep: bool = False
     ) -> Answer:
-        """Answer a question now.
+        """Answer a question after the current frame.
 
-        The question is read and the answer decoded behind the context, and both are taken back: the stream goes on, bit for
-        bit, as if nothing had been asked.
+        Question and answer are read after the context and then removed: the stream continues as if
+        it had not been asked, bit for bit.
 
         Args:
             question: The question.
-            choices: Texts of the choices A, B, ...; none for a free answer.
-            max_tokens: Longest answer in tokens; None for the model's longest reply.
+            choices: Texts of the choices A, B, ...; empty for a free answer.
+            max_tokens: Maximum tokens of the answer; the model's limit of replies if None.
             keep: Whether question and answer become part of the stream.
         """
         stream = self.stream
@@ -155,25 +169,42 @@ class VLMStreamRunner:
         return Answer(answer, len(tokens), cut)
 
     def least_budget(self, task: Task) -> int:
-        """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
+        """Return the smallest budget with room for one step in which the longest prompt takes at most half."""
         return self.budget.least(task)
 
     def run_inference_on_video(
         self, video: Mapping[str, Any] | Episode, output_dir: str | Path = "", root: str | Path = "."
     ) -> VideoPredictions:
-        """Replay a video from its first frame to its last, as ProAssist's runner does: `video_inference.infer_video`."""
+        """Replay a whole video with the interface of ProAssist's runner (`run_video_inference`).
+
+        Args:
+            video: A ProAssist row, a DST clip, or an episode.
+            output_dir: Folder of the result file; no file is written if it is empty.
+            root: Folder against which the row's paths of frames resolve.
+        """
         return run_video_inference(self, self.model.config.frame_format, video, output_dir, root)
 
     def step(self, frame: np.ndarray | Tensor, user_text: str | None = None) -> StepOutput:
-        """One frame: (size, size, 3) uint8, or its embeddings (I, D) from `DSTSmolVLM.encode_frames`."""
+        """Process one frame.
+
+        Args:
+            frame: (size, size, 3) uint8, or its embeddings (I, D) from `DSTSmolVLM.encode_frames`.
+            user_text: User's text since the frame before.
+        """
         return self.advance([(frame, user_text)])[0]
 
     @torch.no_grad()
     def advance(self, span: Sequence[Seen]) -> list[StepOutput]:
-        """As many frames of the span as nothing happens on, and the one after them: one output each, at least one.
+        """Process the frames of a span up to the first one with an event.
 
-        What the user says comes before its frame. The seconds of the span are shared out evenly; beside other streams the
-        waiting for those is in them.
+        The seconds of the span are divided evenly among its frames. They include the time of other
+        streams in a batch.
+
+        Args:
+            span: (frame, user's text before it) in order.
+
+        Returns:
+            One output per processed frame, at least one.
         """
         stream = self.stream
         begin = time.perf_counter()
@@ -216,15 +247,17 @@ class VLMStreamRunner:
         return [*silent, event]
 
     def _without_past(self, span: Sequence[Seen]) -> Sequence[Seen]:
-        """For a model without the past: one frame, over the prompt alone. A question is read with the frame that it was
-        asked on, as in training."""
+        """Prepare one frame for a model without the past: it reads the prompt and that frame only.
+
+        A question is read with the frame on which it was asked, as in training.
+        """
         if not span[0][1]:
             self.stream.context.unread = 0
             self.stream.context.truncate(len(self.stream.prompt.ids))
         return span[:1]
 
     def _first_event(self, ends: Sequence[int], heads: HeadOutputs) -> int:
-        """Position of the first frame that is more than a silent one, or of the last frame."""
+        """Return the position of the first frame that is not silent, or of the last frame."""
         for k, end in enumerate(ends):
             if self._happens(k, end, heads.speaking_F[k], heads.update_F[k]):
                 return k
@@ -250,10 +283,10 @@ class VLMStreamRunner:
         )
 
     def skip_to(self, frame: int) -> int:
-        """Go on with a later frame, as a live source does that was faster than the model.
+        """Continue with a later frame, for a live source that is faster than the model.
 
         Returns:
-            How many frames were skipped.
+            The number of skipped frames.
         """
         skipped = frame - self.stream.frame
         self.stream.frame = frame
@@ -261,28 +294,28 @@ class VLMStreamRunner:
 
     @property
     def state(self) -> DialogState:
-        """What is tracked so far."""
+        """Tracked state."""
         return self.stream.tracker.state
 
     @property
     def lengths(self) -> StreamLengths:
-        """Where the stream got longer than anything in training."""
+        """Where the stream exceeded the lengths of training."""
         return self.stream.lengths
 
     @property
     def peak_tokens(self) -> int:
-        """The most tokens ever held, speculation included."""
+        """Most tokens in the context so far, including speculative ones."""
         return self.stream.peak_tokens
 
     @property
     def length(self) -> int:
-        """Tokens of the context: those in the cache, and those that are read with the next ones."""
+        """Number of tokens in the context: cached ones and unread ones."""
         return len(self.stream.context)
 
     def _read_span(self, span: Sequence[Seen]) -> tuple[list[int], Tensor]:
-        """Cache lengths after each frame that was read, and the hidden states (1, F, D) at their last tokens.
+        """Return context lengths after each frame, and hidden states (1, F, D) at the frames' last tokens.
 
-        Frames beyond the first that triggers a compression are left unread.
+        Frames after the first that triggers a compression stay unread.
         """
         ids: list[int] = []
         ends: list[int] = []
@@ -313,7 +346,7 @@ class VLMStreamRunner:
         )
 
     def _happens(self, k: int, length: int, speaking: float, update: float) -> bool:
-        """Whether the k-th frame from here is more than a silent one."""
+        """Check whether the k-th frame from the current one has an event."""
         frame = self.stream.frame + k
         return (
             self._wants_to_speak(speaking)
@@ -332,7 +365,7 @@ class VLMStreamRunner:
     def _update(
         self, frame: int, probability: float, state_probs: np.ndarray
     ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
-        """Write what the tracker takes over from the state head into the context; what is illegal is refused."""
+        """Write the tracker's committed changes into the context; refuse illegal states."""
         stream = self.stream
         if not self._updates(frame, probability):
             stream.tracker.nothing_due()
@@ -341,7 +374,8 @@ class VLMStreamRunner:
         if changes:
             stream.context.append_unread(self.builder.update(changes), Kind.UPDATE, frame)
         elif illegal and not stream.tracker.held:
-            # it would be refused again at once; where nothing was wanted, the change may come with the next frame
+            # the same prediction would be refused again; without a predicted change,
+            # one may come with the next frame
             stream.rest_until = frame + 1 + self.model.config.update_rest_frames
         accepted = tuple(PredictedTransition(frame, step, change) for step, change in changes)
         return accepted, tuple(Refusal(frame, step, new) for step, new in illegal)
@@ -350,7 +384,7 @@ class VLMStreamRunner:
         return self.stream.rules.speaks and probability >= self.knobs.speaking_threshold
 
     def _turn(self, frame: int, probability: float) -> PredictedUtterance | None:
-        """What is said on a frame. Under teacher forcing the context holds the reference's turn in its place."""
+        """Return the utterance on a frame; under teacher forcing, the context gets the reference turn instead."""
         stream = self.stream
         mark, turns = stream.context.mark(), len(stream.said)
         utterance = self._speak(frame) if self._wants_to_speak(probability) else None
@@ -373,7 +407,7 @@ class VLMStreamRunner:
         return PredictedUtterance(frame, text, len(tokens), cut)
 
     def _write(self, mark: int, limit: int) -> tuple[list[int], bool]:
-        """What the model says after a mark, into the context up to its end token; whether the limit cut it."""
+        """Decode after a mark up to the end token; return the tokens and whether the limit ended them."""
         special = self.builder.special
         with self.watch("generation"):
             (said,) = self._following([mark])
@@ -387,7 +421,7 @@ class VLMStreamRunner:
         return tokens, cut
 
     def _following(self, tokens: list[int]) -> list[int]:
-        """Read tokens; the likeliest one after each that may be said."""
+        """Read tokens; return the likeliest allowed token after each."""
         following: list[int] = self._ask(tokens, banned=self.builder.unsayable)[-len(tokens) :]
         return following
 
@@ -404,12 +438,12 @@ class VLMStreamRunner:
         return event, time.perf_counter() - self.watch.waited - begin
 
     def _read(self, ids: list[int], frames_NID: Tensor | None = None) -> Tensor:
-        """Read tokens; their hidden states (1, T, D)."""
+        """Read tokens; return their hidden states (1, T, D)."""
         hidden_1TD: Tensor = self._ask(ids, frames_NID)
         return hidden_1TD[:, hidden_1TD.shape[1] - len(ids) :]
 
     def _ask(self, ids: list[int], frames_NID: Tensor | None = None, banned: tuple[int, ...] | None = None) -> Any:
-        """Read what was not read yet and these tokens; the answer for all of them."""
+        """Read unread tokens and the given ones; return the answer for all of them."""
         context = self.stream.context
         self.stream.lengths.require_positions(self.stream.frame, context.cache.length + context.unread + len(ids))
         return self.contexts.forward(context, ids, self.watch, frames_NID, banned)

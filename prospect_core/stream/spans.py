@@ -1,4 +1,4 @@
-"""Replay in spans: several frames in one call of a model that can read ahead."""
+"""Replay in spans: several frames in one call of a model with ``advance``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from typing import Any
 
 from prospect_core.stream.step_output import StepOutput
 
-#: frames of the first span, while nothing is known about the stream
+#: length of the first span in frames, before anything is known about the stream
 FIRST_SPAN = 4
 
 
 def replay_in_spans(
     advance: Callable[[list[Any]], list[StepOutput]], seen: Iterator[Any], longest: int
 ) -> Iterator[StepOutput]:
-    """Every step's output, taken in spans: twice as long after one on which nothing happened, half as long after one of
-    which less than half was of use. At most ``longest`` frames are held ahead."""
+    """Yield every step's output from spans of adaptive length.
+
+    The next span is twice as long after one without an event, and half as long after one of which
+    less than half was used.
+
+    Args:
+        advance: Processes a span; returns the outputs of at least its first frame.
+        seen: (frame, user text) in order.
+        longest: Maximum frames of a span.
+    """
     ahead: deque[Any] = deque()
     span = min(FIRST_SPAN, longest)
     while True:

@@ -1,14 +1,15 @@
-"""What of the states that are seen is written down: the tracked state of a stream, moved by legal changes.
+"""State tracker of a stream: commits transitions from the predicted states, with debounce.
 
-    python -c "from prospect_core.stream.state_tracker import StateTracker; help(StateTracker.follow)"
+The state head predicts each step separately on a single frame. For two steps with similar names it
+may predict both as completed when one is. A committed transition becomes part of the context and
+influences later predictions. Two rules limit what is committed:
 
-The state head judges every step by itself, on one frame. Of two steps with like names it may see both completed where one is; what
-is written then stands in the context, and is believed. So not all that is seen is written at once:
-
-* a *jump*, a step seen completed that nobody saw in progress, is written once it has been seen for `JUMP_SECONDS`, on all
-  frames that were read meanwhile. Whoever missed a start, or its frames, loses no step by that.
-* of several changes of the same kind on a frame (jumps are one), the surest is written. The others are seen again on the
-  next frame on which an update is due, with that one in the context.
+* A *jump* (a step predicted as completed that was never in progress) is committed once it has been
+  predicted for `JUMP_SECONDS` on all frames read in between. A missed start therefore does not lose
+  the step.
+* Of several changes of the same kind on a frame (jumps are one kind), only the most probable is
+  committed. The next frame with a due update predicts the others again, with that one in its
+  context.
 """
 
 from __future__ import annotations
@@ -21,16 +22,33 @@ JUMP_SECONDS = 1.5
 
 
 class StateTracker:
-    """The tracked ``state`` of one stream of ``fps`` frames a second."""
+    """Tracked state of one stream.
+
+    Args:
+        state: Initial state.
+        fps: Frames per second of the stream.
+
+    Attributes:
+        state: Tracked state.
+        fps: Frames per second of the stream.
+    """
 
     def __init__(self, state: DialogState, fps: float) -> None:
         self.state, self.fps = state, fps
-        #: jumps that are held back, with the first of the frames that they have been seen on since
+        #: held-back jumps by step, with the first frame of their current run
         self.held: dict[str, int] = {}
 
     def follow(self, frame: int, probs_K3: np.ndarray) -> tuple[list[tuple[str, Change]], list[tuple[str, StepState]]]:
-        """Take over what is to be written on this frame, on which an update is due: (changes that were made, in the order of
-        the steps; illegal wishes). ``probs_K3`` are the probabilities of `STEP_STATES` for every step."""
+        """Commit transitions on a frame on which an update is due.
+
+        Args:
+            frame: Number of the frame.
+            probs_K3: Probabilities of `STEP_STATES` for every step.
+
+        Returns:
+            (committed changes in the order of the steps, predicted states that no legal change
+            reaches).
+        """
         wanted = self.state.changes_to([STEP_STATES[k] for k in probs_K3.argmax(-1)])
         self.held = {step: self.held.get(step, frame) for step, _, changes in wanted if len(changes) > 1}
         sure = dict(zip(self.state.step_ids, probs_K3.max(-1), strict=True))
@@ -47,5 +65,5 @@ class StateTracker:
         return made, [(step, new) for step, new, changes in wanted if not changes]
 
     def nothing_due(self) -> None:
-        """A frame was read on which no update is due: what was seen before it has not lasted."""
+        """Reset the held-back jumps after a frame on which no update is due."""
         self.held.clear()

@@ -1,7 +1,4 @@
-"""What one step of a stream decided, and what any model that can be replayed offers.
-
-python -c "from prospect_core.stream.step_output import StepOutput; help(StepOutput)"
-"""
+"""Output of one step of a stream, and the interface of models that can be replayed."""
 
 from __future__ import annotations
 
@@ -16,8 +13,24 @@ from prospect_core.timeline import DialogState, Task
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What one step decided. Probabilities are in 0..1; ``state_probs`` has shape (K, 3). What a model cannot tell is None,
-    then on every frame."""
+    """Result of one step. A value that a model never provides is None on every frame.
+
+    Attributes:
+        frame: Video frame.
+        speaking_prob: Speaking probability, 0 to 1.
+        update_prob: Update probability, 0 to 1.
+        state_probs: (K, 3) probabilities of `STEP_STATES` for every step.
+        transitions: Accepted transitions.
+        refusals: Refused states.
+        utterance: Utterance, if any.
+        cache_tokens: Tokens of the context after the step.
+        cache_bytes: Bytes of the context after the step.
+        seconds: Seconds of the step.
+        compression: Compression, if any.
+        compression_seconds: Seconds of the compression.
+        first_token_seconds: Seconds from the frame to the first token of the reply; None in
+            silence.
+    """
 
     frame: int
     speaking_prob: float | None
@@ -31,33 +44,40 @@ class StepOutput:
     seconds: float = 0.0
     compression: CompressionEvent | None = None
     compression_seconds: float = 0.0
-    #: from the frame's arrival to the first token of the reply; None in silence
     first_token_seconds: float | None = None
 
     @property
     def text(self) -> str:
-        """What is said, empty for silence."""
+        """Text of the utterance; empty for silence."""
         return self.utterance.text if self.utterance else ""
 
 
 class StreamModel(Protocol):
-    """Any streaming model that can be replayed.
+    """Streaming model that can be replayed.
 
-    Optional:
+    Optional attributes:
 
-    * ``advance(span)`` takes several (frame, user_text) that are known ahead and gives the outputs of at least one of them,
-      as `VLMStreamRunner.advance`;
-    * ``ask(question, choices, max_tokens, keep)`` answers a question now and leaves the stream as it was, as
-      `VLMStreamRunner.ask`. Polls of a model without it get the official protocol: a new stream over the poll's clip;
-    * ``follow(rules)`` takes the `StreamRules` of a protocol after ``reset``;
-    * ``watch``, a `StageTimer` with the seconds by stage; ``peak_tokens``; ``lengths``, `StreamLengths` that note where it
-      leaves those of its training.
+    * ``advance(span)`` takes several known (frame, user_text) and returns the outputs of at least
+      one of them, as in `VLMStreamRunner.advance`.
+    * ``ask(question, choices, max_tokens, keep)`` answers a question and leaves the stream
+      unchanged, as in `VLMStreamRunner.ask`. For a model without it, polls follow the official
+      protocol: a new stream over the poll's clip.
+    * ``follow(rules)`` takes the `StreamRules` of a protocol after ``reset``.
+    * ``watch`` is a `StageTimer`, ``peak_tokens`` a number of tokens, and ``lengths`` the
+      `StreamLengths` of the stream.
     """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Begin a stream."""
+        """Start a stream.
+
+        Args:
+            task: Task of the stream.
+            state: Initial state; nothing started if None.
+            fps: Decision frames per second.
+            start_frame: Number of the first frame.
+        """
         ...
 
     def step(self, frame: Any, user_text: str | None = None) -> StepOutput:
-        """Take the next frame, and what the user said since the one before."""
+        """Process the next frame and the user's text since the frame before."""
         ...

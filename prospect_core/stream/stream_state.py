@@ -1,4 +1,4 @@
-"""The state of one stream: what its context holds, what is tracked, and how far it has come."""
+"""State of one stream: its context, its tracked state, and its position."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from prospect_core.timeline import Task
 
 @dataclass(frozen=True)
 class HeadOutputs:
-    """What the heads say of the frames of a span: probabilities of speaking, of an update, and of the states (F, K, 3)."""
+    """Probabilities of the decision heads for the frames of a span.
+
+    Attributes:
+        speaking_F: Speaking probability of each frame.
+        update_F: Update probability of each frame.
+        states_FK3: (F, K, 3) state probabilities.
+    """
 
     speaking_F: list[float]
     update_F: list[float]
@@ -27,13 +33,17 @@ class HeadOutputs:
 
 
 class ContextTokens:
-    """The tokens of a stream's context.
+    """Tokens of a stream's context.
+
+    Args:
+        cache: Empty cache.
 
     Attributes:
         cache: Keys and values of the tokens that the model has read.
-        meta: What each token is, in the order of the context.
+        meta: Metadata of the tokens, in the order of the context.
         ids: Token ids of the context.
-        unread: How many tokens at the end of ``ids`` are not in the cache yet; they are read with the next ones.
+        unread: Number of last tokens in ``ids`` that are not in the cache yet; they are read with
+            the next ones.
     """
 
     def __init__(self, cache: StreamCache) -> None:
@@ -50,28 +60,31 @@ class ContextTokens:
         return self.cache.nbytes // max(1, self.cache.length)
 
     def to_read(self, ids: Sequence[int]) -> list[int]:
-        """The tokens that a forward pass reads: those not read yet, then ``ids``."""
+        """Return the tokens that a forward pass reads: unread ones, then ``ids``."""
         return [*self.ids[len(self.ids) - self.unread :], *ids]
 
     def note_read(self, ids: Sequence[int]) -> None:
-        """Append tokens that are in the cache now, together with all that were not read yet."""
+        """Append tokens that are now in the cache, together with all unread ones."""
         self.ids += ids
         self.unread = 0
 
     def append_unread(self, ids: Sequence[int], kind: Kind | None = None, frame: int = -1) -> None:
-        """Append text that is read with the next tokens; with a ``kind`` its metadata are noted, too."""
+        """Append text that is read with the next tokens; with a ``kind``, also its metadata."""
         if kind is not None:
             self.meta.add(kind, frame, len(ids))
         self.ids += ids
         self.unread += len(ids)
 
     def mark(self) -> tuple[int, int]:
-        """The present length: (tokens of the context, those of them in the cache), for `restore`."""
+        """Return the current length for `restore`: (tokens of the context, tokens in the cache)."""
         return len(self.ids), self.cache.length
 
     def restore(self, mark: tuple[int, int]) -> None:
-        """Take back everything that came after a mark. What was unread then is unread again, so that the next forward pass
-        reads exactly what it would have read."""
+        """Remove everything after a mark.
+
+        Tokens that were unread at the mark are unread again, so the next forward pass reads exactly
+        what it would have read.
+        """
         tokens, cached = mark
         self.cache.truncate(cached)
         self.meta.truncate(tokens)
@@ -79,13 +92,13 @@ class ContextTokens:
         self.unread = tokens - cached
 
     def truncate(self, length: int) -> None:
-        """Go back to where the context held ``length`` tokens, all of them read."""
+        """Return to the context of ``length`` tokens, all of which were read."""
         self.cache.truncate(length)
         self.meta.truncate(length)
         del self.ids[length:]
 
     def keep(self, indices: Sequence[int], inverse_frequencies: Tensor) -> None:
-        """Forget all tokens but these, which move together; keys are turned to their new positions."""
+        """Remove all other tokens and move the kept ones together, with keys rotated to their new positions."""
         self.cache.keep(indices, inverse_frequencies)
         self.meta.keep(indices)
         self.ids[:] = [self.ids[index] for index in indices]
@@ -93,24 +106,25 @@ class ContextTokens:
 
 @dataclass
 class StreamState:
-    """One stream, from `VLMStreamRunner.reset` on.
+    """State of one stream from `VLMStreamRunner.reset` on.
 
     Attributes:
         task: The task.
         fps: Decision frames per second.
         frame: Number of the next frame.
-        tracker: The tracked state of the task.
-        lengths: Longest context and time, compared with those of training.
-        reserve: Tokens that one step may add at most.
-        context: The tokens of the context.
-        prompt: The prompt that the context begins with.
+        tracker: Tracked state of the task.
+        lengths: Lengths of the stream compared with those of training.
+        reserve: Maximum tokens that one step may add.
+        context: Tokens of the context.
+        prompt: Prompt at the start of the context.
         markers: Hidden states (1, K, D) at the prompt's step markers.
-        since: Frame of the last compression, or the first frame.
-        rest_until: First frame on which an update is decided again after a refused one.
-        said: What was said, oldest first: (who, text).
-        peak_tokens: The most tokens ever held, speculation included.
-        compressions: How often the context was compressed.
-        rules: Whether the stream speaks, and whose replies its context holds.
+        since: Frame after the last compression, or the first frame.
+        rest_until: First frame with an update decision after a refused update.
+        said: (speaker, text) of all turns, oldest first.
+        peak_tokens: Most tokens in the context so far, including speculative ones.
+        compressions: Number of compressions.
+        rules: Rules of the protocol: whether the stream speaks, and which replies its context
+            holds.
     """
 
     task: Task
@@ -130,5 +144,5 @@ class StreamState:
     rules: StreamRules = field(default_factory=StreamRules)
 
     def note_peak(self) -> None:
-        """Keep the length of the context where it is the longest so far."""
+        """Record the length of the context if it is the longest so far."""
         self.peak_tokens = max(self.peak_tokens, len(self.context))

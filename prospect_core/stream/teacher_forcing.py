@@ -1,16 +1,17 @@
-"""The teacher-forced pass: what the model would decide and say if everything before it were the reference. A diagnostic.
+"""Teacher-forced pass: predictions with the reference as context; a diagnostic, not a score of a stream.
 
     prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced
 
-The context is the reference's, so errors never compound: these are not scores of a stream. Definitions are those of
-VideoLLM-online (2406.11816), as ProAssist evaluates them offline; per reference turn, whose *decisions* are the frames
-after the turn before it up to its own:
+With the reference's context, errors never accumulate. The definitions follow VideoLLM-online
+(2406.11816), as in ProAssist's offline evaluation. The *decisions* of a reference turn are the
+frames after the turn before it, up to its own frame:
 
-* ``frame_diff``: own frame minus the first decision to speak, negated (early is negative). Without one, frames are
-  looked ahead as if the turn had not been said, min(frames to the turn after, decisions - 1) of them: speaking at the
-  m-th is m, never is their number. None where the video has no frame left to look at.
-* ``nats``: mean cross-entropy of the turn's tokens, its end token among them; ``right``: how many from the first on are
-  what greedy decoding would have said.
+* ``frame_diff``: the first decision to speak minus the turn's frame; early is negative. Without
+  such a decision, the pass continues as if the turn had not been spoken, for min(frames to the next
+  turn, decisions - 1) frames: speaking at the m-th frame is m, never is that number. None if the
+  video has no frame left.
+* ``nats``: mean cross-entropy of the turn's tokens, including the end token. ``right``: number of
+  leading tokens that greedy decoding predicts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from prospect_core.stream.kv_cache import StreamCache
 from prospect_core.timeline import Episode, Utterance
 from prospect_core.util.errors import UserError
 
-#: tokens read at once
+#: tokens per forward pass
 CHUNK = 1024
 
 
@@ -37,8 +38,18 @@ CHUNK = 1024
 def run_teacher_forcing(
     model: DSTSmolVLM, tokenizer: Any, episode: Episode, frames_NID: Tensor, threshold: float
 ) -> list[TeacherForcedTurn]:
-    """Every reference turn of an episode. ``frames_NID`` are the embeddings of all its frames; ``threshold`` is the
-    speaking threshold."""
+    """Evaluate every reference turn of an episode.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        episode: The episode.
+        frames_NID: Embeddings of all its frames.
+        threshold: Speaking threshold, 0 to 1.
+
+    Raises:
+        UserError: If the model ablates the past, which this pass would show.
+    """
     config = model.config
     if "past" in config.ablated_inputs:
         raise UserError(
@@ -67,7 +78,7 @@ def run_teacher_forcing(
 
 
 def _look_ahead(whole: _Reader, builder: SequenceBuilder, episode: Episode, turn: Utterance, bound: int) -> int | None:
-    """The m-th frame after its own at which an unsaid turn would be said, or ``bound``."""
+    """Return m if the model speaks at the m-th frame after an omitted turn, at most ``bound``."""
     own = turn.frame - episode.start_frame
     if own == episode.num_frames - 1:
         return None
@@ -79,7 +90,7 @@ def _look_ahead(whole: _Reader, builder: SequenceBuilder, episode: Episode, turn
 
 
 class _Reader:
-    """Reads a sequence once, from its beginning, as far as it is asked for."""
+    """Reads a sequence once from its start, as far as requested."""
 
     def __init__(self, model: DSTSmolVLM, sequence: TokenSequence, frames_NID: Tensor, threshold: float) -> None:
         self.model, self.sequence, self.frames_NID, self.threshold = model, sequence, frames_NID, threshold
@@ -87,13 +98,13 @@ class _Reader:
         self.frames_read = 0
 
     def with_sequence(self, sequence: TokenSequence) -> _Reader:
-        """Another sequence with the same beginning, going on from here in the same cache."""
+        """Return a reader of another sequence with the same start, which continues in the same cache."""
         other = _Reader(self.model, sequence, self.frames_NID, self.threshold)
         other.cache, other.read_to, other.frames_read = self.cache, self.read_to, self.frames_read
         return other
 
     def decisions(self, after: int, to: int) -> list[bool]:
-        """Whether the model speaks on each frame after ``after`` up to ``to`` (numbers within the episode)."""
+        """Return whether the model speaks on each frame after ``after`` up to ``to``, numbered in the episode."""
         places = self.sequence.frame_last[after + 1 : to + 1]
         if not places:
             return []
@@ -105,13 +116,13 @@ class _Reader:
         return speaks
 
     def reply(self, own: int) -> tuple[int, int, float]:
-        """(tokens, right from the first on, mean cross-entropy) of the reply on a frame that has been read."""
+        """Return (tokens, leading tokens predicted, mean cross-entropy) of the reply on a frame already read."""
         labels = self.sequence.lm_labels
         first = next(k for k in range(self.read_to, len(labels)) if labels[k] >= 0)
         end = next((k for k in range(first, len(labels)) if labels[k] < 0), len(labels))
         begin = self.read_to
         hidden_1TD = self._read(end)
-        # the token before each label foretells it
+        # the token before each label predicts it
         logits_NV = self.model.lm_logits(hidden_1TD[0, first - 1 - begin : end - 1 - begin]).float()
         wanted_N = torch.tensor(labels[first:end], device=logits_NV.device)
         wrong = (logits_NV.argmax(-1) != wanted_N).nonzero()
@@ -119,7 +130,7 @@ class _Reader:
         return len(wanted_N), right, float(functional.cross_entropy(logits_NV, wanted_N))
 
     def _read(self, end: int) -> Tensor:
-        """Hidden states (1, T, D) of the tokens not read yet, up to ``end``."""
+        """Read the tokens up to ``end`` that are not read yet; return their hidden states (1, T, D)."""
         pieces = []
         image = self.model.config.image_token_id
         while self.read_to < end:
@@ -134,7 +145,7 @@ class _Reader:
         return torch.cat(pieces, 1)
 
     def _whole_frames(self, ids: list[int], image: int) -> tuple[list[int], int]:
-        """The ids up to the last frame that is whole, and the number of frames in them."""
+        """Return the ids up to the last complete frame, and the number of frames in them."""
         size = self.model.config.tokens_per_frame
         broken = sum(token == image for token in ids) % size
         if broken:

@@ -1,4 +1,4 @@
-"""The budget of a stream in tokens: what one step may add, and the least budget that a task can be replayed with."""
+"""Token budget of a stream: what one step may add, and the smallest budget for a task."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from prospect_core.util.errors import UserError
 
 
 class TokenBudget:
-    """The budget of one context strategy.
+    """Budget of one context strategy.
 
     Args:
-        config: The model's configuration (`DSTSmolVLMConfig`).
-        layout: The token layout of the model.
+        config: Configuration of the model (`DSTSmolVLMConfig`).
+        layout: Token layout of the model.
         tokens: The budget; None for no limit.
-        writes: Whether the strategy has the model write a summary.
+        writes: Whether the model writes a summary for the strategy.
     """
 
     def __init__(self, config: Any, layout: TokenLayout, tokens: int | None, writes: bool) -> None:
         self.config, self.layout, self.tokens, self.writes = config, layout, tokens, writes
 
     def is_exceeded(self, length: int, reserve: int) -> bool:
-        """Whether a context of ``length`` tokens leaves no room for another step of ``reserve`` tokens."""
+        """Check whether a context of ``length`` tokens has no room for another step of ``reserve`` tokens."""
         return self.tokens is not None and length > self.tokens - reserve
 
     def reserve(self, task: Task) -> int:
-        """Tokens that one step may add at most: user text, frame, update, a reply with its two marks, and, where the
-        model writes one, a summary with its two."""
+        """Return the maximum number of tokens that one step may add.
+
+        It covers user text, frame, update, a reply with its two marks and, if the model writes one,
+        a summary with its two.
+        """
         summary: int = self.config.max_summary_tokens + 2 if self.writes else 0
         speech: int = self.config.max_reply_tokens + 2 + summary
         heard: int = self.config.max_user_tokens + self.config.tokens_per_frame
         return heard + self.layout.longest_update(task) + speech
 
     def least(self, task: Task) -> int:
-        """The least budget that keeps the longest prompt in at most half of it and leaves room for one step."""
+        """Return the smallest budget with room for one step in which the longest prompt takes at most half."""
         state = DialogState(
             task.step_ids, (STEP_STATES[2],) * len(task.steps), tuple((s, 99999.0) for s in task.step_ids)
         )
@@ -45,7 +48,11 @@ class TokenBudget:
         return max(longest + self.reserve(task), 2 * longest)
 
     def require_room(self, task: Task) -> None:
-        """Refuse, as a `UserError` that names the least budget, a task that needs more."""
+        """Check that the budget suffices for a task.
+
+        Raises:
+            UserError: Names the smallest sufficient budget.
+        """
         least = self.least(task)
         if self.tokens is not None and self.tokens < least:
             raise UserError(

@@ -1,7 +1,4 @@
-"""What each token of a stream's context is: of the prompt, of a frame, or of a piece of text.
-
-python -c "from prospect_core.stream.token_metadata import TokenMeta; help(TokenMeta)"
-"""
+"""Token metadata of a stream's context: prompt, frame or kind of text, per token."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import numpy as np
 
 
 class Kind(IntEnum):
-    """Of what a token is a part."""
+    """Kind of the piece that a token belongs to."""
 
     PROMPT = 0
     FRAME = 1
@@ -22,7 +19,7 @@ class Kind(IntEnum):
 
 
 class TokenMeta:
-    """One entry a token of the cache: its kind, the video frame it came with, and its place among its piece's tokens."""
+    """Metadata of each token of the cache: kind, video frame, and position in its piece."""
 
     def __init__(self) -> None:
         self._kind: list[int] = []
@@ -39,26 +36,32 @@ class TokenMeta:
 
     @property
     def frame(self) -> np.ndarray:
-        """(T,) the video frame on which each token was read; -1 in the prompt."""
+        """(T,) video frame on which each token was read; -1 in the prompt."""
         return np.array(self._frame, dtype=np.int64)
 
     @property
     def place(self) -> np.ndarray:
-        """(T,) 0, 1, 2 ... within the piece: the patch of a frame's token."""
+        """(T,) position in the piece, from 0; for a frame's token its patch."""
         return np.array(self._place, dtype=np.int64)
 
     def add(self, kind: Kind, frame: int, count: int) -> None:
-        """``count`` tokens more, of one piece."""
+        """Append the tokens of one piece.
+
+        Args:
+            kind: Kind of the piece.
+            frame: Video frame on which it was read; -1 in the prompt.
+            count: Number of its tokens.
+        """
         self._kind += [int(kind)] * count
         self._frame += [frame] * count
         self._place += range(count)
 
     def keep(self, indices: Sequence[int]) -> None:
-        """Forget all but these."""
+        """Remove all other tokens."""
         for values in (self._kind, self._frame, self._place):
             values[:] = [values[index] for index in indices]
 
     def truncate(self, length: int) -> None:
-        """Forget everything after the first ``length``."""
+        """Remove everything after the first ``length`` tokens."""
         for values in (self._kind, self._frame, self._place):
             del values[length:]

@@ -1,9 +1,9 @@
-"""One video through a stream model from its first frame to its last, as ProAssist's runner is called.
+"""Run a stream model over one whole video, with the interface of ProAssist's runner.
 
     runner.run_inference_on_video(row, output_dir="results")
 
-``row`` is a ProAssist row: as its dataset class gives it, with ``images``, or as it lies in a file, with a ``frames_file``
-that can be opened. An `Episode` is accepted too.
+``row`` is a ProAssist row: from its dataset class, with ``images``, or from a file, with a readable
+``frames_file``. An `Episode` is accepted too.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import dump_json
 
-#: the model's name in a result file
+#: name of the model in a result file
 NAME = "VLMStreamRunner"
 
 
 @dataclass(frozen=True)
 class FrameOutput:
-    """What came of one frame, with the published names.
+    """Result of one frame, with the published names.
 
     Attributes:
-        gen: What the model said; empty for silence.
-        ref: What was due; empty for silence.
-        text_inputs: (role, text) of what was read with the frame.
-        frame_idx_in_stream: The frame's place in the stream, from 0.
-        frame_idx_in_original_video: The frame's number in its video.
-        timestamp_in_stream: The end of the frame in seconds since the stream began: (place + 1) / fps.
+        gen: Predicted utterance; empty for silence.
+        ref: Reference utterance; empty for silence.
+        text_inputs: (role, text) read with the frame.
+        frame_idx_in_stream: Number of the frame in the stream, from 0.
+        frame_idx_in_original_video: Number of the frame in its video.
+        timestamp_in_stream: End of the frame in seconds since the start of the stream: (number + 1)
+            / fps.
     """
 
     gen: str
@@ -52,19 +53,19 @@ class FrameOutput:
     timestamp_in_stream: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in a result file."""
+        """Return the entry of a result file."""
         return asdict(self)
 
 
 class VideoPredictions(TypedDict):
-    """What the published runner returns: the stream's metadata and an output for every frame."""
+    """Result of the published runner: metadata of the stream and an output per frame."""
 
     metadata: dict[str, Any]
     predictions: list[FrameOutput]
 
 
 class Runner(StreamModel, Protocol):
-    """A stream model with the knobs that it runs under."""
+    """A stream model with its knobs."""
 
     knobs: Knobs
 
@@ -76,19 +77,23 @@ def run_video_inference(
     output_dir: str | Path = "",
     root: str | Path = ".",
 ) -> VideoPredictions:
-    """Replay a video, and write what came of it as a result file that ProAssist's evaluator reads.
+    """Replay a video and write a result file that ProAssist's evaluator reads.
 
     Args:
-        runner: A stream model; it begins a new stream. The result file states its knobs.
-        shape: The frames that the model takes.
-        video: A prepared row, a DST clip, or an episode. ``images`` of a row, (N, 3, H, W) or (N, H, W, 3) uint8 or PIL
-            pictures, one a frame, are taken for its frames; ``sample_idx`` names the result file.
-        output_dir: Where ``SAMPLE_IDX.json`` is written; nothing is written without it.
-        root: The folder from which the row names its frames.
+        runner: A stream model; it starts a new stream. The result file contains its knobs.
+        shape: Size and framing of the model's frames.
+        video: A prepared row, a DST clip, or an episode. ``images`` of a row, (N, 3, H, W) or (N,
+            H, W, 3) uint8 or PIL pictures, one per frame, replace its frames; ``sample_idx`` names
+            the result file.
+        output_dir: Folder of ``SAMPLE_IDX.json``; no file is written if it is empty.
+        root: Folder against which the row's paths of frames resolve.
+
+    Returns:
+        Metadata and an output per frame.
 
     Raises:
-        UserError: The row has stored features in place of pictures, or pictures of another form.
-        DataError: The row is no ProAssist row, or its frames cannot be read.
+        UserError: If the row has stored features instead of pictures, or pictures of another form.
+        DataError: If the row is not a ProAssist row, or its frames cannot be read.
     """
     episode = _episode(video)
     row: Mapping[str, Any] = video if isinstance(video, Mapping) else {}
@@ -107,7 +112,7 @@ def run_video_inference(
 def _episode(video: Mapping[str, Any] | Episode) -> Episode:
     if isinstance(video, Episode):
         return video
-    # a dataset class gives the row with the pictures and its place in the data, which are no part of the row
+    # the dataset class adds the pictures and the sample's number to the row
     row = {key: value for key, value in video.items() if key not in ("images", "encoded_images", "sample_idx")}
     try:
         return (episode_from_proassist_dst(row) if "dst" in row else episode_from_proassist_row(row)).validate()
@@ -117,7 +122,7 @@ def _episode(video: Mapping[str, Any] | Episode) -> Episode:
 
 
 def _frames(row: Mapping[str, Any], episode: Episode, shape: FrameFormat, root: Path) -> Iterable[np.ndarray]:
-    """The episode's frames, from the row's pictures or from its frames file."""
+    """Return the episode's frames, from the row's pictures or from its frames file."""
     images = row.get("images")
     if images is None:
         if row.get("encoded_images") is not None:

@@ -1,14 +1,15 @@
 """Time and state of an episode: the contract that data, models, metrics and reports share. Pure Python.
 
-Every other part asks this package on which frame something is decided and what the state of a step is.
+Every other part asks this package for decision frames and states of steps.
 
 Conventions (all frame numbers are indices into the video sampled at ``fps``):
 
-* frame ``i`` is the picture at ``i / fps`` seconds, so at time ``t`` frames ``0 .. floor(t * fps)`` were seen;
-* a transition at ``t`` is decided at ``ceil(t * fps)``, an assistant turn at ``floor(t * fps)``, and a user turn
-  comes right after frame ``floor(t * fps)``; everything ordered after a user turn waits for the next frame;
-* a poll at ``t`` is asked right after frame ``floor(t * fps)``;
-* times are decimals as written in the annotation, and ``t * fps`` is computed exactly.
+* Frame ``i`` is the picture at ``i / fps`` seconds, so at time ``t`` the frames ``0 .. floor(t *
+  fps)`` are known.
+* A transition at ``t`` is decided at ``ceil(t * fps)``, an assistant turn at ``floor(t * fps)``. A
+  user turn comes right after frame ``floor(t * fps)``; every later event waits for the next frame.
+* A poll at ``t`` is asked right after frame ``floor(t * fps)``.
+* Times are decimals as in the annotation, and ``t * fps`` is computed exactly.
 """
 
 from prospect_core.timeline.dialog_state import CHANGE_RULES, CHANGES, STEP_STATES, Change, DialogState, StepState

@@ -1,4 +1,4 @@
-"""What can be wrong with the annotation of an episode, one line each."""
+"""Checks of an episode's annotation; each problem is one line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prospect_core.timeline.polls import CandidateInterval, Poll
 
 @dataclass(frozen=True)
 class EpisodeSpan:
-    """The frames of an episode, as its events and polls are checked against.
+    """Frames of an episode, against which its events and polls are checked.
 
     Attributes:
-        id: The episode's id.
+        id: Id of the episode.
         fps: Decision frames per second.
         start_frame: First frame.
-        end_frame: The frame after the last one.
-        step_ids: The steps of its task.
+        end_frame: Frame after the last one.
+        step_ids: Ids of the steps of its task.
     """
 
     id: str
@@ -31,7 +31,7 @@ class EpisodeSpan:
     step_ids: tuple[str, ...]
 
     def holds(self, time_s: float) -> bool:
-        """Whether a time lies in the span, its end included."""
+        """Check whether a time is inside the span, including its end."""
         return self.start_frame <= exact_fraction(time_s) * exact_fraction(self.fps) <= self.end_frame
 
     @property
@@ -42,14 +42,14 @@ class EpisodeSpan:
 
 
 def list_event_problems(span: EpisodeSpan, events: Sequence[Event]) -> list[str]:
-    """Everything wrong with events taken one by one, and with the links between them."""
+    """Return the problems of single events and of the links between them."""
     out = [f"{span.id}: event id {i!r} appears twice" for i in sorted(_repeated(e.id for e in events))]
     out += [problem for event in events for problem in _event_problems(span, event)]
     return [*out, *_reply_problems(span, events)]
 
 
 def list_poll_problems(span: EpisodeSpan, polls: Sequence[Poll]) -> list[str]:
-    """Everything wrong with polls."""
+    """Return the problems of polls."""
     out = [f"{span.id}: poll id {i!r} appears twice" for i in sorted(_repeated(p.id for p in polls))]
     times = [exact_fraction(poll.time) for poll in polls]
     if times != sorted(times):
@@ -58,7 +58,7 @@ def list_poll_problems(span: EpisodeSpan, polls: Sequence[Poll]) -> list[str]:
 
 
 def list_candidate_problems(span: EpisodeSpan, candidates: Sequence[CandidateInterval]) -> list[str]:
-    """Everything wrong with candidate intervals."""
+    """Return the problems of candidate intervals."""
     ids = sorted(_repeated(interval.id for interval in candidates))
     out = [f"{span.id}: candidate interval id {i!r} appears twice" for i in ids]
     starts = [exact_fraction(interval.start) for interval in candidates]
@@ -96,7 +96,7 @@ def _event_problems(span: EpisodeSpan, event: Event) -> list[str]:
 
 
 def _reply_problems(span: EpisodeSpan, events: Sequence[Event]) -> Iterator[str]:
-    """Problems of reply spans, links from answers to questions, and standing questions."""
+    """Yield problems of reply spans, links from answers to questions, and standing questions."""
     places = {event.id: place for place, event in enumerate(events)}
     for place, event in enumerate(events):
         where = f"{span.id}: event {event.id} ({event.label}) at {event.time:g} s"
@@ -115,7 +115,7 @@ def _reply_problems(span: EpisodeSpan, events: Sequence[Event]) -> Iterator[str]
 def _link_problems(
     span: EpisodeSpan, event: Event, where: str, before: Sequence[Event], asked: int | None
 ) -> Iterator[str]:
-    # the question of a clip that begins later may lie before the clip
+    # the question of a later clip may come before the clip
     if asked is None and span.start_frame == 0:
         yield f"{where} answers {event.answers_to!r}, which is no event of this episode"
     elif asked is not None and (asked >= len(before) or before[asked].kind != "user"):

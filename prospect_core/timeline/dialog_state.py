@@ -1,4 +1,4 @@
-"""The state of every step of a task, and the changes that lead from one state to another."""
+"""State of every step of a task, and the legal changes between states."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Change = Literal["start", "complete", "reopen"]
 
 STEP_STATES: tuple[StepState, ...] = ("not_started", "in_progress", "completed")
 CHANGES: tuple[Change, ...] = ("start", "complete", "reopen")
-#: change -> (state that it needs, state that it gives); anything else is illegal
+#: change: (state that it needs, resulting state); anything else is illegal
 CHANGE_RULES: dict[Change, tuple[StepState, StepState]] = {
     "start": ("not_started", "in_progress"),
     "complete": ("in_progress", "completed"),
@@ -24,7 +24,13 @@ CHANGE_RULES: dict[Change, tuple[StepState, StepState]] = {
 
 @dataclass(frozen=True)
 class DialogState:
-    """The state of every step, with the completed ones in order of completion and their times in seconds."""
+    """State of every step.
+
+    Attributes:
+        step_ids: Ids of the steps.
+        states: State of each step.
+        completions: (step id, seconds) of completed steps, in order of completion.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     step_ids: tuple[str, ...]
@@ -33,18 +39,27 @@ class DialogState:
 
     @staticmethod
     def initial(task: Task) -> DialogState:
-        """Nothing has been started."""
+        """Return the state in which no step has started."""
         return DialogState(task.step_ids, (STEP_STATES[0],) * len(task.steps))
 
     def __getitem__(self, step_id: str) -> StepState:
         return self.states[self.step_ids.index(step_id)]
 
     def is_legal(self, step_id: str, change: str) -> bool:
-        """Whether ``change`` may happen to ``step_id`` now; unknown steps and changes are not legal."""
+        """Check whether ``change`` may happen to ``step_id`` now; unknown steps and changes are not legal."""
         return change in CHANGE_RULES and step_id in self.step_ids and self[step_id] == CHANGE_RULES[change][0]
 
     def apply(self, step_id: str, change: Change, time_s: float) -> DialogState:
-        """The state after a legal change; an illegal one raises `TimelineError`."""
+        """Return the state after a change.
+
+        Args:
+            step_id: Id of the step.
+            change: The change.
+            time_s: Time in seconds.
+
+        Raises:
+            TimelineError: If the change is illegal.
+        """
         if not self.is_legal(step_id, change):
             now = self[step_id] if step_id in self.step_ids else "not a step of this task"
             raise TimelineError(f"{step_id}->{change} at {time_s:g} s is illegal: {step_id} is {now}")
@@ -56,9 +71,10 @@ class DialogState:
         return DialogState(self.step_ids, states, completions)
 
     def changes_to(self, target: Sequence[StepState]) -> list[tuple[str, StepState, tuple[Change, ...]]]:
-        """For every step whose state differs from ``target``: (step id, wanted state, legal changes that lead there).
+        """Return (step id, wanted state, legal changes to it) for every step that differs from ``target``.
 
-        A jump from not_started to completed is ``start`` then ``complete``; an unreachable state has no changes.
+        A jump from not_started to completed is ``start``, then ``complete``. An unreachable state
+        has no changes.
         """
         paths: dict[tuple[StepState, StepState], tuple[Change, ...]] = {
             ("not_started", "in_progress"): ("start",),
@@ -73,7 +89,10 @@ class DialogState:
         ]
 
     def path_to(self, target: Sequence[StepState]) -> list[tuple[str, Change]]:
-        """The legal (step id, change) that bring every step as near to ``target`` as can be, in the order of the steps."""
+        """Return the legal (step id, change) that bring every step as close to ``target`` as possible.
+
+        They are in the order of the steps.
+        """
         if self.states == target:
             return []
         return [(step, change) for step, _, changes in self.changes_to(target) for change in changes]

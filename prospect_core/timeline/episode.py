@@ -1,4 +1,4 @@
-"""An episode: one video with one dialogue about one task, and its decision frames."""
+"""Episode: one video with one dialogue about one task, and its decision frames."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from prospect_core.timeline.task import STRICT, Task
 class Episode:
     """One video with one dialogue about one task: the unit of data and of replay.
 
-    Covers video frames ``start_frame .. end_frame - 1`` at ``fps``. ``events`` stand in their order: by (time;
-    user, transitions as written, assistant), or, with ``file_order``, in the order of the file they came from.
-    ``initial`` is the state before the first frame (None: nothing started). ``recording`` names what several videos are
-    clips or views of, ``participant`` who is filmed; empty where the source does not say. ``polls`` are questions asked at
-    given times, ``candidates`` intervals in which a decision is asked for, both in order of time. Empty fields of these
-    four are left out of JSON.
+    It covers video frames ``start_frame .. end_frame - 1`` at ``fps``. ``events`` are in order of
+    (time; user, transitions as written, assistant) or, with ``file_order``, in the order of their
+    file. ``initial`` is the state before the first frame (None: nothing started).
+
+    ``recording`` names the recording of which several videos are clips or views; ``participant``
+    names the filmed person. ``polls`` are questions at given times, ``candidates`` intervals in
+    which a decision is requested, both in order of time. JSON omits these four if they are empty.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
@@ -55,14 +56,16 @@ class Episode:
 
     @property
     def num_frames(self) -> int:
+        """Number of frames."""
         return self.end_frame - self.start_frame
 
     @property
     def initial_state(self) -> DialogState:
+        """State before the first frame."""
         return self.initial if self.initial is not None else DialogState.initial(self.task)
 
     def decisions(self) -> list[Decision]:
-        """Every event, in order, with its decision frame; frames never decrease and no event is lost."""
+        """Return every event in order with its decision frame; frames never decrease."""
         return list(self._decisions)
 
     @cached_property
@@ -84,7 +87,7 @@ class Episode:
         return tuple(out)
 
     def utterances(self) -> list[Utterance]:
-        """Reference utterances by frame; turns on one frame are joined."""
+        """Return the reference utterances by frame; turns on one frame are joined."""
         return list(self._utterances)
 
     @cached_property
@@ -106,7 +109,7 @@ class Episode:
         )
 
     def responsive(self, frames: Iterable[int]) -> set[int]:
-        """Which of these utterance frames answer the user: the first within 5 seconds after a user turn.
+        """Return the utterance frames that answer the user: the first within 5 seconds after a user turn.
 
         The rule is the same for reference and predicted utterances; all others are proactive.
         """
@@ -119,32 +122,38 @@ class Episode:
         return out
 
     def transitions(self) -> list[tuple[int, str, Change]]:
-        """Reference transitions as (frame, step id, change), in order."""
+        """Return the reference transitions as (frame, step id, change), in order."""
         return [(d.frame, d.event.step, d.event.change) for d in self.decisions() if d.event.change]
 
     def user_turns(self) -> list[tuple[int, Event]]:
-        """User turns as (frame after which the text comes, event), in order."""
+        """Return the user turns as (frame after which the text comes, event), in order."""
         return [(d.frame, d.event) for d in self.decisions() if d.event.kind == "user"]
 
     def poll_frame(self, poll: Poll) -> int:
-        """The last frame that the model has seen when the poll is asked."""
+        """Return the last frame that the model knows when the poll is asked."""
         return self._last_seen(poll.time)
 
     def _last_seen(self, time_s: float) -> int:
-        """The last frame of the episode that was seen at a time."""
+        """Return the last known frame of the episode at a time."""
         return max(self.start_frame, min(frame_floor(time_s, self.fps), self.end_frame - 1))
 
     def candidate_frames(self, interval: CandidateInterval) -> range:
-        """The decision frames inside a candidate interval: those from its start up to, not including, its end."""
+        """Return the decision frames inside a candidate interval, from its start up to, not including, its end."""
         start = max(self.start_frame, frame_ceil(interval.start, self.fps))
         return range(start, max(start, min(frame_ceil(interval.end, self.fps), self.end_frame)))
 
     def state_at(self, frame: int) -> DialogState:
-        """State after everything decided at frames <= ``frame`` (``start_frame - 1`` gives the initial state)."""
+        """Return the state after all decisions up to ``frame``; ``start_frame - 1`` gives the initial state."""
         return self.states_by_change(until=frame)[-1][1]
 
     def states_by_change(self, until: int | None = None) -> list[tuple[int, DialogState]]:
-        """[(frame, state from this frame on)], beginning with the initial state, one entry a changing frame."""
+        """Return [(frame, state from this frame)], one entry per changing frame.
+
+        The first entry is the initial state with the frame before the first one.
+
+        Args:
+            until: Last frame to consider; all if None.
+        """
         state = self.initial_state
         out = [(self.start_frame - 1, state)]
         for frame, step, change in self.transitions():
@@ -158,10 +167,14 @@ class Episode:
         return out
 
     def window(self, start: int, end: int) -> Episode:
-        """The clip of video frames ``start .. end - 1``.
+        """Return the clip of video frames ``start .. end - 1``.
 
-        Its events keep their decision frames, and its initial state is the replay of everything decided before ``start``. A
-        poll belongs to the clip that holds its frame, a candidate interval to the clip that holds its start.
+        Its events keep their decision frames. Its initial state follows from all decisions before
+        ``start``. A poll belongs to the clip with its frame, a candidate interval to the clip with
+        its start.
+
+        Raises:
+            TimelineError: If the frames are not inside the episode.
         """
         if not self.start_frame <= start < end <= self.end_frame:
             raise TimelineError(
@@ -182,7 +195,7 @@ class Episode:
         )
 
     def problems(self) -> list[str]:
-        """Everything wrong with this annotation, one line each; empty when it is sound."""
+        """Return the faults of this annotation, one line each; empty if there are none."""
         if exact_fraction(self.fps) <= 0:
             return [f"{self.id}: fps {self.fps:g} must be above 0"]
         if self.start_frame < 0 or self.end_frame <= self.start_frame:
@@ -219,7 +232,11 @@ class Episode:
             state = state.apply(step, change, frame / float(self.fps))
 
     def validate(self) -> Episode:
-        """Returns the episode itself, or raises `TimelineError` with its first problem and their number."""
+        """Return the episode itself if it is valid.
+
+        Raises:
+            TimelineError: States the first problem and the number of problems.
+        """
         problems = self.problems()
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -1,4 +1,4 @@
-"""What happens in an episode: user turns, step transitions and assistant turns."""
+"""Events of an episode: user turns, step transitions and assistant turns."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from prospect_core.timeline.task import STRICT
 EventKind = Literal["user", "transition", "assistant"]
 
 KIND_ORDER: dict[EventKind, int] = {"user": 0, "transition": 1, "assistant": 2}
-#: accepted wordings of one utterance
+#: largest number of accepted wordings of one utterance
 MOST_WORDINGS = 64
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens at a moment: a user turn, a step transition, or an assistant turn.
+    """An event at a time: a user turn, a step transition, or an assistant turn.
 
     Attributes:
-        id: Unique in the episode.
-        time: Seconds of the video.
+        id: Id, unique in the episode.
+        time: Time in seconds of the video.
         kind: ``user``, ``transition`` or ``assistant``.
-        text: What is said; empty for a transition.
-        step: The step of a transition.
-        change: The change of a transition.
+        text: Text of a turn; empty for a transition.
+        step: Step id of a transition.
+        change: Change of a transition.
         labels: Labels of the source, as it writes them.
-        progress: A progress summary of the source.
-        slots: The content of an assistant turn by name.
-        question: The kind of a user question; empty for other turns.
+        progress: Progress summary of the source.
+        slots: Contents of an assistant turn by name.
+        question: Kind of a user question; empty for other turns.
         accepted: Values that answer a user question.
-        frame: The decision frame, where the source fixes it (rows of other formats, clips of an episode).
-        alternatives: Further wordings of an assistant turn that are as right as its text.
-        reply_span: (start, end) in seconds: the assistant turn is right anywhere between them.
+        frame: Decision frame, if the source defines it (rows of other formats, clips of an
+            episode).
+        alternatives: Further wordings of an assistant turn that are as correct as its text.
+        reply_span: (start, end) in seconds: the assistant turn is correct at any time in between.
         answers_to: Id of the user turn that an assistant turn answers.
         group: Assistant turns of one group belong to one item of the source.
-        open_until: A user turn with it is a standing question: it stays open until it is answered or until this time, in
-            seconds.
+        open_until: End of a standing question, in seconds: a user turn that stays open until it is
+            answered, at the latest until this time.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
@@ -70,7 +71,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Decision:
-    """An event with the frame on which the assistant must decide on it (or after which a user turn comes)."""
+    """An event with its decision frame; a user turn comes after that frame."""
 
     event: Event
     frame: int
@@ -78,7 +79,15 @@ class Decision:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What the assistant says on one frame: one assistant turn, or several joined (all ids kept)."""
+    """Assistant text on one frame: one assistant turn, or several joined ones.
+
+    Attributes:
+        frame: Decision frame.
+        text: Text.
+        ids: Ids of the turns.
+        responsive: Whether it answers the user.
+        events: The turns.
+    """
 
     frame: int
     text: str
@@ -88,7 +97,10 @@ class Utterance:
 
     @property
     def wordings(self) -> tuple[str, ...]:
-        """Every accepted wording, ``text`` first. Joined turns have the combinations of theirs, at most `MOST_WORDINGS`."""
+        """Every accepted wording, ``text`` first.
+
+        Joined turns have the combinations of their wordings, at most `MOST_WORDINGS`.
+        """
         if not any(event.alternatives for event in self.events):
             return (self.text,)
         choices = [(event.text, *event.alternatives) for event in self.events]
@@ -97,5 +109,5 @@ class Utterance:
 
 
 def sort_timeline_events(events: Iterable[Event]) -> tuple[Event, ...]:
-    """Canonical order: by exact time; at equal times user, transitions as written, assistant."""
+    """Sort events by exact time; at equal times user, transitions as written, assistant."""
     return tuple(sorted(events, key=lambda e: (exact_fraction(e.time), KIND_ORDER[e.kind])))

@@ -13,15 +13,15 @@ class TimelineError(ValueError):
 
 @lru_cache(maxsize=1 << 16)
 def exact_fraction(value: float) -> Fraction:
-    """The decimal that was written: ``exact_fraction(0.7) == 7/10``, where the float itself is a little less."""
+    """Return the exact decimal: ``exact_fraction(0.7) == 7/10``, although the float is slightly smaller."""
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
 
 
 def frame_floor(time_s: float, fps: float) -> int:
-    """Last frame seen at ``time_s`` seconds: ``floor(time_s * fps)``, exactly."""
+    """Return the last known frame at ``time_s`` seconds: ``floor(time_s * fps)``, exactly."""
     return floor(exact_fraction(time_s) * exact_fraction(fps))
 
 
 def frame_ceil(time_s: float, fps: float) -> int:
-    """First frame that can show what happened at ``time_s`` seconds: ``ceil(time_s * fps)``, exactly."""
+    """Return the first frame that can show an event at ``time_s`` seconds: ``ceil(time_s * fps)``, exactly."""
     return ceil(exact_fraction(time_s) * exact_fraction(fps))

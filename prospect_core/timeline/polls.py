@@ -1,4 +1,4 @@
-"""Questions that a benchmark asks at given times, and intervals in which a decision is asked for."""
+"""Polls (questions of a benchmark at given times), and intervals in which a decision is requested."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ class Poll:
     """A question that the model must answer at a time of the video.
 
     Attributes:
-        id: Unique in the episode.
-        time: Seconds of the video. The model has seen the frames up to ``floor(time * fps)``.
+        id: Id, unique in the episode.
+        time: Time in seconds of the video; the model knows the frames up to ``floor(time * fps)``.
         question: The question as the model reads it.
-        choices: Texts of the choices, in the order of their letters A, B, ...; empty for a free answer.
-        accepted: Right answers: letters where there are choices, texts otherwise; empty where none is known.
-        kind: The benchmark's task or category.
-        history: ``isolated``: question and answer leave no trace in the stream; ``cumulative``: they become part of it.
-        clip_start: Seconds at which the clip begins that the official protocol cuts for this poll.
-        meta: What the benchmark needs to join the answer to its own item.
+        choices: Texts of the choices, in the order of their letters A, B, ...; empty for a free
+            answer.
+        accepted: Correct answers: letters if there are choices, otherwise texts; empty if none is
+            known.
+        kind: Task or category of the benchmark.
+        history: ``isolated``: question and answer leave no trace in the stream. ``cumulative``:
+            they become part of it.
+        clip_start: Start of the clip that the official protocol cuts for this poll, in seconds.
+        meta: Data with which the benchmark finds its own item for the answer.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
@@ -37,7 +40,7 @@ class Poll:
 
     @property
     def letters(self) -> tuple[str, ...]:
-        """The letters of the choices."""
+        """Letters of the choices."""
         return tuple(chr(ord("A") + number) for number in range(len(self.choices)))
 
 

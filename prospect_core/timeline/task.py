@@ -1,17 +1,22 @@
-"""A task and its steps."""
+"""Tasks and their steps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-#: dataclasses read strictly: no unknown key, no value that is not finite
+#: strict reading of dataclasses: no unknown key, no value that is not finite
 STRICT = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a task: an id such as ``S1`` and a name in words."""
+    """A step of a task.
+
+    Attributes:
+        id: Id such as ``S1``.
+        name: Name in words.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     id: str
@@ -20,7 +25,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Task:
-    """A goal, its ordered steps (none is legal) and, where the data has it, knowledge such as a recipe."""
+    """A task.
+
+    Attributes:
+        goal: Its goal.
+        steps: Its steps in order; may be empty.
+        knowledge: Knowledge such as a recipe; empty if the data has none.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     goal: str
@@ -29,4 +40,5 @@ class Task:
 
     @property
     def step_ids(self) -> tuple[str, ...]:
+        """Ids of the steps."""
         return tuple(step.id for step in self.steps)

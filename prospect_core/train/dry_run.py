@@ -1,6 +1,8 @@
-"""What a training would do and about how long it would take: its first steps, over blank frames, and nothing kept.
+"""Dry run of a training: its first steps on blank frames, with estimates of time and memory.
 
-prospect train --dry-run data=data/workbench output=runs/mine train.max_steps=500
+    prospect train --dry-run data=data/workbench output=runs/mine train.max_steps=500
+
+It leaves no files.
 """
 
 from __future__ import annotations
@@ -22,26 +24,35 @@ from prospect_core.train.output_dir import SCRATCH, is_output_dir_finished, refu
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.console import format_count, format_duration
 
-#: steps that are tried; the first is not timed, since much is made in it
+#: number of steps; the first is not timed, because it includes set-up
 STEPS = 4
 
 
 class _StepsDoneError(Exception):
-    """The steps are done."""
+    """Raised after the last step of a dry run."""
 
 
 class TrainingEstimate:
-    """Frames that are blank, and a clock; what `prospect_core.train.run.run_training` takes as its media and its callback."""
+    """Blank media and a clock, which `prospect_core.train.run.run_training` takes as media and callback."""
 
     def __init__(self) -> None:
         self.missing, self.encode_s, self._marks = 0, 0.0, list[float]()
-        #: bytes by what takes them
+        #: bytes by kind of memory
         self.memory: dict[str, int] = {}
 
     def media(
         self, config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Any, device: Any
     ) -> Callable[[Any, int, int], np.ndarray]:
-        """Frames of the shape that the real ones have; what is not encoded yet is counted, and one batch is timed."""
+        """Return blank frames of the real shape; count the missing features and time one encoding batch.
+
+        Args:
+            config: Configuration of the training.
+            data: A dataset.
+            model: The model.
+            episodes: Its episodes.
+            tell: Ignored.
+            device: Torch device.
+        """
         import torch
 
         from prospect_core.features.feature_cache import (
@@ -73,7 +84,7 @@ class TrainingEstimate:
         return lambda episode, start, end: np.repeat(blank, end - start, 0)
 
     def callback(self) -> Any:
-        """Ends the training after `STEPS`."""
+        """Return a callback that ends the training after `STEPS` steps."""
         from transformers import TrainerCallback
 
         marks = self._marks
@@ -88,12 +99,23 @@ class TrainingEstimate:
 
     @property
     def step_s(self) -> float:
-        """Seconds of a step."""
+        """Seconds per step."""
         return (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
 
 
 def dry_run_training(config: Config, text: str, tell: Callable[[str], None]) -> list[str]:
-    """Lines for people. Options and data are checked as the training itself would, and the output is not touched."""
+    """Check options and data as the training does, run its first steps, and describe the whole training.
+
+    The output folder is not changed.
+
+    Args:
+        config: Configuration of the training.
+        text: Its YAML text.
+        tell: Prints a line for the user.
+
+    Returns:
+        Lines for the user.
+    """
     from prospect_core.train.run import run_training
     from prospect_core.train.setup.build import TrainingHooks
 

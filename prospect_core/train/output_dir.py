@@ -1,7 +1,4 @@
-"""The output folder of a training: whose it is, what may go on in it, and how the checkpoint appears in it.
-
-python -c "from prospect_core.train.output_dir import refuse_finished_output_dir; from pathlib import Path; refuse_finished_output_dir(Path('runs/new'))"
-"""
+"""Output directory of a training: ownership, resume and atomic publication of the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,13 +14,22 @@ SCRATCH, TRAINING_FILE, CONFIG_FILE = ".trainer", "training.json", "train_config
 
 
 def is_output_dir_finished(output: Path, text: str) -> bool:
-    """Whether an output holds what came of a training of this very configuration."""
+    """Check whether a folder holds the result of a training with exactly this configuration.
+
+    Args:
+        output: The folder.
+        text: YAML text of the configuration.
+    """
     kept = output / CONFIG_FILE
     return (output / "config.json").exists() and kept.is_file() and kept.read_text("utf-8") == text
 
 
 def refuse_finished_output_dir(output: Path) -> None:
-    """An output that is no folder, or that holds a checkpoint already, is refused."""
+    """Check that a folder can take a new checkpoint.
+
+    Raises:
+        UserError: If the path is empty or a file, or the folder holds a checkpoint.
+    """
     if output == Path():
         raise UserError("output= is empty; give a folder")
     if output.exists() and not output.is_dir():
@@ -33,7 +39,16 @@ def refuse_finished_output_dir(output: Path) -> None:
 
 
 def refuse_other_output_dir(scratch: Path, training: dict[str, Any]) -> None:
-    """A folder with checkpoints of another training is refused with what differs."""
+    """Check that a folder's training checkpoints belong to this training.
+
+    Args:
+        scratch: Folder of the training checkpoints.
+        training: Signature of this training.
+
+    Raises:
+        UserError: If they belong to another training; the message shows the differences.
+        DataError: If the stored signature cannot be read.
+    """
     file = scratch / TRAINING_FILE
     before = read_json(file)
     if not isinstance(before, dict):
@@ -48,7 +63,16 @@ def refuse_other_output_dir(scratch: Path, training: dict[str, Any]) -> None:
 
 
 def publish_to_output_dir(output: Path, model: Any, tokenizer: Any, text: str) -> None:
-    """Write the checkpoint so that ``config.json``, which marks it whole, appears last; then drop the scratch folder."""
+    """Write the checkpoint into the output folder and remove the training checkpoints.
+
+    ``config.json``, which marks a complete checkpoint, appears last.
+
+    Args:
+        output: The output folder.
+        model: The model.
+        tokenizer: Its tokenizer.
+        text: YAML text of the configuration.
+    """
     staging = output / SCRATCH / "final"
     shutil.rmtree(staging, ignore_errors=True)
     model.save_pretrained(staging)

@@ -1,10 +1,10 @@
-"""`prospect train`: from a configuration to a checkpoint folder.
+"""Run a training: from a configuration to a checkpoint folder.
 
     prospect train train.minutes=3 output=runs/tiny
 
-The folder holds the weights (safetensors), the tokenizer, ``train_config.yaml`` (the resolved configuration) and
-``train_log.jsonl``; while training goes on also ``.trainer`` with the checkpoints that an interrupted training goes on
-from when the same command is given again.
+The folder holds the weights (safetensors), the tokenizer, ``train_config.yaml`` (the resolved
+configuration) and ``train_log.jsonl``. During training, ``.trainer`` holds the checkpoints from
+which the same command resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from prospect_core.util.signals import defer_interrupt
 
 
 def run_training(config: Config, text: str, hooks: TrainingHooks | None = None) -> dict[str, Any]:
-    """Train, and write the checkpoint into the output folder.
+    """Train and write the checkpoint into the output folder.
 
     Args:
         config: The configuration.
-        text: The same as YAML, kept next to the checkpoint.
-        hooks: Where lines go and what a dry run replaces.
+        text: The configuration as YAML, which is stored next to the checkpoint.
+        hooks: Output of lines, and replacements for a dry run.
 
     Returns:
-        The first and the last reported losses; empty where the output holds this checkpoint already, and in all
-        processes but the first, which alone reports and writes.
+        The first and the last reported losses. Empty if the output folder holds this checkpoint
+        already, and in all processes except the first, which alone reports and writes.
 
     Raises:
-        UserError: Options or an output folder that cannot be used.
-        DataError: Data that cannot be used, or weights that are not finite at the end.
-        KeyboardInterrupt: Interrupted; the step under way is finished and kept.
+        UserError: If options or the output folder cannot be used.
+        DataError: If data cannot be used, or weights are not finite at the end.
+        KeyboardInterrupt: After an interruption; the running step is finished and saved.
     """
     quiet_transformers()
     hooks = hooks or TrainingHooks()
@@ -94,8 +94,11 @@ def _train_and_publish(training: Training, text: str, tell: Callable[[str], None
 
 
 def leave_training_run_processes() -> None:
-    """Leave the group of processes that train together, before this process ends: one that still is in it may be aborted by the
-    group's threads, and with it the whole training, which was over. Nothing can be trained together here after that."""
+    """Leave the process group of a distributed training before this process ends.
+
+    Otherwise a thread of the group may abort this process, and with it the finished training. No
+    distributed training is possible in this process afterwards.
+    """
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -103,8 +106,10 @@ def leave_training_run_processes() -> None:
 
 
 def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: Callable[[str], None]) -> None:
-    """Train from the beginning or on from a checkpoint; of a training that was over, only its end is read. Interrupted once,
-    the step under way is finished and kept."""
+    """Train from the start or resume from a checkpoint; a finished training only loads its result.
+
+    On the first interruption, the running step is finished and saved.
+    """
     from transformers import TrainerState
     from transformers.trainer import TRAINER_STATE_NAME
 
@@ -117,10 +122,10 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
         best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
         trainer._load_from_checkpoint(best or str(resume_from[0]))
         return
-    # of several processes each would stop at a step of its own
+    # several processes would stop at different steps
     alone = trainer.args.world_size == 1
     try:
-        # some packages that are needed are imported only now
+        # some required packages are imported only now
         with (
             defer_interrupt("the step under way and a checkpoint") if alone else nullcontext(),
             translate_trainer_option_errors("train", (ImportError,)),
@@ -139,9 +144,9 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
 
 
 def _out_of_loader(error: UserError) -> UserError | None:
-    """The error that a process of torch's loader met, of one that has that process's traceback as its text; None for others.
+    """Return the error inside an error of torch's loader whose text is a worker's traceback; None for others.
 
-    In such a text the traceback ends with the error's own line or lines.
+    The traceback in such a text ends with the original error's own line or lines.
     """
     text, kind = str(error), type(error)
     if not text.startswith(f"Caught {kind.__name__} in DataLoader worker process"):

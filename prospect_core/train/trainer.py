@@ -1,10 +1,10 @@
-"""`DSTTrainer`: `transformers.Trainer` with the four losses, each over its global count and logged apart.
+"""`DSTTrainer`: `transformers.Trainer` with four losses, each normalised by its global count and logged.
 
     prospect train data=data/workbench output=runs/tiny train.minutes=3
 
-Everything that a continued training needs beyond what transformers saves (sums since the last report, loss weights,
-seconds used, thresholds, patience) lies in ``prospect.json`` of each checkpoint. It is written last and names the size of
-every other file, so that a checkpoint which a crash or a full disk cut short is not taken for a whole one.
+``prospect.json`` in each checkpoint holds the state that transformers does not save: sums since the
+last report, loss weights, elapsed seconds, thresholds, patience. It is written last and lists the
+size of every other file, so an incomplete checkpoint after a crash or on a full disk is detected.
 """
 
 from __future__ import annotations
@@ -44,38 +44,54 @@ from prospect_core.util.json_io import dump_json
 from prospect_core.util.signals import stop_requested
 
 STATE_FILE = "prospect.json"
-#: kinds of training in which each process holds a part of each tensor
+#: kinds of training in which each process holds a shard of each tensor
 SHARDED = ("FSDP", "DEEPSPEED")
-#: the attention mask is not among them: rows are padded on the right, where causal attention never looks
+#: no attention mask: rows are padded on the right, which causal attention never reads
 MODEL_INPUTS = ("input_ids", "pixel_values", "frame_embeds", "frame_index", "marker_index")
 
 
 class Evaluates(Protocol):
-    """What `DSTTrainer.evaluate` asks: the streaming metrics of a model (None: undefined), and thresholds to keep."""
+    """Closed-loop evaluation for `DSTTrainer.evaluate`.
+
+    Attributes:
+        thresholds: (speaking, update) thresholds to store.
+    """
 
     thresholds: tuple[float, float]
 
     def evaluate(self, model: Any) -> dict[str, float | None]:
-        """{name: value} of a closed-loop replay."""
+        """Return {name: value} of a closed-loop replay; None for an undefined metric."""
         ...
 
 
 def _require_gradient(module: Any, inputs: Any, output: Any) -> None:
-    """Forward hook: gradients reach the last hidden states, where the norms of `Weighting.wants_norms` are taken."""
+    """Make gradients reach the last hidden states, where the norms of `Weighting.wants_norms` are taken."""
     hidden_BTD = output.last_hidden_state
     if torch.is_grad_enabled() and not hidden_BTD.requires_grad:
         hidden_BTD.requires_grad_()
 
 
 class DSTTrainer(Trainer):
-    """Trains `DSTSmolVLM`. Each objective's loss is its sum over the step's global number of supervised items.
+    """Trains `DSTSmolVLM`; an objective's loss is its sum divided by the global number of supervised items.
 
-    "Global" is over all micro-batches of an optimiser step and over all processes. ``train_dataset`` is a
-    `DSTTrainingDataset`, redrawn at every epoch and read in its own order; with ``dynamic_focal`` both focal losses
-    follow its label rates.
-    ``minutes`` ends training by the clock; the learning rate then follows the share of time used, else the share of
-    steps done: linear warm-up over the first ``warmup`` of it, then cosine down to zero. A loss that is not finite ends
-    it with a `DataError`.
+    "Global" means over all micro-batches of an optimizer step and over all processes.
+    ``train_dataset`` is a `DSTTrainingDataset`, redrawn in every epoch and read in its own order.
+    The learning rate rises linearly during warm-up and then follows a cosine to zero. A loss that
+    is not finite ends the training with a `DataError`.
+
+    Args:
+        *args: As in transformers.
+        weighting: Weighting of the losses.
+        speaking: Focal loss of speaking.
+        update: Focal loss of updates.
+        dynamic_focal: Whether both focal losses follow the label rates of each epoch.
+        minutes: Minutes after which training ends; the schedule then follows the time instead of
+            the steps.
+        warmup: Share of the training for warm-up, 0 to 1.
+        validation: Closed-loop evaluation.
+        muon: Whether to use Muon.
+        rates: Factors of the learning rate by part of the model.
+        **kwargs: As in transformers.
     """
 
     def __init__(
@@ -96,27 +112,29 @@ class DSTTrainer(Trainer):
         self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
         self.minutes, self.warmup, self.validation, self.muon = minutes, warmup, validation, muon
         self.rates = rates
-        # our loss is already divided by the counts of the whole accumulated step
+        # compute_loss already divides by the counts of the whole accumulated step
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
-        #: after training, the whole model's tensors where each process holds but a part of it
+        #: gathered tensors of a sharded model after training
         self.whole_state: dict[str, Tensor] | None = None
         self.seconds_before = self._clock = 0.0
         self._started: float | None = None
-        # per objective: sum of losses, items; since the last report and in this step (there also squared norms)
+        # per objective, sums of losses and items since the last report, and in this step
+        # (also squared norms)
         self._report = torch.zeros(2, len(OBJECTIVES), dtype=torch.float64)
         self._step = torch.zeros(3, len(OBJECTIVES), dtype=torch.float64)
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
-        # tokens and frames of the longest window that this process has read
+        # tokens and frames of the longest window in this process
         self._longest = torch.zeros(2, dtype=torch.int64)
         self.add_callback(_Steps(self))
         if self.accelerator.num_processes > 1:
-            # otherwise the last batches of an epoch would be filled up with windows that it has had before
+            # otherwise accelerate would fill the last batches of an epoch with
+            # earlier windows
             whole: Any = self.train_dataset
             whole.multiple = self.args.train_batch_size * self.accelerator.num_processes
         if weighting.wants_norms:
-            # of a frozen text model too: the heads share its hidden states
+            # also for a frozen text model: the heads share its hidden states
             self.accelerator.unwrap_model(self.model).model.text_model.register_forward_hook(_require_gradient)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -125,8 +143,16 @@ class DSTTrainer(Trainer):
         return SequentialSampler(dataset)
 
     def get_batch_samples(self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: Any) -> Any:
-        """As in transformers, with one count for each objective over all micro-batches and processes of the step."""
-        # the range comes first: the other way round, zip would take one batch too many and drop it
+        """Return the micro-batches of a step as transformers does, and their counts by objective.
+
+        The counts cover all micro-batches and processes of the step.
+
+        Args:
+            epoch_iterator: Iterator over batches.
+            num_batches: Number of micro-batches.
+            device: Device of the counts.
+        """
+        # range must come first: otherwise zip would take one batch too many and drop it
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         if not batches:
             return batches, None
@@ -140,13 +166,20 @@ class DSTTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Weighted sum of the four normalised losses."""
+        """Return the weighted sum of the four normalised losses.
+
+        Args:
+            model: The model.
+            inputs: A batch.
+            return_outputs: Whether to return (loss, output).
+            num_items_in_batch: (4,) global counts of the step.
+        """
         mine = count_supervised_losses(inputs)
         counts = mine if num_items_in_batch is None else num_items_in_batch
         speaks_BT, _ = next_token_targets(inputs["labels"])
         output = model(**{k: inputs[k] for k in MODEL_INPUTS if k in inputs}, speaks_BT=speaks_BT)
         sums = loss_sums(output, inputs, *self.focal_options)
-        # one count of nothing would divide by zero; its sum is zero too
+        # a count of zero would divide by zero; its sum is zero too
         means = sums / counts.clamp(min=1)
         weights = torch.as_tensor(self.weighting.weights(), dtype=means.dtype, device=means.device)
         self._note(sums.detach(), mine, output.hidden_BTD, means)
@@ -154,12 +187,13 @@ class DSTTrainer(Trainer):
         self._seen = self._seen.to(read.device) + read
         each = torch.stack([inputs["attention_mask"].sum(1), (inputs["frame_index"] >= 0).sum(1)])
         self._longest = torch.maximum(self._longest.to(each.device), each.amax(1))
-        # gradients are averaged over processes, and ours are already parts of one global mean
+        # DDP averages gradients over processes, but these losses are already parts of one
+        # global mean
         total = (weights * means).sum() * self.accelerator.num_processes
         return (total, output) if return_outputs else total
 
     def _note(self, sums: Tensor, counts: Tensor, hidden_BTD: Tensor, means: Tensor) -> None:
-        """Keep what the report and the weighting need; nothing here waits for the device."""
+        """Accumulate sums for report and weighting without waiting for the device."""
         self._report = self._report.to(sums.device) + torch.stack([sums.double(), counts.double()])
         if not self.weighting.learns:
             return
@@ -172,19 +206,30 @@ class DSTTrainer(Trainer):
         self._step = self._step.to(sums.device) + step
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; a sharded model is put together afterwards, in which every process takes part."""
+        """Train as in transformers; all processes then gather a sharded model.
+
+        Args:
+            *args: As in transformers.
+            **kwargs: As in transformers.
+        """
         output = super().train(*args, **kwargs)
         if self.accelerator.distributed_type.value in SHARDED:
             self.whole_state = self.accelerator.get_state_dict(self.model)
         return output
 
     def begin_epoch(self, epoch: int, step: int) -> None:
-        """Have the windows of an epoch that begins at ``step`` drawn, and let the focal losses follow its labels."""
+        """Redraw the windows for an epoch and update dynamic focal losses from its labels.
+
+        Args:
+            epoch: Number of the epoch.
+            step: Optimizer step at which it starts.
+        """
         dataset: Any = self.train_dataset
         now = self.progress(step)
         windows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.accelerator.num_processes
         dataset.together = windows
-        # by the clock, an epoch is expected to take as long as those before it did
+        # with a time limit, an epoch is expected to take as long as the mean of those
+        # before
         by_clock = now / epoch if epoch else 0.0
         steps = math.ceil(len(dataset) / windows)
         dataset.set_epoch(epoch, now, by_clock if self.minutes is not None else steps / max(1, self.args.max_steps))
@@ -195,30 +240,41 @@ class DSTTrainer(Trainer):
             self.focal_options = (speaking, update)
 
     def seen(self) -> tuple[int, int]:
-        """(tokens without padding, frames) that this process has read so far; waits for the device."""
+        """Return (tokens without padding, frames) that this process has read; waits for the device."""
         tokens, frames = self._seen.tolist()
         return tokens, frames
 
     def longest(self) -> tuple[int, int]:
-        """(tokens, frames) of the longest windows that any process has read so far; waits for the device."""
+        """Return (tokens, frames) of the longest windows of any process; waits for the device."""
         tokens, frames = self.accelerator.gather(self._longest[None].to(self.accelerator.device)).amax(0).tolist()
         return tokens, frames
 
     def end_step(self) -> None:
-        """Tell the weighting about the optimiser step that has just been made."""
+        """Report the finished optimizer step to the weighting."""
         if self.weighting.learns:
             sums, counts, squares = self.accelerator.reduce(self._step, "sum").cpu().numpy()
             with np.errstate(divide="ignore", invalid="ignore"):
                 self.weighting.observe(np.where(counts > 0, sums / counts, np.nan), np.sqrt(squares))
             self._step = torch.zeros_like(self._step)
 
-    # transformers declares floats; a metric without a value is logged as None, which its callbacks hand on
+    # transformers declares floats; an undefined metric is logged as None, which its callbacks
+    # accept
     def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of each objective that had something to learn since the last report, and learned weights."""
+        """Add the mean loss of each objective with supervision since the last report, and learned weights.
+
+        Args:
+            logs: Values to log.
+            *args: As in transformers.
+            **kwargs: As in transformers.
+
+        Raises:
+            DataError: If a loss is not finite.
+        """
         if "loss" in logs:
             sums, counts = self._reported()
             for name, value, count in zip(OBJECTIVES, sums, counts, strict=True):
-                # nothing supervised since the last report is no loss, not a loss of zero
+                # without supervision since the last report there is no loss, not
+                # a loss of zero
                 if count:
                     logs[f"loss_{name}"] = value / count
             if self.weighting.learns:
@@ -227,7 +283,10 @@ class DSTTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _reported(self) -> list[list[float]]:
-        """[sums, counts] since the last report over all processes; a sum that is not finite is a `DataError`."""
+        """Return [sums, counts] since the last report over all processes.
+
+        Raise `DataError` if a sum is not finite.
+        """
         report: list[list[float]] = self.accelerator.reduce(self._report, "sum").cpu().tolist()
         for name, value in zip(OBJECTIVES, report[0], strict=True):
             if not math.isfinite(value):
@@ -238,9 +297,13 @@ class DSTTrainer(Trainer):
         return report
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The streaming metrics of a short closed-loop replay, as ``eval_NAME``; every process gets the same.
+        """Return the streaming metrics of a short closed-loop replay as ``eval_NAME``, equal in every process.
 
-        A metric that is undefined, as of a model that does not speak yet, counts as the worst value.
+        An undefined metric, for example of a model that never speaks, counts as the worst value.
+
+        Args:
+            *args: Ignored.
+            **kwargs: Ignored.
         """
         assert self.validation is not None
         model = self.accelerator.unwrap_model(self.model)
@@ -258,14 +321,17 @@ class DSTTrainer(Trainer):
         return metrics
 
     def progress(self, step: int) -> float:
-        """Share of the training that is over, 0..1."""
+        """Return the share of the training that is done at a step, 0 to 1."""
         if self.minutes is None:
             steps: int = self.args.max_steps
             return min(1.0, step / max(1, steps))
         return min(1.0, self._clock / (60 * self.minutes))
 
     def tick(self) -> None:
-        """Read the clock. All processes go by that of the first: by its own, one would stop while another waits for it."""
+        """Read the clock; all processes use the first one's.
+
+        With separate clocks, one process would stop while another waits for it.
+        """
         self._clock = self.seconds()
         if self.accelerator.num_processes > 1:
             from accelerate.utils import broadcast
@@ -274,11 +340,16 @@ class DSTTrainer(Trainer):
             self._clock = float(broadcast(seconds))
 
     def seconds(self) -> float:
-        """Seconds of training, those before an interruption included."""
+        """Return the seconds of training, including those before an interruption."""
         return self.seconds_before + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Linear warm-up, then cosine to zero, over `progress`."""
+        """Make the schedule: linear warm-up, then a cosine to zero, over `progress`.
+
+        Args:
+            num_training_steps: Ignored; `progress` knows the end of the training.
+            optimizer: The optimizer; the trainer's own if None.
+        """
 
         def factor(step: int) -> float:
             share = self.progress(step)
@@ -292,7 +363,15 @@ class DSTTrainer(Trainer):
         return self.lr_scheduler
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, or Muon, with a rate for each part; an optimiser that cannot be made is a `UserError`."""
+        """Make the optimizer as transformers does, or Muon, with a rate for each part.
+
+        Args:
+            *args: As in transformers.
+            **kwargs: As in transformers.
+
+        Raises:
+            UserError: If the optimizer cannot be made.
+        """
         if self.optimizer is not None:
             return self.optimizer
         options, model = self.args, self.model
@@ -303,7 +382,7 @@ class DSTTrainer(Trainer):
         else:
             with translate_trainer_option_errors("train"):
                 super().create_optimizer(*args, **kwargs)
-        # sharded, a parameter is a part of several, and has their rate
+        # a sharded parameter can span several parts, so it has one rate
         if self.rates is not None and self.accelerator.distributed_type.value not in SHARDED:
             dataset: Any = self.train_dataset
             optimizer: Any = self.optimizer
@@ -320,7 +399,7 @@ class DSTTrainer(Trainer):
                 "weighting": self.weighting.state(),
                 "seconds": self.seconds(),
                 "longest": longest,
-                # one that is interrupted stops too
+                # an interrupted training stops too
                 "over": (self.control.should_training_stop and not stop_requested())
                 or self.progress(self.state.global_step) >= 1,
                 "thresholds": self.validation.thresholds if self.validation else None,
@@ -332,7 +411,7 @@ class DSTTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         state = json.loads((Path(resume_from_checkpoint) / STATE_FILE).read_bytes())
-        # the sums were over all processes: one of them carries them on
+        # the sums cover all processes: one process restores them
         if self.accelerator.is_main_process:
             self._report = torch.tensor(state["report"], dtype=torch.float64)
         self.weighting.load(state["weighting"])
@@ -348,7 +427,11 @@ class DSTTrainer(Trainer):
 
 
 def last_whole_trainer_checkpoint(folder: Path) -> tuple[Path, bool] | None:
-    """The newest checkpoint all of whose files are whole, and whether its training was over; None without any."""
+    """Find the newest complete checkpoint.
+
+    Returns:
+        (folder, whether the training was finished there); None if there is none.
+    """
     found = []
     for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         number = re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)", path.name)
@@ -363,7 +446,7 @@ def last_whole_trainer_checkpoint(folder: Path) -> tuple[Path, bool] | None:
 
 
 class _Steps(TrainerCallback):
-    """Runs the clock, has windows redrawn each epoch, tells the weighting about each step, keeps memory steady."""
+    """Runs the clock, redraws windows each epoch, reports steps to the weighting, releases memory."""
 
     def __init__(self, trainer: DSTTrainer) -> None:
         self.trainer = trainer
@@ -373,7 +456,7 @@ class _Steps(TrainerCallback):
         self.trainer.tick()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # a training that goes on inside an epoch draws that epoch's windows, as of its beginning
+        # a training that resumes inside an epoch draws the windows of that epoch's start
         epoch = int((state.epoch or 0) + 1e-6)
         begun = state.global_step * epoch / state.epoch if epoch else 0
         self.trainer.begin_epoch(epoch, round(begun))
@@ -386,5 +469,5 @@ class _Steps(TrainerCallback):
         if self.trainer.minutes is not None and self.trainer.progress(state.global_step) >= 1:
             control.should_training_stop = True
         if stop_requested():
-            # goes on from here when it is started again
+            # resumes from here when it is started again
             control.should_save = control.should_training_stop = True

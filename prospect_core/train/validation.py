@@ -1,9 +1,9 @@
-"""Validation as evaluation does it: a closed-loop replay of val through the same runner, scored by the same metrics.
+"""Closed-loop validation of a training: a replay of val with the evaluation's runner and metrics.
 
     prospect train eval.every=200 eval.metric=speaking_event_f1@2s eval.patience=5
 
-What scores and chooses thresholds is found by entry point (group ``prospect.evaluators``), so that this package does
-not depend on the one that evaluates; `Evaluator` says what it must have.
+An entry point (group ``prospect.evaluators``) provides the evaluator, so this package does not
+depend on the evaluation package. `Evaluator` states its interface.
 """
 
 from __future__ import annotations
@@ -31,46 +31,57 @@ from prospect_core.util.entry_points import list_entry_points, load_entry_point
 from prospect_core.util.errors import DataError, UserError, require_choice
 
 GROUP = "prospect.evaluators"
-#: thresholds have settled when they move by less; after so many rounds they are taken as they are
+#: thresholds have converged when they move by less than SETTLED, at the latest after this number
+#: of rounds
 SETTLED, ROUNDS = 0.02, 3
-#: where choosing begins: a probability that none reaches keeps a model silent that would yet talk on every frame
+#: initial thresholds: no probability reaches 1.01, so a model that would speak on every frame
+#: stays silent
 SILENT = (1.01, 0.5)
 #: features (frames, I, D) by video and rate
 Features = dict[tuple[str, float], Tensor]
 
 
 class ChosenThresholds(Protocol):
-    """Thresholds that an evaluator has chosen, 0..1."""
+    """Thresholds that an evaluator has chosen, each 0 to 1."""
 
     @property
-    def speaking(self) -> float: ...
+    def speaking(self) -> float:
+        """Speaking threshold."""
+        ...
 
     @property
-    def update(self) -> float: ...
+    def update(self) -> float:
+        """Update threshold."""
+        ...
 
 
 class ChoosesThresholds(Protocol):
-    """What `settle_validation_thresholds` asks of an object or module."""
+    """Object or module that chooses thresholds."""
 
     def choose_thresholds(self, records: Sequence[EpisodeRecord]) -> ChosenThresholds:
-        """The best thresholds for what was replayed."""
+        """Return the best thresholds for replayed records."""
         ...
 
 
 class Evaluator(ChoosesThresholds, Protocol):
-    """An object or module that is registered in the group `GROUP`."""
+    """Object or module that is registered in the group `GROUP`."""
 
     def check_metric(self, name: str) -> str:
-        """``"higher"`` or ``"lower"``, whichever is better."""
+        """Return the better direction of a metric: ``"higher"`` or ``"lower"``."""
         ...
 
     def metric_values(self, records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
-        """{name: value}, None where undefined."""
+        """Return {name: value} of metrics over records; None for an undefined one."""
         ...
 
 
 def find_validation_evaluator(name: str) -> Evaluator:
-    """The evaluator registered under ``name``; an unknown one is a `UserError` that lists what is installed."""
+    """Find the evaluator that is registered under ``name``.
+
+    Raises:
+        UserError: If there is none; the message lists the installed ones.
+        DataError: If it cannot be imported.
+    """
     found = {point.name: point for point in list_entry_points(GROUP)}
     if not found:
         raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
@@ -81,9 +92,18 @@ def find_validation_evaluator(name: str) -> Evaluator:
 
 @dataclass
 class Validation:
-    """Some val episodes and the way to replay a model over them; ``metrics`` are the names that it reports.
+    """Closed-loop validation over some episodes.
 
-    ``thresholds`` are those of the last `evaluate`, from which the next one starts.
+    Attributes:
+        data: Dataset of the episodes.
+        split: Split of the episodes.
+        episodes: The episodes.
+        tokenizer: Tokenizer of the model.
+        evaluator: Computes metrics and chooses thresholds.
+        metrics: Names of the reported metrics.
+        media: ``media(episode, start, end)`` returns pictures (F, size, size, 3) uint8, or features
+            (F, I, D) of a frozen vision tower.
+        thresholds: (speaking, update) of the last `evaluate`, from which the next one starts.
     """
 
     data: Dataset
@@ -92,12 +112,15 @@ class Validation:
     tokenizer: Any
     evaluator: Evaluator
     metrics: tuple[str, ...]
-    #: ``media(episode, start, end)``: pictures (F, size, size, 3) uint8, or features (F, I, D) of a frozen tower
     media: Callable[[Episode, int, int], np.ndarray]
     thresholds: tuple[float, float] = SILENT
 
     def evaluate(self, model: DSTSmolVLM) -> dict[str, float | None]:
-        """Metrics (None: undefined) of a replay whose thresholds were chosen from the replay before it."""
+        """Replay twice and return metrics; the second replay uses thresholds chosen from the first.
+
+        Returns:
+            {name: value}; None for an undefined metric.
+        """
         frames = self._encode(model)
         chosen = self.evaluator.choose_thresholds(self._replay(model, self.thresholds, frames))
         self.thresholds = (chosen.speaking, chosen.update)
@@ -105,7 +128,12 @@ class Validation:
         return values | {"speaking_threshold": self.thresholds[0], "update_threshold": self.thresholds[1]}
 
     def calibrate(self, model: DSTSmolVLM, tell: Callable[[str], None] = print) -> None:
-        """Choose both thresholds under ``none`` until they settle, and store them with the data's name in the config."""
+        """Choose both thresholds under the strategy ``none`` and store them in the model's configuration.
+
+        Args:
+            model: The model.
+            tell: Prints a line for the user.
+        """
         frames = self._encode(model)
         chosen = settle_validation_thresholds(
             lambda thresholds: self._replay(model, thresholds, frames), self.thresholds, self.evaluator, tell
@@ -114,14 +142,14 @@ class Validation:
             setattr(model.config, key, value)
 
     def _encode(self, model: DSTSmolVLM) -> Features:
-        """Features of every video at its rate, encoded once for all replays of one state of the model."""
+        """Encode every video at its rate once for all replays of the model's current weights."""
         longest: dict[tuple[str, float], Episode] = {}
         for episode in sorted(self.episodes, key=lambda e: e.end_frame):
             longest[episode.video, episode.fps] = episode
         return {key: self._features(model, episode) for key, episode in longest.items()}
 
     def _features(self, model: DSTSmolVLM, episode: Episode) -> Tensor:
-        """Embeddings (F, I, D) of an episode's video up to the episode's end."""
+        """Return embeddings (F, I, D) of an episode's video up to the episode's end."""
         found = self.media(episode, 0, episode.end_frame)
         if found.dtype == np.uint8:
             return encode_feature_cache_pictures(model, found)
@@ -147,7 +175,17 @@ def settle_validation_thresholds(
     evaluator: ChoosesThresholds,
     tell: Callable[[str], None],
 ) -> tuple[float, float]:
-    """(speaking, update): replay, choose from the stored probabilities, replay again with them until they settle."""
+    """Replay, choose thresholds from the stored probabilities, and repeat until they converge.
+
+    Args:
+        replay_all: Replays all episodes with (speaking, update) thresholds.
+        start: Initial thresholds.
+        evaluator: Chooses thresholds.
+        tell: Prints a line for the user.
+
+    Returns:
+        (speaking, update) thresholds.
+    """
     now = start
     for number in range(1, ROUNDS + 1):
         choice = evaluator.choose_thresholds(replay_all(now))
@@ -160,7 +198,11 @@ def settle_validation_thresholds(
 
 
 def pick_validation_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:
-    """At most ``limit`` episodes of a split, spread evenly over it; none is a `DataError`."""
+    """Return at most ``limit`` episodes of a split, spread evenly over it; all if None.
+
+    Raises:
+        DataError: If the split has no episodes.
+    """
     episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))
     if not episodes:
         raise DataError(f"{data.root}: split {split!r} has no episode to validate on")

@@ -1,1 +1,1 @@
-"""Small tools without knowledge of models or data: errors, console, JSON, atomic writes, locks, processes, caches."""
+"""Utilities that know neither models nor data: errors, console, JSON, atomic writes, locks, processes, caches."""

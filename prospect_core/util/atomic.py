@@ -1,7 +1,4 @@
-"""A folder that appears whole or not at all, made by one process even where several want it.
-
-python -c "from prospect_core.util.atomic import atomic_folder; help(atomic_folder)"
-"""
+"""Atomic writes: files and folders that appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -20,10 +17,16 @@ from prospect_core.util.errors import UserError
 
 @contextmanager
 def atomic_folder(root: Path) -> Iterator[Path]:
-    """A new folder to fill beside ``root``, which it becomes at the end; an error leaves nothing.
+    """Provide a new folder that is renamed to ``root`` at the end; an error removes it.
 
-    A ``root`` that exists is refused (`UserError`), also where another process has just made it: two that make the same
-    wait for each other. What one that was killed left behind goes.
+    Two processes that make the same folder wait for each other. Leftovers of a killed process are
+    removed.
+
+    Args:
+        root: The folder to create.
+
+    Raises:
+        UserError: If ``root`` exists, also if another process has just made it.
     """
     from filelock import FileLock
 
@@ -45,18 +48,24 @@ def atomic_folder(root: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
         finally:
-            # from here on the folder itself refuses others
+            # from here on the folder itself makes other processes stop
             with suppress(OSError):
                 lock.unlink()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one: temp file, fsync, rename, fsync of the folder.
+    """Write a file such that a crash leaves either the old or the new one.
 
-    A link is followed, and the file that it names is written. A device, a pipe, and what this process writes its output
-    to are written to and never replaced.
+    The steps are: temporary file, fsync, rename, fsync of the folder. A symbolic link stays and its
+    target is written. A device, a pipe, and the target of this process's output are written in
+    place and never replaced.
 
-    An `OSError` names the file that was to be written.
+    Args:
+        path: The file.
+        data: Its new content.
+
+    Raises:
+        OSError: If the file cannot be written; the error names ``path``.
     """
     try:
         payload = data.encode() if isinstance(data, str) else data
@@ -72,7 +81,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 
 def bypasses_atomic_write(path: Path) -> bool:
-    """Whether a path leads to a device, a pipe or a socket, or to the file that standard output or error goes to."""
+    """Check for a device, a pipe or a socket, or the file that standard output or error goes to."""
     try:
         found = path.stat()
     except OSError:
@@ -85,13 +94,14 @@ def bypasses_atomic_write(path: Path) -> bool:
 def _write_in_place(path: Path, payload: bytes) -> None:
     stream = _stream_of(path.stat())
     sys.stdout.flush()
-    # a stream's own place in a file moves on with what is written: opened a second time, each would write over the other
+    # a stream's position in a file advances with its output: a second open file would
+    # overwrite it
     with path.open("ab") if stream is None else os.fdopen(os.dup(stream), "wb") as file:
         file.write(payload)
 
 
 def _stream_of(found: os.stat_result) -> int | None:
-    """The number of the standard stream that goes to this file; None where neither does."""
+    """Return the number of the standard stream that goes to this file; None if neither does."""
     for number in (1, 2):
         with suppress(OSError):
             if os.path.samestat(os.fstat(number), found):
@@ -101,9 +111,9 @@ def _stream_of(found: os.stat_result) -> int | None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write, which becomes ``path`` at the end; an error or a crash leaves what was there.
+    """Provide a binary file that becomes ``path`` at the end; an error or a crash keeps the old file.
 
-    The file is synced, renamed, and its folder synced. Its rights are those that the umask gives.
+    The file is synced and renamed, and its folder is synced. Its permissions follow the umask.
     """
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

@@ -1,9 +1,7 @@
-"""Where things that can be made again are kept: ``$XDG_CACHE_HOME/prospect``, by default ``~/.cache/prospect``.
+"""Cache folder for reproducible files: ``$XDG_CACHE_HOME/prospect``, by default ``~/.cache/prospect``.
 
-    python -c "from prospect_core.util.cache_dir import cache_dir; print(cache_dir())"
-
-Where that folder cannot be written, a temporary one is used in its place, for this process and those that it starts: no
-result depends on a writable home.
+If that folder is not writable, this process and its children use a temporary one: no result depends
+on a writable home.
 """
 
 from __future__ import annotations
@@ -18,34 +16,34 @@ from pathlib import Path
 
 from prospect_core.util.errors import DataError
 
-#: names the temporary folder to processes that this one starts
+#: environment variable that passes the temporary folder to child processes
 _TEMPORARY = "PROSPECT_TEMPORARY_CACHE"
 ADVICE = "set XDG_CACHE_HOME to a folder that can be written"
 
 
 def cache_dir() -> Path:
-    """The folder, which may not exist yet; a temporary one where the chosen one cannot be written.
+    """Return the cache folder, which may not exist yet; a temporary one if it is not writable.
 
     Raises:
-        DataError: There is no place for a temporary folder either.
+        DataError: If no temporary folder can be made either.
     """
     chosen = chosen_cache_dir()
     return chosen if chosen is not None and is_cache_dir_writable(chosen) else _temporary(chosen)
 
 
 def chosen_cache_dir() -> Path | None:
-    """The folder that environment and home choose, whether it can be written or not; None without a home."""
+    """Return the configured cache folder, writable or not; None without a home folder."""
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "prospect"
     try:
         return Path.home() / ".cache" / "prospect"
     except RuntimeError:
-        # a user without a home, as in many containers
+        # a user without a home folder, as in many containers
         return None
 
 
 def is_cache_dir_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in the one above it where it would be made first."""
+    """Check whether files can be made in a folder, or the folder in its nearest existing parent."""
     try:
         there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     except OSError:

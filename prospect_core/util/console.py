@@ -1,7 +1,4 @@
-"""What both command lines share: one-line errors with their exit codes, text that cannot steer a terminal, a progress bar.
-
-python -c "from prospect_core.util.console import print_line; print_line('\\x1b[31mred')"
-"""
+"""Console output of both command lines: one-line errors with exit codes, escaped text, progress bars."""
 
 from __future__ import annotations
 
@@ -33,35 +30,46 @@ from prospect_core.util.errors import (
 from prospect_core.util.processes import limit_spinning
 from prospect_core.util.standard_streams import json_for_standard_stream, lenient_standard_streams
 
-#: the option of both programs that shows tracebacks
+#: option of both programs that shows tracebacks
 DEBUG = "--debug"
-#: seconds after which a log that nobody looks at is told how far it is
+#: seconds between progress lines in a log without a terminal
 QUIET_S = 30
-#: characters of a text that an error line quotes
+#: largest number of characters of a text that an error line quotes
 LONGEST = 200
-#: what moves cursors, changes colours or titles, turns the direction of text, or is half a character
+#: characters that move the cursor, change colours or titles, change the direction of text, or are
+#: lone surrogates
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escape_for_console(text: str) -> str:
-    """Text of models, data and files for a terminal: what would steer it is shown as its escape, ``\\x1b``."""
+    r"""Escape control characters in text of models, data and files, as in ``\x1b``, for a terminal."""
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escape_value_for_console(value: Any) -> Any:
-    """For a template's texts the same as `escape_for_console` for a terminal's; anything else as it is."""
+    """Escape a template's text as `escape_for_console` does; return other values unchanged."""
     return escape_for_console(value) if type(value) is str else value
 
 
 def format_count(number: int, what: str) -> str:
-    """``1 episode``, ``2 episodes``."""
+    """Format a count with its noun, as in ``1 episode``, ``2 episodes``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class Number(click.FloatRange):
-    """A number of an option: as `click.FloatRange`, which lets NaN pass."""
+    """Type of an option for finite numbers; `click.FloatRange` accepts NaN."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Convert a value as `click.FloatRange` does.
+
+        Args:
+            value: The given value.
+            param: The option.
+            ctx: The click context.
+
+        Raises:
+            UserError: If the number is not finite.
+        """
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             raise UserError(f"{param.opts[0]} {value}: not a number; give a finite one")
@@ -69,25 +77,35 @@ class Number(click.FloatRange):
 
 
 def format_duration(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3.5 h``."""
+    """Format seconds, as in ``45 s``, ``12 min``, ``3.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def print_line(text: object, err: bool = False, nl: bool = True) -> None:
-    """Print a line on standard output, or on standard error."""
+    """Print a line with control characters escaped.
+
+    Args:
+        text: The line.
+        err: Whether to print on standard error.
+        nl: Whether to end the line.
+    """
     click.echo(escape_for_console(str(text)), err=err, nl=nl)
 
 
 def make_console(**options: Any) -> Any:
-    """A rich console whose texts can neither steer the terminal nor carry rich's own markup; ``unseen`` columns wide where
-    nobody looks."""
+    """Make a rich console that escapes control characters and ignores rich's markup.
+
+    Args:
+        **options: Options of `rich.console.Console`, and ``unseen``: width in columns without a
+            terminal.
+    """
     from rich.console import Console
 
     class Safe(Console):
         def render_str(self, text: str, *args: Any, **kwargs: Any) -> Any:
-            # rich drops some of what would steer
+            # rich would drop some control characters instead of escaping them
             return super().render_str(escape_for_console(text), *args, **kwargs)
 
         def render(self, *args: Any, **kwargs: Any) -> Any:
@@ -100,12 +118,18 @@ def make_console(**options: Any) -> Any:
 
 
 class Commands(click.Group):
-    """A click group whose user errors are one line with their own exit code.
+    """Click group whose user errors are one line with their own exit code.
 
-    ``--debug`` shows the traceback with every cause. It may stand before the command or after it.
+    ``--debug`` shows the traceback with every cause; it may come before or after the command.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program and exit with the code of its result.
+
+        Args:
+            *args: As in click.
+            **kwargs: As in click.
+        """
         limit_spinning()
         given = args[0] if args else kwargs.pop("args", None)
         arguments = sys.argv[1:] if given is None else list(given)
@@ -127,11 +151,11 @@ class Commands(click.Group):
 
 
 def _report(error: Exception, debug: bool) -> int:
-    """Say what ended a command, in one line where a user can mend it; the exit code."""
+    """Print the error that ended a command, on one line if the user can fix it; return the exit code."""
     known = isinstance(
         error, click.ClickException | click.Abort | UserError | OSError | UnicodeEncodeError | MemoryError
     )
-    # a usage error without a cause says all there is to say
+    # a usage error without a cause needs no traceback
     said = isinstance(error, click.ClickException) and not (error.__cause__ or error.__context__)
     if isinstance(error, GateFailedError):
         return EXIT_GATE
@@ -150,7 +174,7 @@ def _report(error: Exception, debug: bool) -> int:
 
 
 def _what_happened(error: Exception) -> str:
-    """An error that is none of our own, in one line."""
+    """Describe an error of another library on one line."""
     if isinstance(error, OSError):
         return (
             f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error.strerror or error)
@@ -167,7 +191,7 @@ def _what_happened(error: Exception) -> str:
 
 
 def _ending(stop: SystemExit) -> int:
-    """The exit code of a command that ended itself; 1 is kept for gates."""
+    """Return the exit code of a command that called exit; 1 is reserved for gates."""
     if isinstance(stop.code, str):
         print_line(stop.code, err=True)
     code = stop.code if isinstance(stop.code, int) else EXIT_OK if stop.code is None else EXIT_DEFECT
@@ -180,14 +204,14 @@ def _say_interrupted() -> int:
 
 
 def _options(given: Sequence[str]) -> Sequence[str]:
-    """The arguments before ``--``, among which the options are."""
+    """Return the arguments before ``--``, which include the options."""
     return given[: given.index("--")] if "--" in given else given
 
 
 def _debug_first(given: Sequence[str]) -> list[str]:
-    """The arguments with ``--debug`` before the command.
+    """Move ``--debug`` before the command.
 
-    It is an option of the program, but it is natural to add it at the end of a command that has failed.
+    It is an option of the program, but users naturally add it at the end of a failed command.
     """
     options = _options(given)
     others = [argument for argument in options if argument != DEBUG]
@@ -195,12 +219,12 @@ def _debug_first(given: Sequence[str]) -> list[str]:
 
 
 def _say_traceback(error: BaseException) -> None:
-    # the texts of errors quote files and models
+    # messages of errors quote files and models
     print_line("".join(traceback.format_exception(error)).rstrip(), err=True)
 
 
 class _Printable(logging.Formatter):
-    """Log records that cannot steer a terminal."""
+    """Escapes control characters in log records."""
 
     def format(self, record: logging.LogRecord) -> str:
         return escape_for_console(super().format(record))
@@ -208,7 +232,7 @@ class _Printable(logging.Formatter):
 
 @contextmanager
 def _packages_logged() -> Iterator[None]:
-    """Show on standard error what the packages log, such as errors that a command has gone on from."""
+    """Print the packages' log on standard error, such as errors that a command recovers from."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(name)s: %(message)s"))
     loggers = [logging.getLogger(package) for package in ("prospect_core", "prospect_eval")]
@@ -225,12 +249,13 @@ def _packages_logged() -> Iterator[None]:
 
 
 def _writable(context: Any, param: Any, value: str | None) -> str | None:
-    """A file that cannot be written is told of before the work, not after it; its folder may be made by the work."""
+    """Check a file before the work; the work may create its folder."""
     from prospect_core.util.atomic import bypasses_atomic_write
 
     if value not in (None, "-"):
         file = Path(str(value))
-        # of a device, a pipe or a link its own rights count, not those of the folder
+        # for a device, a pipe or a link, its own permissions count, not those of the
+        # folder
         target = file.resolve() if file.is_symlink() and not bypasses_atomic_write(file) else file
         there = file if bypasses_atomic_write(file) else next(p for p in target.absolute().parents if p.exists())
         if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
@@ -239,7 +264,7 @@ def _writable(context: Any, param: Any, value: str | None) -> str | None:
 
 
 def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--dtype: what a model computes in."""
+    """Add --dtype, the number type for computation."""
     return click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True,
         help="What the model computes in; auto: bfloat16 on an NVIDIA GPU that has it. Numbers differ in the last digits.",
@@ -247,7 +272,7 @@ def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--json: the same results for machines. Alone, on standard output in place of the table; with a FILE, to that file as well."""
+    """Add --json: results as JSON on standard output instead of the table, or also in a file."""
     return click.option(
         "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]", callback=_writable,
         help="The results as JSON: in place of the table, or in FILE as well.",
@@ -255,7 +280,18 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_json_option(json_: str | None, value: Callable[[], Any]) -> bool:
-    """Write the results where ``--json`` asks for them; whether they are to be shown to people too."""
+    """Write the results to the target of ``--json``.
+
+    Args:
+        json_: Value of the option: None, ``-`` or a file.
+        value: Returns the results.
+
+    Returns:
+        Whether to show the results to the user too.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.errors import DataError
     from prospect_core.util.json_io import dump_json
@@ -276,16 +312,20 @@ def print_json_option(json_: str | None, value: Callable[[], Any]) -> bool:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, as a context that gives ``advance(done, total)``; without a terminal a
-    line every `QUIET_S` seconds."""
+    """Show a progress bar on standard error; the context gives ``advance(done, total)``.
+
+    Without a terminal it prints a line every `QUIET_S` seconds.
+    """
     with progress_bars() as advance:
         yield partial(advance, what)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """The same for several things, one after the other or at once: ``advance(what, done, total)``; a total of None is not
-    known."""
+    """Show progress bars of several tasks; the context gives ``advance(what, done, total)``.
+
+    A total of None is unknown.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
@@ -313,10 +353,10 @@ def progress_bars() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 def quiet_transformers() -> None:
-    """No progress bars and warnings of libraries between our own lines.
+    """Switch off progress bars and warnings of transformers.
 
-    transformers is not imported for it, which takes seconds: where nobody has imported it yet, it reads this from the
-    environment.
+    This does not import transformers, which takes seconds: a later import reads the setting from
+    the environment.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

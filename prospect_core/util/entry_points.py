@@ -1,7 +1,4 @@
-"""What installed packages bring under an entry point: metrics, strategies, adapters, evaluators.
-
-python -c "from prospect_core.util.entry_points import list_entry_points; print(list_entry_points('prospect.metrics'))"
-"""
+"""Entry points of installed packages: metrics, strategies, adapters, evaluators."""
 
 from __future__ import annotations
 
@@ -12,12 +9,16 @@ from prospect_core.util.errors import DataError
 
 
 def list_entry_points(group: str) -> list[EntryPoint]:
-    """All entry points of a group; two packages may bring the same name."""
+    """Return all entry points of a group; two packages may provide the same name."""
     return list(entry_points(group=group))
 
 
 def load_entry_point(point: EntryPoint) -> Any:
-    """What a package brings; one that cannot be imported, for whatever reason of its own, is a `DataError` that names it."""
+    """Import the object of an entry point.
+
+    Raises:
+        DataError: If the import fails for any reason; the message names the package.
+    """
     try:
         return point.load()
     except Exception as error:

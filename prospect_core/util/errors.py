@@ -1,8 +1,6 @@
-"""Errors that a user can mend: one line that says what was given, what is allowed and what to do.
+"""Errors that a user can fix: one line with the given value, the allowed ones, and what to do.
 
-Each carries the exit code of its kind; the command lines print the line and leave with that code.
-
-    python -c "from prospect_core.util.errors import did_you_mean; print(did_you_mean('drop_al', ['none', 'drop_all']))"
+Each carries the exit code of its kind. The command lines print the line and exit with that code.
 """
 
 from __future__ import annotations
@@ -14,29 +12,38 @@ EXIT_OK, EXIT_GATE, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_DEFECT, EXIT_INTERRUPTED =
 
 
 class GateFailedError(Exception):
-    """A gate failed (exit 1, which no other ending of a command has)."""
+    """A gate failed (exit code 1, which nothing else uses)."""
 
 
 class UserError(Exception):
-    """Wrong use or configuration (exit 2)."""
+    """Wrong use or configuration (exit code 2)."""
 
     exit_code = EXIT_USAGE
 
 
 class DataError(UserError):
-    """Data, a checkpoint or the machine lets us down: missing, broken or incomplete (exit 3)."""
+    """Missing, broken or incomplete data, checkpoint or machine resource (exit code 3)."""
 
     exit_code = EXIT_INCOMPLETE
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` when something allowed is close to what was given, else nothing."""
+    """Return ``"; did you mean 'x'?"`` if an allowed value is similar to the given one, otherwise ""."""
     close = difflib.get_close_matches(given, list(allowed), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def require_choice(what: str, given: str, allowed: Iterable[str]) -> str:
-    """Returns ``given`` when it is allowed, else raises a `UserError` that lists what is."""
+    """Return ``given`` if it is allowed.
+
+    Args:
+        what: Name of the value in the message.
+        given: The value.
+        allowed: Allowed values.
+
+    Raises:
+        UserError: Lists the allowed values.
+    """
     names = sorted(allowed)
     if given not in names:
         raise UserError(f"{what} {given!r} is unknown: use one of {', '.join(names)}{did_you_mean(given, names)}")

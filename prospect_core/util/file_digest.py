@@ -1,9 +1,7 @@
-"""Digests of video files: read through once, and again only when a file has changed.
+"""Digests of files, stored until a file changes.
 
-    python -c "from pathlib import Path; from prospect_core.util.file_digest import digest_file_content; print(digest_file_content(Path('clip.mp4')))"
-
-Stored pictures and features of a video are found by the video's content, not by its name, its size, or the digest that a
-dataset states: a file that was replaced never gets those of the old one.
+Stored pictures and features of a video are found by the digest of its content, not by its name, its
+size, or the digest in a dataset: a replaced file never gets those of the old one.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from prospect_core.util.cache_dir import cache_dir
 
 
 def digest_file_content(path: Path) -> str:
-    """Hex sha256 of a file's bytes.
+    """Return the hex SHA-256 of a file's bytes, from the cache if the file has not changed.
 
-    It is kept on disk under the file's device, inode, size, and times of modification and of change of status.
+    The cache key is the file's device, inode, size, and times of modification and status change.
     """
     status = path.stat()
     state = f"{status.st_dev}/{status.st_ino}/{status.st_size}/{status.st_mtime_ns}/{status.st_ctime_ns}"
@@ -36,7 +34,7 @@ def _digest_of_state(path: Path, state: str) -> str:
         if len(bytes.fromhex(found)) == hashlib.sha256().digest_size:
             return found
     digest = digest_file(path)
-    # where nothing can be kept, the file is read again next time
+    # without write access the file is read again next time
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(kept, digest + "\n")
@@ -44,7 +42,7 @@ def _digest_of_state(path: Path, state: str) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Return the hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
 

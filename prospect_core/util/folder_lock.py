@@ -1,8 +1,6 @@
-"""A folder for one process alone; who has it is said to whoever comes second.
+"""Exclusive folder lock; reports its holder.
 
-    python -c "from prospect_core.util.folder_lock import lock_folder; from pathlib import Path; help(lock_folder)"
-
-The lock is the operating system's, which lets go of it when a process ends, killed or not: none is ever stale.
+The operating system releases the lock when a process ends, killed or not, so no lock is ever stale.
 """
 
 from __future__ import annotations
@@ -22,9 +20,17 @@ LOCK, OWNER = ".lock", ".owner.json"
 
 @contextmanager
 def lock_folder(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder, which is made if need be; ``what`` names it in the message to a second process (`DataError`).
+    """Hold a folder exclusively; create it if necessary.
 
-    Held twice by one process it stays held until both are through. A folder that was made for it and stayed empty is removed.
+    A process may hold a folder twice; it is released after both. A folder that this call created is
+    removed if it stays empty.
+
+    Args:
+        folder: The folder.
+        what: Name of the folder in the message to another process.
+
+    Raises:
+        DataError: If another process holds the folder; the message names that process.
     """
     from filelock import FileLock, Timeout
 
@@ -50,7 +56,8 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
                 owner.unlink()
             with suppress(OSError):
                 if made and all(file.name == LOCK for file in folder.iterdir()):
-                    # refused before anything was written: unlinked while it is held, no other process can hold it too
+                    # empty after an early error: while the lock is held, no
+                    # other process can hold the removed file
                     (folder / LOCK).unlink()
                     folder.rmdir()
         lock.release()

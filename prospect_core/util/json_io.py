@@ -1,7 +1,4 @@
-"""Frozen dataclasses to and from JSON, strictly, and files that are either whole or absent.
-
-python -c "from prospect_core.util.json_io import *; from prospect_core.timeline import Step; print(load_json(Step, b'{\"id\": \"S1\", \"name\": \"boil\"}', 'here'))"
-"""
+"""Strict conversion of frozen dataclasses to and from JSON, and validated reading of JSON files."""
 
 from __future__ import annotations
 
@@ -18,9 +15,10 @@ from typing import Any, TypeVar, cast, get_type_hints
 from prospect_core.util.errors import DataError
 
 T = TypeVar("T")
-#: of a file that is read whole; annotations of a hundred thousand hours lie below
+#: size limit of a file that is read completely, in bytes; annotations of a hundred thousand hours
+#: are smaller
 MOST_BYTES = 4 << 30
-#: fields of dataclasses
+#: fields of dataclasses that `dump_json` omits when they are empty
 OMITTED_WHEN_EMPTY = frozenset(
     {
         "alternatives",
@@ -36,11 +34,11 @@ OMITTED_WHEN_EMPTY = frozenset(
         "reply_span",
     }
 )
-_EMPTY = (None, "", (), [], {})
-#: escapes of JSON that may be half a character
+_EMPTY: tuple[object, ...] = (None, "", (), [], {})
+#: JSON escapes that may be lone surrogates
 _HALF_CHARACTER = re.compile(r"\\u[dD][89abAB-fF]")
 _HALF_CHARACTER_BYTES = re.compile(_HALF_CHARACTER.pattern.encode())
-#: fields that an error line names
+#: largest number of fields that an error line names
 MOST_NAMED = 8
 
 
@@ -52,14 +50,24 @@ def _adapter(kind: Any) -> Any:
 
 
 def load_json(kind: type[T], data: bytes | str, where: str) -> T:
-    """Parse JSON text into a dataclass: no coercion, no unknown keys, no NaN. ``where`` begins the error line.
+    """Parse JSON text into a dataclass without coercion, unknown keys or NaN.
 
-    Long arrays of numbers, which the class names in ``__arrays__``, are read apart, three times as fast.
+    Long arrays of numbers, listed in the class's ``__arrays__``, are parsed separately, which is
+    three times as fast.
+
+    Args:
+        kind: The class.
+        data: JSON text.
+        where: Start of the error line.
+
+    Raises:
+        DataError: If the text does not match the class.
     """
     from pydantic import ValidationError
 
     if isinstance(data, str):
-        # half a character, which JSON can write and no file can hold: refused below as any other broken UTF-8
+        # lone surrogates, which JSON can contain and no file can store: refused below
+        # like other broken UTF-8
         data = data.encode("utf-8", "surrogatepass")
     if arrays := getattr(kind, "__arrays__", ()):
         quick = _load_in_parts(kind, data, arrays)
@@ -73,7 +81,7 @@ def load_json(kind: type[T], data: bytes | str, where: str) -> T:
 
 
 def _all_that_is_wrong(errors: list[Any]) -> str:
-    """The fields of the first kind of mistake, and how many others there are."""
+    """Name the fields of the first kind of mistake, and count the others."""
     kind = errors[0]["msg"]
     named = [".".join(str(part) for part in error["loc"]) or "the row" for error in errors if error["msg"] == kind]
     others = len(errors) - len(named[:MOST_NAMED])
@@ -81,7 +89,7 @@ def _all_that_is_wrong(errors: list[Any]) -> str:
 
 
 def _load_in_parts(kind: type[T], data: bytes, arrays: tuple[str, ...]) -> T | None:
-    """The same, or None for anything out of order, for the whole to tell what it is."""
+    """Parse arrays separately; return None for any fault, which the complete parser then explains."""
     import msgspec
     from pydantic import ValidationError
 
@@ -102,36 +110,57 @@ def _decoder(kind: Any, name: str) -> Any:
 
 
 def dump_json(value: Any, indent: int | None = None) -> str:
-    """A dataclass (or plain JSON value) as JSON text; NaN is refused.
+    """Convert a dataclass or plain JSON value to JSON text; NaN is refused.
 
-    Fields in `OMITTED_WHEN_EMPTY` are left out when they are empty: they came later, and files of data without them
-    keep their bytes and so their digests.
+    Empty fields in `OMITTED_WHEN_EMPTY` are omitted: they were added later, and files of data
+    without them keep their bytes and digests.
+
+    Args:
+        value: The value.
+        indent: Indentation in blanks; compact text if None.
+
+    Raises:
+        TypeError: If a value is neither a dataclass nor a JSON value.
+        ValueError: If a number is not finite.
     """
     separators = (",", ":") if indent is None else None
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators, default=_fields)
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass, which the encoder goes through in turn."""
+    """Return the fields of a dataclass for the encoder."""
     if not is_dataclass(value):
         raise TypeError(f"{type(value).__name__} is neither a dataclass nor a JSON value")
     found = {field.name: getattr(value, field.name) for field in fields(value)}
-    # 0 is a value: only what holds nothing is left out
+    # 0 is a value: only empty values are omitted
     return {name: item for name, item in found.items() if item not in _EMPTY or name not in OMITTED_WHEN_EMPTY}
 
 
 def digest_json(value: Any) -> str:
-    """sha256 of a dataclass' JSON."""
+    """Return the SHA-256 of a dataclass's JSON."""
     return hashlib.sha256(dump_json(value).encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
-    """Any JSON file; a missing, broken or oversized one is a `DataError` naming it."""
+    """Read a JSON file.
+
+    Raises:
+        DataError: If the file is missing, broken or too large.
+    """
     return parse_json(read_limited_json_bytes(path), str(path))
 
 
 def read_typed_json(path: Path, shape: type[T]) -> T:
-    """A JSON file of a known shape (a `TypedDict`); anything else is a `DataError` that names file and field."""
+    """Read a JSON file of a known shape.
+
+    Args:
+        path: The file.
+        shape: A `TypedDict`.
+
+    Raises:
+        DataError: If the file cannot be read or has another shape; the message names file and
+            field.
+    """
     value = read_json(path)
     from pydantic import ValidationError
 
@@ -145,13 +174,22 @@ def read_typed_json(path: Path, shape: type[T]) -> T:
 
 
 def parse_json(data: bytes | str, where: str) -> Any:
-    """JSON text from elsewhere: what is broken, nested without end, not finite, or holds half a character is a `DataError`
-    that begins with ``where``."""
+    """Parse JSON text of external origin.
+
+    Args:
+        data: JSON text.
+        where: Start of the error line.
+
+    Raises:
+        DataError: If the text is broken, nested too deeply, or contains numbers that are not finite
+            or lone surrogates.
+    """
     try:
         value = json.loads(data, parse_constant=_not_finite, parse_float=_finite)
         half = _HALF_CHARACTER.search(data) if isinstance(data, str) else _HALF_CHARACTER_BYTES.search(data)
         if half:
-            # a pair of escapes is a whole character; a lone one can be read, and written to no file
+            # a pair of escapes is a whole character; a lone one can be parsed but not
+            # written to a file
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from error
@@ -165,7 +203,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
 
 def _finite(text: str) -> float:
     number = float(text)
-    # 1e999 is JSON, and infinity once read
+    # 1e999 is valid JSON but parses as infinity
     return number if math.isfinite(number) else _not_finite(text)
 
 
@@ -174,7 +212,11 @@ def _not_finite(name: str) -> float:
 
 
 def read_limited_json_bytes(path: Path) -> bytes:
-    """A whole file of at most `MOST_BYTES`; a larger or unreadable one is a `DataError`."""
+    """Read a whole file of at most `MOST_BYTES`.
+
+    Raises:
+        DataError: If the file is larger or cannot be read.
+    """
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -185,7 +227,7 @@ def read_limited_json_bytes(path: Path) -> bytes:
 
 
 def flatten_json(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted keys."""
+    """Flatten a nested mapping to dotted keys."""
     out: dict[str, Any] = {}
     for key, item in value.items():
         out |= flatten_json(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}

@@ -1,7 +1,4 @@
-"""Fetching ahead: an iterator that a thread of its own runs, a bounded number of items before they are asked for.
-
-python -c "from prospect_core.util.prefetch import prefetch; print(list(prefetch(range(5), 2)))"
-"""
+"""Prefetch: run an iterator in a thread, a bounded number of items in advance."""
 
 from __future__ import annotations
 
@@ -12,13 +9,20 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: how long the thread waits for room before it looks whether anyone still wants more
+#: seconds that the thread waits for room before it checks whether the iterator is still in use
 PATIENCE_S = 0.1
 
 
 def prefetch(items: Iterable[T], most: int) -> Iterator[T]:
-    """The items in order, at most ``most`` of them waiting. An error is raised where its item would have come; the thread
-    ends with the iterator, asked to the end or not."""
+    """Yield the items in order.
+
+    The thread ends with the iterator, exhausted or not. An error is raised at the position of its
+    item.
+
+    Args:
+        items: Source of the items.
+        most: Maximum number of items in advance.
+    """
     box: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(most)
     done = threading.Event()
 
@@ -36,7 +40,7 @@ def prefetch(items: Iterable[T], most: int) -> Iterator[T]:
             if all(put([item], None) for item in items):
                 put([], None)
         except BaseException as error:
-            # the one who asks gets it, whatever it is
+            # hand every error to the consumer
             put([], error)
 
     thread = threading.Thread(target=fetch, name="ahead", daemon=True)

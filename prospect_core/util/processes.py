@@ -1,9 +1,7 @@
-"""Worker processes: their number, their threads, the errors they send, and that they end with their parent.
+"""Worker processes: number of cores, threads, transfer of errors, and end with the parent.
 
-    python -c "from prospect_core.util.processes import count_cores; print(count_cores())"
-
-A worker process waits on a pipe that it holds open itself, so it would outlive a parent that is killed, with all its
-memory; `end_process_with_parent` prevents that.
+A worker process waits on a pipe that it also holds open, so it would outlive a killed parent and
+keep its memory; `end_process_with_parent` prevents that.
 """
 
 from __future__ import annotations
@@ -17,28 +15,28 @@ from multiprocessing import connection, parent_process
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-#: how often a waiting thread of OpenMP looks before it sleeps: some 10 microseconds
+#: spins of a waiting OpenMP thread before it sleeps: about 10 microseconds
 SPINS = 2000
 
 
 def limit_spinning() -> None:
-    """Have OpenMP's threads sleep after microseconds, not milliseconds, of waiting for each other.
+    """Make OpenMP threads sleep after microseconds, not milliseconds, of waiting for each other.
 
-    A forward of a small model is many short parallel regions. Where other processes want the same cores, a thread that
-    waits by spinning takes its core from the one that it waits for. To be called before torch is imported; a choice that
-    the user has made in the environment stays.
+    A forward pass of a small model consists of many short parallel regions. If other processes use
+    the same cores, a spinning thread takes its core from the thread that it waits for. Call this
+    before torch is imported. A setting in the environment stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
 
 
 def count_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_process_with_parent() -> None:
-    """Make this worker process one that ends with its parent."""
+    """Make this worker process end with its parent, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
 
@@ -47,13 +45,15 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
-        # nothing is left that would want its results
+        # no process needs its results any more
         os._exit(1)
 
 
 def limit_process_threads(threads: int) -> None:
-    """Have this process compute on so many threads: as many as it has cores each would slow all of them down. Best called
-    before anything heavy is imported."""
+    """Limit the threads of this process, because several processes with a thread per core slow each other down.
+
+    Call this before numerical libraries are imported.
+    """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
@@ -61,7 +61,11 @@ def limit_process_threads(threads: int) -> None:
 
 
 class RemoteError(Exception):
-    """The traceback of an error in the process that raised it: the cause of that error where it arrives."""
+    """Traceback of an error in the process that raised it; the cause of that error where it arrives.
+
+    Args:
+        text: The traceback.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -72,7 +76,7 @@ class RemoteError(Exception):
 
 
 class _Carried:
-    """An error on its way to another process, where it is the error itself again, caused by a `RemoteError`."""
+    """Picklable form of an error, which unpickles as the error with a `RemoteError` as its cause."""
 
     def __init__(self, error: Exception) -> None:
         self._text = "".join(traceback.format_exception(error))
@@ -83,9 +87,9 @@ class _Carried:
 
 
 def picklable_process_error(error: Exception) -> Any:
-    """What to send to another process so that it gets the error, together with where that was raised here.
+    """Make an error picklable together with its traceback.
 
-    An error alone would arrive without its traceback and its causes, which cannot be sent. One that cannot be sent itself
+    A pickled error loses its traceback and its causes. An error that cannot be pickled itself
     arrives as a `RuntimeError` with its name and text.
     """
     return _Carried(error)
@@ -95,7 +99,7 @@ def _can_be_sent(error: Exception) -> bool:
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
-        # an error's own constructor is called, which may raise anything
+        # unpickling calls the error's constructor, which may raise anything
         return False
     return True
 

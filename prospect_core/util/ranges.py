@@ -14,5 +14,5 @@ Below1 = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
 
-#: for the attribute ``__pydantic_config__`` of a dataclass: unknown keys, NaN and infinity are refused
+#: for the attribute ``__pydantic_config__`` of a dataclass: refuse unknown keys, NaN and infinity
 STRICT: dict[str, object] = {"extra": "forbid", "allow_inf_nan": False}

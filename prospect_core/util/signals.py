@@ -1,7 +1,4 @@
-"""Ctrl-C once: what is under way is finished and nothing new begun. Twice: at once.
-
-python -c "from prospect_core.util.signals import defer_interrupt; help(defer_interrupt)"
-"""
+"""Deferred interruption: the first Ctrl-C lets running work finish, the second one stops immediately."""
 
 from __future__ import annotations
 
@@ -16,14 +13,25 @@ _asked = threading.Event()
 
 
 def stop_requested() -> bool:
-    """Whether nothing new should be begun."""
+    """Return whether no new work should start."""
     return _asked.is_set()
 
 
 @contextmanager
 def defer_interrupt(under_way: str) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) inside only makes `stop_requested` true, says that what is ``under_way`` is finished, and ends
-    the context with `KeyboardInterrupt`; the second one raises it at once. Outside the main thread nothing changes."""
+    """Defer the first Ctrl-C or SIGTERM inside the context.
+
+    The first signal makes `stop_requested` true and prints which work is being finished; the
+    context then ends with `KeyboardInterrupt`. The second signal raises it immediately. Outside the
+    main thread signals are not changed.
+
+    Args:
+        under_way: Work that is finished first, for the user.
+
+    Raises:
+        KeyboardInterrupt: At the end of the context after the first signal, or immediately after
+            the second.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

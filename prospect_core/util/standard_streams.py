@@ -1,7 +1,4 @@
-"""Standard streams of terminals that are not UTF-8: what they cannot show is replaced, and never ends a command.
-
-python -c "from prospect_core.util.standard_streams import standard_stream_ascii; print(standard_stream_ascii('0.5 – 0.7 ± 0.1'))"
-"""
+"""Standard streams in encodings other than UTF-8: replace what they cannot encode instead of failing."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from typing import TextIO
 
 #: name of the error handler of streams
 PLAIN = "prospect-plain"
-#: characters of our own tables in ASCII; any other is shown as its escape
+#: ASCII forms of characters in our tables; all others are escaped
 _PLAIN = {
     "–": "-",
     "—": "-",
@@ -34,7 +31,7 @@ _PLAIN |= {"≥": ">=", "·": ".", "\u202f": " ", "\xa0": " ", "│": "|", "─"
 
 
 def standard_stream_ascii(text: str) -> str:
-    """ASCII for a text: a plain form of the characters that tables use, the escape of any other."""
+    """Convert text to ASCII: plain forms for characters of tables, escapes for all others."""
     return "".join(c if c.isascii() else _PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text)
 
 
@@ -49,7 +46,7 @@ codecs.register_error(PLAIN, _replaced)
 
 @contextmanager
 def lenient_standard_streams() -> Iterator[None]:
-    """Standard output and standard error that take every text, whatever their encoding, while the context lasts."""
+    """Make standard output and standard error accept every text inside the context."""
     changed: list[tuple[io.TextIOWrapper, str]] = []
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape", "backslashreplace"):
@@ -64,7 +61,7 @@ def lenient_standard_streams() -> Iterator[None]:
 
 
 def json_for_standard_stream(text: str, stream: TextIO) -> str:
-    """JSON text for a stream: one that is not UTF-8 gets ASCII with escapes, which keeps every character."""
+    """Return JSON text for a stream: with ASCII escapes, which keep every character, if it is not UTF-8."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     if codecs.lookup(encoding).name.startswith("utf"):
         return text
@@ -72,12 +69,12 @@ def json_for_standard_stream(text: str, stream: TextIO) -> str:
 
 
 def decode_standard_stream_leniently(stream: TextIO) -> TextIO:
-    """The same stream; bytes on it that are not text in its encoding are read as U+FFFD."""
+    """Make a stream read undecodable bytes as U+FFFD; return the stream."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
     return stream
 
 
 def standard_stream_argument(text: str) -> str:
-    """An argument of the command line as text: bytes that were not UTF-8, which Python keeps as half characters, are U+FFFD."""
+    """Return a command-line argument with undecodable bytes, which Python keeps as lone surrogates, as U+FFFD."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,7 +1,4 @@
-"""Where time goes: seconds by stage, each moment counted once, for the innermost stage that is running.
-
-python -c "from prospect_core.util.timer import StageTimer; w = StageTimer(); exec('with w(\\"a\\"): pass'); print(w.seconds)"
-"""
+"""Stage timer: seconds by stage, where each moment counts for the innermost running stage."""
 
 from __future__ import annotations
 
@@ -14,23 +11,27 @@ T = TypeVar("T")
 
 
 class StageTimer:
-    """``with watch("stage"):`` adds to ``watch.seconds["stage"]``; stages may lie within one another.
+    """Timer of nested stages: ``with watch("stage"):`` adds to ``watch.seconds["stage"]``.
 
-    ``synchronise`` waits for a device that works on after it was told what to do: without it, the time of that work is counted
-    for whichever stage waits for its results.
+    Args:
+        synchronise: Waits for an asynchronous device. Without it, the time of the device's work
+            counts for the stage that waits for its results.
+
+    Attributes:
+        seconds: Seconds by stage.
+        waited: Seconds that other users of the work took while a stage ran.
     """
 
     def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
         self.synchronise = synchronise
         self.seconds: dict[str, float] = {}
-        #: seconds that went to others while a stage ran here
         self.waited = 0.0
         self._running: list[str] = []
         self._since = 0.0
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """The stage runs until the block ends."""
+        """Run a stage until the block ends."""
         self._count()
         self._running.append(stage)
         try:
@@ -40,13 +41,13 @@ class StageTimer:
             self._running.pop()
 
     def take(self) -> dict[str, float]:
-        """The seconds by stage since they were last taken."""
+        """Return the seconds by stage since the last call."""
         self._count()
         taken, self.seconds = self.seconds, {}
         return taken
 
     def over(self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """The items, the time that getting them takes counted for the stage."""
+        """Yield the items; the time to get them counts for the stage."""
         source = iter(items)
         while True:
             with self(stage):
@@ -58,8 +59,7 @@ class StageTimer:
 
     @contextmanager
     def shared(self) -> Iterator[list[float]]:
-        """The block is work for several: of its time, the seconds that it puts into the list are this watch's, the rest
-        are waited for."""
+        """Time work for several users: the seconds put into the list count here, the rest counts as waiting."""
         self._count()
         mine: list[float] = []
         yield mine

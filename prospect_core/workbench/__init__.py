@@ -1,1 +1,1 @@
-"""The workbench: procedural first-person episodes, real H.264 files with exact annotation, deterministic by seed."""
+"""Workbench: procedural first-person episodes as H.264 files with exact annotation, deterministic by seed."""

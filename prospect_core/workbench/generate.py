@@ -1,6 +1,8 @@
-"""The workbench as a dataset on disk: splits by video, three user types a video, deterministic by seed.
+"""Generate the workbench as a dataset on disk: splits by video, three user types per video.
 
-prospect data workbench --output data/workbench --seed 0
+    prospect data workbench --output data/workbench --seed 0
+
+The contents are deterministic by seed.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import Plan
 from prospect_core.workbench.world.tasks import sample_world_task
 
-#: a change of what is generated from the same seed must change this
+#: increase this when the same seed generates other contents
 WORLD_VERSION = "2"
 FPS = 2
-#: the most steps a task of things that are alike can have, each with a thing of its own
+#: largest number of steps of a task with ``alike``, in which each step has its own thing
 MOST_ALIKE = 16
 _NAME = re.compile(
     r"videos/(?P<split>[a-z_]+)-(?P<seed>-?\d+)-(?P<number>\d+)(?P<alike>-alike)?(-(?P<level>[a-z]+))?\.mp4"
@@ -43,12 +45,22 @@ def generate_workbench(
     alike: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """Write videos and annotation under ``root``, which must not exist yet; appears whole or not at all.
+    """Write videos and annotation into a new folder, which appears only when it is complete.
 
-    ``splits`` gives videos a split (default: train, val and test as `levels.SPLITS` has them), ``level`` another
-    difficulty for all of them. Videos have ``video_fps`` pictures a second, a multiple of `FPS` (default:
-    `render.VIDEO_FPS`): with those alone that are read, a video is made in a quarter of the time. With ``alike``, the
-    things and verbs of a task are few and alike (`tasks.sample_task`): harder to tell apart, for training.
+    Args:
+        root: Folder to create.
+        seed: Random seed.
+        splits: Number of videos of each split; train, val and test as in `levels.SPLITS` if None.
+        level: Difficulty of all splits; each split's own if None.
+        workers: Number of processes; one per core if None.
+        video_fps: Pictures per second of the videos, a multiple of `FPS`; `pictures.VIDEO_FPS` if
+            None. With `FPS` itself, generation takes a quarter of the time.
+        alike: Whether tasks share few things and verbs (`tasks.sample_world_task`), which is
+            harder.
+        progress: Called with (videos done, videos in total).
+
+    Raises:
+        UserError: If an option is not valid or ``root`` exists.
     """
     if video_fps is not None and (video_fps < FPS or video_fps % FPS):
         raise UserError(f"video_fps={video_fps}: {FPS} frames a second are read; give a multiple of that")
@@ -64,7 +76,7 @@ def generate_workbench(
         jobs = [
             (scratch, seed, split, k, level, alike, video_fps) for split, count in counts.items() for k in range(count)
         ]
-        # the longest first, so that no process is left with a long one at the end
+        # longest first, so that no process has a long video left at the end
         jobs.sort(key=lambda job: -workbench_minutes(job[2], job[3]))
         made: dict[tuple[str, int], list[Episode]] = {}
         with open_process_pool(workers) as makers:
@@ -82,26 +94,32 @@ def generate_workbench(
 def generate_cached_workbench(
     split: str, seed: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Dataset:
-    """The built-in set of one split from the cache folder, generated on first use."""
+    """Open the built-in dataset of one split from the cache folder; generate it on first use.
+
+    Args:
+        split: Name of the split.
+        seed: Random seed.
+        progress: Called with (videos done, videos in total).
+    """
     videos = SPLITS[split].videos
     root = cache_dir() / f"workbench-{WORLD_VERSION}-{seed}-{split}-{videos}"
     if not root.exists():
         try:
             return generate_workbench(root, seed, {split: videos}, progress=progress)
         except (OSError, UserError):
-            if not root.exists():  # where another process made it in the meantime, its set is the same
+            if not root.exists():  # if another process made it in the meantime, that dataset is the same
                 raise
     return Dataset.open(root)
 
 
 def workbench_minutes(split: str, number: int) -> float:
-    """How long a video of a split is meant to be; 0 where the task alone decides."""
+    """Return the target length of a video in minutes; 0 if the task determines it."""
     minutes = SPLITS[split].minutes
     return minutes[number % len(minutes)] if minutes else 0
 
 
 def workbench_step_count(rng: random.Random, span: tuple[int, int]) -> int:
-    """A number of steps; short tasks are more frequent than long ones."""
+    """Draw a number of steps inside ``span``; short tasks are more frequent."""
     low, high = span
     return round(rng.triangular(low, high, low + (high - low) / 5))
 
@@ -109,7 +127,15 @@ def workbench_step_count(rng: random.Random, span: tuple[int, int]) -> int:
 def generate_workbench_video(
     seed: int, split: str, number: int, level: str | None = None, alike: bool = False
 ) -> tuple[list[Episode], Plan]:
-    """The episodes of one video (one a user type) and what it shows; nothing is written."""
+    """Generate the episodes of one video (one per user type) and its plan, without writing files.
+
+    Args:
+        seed: Random seed.
+        split: Name of the split.
+        number: Number of the video.
+        level: Difficulty; the split's own if None.
+        alike: Whether tasks share few things and verbs.
+    """
     spec = SPLITS[split]
     difficulty = LEVELS[level or spec.level]
     rng = random.Random(f"workbench/{WORLD_VERSION}/{seed}/{split}/{number}")
@@ -135,7 +161,11 @@ def generate_workbench_video(
 
 
 def regenerate_workbench_plan(episode: Episode) -> Plan:
-    """What the video of a workbench episode shows, made again from its name; other episodes are a `UserError`."""
+    """Regenerate the plan of a workbench episode's video from its name.
+
+    Raises:
+        UserError: If the episode is not from this version's workbench.
+    """
     match = _NAME.fullmatch(episode.video)
     level = match["level"] if match else None
     if episode.dataset == "workbench" and match and match["split"] in SPLITS and level in (None, *LEVELS):

@@ -1,11 +1,12 @@
-"""Observers that know what the pixels mean but see only so much: one frame, the last ten seconds, everything.
+"""Limited observers with symbolic vision: they see one frame, the last ten seconds, or everything.
 
     prospect-eval run --ckpt baseline:observer_frame --suite workbench
 
-`symbolic_observer_sight` is the symbolic content of one picture: which things show, what the hand holds and touches. `Witness` draws the
-conclusions from one sight to the next. Followed from the beginning it has the states of the annotation on every frame,
-which proves that the evidence is in the frames. The keyholes begin anew on every frame, with its sight alone or with
-those of the last seconds, and guess what these do not tell as it was most often in training videos.
+`symbolic_observer_sight` is the symbolic content of one picture: visible things, and what the hand
+holds and touches. `Witness` infers states from consecutive sights. From the start of a video it
+reaches the annotated states on every frame, which proves that the frames contain the evidence. A
+limited observer starts again on every frame, from that frame's sight or those of the last seconds,
+and guesses the rest by the most frequent states in training videos.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from prospect_core.workbench.rendering.shapes import HAND_ID, shape_item_number
 from prospect_core.workbench.world.scene import Item, Plan, scene_at
 from prospect_core.workbench.world.tasks import PLACES, TOOLS, Assignment, Verb
 
-#: pixels of a thing that must show for it to count as seen; distances on the bench
+#: smallest number of visible pixels of a thing; distances on the bench in pixels
 SEEN_PIXELS, TOUCH, NEAR_PLACE = 24, 22.0, 26.0
-#: a wipe of this many frames (at 2 fps) is done, a shorter one is not
+#: number of frames (at 2 fps) of a completed wipe
 RUBBED_FRAMES = 6
 TABLE_VIDEOS = 80
 _VERB_OF: dict[Item, Verb] = {tool: verb for verb, tool in TOOLS.items()}
@@ -31,8 +32,17 @@ _VERB_OF: dict[Item, Verb] = {tool: verb for verb, tool in TOOLS.items()}
 
 @dataclass(frozen=True)
 class Sight:
-    """One picture in symbols: things and cut things that show; whether there is a hand, whether it is up (or absent),
-    what it holds, the thing that a held tool is down on, and the place that the hand is at."""
+    """Symbolic content of a picture.
+
+    Attributes:
+        things: Visible things.
+        cut: Visible cut things.
+        hand: Whether a hand is visible.
+        up: Whether the hand is up or absent.
+        held: Item that the hand holds.
+        touched: Thing that a held tool works on.
+        over: Place that the hand is at; empty for none.
+    """
 
     things: frozenset[int]
     cut: frozenset[int]
@@ -44,7 +54,7 @@ class Sight:
 
 
 def symbolic_observer_sight(plan: Plan, time_s: float) -> Sight:
-    """What the picture at ``time_s`` seconds shows."""
+    """Return the symbolic content of the picture at ``time_s`` seconds."""
     scene = scene_at(plan, time_s)
     seen = picture_pixels_by_item(plan, scene)
     things = frozenset(k for k in range(len(plan.assignment.looks)) if seen[shape_item_number(plan, k)] >= SEEN_PIXELS)
@@ -62,22 +72,31 @@ def symbolic_observer_sight(plan: Plan, time_s: float) -> Sight:
 
 
 def symbolic_observer_sights(plan: Plan, frames: int, fps: float) -> list[Sight]:
-    """The sights of frames 0 .. ``frames`` - 1."""
+    """Return the sights of frames 0 .. ``frames`` - 1."""
     return [symbolic_observer_sight(plan, frame / fps) for frame in range(frames)]
 
 
 class Witness:
-    """Follows sights; ``states`` holds every step's state, None while nothing has told it."""
+    """Infers the states of the steps from consecutive sights.
+
+    Args:
+        assignment: The task.
+        states: Initial state of every step; None for an unknown one.
+
+    Attributes:
+        states: Current states.
+        order: Completed jobs, in order of completion.
+    """
 
     def __init__(self, assignment: Assignment, states: Sequence[StepState | None]) -> None:
         self.task, self.states = assignment, list(states)
-        self.order: list[int] = []  #: completed jobs, in order of completion
+        self.order: list[int] = []
         self._held: Item | None = None
         self._source = ""
         self._touches: Counter[tuple[Item, int]] = Counter()
 
     def watch(self, now: Sight) -> None:
-        """Take in the next sight. Something counts as done once the hand has let go and is up again."""
+        """Process the next sight; an action is complete when the hand has released the item and is up again."""
         if now.touched is not None and now.held is not None:
             self._touches[now.held, now.touched] += 1
             self._begin(self.task.find(now.touched, _VERB_OF[now.held]))
@@ -133,21 +152,33 @@ class Witness:
 
 @dataclass(frozen=True)
 class Belief:
-    """What an observer takes for true after a frame: every step's state, and completed jobs in order as far as known."""
+    """Belief of an observer after a frame.
+
+    Attributes:
+        states: State of every step.
+        order: Completed jobs, in order as far as known.
+    """
 
     states: tuple[StepState, ...]
     order: tuple[int, ...]
 
 
 def symbolic_observer_beliefs(plan: Plan, frames: int, fps: float, seconds: float | None) -> list[Belief]:
-    """The belief after each frame of one who sees the last ``seconds`` (0: this frame alone, None: everything)."""
+    """Return the belief of an observer after each frame.
+
+    Args:
+        plan: Plan of the video.
+        frames: Number of frames.
+        fps: Frames per second.
+        seconds: Length of the visible past; 0 is the current frame only, None is everything.
+    """
     task, seen = plan.assignment, symbolic_observer_sights(plan, frames, fps)
     out = []
     if seconds is None:
         witness = Witness(task, [STEP_STATES[0]] * len(task.jobs))
         for now in seen:
             witness.watch(now)
-            # all were known at the beginning, and none becomes unknown
+            # all states are known at the start and stay known
             known = [state for state in witness.states if state is not None]
             out.append(Belief(tuple(known), tuple(witness.order)))
         return out
@@ -163,13 +194,13 @@ def symbolic_observer_beliefs(plan: Plan, frames: int, fps: float, seconds: floa
 
 
 class UsualStates:
-    """How often a step was in which state in training videos, given what one picture shows of it."""
+    """Counts of the states of steps in training videos, by their visible evidence in one picture."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[object, ...], Counter[StepState]] = defaultdict(Counter)
 
     def learn(self, plan: Plan, frames: int, fps: float) -> None:
-        """Count a video."""
+        """Count the states of a video."""
         truth = symbolic_observer_beliefs(plan, frames, fps, None)
         for now, belief in zip(symbolic_observer_sights(plan, frames, fps), truth, strict=True):
             for k, state in enumerate(belief.states):
@@ -177,7 +208,7 @@ class UsualStates:
                     self.counts[key][state] += 1
 
     def guess(self, task: Assignment, job: int, now: Sight) -> StepState:
-        """The most frequent state by the most specific description that occurred at least ten times."""
+        """Return the most frequent state for the most specific evidence that occurred at least ten times."""
         for key in self._keys(task, job, now):
             if sum(self.counts[key].values()) >= 10:
                 return self.counts[key].most_common(1)[0][0]
@@ -185,7 +216,10 @@ class UsualStates:
 
     @staticmethod
     def _keys(task: Assignment, job: int, now: Sight) -> list[tuple[object, ...]]:
-        """Descriptions of what is seen of a step, the most specific first: with its chain and its place in the list."""
+        """Return descriptions of a step's visible evidence, most specific first.
+
+        The first one includes its chain and its place in the list.
+        """
         todo = task.jobs[job]
         tool = TOOLS.get(todo.verb)
         if now.held == todo.thing:
@@ -204,7 +238,7 @@ class UsualStates:
 
 @lru_cache(maxsize=4)
 def symbolic_observer_usual_states(fps: float) -> UsualStates:
-    """The table of `TABLE_VIDEOS` training videos of seed 0."""
+    """Return the counts over `TABLE_VIDEOS` training videos of seed 0."""
     from prospect_core.timeline import frame_ceil
     from prospect_core.workbench.generate import generate_workbench_video
 

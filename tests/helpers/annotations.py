@@ -1,4 +1,4 @@
-"""A small annotation table, as a person writes it."""
+"""A small annotation table in the form that a person writes."""
 
 from __future__ import annotations
 

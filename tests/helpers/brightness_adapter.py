@@ -1,4 +1,4 @@
-"""A model that needs no torch: it speaks whenever a picture is clearly brighter or darker than the one before."""
+"""A model without torch: it speaks when a picture is clearly brighter or darker than the one before."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
 
 NAME = "brightness:change"
 PICTURE_SIZE = 32
-#: of 255 grey levels
+#: smallest change that counts, of 255 grey levels
 CHANGE = 0.5
 
 
 def open_adapter(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    """What ``--ckpt brightness:NAME`` stands for once `install` has been called."""
+    """Open ``--ckpt brightness:NAME``, which works after a call of `install`."""
 
     def predict_one(episode: Episode) -> Prediction:
         begin = time.perf_counter()
@@ -45,7 +45,7 @@ def open_adapter(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the adapter known by its entry point, in this process and in processes that it starts."""
+    """Register the adapter's entry point for this process and its child processes."""
     info = folder / "brightness-0.1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brightness\nVersion: 0.1.0\n")

@@ -1,4 +1,4 @@
-"""The browser that tests open pages in, where one is installed."""
+"""The installed browser, for tests that open pages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
-#: skips a test where no browser is installed
+#: skips a test if no browser is installed
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
 def dom_of(page: Path, profile: Path) -> str:
-    """The document of a page once a browser has run its scripts.
+    """Return the document of a page after a browser has run its scripts.
 
     Args:
         page: An HTML file.
-        profile: A folder for the browser's own files.
+        profile: Folder for the browser's files.
     """
     assert CHROMIUM is not None
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]

@@ -1,4 +1,4 @@
-"""A chat server on this machine, in the format of OpenAI's API."""
+"""A local chat server with the format of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-#: what the server was asked: path, Authorization header, body
+#: (path, Authorization header, body) of a request
 Question = tuple[str, "str | None", Any]
 
 
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing is printed: some tests are about clients that break off."""
+        """Print nothing, because some tests use clients that break off."""
 
 
 @contextmanager
 def server(
     answer: Callable[[Any, int], str | tuple[int, str]],
 ) -> Iterator[tuple[str, list[Question]]]:
-    """Serve while the context lasts; gives the base URL and the list of all questions so far.
+    """Serve inside the context; give the base URL and the list of all requests so far.
 
-    ``answer(body, number)`` gives the reply's text, or the HTTP status and the whole body.
+    Args:
+        answer: ``answer(body, number)`` returns the reply's text, or the HTTP status and the whole
+            body.
     """
     asked: list[Question] = []
 
@@ -52,7 +54,7 @@ def server(
 
 
 def reply(content: Any, finish_reason: str | None = "stop", **fields: Any) -> str:
-    """The body of a chat completion; ``fields`` are further ones of its message."""
+    """Return the body of a chat completion; ``fields`` are further fields of its message."""
     message = {"role": "assistant", "content": content, **fields}
     choice = {"index": 0, "finish_reason": finish_reason, "message": message}
     completion = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}

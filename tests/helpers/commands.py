@@ -1,4 +1,4 @@
-"""Commands run in this process: exit codes and error lines."""
+"""Run commands in this process and check exit codes and error lines."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from prospect_eval.cli.commands import prospect_eval
 
 
 def call(command: Callable[[list[str]], Any], *args: object) -> Any:
-    """The exit code of a command."""
+    """Run a command and return its exit code."""
     with pytest.raises(SystemExit) as stop:
         command([str(arg) for arg in args])
     return stop.value.code
 
 
 def evaluate(*args: object) -> Any:
-    """The exit code of ``prospect-eval ARGS``."""
+    """Run ``prospect-eval ARGS`` and return its exit code."""
     return call(prospect_eval, *args)
 
 
 def run_cli(*args: object) -> Any:
-    """The exit code of ``prospect ARGS``."""
+    """Run ``prospect ARGS`` and return its exit code."""
     return call(prospect, *args)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error since the last call."""
+    """Return the only line on standard error since the last call."""
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
     assert len(lines) == 1, captured.err

@@ -1,8 +1,8 @@
-"""One process of a data-parallel training step: saves the gradients that it was made with.
+"""One process of a data-parallel training, which saves the gradients of its steps.
 
-python -m tests.helpers.distributed_worker WORLD_FOLDER OUTPUT.npz BATCH_SIZE WEIGHTING [SECONDS]
+    python -m tests.helpers.distributed_worker WORLD_FOLDER OUTPUT.npz BATCH_SIZE WEIGHTING [SECONDS]
 
-With SECONDS training ends by the clock, which runs twice as fast in every process but the first.
+With SECONDS training ends by the clock, which runs twice as fast in every process except the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 
 def step(world: str, output: str, batch_size: int, weighting: str, seconds: float | None = None) -> None:
-    """Two optimiser steps of ``batch_size`` windows a process; process 0 writes gradients, logs and weights."""
+    """Train two steps of ``batch_size`` windows per process; process 0 writes gradients, logs and weights."""
     if seconds is not None and os.environ["RANK"] != "0":
         real = time.monotonic
         time.monotonic = lambda: 2 * real()

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and the code blocks in them."""
+"""Pages of the documentation and their code blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 
 
 def blocks(language: str) -> list[tuple[Path, str]]:
-    """The code blocks of a language with their pages."""
+    """Return the code blocks of a language with their pages."""
     found = []
     for page in PAGES:
         for block in BLOCK.finditer(page.read_text()):
@@ -27,7 +27,7 @@ def blocks(language: str) -> list[tuple[Path, str]]:
 
 
 def lines(block: str) -> Iterator[list[str]]:
-    """The commands of a console block as words, continued lines joined, comments left out."""
+    """Yield the commands of a console block as words, with continued lines joined and without comments."""
     for line in block.replace("\\\n", " ").splitlines():
         if line.startswith("$ "):
             yield shlex.split(line[2:], comments=True)

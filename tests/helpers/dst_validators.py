@@ -1,4 +1,4 @@
-"""What the DST extension's validators and collators ask of a clip, written from their rules."""
+"""Checks of a clip, reimplemented from the rules of the DST extension's validators and collators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _is_count(value: Any, least: int = 0) -> bool:
 
 
 def training_format_problems(clip: dict[str, Any]) -> list[str]:
-    """Fields, roles and lengths, as the validator of the training format checks them."""
+    """Check fields, roles and lengths like the validator of the training format."""
     out = [f"missing {key}" for key in _NEEDED if key not in clip]
     turns = clip.get("conversation")
     if not isinstance(turns, list) or not turns:
@@ -37,7 +37,7 @@ def training_format_problems(clip: dict[str, Any]) -> list[str]:
 
 
 def flat_timestamp_problems(clip: dict[str, Any]) -> list[str]:
-    """Spans of the steps: present, numbers, in order."""
+    """Check that the spans of the steps are present, numeric and in order."""
     out = []
     for item in clip.get("dst", []):
         start, end = item.get("start_ts"), item.get("end_ts")
@@ -47,7 +47,11 @@ def flat_timestamp_problems(clip: dict[str, Any]) -> list[str]:
 
 
 def collator_events(clip: dict[str, Any]) -> dict[int, list[tuple[str, str]]]:
-    """What the collator reads: role and text by frame of the clip's own features; a missing key is a `KeyError`."""
+    """Return (role, text) by frame of the clip's own features, as the collator reads them.
+
+    Raises:
+        KeyError: If a key is missing.
+    """
     rows = clip["end_frame_idx"] - clip["start_frame_idx"]
     out: dict[int, list[tuple[str, str]]] = {}
     for frame in range(clip["start_frame"], min(clip["end_frame"], rows)):

@@ -1,4 +1,7 @@
-"""What fails on purpose, here or in another process, which imports this module and therefore nothing large."""
+"""Functions and workers that fail on purpose.
+
+Other processes import this module, so it imports nothing large.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def planted_value_error(*args: Any, **kwargs: Any) -> NoReturn:
 
 @dataclass(frozen=True)
 class Failing:
-    """A crew's worker that fails at each job: with an error of the data, or by a bug."""
+    """A worker that fails at each job, with an error of the data or with a defect."""
 
     bug: bool = False
 

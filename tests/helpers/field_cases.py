@@ -1,4 +1,4 @@
-"""The handed cases of the field's published scorers: inputs with the values that the published code gave."""
+"""Cases of published scorers: inputs with the values of the published code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _is_absent(path: Path) -> pytest.MarkDecorator:
 
 
 def each_field_case(name: str, file: str, key: str = "cases") -> pytest.MarkDecorator:
-    """A test for every case that a file of a benchmark's folder holds; a skipped one where the file is absent."""
+    """Parametrize a test with every case in a file of a benchmark's folder; skip it if the file is absent."""
     path = FIELD_DATA / name / file
     if not path.is_file():
         return pytest.mark.parametrize("case", [pytest.param(None, marks=_is_absent(path), id="absent")])
@@ -28,13 +28,13 @@ def each_field_case(name: str, file: str, key: str = "cases") -> pytest.MarkDeco
 
 
 def read_field_file(name: str, file: str) -> Any:
-    """A file of a benchmark's folder; the test is skipped where it is absent."""
+    """Read a file of a benchmark's folder; skip the test if it is absent."""
     path = find_field_file(name, file)
     return json.loads(path.read_text("utf-8"))
 
 
 def find_field_file(name: str, file: str) -> Path:
-    """The path of a file of a benchmark's folder; the test is skipped where it is absent."""
+    """Return the path of a file of a benchmark's folder; skip the test if it is absent."""
     path = FIELD_DATA / name / file
     if not path.exists():
         pytest.skip(f"{path.relative_to(SHARED_DATA)} is not next to this checkout")
@@ -42,7 +42,7 @@ def find_field_file(name: str, file: str) -> Path:
 
 
 def assert_equal_values(found: Any, expected: Any, tolerance: float = 1e-12) -> None:
-    """Every expected number is found within a relative and absolute tolerance; None and texts are equal."""
+    """Compare numbers within a relative and absolute tolerance, and None and texts exactly."""
     for name, value in expected.items():
         got = found[name]
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Files of datasets, checkpoints and run folders."""
+"""Edit and read files of datasets, checkpoints and run folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def edit_json(path: Path, **changes: object) -> None:
 
 
 def digest(run: Path) -> str:
-    """The digest of a finished run's predictions."""
+    """Return the digest of a finished run's predictions."""
     value = json.loads((run / "DONE.json").read_text())["predictions_digest"]
     assert isinstance(value, str)
     return value

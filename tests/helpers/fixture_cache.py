@@ -1,7 +1,7 @@
-"""Expensive test inputs (worlds, tokenizers, checkpoints, runs), made once per content hash.
+"""Cache of expensive test inputs (worlds, tokenizers, checkpoints, runs), made once per content hash.
 
-A folder is made by one process while the others wait for it, and is shared by all workers of a test run and by later
-runs. Tests read these folders; one that wants to change files works on a copy.
+One process makes a folder while the others wait. All workers of a test run and later runs share it.
+Tests only read these folders; a test that changes files works on a copy.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from filelock import FileLock
 from tests.helpers.paths import ROOT
 
 PACKAGES = ("prospect_core", "prospect_eval")
-#: libraries whose version can change the bytes that a maker writes
+#: libraries whose version can change the files of a maker
 LIBRARIES = ("av", "numpy", "pillow", "tokenizers", "torch", "transformers")
-#: folders of other content hashes that nobody has used for this long are deleted
+#: age in seconds after which unused folders of other content hashes are deleted
 KEPT_SECONDS = 7 * 24 * 3600
-#: Python 3.11 can raise SystemError when two threads build a syntax tree at the same time
+#: Python 3.11 can raise SystemError when two threads parse at the same time
 PARSER = threading.Lock()
-#: written last into a folder; its modification time tells when the folder was last used
+#: written last into a folder; its modification time is the last use of the folder
 WHOLE = ".whole"
 
 
@@ -43,17 +43,18 @@ class FixtureCache:
     def folder(
         self, name: str, modules: Iterable[str], parameters: Mapping[str, object], make: Callable[[Path], None]
     ) -> Path:
-        """The folder ``name``, made by ``make(folder)`` unless it exists for this content.
+        """Return the folder ``name``; ``make(folder)`` makes it unless it exists for this content.
 
         Args:
-            name: What the folder holds; part of its path.
-            modules: Modules of this repository that ``make`` uses. Their source code and that of all modules of this
-                repository which they import, directly or not, is part of the content hash.
-            parameters: Everything else that the content depends on; values that JSON can hold.
+            name: Contents of the folder; part of its path.
+            modules: Modules of this repository that ``make`` uses. Their source code, and that of
+                all modules of this repository which they import, directly or not, is part of the
+                content hash.
+            parameters: Everything else that determines the content, as JSON values.
             make: Fills a folder that does not exist yet.
 
         Returns:
-            The path of the whole folder. It must not be changed.
+            The path of the complete folder, which must not be changed.
         """
         key = content_hash(tuple(sorted(modules)), json.dumps(dict(parameters), sort_keys=True))
         folder = self.root / f"{name}-{key}"
@@ -84,7 +85,7 @@ class FixtureCache:
 
 @cache
 def content_hash(modules: tuple[str, ...], parameters: str) -> str:
-    """16 hex digits over source code, parameters, and the versions of Python and of `LIBRARIES`."""
+    """Return 16 hex digits over source code, parameters, and the versions of Python and of `LIBRARIES`."""
     digest = hashlib.sha256()
     digest.update(parameters.encode())
     digest.update(repr(sys.version_info[:2]).encode())
@@ -97,7 +98,7 @@ def content_hash(modules: tuple[str, ...], parameters: str) -> str:
 
 
 def source_files(modules: Iterable[str]) -> list[Path]:
-    """The files of ``modules`` and of every module of this repository that they import, at any depth, sorted."""
+    """Return the sorted files of ``modules`` and of every module of this repository that they import."""
     found: set[Path] = set()
     waiting = list(modules)
     while waiting:
@@ -109,7 +110,7 @@ def source_files(modules: Iterable[str]) -> list[Path]:
 
 
 def _file_of(name: str) -> Path | None:
-    """The source file of a module or package of this repository; None for any other name."""
+    """Return the source file of a module or package of this repository; None for any other name."""
     if name.split(".")[0] not in PACKAGES:
         return None
     path = ROOT.joinpath(*name.split("."))
@@ -120,7 +121,7 @@ def _file_of(name: str) -> Path | None:
 
 
 def _imported_names(file: Path) -> Iterator[str]:
-    """Every name that an import statement of the file could mean as a module, wherever the statement stands."""
+    """Yield every name that an import statement anywhere in the file may mean as a module."""
     with PARSER:
         tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
@@ -132,7 +133,7 @@ def _imported_names(file: Path) -> Iterator[str]:
 
 
 def files_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and modification time in nanoseconds of each file below ``folder`` by its relative path."""
+    """Return {relative path: (size, modification time in ns)} of the files below ``folder``."""
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:

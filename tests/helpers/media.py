@@ -1,4 +1,4 @@
-"""Small video files that the tests make: every picture's grey level tells its number."""
+"""Make small video files for tests; the grey level of a picture identifies its number."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def write_grey(
     codec: str = "libx264",
     sound: bool = False,
 ) -> Path:
-    """Pictures of one grey level each at exact times in seconds.
+    """Write pictures of one grey level each at exact times in seconds.
 
-    ``corner`` paints the top left quarter white; ``sound`` adds a second of silence that begins at 0.
+    ``corner`` paints the top left quarter white; ``sound`` adds a second of silence from 0.
     """
     pictures = [np.full((size[1], size[0], 3), level, np.uint8) for level in levels]
     for picture in pictures if corner else ():
@@ -42,9 +42,9 @@ def write_pictures(
     codec: str = "libx264",
     sound: bool = False,
 ) -> Path:
-    """Pictures (H, W, 3) uint8 of one size at exact times in seconds; without these, one a second.
+    """Write pictures (H, W, 3) uint8 of one size at exact times in seconds; one per second by default.
 
-    ``pixel_aspect`` is the width of a pixel by its height.
+    ``pixel_aspect`` is the width of a pixel divided by its height.
     """
     base = Fraction(1, 90000)
     with av.open(str(path), "w") as container:
@@ -70,7 +70,7 @@ def write_pictures(
 
 
 def _add_silence(container: OutputContainer) -> None:
-    """A second of silence from 0 on."""
+    """Add a second of silence from 0."""
     stream = container.add_stream("aac", rate=16000)
     assert isinstance(stream, av.AudioStream)
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
@@ -81,7 +81,7 @@ def _add_silence(container: OutputContainer) -> None:
 
 
 def write_audio(path: Path) -> Path:
-    """A file with sound and no picture."""
+    """Write a file with sound and without pictures."""
     with av.open(str(path), "w") as container:
         _add_silence(container)
     return path

@@ -1,4 +1,4 @@
-"""Odd video files made by the ffmpeg command, and the pictures that ffmpeg itself shows of them."""
+"""Unusual video files made by the ffmpeg command, and the pictures that ffmpeg shows of them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-#: pictures whose level tells their number and whose quarters tell how they are turned
+#: pictures whose level identifies their number and whose quarters identify their rotation
 _LEVELS = "lum='30+mod(N*37,150)+40*gt(X,W/2)+20*gt(Y,H/2)':cb=128:cr=128"
 _H264 = "-c:v libx264 -preset ultrafast -crf 12 -pix_fmt yuv420p"
 
 
 def run_ffmpeg(arguments: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
-    """Runs ffmpeg in a folder; arguments are separated by blanks."""
+    """Run ffmpeg in a folder; arguments are separated by blanks."""
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-y", *arguments.split()]
     return subprocess.run(command, cwd=folder, capture_output=True, check=True)
 
 
 def source(seconds: float = 4, rate: str = "10", size: str = "64x48") -> str:
-    """An input of ffmpeg: pictures of a known level each."""
+    """Return an ffmpeg input: pictures with known levels."""
     return f"-f lavfi -i color=c=black:s={size}:r={rate}:d={seconds},geq={_LEVELS}"
 
 
 SOUND = "-f lavfi -i sine=d=4"
 MADE = f"{source()} {_H264} -bf 2 -g 20"
-#: name of the file: the ffmpeg commands that make it, the last of which writes it
+#: by file name, the ffmpeg commands that make it; the last one writes the file
 ODD_VIDEOS: dict[str, tuple[str, ...]] = {
     "plain.mp4": (MADE,),
     "plain.mov": (MADE,),
@@ -77,7 +77,7 @@ ODD_VIDEOS: dict[str, tuple[str, ...]] = {
     "larger_second.mp4": (f"{source(size='32x32')} {source()} -map 0:v -map 1:v {_H264}",),
     "2026-01-26T20:57:04Z.mp4": (MADE,),
 }
-#: recordings one after the other in one file: the parts are made by these commands
+#: several recordings in one file; these commands make the parts
 JOINED_VIDEOS: dict[str, tuple[str, ...]] = {
     "both.ts": (MADE, f"{source(3, rate='20')} {_H264} -bf 2"),
     "three_hours.ts": (MADE, f"{MADE} -output_ts_offset 3600", f"{MADE} -output_ts_offset 7200"),
@@ -88,7 +88,7 @@ JOINED_VIDEOS: dict[str, tuple[str, ...]] = {
 
 
 def make_odd_video(name: str, folder: Path) -> Path:
-    """A file of `ODD_VIDEOS` or `JOINED_VIDEOS` in a folder."""
+    """Make a file of `ODD_VIDEOS` or `JOINED_VIDEOS` in a folder."""
     file = folder / name
     if name in JOINED_VIDEOS:
         for number, command in enumerate(JOINED_VIDEOS[name]):
@@ -104,24 +104,24 @@ def make_odd_video(name: str, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Shown:
-    """What ffmpeg shows of a file: the time of each picture in seconds and the pictures (N, 48, 64) uint8 grey."""
+    """Pictures that ffmpeg shows of a file: times in seconds and pictures (N, 48, 64) uint8 grey."""
 
     times: list[Fraction]
     pictures: np.ndarray
 
     def at(self, moment: Fraction) -> np.ndarray:
-        """The last picture at or before a moment, the first one before that."""
+        """Return the last picture at or before a time, or the first picture."""
         due = [k for k, time in enumerate(self.times) if time <= moment]
         picture: np.ndarray = self.pictures[due[-1] if due else 0]
         return picture
 
 
 def show_by_ffmpeg(file: Path, size: int) -> Shown:
-    """The pictures of a file as the ffmpeg command decodes them, in square pixels, short side ``size``, middle cut out."""
+    """Decode a file with the ffmpeg command: square pixels, short side ``size``, centre crop."""
     scale = f"scale=w=trunc(iw*sar+0.5):h=ih,setsar=1,scale=w={size}:h={size}:force_original_aspect_ratio=increase:flags=area"
     done = run_ffmpeg(
         f"-i file:{file.name} -vf showinfo,{scale},crop={size}:{size},format=rgb24 -an -fps_mode passthrough -f rawvideo -"
-        # all streams are in use: the clock is that of the whole file, as in players
+        # map all streams, so that the clock is that of the whole file, as in players
         " -map 0 -c copy -f null -",
         file.parent,
     )

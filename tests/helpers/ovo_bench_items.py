@@ -1,4 +1,4 @@
-"""Small invented items of OVO-Bench, as its annotation file has them."""
+"""Small invented items of OVO-Bench in the form of its annotation file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prospect_eval.suites.ovo_bench.annotations import OvoBenchAnnotations, read
 
 
 def choice_entry(number: int, **changes: Any) -> dict[str, Any]:
-    """A multiple-choice entry with the gold letter B."""
+    """Make a multiple-choice entry with the gold letter B."""
     entry = {
         "id": number, "task": "EPM", "video": f"v{number}.mp4", "realtime": 12, "question": "Where is the cup?",
         "answer": "on the table", "options": ["on the floor", "on the table", "in the box"], "gt": 1,
@@ -19,7 +19,7 @@ def choice_entry(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def count_entry(number: int, **changes: Any) -> dict[str, Any]:
-    """A REC entry: two repetitions, one poll after each."""
+    """Make a REC entry: two repetitions, with one poll after each."""
     entry = {
         "id": number, "task": "REC", "video": f"v{number}.mp4", "activity": "clapping", "start_times": [1, 5],
         "end_times": [3, 7], "test_info": [{"realtime": 3, "count": 1}, {"realtime": 7.5, "count": 2}],
@@ -28,7 +28,7 @@ def count_entry(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def step_entry(number: int, **changes: Any) -> dict[str, Any]:
-    """An SSR entry: two steps, one poll inside and one outside of the second."""
+    """Make an SSR entry: two steps, with one poll inside and one outside of the second."""
     entry = {
         "id": number, "task": "SSR", "video": f"v{number}.mp4", "tutorial": "MakeTea", "all_steps": ["boil", "pour"],
         "start_time": [2, 10], "end_time": [8, 14],
@@ -38,7 +38,7 @@ def step_entry(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def clue_entry(number: int, **changes: Any) -> dict[str, Any]:
-    """A CRR entry: a poll before the clue and one after it."""
+    """Make a CRR entry: one poll before the clue and one after it."""
     entry = {
         "id": number, "task": "CRR", "video": f"v{number}.mp4", "question": "Who enters?", "answer": "a dog",
         "ask_time": 4, "clue_time": 9, "test_info": [{"realtime": 5, "type": 0}, {"realtime": 11, "type": 1}],

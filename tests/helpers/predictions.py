@@ -1,4 +1,4 @@
-"""Episodes and predictions by hand, scored with similarities that need no model."""
+"""Handmade episodes and predictions, scored with similarities that need no model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASK = Task("tea", (Step("S1", "boil"), Step("S2", "pour")))
 
 
 def same_words(left: Sequence[str], right: Sequence[str]) -> np.ndarray[Any, Any]:
-    """Similarities (left, right): 1 for equal texts, else the share of common words."""
+    """Return similarities (left, right): 1 for equal texts, otherwise the share of common words."""
     shares = np.zeros((len(left), len(right)))
     for row, one in enumerate(left):
         for column, other in enumerate(right):
@@ -28,30 +28,30 @@ def same_words(left: Sequence[str], right: Sequence[str]) -> np.ndarray[Any, Any
 
 TOOLS = ScoringResources(same_words, "words", lambda a, b: float(a == b), "equal", True)
 
-#: Hypothesis strategy: sentences of 1 to 9 words out of 7, so that many share words
+#: Hypothesis strategy: sentences of 1 to 9 words out of 7, which share many words
 WORDS = st.lists(st.sampled_from(["put", "the", "red", "cup", "away", "now", "please"]), min_size=1, max_size=9).map(
     " ".join
 )
 
 
 def score(*records: EpisodeRecord, name: str | None = None) -> Any:
-    """All metrics of the records, or the value of one."""
+    """Return all metrics of the records, or the value of one."""
     table = score_records(list(records), TOOLS)
     return table["metrics"] if name is None else table["metrics"][name]["value"]
 
 
 def episode(*events: Event, frames: int = 40, steps: Task = TASK, video: str = "v", id_: str = "e") -> Episode:
-    """An episode at 2 frames per second."""
+    """Make an episode at 2 frames per second."""
     return Episode(id_, video, 2, 0, frames, steps, tuple(events), dataset="x").validate()
 
 
 def say(time: float, text: str = "Go on.") -> Event:
-    """What the assistant says at a time in seconds."""
+    """Make an assistant turn at a time in seconds."""
     return Event(f"a{time}", time, "assistant", text)
 
 
 def step(time: float, id_: str, change: Change) -> Event:
-    """A transition of a step at a time in seconds."""
+    """Make a transition of a step at a time in seconds."""
     return Event(f"d{time}{id_}{change}", time, "transition", step=id_, change=change)
 
 
@@ -61,7 +61,7 @@ def predict(
     transitions: Iterable[tuple[int, str, Change]] = (),
     **more: Any,
 ) -> EpisodeRecord:
-    """A record of utterances (frame, text) and transitions (frame, step, change)."""
+    """Make a record of utterances (frame, text) and transitions (frame, step, change)."""
     record = EpisodeRecord(
         SCHEMA,
         "m",

@@ -1,4 +1,4 @@
-"""Rows in the formats of ProAssist, as its scripts write them."""
+"""Rows in ProAssist's formats, as its scripts write them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREPARED: dict[str, Any] = {
 
 
 def row(video: str, user: str, end: int, frames_file: str = "frames/elsewhere.arrow") -> dict[str, Any]:
-    """A prepared row of one utterance on the last of ``end`` frames."""
+    """Make a prepared row of one utterance on the last of ``end`` frames."""
     turns: list[dict[str, Any]] = [{"role": "system", "content": "Help."}, {"role": "frames", "start": 0, "end": end}]
     turns.append({"role": "assistant", "content": "Go on.", "time": (end - 1) / 2, "labels": "initiative|instruction"})
     return PREPARED | {
@@ -35,10 +35,11 @@ def row(video: str, user: str, end: int, frames_file: str = "frames/elsewhere.ar
 
 
 def clips_of_training() -> list[dict[str, Any]]:
-    """Two clips of one dialogue, as ``prepare_dialogs.py`` cuts them at ``L4096``.
+    """Make two clips of one dialogue, as ``prepare_dialogs.py`` divides it at ``L4096``.
 
-    A clip that more follows ends with a system turn, one more frame and the summary, which has no time. The next one begins
-    with some frames of context, and its system prompt ends with that summary.
+    A clip with a successor ends with a system turn, one more frame and the summary, which has no
+    time. The next clip starts with some context frames, and its system prompt ends with that
+    summary.
     """
     ask = {"role": "system", "content": "Please summarize the progress."}
     meta = {**PREPARED["metadata"], "has_summary": True, "progress": "Water boils."}
@@ -72,7 +73,7 @@ def clips_of_training() -> list[dict[str, Any]]:
 
 
 def narration() -> dict[str, Any]:
-    """A row of Ego4D narration: its turns have no time, it has no metadata."""
+    """Make a row of Ego4D narration, whose turns have no time and which has no metadata."""
     turns = [
         {"role": "system", "content": "Narrate."},
         {"role": "frames", "start": 11, "end": 20},

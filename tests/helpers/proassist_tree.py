@@ -1,8 +1,13 @@
-"""ProAssist's tree as its scripts lay it out, over a few small videos.
+"""ProAssist's tree in the layout of its scripts, over a few small videos.
 
-`prepare_datasets.sh` writes, for each number of tokens a picture, clips of at most 4096 tokens of train, val and test (with
-and without knowledge, all with summaries), summaries alone of train and val, and whole dialogues of val and test (without
-summaries). The DST extension writes SUBSET/SPLIT.json from the generated dialogues.
+`prepare_datasets.sh` writes three kinds of files for each number of tokens per picture:
+
+* clips of at most 4096 tokens of train, val and test (with and without knowledge, all with
+  summaries)
+* summaries only, of train and val
+* whole dialogues of val and test (without summaries)
+
+The DST extension writes SUBSET/SPLIT.json from the generated dialogues.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ import numpy as np
 from prospect_core.data.formats.proassist_features import write_proassist_features
 from prospect_core.data.video import write_video_frames_file
 
-#: stored frames of each video
+#: number of stored frames of each video
 FRAMES = 60
-#: by subset and split: a recording and its file of frames
+#: by subset and split, a recording and its file of frames
 SUBSETS = {
     "assembly101": {
         "train": ("assembly_nusar_a", "nusar_a"),
@@ -34,7 +39,7 @@ ASK = {"role": "system", "content": "Please summarize the progress."}
 
 @dataclass(frozen=True)
 class Dialogue:
-    """Whose dialogue a row is of: subset, recording, its file of frames, the user and their number, tokens a picture."""
+    """Origin of a row: subset, recording, its file of frames, the user and their number, tokens per picture."""
 
     subset: str
     video: str
@@ -61,13 +66,13 @@ def _row(of: Dialogue, clip: int, span: tuple[int, int], limit: int) -> dict[str
 
 
 def _said(frame: int, role: str, text: str) -> dict[str, Any]:
-    """A turn that comes after the frames before ``frame``."""
+    """Make a turn after the frames before ``frame``."""
     turn = {"role": role, "time": frame / 2 + 0.2, "content": text, "labels": "initiative|instruction"}
     return turn | ({"progress": SUMMARY} if role == "assistant" else {"labels": ""})
 
 
 def whole(of: Dialogue) -> dict[str, Any]:
-    """A whole dialogue (``L0``)."""
+    """Make a whole dialogue (``L0``)."""
     row = _row(of, 0, (4, 50), 0)
     row["conversation"] = [
         {"role": "system", "content": "Be proactive."},
@@ -80,7 +85,10 @@ def whole(of: Dialogue) -> dict[str, Any]:
 
 
 def clips(of: Dialogue) -> list[dict[str, Any]]:
-    """The dialogue cut in two (``L4096``): at an assistant turn, with a summary after one more frame, and context after it."""
+    """Divide the dialogue in two clips (``L4096``) at an assistant turn.
+
+    The first ends with one more frame and a summary, the second starts with context.
+    """
     turns = whole(of)["conversation"]
     closing = {"role": "assistant", "content": SUMMARY}
     first = _row(of, 0, (4, 42), 4096)
@@ -95,7 +103,7 @@ def clips(of: Dialogue) -> list[dict[str, Any]]:
 
 
 def summary_only(of: Dialogue) -> dict[str, Any]:
-    """A clip whose assistant turns are left out, so that its summary has to come from the pictures."""
+    """Make a clip without assistant turns, whose summary must come from the pictures."""
     row = clips(of)[0]
     turns = [turn for turn in row["conversation"][:-1] if turn["role"] != "assistant"]
     return row | {
@@ -105,7 +113,7 @@ def summary_only(of: Dialogue) -> dict[str, Any]:
 
 
 def dst_clip(subset: str, video: str, user: str) -> dict[str, Any]:
-    """A clip of the DST extension: no ``frames_file``, its last turn on ``end_frame_idx``."""
+    """Make a clip of the DST extension without ``frames_file``, whose last turn is on ``end_frame_idx``."""
     turns: list[dict[str, Any]] = [
         {"role": "system", "content": "Help.", "start_frame": 0, "end_frame": 1, "labels": "system|generic"}
     ]
@@ -133,7 +141,7 @@ def _write_rows(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_tree(root: Path) -> Path:
-    """The tree; two subsets, a video for each split, two users a video."""
+    """Write a tree of two subsets, with one video per split and two users per video."""
     rng = np.random.default_rng(0)
     for subset, videos in SUBSETS.items():
         prepared = root / subset / "prepared"

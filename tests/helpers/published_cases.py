@@ -1,4 +1,4 @@
-"""The handed cases of the published evaluation code: inputs with the values it gave."""
+"""Cases of the published evaluation code: inputs with its values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPSTREAM, FIXED = "expected_upstream", "expected_fixed"
 
 
 def each(kind: str) -> pytest.MarkDecorator:
-    """A test for every case of a kind; a skipped one where the cases are absent."""
+    """Parametrize a test with every case of a kind; skip it if the cases are absent."""
     if not CASES.is_file():
         return pytest.mark.parametrize("case", [pytest.param(None, marks=ABSENT, id="absent")])
     found = [case for case in json.loads(CASES.read_text())["cases"] if case["kind"] == kind]
@@ -27,7 +27,7 @@ def each(kind: str) -> pytest.MarkDecorator:
 
 
 def expectation(case: dict[str, Any], version: str) -> Any:
-    """What a case expects of a version; a case without that version, or that expects an error there, is skipped."""
+    """Return the expected values of a version; skip a case without them or with an expected error."""
     expected = case.get(version)
     if expected is None or "raises" in case or "raises" in expected:
         pytest.skip(f"{version} of this case is an error or is not given")
@@ -35,14 +35,14 @@ def expectation(case: dict[str, Any], version: str) -> Any:
 
 
 def agree(got: dict[str, float], expected: dict[str, float]) -> None:
-    """METEOR is exempt: the published one is Java's."""
+    """Compare values except METEOR, whose published implementation is in Java."""
     for name, value in expected.items():
         if not name.startswith("METEOR"):
             assert got[name] == pytest.approx(value, abs=2e-5), name
 
 
 def similarity_of(given: dict[str, Any]) -> Similarity | None:
-    """The similarity that a case names, or that of its table of cosines."""
+    """Return the similarity that a case names, or one from its table of cosines."""
     if given["similarity"] == "none":
         return None
     if given["similarity"] == "all-MiniLM-L6-v2":
@@ -52,7 +52,7 @@ def similarity_of(given: dict[str, Any]) -> Similarity | None:
 
 
 def sides_of(given: dict[str, Any]) -> list[list[tuple[int, str]]]:
-    """Predictions and references of a recording: of two prepared rows, or of a stream with ``gen`` and ``ref``."""
+    """Return predictions and references of a recording: two prepared rows, or a stream with ``gen`` and ``ref``."""
     file = SHARED_DATA / given["file"]
     if not file.is_file():
         pytest.skip(f"the recording {given['file']} is not next to this checkout")

@@ -1,4 +1,4 @@
-"""A folder in the layout of a published SmolVLM2: its configuration with every key, few layers, random weights."""
+"""A folder in the layout of a published SmolVLM2: its full configuration, few layers, random weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from prospect_core.data.dataset import Dataset, write_dataset
 from prospect_core.data.frame_format import FrameFormat
 from tests.helpers.media import write_pictures
 
-#: entries of the published tokenizer before its added tokens; those of them that are words here
+#: entries of the published tokenizer before its added tokens, and the number of them that are
+#: words here
 PLAIN_TOKENS, WORDS = 49152, 2000
-#: of the pictures of a brief dataset, in pixels
+#: side of the pictures of a brief dataset, in pixels
 SIDE = 96
 LAYERS = 2
 
@@ -26,13 +27,14 @@ LAYERS = 2
 def write_published(
     folder: Path, config: dict[str, Any], texts: Iterable[str], others: Path | None = None
 ) -> SmolVLMForConditionalGeneration:
-    """Write configuration, weights and tokenizer; the model that the weights are of.
+    """Write configuration, weights and tokenizer; return the model.
 
     Args:
         folder: A folder that does not exist yet.
-        config: The published ``config.json``. All of its keys are kept but the numbers of layers.
-        texts: What the tokenizer learns its words from.
-        others: A folder with the other published files (processor, chat template, generation), which are copied.
+        config: The published ``config.json``, of which only the numbers of layers change.
+        texts: Training texts of the tokenizer.
+        others: Folder with the other published files (processor, chat template, generation), which
+            are copied.
     """
     folder.mkdir()
     config = json.loads(json.dumps(config))
@@ -50,7 +52,7 @@ def write_published(
 
 
 def brief_dataset(root: Path, source: Dataset, frames: int) -> Dataset:
-    """A dataset of two episodes a split, of each the first ``frames``; its videos hold no more than those."""
+    """Make a dataset from the first ``frames`` frames of two episodes per split, with videos of that length."""
     splits = {
         split: [e.window(0, frames) for e in source.episodes(split) if not e.start_frame][:2] for split in source.splits
     }
@@ -62,13 +64,13 @@ def brief_dataset(root: Path, source: Dataset, frames: int) -> Dataset:
 
 
 def texts_of(source: Dataset) -> list[str]:
-    """What a tokenizer can learn its words from."""
+    """Return training texts for a tokenizer."""
     steps = [step.name for e in source.episodes("train") for step in e.task.steps]
     return steps + [event.text for e in source.episodes("train") for event in e.events if event.text]
 
 
 def _float32(config: dict[str, Any]) -> SmolVLMConfig:
-    """The configuration without dtypes, so that the random weights are float32."""
+    """Return the configuration without dtypes, so that random weights are float32."""
     plain = json.loads(json.dumps(config))
     for part in (plain, plain["text_config"], plain["vision_config"]):
         part.pop("torch_dtype", None)
@@ -77,7 +79,7 @@ def _float32(config: dict[str, Any]) -> SmolVLMConfig:
 
 
 def _write_tokenizer(folder: Path, texts: Iterable[str]) -> None:
-    """Words of the texts, and the published special tokens under their published ids."""
+    """Write a tokenizer with words of the texts and the published special tokens under their ids."""
     learnt = Tokenizer(models.BPE())
     learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learnt.train_from_iterator(

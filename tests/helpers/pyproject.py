@@ -1,4 +1,4 @@
-"""The settings in pyproject.toml."""
+"""Settings in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ else:
 
 
 def tool_settings(name: str) -> dict[str, Any]:
-    """The table ``[tool.NAME]``."""
+    """Return the table ``[tool.NAME]``."""
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][name]
     return found

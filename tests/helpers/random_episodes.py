@@ -1,4 +1,4 @@
-"""Hypothesis strategies: random, legal episodes."""
+"""Hypothesis strategies of random, legal episodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FPS = st.sampled_from([1, 2, 2.5, 4, 10, 29.97])
 
 @st.composite
 def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_frames: int = 2) -> Episode:
-    """Any number of steps, events of every kind at decimal times, several on one moment, undo included."""
+    """Draw an episode: any number of steps, events of every kind at decimal times, simultaneous events, undo."""
     fps = draw(FPS)
     start = draw(st.integers(0, 30))
     frames = draw(st.integers(min_frames, 80))
@@ -58,14 +58,15 @@ def episodes(draw: st.DrawFn, max_steps: int = 4, max_events: int = 14, min_fram
             events.append(Event(f"e{number}", time, "assistant", text))
     episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_timeline_events(events))
     if episode.problems():
-        # many user turns at once can push what follows past the end: legal data does not do that
+        # many simultaneous user turns can push later events past the end, which legal
+        # data never does
         kept = tuple(e for e in events if e.kind != "user")
         episode = Episode("e", "v.mp4", fps, start, start + frames, task, sort_timeline_events(kept))
     return _with_benchmark_fields(draw, episode).validate()
 
 
 def _with_benchmark_fields(draw: st.DrawFn, episode: Episode) -> Episode:
-    """The episode with what benchmarks add: reply spans, links to questions, groups, standing questions, polls, candidates."""
+    """Add fields of benchmarks: reply spans, links to questions, groups, standing questions, polls, candidates."""
     if not draw(st.booleans()):
         return episode
     events: list[Event] = []

@@ -1,4 +1,4 @@
-"""Run folders made from records, without a replay."""
+"""Make run folders from records, without a replay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prospect_eval.runs.folder import RunConfig, open_run_folder, run_folder_rec
 
 
 def numbered_episode(number: int) -> Episode:
-    """Three turns at 2, 6 and 10 s; a step from 4 s to 8 s; ten seconds and a half."""
+    """Make an episode of 10.5 s with turns at 2, 6 and 10 s and a step from 4 s to 8 s."""
     task = Task("t", (Step("S1", "boil"),))
     events = (
         Event("a1", 2.0, "assistant", f"Boil the water, {number}."),
@@ -25,7 +25,7 @@ def numbered_episode(number: int) -> Episode:
 
 
 def store_run(folder: Path, records: Iterable[EpisodeRecord]) -> Path:
-    """A run folder that holds the records and no scores yet."""
+    """Make a run folder with the records and without scores."""
     open_run_folder(folder, RunConfig("m", "", "data", "d", "test", None, Knobs(), ""))
     for record in records:
         run_folder_record_path(folder, record.episode.id).write_text(dump_json(record))

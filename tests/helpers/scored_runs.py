@@ -1,4 +1,4 @@
-"""Scored run folders of toy records, without a model."""
+"""Make scored run folders of toy records, without a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ CHANGES: tuple[tuple[str, Change], ...] = (("S1", "start"), ("S1", "complete"), 
 
 
 def toy_episode(number: int, *, frames: int = 120, steps: bool = True, **fields: Any) -> Episode:
-    """A turn every 6 s and two steps, at 2 frames per second; ``text`` may hold ``{k}`` and ``{n}``."""
+    """Make an episode at 2 frames per second with a turn every 6 s and two steps.
+
+    ``text`` may contain ``{k}`` and ``{n}``.
+    """
     text = fields.pop("text", "turn {k} of {n}")
     task = Task("t", (Step("S1", "one"), Step("S2", "two")) if steps else ())
     events = [
@@ -41,33 +44,33 @@ def toy_episode(number: int, *, frames: int = 120, steps: bool = True, **fields:
 
 
 def oracle(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
-    """Records that repeat the reference."""
+    """Make records that repeat the reference."""
     return [make_trivial_baseline("oracle", [])(episode) for episode in episodes]
 
 
 def silent(episodes: Iterable[Episode]) -> list[EpisodeRecord]:
-    """Records that never say a word and never change a state."""
+    """Make records without utterances and transitions."""
     return [make_trivial_baseline("silent", [])(episode) for episode in episodes]
 
 
 def partly_said(record: EpisodeRecord, share: float, rng: np.random.Generator) -> EpisodeRecord:
-    """Each utterance is kept with this chance."""
+    """Keep each utterance with probability ``share``."""
     return replace(record, utterances=tuple(u for u in record.utterances if rng.random() < share))
 
 
 def failed(record: EpisodeRecord) -> EpisodeRecord:
-    """The same episode without a prediction."""
+    """Make a failed record of the same episode."""
     return EpisodeRecord(record.schema, record.model, record.knobs, record.episode, status="failed", error="broken")
 
 
 @cache
 def split_tools() -> ScoringResources:
-    """Tools with the corpus of one split of 40 episodes, which all runs are on."""
+    """Return scoring resources with the corpus of one split of 40 episodes, which all runs use."""
     return replace(TOOLS, corpus=Corpus.of(toy_episode(number) for number in range(40)))
 
 
 def scored_run(folder: Path, records: Sequence[EpisodeRecord], **config: Any) -> Path:
-    """A finished run folder of these records; ``config`` replaces fields of its configuration."""
+    """Make a finished run folder of these records; ``config`` replaces fields of its configuration."""
     body = RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c")
     open_run_folder(folder, replace(body, **config))
     write_score_metrics(folder, score_records(records, split_tools()))
@@ -81,5 +84,5 @@ def edit_json(file: Path, **fields: Any) -> None:
 
 
 def config_of(**fields: Any) -> dict[str, Any]:
-    """The configuration of `scored_run` as JSON."""
+    """Return the configuration of `scored_run` as JSON."""
     return asdict(replace(RunConfig("m", "0" * 64, "data", "d" * 64, "test", None, Knobs(), "c"), **fields))

@@ -1,4 +1,4 @@
-"""Sentence-transformers models of random weights, small enough to be made in a test."""
+"""Sentence-transformers models with random weights, small enough for a test to make."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_sentence_model(folder: Path, seed: int = 0) -> Path:
 
 
 def put_in_hub_cache(cache: Path, name: str, model: Path) -> None:
-    """Lay a model into a Hugging Face cache as a download of the repository ``name`` would."""
+    """Copy a model into a Hugging Face cache like a download of the repository ``name``."""
     repository, revision = cache / f"models--{name.replace('/', '--')}", "0" * 40
     shutil.copytree(model, repository / "snapshots" / revision)
     (repository / "refs").mkdir()

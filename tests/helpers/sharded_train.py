@@ -1,10 +1,11 @@
-"""`prospect train` in a group of processes, whose trained model is then sharded by FSDP and put together again.
+"""Run `prospect train` in a process group; shard the trained model with FSDP and gather it again.
 
     torchrun --nproc-per-node 2 -m tests.helpers.sharded_train data=... output=...
 
-accelerate shards on accelerators alone, PyTorch on CPUs too. So the model is sharded here when its steps are done, by
-`fully_shard` over gloo: each process holds half of every tensor, and the whole state is gathered from both. The weights
-before that are written to the file that the variable TRAINED_WEIGHTS names.
+accelerate shards only on accelerators, PyTorch also on CPUs. This module therefore shards the model
+after its training steps with `fully_shard` over gloo: each process holds half of every tensor, and
+the whole state is gathered from both. The file in the variable TRAINED_WEIGHTS gets the weights
+before that.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _real_train = DSTTrainer.train
 
 
 def train_and_shard(self: DSTTrainer, *args: Any, **kwargs: Any) -> Any:
-    """The training itself; then `whole_state` from a model of which each process holds a part."""
+    """Train as usual; then set `whole_state` from a sharded model."""
     output = _real_train(self, *args, **kwargs)
     trained = self.accelerator.unwrap_model(self.model)
     if self.accelerator.is_main_process:
@@ -42,7 +43,7 @@ def train_and_shard(self: DSTTrainer, *args: Any, **kwargs: Any) -> Any:
     fully_shard(sharded, mesh=mesh)
     for parameter in sharded.parameters():
         assert isinstance(parameter, DTensor)
-        # shards are rows: a tensor with a single row lies in one process
+        # shards are rows: a tensor with a single row is in one process
         assert parameter.shape[0] < processes or parameter.to_local().numel() < parameter.numel()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state: Any = get_model_state_dict(sharded, options=options)

@@ -1,4 +1,4 @@
-"""The configuration of the smallest model that has all parts."""
+"""Configuration of the smallest model that has all parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ TEXT = {
 
 
 def small_config(tokenizer: Any, **changes: Any) -> DSTSmolVLMConfig:
-    """A model of two text layers and one vision layer; ``changes`` replace top-level options."""
+    """Make the configuration of a model with two text layers and one vision layer.
+
+    ``changes`` replace top-level options.
+    """
     options: dict[str, Any] = {
         "vision_config": dict(VISION),
         "text_config": {**TEXT, "vocab_size": len(tokenizer)},

@@ -1,4 +1,4 @@
-"""A worker of a few lines, in a module that imports little: processes that serve it start fast."""
+"""A minimal worker in a module with few imports, so that its processes start fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from prospect_core.util.errors import DataError
 
 @dataclass(frozen=True)
 class Squares:
-    """Squares numbers. ``kills`` are jobs that end the worker, of each as often as there are marks left in ``folder``."""
+    """Worker that squares numbers.
+
+    Attributes:
+        folder: Folder of marks: a mark makes one job of ``kills`` kill the worker.
+        kills: Jobs that kill the worker while marks are left.
+        fails: Jobs that fail.
+        born: Whether the worker starts at all.
+    """
 
     folder: Path
     kills: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""A real runner on a random model, with decisions scripted where a test wants them."""
+"""A real runner on a random model, with scripted decisions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ TASK = Task("tidy up", (Step("S1", "put the red cube in the box"), Step("S2", "p
 
 #: one context strategy of each kind
 _EACH_KIND = ("drop_middle", "keydiff", "dst_refresh")
-#: no strategy and those that keep a budget, as parameters: one of each kind in the default suite, the others in slow tests
+#: parameters: no strategy and the ones with a budget; one of each kind in the default suite, the
+#: others in slow tests
 STRATEGIES = [
     None,
     *(s.name if s.name in _EACH_KIND else slow(s.name) for s in BUILT_IN if s.limited),
@@ -27,14 +28,18 @@ STRATEGIES = [
 
 
 def pictures(count: int, size: int = 32) -> np.ndarray[Any, Any]:
-    """Random pictures (count, size, size, 3), uint8."""
+    """Return random pictures (count, size, size, 3), uint8."""
     return np.random.default_rng(0).integers(0, 255, (count, size, size, 3), dtype=np.uint8)
 
 
 class Scripted(VLMStreamRunner):
-    """``wanted`` maps frames to step states; ``speaks`` lists speaking frames. Everything else is the runner's own.
+    """Runner with scripted decisions; everything else is the runner's own.
 
-    ``raw`` holds the model's own logits of every frame that was read, ``spans`` how many frames were read at once.
+    Attributes:
+        wanted: Step states by frame.
+        speaks: Frames on which it speaks.
+        raw: The model's own logits of every frame that was read.
+        spans: Number of frames of each reading.
     """
 
     def __init__(
@@ -60,7 +65,8 @@ class Scripted(VLMStreamRunner):
         order = ("not_started", "in_progress", "completed")
         for k in range(len(speaking)):
             now = self.stream.frame + k
-            # beside the model's own, so that a probability still tells what the context was
+            # keep the model's probabilities in the remainder, because they reveal the
+            # context
             speaking[k] = 0.999 if now in self.speaks else speaking[k] * 1e-3
             update[k] = 0.999 if now in self.wanted else update[k] * 1e-3
             if now in self.wanted:
@@ -69,12 +75,12 @@ class Scripted(VLMStreamRunner):
 
 
 def least(model: Any, tokenizer: Any, name: str) -> int:
-    """The smallest budget in tokens that a strategy can keep."""
+    """Return the smallest budget in tokens of a strategy."""
     return VLMStreamRunner(model, tokenizer, Knobs(name, 10**6)).least_budget(TASK)
 
 
 def busy_episode(frames: int = 120) -> Episode:
-    """User turns all along; a video of that many frames."""
+    """Make an episode of ``frames`` frames with user turns throughout."""
     users = tuple(Event(f"u{k}", k / 2, "user", f"what about number {k}", frame=k) for k in range(3, frames - 2, 11))
     return Episode("e", "v", 2, 0, frames, TASK, users, file_order=True)
 
@@ -82,7 +88,7 @@ def busy_episode(frames: int = 120) -> Episode:
 def busy_runner(
     model: Any, tokenizer: Any, name: str, budget: int, cache_dtype: Any = "model", **options: Any
 ) -> Scripted:
-    """Updates, refusals and replies all along."""
+    """Make a runner with updates, refusals and replies throughout."""
     wanted = {6: ("in_progress", "not_started"), 30: ("completed", "not_started"), 31: ("not_started", "not_started"),
               60: ("completed", "in_progress"), 61: ("in_progress", "in_progress"), 90: ("completed", "completed")}  # fmt: skip
     speaks = {*range(4, 120, 9), 30, 61, 62, 63}
@@ -90,8 +96,11 @@ def busy_runner(
 
 
 def says(monkeypatch: pytest.MonkeyPatch, runner: VLMStreamRunner, texts: Iterable[str]) -> list[list[int]]:
-    """Have the model write these, one after the other, through the cache as its own words would go; the contexts that it
-    wrote them over."""
+    """Make the model generate these texts in order, through the cache like its own words.
+
+    Returns:
+        The contexts before each generation, filled as the runner works.
+    """
     remaining, seen = iter(texts), []
 
     def decode(said: Any, following: Callable[[list[int]], Any], *_: Any) -> tuple[list[int], bool]:

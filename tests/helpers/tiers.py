@@ -1,7 +1,9 @@
-"""Test tiers: which tier a test belongs to, and that unit tests work without torch.
+"""Test tiers: determine the tier of a test, and keep torch out of unit tests.
 
-Markers decide first, the folder second: tests in ``tests/browser`` are browser tests, tests in ``tests/hf`` those of
-Hugging Face's own processors, tests in ``tests/integration`` integration tests, all others unit tests. A slow test of a module that is marked as integration is a slow test.
+Markers decide first, the folder second: tests in ``tests/browser`` are browser tests, tests in
+``tests/hf`` use Hugging Face's own processors, tests in ``tests/integration`` are integration
+tests, all others are unit tests. A slow test in a module that is marked as integration is a slow
+test.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-#: the first marker that a test has decides
+#: tiers in order of priority: the first marker of a test decides
 TIERS = ("nightly", "slow", "browser", "hf", "integration", "unit")
 FOLDERS = {"browser": "browser", "hf": "hf", "integration": "integration"}
-#: a module that declares this is not imported where unit tests alone are asked for
+#: a module with this declaration is not imported if only unit tests are selected
 _NOT_UNIT = re.compile(r"^pytestmark = .*\bpytest\.mark\.(integration|slow|nightly|browser)\b", re.M)
 
 
 def tier_of(item: pytest.Item) -> str:
-    """The tier of a collected test."""
+    """Return the tier of a collected test."""
     for tier in TIERS:
         if item.get_closest_marker(tier) is not None:
             return tier
@@ -35,24 +37,23 @@ def tier_of(item: pytest.Item) -> str:
 
 
 def slow(*values: object) -> Any:
-    """The values of a parametrised test that belong to the slow tests, where others stand for their kind in the default
-    suite."""
+    """Mark values of a parametrised test as slow; other values represent their kind in the default suite."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def nightly(*values: object) -> Any:
-    """Values of a parametrised test that runs once a day, where shorter ones stand for their kind in the slow tests."""
+    """Mark values of a parametrised test as nightly; shorter ones represent their kind in the slow tests."""
     return pytest.param(*values, marks=pytest.mark.nightly)
 
 
 def holds_unit_tests(file: Path) -> bool:
-    """Whether a test module can hold unit tests, told without importing it."""
+    """Check whether a test module can hold unit tests, without importing it."""
     parts = file.relative_to(ROOT / "tests").parts
     return parts[0] not in FOLDERS and not _NOT_UNIT.search(file.read_text())
 
 
 class TorchBlocker(MetaPathFinder):
-    """Refuses to import torch and what is built on it, so that unit tests stay fast."""
+    """Refuses to import torch and packages based on it, so that unit tests stay fast."""
 
     BLOCKED = ("torch", "transformers", "sentence_transformers", "accelerate", "peft")
 
@@ -65,5 +66,5 @@ class TorchBlocker(MetaPathFinder):
 
 
 def block_torch() -> None:
-    """From now on torch cannot be imported in this process."""
+    """Block imports of torch in this process from now on."""
     sys.meta_path.insert(0, TorchBlocker())

@@ -1,4 +1,4 @@
-"""Helpers of the training tests: losses of a batch, the smallest model on the command line, gradients."""
+"""Helpers of training tests: losses of a batch, the smallest model's options, gradients."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SMALL = [
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a training's log."""
+    """Return the rows of a training's log."""
     return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def losses_of(
     model: Any, batch: dict[str, Any], speaking: FocalOptions = PLAIN, update: FocalOptions = PLAIN
 ) -> tuple[torch.Tensor, Any]:
-    """((4,) loss sums, output) of a batch."""
+    """Return ((4,) loss sums, output) of a batch."""
     output = model(
         **{k: batch[k] for k in MODEL_INPUTS if k in batch}, speaks_BT=next_token_targets(batch["labels"])[0]
     )
@@ -44,14 +44,14 @@ def losses_of(
 
 
 def gradients(model: torch.nn.Module, total: torch.Tensor) -> dict[str, torch.Tensor]:
-    """{name: gradient} of a scalar, zeros where it does not depend on a parameter."""
+    """Return {name: gradient} of a scalar; zeros for parameters without influence."""
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     found = torch.autograd.grad(total, [p for _, p in named], allow_unused=True)
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named, found, strict=True)}
 
 
 def pictures(episode: Episode, start: int, end: int, size: int = 32) -> np.ndarray[Any, Any]:
-    """Frames that depend on the episode's video and their number alone."""
+    """Return frames that depend only on the episode's video and their numbers."""
     seed = sum(episode.video.encode())
     return np.stack(
         [np.random.default_rng(seed + k).integers(0, 255, (size, size, 3), dtype=np.uint8) for k in range(start, end)]
@@ -59,7 +59,7 @@ def pictures(episode: Episode, start: int, end: int, size: int = 32) -> np.ndarr
 
 
 class KeepGradients(TrainerCallback):
-    """Remembers the gradients that each optimiser step was made with."""
+    """Stores the gradients of each optimizer step."""
 
     def __init__(self) -> None:
         self.steps: list[dict[str, torch.Tensor]] = []
@@ -79,7 +79,7 @@ def make_trainer(
     minutes: float | None = None,
     **arguments: Any,
 ) -> DSTTrainer:
-    """A `DSTTrainer` on the CPU that writes nothing unless told to."""
+    """Make a `DSTTrainer` on the CPU that writes no files by default."""
     options = {"max_steps": 1, "per_device_train_batch_size": 2, "max_grad_norm": 0.0, "logging_steps": 1,
                "save_strategy": "no", "report_to": [], "disable_tqdm": True, "remove_unused_columns": False,
                "use_cpu": True, "dataloader_pin_memory": False}  # fmt: skip

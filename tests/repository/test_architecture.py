@@ -111,11 +111,18 @@ def test_names_of_the_front_door_lead_somewhere():
         _ = prospect_core.nothing
 
 
+def count_docstring_lines(tree):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = [node.body[0] for node in ast.walk(tree) if isinstance(node, documented) and ast.get_docstring(node)]
+    return sum(docstring.end_lineno - docstring.lineno + 1 for docstring in docstrings)
+
+
 def test_files_are_small_and_say_what_they_are_for():
     for name, tree, file in modules():
         text = ast.get_docstring(tree)
         assert text, f"{name} has no docstring"
-        assert len(file.read_text().splitlines()) <= 420, f"{name} is too long"
+        lines = len(file.read_text().splitlines()) - count_docstring_lines(tree)
+        assert lines <= 400, f"{name} is too long without its docstrings"
 
 
 def test_no_pickle_is_ever_loaded():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -36,7 +37,9 @@ def found():
 
 
 def covers(entry, offence):
-    return entry[1] == offence[1] and fnmatch(offence[0], entry[0])
+    (pattern, code), (path, found_code) = entry, offence
+    is_same_rule = found_code == code or re.fullmatch(rf"{code}\d+", found_code)
+    return bool(is_same_rule) and fnmatch(path, pattern)
 
 
 def test_no_file_breaks_a_rule_that_is_not_listed_for_it(listed, found):
@@ -51,4 +54,10 @@ def test_every_listed_exception_is_still_needed(listed, found):
 
 def test_the_list_is_sorted_and_names_each_file_by_its_path(listed):
     assert listed == sorted(listed)
-    assert not [path for path, _ in listed if not (ROOT / path).is_file()]
+    files = [pattern for pattern, _ in listed if not pattern.endswith("/**")]
+    assert not [path for path in files if not (ROOT / path).is_file()]
+
+
+def test_folders_are_exempt_from_docstring_rules_only(listed):
+    exempt = {(pattern, code) for pattern, code in listed if pattern.endswith("/**")}
+    assert exempt <= {("prospect_eval/**", "D"), ("tests/**", "D")}

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Trains the tiny model from scratch: see and read apart, then both, then all four objectives. On an H100 it takes 14 minutes; on two
-# CPU cores an hour and a half, over fewer and smaller batches.
+# Trains the tiny model from random weights: vision and reading separately, then both, then all four objectives.
+# It takes 14 minutes on an H100, and an hour and a half on two CPU cores with fewer and smaller batches.
+#
 #   benchmarks/recipes/workbench_tiny/train.sh runs/workbench-tiny
-# TOKENS=N tokens a frame (default 4), SEED=N another start and order, ABLATED=pictures|steps|state|past does without that input
-# all along, SHORTER=X makes every stage so much less long, FROM=FOLDER takes data and the stages before the last from another
-# training (benchmarks/quality/checkpoint.py compares models that lack something so). CLIPS, VIDEOS and PRACTICE are how much data is
-# made, WORKERS how many processes prepare batches on a GPU's machine.
+#
+# TOKENS=N sets the tokens per frame (default 4), SEED=N the training seed. ABLATED=pictures|steps|state|past ablates that
+# input in all stages. SHORTER=X divides the time of every stage by X. FROM=FOLDER takes data and the stages before the
+# last from another training, as for the models with ablated inputs in benchmarks/quality/checkpoint.py. CLIPS, VIDEOS and
+# PRACTICE are amounts of data. WORKERS is the number of processes that prepare batches on a machine with a GPU.
 set -euo pipefail
 out=${1:?usage: train.sh FOLDER}
 tokens=${TOKENS:-4} ablated=${ABLATED:-} seed=${SEED:-0} shorter=${SHORTER:-1} from=${FROM:-$out}
@@ -16,12 +18,12 @@ mkdir -p "$out" "$data"
 if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   gpu=1 clips=${CLIPS:-5000} videos=${VIDEOS:-4000} practice=${PRACTICE:-6000}
 else
-  # one core a stage, or two processes of one thread each, which are faster than one of two
+  # one core per stage, or two processes with one thread each, which are faster than one process with two
   gpu='' clips=${CLIPS:-2000} videos=${VIDEOS:-480} practice=${PRACTICE:-3000}
 fi
 export OMP_NUM_THREADS=1
 
-# two trainings that share their data wait for each other (`prospect data` has a lock of its own, .NAME.lock)
+# two trainings that share their data wait for each other (`prospect data` has its own lock, .NAME.lock)
 make() {
   (
     flock 9
@@ -34,12 +36,12 @@ make_what_is_read() {
   make talk practice --seed 2 --count "$practice"
   wait $few && wait $tell
 }
-# of what is made later, as much as holds all of its words
+# a small part of the later data, which contains all of its words
 make_words() {
   make words-said workbench --seed 9 --train $((videos < 40 ? videos : 40)) --val 0 --test 0 --video-fps 2
   make words-seen captions --seed 9 --count $((clips < 40 ? clips : 40))
 }
-# once the first stage trains: until then it wants the cores itself
+# starts when the first stage trains, which needs the cores until then
 make_what_is_seen() {
   until [ -s "$out/1-map/train_log.jsonl" ]; do
     kill -0 $$
@@ -47,11 +49,11 @@ make_what_is_seen() {
   done
   make held captions --seed 1 --count "$clips" --tells held
   make steps captions --seed 2 --count "$clips"
-  # of a video no more pictures than are read
+  # only the pictures that training reads
   make world workbench --seed 0 --train "$videos" --test 0 --video-fps 2
 }
 
-# what is being made in the background
+# wait for data that is made in the background
 wait_for() {
   until [ -d "$data/$1" ]; do
     kill -0 $making
@@ -59,8 +61,8 @@ wait_for() {
   done
 }
 
-# train STAGE BATCH MINUTES MINUTES_ON_A_GPU CONFIG...: into a folder of that name, unless it is there. On a GPU batches are eight
-# times as large
+# train STAGE BATCH MINUTES MINUTES_ON_A_GPU CONFIG...: train into a folder of that name, unless it exists. Batches are
+# eight times as large on a GPU
 train() {
   local to=$out/$1 batch=$2 minutes=$3 options=("${@:5}" "${all[@]}")
   if [ $gpu ]; then
@@ -77,7 +79,7 @@ train_two() {
   unset -f prospect
 }
 
-# windows supervised on every frame; thresholds are chosen at the very end
+# supervise every frame of a window; choose thresholds at the end
 all=(sampling=all eval.thresholds=false sampling.summary_share=0 optimiser=muon "train.seed=$seed")
 if [ -n "$ablated" ]; then all+=("model.ablated_inputs=[$ablated]"); fi
 undecided=(loss.speaking.weight=0 loss.update.weight=0 sampling.context_noise.late=0 sampling.context_noise.wrong=0)
@@ -85,10 +87,10 @@ shape=(model.vision.image_size=96 model.vision.patch_size=12 model.vision.layers
   "model.texts=[$data/talk,$data/words-said,$data/words-seen]")
 pictures=(data.picture_cache_mb=8000)
 
-# see: what is where, then what is in hand, with the tokens that there will be; image slots tell it themselves. The text model of
-# one layer is thrown away afterwards
+# vision: contents of each patch, then the item in hand with the final number of tokens; image slots learn the captions.
+# The text model of one layer is discarded afterwards
 learn_to_see() {
-  # the other half is for reading
+  # reading uses the other half
   local workers=$((workers / 2))
   see=("${undecided[@]}" "${pictures[@]}" sampling.patch_captions=true sampling.min_frames=4 sampling.max_frames=4
     sampling.event_share=0 sampling.recent_share=0 sampling.blank_share=0 sampling.progress_share=0 loss.state.weight=0)
@@ -98,7 +100,7 @@ learn_to_see() {
   train 2-held 12 16 1.8 "${see[@]}" data="$data/held" init="$out/1-map" model.tokens_per_frame="$tokens"
 }
 
-# read: the user tells which step is in hand, states alone; then they talk, and answers come from text alone
+# reading: the user names the current step and only states carry loss; then dialogue, with answers from text only
 learn_to_read() {
   local workers=$((workers / 2))
   read=("${undecided[@]}" model.vision_tower=frozen sampling.blank_share=0 sampling.recent_share=0)
@@ -120,15 +122,15 @@ if [ "$from" = "$out" ]; then
   wait $seeing
   wait_for steps
 
-  # both: the tower that sees with the text model that reads; captions name the step, which is in progress while a picture
-  # shows it, and talk goes on beside them
+  # both: the trained vision tower with the trained text model. Captions name the step, which is in progress while a
+  # picture shows it; dialogue continues as a second dataset
   train_two 5-both 8 24 1.5 "${undecided[@]}" "${pictures[@]}" data="$data/steps" "data.more=[$data/talk]" \
     init="$out/4-talk" model.tower="$out/2-held" sampling.min_frames=10 sampling.max_frames=20 sampling.event_share=0 \
     sampling.blank_share=0 sampling.recent_share=0 sampling.context_noise.missed=0.3 sampling.progress_share=0 loss.state.weight=2
   wait $making
 fi
 
-# track: dialogues and all four objectives, over windows up to whole episodes; what is seen stays as it is
+# tracking: dialogues with all four objectives, over windows up to whole episodes; the vision tower stays frozen
 train_two 6-track 8 26 4 model.vision_tower=frozen data="$world" init="$from/5-both" \
   sampling.min_frames=20 sampling.max_frames=420 sampling.event_share=0.5 sampling.context_noise.missed=0.02 sampling.context_noise.late=0.05 \
   sampling.context_noise.wrong=0.1 sampling.context_noise.early=0.5 sampling.context_noise.unsaid=0.05 sampling.progress_share=0.1 loss.state.weight=4

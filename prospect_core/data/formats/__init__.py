@@ -1,1 +1,1 @@
-"""Readers and writers of other people's files: tables, subtitles, ProAssist's rows, clips and trees."""
+"""Readers and writers of other formats: tables, subtitles, ProAssist's rows, clips and trees."""

@@ -1,7 +1,4 @@
-"""Which files of a folder are annotations, and a data set made of them with their videos.
-
-python -c "from pathlib import Path; from prospect_core.data.formats.annotation_files import find_annotation_files; print(find_annotation_files(Path('.')))"
-"""
+"""Find the annotation files of a folder and import them with their videos as a dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +23,13 @@ from prospect_core.util.errors import DataError, UserError
 
 @dataclass(frozen=True)
 class Found:
-    """The annotations of a folder in order, its other files that are not videos, and its videos."""
+    """Files of a folder.
+
+    Attributes:
+        annotations: Annotation files, sorted.
+        others: Files that are neither annotations nor videos.
+        videos: Video files.
+    """
 
     annotations: tuple[Path, ...]
     others: tuple[Path, ...]
@@ -35,16 +38,23 @@ class Found:
 
 @dataclass(frozen=True)
 class Imported:
-    """A data set made of annotations, and lines that say what became of each file."""
+    """A dataset made from annotations.
+
+    Attributes:
+        dataset: The new dataset.
+        lines: Report of what was read from each file, for the user.
+    """
 
     dataset: Dataset
     lines: tuple[str, ...]
 
 
 def find_annotation_files(source: Path) -> Found:
-    """The annotations that a path names: a file itself, or those of a folder, by suffix in any case.
+    """Find annotation files by suffix, in any case.
 
-    Hidden files are not annotations: some systems write one for each other file.
+    Args:
+        source: A file, or a folder to search (not its subfolders). Hidden files are skipped,
+            because some systems write one for each other file.
     """
     if not source.is_dir():
         return Found((source,) if source.suffix.lower() in SUFFIXES else (), (), ())
@@ -59,10 +69,10 @@ def _is_annotation(entry: Path) -> bool:
 
 
 def require_unique_annotation_file_ids(named: Iterable[tuple[str, object]]) -> None:
-    """Refuse two episodes of one id.
+    """Refuse two episodes with the same id.
 
     Args:
-        named: The id of each episode and the place that it comes from.
+        named: (id, place) of each episode.
 
     Raises:
         UserError: Names both places.
@@ -73,12 +83,19 @@ def require_unique_annotation_file_ids(named: Iterable[tuple[str, object]]) -> N
 
 
 def import_annotation_files(found: Found, output: Path, split: str, name: str, given: Given) -> Imported:
-    """A data set of annotations, their videos copied into it.
+    """Import annotations as a dataset and copy their videos into it.
+
+    Args:
+        found: Files to import.
+        output: Folder of the new dataset.
+        split: Name of its only split.
+        name: Name of the dataset.
+        given: Facts that the annotations do not contain.
 
     Raises:
-        UserError: Two annotations make one episode id, ``given.video`` is to serve several files, the files have different
-            rates, or two videos have one name.
-        DataError: A file cannot be read.
+        UserError: If two annotations give the same episode id, ``given.video`` would serve several
+            files, the files have different rates, or two videos have the same name.
+        DataError: If a file cannot be read.
     """
     files = found.annotations
     require_unique_annotation_file_ids((file.stem, file) for file in files)
@@ -101,7 +118,7 @@ def import_annotation_files(found: Found, output: Path, split: str, name: str, g
 
 
 def _read_all(files: Sequence[Path], given: Given) -> list[Annotation]:
-    """Every annotation; what is wrong with all of them is one error."""
+    """Read every annotation; collect the errors of all files in one."""
     read, wrong = [], []
     for file in files:
         try:
@@ -124,7 +141,7 @@ def _copy_videos(read: Sequence[Annotation], folder: Path) -> None:
 
 
 def _report(found: Found, read: Sequence[Annotation]) -> list[str]:
-    """What became of each file of a folder, and of the rows or cues of each annotation."""
+    """Describe what was read from each file of a folder."""
     lines = []
     for file, each in zip(found.annotations, read, strict=True):
         lines.append(f"{file}: {each.reading.summary()}")
@@ -138,7 +155,7 @@ def _report(found: Found, read: Sequence[Annotation]) -> list[str]:
 
 
 def describe_skipped_annotation_files(files: Sequence[Path]) -> list[str]:
-    """A line that names the files of a folder that were not read; none without such files."""
+    """Name the files that were not read on one line; return no line if there are none."""
     if not files:
         return []
     return [f"{format_count(len(files), 'other file')} left out: {', '.join(file.name for file in files)}"]

@@ -1,7 +1,4 @@
-"""The rows of tables and the cues of subtitles as events: each item is used, left out or refused with its line.
-
-python -c "from prospect_core.data.formats.annotation_rows import parse_annotation_row_time; print(parse_annotation_row_time('1:02:03,5'))"
-"""
+"""Convert rows of tables and cues of subtitles to events; each item is used, left out or refused."""
 
 from __future__ import annotations
 
@@ -22,17 +19,25 @@ COLUMNS = ("time", "kind", "what")
 LEVELS = ("step", "substep", "action")
 LEVEL_COLUMNS = ("type", "id", "start_ts", "end_ts", "name")
 KINDS = (*CHANGES, "say", "or", "user")
-#: mistakes of one file that are reported in one error
+#: largest number of mistakes that one error reports
 TOLD = 20
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:[.,]\d+)?)")
 
 
 @dataclass
 class Reading:
-    """What became of the rows or cues of a file: ``items == used + left_out + len(refused)``.
+    """Result of reading the rows or cues of a file: ``items == used + left_out + len(refused)``.
 
-    The events carry in their ids the place of their item, ``line N`` or ``line N: cue K``. ``refused`` maps such places to
-    reasons, ``left_out`` counts rows that belong to another level of a table, ``notes`` are worth a look.
+    Attributes:
+        what: Name of an item: ``row`` or ``cue``.
+        items: Number of items in the file.
+        steps: Steps that a three-level table defines.
+        events: Events that were read. Their ids are the places of their items, ``line N`` or ``line
+            N: cue K``.
+        refused: Reason by place of a refused item.
+        left_out: Number of rows that belong to another level of the table.
+        wordings: By place of an alternative wording, the place of its event.
+        notes: Remarks that the user should check.
     """
 
     what: str
@@ -41,17 +46,20 @@ class Reading:
     events: list[Event] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
-    #: place of each other wording: place of the event that has it
     wordings: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def used(self) -> int:
-        """Items that became events or wordings."""
+        """Number of items that became events or alternative wordings."""
         return self.items - self.left_out - len(self.refused)
 
     def refuse(self, wrong: Mapping[str, str]) -> None:
-        """Refuse items that were read, with the other wordings of their events."""
+        """Refuse items after reading, with the alternative wordings of their events.
+
+        Args:
+            wrong: Reason by place.
+        """
         self.refused |= wrong
         for place, event in list(self.wordings.items()):
             if event in wrong:
@@ -60,11 +68,11 @@ class Reading:
         self.events = [event for event in self.events if event.id not in wrong]
 
     def lines(self) -> list[str]:
-        """A line for each refused item."""
+        """Return one line per refused item."""
         return [f"{place}: {reason}" for place, reason in self.refused.items()]
 
     def summary(self) -> str:
-        """``read 41 cues: 40 events, 1 refused (line 7: ...)``."""
+        """Summarise the result, as in ``read 41 cues: 40 events, 1 refused (line 7: ...)``."""
         parts = [format_count(len(self.events), "event")]
         parts += [format_count(len(self.wordings), "wording")] if self.wordings else []
         parts += [f"{self.left_out} of other levels"] if self.left_out else []
@@ -76,7 +84,11 @@ class Reading:
 
 
 def parse_annotation_row_time(text: str) -> float:
-    """``12.5``, ``1:02``, ``1:02:03,5`` in seconds; anything else is a ValueError."""
+    """Convert a time such as ``12.5``, ``1:02`` or ``1:02:03,5`` to seconds.
+
+    Raises:
+        ValueError: If the text has another form.
+    """
     found = _CLOCK.fullmatch(text.strip())
     if not found:
         raise ValueError(f"{text!r} is no time; write seconds or h:mm:ss")
@@ -85,10 +97,15 @@ def parse_annotation_row_time(text: str) -> float:
 
 
 def annotation_rows_from_subtitles(file: Path, text: str, speakers: Speakers) -> Reading:
-    """Subtitles: what is said, at the beginning of its cue.
+    """Convert subtitles to events at the start of their cues.
+
+    Args:
+        file: File that the text comes from; its suffix is the format.
+        text: Contents of the file.
+        speakers: Assigns the words of a cue to user and assistant.
 
     Raises:
-        DataError: The text is no file of that format.
+        DataError: If the text is not in that format.
     """
     try:
         found = read_subtitle_cues(text, file.suffix.lower())
@@ -113,10 +130,15 @@ def annotation_rows_from_subtitles(file: Path, text: str, speakers: Speakers) ->
 
 
 def annotation_rows_from_table(file: Path, table: TextTable, level: str) -> Reading:
-    """The rows of a table of happenings, or one level of a three-level table.
+    """Convert a table of events, or one level of a three-level table.
+
+    Args:
+        file: File of the table, for error messages.
+        table: Its rows, the first of which names the columns.
+        level: One of `LEVELS`, for three-level tables.
 
     Raises:
-        DataError: The columns have other names, or the table has no row of that level.
+        DataError: If the columns have other names, or the table has no row of that level.
     """
     first = table.rows[0]
     names = [cell.strip().lower() for cell in first.cells]
@@ -144,7 +166,7 @@ def annotation_rows_from_table(file: Path, table: TextTable, level: str) -> Read
 def _each_row(
     reading: Reading, table: TextTable, names: list[str], wanted: Sequence[str], take: Callable[[str, list[str]], None]
 ) -> None:
-    """Give ``take`` the place of each row and its cells of the columns that are wanted; a `ValueError` refuses the row."""
+    """Call ``take`` with the place and the wanted cells of each row; a `ValueError` refuses the row."""
     at = [names.index(name) for name in wanted]
     for row in table.rows:
         reading.items += 1
@@ -179,7 +201,7 @@ def _happenings(table: TextTable, names: list[str]) -> Reading:
 
 
 def _with_wording(reading: Reading, wording: Event) -> Event:
-    """The last event with another accepted wording; a ValueError where it is not the turn of that time."""
+    """Add an accepted wording to the last event; raise ValueError if that is no turn of the same time."""
     last = reading.events[-1] if reading.events else None
     if last is None or last.kind != "assistant" or last.time != wording.time:
         raise ValueError("`or` is another wording of the line before it: a `say` or an `or` at the same time")
@@ -198,7 +220,7 @@ def _happening(place: str, time: str, kind: str, what: str) -> Event:
 
 
 def _levels(table: TextTable, names: list[str], level: str, file: Path) -> Reading:
-    """Of ProAssist's three-level table, one level: its parts are steps, each begun and completed once."""
+    """Convert one level of a three-level table: each row is a step that starts and completes once."""
     reading = Reading("row")
 
     def take(place: str, cells: list[str]) -> None:

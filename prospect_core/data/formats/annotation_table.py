@@ -1,8 +1,10 @@
-"""Annotations written by hand: a table of what happens and what is said, with the task above it.
+"""Annotations in tables: events and utterances, with the task in the lines above them.
 
     prospect data new clip.mp4
     prospect data check clip.tsv --html clip.html
     prospect data import clip.tsv --output data/mine
+
+An example:
 
     # video: clip.mp4
     # goal: make tea
@@ -15,13 +17,17 @@
     0:13    or        Pour it into the cup now.
     0:20    user      What is left?
 
-``or`` is another accepted wording of what is said at that time; any number of them follow their ``say``.
-``# participant:`` and ``# recording:`` are optional: intervals then treat all episodes of one participant (else of one recording)
-as dependent. Times are seconds or h:mm:ss. `prospect_core.data.formats.tables` reads the cells. Other tables and subtitles become the same:
-ProAssist's three-level tables (type, id, start_ts, end_ts, name), WebVTT and SRT (`prospect_core.data.formats.subtitles`), whose cues are
-what is said, each by the voice that `prospect_core.data.formats.speakers` finds.
+``or`` adds an accepted wording to the ``say`` above it, with the same time. Times are seconds or
+h:mm:ss. ``# participant:`` and ``# recording:`` are optional: confidence intervals then treat all
+episodes of one participant (otherwise of one recording) as dependent.
+`prospect_core.data.formats.tables` parses the cells.
 
-Every row and every cue is an event, another wording, or a line that says why it is refused (`Reading`).
+Other inputs give the same episodes: ProAssist's three-level tables (type, id, start_ts, end_ts,
+name), WebVTT and SRT (`prospect_core.data.formats.subtitles`). The cues of subtitles are
+utterances; `prospect_core.data.formats.speakers` finds who speaks.
+
+Every row and every cue becomes an event, an alternative wording, or a line that explains why it is
+refused (`Reading`).
 """
 
 from __future__ import annotations
@@ -52,24 +58,31 @@ from prospect_core.util.json_io import read_limited_json_bytes
 
 SUBTITLES = (".vtt", ".srt")
 SUFFIXES = (".tsv", ".csv", *SUBTITLES)
-#: what head lines may say besides steps
+#: keys of head lines other than ``step``
 HEAD_KEYS = ("video", "goal", "fps", "knowledge", "user", "recording", "participant")
 FPS = 2.0
-#: files that are taken for videos where no annotation names one
+#: suffixes of files that count as videos if no annotation names one
 VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".ogv", ".flv",
     ".wmv", ".asf", ".3gp", ".mxf", ".gif", ".y4m", ".arrow",
 )  # fmt: skip
-#: what no text that is read or spoken has in it
+#: control characters, which no readable text contains
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says of annotations that do not say it themselves.
+    """Facts from the command line that annotations do not contain.
 
-    ``users`` and ``assistants`` are names of voices. With ``skip`` rows and cues that cannot be read are left out and
-    reported; without it they refuse the file.
+    Attributes:
+        video: Video of the only annotation.
+        goal: Goal of the task.
+        level: Level to read from a three-level table.
+        fps: Frames per second of the episodes; the file's value or `FPS` if None.
+        users: Names of the user's voices in subtitles.
+        assistants: Names of the assistant's voices.
+        skip: Whether to leave out and report rows and cues that cannot be read. If False, they
+            refuse the file.
     """
 
     video: Path | None = None
@@ -83,7 +96,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Annotation:
-    """An episode, the file of its video, and what became of the rows or cues that it was read from."""
+    """An episode that was read from an annotation.
+
+    Attributes:
+        episode: The episode.
+        video: File of its video.
+        reading: Report on the rows or cues.
+    """
 
     episode: Episode
     video: Path
@@ -91,7 +110,12 @@ class Annotation:
 
 
 def make_annotation_table_template(video: Path, fps: float = FPS) -> str:
-    """The beginning of a table for a video: what is known of it, and a line of each kind to write over."""
+    """Make a new table for a video, with an example line of each kind.
+
+    Args:
+        video: The video.
+        fps: Frames per second at which its length is measured.
+    """
     seconds = open_video_frames(video, fps, FrameFormat(16)).num_frames / fps
     clock = f"{int(seconds // 60)}:{seconds % 60:04.1f}"
     rows = (("0:02", "start", "S1"), ("0:10", "complete", "S1"), ("0:11", "say", "Good. Next, the second one."),
@@ -108,11 +132,15 @@ def make_annotation_table_template(video: Path, fps: float = FPS) -> str:
 
 
 def read_annotation_table(file: Path, given: Given = Given()) -> Annotation:
-    """An annotation in a table or in subtitles.
+    """Read an annotation from a table or subtitles.
+
+    Args:
+        file: A file with one of `SUFFIXES`.
+        given: Facts that the file does not contain.
 
     Raises:
-        DataError: Rows or cues cannot be read and ``given.skip`` is off; a line for each.
-        UserError: No video is named and none has the name of the file.
+        DataError: If rows or cues cannot be read and ``given.skip`` is False; one line each.
+        UserError: If the file names no video and no video in its folder has its name.
     """
     text = _text(file)
     if file.suffix.lower() in SUBTITLES:
@@ -138,7 +166,7 @@ def read_annotation_table(file: Path, given: Given = Given()) -> Annotation:
         recording=head.get("recording", ""),
         participant=head.get("participant", ""),
     )
-    # what follows from a refused row is no mistake of its own
+    # a contradiction that follows from a refused row is not a separate mistake
     while (given.skip or not reading.refused) and (wrong := _contradictions(episode, reading)):
         reading.refuse(wrong)
     if reading.refused and not given.skip:
@@ -150,7 +178,11 @@ def read_annotation_table(file: Path, given: Given = Given()) -> Annotation:
 
 
 def make_annotation_table_dataset(episode: Episode, video: Path) -> tuple[Dataset, Episode]:
-    """An episode as a data set in memory, its video where it lies."""
+    """Make a dataset in memory from an episode; the video stays in its place.
+
+    Returns:
+        (dataset, the episode with the video's path inside that dataset).
+    """
     placed = replace(episode, video=video.name)
     root = video.parent.resolve()
     info = DatasetInfo(1, episode.id, "1", episode.fps, {}, {video.name: None}, videos_root=str(root))
@@ -158,7 +190,7 @@ def make_annotation_table_dataset(episode: Episode, video: Path) -> tuple[Datase
 
 
 def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
-    """The video that the command line or the file names, else the one in its folder that has its name."""
+    """Return the video that command line or file name, or the video in the folder with the same name."""
     if given.video is not None:
         return given.video
     if "video" in head:
@@ -179,7 +211,7 @@ def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
 
 
 def is_annotation_table_video(file: Path) -> bool:
-    """Whether a file's name ends as that of a video does."""
+    """Check whether a file's suffix is that of a video."""
     return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
 
 
@@ -193,7 +225,7 @@ def _with_events(episode: Episode, events: Sequence[Event]) -> Episode:
 
 
 def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
-    """Places of items that cannot be, each with the reason."""
+    """Return the places of impossible items, each with the reason."""
     end_s = episode.end_frame / episode.fps
     ordered, wrong = _in_order(reading.events), {}
     state = DialogState.initial(episode.task)
@@ -214,7 +246,10 @@ def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
 
 
 def _refusal(file: Path, reading: Reading) -> str:
-    """All refused items, a line each, so that a file is mended in one go; the last line counts."""
+    """Format the refused items, one line each, so that the user can fix all of them in one pass.
+
+    The last line holds the counts.
+    """
     count = f"read {format_count(reading.items, reading.what)}: {format_count(len(reading.events), 'event')}"
     count += f", {len(reading.refused)} refused; mend the file, or leave out what is refused with --on-error skip"
     lines = [f"{file}: {line}" for line in reading.lines()]
@@ -225,7 +260,7 @@ def _refusal(file: Path, reading: Reading) -> str:
 
 
 def _text(file: Path) -> str:
-    """The text of a file: UTF-8, or UTF-16 with its byte order mark, as spreadsheets write it."""
+    """Read the text of a file: UTF-8, or UTF-16 with a byte order mark, which spreadsheets write."""
     if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
     data = read_limited_json_bytes(file)

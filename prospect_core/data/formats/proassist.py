@@ -1,9 +1,10 @@
-"""ProAssist's formats by one name: its rows and clips, in and out, and its matching windows.
+"""ProAssist's formats under one name: import and export of rows and clips, and matching windows.
 
     prospect data import proassist_prepared.jsonl --output data/assembly
 
-Reading keeps the frames that the rows carry. What our Episode has no place for travels in ``meta["origin"]``
-(`prospect_core.data.formats.source_row`), so that `episode_to_proassist_row` and `episode_to_proassist_dst` give back the row that was read.
+Fields that an `Episode` has no place for are kept in ``meta["origin"]``
+(`prospect_core.data.formats.source_row`), so `episode_to_proassist_row` and
+`episode_to_proassist_dst` return the row that was read.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ __all__ = [
     "read_proassist_episodes",
 ]
 
-#: (late, early) in seconds: how late and how early a prediction may come; the first name found in the dataset's wins
+#: (late, early) tolerance of a prediction in seconds; the first key that a dataset's name
+#: contains applies
 WINDOWS_S: dict[str, tuple[float, float]] = {
     "narration": (2.5, 2.5),
     "ego4d": (4.0, 8.5),
@@ -55,16 +57,16 @@ _STEP_LINE = re.compile(r"^\s*(\d+)[.)]\s+(.+?)\s*$")
 
 
 def proassist_matching_window(dataset: str) -> tuple[float, float]:
-    """ProAssist's matching window (late, early) in seconds for a dataset's name."""
+    """Return ProAssist's matching window (late, early) in seconds for a dataset's name."""
     name = dataset.lower()
     return next((window for key, window in WINDOWS_S.items() if key in name), OTHER_WINDOW_S)
 
 
 def read_proassist_episodes(path: Path) -> list[Episode]:
-    """Episodes of a file in one of the origin's formats: prepared rows, DST clips or generated dialogues.
+    """Read the episodes of a file with prepared rows, DST clips or generated dialogues.
 
     Raises:
-        DataError: A row cannot be read; the message names file, row and field.
+        DataError: If a row cannot be read; the message names file, row and field.
     """
     try:
         text = read_limited_json_bytes(path).decode("utf-8-sig")
@@ -96,7 +98,7 @@ def _read(row: dict[str, Any]) -> list[Episode]:
 
 
 def parse_proassist_recipe_steps(knowledge: str) -> tuple[Step, ...]:
-    """The numbered lines of a recipe as steps ``S1``, ``S2``, ..."""
+    """Parse the numbered lines of a recipe as steps ``S1``, ``S2``, ..."""
     found = [match for line in knowledge.splitlines() if (match := _STEP_LINE.match(line))]
     return tuple(Step(f"S{match[1]}", match[2]) for match in found)
 

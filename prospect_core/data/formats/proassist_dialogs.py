@@ -1,8 +1,8 @@
-"""ProAssist's ``generated_dialogs/*.json``: the dialogues of a video before they were cut into rows.
+"""ProAssist's ``generated_dialogs/*.json``: a video's dialogues before ProAssist divides them into rows.
 
-Each dialogue becomes the prepared row that ProAssist's scripts make of it without a limit of length (``L0``), and is read
-as that row. Its frames follow the published rule: a turn at ``t`` seconds comes after the frames before ``floor(t * fps)``,
-and after at least one frame more than the turn before it.
+Each dialogue is converted to the prepared row that ProAssist's scripts make without a length limit
+(``L0``), and read as that row. Its frames follow the published rule: a turn at ``t`` seconds comes
+after the frames before ``floor(t * fps)``, and at least one frame after the turn before it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from prospect_core.util.errors import UserError
 
 
 def is_proassist_dialogs_entry(row: Row) -> bool:
-    """Whether an entry is a video with its generated dialogues."""
+    """Check whether an entry is a video with generated dialogues."""
     return isinstance(row.get("conversations"), list) and "video_uid" in row
 
 
 def episodes_from_proassist_dialogs(row: Row) -> list[Episode]:
-    """The dialogues of a video, one for each simulated user, as Episodes."""
+    """Convert the dialogues of a video to episodes, one per simulated user."""
     return [episode_from_proassist_row(prepared) for prepared in rows_from_proassist_dialogs(row)]
 
 
 def rows_from_proassist_dialogs(row: Row) -> list[Row]:
-    """The prepared rows of a video's dialogues.
+    """Convert the dialogues of a video to prepared rows.
 
     Raises:
-        UserError: A dialogue or a turn lacks what a row needs.
+        UserError: If a dialogue or a turn lacks a field that a row needs.
     """
     return [_prepared(row, number, dialogue) for number, dialogue in enumerate(row["conversations"])]
 
@@ -70,7 +70,7 @@ def _prepared(row: Row, number: int, dialogue: Row) -> Row:
 
 
 def _turns(said: list[Row], number: int, start: int) -> tuple[list[Row], int]:
-    """The turns with the frames before each, and the frame after the last."""
+    """Return the turns with the frames before each, and the frame after the last one."""
     turns: list[Row] = [{"role": "system", "content": SYSTEM}]
     cursor = start
     for position, turn in enumerate(said):
@@ -85,7 +85,7 @@ def _turns(said: list[Row], number: int, start: int) -> tuple[list[Row], int]:
 
 
 def _seconds(about: Row, key: str) -> float:
-    """A number of seconds under a key, which some files write with its unit; 0 where there is none."""
+    """Return the seconds under a key, which some files write with its unit; 0 if it is absent."""
     for name in (key, f"{key}(s)"):
         value = about.get(name)
         if isinstance(value, int | float):

@@ -1,7 +1,4 @@
-"""Clips of the DST extension, in and out: an Episode that was read from a clip gives back that clip, and the other way round.
-
-prospect data import clips.json --output data/clips && prospect data export data/clips --format dst --output again
-"""
+"""Import and export of clips of ProAssist's DST extension; a round trip gives back the same clip or episode."""
 
 from __future__ import annotations
 
@@ -20,22 +17,25 @@ from prospect_core.util.json_io import load_json
 
 
 def is_proassist_dst_clip(row: Row) -> bool:
-    """Whether a row is a clip of the DST extension."""
+    """Check whether a row is a clip of the DST extension."""
     return any(key in row for key in ("dst", "initial_dst_state", EVENTS_FORM))
 
 
 def episode_from_proassist_dst(row: Row) -> Episode:
-    """A DST clip as an Episode (`dst_reading.read_clip`); a clip that PROSPECT wrote as the Episode that it was written from.
+    """Convert a DST clip to an episode (`read_proassist_dst_clip`).
+
+    A clip that PROSPECT exported becomes the episode that it was exported from.
 
     Raises:
-        UserError: A field is missing or of the wrong type, or the clip contradicts its own `metadata.prospect`.
+        UserError: If a field is missing or of the wrong type, or the clip contradicts its
+            ``metadata.prospect``.
     """
     extra = (row.get("metadata") or {}).get(KEY)
     return read_proassist_dst_clip(row) if extra is None else _restored(row, extra)
 
 
 def episode_to_proassist_dst(episode: Episode) -> Row:
-    """The Episode as a DST clip; one that was read from a clip gives back that clip."""
+    """Convert an episode to a DST clip; an imported clip is returned as it was read."""
     if is_proassist_dst_clip(source_row_fields(episode)):
         for turns_key in (TURNS, EVENTS_FORM):
             clip = restore_source_row(episode, episode_from_proassist_dst, turns_key)
@@ -45,12 +45,12 @@ def episode_to_proassist_dst(episode: Episode) -> Row:
 
 
 def _said_in(row: Row) -> list[list[Any]]:
-    """What each turn of a clip says, to compare two clips by: role, time, content."""
+    """Return role, time and content of each turn, by which two clips are compared."""
     return [[turn.get("role"), turn.get("time"), turn.get("content")] for turn in row.get(TURNS, ())]
 
 
 def _restored(row: Row, extra: Any) -> Episode:
-    """The Episode that a clip of PROSPECT was written from; a contradiction is a `UserError`."""
+    """Return the episode that PROSPECT exported as this clip; raise `UserError` on a contradiction."""
     if not isinstance(extra, dict) or not isinstance(extra.get("episode"), dict):
         raise UserError("metadata.prospect has no episode; remove it to read the clip as another program's")
     episode = load_json(Episode, json.dumps(extra["episode"]), "metadata.prospect").validate()

@@ -1,12 +1,14 @@
-"""The changes of the DST extension's clips as ours: which of them change a step, and what state a clip begins with.
+"""Map the transitions of DST clips to those of an episode, and reconstruct the state before a clip.
 
-The extension names start, complete, pause, resume, cancel, reset and fail; its own code only ever writes start and
-complete. We follow three states. The rule, step by step and in the order of the clip:
+The extension names start, complete, pause, resume, cancel, reset and fail; its code writes only
+start and complete. PROSPECT has three states per step. The rules, applied per step in the order of
+the clip:
 
-* ``start`` of a step that is not started starts it; of a completed one it is ``reopen``;
-* ``complete`` of a step in progress completes it;
-* all others leave the state alone and are carried as annotation: ``pause``, ``resume``, ``cancel``, ``fail`` and ``reset``
-  (a reset step that is started again after it was completed is ``reopen``), and a change that the step is in already.
+* ``start`` of a step that is not started is ``start``; of a completed step it is ``reopen``.
+* ``complete`` of a step in progress is ``complete``.
+* All others do not change the state and are kept as annotations: ``pause``, ``resume``, ``cancel``,
+  ``fail``, ``reset`` and a change to the step's current state. A completed step that is reset and
+  started again is ``reopen``.
 """
 
 from __future__ import annotations
@@ -18,15 +20,16 @@ from typing import Any
 from prospect_core.timeline import STEP_STATES, Change, DialogState, StepState, Task
 from prospect_core.util.errors import UserError
 
-#: ``meta`` of an Episode: changes without a counterpart in our states, and states that the clip had wrong
+#: keys of an episode's ``meta``: changes without a counterpart in our states, and corrected
+#: initial states
 ANNOTATED, REPAIRED = "dst_annotations", "dst_repaired"
-#: the two forms of a clip, by the key of what happens in it
+#: keys that hold the contents of the two forms of a clip
 TURNS, EVENTS_FORM = "conversation", "events"
-#: changes of the extension that have no counterpart in our three states
+#: changes of the extension without a counterpart in our three states
 ANNOTATIONS = ("pause", "resume", "cancel", "reset", "fail", "error")
-#: how a reopened step is written for the extension, which knows no ``reopen``
+#: export of ``reopen``, which the extension does not have
 REOPENED = ("reset", "start")
-#: the state that a step's first change in a clip needs before it; a reset needs none
+#: state that a step's first change requires before it; a reset requires none
 _NEEDS: dict[str, StepState | None] = {
     "start": "not_started",
     "complete": "in_progress",
@@ -37,7 +40,14 @@ _NEEDS: dict[str, StepState | None] = {
 
 @dataclass(frozen=True)
 class Named:
-    """A change as a clip names it: step id, the extension's word, seconds, and the number of its turn."""
+    """A change as a clip states it.
+
+    Attributes:
+        step: Step id.
+        word: The extension's word for the change.
+        time: Time in seconds.
+        turn: Number of its turn in the clip.
+    """
 
     step: str
     word: str
@@ -48,21 +58,26 @@ class Named:
 def states_before_proassist_dst_changes(
     task: Task, claimed: Mapping[str, Any] | None, changes: Sequence[Named], spans: Mapping[str, Any], begin: float
 ) -> tuple[dict[str, StepState], list[str]]:
-    """The state of every step before a clip, and what was wrong with the state that the clip claims.
+    """Determine the state of every step before a clip, and the errors in the state that the clip claims.
 
-    The extension writes the state at the END of a clip, or that after a few changes of the whole video. A claimed state
-    that its own changes contradict is not trusted: a step begins as its first change needs it; one without a change
-    begins as its span says at the clip's first second; else as claimed, else not started.
+    The extension often writes the state at the END of a clip, or the state after some changes of
+    the whole video. If a clip's own changes contradict the claimed state, that state is ignored: a
+    step then has the state that its first change requires. A step without changes has the state
+    that its span gives at the clip's first second. If the claim is consistent, it applies. Without
+    any of these a step is not started.
 
     Args:
         task: The steps.
         claimed: ``initial_dst_state`` of the clip.
-        changes: The clip's changes, in order.
-        spans: (first, last second) of each step that has a span.
-        begin: The clip's first second.
+        changes: Changes of the clip, in order.
+        spans: (first second, last second) of each step that has a span.
+        begin: First second of the clip.
 
     Returns:
-        The states, and a line for each step whose claimed state is another one.
+        (state by step, one line for each step whose claimed state is wrong).
+
+    Raises:
+        UserError: If the claimed state names an unknown step or state.
     """
     claim = dict(claimed or {})
     unknown = [step for step in claim if step not in task.step_ids]
@@ -91,7 +106,15 @@ def states_before_proassist_dst_changes(
 def split_proassist_dst_changes(
     states: Mapping[str, StepState], changes: Iterable[Named]
 ) -> tuple[list[tuple[Named, Change]], list[Named]]:
-    """The changes that our states follow, each with our word for it, and those that are carried as annotation."""
+    """Separate the changes that our states follow from those kept as annotations.
+
+    Args:
+        states: State of each step before the clip.
+        changes: Changes of the clip, in order.
+
+    Returns:
+        (followed changes, each with our word for it; the other changes).
+    """
     now = dict(states)
     taken: list[tuple[Named, Change]] = []
     carried: list[Named] = []
@@ -116,7 +139,11 @@ def _ours(word: str, state: StepState) -> Change | None:
 
 
 def require_known_proassist_dst_change(word: Any, where: str) -> str:
-    """A change's word as the extension has it; another one is a `UserError`."""
+    """Return a change's word in lower case.
+
+    Raises:
+        UserError: If the extension has no such word; the message starts with ``where``.
+    """
     known = ("start", "complete", "reopen", *ANNOTATIONS)
     if not isinstance(word, str) or word.lower() not in known:
         raise UserError(f"{where}: transition {word!r} is unknown; known: {', '.join(known)}")
@@ -124,14 +151,14 @@ def require_known_proassist_dst_change(word: Any, where: str) -> str:
 
 
 def state_from_proassist_dst_changes(task: Task, states: Mapping[str, StepState]) -> DialogState | None:
-    """The states as an Episode has them; None where nothing is started."""
+    """Convert states to the initial state of an episode; return None if no step is started."""
     if all(state == "not_started" for state in states.values()):
         return None
     return DialogState(task.step_ids, tuple(states[step] for step in task.step_ids))
 
 
 def _known(state: Any) -> StepState:
-    """One of our states: a paused step is in progress, a cancelled or failed one is not started."""
+    """Map to one of our states: paused is in progress; cancelled and failed are not started."""
     named: dict[str, StepState] = {
         **{known: known for known in STEP_STATES},
         "paused": "in_progress",

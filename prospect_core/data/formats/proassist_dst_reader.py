@@ -1,8 +1,9 @@
-"""The DST extension's clips as Episodes with steps and transitions: dense or sparse turns, the events form, split or whole.
+"""Read clips of the DST extension as episodes: dense or sparse turns, the events form, split or whole.
 
-A turn keeps its ``start_frame`` where its frames hold its time and begin at most a second earlier; frames that contradict the
-time (the extension anchored many turns to the one before them) give way to the time. A clip reaches at least as far as its turns: its
-``end_frame_idx`` is often the frame of its last one, and where a dialogue was split it counts the updates alone.
+A turn keeps its ``start_frame`` if its frames contain its time and start at most a second earlier.
+Otherwise its frame follows from its time, because the extension often copies the frames of the turn
+before. A clip extends at least to its last turn: its ``end_frame_idx`` is often the frame of the
+last turn, and for a split dialogue it counts the updates only.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ROLES = ("user", "assistant", "DST_UPDATE")
 
 @dataclass(frozen=True)
 class _Said:
-    """One thing that a clip says happens: words, or a change."""
+    """One utterance or change of a clip."""
 
     turn: int
     time: float
@@ -48,13 +49,13 @@ class _Said:
 
 
 def read_proassist_dst_clip(row: Row) -> Episode:
-    """A clip of the extension as an Episode.
+    """Read a clip of the extension as an episode.
 
-    What the clip has wrong is repaired and said in ``meta`` (`REPAIRED`); changes that our states do not follow stand in
-    ``meta`` too (`ANNOTATED`) and come back on export.
+    ``meta`` lists the corrections (`REPAIRED`) and the changes that our states do not follow
+    (`ANNOTATED`); the export restores both.
 
     Raises:
-        UserError: A field is missing or of the wrong type.
+        UserError: If a field is missing or of the wrong type.
     """
     fps = _number(row, "fps", FPS)
     video_uid = _required(row, "video_uid")
@@ -121,7 +122,7 @@ def _conversation(row: Row, fps: float) -> list[_Said]:
 
 
 def _anchor(turn: Row, time: float, fps: float) -> int | None:
-    """The frame that a turn names, where its frames hold its time and begin at most a second earlier."""
+    """Return the frame that a turn names if its frames hold its time and start at most a second earlier."""
     first, last = turn.get("start_frame"), turn.get("end_frame")
     if type(first) is not int or type(last) is not int:
         return None
@@ -130,7 +131,7 @@ def _anchor(turn: Row, time: float, fps: float) -> int | None:
 
 
 def _changes(content: Any, where: str, position: int, time: float, anchor: int | None) -> list[_Said]:
-    """The changes of an update, which are objects, or texts such as ``S1->start``."""
+    """Parse the changes of an update: objects, or texts such as ``S1->start``."""
     items = content if isinstance(content, list) else [content]
     out = []
     for item in items:
@@ -150,7 +151,7 @@ def _changes(content: Any, where: str, position: int, time: float, anchor: int |
 
 
 def _events_form(row: Row, fps: float) -> list[_Said]:
-    """The form without turns: what happens on a frame, at that frame's time."""
+    """Parse the form without turns, in which each entry names its frame."""
     out: list[_Said] = []
     for position, event in enumerate(row[EVENTS_FORM]):
         frame = event["frame_idx"]
@@ -165,7 +166,7 @@ def _events_form(row: Row, fps: float) -> list[_Said]:
 
 
 def _steps(row: Row, said: Sequence[_Said]) -> tuple[Step, ...]:
-    """The clip's steps; where it has no list of them, those that its updates name."""
+    """Return the clip's steps; without a list of steps, those that its updates name."""
     if row.get("dst") is not None:
         return tuple(Step(item["id"], item["name"]) for item in row["dst"] if item.get("type", "step") == "step")
     named = dict.fromkeys(one.change.step for one in said if one.change is not None)
@@ -180,7 +181,7 @@ def _require_steps(task: Task, changes: Sequence[Named]) -> None:
 
 
 def _spans(row: Row) -> dict[str, tuple[float, float]]:
-    """First and last second of the steps that have both."""
+    """Return (first second, last second) of the steps that have both."""
     found = {}
     for item in row.get("dst") or ():
         times = item.get("start_ts"), item.get("end_ts")
@@ -190,20 +191,20 @@ def _spans(row: Row) -> dict[str, tuple[float, float]]:
 
 
 def _span(row: Row, said: Sequence[_Said], fps: float) -> tuple[int, int]:
-    """First frame, and the one after the last, that hold all that the clip says."""
+    """Return the first frame, and the one after the last, such that all turns are inside."""
     start = _frame(row, "start_frame_idx", "start_frame")
     end = _frame(row, "end_frame_idx", "end_frame")
     frames = [one.anchor if one.anchor is not None else frame_floor(one.time, fps) for one in said]
     start = min([start, *frames])
     last = max(frames, default=start)
-    # what happens on the frame after the last one is decided on the last one, as prepared rows have it
+    # an event on the frame after the last is decided on the last one, as in prepared rows
     return start, max(end, start + 1) if last <= end else last + 1
 
 
 def _placed(
     said: Sequence[_Said], words: dict[int, Any], start: int, end: int, fps: float
 ) -> tuple[tuple[Event, ...], int]:
-    """The events, and the end of the clip: one frame later where something follows a user turn on the last one."""
+    """Return the events and the clip's end, one frame later if an event follows a user turn on the last one."""
     events: list[Event] = []
     earliest = start
     for one in said:
@@ -250,6 +251,6 @@ def _required(row: Row, key: str) -> str:
 
 
 def _clip_id(row: Row, video_uid: str) -> str:
-    """Three dialogues of a video are clips of one video and number; the user, or the clip's own id, tells them apart."""
+    """Join video, user (or the clip's id) and clip number: the three dialogues of a video share the others."""
     who = row.get("user_type") or row.get("id")
     return ".".join(str(part) for part in (video_uid, who, row.get("clip_idx", 0)) if part is not None)

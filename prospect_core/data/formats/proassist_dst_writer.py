@@ -1,7 +1,8 @@
-"""Episodes as clips of the DST extension, with every field that its validators and collators read.
+"""Write episodes as clips of the DST extension, with every field that its validators and collators read.
 
-Turns and updates name frames from the clip's first frame on (``start_frame`` 0), as the extension's collators index the
-features that its own script stores for a clip: those of ``start_frame_idx .. end_frame_idx - 1``.
+Frames of turns and updates count from the clip's first frame (``start_frame`` 0). The extension's
+collators use them as indices into the features of ``start_frame_idx .. end_frame_idx - 1``, which
+its script stores per clip.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from prospect_core.data.formats.source_row import Row
 from prospect_core.timeline import Decision, DialogState, Episode, Event
 from prospect_core.util.json_io import dump_json
 
-#: in ``metadata`` of our clips: the whole Episode, which a clip cannot say
+#: key in ``metadata`` of our clips that holds the whole episode
 KEY = "prospect"
-#: tokens of a clip, by the extension's default
+#: maximum tokens of a clip, the extension's default
 MAX_SEQ_LEN = 4096
-#: what a token of text is taken for: its own count needs a gated tokenizer
+#: estimated characters per token: an exact count needs a gated tokenizer
 CHARACTERS_A_TOKEN = 4
 _FLAGS = {"assistant": (1, 0), "DST_UPDATE": (0, 1)}
 
 
 def write_proassist_dst_clip(episode: Episode) -> Row:
-    """A clip of one turn an event, each with the state before it (steps that the clip has met so far)."""
+    """Convert an episode to a clip with one turn per event.
+
+    Each turn holds the state before it, for the steps that have changed so far.
+    """
     turns = [_system_turn(episode), *_turns(episode)]
     seq_len = episode.num_frames + sum(_tokens(turn["content"]) for turn in turns)
     on_frame = {role: {t["start_frame"] for t in turns if t["role"] == role} for role in _FLAGS}
@@ -72,7 +76,7 @@ def write_proassist_dst_clip(episode: Episode) -> Row:
 
 
 def _system_turn(episode: Episode) -> Row:
-    """The prompt, which ends with the state of every step, as the extension writes it."""
+    """Make the prompt, which ends with the state of every step in the extension's form."""
     states = ", ".join(f"Step {step}: {state}" for step, state in _states(episode.initial_state).items())
     prompt = f"{SYSTEM}\n\nDialogue State:\nCurrent step states - {states}" if states else SYSTEM
     return {
@@ -128,9 +132,10 @@ def _label(event: Event) -> str:
 
 
 def _spans(episode: Episode) -> list[Row]:
-    """First and last second of every step, numbers always: the extension's validator refuses a null.
+    """Return the first and last second of every step.
 
-    A step that was complete before the clip ends where the clip begins; one that is never started begins where it ends.
+    All are numbers, because the extension's validator refuses null. A step that was complete before
+    the clip ends at the clip's start; a step that never starts begins at its end.
     """
     begin, end = episode.start_frame / episode.fps, episode.end_frame / episode.fps
     times: dict[str, list[float]] = {step: [] for step in episode.task.step_ids}

@@ -1,10 +1,10 @@
-"""What ProAssist's prepared rows have no place for, carried in their ``metadata`` so that an Episode comes back equal.
+"""Keep the parts of an episode that ProAssist's prepared rows cannot hold in the rows' ``metadata``.
 
     prospect data export data/workbench --output rows && prospect data import rows/test.jsonl --output again
 
-Steps, transitions, slots, questions, accepted values and alternative wordings stand under ``metadata["prospect"]``, which ProAssist's own
-readers do not look at. The turns themselves are those of the row; where they and the extras contradict each other, the
-row is refused.
+Steps, transitions, slots, questions, accepted values and alternative wordings are under
+``metadata["prospect"]``, which ProAssist's readers ignore. The turns come from the row; a row whose
+turns contradict the extras is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEY = "prospect"
 
 
 def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
-    """Everything of an Episode that a prepared row cannot say, as JSON values."""
+    """Collect everything of an episode that a prepared row cannot hold, as JSON values."""
     return {
         "id": episode.id,
         "steps": [[step.id, step.name] for step in episode.task.steps],
@@ -36,7 +36,15 @@ def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
 
 
 def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode:
-    """The Episode that was written, from the one that its row alone gives; a contradiction is a `UserError`."""
+    """Restore an exported episode.
+
+    Args:
+        episode: Episode that the row alone gives.
+        extra: ``metadata["prospect"]`` of the row.
+
+    Raises:
+        UserError: If the row contradicts the extras.
+    """
     turns = list(episode.events)
     events = []
     for item in extra["events"]:
@@ -70,7 +78,7 @@ def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode
 
 
 def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an event as JSON has them, with its lists as tuples."""
+    """Convert the lists of an event's JSON fields to tuples, with defaults for absent fields."""
     return {"accepted": (), "alternatives": (), "reply_span": None, **_lists_as_tuples(item)}
 
 
@@ -79,7 +87,7 @@ def _lists_as_tuples(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extra(event: Event) -> dict[str, Any]:
-    """What the row's turn does not say of an event; of a transition, which has no turn, everything."""
+    """Return the fields of an event that its turn in the row lacks; all fields of a transition."""
     fields = json.loads(dump_json(event))
     in_row = {"assistant": ("time", "kind", "text", "labels", "progress"), "user": ("time", "kind", "text", "labels")}
     left_out = in_row.get(event.kind, ("kind",))

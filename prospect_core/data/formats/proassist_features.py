@@ -1,7 +1,4 @@
-"""Stored vision features in the origin's format: an Arrow stream, columns ``cls`` and ``2x2``, ``3x3``, ... a frame.
-
-python -c "from prospect_core.data.formats.proassist_features import read_proassist_features; print(read_proassist_features('v.arrow', tokens=5).shape)"
-"""
+"""Read and write ProAssist's stored vision features: Arrow streams with columns ``cls``, ``2x2``, ``3x3``, ..."""
 
 from __future__ import annotations
 
@@ -16,7 +13,13 @@ from prospect_core.util.errors import DataError, UserError
 
 
 def proassist_feature_columns(tokens: int) -> tuple[str, ...]:
-    """Columns that make ``tokens`` tokens a frame: 1 is ``cls``, 1 + N*N is ``cls`` and ``NxN``, N*N is ``NxN``."""
+    """Return the columns that hold ``tokens`` tokens per frame.
+
+    1 is ``cls``, 1 + N*N is ``cls`` and ``NxN``, and N*N is ``NxN``.
+
+    Raises:
+        UserError: If no columns give that number.
+    """
     if tokens == 1:
         return ("cls",)
     for side in range(2, 33):
@@ -28,7 +31,19 @@ def proassist_feature_columns(tokens: int) -> tuple[str, ...]:
 
 
 def read_proassist_features(path: Path, tokens: int) -> np.ndarray:
-    """(frames, tokens, width) float32 features, concatenated on the token axis as the origin does."""
+    """Read features and concatenate their columns on the token axis, as ProAssist does.
+
+    Args:
+        path: An Arrow file.
+        tokens: Tokens per frame.
+
+    Returns:
+        Features of shape (frames, tokens, width), float32.
+
+    Raises:
+        DataError: If a column does not hold the expected number of tokens.
+        UserError: If no columns give that number of tokens.
+    """
     names = proassist_feature_columns(tokens)
     columns = read_video_arrow_file(Path(path), *names)
     parts = []
@@ -42,7 +57,12 @@ def read_proassist_features(path: Path, tokens: int) -> np.ndarray:
 
 
 def write_proassist_features(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write arrays of shape (frames, width) or (frames, tokens, width), one column each, as float16 lists."""
+    """Write features as float16 lists, one column each.
+
+    Args:
+        path: Output file.
+        columns: By name, an array of shape (frames, width) or (frames, tokens, width).
+    """
     import pyarrow as pa
 
     arrays = [pa.array([row.ravel() for row in np.asarray(a, dtype=np.float16)]) for a in columns.values()]
@@ -53,9 +73,13 @@ def write_proassist_features(path: Path, columns: Mapping[str, np.ndarray]) -> N
 
 @dataclass(frozen=True)
 class PublishedFeatures:
-    """The features of one subset that one encoder made: ``features/{model, / as ___}@{layer}/VIDEO.arrow``.
+    """Features of one subset from one encoder: ``features/{model, / as ___}@{layer}/VIDEO.arrow``.
 
-    The layer is that of the folder's name; the published encoder does not forward it and gives its last layer.
+    Attributes:
+        model: Name of the encoder.
+        layer: Layer in the folder's name. The published encoder ignores it and returns its last
+            layer.
+        folder: Folder of the files.
     """
 
     model: str
@@ -64,16 +88,16 @@ class PublishedFeatures:
 
     @property
     def videos(self) -> list[str]:
-        """The recordings that have a file."""
+        """Names of the recordings that have a file."""
         return sorted(path.stem for path in self.folder.glob("*.arrow"))
 
     def read(self, video: str, tokens: int) -> np.ndarray:
-        """(frames, tokens, width) float32 features of a recording."""
+        """Read the features of a recording: (frames, tokens, width), float32."""
         return read_proassist_features(self.folder / f"{video}.arrow", tokens)
 
 
 def find_proassist_features(subset: Path) -> list[PublishedFeatures]:
-    """The features that lie in a subset's folder of ProAssist's tree, one entry an encoder."""
+    """Find the features in a subset's folder of ProAssist's tree, one entry per encoder."""
     found = []
     for folder in sorted((Path(subset) / "features").glob("*@*")):
         if folder.is_dir():

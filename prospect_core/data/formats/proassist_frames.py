@@ -1,9 +1,9 @@
-"""The frames of a data set's videos as ProAssist stores them: one Arrow file a video, a base64 JPEG a row.
+"""Export the frames of a dataset's videos as ProAssist stores them: one Arrow file per video.
 
     prospect data export data/mine --output rows --frames
 
-Row i of a file is frame i of the video at the episodes' rate, 384 x 384, the short side scaled and the middle cut out, as
-its own preparation does.
+Each row of a file is a base64 JPEG. Row i is frame i of the video at the episodes' rate, 384 x 384:
+the short side is scaled to 384 and the centre is cropped, as in ProAssist's preparation.
 """
 
 from __future__ import annotations
@@ -18,22 +18,29 @@ from prospect_core.data.frame_format import FrameFormat
 from prospect_core.data.video import write_video_frames_file
 from prospect_core.timeline import Episode
 
-#: as published
+#: size and framing of ProAssist's published frames
 SHAPE = FrameFormat(384, "crop")
-#: of a folder, where the frames lie
+#: name of the folder that holds the frames
 FOLDER = "frames"
 
 
 def write_proassist_frames(
     dataset: Dataset, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[tuple[str, float], str]:
-    """Write ``frames/NAME.arrow`` for every video of a data set, from its first frame to the last that an episode needs.
+    """Write ``frames/NAME.arrow`` for every video of a dataset.
+
+    A file holds the frames from the first to the last that an episode needs.
+
+    Args:
+        dataset: The dataset.
+        folder: Output folder.
+        progress: Called with (videos done, videos in total).
 
     Returns:
-        The file of each (video, frames a second), relative to ``folder``.
+        The file of each (video, frames per second), relative to ``folder``.
 
     Raises:
-        DataError: A video is missing, broken or too short.
+        DataError: If a video is missing, broken or too short.
     """
     longest: dict[tuple[str, float], Episode] = {}
     for split in dataset.splits:
@@ -52,7 +59,7 @@ def write_proassist_frames(
 
 
 def _new_name(episode: Episode, taken: set[str]) -> str:
-    """A file name of the video's own, and a number where another video has it already."""
+    """Return a file name after the video's own, with a number if another video has that name."""
     stem = re.sub(r"[^\w.-]+", "_", Path(episode.video).stem)[:150]
     number, name = 1, f"{FOLDER}/{stem}.arrow"
     while name in taken:
@@ -64,6 +71,6 @@ def _new_name(episode: Episode, taken: set[str]) -> str:
 def add_proassist_frames_to_row(
     row: dict[str, Any], episode: Episode, names: dict[tuple[str, float], str]
 ) -> dict[str, Any]:
-    """The row with the file that holds its frames; as it is where none was written."""
+    """Return the row with ``frames_file`` set to the file of its frames, if one was written."""
     name = names.get((episode.video, episode.fps))
     return row if name is None else {**row, "frames_file": name}

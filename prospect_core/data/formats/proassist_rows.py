@@ -1,8 +1,9 @@
-"""ProAssist's prepared rows, in and out: whole dialogues (``L0``), clips of training (``L4096``), narration, summaries.
+"""Import and export of ProAssist's prepared rows.
 
-A turn is decided on the last frame of the frames before it, as the row has it. A turn without a time, as narration has
-them, happens when those frames end. The answer to a system turn that follows frames is a progress summary: it is no
-utterance to the user, and the one that ends a row is the Episode's ``summary``.
+Rows are whole dialogues (``L0``), training clips (``L4096``), narration and summaries. The frame of
+a turn is the last of the frames before it in the row. A turn without a time, as in narration, has
+the time at which those frames end. An answer to a system turn after frames is a progress summary,
+not an utterance; the summary that ends a row becomes the episode's ``summary``.
 """
 
 from __future__ import annotations
@@ -26,30 +27,31 @@ from prospect_core.util.errors import UserError
 
 SYSTEM = "You are a proactive assistant: watch the user and help unasked."
 TURNS = "conversation"
-#: ``meta`` of a clip that goes on from another one: the first frame that is not context, and the summary until there
+#: keys in ``meta`` of a clip that continues another one: its first frame after the shared
+#: context, and the summary up to its start
 SUPERVISED_FROM, PROGRESS_BEFORE = "supervised_from", "progress_before"
 _NEEDED = ("dataset", "video_uid", "frames_file", "start_frame_idx", "end_frame_idx", "fps", TURNS)
 
 
 @dataclass
 class _Reading:
-    """What a row's turns are, as they are read one after the other."""
+    """State while the turns of a row are read in order."""
 
     start: int
     fps: float
     last: int
     shown: bool = False
-    #: a system turn came after frames, and has not been answered
+    #: whether a system turn after frames still has no answer
     asked: bool = False
     events: dict[int, Event] = field(default_factory=dict)
     summaries: dict[int, str] = field(default_factory=dict)
 
 
 def episode_from_proassist_row(row: Row) -> Episode:
-    """A prepared row as an Episode.
+    """Convert a prepared row to an episode.
 
     Raises:
-        UserError: A field is missing or of the wrong type; the message names turn and field.
+        UserError: If a field is missing or of the wrong type; the message names turn and field.
     """
     _require_fields(row)
     given = row.get("metadata")
@@ -155,7 +157,7 @@ def _read_said(reading: _Reading, position: int, where: str, turn: Row) -> None:
 
 def _text(where: str, turn: Row, key: str, optional: bool = False) -> str:
     value = turn.get(key)
-    # DST clips have [] for no knowledge
+    # DST clips use [] for missing knowledge
     if optional and (value is None or value == []):
         return ""
     if value is None:
@@ -166,11 +168,19 @@ def _text(where: str, turn: Row, key: str, optional: bool = False) -> str:
 
 
 def continue_proassist_row(before: Episode | None, clip: Episode) -> Episode:
-    """A clip of a long dialogue with what the clip before it says about its beginning.
+    """Add to a clip of a long dialogue what the clip before it states about its start.
 
-    Published clips of one dialogue follow each other in their file. A later one begins 5 to 20 s early, with frames for
-    context: what was said there stands in the clip before, so those frames teach nothing (``meta["supervised_from"]``).
-    Its system prompt ends with the summary that the clip before closes with (``meta["progress_before"]``).
+    Published clips of one dialogue follow each other in their file. A later clip starts 5 to 20 s
+    early, with frames for context. The utterances of that time are in the clip before, so these
+    frames are not supervised (``meta["supervised_from"]``). The clip's system prompt ends with the
+    closing summary of the clip before (``meta["progress_before"]``).
+
+    Args:
+        before: The episode of the row before, if any.
+        clip: The clip.
+
+    Returns:
+        The clip with these entries of ``meta``; unchanged if it does not continue ``before``.
     """
     if before is None:
         return clip
@@ -191,15 +201,15 @@ def _user(fields: Row) -> tuple[Any, Any]:
 
 
 def _number(fields: Row) -> int:
-    """Which clip of its dialogue a row is; -1 where it does not say."""
+    """Return the number of a clip in its dialogue; -1 if the row has none."""
     number = fields.get("clip_idx")
     return number if type(number) is int else -1
 
 
 def episode_to_proassist_row(episode: Episode) -> Row:
-    """The Episode as a prepared row; what that format has no place for stands in its metadata (`origin_extras`).
+    """Convert an episode to a prepared row; an imported row is returned as it was read.
 
-    An Episode that was read from a prepared row gives back that row.
+    Its metadata holds the fields that the format lacks (`collect_proassist_extras`).
     """
     row = restore_source_row(episode, episode_from_proassist_row, TURNS)
     if row is not None:
@@ -233,7 +243,7 @@ def episode_to_proassist_row(episode: Episode) -> Row:
 
 
 def make_proassist_row_knowledge(task: Task) -> str:
-    """What the task's knowledge says, or its goal and its steps as numbered lines, as ProAssist writes a recipe."""
+    """Return the task's knowledge; if it is empty, goal and numbered steps in the form of ProAssist's recipes."""
     numbered = "\n".join(f"{n}. {step.name}" for n, step in enumerate(task.steps, 1))
     return task.knowledge or f"{task.goal}\n{numbered}"
 

@@ -1,11 +1,12 @@
-"""ProAssist's published tree read where it lies: rows become a dataset, its 152 GB of frames stay in their place.
+"""Read ProAssist's published tree in place: rows become a dataset, the 152 GB of frames are not copied.
 
     prospect data proassist processed_data --output data/proassist
     prospect train data=processed_data
 
-`prospect_core.data.formats.proassist_tree_files` says which files are read. Frames lie in TREE/SUBSET/frames/VIDEO.arrow, two a second
-(`prospect_core.data.formats.proassist_names`). Dialogues that go on after the last stored frame (80 clips of Assembly101 are known to)
-are left out and listed.
+`prospect_core.data.formats.proassist_tree_files` chooses the files to read. Frames are in
+TREE/SUBSET/frames/VIDEO.arrow at two frames per second
+(`prospect_core.data.formats.proassist_names`). Dialogues that continue after the last stored frame
+(known for 80 clips of Assembly101) are skipped and listed.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import parse_json
 
-#: dialogues that were left out, and why
+#: file that lists the skipped dialogues with reasons
 LEFT_OUT = "left_out.jsonl"
-#: a change of how the tree becomes a dataset must change this
+#: increase this when the conversion of the tree changes
 TREE_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Left:
-    """A dialogue that was left out."""
+    """A skipped dialogue and the reason."""
 
     split: str
     id: str
@@ -58,17 +59,22 @@ def import_proassist_tree(
     kinds: Sequence[str] = (),
     progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
 ) -> tuple[Dataset, list[Left]]:
-    """Write a dataset whose videos are the tree's.
+    """Write a dataset whose videos are those of the tree.
 
     Args:
         tree: The folder ``processed_data``.
         output: The dataset folder to write.
-        subsets: Folders to read; without any, those of ProAssist's six data sets.
-        kinds: Kinds of rows to read, as ``summary``; without any, the best dialogues of each split.
+        subsets: Folders to read; ProAssist's six datasets if empty.
+        kinds: Kinds of rows to read, such as ``summary``; the best dialogues of each split if
+            empty.
         progress: Called with (what, rows done, None).
 
     Returns:
-        The dataset, and what was left out.
+        (dataset, skipped dialogues).
+
+    Raises:
+        UserError: If the tree lacks a subset or kind.
+        DataError: If a row cannot be read or no dialogue is left.
     """
     files = _files(tree, subsets)
     require_proassist_tree_file_kinds(tree, [file for found in files.values() for file in found], kinds)
@@ -105,14 +111,14 @@ def import_proassist_tree(
 
 
 def is_proassist_tree(folder: Path) -> bool:
-    """Whether a folder is laid out as ProAssist's tree."""
+    """Check whether a folder has the layout of ProAssist's tree."""
     return any((folder / name).is_dir() and find_proassist_tree_files(folder / name) for name in SUBSETS)
 
 
 def open_proassist_tree(tree: Path) -> Dataset | None:
-    """The dataset of a tree, from the cache folder; None of a folder that is laid out otherwise.
+    """Open the dataset of a tree from the cache folder; return None for a folder with another layout.
 
-    It is made on first use, and again once a file of the tree has changed.
+    The dataset is made on first use, and again after a file of the tree has changed.
     """
     if not is_proassist_tree(tree):
         return None
@@ -121,13 +127,13 @@ def open_proassist_tree(tree: Path) -> Dataset | None:
         try:
             return import_proassist_tree(tree, root)[0]
         except (OSError, UserError):
-            if not root.exists():  # where another process made it in the meantime, its set is the same
+            if not root.exists():  # if another process made it in the meantime, that dataset is the same
                 raise
     return Dataset.open(root)
 
 
 def _state(tree: Path) -> str:
-    """A digest of the names, sizes and times of the tree's rows and frames."""
+    """Digest the names, sizes and times of the tree's rows and frames."""
     files = [file.path for name in SUBSETS for file in find_proassist_tree_files(tree / name)]
     files += [path for name in SUBSETS for path in (tree / name / "frames").glob("*.arrow")]
     digest = hashlib.sha256(str(tree.resolve()).encode())
@@ -138,7 +144,7 @@ def _state(tree: Path) -> str:
 
 
 def _files(tree: Path, subsets: Sequence[str]) -> dict[str, list[RowsFile]]:
-    """The files of rows of each subset that is wanted."""
+    """Return the row files of each wanted subset."""
     folders = sorted(path.name for path in tree.iterdir() if path.is_dir()) if tree.is_dir() else []
     found = {name: rows for name in folders if (rows := find_proassist_tree_files(tree / name))}
     empty = [name for name in folders if name not in found and (tree / name / "prepared").is_dir()]
@@ -152,14 +158,18 @@ def _files(tree: Path, subsets: Sequence[str]) -> dict[str, list[RowsFile]]:
 
 
 def _too_short(episode: Episode, have: int | None) -> str:
-    """Why an episode has to be left out; empty where its video has all of its frames."""
+    """Return why an episode is skipped; empty if its video has all of its frames."""
     if have is None:
         return "no such file"
     return f"ends at frame {episode.end_frame}, {have} are stored" if have < episode.end_frame else ""
 
 
 def count_proassist_tree_frames(path: Path) -> int | None:
-    """How many frames a file has, without reading them; None where there is no such file."""
+    """Count the frames of a file without reading them; return None if there is no such file.
+
+    Raises:
+        DataError: If the file is not an Arrow stream.
+    """
     import pyarrow as pa
 
     if not path.is_file():
@@ -173,7 +183,7 @@ def count_proassist_tree_frames(path: Path) -> int | None:
 
 
 def _episodes(file: RowsFile) -> Iterator[Episode]:
-    """The episodes of a file; a later clip of a dialogue knows the one before it."""
+    """Yield the episodes of a file; a later clip of a dialogue continues the one before it."""
     if file.path.suffix != ".jsonl":
         yield from read_proassist_episodes(file.path)
         return
@@ -205,11 +215,11 @@ def _rows(file: Path) -> Iterator[Episode]:
 
 
 def _placed(tree: Path, subset: str, kind: str, episode: Episode) -> Episode:
-    """The episode, its id unique among all subsets and kinds, its video where the tree has it."""
+    """Return the episode with an id that is unique among subsets and kinds, and the video's path in the tree."""
     recording = source_row_fields(episode).get("video_uid") or Path(episode.video).stem
     names = [episode.video, frames_file_from_proassist_names(subset, recording)]
     name = next((name for name in names if (tree / subset / name).is_file()), names[-1])
-    # narration has windows of its own, by its name
+    # narration has its own matching windows, found by this name
     dataset = episode.dataset if subset in episode.dataset.lower() else subset
     prefix = ".".join(part for part in (subset, kind) if part)
     return move_episode_with_source_row(episode, id=f"{prefix}.{episode.id}", video=f"{subset}/{name}", dataset=dataset)

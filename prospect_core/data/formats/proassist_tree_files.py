@@ -1,11 +1,11 @@
-"""Which files of ProAssist's published tree hold the rows of a split.
+"""Choose the files of ProAssist's published tree that hold the rows of a split.
 
-TREE/SUBSET/prepared/KIND_SPLIT_L4096_I*.jsonl     clips of at most 4096 tokens: training, and its loss on val and test
-TREE/SUBSET/prepared/KIND_SPLIT_L0_I*.jsonl        whole dialogues, one a row: evaluation (val and test alone)
-TREE/SUBSET/generated_dialogs/SPLIT_filtered.json  dialogues before they became rows, of kind ``generated``
-TREE/SUBSET/SPLIT.json                             clips of the DST extension, of kind ``dst``
+    TREE/SUBSET/prepared/KIND_SPLIT_L4096_I*.jsonl     clips of at most 4096 tokens: training, and its loss on val and test
+    TREE/SUBSET/prepared/KIND_SPLIT_L0_I*.jsonl        whole dialogues, one per row: evaluation (val and test only)
+    TREE/SUBSET/generated_dialogs/SPLIT_filtered.json  dialogues before they became rows, of kind ``generated``
+    TREE/SUBSET/SPLIT.json                             clips of the DST extension, of kind ``dst``
 
-``I`` is the number of tokens a picture; where clips are cut depends on it.
+``I`` is the number of tokens per picture; the boundaries of clips depend on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 from prospect_core.util.errors import UserError, did_you_mean
 
 SPLITS = ("train", "val", "test")
-#: dialogues, the best kind first: with the steps to take, and with progress summaries (which ``L0`` rows never have)
+#: kinds of dialogues, best first: ``klg`` has the steps to take, ``sum`` has progress summaries
+#: (``L0`` rows never do)
 DIALOGUES = ("dialog-klg-sum", "dialog-klg", "dialog-sum", "dialog")
 GENERATED, DST = "generated", "dst"
 _NAME = re.compile(r"(?P<kind>.+?)_(?P<split>train|val|test)(?:_L(?P<length>\d+))?(?:_I(?P<tokens>\d+))?(?P<rest>.*)")
@@ -26,7 +27,15 @@ _NAME = re.compile(r"(?P<kind>.+?)_(?P<split>train|val|test)(?:_L(?P<length>\d+)
 
 @dataclass(frozen=True)
 class RowsFile:
-    """A file of rows: its kind, split, limit of tokens (0: whole dialogues) and tokens a picture."""
+    """A file of rows.
+
+    Attributes:
+        path: The file.
+        kind: Kind of its rows.
+        split: Split of its rows.
+        length: Token limit per row; 0 means whole dialogues.
+        tokens: Tokens per picture.
+    """
 
     path: Path
     kind: str
@@ -36,15 +45,15 @@ class RowsFile:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Whole dialogues first, then the longest clips; of equal ones that of the fewest tokens a picture."""
+        """Sort key: whole dialogues first, then longer clips, then fewer tokens per picture."""
         return (self.length != 0, -self.length, self.tokens, self.path.name)
 
 
 def find_proassist_tree_files(subset: Path) -> list[RowsFile]:
-    """Every file of rows in a subset's folder."""
+    """List every file of rows in a subset's folder."""
     found = [file for path in sorted((subset / "prepared").glob("*.jsonl")) if (file := _prepared(path))]
     for split in SPLITS:
-        # `SPLIT_filtered.json` is what the scripts go on with; `SPLIT.json` has every dialogue
+        # ProAssist's scripts use `SPLIT_filtered.json`; `SPLIT.json` has every dialogue
         generated = [subset / "generated_dialogs" / f"{split}{ending}.json" for ending in ("_filtered", "")]
         found += [RowsFile(path, GENERATED, split, 0, 0) for path in generated if path.is_file()][:1]
         clips = subset / f"{split}.json"
@@ -54,7 +63,13 @@ def find_proassist_tree_files(subset: Path) -> list[RowsFile]:
 
 
 def choose_proassist_tree_files(files: Sequence[RowsFile], split: str, kinds: Sequence[str]) -> list[RowsFile]:
-    """The files to read of a split: one of each kind that is asked for; without any, of the best kind of dialogue."""
+    """Choose the files to read for a split.
+
+    Args:
+        files: Files of one subset.
+        split: Name of the split.
+        kinds: Wanted kinds, one file each; the best kind of dialogue if empty.
+    """
     here = sorted((file for file in files if file.split == split), key=lambda file: file.order)
     if kinds:
         return [next(file for file in here if file.kind == kind) for kind in kinds if kind in {f.kind for f in here}]
@@ -67,7 +82,11 @@ def choose_proassist_tree_files(files: Sequence[RowsFile], split: str, kinds: Se
 
 
 def require_proassist_tree_file_kinds(tree: Path, files: Iterable[RowsFile], kinds: Sequence[str]) -> None:
-    """A kind that the tree does not have is a `UserError` that lists those it has."""
+    """Check that the tree has files of every wanted kind.
+
+    Raises:
+        UserError: Lists the kinds that the tree has.
+    """
     there = sorted({file.kind for file in files})
     for kind in kinds:
         if kind not in there:

@@ -1,7 +1,7 @@
-"""What a row of another format says beyond our Episode, kept so that an export gives back the row that was read.
+"""Keep the source row of an imported episode, so that an export returns the row that was read.
 
-The row travels in ``meta["origin"]``: its fields, and its turns without the values that the Episode's events hold. A turn
-keeps the order of its keys, absent keys stay absent, and keys that we do not know are carried.
+``meta["origin"]`` holds the row's fields and its turns, without the values that the episode's
+events hold. It preserves the order of a turn's keys, the absence of keys, and unknown keys.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from prospect_core.util.errors import UserError
 
 KEY = "origin"
 Row = dict[str, Any]
-#: which field of an event holds the value of a turn's key
+#: field of an event that holds the value of a turn's key
 _EVENT_FIELDS = {"role": "kind", "time": "time", "content": "text", "labels": "labels", "progress": "progress"}
-#: order of keys that is not written down, because most turns have it
+#: order of keys that is not stored, because most turns have it
 _USUAL_KEYS = {
     "user": ["role", "time", "content", "labels"],
     "assistant": ["role", "time", "content", "labels", "progress"],
@@ -26,15 +26,15 @@ _USUAL_KEYS = {
 
 
 def keep_source_row(row: Row, turns_key: str, events: Mapping[int, Event]) -> str:
-    """The value of ``meta["origin"]`` for a row.
+    """Make the value of ``meta["origin"]`` for a row.
 
     Args:
         row: The row as read.
-        turns_key: The key of its list of turns.
-        events: Events by the number of the turn that each was made of; all other turns are kept as they are.
+        turns_key: Key of its list of turns.
+        events: By number of a turn, the event made from it; all other turns are stored as they are.
 
     Returns:
-        JSON text; `restore_source_row` reads it.
+        JSON text for `restore_source_row`.
     """
     turns = [_kept_turn(turn, events.get(number)) for number, turn in enumerate(row.get(turns_key) or ())]
     fields = {key: None if key == turns_key and value is not None else value for key, value in row.items()}
@@ -42,7 +42,7 @@ def keep_source_row(row: Row, turns_key: str, events: Mapping[int, Event]) -> st
 
 
 def move_episode_with_source_row(episode: Episode, **fields: Any) -> Episode:
-    """The Episode under another id, video or dataset, or with more ``meta``; its row is still given back as it was read."""
+    """Change id, video, dataset or ``meta`` of an episode such that its export still returns the source row."""
     meta = fields.pop("meta", {})
     origin = _origin(episode)
     moved = replace(episode, **fields, meta={**episode.meta, **meta})
@@ -53,19 +53,19 @@ def move_episode_with_source_row(episode: Episode, **fields: Any) -> Episode:
 
 
 def source_row_fields(episode: Episode) -> Row:
-    """The fields of the row that the Episode was read from, without its turns; empty where there was none."""
+    """Return the fields of an episode's source row without its turns; empty if it has no source row."""
     origin = _origin(episode)
     fields: Row = {} if origin is None else origin["row"]
     return fields
 
 
 def restore_source_row(episode: Episode, read: Callable[[Row], Episode], turns_key: str) -> Row | None:
-    """The row that the Episode was read from, with what changed since; None where that row cannot say it.
+    """Return the source row of an episode; None if that row does not describe the episode any more.
 
     Args:
-        episode: The Episode to write.
-        read: The reader of this format; what it makes of the row must be the Episode again.
-        turns_key: The key of this format's turns: a row of another format is None.
+        episode: The episode to export.
+        read: Reader of the format. The row is returned only if it reads as the same episode.
+        turns_key: Key of the format's turns; the result is None for a row of another format.
     """
     origin = _origin(episode)
     if origin is None or origin["turns_key"] != turns_key:
@@ -82,7 +82,7 @@ def restore_source_row(episode: Episode, read: Callable[[Row], Episode], turns_k
         again = read(row)
     except (UserError, ValueError, KeyError, TypeError):
         return None
-    # the origin itself is not compared: it was made of this very row
+    # `KEY` is not compared: it was made from this row
     meta = {key: value for key, value in {**again.meta, **added}.items() if key != KEY}
     same = replace(again, **placed, meta=meta) == replace(episode, meta=_without_origin(episode))
     return row if same else None
@@ -108,7 +108,7 @@ def _kept_turn(turn: Row, event: Event | None) -> Row:
 
 
 def _holds(event: Event, key: str, value: Any) -> bool:
-    """Whether the event says the very value of a turn's key, in the same JSON."""
+    """Check whether the event holds the value of a turn's key with the same JSON text."""
     if key not in _EVENT_FIELDS:
         return False
     held = getattr(event, _EVENT_FIELDS[key])

@@ -1,11 +1,13 @@
-"""Who speaks in subtitles: the names of voice tags and of labels before the words.
+"""Find who speaks in subtitles, by voice tags and by labels before the words.
 
-python -c "from prospect_core.data.formats.speakers import Speakers; print(Speakers(users=('Student',)).kind('Instructor'))"
+A voice is the name in ``<v NAME>``, or a label at the start of a line: ``[NAME]:``, ``(NAME):``,
+``SPEAKER_01:``, or ``NAME:`` with a known name. ``User`` and ``Assistant`` are known; options add
+names. Rules:
 
-A voice is the name in ``<v NAME>``, or a label at the beginning of a line: ``[NAME]:``, ``(NAME):``, ``SPEAKER_01:``, or
-``NAME:`` with a name that is known. ``User`` and ``Assistant`` are known; options add names. A cue without a voice is the
-assistant's. Where only the users (or only the assistants) are named by an option, every other voice is the other's; else a
-voice of another name is refused. A label such as ``Note:`` that is not known is part of the words.
+* A cue without a voice belongs to the assistant.
+* If options name only users (or only assistants), every other voice belongs to the other side.
+  Otherwise an unknown voice is refused.
+* An unknown label such as ``Note:`` is part of the words.
 """
 
 from __future__ import annotations
@@ -25,14 +27,20 @@ _NAMED = re.compile(r"(?:>>\s*)?([^\W\d_][\w .'-]{0,40}?)\s*[::]\s*(.*)")
 
 @dataclass
 class Speakers:
-    """The names of the two sides; ``labels`` counts the unknown labels that were read as words."""
+    """Names of the two sides.
+
+    Attributes:
+        users: Names of the user's voices.
+        assistants: Names of the assistant's voices.
+        labels: Counts of unknown labels that were read as words.
+    """
 
     users: tuple[str, ...] = ()
     assistants: tuple[str, ...] = ()
     labels: Counter[str] = field(default_factory=Counter)
 
     def kind(self, voice: str) -> Kind | None:
-        """Whose voice a name is; None for one that is not known."""
+        """Return the side of a known name; None for an unknown one."""
         name = voice.strip().casefold()
         users, assistants = (tuple(map(str.casefold, names)) for names in (self.users, self.assistants))
         if name in users or (name == "user" and name not in assistants):
@@ -42,10 +50,10 @@ class Speakers:
         return None
 
     def side(self, voice: str) -> Kind:
-        """As `kind`, with the rule for names that are not known.
+        """Return the side of a voice by the rules for known and unknown names.
 
         Raises:
-            ValueError: Nothing says whose voice it is.
+            ValueError: If no rule applies to the name.
         """
         known = self.kind(voice)
         if known is not None:
@@ -55,10 +63,10 @@ class Speakers:
         raise ValueError(f"voice {voice!r} is unknown; say whose it is by --user {voice!r} or --assistant {voice!r}")
 
     def turns(self, cue: Cue) -> list[tuple[Kind, str]]:
-        """(who speaks, words) of each turn of a cue, in order.
+        """Return (side, words) of each turn of a cue, in order.
 
         Raises:
-            ValueError: A voice is unknown, or a label has no words.
+            ValueError: If a voice is unknown, or a label has no words.
         """
         turns: list[tuple[Kind, list[str]]] = []
         for voiced in cue.said:
@@ -72,7 +80,7 @@ class Speakers:
         return said
 
     def _lines(self, voiced: Voiced) -> list[tuple[Kind, str]]:
-        """Each line with its speaker; a line without a label goes on with that of the line before."""
+        """Return each line with its side; a line without a label has the side of the line before."""
         side: Kind = self.side(voiced.voice) if voiced.voice else "assistant"
         out: list[tuple[Kind, str]] = []
         for line in voiced.lines:
@@ -82,7 +90,7 @@ class Speakers:
         return out
 
     def _label(self, line: str) -> tuple[str, str]:
-        """(name of the speaker or nothing, words) of a line."""
+        """Return (name of the speaker or empty, words) of a line."""
         if found := _BRACKETED.fullmatch(line):
             return (found[1] or found[2]).strip(), found[3]
         if found := _NUMBERED.fullmatch(line):

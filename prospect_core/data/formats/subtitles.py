@@ -1,11 +1,10 @@
-"""Cues of WebVTT and SubRip files: each cue becomes turns of speech or a line that says why not.
+"""Parse WebVTT and SubRip files: each cue is read, or refused with its line.
 
-python -c "from prospect_core.data.formats.subtitles import read_subtitle_cues; print(read_subtitle_cues('1\\n00:01,0 --> 00:02,0\\nPour it.', '.srt'))"
-
-Published parsers skip a cue that they cannot read. Here every line of the file belongs to a cue, to a block that is not
-speech (``NOTE``, ``STYLE``, ``REGION``, the header), or to a refused line. Times with points or commas, without fractions
-and without hours are read in both formats, and so are cues without a number. Markup that the formats define is removed,
-other angle brackets are words. HTML entities that end with a semicolon are decoded.
+Published parsers skip cues that they cannot read. Here every line of the file belongs to a cue, to
+a block without speech (``NOTE``, ``STYLE``, ``REGION``, the header), or to a refused line. Both
+formats accept times with points or commas, without fractions and without hours, and cues without a
+number. Markup that the formats define is removed; other angle brackets are words. HTML entities
+that end with a semicolon are decoded.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _CLOCK = r"(?:\d+\s*:\s*)?\d{1,2}\s*:\s*\d{1,2}(?:\s*[.,:]\s*\d+)?"
-#: two times and little else: meant as the times of a cue, whether or not they are well formed
+#: two times and little else: meant as the times of a cue, well formed or not
 _TIMING = re.compile(rf"^\s*{_CLOCK}\s*(?:[-–—=]+\s*>|→|⟶)\s*\d|^\s*{_CLOCK}(?:\s|[^\w\s]){{1,6}}{_CLOCK}\s*$")
 _TIMES = re.compile(
     r"^\s*((?:\d+:)?\d{1,2}:\d{1,2}(?:[.,]\d+)?)\s*-->\s*((?:\d+:)?\d{1,2}:\d{1,2}(?:[.,]\d+)?)(?:\s+(.*))?$"
 )
 _SETTING = re.compile(r"(?:(?:vertical|line|position|size|align|region):\S+|[XY][12]:-?\d+)$")
-#: markup of WebVTT and of SubRip as players show it
+#: markup of WebVTT and SubRip that players interpret
 _TAG = re.compile(
     r"</?(?:[ibus]|c|ruby|rt|lang|font|v)(?:[.\s][^<>\n]*)?>|<(?:\d+:)?\d{1,2}:\d{2}[.,]\d+>|\{\\[^{}\n]*\}", re.I
 )
@@ -33,7 +32,12 @@ _BLOCKS = re.compile(r"^(?:NOTE|STYLE|REGION)(?:\s|$)")
 
 @dataclass(frozen=True)
 class Voiced:
-    """Words of one cue by one voice; ``voice`` is the name in a ``<v NAME>`` tag, empty without one."""
+    """Words of one voice in a cue.
+
+    Attributes:
+        voice: Name in a ``<v NAME>`` tag; empty without one.
+        lines: The words, by line.
+    """
 
     voice: str
     lines: tuple[str, ...]
@@ -41,7 +45,14 @@ class Voiced:
 
 @dataclass(frozen=True)
 class Cue:
-    """A cue that could be read: the line of its times, its begin in seconds and what is said, in order."""
+    """A cue that was read.
+
+    Attributes:
+        line: Number of the line with its times.
+        number: Number of the cue in the file, from 1.
+        begin: Start time as text.
+        said: Words in order.
+    """
 
     line: int
     number: int
@@ -51,20 +62,25 @@ class Cue:
 
 @dataclass
 class Cues:
-    """The cues of a file, and ``line N: reason`` for each cue or stray line that could not be read."""
+    """Cues of a file.
+
+    Attributes:
+        cues: Cues that were read.
+        refused: ``line N: reason`` for each cue or stray line that could not be read.
+    """
 
     cues: list[Cue] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     @property
     def items(self) -> int:
-        """Cues and stray lines of the file."""
+        """Number of cues and stray lines in the file."""
         return len(self.cues) + len(self.refused)
 
 
 @dataclass
 class _Block:
-    """The lines of one cue as they stand in the file."""
+    """Lines of one cue as the file has them."""
 
     line: int
     timing: str
@@ -72,14 +88,14 @@ class _Block:
 
 
 def read_subtitle_cues(text: str, suffix: str) -> Cues:
-    """The cues of a file's text.
+    """Parse the cues of a file.
 
     Args:
-        text: The whole file, without a byte order mark.
+        text: Contents of the file, without a byte order mark.
         suffix: ``.vtt`` or ``.srt``.
 
     Raises:
-        ValueError: The text is no file of that format: no WebVTT signature, or no cue at all.
+        ValueError: If the text is not in that format: no WebVTT signature, or no cue.
     """
     lines = re.split(r"\r\n|\n|\r", text)
     found = Cues()
@@ -121,7 +137,7 @@ def _read_block(block: _Block, number: int, suffix: str, found: Cues) -> None:
 
 
 def _vtt_blocks(lines: list[str], found: Cues) -> list[_Block]:
-    """Blocks end at an empty line; the lines of the header belong to the signature."""
+    """Separate the blocks of a WebVTT file: they end at an empty line; the header follows the signature."""
     blocks: list[_Block] = []
     for start, part in _paragraphs(lines):
         if start == 1:
@@ -136,10 +152,13 @@ def _vtt_blocks(lines: list[str], found: Cues) -> list[_Block]:
 
 
 def _take_paragraph(start: int, part: list[str], blocks: list[_Block], found: Cues) -> None:
-    """The cues of one paragraph: an identifier, the times and the words; times begin a cue also without an empty line."""
+    """Add the cues of one paragraph: identifier, times and words.
+
+    Times start a new cue even without an empty line before them.
+    """
     at = [k for k, line in enumerate(part) if _is_timing(line)]
     stray = part[: at[0]] if at else part
-    # one line before the times is the identifier of the cue
+    # a single line before the times is the identifier of the cue
     if at and len(stray) <= 1:
         stray = []
     if stray:
@@ -155,7 +174,7 @@ def _take_paragraph(start: int, part: list[str], blocks: list[_Block], found: Cu
 
 
 def _srt_blocks(lines: list[str], found: Cues) -> list[_Block]:
-    """Words go on over empty lines until the number or the times of the next cue."""
+    """Separate the blocks of a SubRip file: words may contain empty lines and end at the next number or times."""
     blocks: list[_Block] = []
     last_number = 0
     stray: list[int] = []
@@ -179,7 +198,7 @@ def _srt_blocks(lines: list[str], found: Cues) -> list[_Block]:
 
 
 def _is_number(before: list[str], last: int) -> bool:
-    """Whether the line before the times of a cue is its number, and not words of the cue before."""
+    """Check whether the line before a cue's times is its number, and not words of the cue before."""
     text = before[-1].strip()
     if not re.fullmatch(r"[0-9]{1,9}", text):
         return False
@@ -191,7 +210,7 @@ def _is_timing(line: str) -> bool:
 
 
 def _paragraphs(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """(number of the first line, lines) of each run of lines that are not empty."""
+    """Yield (number of the first line, lines) of each run of lines that are not empty."""
     index = 0
     while index < len(lines):
         part = _paragraph_at(lines, index)
@@ -208,7 +227,7 @@ def _paragraph_at(lines: list[str], index: int) -> list[str]:
 
 
 def _without_header(part: list[str], found: Cues) -> list[str]:
-    """The lines of the first paragraph from its first cue on; a clock of another stream in it is refused."""
+    """Return the first paragraph from its first cue; refuse a header line that maps to a stream's clock."""
     for number, line in enumerate(part, 1):
         if line.startswith("X-TIMESTAMP-MAP") and not _is_zero_map(line) and not _is_timing(line):
             found.refused.append(
@@ -226,7 +245,7 @@ def _is_zero_map(line: str) -> bool:
 
 
 def _voices(body: list[str]) -> list[Voiced]:
-    """The words of a cue without markup, apart for each voice tag in it."""
+    """Return the words of a cue without markup, separated by voice tag."""
     out: list[tuple[str, list[str]]] = [("", [])]
     for line in body:
         pieces = _VOICE.split(line)
@@ -239,6 +258,6 @@ def _voices(body: list[str]) -> list[Voiced]:
 
 
 def _plain(text: str) -> str:
-    """Words without markup, entities decoded, runs of blanks as one."""
+    """Remove markup, decode entities and collapse runs of blanks."""
     decoded = _ENTITY.sub(lambda entity: html.unescape(entity[0]), _TAG.sub("", text))
     return " ".join(decoded.split())

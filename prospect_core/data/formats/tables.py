@@ -1,9 +1,8 @@
-"""Tables of text as people and spreadsheets write them: head lines, the names of the columns, rows of cells.
+"""Parse text tables as people and spreadsheets write them: head lines, names of columns, rows of cells.
 
-python -c "from prospect_core.data.formats.tables import read_delimited_table; print(read_delimited_table('time,kind,what,,\\n0:01,say,Good,,\\n', '.csv', ()))"
-
-Cells are separated by tabs, commas or semicolons, whichever the line of names uses. A quotation mark begins a quoted cell
-only where a matching one ends it; any other quotation mark is part of the words. Rows and columns of padding are removed.
+The separator of cells is the one of tab, comma and semicolon that the line of names uses. A
+quotation mark starts a quoted cell only if a matching one ends the cell; any other quotation mark
+is part of the words. Padding rows and columns are removed.
 """
 
 from __future__ import annotations
@@ -14,17 +13,24 @@ from dataclasses import dataclass, field
 
 from prospect_core.util.errors import did_you_mean
 
-#: separators of cells, with the word for them
+#: separators of cells, with their names for messages
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 _HEAD = re.compile(r"#\s*(?:step\s+(?P<step>\S+?)|(?P<key>[a-z]+))\s*[::]\s*(?P<value>.*)", re.I | re.S)
-#: a line that has the form of a head line: a word or two before a colon
+#: a line in the form of a head line: one or two words before a colon
 _LIKE_HEAD = re.compile(r"#\s*(?P<word>[a-z]+)(?:\s+(?P<id>S?\d[^\s::]*))?\s*(?P<colon>[::])?", re.I)
 _ROW_BEGIN = re.compile(r"(?:\d+:)*\d+(?:[.,]\d+)?$")
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """Cells of a row, the number of its first line, its whole text, and where in it each cell begins."""
+    """A row of a table.
+
+    Attributes:
+        line: Number of its first line.
+        cells: Its cells.
+        text: Its whole text.
+        begins: Position in the text at which each cell starts.
+    """
 
     line: int
     cells: tuple[str, ...]
@@ -32,13 +38,20 @@ class TableRow:
     begins: tuple[int, ...]
 
     def rest(self, cell: int) -> str:
-        """The text of the row from a cell on, separators included."""
+        """Return the text of the row from a cell to the end, separators included."""
         return self.text[self.begins[cell] :]
 
 
 @dataclass
 class TextTable:
-    """``head`` has the values of the head lines; ``rows`` begin with the names of the columns where the file has them."""
+    """A parsed table.
+
+    Attributes:
+        separator: Separator of cells.
+        head: Values of the head lines.
+        rows: Rows, starting with the names of the columns if the file has them.
+        refused: Refused head lines with reasons.
+    """
 
     separator: str
     head: dict[str, str] = field(default_factory=dict)
@@ -47,12 +60,12 @@ class TextTable:
 
 
 def read_delimited_table(text: str, suffix: str, keys: Sequence[str]) -> TextTable:
-    """Head lines and rows of a table.
+    """Parse head lines and rows of a table.
 
     Args:
-        text: The whole file, without a byte order mark.
-        suffix: ``.tsv`` or ``.csv``: which separator is usual.
-        keys: What head lines may say apart from steps, in lower case.
+        text: Contents of the file, without a byte order mark.
+        suffix: ``.tsv`` or ``.csv``, which determines the default separator.
+        keys: Allowed keys of head lines in addition to steps, in lower case.
     """
     text = re.sub(r"\r\n|\r", "\n", text)
     table = TextTable(_separator(text, suffix))
@@ -66,12 +79,18 @@ def read_delimited_table(text: str, suffix: str, keys: Sequence[str]) -> TextTab
 
 
 def fit_delimited_table_row(row: TableRow, names: Sequence[str], separator: str) -> tuple[str, ...]:
-    """The row's cells, one for each of the ``names`` of columns, stripped; empty cells of padding removed.
+    """Return the row's stripped cells, one per column, without padding cells.
 
-    Separators in the words of the last column are part of them where a blank follows each, as in running text.
+    A separator inside the last column is part of its words if a blank follows each one, as in
+    running text.
+
+    Args:
+        row: The row.
+        names: Names of the columns.
+        separator: Separator of cells.
 
     Raises:
-        ValueError: Too few or too many cells.
+        ValueError: If the row has too few or too many cells.
     """
     columns = len(names)
     cells = [cell.strip() for cell in row.cells]
@@ -94,7 +113,7 @@ def fit_delimited_table_row(row: TableRow, names: Sequence[str], separator: str)
 
 
 def _separator(text: str, suffix: str) -> str:
-    """The separator of the line of names; that of the suffix where the line has none."""
+    """Return the separator of the line of names; the suffix's default if the line has none."""
     usual = "\t" if suffix == ".tsv" else ","
     lines = (line for line in text.split("\n") if line.strip(" \t,;") and not line.lstrip(' "').startswith("#"))
     names = next(lines, "")
@@ -102,7 +121,7 @@ def _separator(text: str, suffix: str) -> str:
 
 
 def _rows(text: str, separator: str) -> list[TableRow]:
-    """All rows; a row goes on over several lines inside of a quoted cell."""
+    """Separate all rows; a quoted cell may contain line breaks."""
     quoted = re.compile(rf'[ ]*"((?:[^"]|"")*)"[ ]*(?={re.escape(separator)}|\n|$(?!\n))')
     rows: list[TableRow] = []
     at, line = 0, 1
@@ -128,8 +147,11 @@ def _rows(text: str, separator: str) -> list[TableRow]:
 
 
 def _row(number: int, spans: list[tuple[int, str, str]], whole: str, begin: int, separator: str) -> TableRow:
-    """The cells of a row. Of a table with tabs, a cell in quotation marks loses them only where its writer had to quote it or
-    quotes every cell of words: by hand they are written as part of the words."""
+    """Make a row from the spans of its cells.
+
+    In a table with tabs, quotation marks around a cell are part of the words unless the writer had
+    to quote it or quotes every cell of words: people who type them mean them as words.
+    """
     was_quoted = [raw != cell for _, raw, cell in spans]
     cells = []
     for (_, raw, cell), quoted in zip(spans, was_quoted, strict=True):
@@ -140,7 +162,7 @@ def _row(number: int, spans: list[tuple[int, str, str]], whole: str, begin: int,
 
 
 def _swallows_rows(cell: str, separator: str) -> bool:
-    """Whether a mark that was never closed met one in a later row: the lines between begin as rows do."""
+    """Check whether an unclosed quotation mark met one in a later row: the lines between look like rows."""
     later = cell.split("\n")[1:]
     return any(separator in line and _ROW_BEGIN.match(line.split(separator)[0].strip()) for line in later)
 
@@ -151,7 +173,7 @@ def _end_of_cell(text: str, at: int, separator: str) -> int:
 
 
 def _take_head(row: TableRow, keys: Sequence[str], table: TextTable) -> None:
-    """A line that begins with ``#``: what it says of the whole file, a comment, or a refused line."""
+    """Read a line that starts with ``#``: a head line, a comment, or a refused line."""
     text = _head_text(row, table.separator)
     found = _HEAD.match(text)
     key = f"step {found['step']}" if found and found["step"] else found["key"].lower() if found else ""
@@ -169,7 +191,7 @@ def _take_head(row: TableRow, keys: Sequence[str], table: TextTable) -> None:
 
 
 def _head_text(row: TableRow, separator: str) -> str:
-    """The text of a head line: a spreadsheet pads it with empty cells, quotes it, or has its value in the second cell."""
+    """Return the text of a head line without a spreadsheet's padding cells, quotes or second cell."""
     cells = [cell.strip() for cell in row.cells]
     while len(cells) > 1 and not cells[-1]:
         cells.pop()
@@ -181,7 +203,7 @@ def _head_text(row: TableRow, separator: str) -> str:
 
 
 def _near_miss(text: str, keys: Sequence[str]) -> str:
-    """Why a line that begins with ``#`` is probably no comment; empty where it is one."""
+    """Return why a line that starts with ``#`` is probably meant as a head line; empty for a comment."""
     found = _LIKE_HEAD.match(text)
     if found is None:
         return ""

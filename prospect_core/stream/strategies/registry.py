@@ -1,12 +1,16 @@
-"""Context strategies by name: what a stream remembers when its cache reaches the budget.
+"""Registry of context strategies, which decide what a stream keeps when its cache reaches the budget.
 
     prospect strategies
 
-Two families behind one small interface: *text* strategies (`text_strategies`) rebuild the context, *token* strategies
-(`token_strategies`) choose what stays of the cache. One of your own is an object in the entry point group
-``prospect.strategies``: with ``name``, ``keeps`` (a line for people), ``limited`` (whether it takes a budget), ``writes``
-(whether the model writes a summary, which the budget reserves room for), and either ``rebuild(memory) -> Context`` or
-``select(keys, values, meta, most) -> indices``.
+There are two families: *text* strategies (`strategies.text`) rebuild the context, *token*
+strategies (`strategies.tokens`) select tokens of the cache. A strategy of your own is an object in
+the entry point group ``prospect.strategies`` with these attributes:
+
+* ``name``
+* ``keeps``: description for people, one line
+* ``limited``: whether it takes a budget
+* ``writes``: whether the model writes a summary, for which the budget reserves room
+* either ``rebuild(memory) -> Context`` or ``select(keys, values, meta, most) -> indices``
 """
 
 from __future__ import annotations
@@ -26,16 +30,16 @@ GROUP = "prospect.strategies"
 
 
 class Strategy(Protocol):
-    """What both families tell."""
+    """Properties of both families."""
 
     @property
     def name(self) -> str:
-        """As in ``--strategy``."""
+        """Name in ``--strategy``."""
         ...
 
     @property
     def keeps(self) -> str:
-        """What it keeps, in a line."""
+        """Description of what it keeps, one line."""
         ...
 
     @property
@@ -54,7 +58,7 @@ class Rebuilds(Protocol):
     """A text strategy."""
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        """What the new prompt shows."""
+        """Return the contents of the new prompt."""
         ...
 
 
@@ -63,16 +67,26 @@ class Selects(Protocol):
     """A token strategy."""
 
     def select(self, keys: Layers, values: Layers, meta: TokenMeta, most: int) -> list[int]:
-        """Indices to keep, ascending, at most ``most``, the prompt's among them."""
+        """Select the tokens to keep.
+
+        Args:
+            keys: Keys of every layer.
+            values: Values of every layer.
+            meta: Metadata of every token.
+            most: Maximum number of tokens.
+
+        Returns:
+            Indices, ascending, including all of the prompt.
+        """
         ...
 
 
-#: kinds of rotary embeddings whose frequencies depend on how long the text is
+#: rotary embeddings whose frequencies depend on the length of the text
 LENGTH_DEPENDENT = ("dynamic", "longrope")
 
 
 class KeepAll:
-    """``none``: the unlimited reference."""
+    """``none``: no budget, the unlimited reference."""
 
     name, keeps, limited, writes = "none", "everything; there is no budget", False, False
 
@@ -84,8 +98,11 @@ BUILT_IN: tuple[Strategy, ...] = (
 
 @cache
 def list_registered_strategies() -> dict[str, Strategy]:
-    """All strategies by name: ours, and those of installed packages. A name that is taken, or an object that is neither
-    of both families, is a `UserError`."""
+    """Return built-in strategies and those of installed packages by name.
+
+    Raises:
+        UserError: If a name is taken, or an object is of neither family.
+    """
     found: dict[str, Strategy] = {strategy.name: strategy for strategy in BUILT_IN}
     for point in list_entry_points(GROUP):
         theirs: Any = load_entry_point(point)
@@ -100,8 +117,13 @@ def list_registered_strategies() -> dict[str, Strategy]:
 
 
 def require_rotatable_strategy(chosen: Strategy, text_config: Any) -> None:
-    """Refuse, as a `UserError`, a strategy that moves keys of a model whose rotary frequencies change with the length of the text:
-    what was turned by other frequencies cannot be turned back."""
+    """Check that a strategy may move keys of a model.
+
+    Keys cannot be rotated back if the rotary frequencies change with the length of the text.
+
+    Raises:
+        UserError: If the strategy moves keys and the model does not allow it.
+    """
     parameters = getattr(text_config, "rope_parameters", None) or {}
     kind = parameters.get("rope_type", "default")
     if isinstance(chosen, Selects) and kind in LENGTH_DEPENDENT:
@@ -112,7 +134,15 @@ def require_rotatable_strategy(chosen: Strategy, text_config: Any) -> None:
 
 
 def find_registered_strategy(name: str, budget: int | None) -> Strategy:
-    """The strategy of that name; ``none`` takes no budget and every other one needs it."""
+    """Find a strategy by name.
+
+    Args:
+        name: Name of the strategy.
+        budget: Token budget: None for ``none``, required for every other strategy.
+
+    Raises:
+        UserError: If the name is unknown or the budget does not fit.
+    """
     chosen = list_registered_strategies()[require_choice("strategy", name, list_registered_strategies())]
     if chosen.limited and budget is None:
         raise UserError(f"strategy {name!r} needs a budget in tokens: give --budget N")
@@ -124,14 +154,17 @@ def find_registered_strategy(name: str, budget: int | None) -> Strategy:
 def require_valid_strategy_selection(
     chosen: Strategy, indices: Sequence[int], prompt: int, length: int, most: int
 ) -> None:
-    """Refuse, as a `UserError`, what a token strategy must not keep.
+    """Check the selection of a token strategy.
 
     Args:
         chosen: The strategy.
         indices: Positions of the context that it keeps.
-        prompt: Tokens of the prompt, all of which have to stay.
+        prompt: Tokens of the prompt, all of which must stay.
         length: Tokens of the context.
-        most: How many tokens may stay.
+        most: Maximum number of tokens that may stay.
+
+    Raises:
+        UserError: If the selection is not ascending, lacks part of the prompt, or is too large.
     """
     whole = sorted(set(indices))
     if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= length:

@@ -1,8 +1,6 @@
-"""Strategies that rebuild the context from text: the cache is dropped, and a new prompt is read.
+"""Text strategies: drop the cache and read a new prompt.
 
-    prospect strategies
-
-What the new prompt shows is the strategy; that it is read, and so is in the next context, is the runner's work.
+A strategy decides the contents of the new prompt; the runner reads it into the new context.
 """
 
 from __future__ import annotations
@@ -16,10 +14,16 @@ from prospect_core.timeline import DialogState, Task
 
 @dataclass(frozen=True)
 class StreamMemory:
-    """What the runner knows outside its cache: the tracked state and what was said, oldest first (who, text).
+    """State of a stream outside its cache.
 
-    ``summarize()`` has the model write a progress summary over its cache as it is; ``summarize(context)`` over a prompt
-    that shows this context instead. Either spends the cache.
+    Attributes:
+        task: The task.
+        state: Tracked state.
+        said: (speaker, text) of all utterances, oldest first.
+        builder: Token layout.
+        recent_utterances: Maximum number of last utterances in a prompt.
+        summarize: ``summarize()`` has the model write a progress summary from its current cache,
+            ``summarize(context)`` from a prompt with that context. Both use up the cache.
     """
 
     task: Task
@@ -30,50 +34,50 @@ class StreamMemory:
     summarize: Callable[..., str]
 
     def recent(self) -> tuple[tuple[str, str], ...]:
-        """The last utterances, as many as the prompt has room for."""
+        """Return the last utterances that fit into the prompt."""
         return layout_newest_turns(self.builder, self.said, self.recent_utterances)
 
 
 class DropAll:
-    """``drop_all``: the system prompt, states blank."""
+    """``drop_all``: the system prompt with blank states."""
 
     name, keeps, limited, writes = "drop_all", "the system prompt with blank states", True, False
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        """Nothing but the task."""
+        """Return an empty context."""
         return Context()
 
 
 class DSTRefresh:
-    """``dst_refresh``: the steps with their tracked states, order and times, and the last utterances."""
+    """``dst_refresh``: the steps with tracked states, order and times, and the last utterances."""
 
     name, limited, writes = "dst_refresh", True, False
     keeps = "the steps with the tracked states, their order and times, and the last utterances; writes nothing"
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        """The tracked state and what was said last."""
+        """Return the tracked state and the last utterances."""
         return Context(memory.state, "", memory.recent())
 
 
 class SummarizeAndDrop:
-    """``summarize_and_drop``: the model sums up what it still has in its context; states blank."""
+    """``summarize_and_drop``: a summary that the model writes from its context, with blank states."""
 
     name, limited, writes = "summarize_and_drop", True, True
     keeps = "the system prompt with blank states, and a summary that the model writes before it forgets"
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        """The summary alone."""
+        """Return the summary."""
         return Context(None, memory.summarize())
 
 
 class SummarizeWithDST:
-    """``summarize_with_dst``: the model sums up from the tracked state, and what it writes is held against it."""
+    """``summarize_with_dst``: a summary that the model writes from the tracked state and that agrees with it."""
 
     name, limited, writes = "summarize_with_dst", True, True
     keeps = "the steps with the tracked states, the last utterances, and a summary that agrees with the tracked states"
 
     def rebuild(self, memory: StreamMemory) -> Context:
-        """States, last utterances, and the model's summary, or one of the states where it contradicts them."""
+        """Return state, last utterances and summary; a contradicting summary is replaced by one of the states."""
         shown = Context(memory.state, "", memory.recent())
         summary = memory.summarize(shown)
         if text_strategy_summary_contradicts(summary, memory.task, memory.state):
@@ -82,7 +86,10 @@ class SummarizeWithDST:
 
 
 def text_strategy_summary_contradicts(summary: str, task: Task, state: DialogState) -> bool:
-    """Whether a summary leaves out a completed step, or names one that is not begun: by the steps' names, in any case."""
+    """Check whether a summary omits a completed step or names a step that has not started.
+
+    A step counts as named if the summary contains its name, in any letter case.
+    """
     text = " ".join(summary.lower().split())
     for step in task.steps:
         named = " ".join(step.name.lower().split()) in text
@@ -92,7 +99,7 @@ def text_strategy_summary_contradicts(summary: str, task: Task, state: DialogSta
 
 
 def text_strategy_state_summary(task: Task, state: DialogState) -> str:
-    """The tracked state in words: what is done, in its order, and what is begun."""
+    """Describe the tracked state in words: completed steps in order, and steps in progress."""
     names = {step.id: step.name for step in task.steps}
     done = "; ".join(names[step] for step, _ in state.completions)
     begun = "; ".join(step.name for step in task.steps if state[step.id] == "in_progress")

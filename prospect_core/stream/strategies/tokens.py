@@ -1,16 +1,16 @@
-"""Strategies that keep some tokens of the cache: pure functions of keys, values and what each token is.
+"""Token strategies: keep part of the cache, chosen from keys, values and token metadata.
 
-    prospect strategies
-
-The prompt always stays, text (what was said, and updates) within its quota, newest pieces first and whole ones only; the
-rest of the room goes to the tokens of frames by the strategy's score. Scores are rounded to a coarse grid and ties go to
-the newest, so that numerical noise does not change what is kept. All layers keep the same tokens, by their mean score.
+The prompt always stays. Text (turns and updates) stays within its quota, newest pieces first and
+only whole ones. The remaining room goes to frame tokens with the highest scores. Scores are rounded
+to a coarse grid and ties go to the newest token, so numerical noise does not change the selection.
+All layers keep the same tokens, by their mean score.
 
 * ``drop_middle``: the newest frames (attention sinks and a recent window, StreamingLLM 2309.17453).
-* ``uniform``: frames evenly spread over all that are left.
-* ``keydiff``: keys least like the mean key (KeyDiff 2504.15364).
+* ``uniform``: frames evenly spread over the present ones.
+* ``keydiff``: keys least similar to the mean key (KeyDiff 2504.15364).
 * ``value_norm``: the largest values (VaN of InfiniPot-V 2506.15745).
-* ``tar``: keys least like those of the same patch in the newest frames (TaR of InfiniPot-V); those frames stay.
+* ``tar``: keys least similar to those of the same patch in the newest frames (TaR of InfiniPot-V);
+  those frames stay.
 """
 
 from __future__ import annotations
@@ -25,21 +25,30 @@ from torch.nn import functional
 
 from prospect_core.stream.token_metadata import Kind, TokenMeta
 
-#: share of the room beside the prompt that text may take
+#: share of the room after the prompt that text may use
 TEXT_SHARE = 0.25
-#: steps of the grid that scores are rounded to, in a unit of their own spread
+#: grid of scores: steps per standard deviation
 GRID = 32
-#: share of the room for frames that `tar` leaves to the newest ones, which it holds the others against
+#: share of the frame tokens that `tar` gives to the newest frames, with which it compares the
+#: others
 RECENT_SHARE = 0.125
-#: keys or values of every layer, (1, H, T, D) each
+#: keys or values of every layer, each (1, H, T, D)
 Layers = Sequence[Tensor]
 Score = Callable[[Layers, Layers, TokenMeta, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class TokenStrategy:
-    """Keeps the frame tokens with the highest scores. ``score(keys, values, meta, room)`` gives (T,) for all tokens,
-    those of text among them, of which it is not asked; ``room`` is how many frame tokens can stay."""
+    """Keeps the frame tokens with the highest scores.
+
+    Attributes:
+        name: Name of the strategy.
+        keeps: Description, one line.
+        score: ``score(keys, values, meta, room)`` returns (T,) scores of all tokens, of which those
+            of text are unused; ``room`` is the number of frame tokens that can stay.
+        limited: Whether it takes a budget.
+        writes: Whether the model writes a summary.
+    """
 
     name: str
     keeps: str
@@ -48,7 +57,17 @@ class TokenStrategy:
     writes: bool = False
 
     def select(self, keys: Layers, values: Layers, meta: TokenMeta, most: int) -> list[int]:
-        """Indices to keep, ascending, at most ``most``: the prompt, text within its quota, and frames."""
+        """Select the prompt, text within its quota, and frame tokens.
+
+        Args:
+            keys: Keys of every layer.
+            values: Values of every layer.
+            meta: Metadata of every token.
+            most: Maximum number of tokens.
+
+        Returns:
+            Indices to keep, ascending.
+        """
         kind = meta.kind
         prompt = np.flatnonzero(kind == Kind.PROMPT)
         free = most - len(prompt)
@@ -56,13 +75,13 @@ class TokenStrategy:
         frames = np.flatnonzero(kind == Kind.FRAME)
         room = max(0, free - len(text))
         scores = round_token_strategy_scores(self.score(keys, values, meta, room)[frames])
-        # stable, newest first among equals
+        # ties go to the newest token
         best = frames[np.lexsort((-frames, -scores))][:room]
         return sorted([*prompt.tolist(), *text, *best.tolist()])
 
 
 def _newest_text(meta: TokenMeta, quota: int) -> list[int]:
-    """Tokens of the newest whole pieces of text that fit into the quota; the oldest go first."""
+    """Return the tokens of the newest whole pieces of text that fit into the quota."""
     kind, frame = meta.kind, meta.frame
     out: list[int] = []
     pieces: dict[tuple[int, int], list[int]] = {}
@@ -76,22 +95,22 @@ def _newest_text(meta: TokenMeta, quota: int) -> list[int]:
 
 
 def round_token_strategy_scores(scores: np.ndarray) -> np.ndarray:
-    """Scores rounded to `GRID` steps over their standard deviation."""
+    """Round scores to `GRID` steps per standard deviation."""
     spread = float(scores.std()) if len(scores) else 0.0
     if spread <= 1e-6 * max(1.0, float(np.abs(scores).max(initial=0.0))):
         return np.zeros(len(scores))
-    # the unit itself is rounded, or noise in it would move every grid line
+    # round the unit too, otherwise noise in it would move every grid line
     unit = float(f"{spread / GRID:.1e}")
     return np.asarray(np.round(scores / unit))
 
 
 def token_strategy_recency(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
-    """The frame that a token came with."""
+    """Score a token by its frame number."""
     return meta.frame.astype(float)
 
 
 def token_strategy_even_spread(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
-    """1 for the tokens of evenly spread frames, as many as there is room for, the newest among them; 0 else."""
+    """Score 1 for the tokens of evenly spread frames that fit, including the newest, and 0 for others."""
     kind, frame = meta.kind, meta.frame
     present = np.unique(frame[kind == Kind.FRAME])
     each = max(1, int((kind == Kind.FRAME).sum()) // max(1, len(present)))
@@ -101,7 +120,7 @@ def token_strategy_even_spread(keys: Layers, values: Layers, meta: TokenMeta, ro
 
 
 def token_strategy_unlike_mean(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
-    """Minus the cosine of a key with the mean direction of all frames' keys, over heads and layers."""
+    """Score minus the cosine of a key with the mean direction of all frames' keys, over heads and layers."""
     frames = torch.as_tensor(meta.kind == Kind.FRAME)
     total = np.zeros(len(meta))
     for layer in keys:
@@ -112,7 +131,7 @@ def token_strategy_unlike_mean(keys: Layers, values: Layers, meta: TokenMeta, ro
 
 
 def token_strategy_value_norm(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
-    """The norm of a value over the mean norm of its layer and head."""
+    """Score the norm of a value relative to the mean norm of its layer and head."""
     total = np.zeros(len(meta))
     for layer in values:
         norm_HT = layer[0].float().norm(dim=-1)
@@ -121,7 +140,10 @@ def token_strategy_value_norm(keys: Layers, values: Layers, meta: TokenMeta, roo
 
 
 def token_strategy_unlike_newest(keys: Layers, values: Layers, meta: TokenMeta, room: int) -> np.ndarray:
-    """Minus the mean cosine of a key with those of the same patch in the newest frames, which themselves come first."""
+    """Score minus the mean cosine of a key with those of the same patch in the newest frames.
+
+    The newest frames themselves have the highest score.
+    """
     kind, frame, place = meta.kind, meta.frame, meta.place
     present = np.unique(frame[kind == Kind.FRAME])
     each = max(1, int((kind == Kind.FRAME).sum()) // max(1, len(present)))

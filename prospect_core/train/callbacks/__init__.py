@@ -1,1 +1,1 @@
-"""Log and memory of a training while it runs."""
+"""Callbacks of a training: log and memory."""

@@ -1,22 +1,23 @@
-"""How much memory training takes, and keeping that steady.
-
-python -c "from prospect_core.train.callbacks.memory import current_memory_bytes; print(current_memory_bytes())"
-"""
+"""Measure the memory of a training and keep it constant."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-#: optimiser steps between two calls of `release_memory`, which takes some hundredths of a second
+#: optimizer steps between calls of `release_memory`, which takes some hundredths of a second
 EVERY_STEPS = 10
 
 
 def release_memory() -> bool:
-    """Hand free memory back to the system; returns whether it could be asked for (glibc alone has the call).
+    """Return free memory to the system.
 
-    Every batch has another shape, so that freed tensors leave holes in the heap that the next ones do not fit: without
-    this, resident memory grew by a quarter between steps 20 and 200 with nothing of ours alive in it.
+    Every batch has another shape, so freed tensors leave holes in the heap that the next ones do
+    not fit. Without this call, resident memory grew by a quarter between steps 20 and 200 although
+    no live object needed it.
+
+    Returns:
+        Whether the call is available (only in glibc).
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -25,7 +26,7 @@ def release_memory() -> bool:
 
 
 def current_memory_bytes() -> int:
-    """Memory of the current GPU that is allocated, or else the resident size of this process, in bytes."""
+    """Return the allocated memory of the current GPU, or the resident size of this process, in bytes."""
     import psutil
     import torch
 
@@ -35,7 +36,7 @@ def current_memory_bytes() -> int:
 
 
 def peak_memory_bytes() -> int:
-    """The most that `current_memory_bytes` has been in the life of this process (the most allocated, on a GPU)."""
+    """Return the maximum of `current_memory_bytes` in the life of this process."""
     import resource
 
     import torch

@@ -1,8 +1,8 @@
-"""What a training says while it runs: a line a report, and one JSON row each in ``train_log.jsonl``.
+"""Log of a training: one line per report, and one JSON row each in ``train_log.jsonl``.
 
     tail -f runs/train/train_log.jsonl
 
-On a terminal a live line stands below the reports: step, the four losses, throughput, memory.
+On a terminal a live line below the reports shows step, the four losses, throughput and memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from prospect_core.util.console import make_console
 
 
 class TrainingLog(TrainerCallback):
-    """Writes the log; on a continued training, rows beyond the checkpoint that it goes on from are dropped first."""
+    """Writes the log; a resumed training first removes rows after its checkpoint.
+
+    Args:
+        path: File of the log.
+        tell: Prints a line for the user.
+        goal: End of the training, for the user.
+        live: Whether to show a live line.
+    """
 
     def __init__(self, path: Path, tell: Callable[[str], None], goal: str, live: bool = False) -> None:
         self.path, self.tell, self.goal, self.live = path, tell, goal, live
@@ -31,6 +38,7 @@ class TrainingLog(TrainerCallback):
         self._line: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Read the rows up to the current step, and start the clock and the live line."""
         if not state.is_world_process_zero:
             return
         if self.path.exists():
@@ -45,20 +53,23 @@ class TrainingLog(TrainerCallback):
             self._line.start()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remove the live line."""
         self.close()
 
     def close(self) -> None:
-        """Take the live line away; harmless when there is none."""
+        """Remove the live line, if there is one."""
         if self._line is not None:
             self._line.stop()
             self._line = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Update the live line."""
         if self._line is not None and self.rows:
             share = self.trainer.progress(state.global_step)
             self._line.update(f"step {state.global_step}  {100 * share:.0f} %  {self._words(self.rows[-1])}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Write a row and print a line."""
         if not state.is_world_process_zero or not logs:
             return
         scores = {
@@ -82,7 +93,7 @@ class TrainingLog(TrainerCallback):
         self._say(f"step {row['step']:>6} of {self.goal}  {row['seconds']:>6.0f} s  {words}")
 
     def _say(self, text: str) -> None:
-        """A line above the live one, where there is one."""
+        """Print a line, above the live one if there is one."""
         if self._line is None:
             self.tell(text)
         else:
@@ -116,8 +127,11 @@ class TrainingLog(TrainerCallback):
         return f"{losses}  {row['tokens_per_s']:,.0f} tokens/s  {row['memory_mb']:,} MB"
 
     def summary(self) -> dict[str, Any]:
-        """Means of the first and of the last five reports (of fewer where there are not ten), by objective; empty when
-        nothing was reported."""
+        """Return means over the first and the last five reports by objective.
+
+        With fewer than ten reports each mean covers half of them. The entries are empty if there
+        are no reports.
+        """
         rows = [row for row in self.rows if "eval" not in row]
         out: dict[str, Any] = {"steps": rows[-1]["step"] if rows else 0, "first": {}, "last": {}}
         for name in OBJECTIVES:
@@ -130,7 +144,7 @@ class TrainingLog(TrainerCallback):
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
-    """A row of the log; None for a line that a crash cut."""
+    """Parse a row of the log; return None for a line that a crash cut."""
     try:
         row = json.loads(line)
     except ValueError:

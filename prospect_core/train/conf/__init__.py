@@ -1,1 +1,1 @@
-"""The Hydra configuration of `prospect train`."""
+"""Hydra configuration files of `prospect train`."""

@@ -1,1 +1,1 @@
-"""The configuration of `prospect train`: schema, composition, checks."""
+"""Configuration of `prospect train`: schema, composition, checks."""

@@ -1,9 +1,10 @@
-"""The configuration of `prospect train`: a Hydra tree of defaults, composed and checked here.
+"""Compose and check the configuration of `prospect train` with Hydra.
 
     prospect train --cfg model=smolvlm2_256m loss=uncertainty
 
-`prospect_core.train.config.schema` declares every key with its type, range, default and meaning. The YAML files under ``conf`` hold
-presets that differ from the defaults. A wrong key or value is one line, with the nearest key that exists.
+`prospect_core.train.config.schema` declares every key with its type, range, default and meaning.
+The YAML files under ``conf`` hold presets. An error is one line and suggests the nearest existing
+key.
 """
 
 from __future__ import annotations
@@ -21,13 +22,23 @@ from prospect_core.util.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-#: keys whose value is a path or a name, taken as it is
+#: keys whose value is a path or a name, which is used unparsed
 PATHS = ("data.path", "output", "init", "model.weights", "model.tower", "train.deepspeed")
 GROUPS = ("model", "data", "sampling", "loss", "optimiser", "run")
 
 
 def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
-    """The configuration of a command line, and its YAML text; a wrong key or value is a one-line `UserError`."""
+    """Compose the configuration of a command line.
+
+    Args:
+        overrides: Options as KEY=VALUE.
+
+    Returns:
+        (configuration, its YAML text).
+
+    Raises:
+        UserError: If a key or value is wrong.
+    """
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -56,7 +67,7 @@ def compose_config(overrides: Sequence[str] = ()) -> tuple[Config, str]:
 
 @cache
 def _register_defaults() -> None:
-    """Make the defaults of the schema known to Hydra: the presets are merged into them."""
+    """Register the defaults of the schema with Hydra, which merges the presets into them."""
     from hydra.core.config_store import ConfigStore
 
     defaults = json.loads(json.dumps(asdict(Config())))
@@ -65,18 +76,22 @@ def _register_defaults() -> None:
 
 @cache
 def _schema() -> TypeAdapter[Config]:
-    """Types and ranges of the configuration; to build them takes longer than to check one."""
+    """Return the validator of types and ranges, which takes longer to build than to use."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Config)
 
 
 def compose_sweep_commands(overrides: Sequence[str]) -> list[list[str]]:
-    """The command lines that a Hydra sweep stands for: ``a=1,2 b=3`` is ``a=1 b=3`` and ``a=2 b=3``."""
+    """Expand a Hydra sweep: ``a=1,2 b=3`` is ``a=1 b=3`` and ``a=2 b=3``.
+
+    Raises:
+        UserError: If an option cannot be parsed.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    # a comma separates the values of a sweep, also those of a path
+    # commas separate the values of a sweep, in paths too
     rewritten = [_key_value(given) if "," in given else _path(given) for given in overrides]
     try:
         parsed = OverridesParser.create().parse_overrides(rewritten)
@@ -90,7 +105,7 @@ def compose_sweep_commands(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def composable_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[str]:
-    """Every key of the tree, dotted."""
+    """Yield every dotted key of the configuration."""
     for name, hint in get_type_hints(kind, include_extras=True).items():
         if name not in {f.name for f in fields(kind)}:
             continue
@@ -101,7 +116,7 @@ def composable_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[str
 
 
 def _path(override: str) -> str:
-    """Paths are quoted, so that any may be given; ``data=PATH`` is short for ``data.path=PATH``."""
+    """Quote paths, so that any path is accepted; expand ``data=PATH`` to ``data.path=PATH``."""
     key, _, value = _key_value(override).partition("=")
     if key == "data" and value not in composable_group_options("data"):
         key = "data.path"
@@ -112,7 +127,7 @@ def _path(override: str) -> str:
 
 
 def _key_value(override: str) -> str:
-    """The override itself, if it is of the one form that is taken."""
+    """Return the override if it has the form KEY=VALUE."""
     if override[:1] in ("+", "~") or override.startswith("hydra"):
         raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
     if "=" not in override:
@@ -121,7 +136,7 @@ def _key_value(override: str) -> str:
 
 
 def _reason(error: Exception, overrides: Sequence[str]) -> str:
-    """One line: which override is wrong, and the nearest key or the options of a group."""
+    """Explain which override is wrong on one line, with the nearest key or the options of a group."""
     text = " ".join(str(error.__cause__ or error).split())
     keys = [*GROUPS, *composable_config_keys()]
     for given in overrides:
@@ -135,7 +150,7 @@ def _reason(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def composable_group_options(group: str) -> list[str]:
-    """The names that a group can be set to."""
+    """Return the names of a group's presets."""
     from importlib.resources import files
 
     folder = files("prospect_core.train.conf") / group
@@ -143,7 +158,7 @@ def composable_group_options(group: str) -> list[str]:
 
 
 def _check(config: Config) -> None:
-    """What no single key can tell."""
+    """Check rules that concern several keys."""
     sampling = config.sampling
     if sampling.min_frames > sampling.max_frames:
         raise UserError(
@@ -164,7 +179,7 @@ def _check(config: Config) -> None:
 
 
 def report_idle_compose_options(config: Config, given: Sequence[str]) -> list[str]:
-    """A line for each option of the command line that has no effect in this setting."""
+    """Return a line for each command-line option without effect in this configuration."""
     keys = {o.lstrip("+").partition("=")[0] for o in given}
     frozen_vision = config.model.vision_tower == "frozen" or config.model.backbone == "frozen"
     frames = config.sampling.frames

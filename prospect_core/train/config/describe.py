@@ -1,4 +1,4 @@
-"""Every key of the training configuration with its values, default and meaning, read from the schema."""
+"""Describe every key of the training configuration, with values, default and meaning from the schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from prospect_core.train.config.schema import Config
 
 @dataclass(frozen=True)
 class KeyDescription:
-    """One key: ``values`` and ``default`` as text; ``default`` is empty for a group of keys."""
+    """Description of a key.
+
+    Attributes:
+        key: Dotted key.
+        values: Allowed values as text.
+        default: Default as text; empty for a group of keys.
+        meaning: Meaning of the key.
+    """
 
     key: str
     values: str
@@ -26,7 +33,7 @@ class KeyDescription:
 
 
 def describe_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDescription]:
-    """All keys below a configuration class, in their order; a group stands before its own keys."""
+    """Yield the keys of a configuration class in their order; a group comes before its own keys."""
     hints, documented = get_type_hints(kind, include_extras=True), describe_config_fields(kind)
     defaults = kind()
     for field in fields(kind):
@@ -41,7 +48,7 @@ def describe_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDe
 
 
 def describe_config_fields(kind: type) -> dict[str, str]:
-    """The string below each field of a dataclass, on one line; empty where there is none."""
+    """Return the string below each field of a dataclass on one line; empty if there is none."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
     found: dict[str, str] = {field.name: "" for field in fields(kind)}

@@ -1,9 +1,8 @@
-"""The configuration of `prospect train`: every key once, with its type, range, default and meaning.
+"""Configuration schema of `prospect train`: every key with its type, range, default and meaning.
 
-    python -c "from prospect_core.train.config.schema import Config; print(Config().sampling)"
-
-Components whose options are configured (`NoiseRates`, `Curriculum`, the frame samplers) declare their own keys. The YAML files
-under ``conf`` hold presets that differ from these defaults; `prospect_core.train.config.compose` puts both together.
+Components with options (`NoiseRates`, `Curriculum`, the frame samplers) declare their own keys. The
+YAML files under ``conf`` hold presets that differ from these defaults;
+`prospect_core.train.config.compose` merges both.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ class Lora:
     alpha: Positive = 32
     """Scale of the adapters: their output is multiplied by alpha / rank."""
     dropout: Share = 0.05
-    """Dropout in front of the adapters."""
+    """Dropout before the adapters."""
 
 
 @dataclass(frozen=True)
 class VisionShape:
-    """The shape of a vision tower with random weights."""
+    """Shape of a vision tower with random weights."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     image_size: Count = 64
@@ -45,7 +44,8 @@ class VisionShape:
     scale_factor: Count = 2
     """Pixel shuffle: a square of patches with this side becomes one token."""
     stem_width: CountOrZero = 0
-    """Channels of the first of several small convolutions that make the patches; 0 for one convolution, as in SmolVLM2."""
+    """Channels of the first convolution of a convolutional stem; 0 for one convolution, as in
+    SmolVLM2."""
     hidden_size: Count = 96
     """Width."""
     intermediate_size: Count = 384
@@ -60,11 +60,11 @@ class VisionShape:
 
 @dataclass(frozen=True)
 class TextShape:
-    """The shape of a text model with random weights."""
+    """Shape of a text model with random weights."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     vocab_size: Count | None = None
-    """Rows of the embedding table; null for as many as the tokenizer has entries."""
+    """Rows of the embedding table; null for the number of the tokenizer's entries."""
     hidden_size: Count = 192
     """Width."""
     intermediate_size: Count = 448
@@ -72,19 +72,21 @@ class TextShape:
     layers: Count = 5
     """Number of layers."""
     heads: Count = 3
-    """Attention heads; 64 dimensions each, as in SmolVLM2: smaller ones learn to copy from the prompt far later."""
+    """Attention heads with 64 dimensions each, as in SmolVLM2; smaller ones learn to copy from
+    the prompt much later."""
     kv_heads: Count = 3
     """Heads of keys and values."""
     local_heads: CountOrZero = 3
-    """Heads of the first two layers that start by reading the tokens 1, 2, 3 before, which binds words to their line."""
+    """Heads of the first layers that start by attending 1, 2, 3 tokens back, which binds words
+    to their line."""
     rope_theta: Positive = 10000.0
     """Base of the rotary position embedding."""
     initializer_range: Positive = 0.08
     """Standard deviation of random weights."""
     max_position_embeddings: Count = 8192
-    """Most positions of a context."""
+    """Maximum number of positions of a context."""
     tied: bool = True
-    """Whether one table serves for reading and for writing."""
+    """Whether embedding and LM head share one table."""
 
 
 @dataclass(frozen=True)
@@ -93,35 +95,40 @@ class ModelOptions:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     weights: str | None = None
-    """Published weights to start from: a hub name or a folder; null for random weights of the shapes below."""
+    """Published weights to start from: a hub name or a folder; null for random weights of the
+    shapes below."""
     framing: Framing | None = None
-    """How a picture becomes a square: squash, letterbox or crop; null for that of ``init``, else squash."""
+    """How a picture becomes a square: squash, letterbox or crop; null for that of ``init``,
+    otherwise squash."""
     tokens_per_frame: CountOrZero | None = None
-    """A square number up to the tower's own, or 0 for that one; null for that of ``init``, else 4."""
+    """A square number up to the vision tower's own, or 0 for that number; null for that of
+    ``init``, otherwise 4."""
     vocab_size: Annotated[int, Ge(264)] = 1024
-    """Entries of the tokenizer, which is trained on the data where there are no published weights."""
+    """Entries of the tokenizer, which is trained on the data if there are no published weights."""
     texts: tuple[str, ...] | None = None
-    """More datasets whose words the tokenizer knows: [FOLDER, ...]."""
+    """Further datasets whose words the tokenizer covers: [FOLDER, ...]."""
     tower: str | None = None
     """A checkpoint whose vision tower and connector replace those of ``init``."""
     fit_tower: CountOrZero = 0
-    """Videos on which that connector is fitted to give what the own one gives; 0 to take it as it is."""
+    """Videos on which the connector is fitted to reproduce the original one's outputs; 0 for no
+    fit."""
     state_head_size: Count = 128
     """Width of the state head."""
     ablated_inputs: tuple[Literal["pictures", "steps", "state", "past"], ...] | None = None
-    """Inputs that the model does without, to measure what they contribute: [pictures], [steps], [state], [past]."""
+    """Ablated inputs, to measure their contribution: [pictures], [steps], [state], [past]."""
     max_context: Count = 2048
-    """Most tokens of a context."""
+    """Maximum tokens of a context."""
     max_reply_tokens: Count | None = None
-    """Most tokens of a reply; null for that of ``init``, else 48."""
+    """Maximum tokens of a reply; null for that of ``init``, otherwise 48."""
     max_user_tokens: Count | None = None
-    """Most tokens of a user turn, the rest is cut; null for that of ``init``, else 64."""
+    """Maximum tokens of a user turn, which is cut there; null for that of ``init``, otherwise
+    64."""
     max_summary_tokens: Count | None = None
-    """Most tokens of a progress summary; null for that of ``init``, else 160."""
+    """Maximum tokens of a progress summary; null for that of ``init``, otherwise 160."""
     attention: str = "sdpa"
     """Attention implementation: sdpa, eager or flash_attention_2."""
     backbone: Literal["full", "lora", "frozen"] = "full"
-    """What of the text model learns; with frozen only the three decision heads learn."""
+    """Trainable part of the text model; with frozen only the three decision heads learn."""
     vision_tower: Literal["train", "frozen"] = "train"
     """Whether the vision tower learns; always frozen with a frozen backbone."""
     lora: Lora = field(default_factory=Lora)
@@ -135,32 +142,34 @@ class DataOptions:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     path: str = "workbench"
-    """A dataset folder, a ProAssist tree, or ``workbench`` for the built-in data; ``data=PATH`` is short for it."""
+    """A dataset folder, a ProAssist tree, or ``workbench`` for the built-in data; ``data=PATH``
+    is a short form."""
     more: tuple[str, ...] | None = None
-    """More dataset folders to learn from at the same time: [FOLDER, ...]."""
+    """Further dataset folders to learn from at the same time: [FOLDER, ...]."""
     split: str = "train"
     """The split to learn from."""
     dialogues_per_video: Count | None = None
-    """Episodes of one video that an epoch takes; null for all."""
+    """Maximum number of episodes of one video in an epoch; null for all."""
     windows_per_episode: Count = 1
-    """Windows that an epoch draws from each episode."""
+    """Number of windows that an epoch draws from each episode."""
     features: bool = True
-    """With a frozen vision tower: encode every video once and keep the features on disk."""
+    """With a frozen vision tower: encode every video once and store the features on disk."""
     store: str | None = None
-    """Where `prospect data features` or `frames` has put its output: a folder, or s3://... and the like."""
+    """Store that `prospect data features` or `frames` has written: a folder, or an address such
+    as s3://..."""
     picture_cache_mb: CountOrZero = 1024
-    """Decoded pictures of each dataset that are kept in memory, in MB."""
+    """Memory limit for decoded pictures of each dataset, in MB."""
     workers: CountOrZero = 0
-    """Processes that prepare batches."""
+    """Number of processes that prepare batches."""
 
 
 @dataclass(frozen=True)
 class FrameOptions:
-    """Which frames carry loss: samplers that add up; null leaves one out."""
+    """Supervised frames, chosen by composable samplers; null switches a sampler off."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     every: bool = False
-    """All frames; the other samplers then add nothing."""
+    """Whether all frames are supervised; the other samplers then have no effect."""
     transitions: Transitions | None = field(default_factory=Transitions)
     speaking: Speaking | None = field(default_factory=Speaking)
     key_frames: KeyFrames | None = field(default_factory=KeyFrames)
@@ -168,20 +177,20 @@ class FrameOptions:
     silent: Silent | None = field(default_factory=Silent)
     complexity: Complexity | None = None
     balance: Positive | None = None
-    """Most frames without an event for every frame with one; null for no limit."""
+    """Maximum number of frames without an event per frame with one; null for no limit."""
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """Training windows."""
+    """Sampling of training windows."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     min_frames: Count = 8
-    """Fewest frames of a window."""
+    """Minimum frames of a window."""
     max_frames: Count = 32
-    """Most frames of a window."""
+    """Maximum frames of a window."""
     max_tokens: Count | None = None
-    """Most tokens of a window; null for the model's max_context."""
+    """Maximum tokens of a window; null for the model's max_context."""
     event_share: Share = 0.7
     """Share of windows that are drawn around an event."""
     blank_share: Share = 0.1
@@ -191,11 +200,11 @@ class SamplingOptions:
     recent_share: Share = 0.3
     """Share of windows whose prompt shows the last utterances."""
     recent_utterances: CountOrZero = 2
-    """How many of the last utterances it shows."""
+    """Number of last utterances in such a prompt."""
     progress_share: Share = 0.1
-    """Share of windows that end by asking for a progress summary."""
+    """Share of windows that end with a request for a progress summary."""
     patch_captions: bool = False
-    """Whether captions of the places of a picture are learnt by its image slots."""
+    """Whether image slots learn captions of picture patches."""
     context_noise: NoiseRates = field(default_factory=NoiseRates)
     frames: FrameOptions = field(default_factory=FrameOptions)
     curriculum: Curriculum | None = None
@@ -203,7 +212,7 @@ class SamplingOptions:
 
 @dataclass(frozen=True)
 class FocalLoss:
-    """A focal loss on binary decisions."""
+    """Focal loss of a binary decision."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     weight: NotNegative = 10.0
@@ -216,7 +225,7 @@ class FocalLoss:
 
 @dataclass(frozen=True)
 class PlainLoss:
-    """A cross-entropy loss."""
+    """Cross-entropy loss."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     weight: NotNegative = 1.0
@@ -225,11 +234,11 @@ class PlainLoss:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The four objectives."""
+    """Losses of the four objectives."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     weighting: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
-    """Fixed weights, or weights that are learned from the given ones on."""
+    """Fixed weights, or weights that are learned from the given ones."""
     dynamic: bool = False
     """Whether gamma and alpha of both focal losses follow the label rate of each epoch."""
     speaking: FocalLoss = field(default_factory=FocalLoss)
@@ -240,17 +249,17 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class Rates:
-    """Multiples of the learning rate."""
+    """Factors of the learning rate."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     heads: Positive = 1.0
-    """Of the decision heads."""
+    """Factor for the decision heads."""
     rows: Positive = 1.0
-    """Of the rows of new tokens in the embedding table and the LM head."""
+    """Factor for the rows of new tokens in the embedding table and the LM head."""
     vision: Positive = 1.0
-    """Of the vision tower and the connector."""
+    """Factor for the vision tower and the connector."""
     adapters: Positive = 1.0
-    """Of LoRA adapters."""
+    """Factor for LoRA adapters."""
 
 
 @dataclass(frozen=True)
@@ -259,9 +268,9 @@ class TrainOptions:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     optimiser: str = "adamw_torch"
-    """muon, or any name that transformers knows."""
+    """muon, or any name that transformers accepts."""
     learning_rate: Positive = 1.0e-3
-    """Learning rate after the warm-up; a cosine takes it down to zero."""
+    """Learning rate after the warm-up; it then follows a cosine to zero."""
     rates: Rates = field(default_factory=Rates)
     weight_decay: NotNegative = 0.05
     """Weight decay."""
@@ -270,31 +279,33 @@ class TrainOptions:
     beta2: Below1 = 0.98
     """Second beta of AdamW."""
     warmup: Below1 = 0.05
-    """Share of the training in which the learning rate rises."""
+    """Share of the training during which the learning rate rises."""
     grad_clip: NotNegative = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
+    """Maximum norm of the gradient; 0 for no limit."""
     batch_size: Count = 8
-    """Windows of a forward pass, in each process."""
+    """Windows per forward pass, in each process."""
     batch_tokens: Count | None = None
-    """Tokens of a forward pass with padding, in each process: as many windows as fit, in place of batch_size."""
+    """Tokens per forward pass including padding, in each process; replaces batch_size by the
+    number of windows that fit."""
     accumulation: Count = 1
-    """Forward passes of an optimizer step."""
+    """Forward passes per optimizer step."""
     max_steps: Count = 2000
     """Optimizer steps."""
     minutes: Positive | None = None
     """Minutes after which training ends; null for max_steps."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """bfloat16: mixed precision; tf32: float32 in storage, faster products on newer NVIDIA cards."""
+    """bfloat16: mixed precision; tf32: float32 storage with faster products on newer NVIDIA
+    GPUs."""
     gradient_checkpointing: bool = False
-    """Less memory for a third more time."""
+    """Whether to recompute activations: less memory for about a third more time."""
     save_every: Count = 200
-    """Steps between two checkpoints that an interrupted training continues from."""
+    """Steps between two checkpoints from which an interrupted training resumes."""
     log_every: Count = 10
     """Steps between two lines of the log."""
     tensorboard: bool = False
-    """Event files under OUTPUT/tensorboard."""
+    """Whether to write event files to OUTPUT/tensorboard."""
     fsdp: str | None = None
-    """As transformers takes it, e.g. "full_shard auto_wrap"."""
+    """Value for transformers, such as "full_shard auto_wrap"."""
     deepspeed: str | None = None
     """Path of a DeepSpeed configuration."""
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
@@ -303,28 +314,30 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """A closed-loop replay of validation episodes, by the runner and the metrics that evaluation uses."""
+    """Closed-loop replay of validation episodes with the runner and the metrics of the evaluation."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     split: str = "val"
     """The split to replay."""
     episodes: Count | None = 12
-    """Episodes, spread over the split; null for all."""
+    """Number of episodes, spread over the split; null for all."""
     every: Count | None = None
-    """Steps between two evaluations; null for none while training."""
+    """Steps between two evaluations; null for none during training."""
     metric: str = "speaking_event_f1@2s"
-    """The metric that decides which checkpoint is the best."""
+    """Metric that selects the best checkpoint."""
     patience: Count | None = None
-    """Evaluations without a better one after which training ends and the best is taken; null for no limit."""
+    """Evaluations without improvement after which training ends with the best checkpoint; null
+    for no limit."""
     thresholds: bool = True
-    """Whether both thresholds are chosen on the split after training, and stored in the checkpoint."""
+    """Whether both thresholds are chosen on the split after training and stored in the
+    checkpoint."""
     evaluator: str = "prospect_eval"
-    """The installed evaluator that computes the metric."""
+    """Installed evaluator that computes the metric."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that `prospect train` can be told, resolved."""
+    """All options of `prospect train`, resolved."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -335,5 +348,5 @@ class Config:
     init: str | None = None
     """A checkpoint to continue from; null for model.weights, or random weights."""
     output: str = "runs/train"
-    """The folder of the checkpoint."""
+    """Folder of the checkpoint."""
     eval: EvalOptions = field(default_factory=EvalOptions)

@@ -1,4 +1,4 @@
-"""Errors of transformers and its libraries about their arguments, as errors of options of `prospect train`.
+"""Convert errors of transformers and related libraries about their arguments to errors of options.
 
 with translate_trainer_option_errors("train"):
     arguments = TrainingArguments(**options)
@@ -13,7 +13,7 @@ from traceback import walk_tb
 
 from prospect_core.util.errors import UserError
 
-#: libraries whose own errors tell a user what is wrong with an option
+#: libraries whose error messages explain what is wrong with an option
 LIBRARIES = ("transformers", "accelerate", "huggingface_hub", "deepspeed")
 
 
@@ -21,14 +21,17 @@ LIBRARIES = ("transformers", "accelerate", "huggingface_hub", "deepspeed")
 def translate_trainer_option_errors(
     what: str, kinds: tuple[type[Exception], ...] = (ValueError, ImportError)
 ) -> Iterator[None]:
-    """Turn a library's objection to its arguments into a one-line `UserError`.
+    """Convert a library's objection to its arguments to a one-line `UserError`.
 
-    An objection is an error that was raised in the code of one of `LIBRARIES`, or a `ConfigurationError` of our own. Any
-    other error is a mistake in this program and passes, so that its traceback is seen.
+    An objection is an error raised in the code of one of `LIBRARIES`, or a `ConfigurationError`.
+    Any other error is a fault of this program and passes with its traceback.
 
     Args:
-        what: What the line begins with.
-        kinds: The types of errors that may be objections.
+        what: Start of the line.
+        kinds: Types of errors that may be objections.
+
+    Raises:
+        UserError: For an objection.
     """
     from prospect_core.model.configuration import ConfigurationError
 
@@ -41,7 +44,7 @@ def translate_trainer_option_errors(
 
 
 def _of_a_library(error: Exception) -> bool:
-    """Whether one of `LIBRARIES` raised an error, by itself or through the standard library."""
+    """Check whether one of `LIBRARIES` raised an error, directly or through the standard library."""
     names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     packages = [str(name).partition(".")[0] for name in names]
     others = [package for package in packages if package not in sys.stdlib_module_names]

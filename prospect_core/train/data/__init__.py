@@ -1,1 +1,1 @@
-"""Training windows: sampling, batches, sources of episodes and frames."""
+"""Training data: sampling of windows, batches, sources of episodes and frames."""

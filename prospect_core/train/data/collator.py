@@ -1,7 +1,4 @@
-"""`DSTDataCollator`: windows of different lengths as one padded batch of tensors.
-
-python -c "from prospect_core.train.data.collator import DSTDataCollator; help(DSTDataCollator)"
-"""
+"""`DSTDataCollator`: make padded batches from windows of different lengths."""
 
 from __future__ import annotations
 
@@ -18,11 +15,16 @@ from prospect_core.sequence.labels import IGNORE
 
 @dataclass(frozen=True)
 class DSTDataCollator:
-    """Pads on the right. The attention mask comes from the lengths, never from comparing ids with the pad id.
+    """Pads windows on the right and stacks them.
 
-    A batch holds ``pixel_values`` (N, 3, H, W) where the items bring pictures, ``frame_embeds`` (N, I, D) where they
-    bring features, of all windows' frames in reading order. Pictures stay uint8, a quarter of what would have to be
-    carried to the device: the model normalises them there. Items may be lists of windows (`TokenBatches`).
+    The attention mask comes from the lengths, never from a comparison of ids with the pad id. A
+    batch holds ``pixel_values`` (N, 3, H, W) for items with pictures, or ``frame_embeds`` (N, I, D)
+    for items with features, of all windows' frames in reading order. Pictures stay uint8, a quarter
+    of the size of float32, and the model normalises them on its device. Items may be lists of
+    windows (`TokenBatches`).
+
+    Attributes:
+        pad_token_id: Id of padding.
     """
 
     pad_token_id: int
@@ -30,6 +32,7 @@ class DSTDataCollator:
     def __call__(
         self, items: list[tuple[TokenSequence, np.ndarray]] | list[list[tuple[TokenSequence, np.ndarray]]]
     ) -> dict[str, Tensor]:
+        """Return the batch of the items as tensors by name."""
         items = [window for item in items for window in (item if isinstance(item, list) else [item])]
         sequences = [sequence for sequence, _ in items]
         lengths = torch.tensor([len(s.ids) for s in sequences])
@@ -63,5 +66,5 @@ def _pad(rows: list[list[int]], value: int) -> Tensor:
 
 
 def _tensor(numbers: list[int] | list[list[int]]) -> Tensor:
-    # torch.tensor takes three times as long over lists
+    # torch.tensor takes three times as long for lists
     return torch.from_numpy(np.array(numbers, dtype=np.int64))

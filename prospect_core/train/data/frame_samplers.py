@@ -1,9 +1,7 @@
-"""Which frames of a window carry loss: small samplers that add up, redrawn every epoch.
+"""Frame samplers: composable choices of a window's supervised frames, redrawn every epoch.
 
-    python -c "from prospect_core.train.data.frame_samplers import *; help(Silent)"
-
-Each is called with a private random generator and a `WindowView` and gives a set of video frames. `CombinedSampler` adds several up,
-`ClassBalanced` thins out what another one gives.
+A sampler is called with a random generator and a `WindowView` and returns a set of video frames.
+`CombinedSampler` joins several; `ClassBalanced` thins the result of another one.
 """
 
 from __future__ import annotations
@@ -22,19 +20,24 @@ from prospect_core.util.ranges import STRICT, NotNegative, Positive, Share
 
 @dataclass(frozen=True)
 class WindowView:
-    """A window as samplers see it: its clip and its pictures or features, where they were read ((F, ...), or None)."""
+    """A window as samplers see it.
+
+    Attributes:
+        clip: Its frames as an episode.
+        media: Its pictures or features (F, ...), or None.
+    """
 
     clip: Episode
     media: np.ndarray | None = None
 
     @cached_property
     def motion(self) -> np.ndarray | None:
-        """(F,) how much each picture differs from the one before; None where no pictures were read."""
+        """(F,) difference of each picture from the one before; None without pictures."""
         return None if self.media is None else frame_sampler_motion(self.media)
 
     @property
     def frames(self) -> range:
-        """The video frames of the window."""
+        """Video frames of the window."""
         return range(self.clip.start_frame, self.clip.end_frame)
 
     @cached_property
@@ -48,7 +51,7 @@ class WindowView:
         return frozenset(u.frame for u in self.clip.utterances())
 
     def around(self, events: Iterable[int], before_s: float, after_s: float) -> set[int]:
-        """Frames of the window from ``before_s`` seconds before an event to ``after_s`` after it."""
+        """Return the window's frames from ``before_s`` seconds before to ``after_s`` seconds after any event."""
         before, after = round(before_s * self.clip.fps), round(after_s * self.clip.fps)
         near = {frame for event in events for frame in range(event - before, event + after + 1)}
         return near & set(self.frames)
@@ -58,7 +61,7 @@ class FrameSampler(Protocol):
     """Chooses supervised frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
-        """Video frames of the view."""
+        """Return video frames of the view."""
         ...
 
 
@@ -67,6 +70,7 @@ class Every:
     """All frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return all frames of the view."""
         return set(view.frames)
 
 
@@ -76,11 +80,12 @@ class Transitions:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     before_s: NotNegative = 1.0
-    """Seconds before it."""
+    """Seconds before the transition."""
     after_s: NotNegative = 1.0
-    """Seconds after it."""
+    """Seconds after the transition."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return the frames near a transition."""
         return view.around(view.updates, self.before_s, self.after_s)
 
 
@@ -90,23 +95,25 @@ class Speaking:
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     before_s: NotNegative = 1.0
-    """Seconds before it."""
+    """Seconds before the utterance."""
     after_s: NotNegative = 1.0
-    """Seconds after it."""
+    """Seconds after the utterance."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return the frames near an utterance."""
         return view.around(view.spoken, self.before_s, self.after_s)
 
 
 @dataclass(frozen=True)
 class KeyFrames:
-    """The ``share`` of frames whose pictures differ most from the ones before; none where no pictures were compared."""
+    """Frames whose pictures differ most from the ones before; none without pictures."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     share: Share = 0.05
     """Share of the frames that are key frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return the frames with the largest motion."""
         if view.motion is None:
             return set()
         count = round(self.share * len(view.frames))
@@ -116,26 +123,28 @@ class KeyFrames:
 
 @dataclass(frozen=True)
 class Regular:
-    """Frames at regular intervals; the first one is drawn again in every epoch."""
+    """Frames at regular intervals with a random first frame in every epoch."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     every_s: Positive = 10.0
     """Seconds between two frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return frames at regular intervals."""
         every = max(1, round(self.every_s * view.clip.fps))
         return set(range(view.clip.start_frame + rng.randrange(every), view.clip.end_frame, every))
 
 
 @dataclass(frozen=True)
 class Silent:
-    """A share ``rate`` of the frames on which nothing happens, at least one: silent negatives (ProAssist's rho)."""
+    """Random frames without an event, at least one: silent negatives (ProAssist's rho)."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     rate: Share = 0.1
     """Share of the silent frames."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return random frames without an event."""
         quiet = sorted(set(view.frames) - view.updates - view.spoken)
         if not quiet or not self.rate:
             return set()
@@ -144,19 +153,21 @@ class Silent:
 
 @dataclass(frozen=True)
 class Complexity:
-    """A share ``rate`` of all frames, drawn the more likely the more moves and the more happens around them.
+    """Random frames, more probable with more motion and events around them.
 
-    A frame's weight is its motion over the window's mean, plus its events within 5 s over their mean, plus ``floor``.
-    Drawn without replacement by the keys u^(1/weight) of Efraimidis and Spirakis (2006).
+    A frame's weight is its motion relative to the window's mean, plus its events within 5 s
+    relative to their mean, plus ``floor``. Frames are drawn without replacement by the keys
+    u^(1/weight) of Efraimidis and Spirakis (2006).
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     rate: Share = 0.1
     """Share of the frames."""
     floor: Positive = 0.1
-    """Weight of a frame on which nothing moves and nothing happens."""
+    """Weight of a frame without motion and events."""
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return random frames by motion and events."""
         frames = np.arange(view.clip.start_frame, view.clip.end_frame)
         events = np.array(sorted(view.updates | view.spoken), dtype=float)
         density = (np.abs(frames[:, None] - events[None]) <= 5 * view.clip.fps).sum(1).astype(float)
@@ -171,22 +182,33 @@ class Complexity:
 
 @dataclass(frozen=True)
 class CombinedSampler:
-    """The frames of all its parts."""
+    """Union of several samplers.
+
+    Attributes:
+        parts: The samplers.
+    """
 
     parts: tuple[FrameSampler, ...]
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return the frames of all parts."""
         return set().union(*(part(rng, view) for part in self.parts))
 
 
 @dataclass(frozen=True)
 class ClassBalanced:
-    """At most ``ratio`` frames without an event for every one with an event, out of what ``inner`` gives (at least 1)."""
+    """Limits the frames without an event relative to those with one.
+
+    Attributes:
+        inner: Sampler whose frames are thinned.
+        ratio: Maximum number of frames without an event per frame with one; at least one is kept.
+    """
 
     inner: FrameSampler
     ratio: float = 3.0
 
     def __call__(self, rng: random.Random, view: WindowView) -> set[int]:
+        """Return the frames of ``inner`` with fewer ones without an event."""
         given = self.inner(rng, view)
         positive = given & (view.updates | view.spoken)
         negative = sorted(given - positive)
@@ -195,7 +217,7 @@ class ClassBalanced:
 
 
 def frame_sampler_motion(media: np.ndarray) -> np.ndarray:
-    """(F,) mean absolute difference of each frame from the one before (0 for the first), of pictures or of features."""
+    """Return (F,) mean absolute difference of each picture or feature from the one before; 0 for the first."""
     flat = media.reshape(len(media), -1)
     out = np.zeros(len(flat))
     for k in range(1, len(flat)):

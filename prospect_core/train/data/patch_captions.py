@@ -1,12 +1,13 @@
-"""Captions that tell what a picture shows, or what is at each of its places, learnt by the image slots themselves.
+"""Patch captions: image slots learn words for the whole picture or for their own patch.
 
     prospect data captions --output data/map --tells map
     prospect train data=data/map sampling=all sampling.patch_captions=true model.tokens_per_frame=16 loss.speaking.weight=0
 
-A caption has as many parts as a frame has slots, with commas between, each of a few words (``cone red hold, -, hand, ...``), or
-one part that goes for all slots (``red cone up box``). The token that follows a slot, as the LM head sees it, is one of its
-words that are one token, drawn anew in each epoch: the tower is told directly, where a sentence after the picture has to reach it
-through attention that is still to be learnt.
+A caption has one part per image slot, separated by commas, each of a few words (``cone red hold, -,
+hand, ...``), or one part for all slots (``red cone up box``). The target after a slot is a random
+word of its part that is a single token, redrawn in each epoch. The vision tower thus gets a direct
+target. A sentence after the picture reaches it only through attention, which has to be learned
+first.
 """
 
 from __future__ import annotations
@@ -21,9 +22,17 @@ from prospect_core.util.errors import DataError
 
 
 def patch_caption_sequence(builder: SequenceBuilder, clip: Episode, rng: random.Random) -> TokenSequence:
-    """A clip's prompt and frames, the slots of each captioned frame labelled; nothing else is learnt, no reply is shown.
+    """Build the sequence of a clip's prompt and frames with labels on the slots of captioned frames.
 
-    A caption of another number of parts, or without a word that is one token, is a `DataError`.
+    No other token carries loss and replies are not shown.
+
+    Args:
+        builder: Builds pieces of the sequence.
+        clip: The clip, whose utterances are the captions.
+        rng: Draws the word of each slot.
+
+    Raises:
+        DataError: If a caption has another number of parts, or a part has no single-token word.
     """
     prompt = builder.prompt(clip.task, Context())
     ids = list(prompt.ids)
@@ -37,7 +46,7 @@ def patch_caption_sequence(builder: SequenceBuilder, clip: Episode, rng: random.
             _words(builder, clip, captions[frame], rng) if frame in captions else [IGNORE] * builder.tokens_per_frame
         )
         last.append(len(ids) - 1)
-    # a label stands where the token would stand: one after its slot
+    # a label is at the target's position, one after its slot
     return TokenSequence(
         [*ids, builder.special.eos],
         list(prompt.markers),

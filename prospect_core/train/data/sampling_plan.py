@@ -1,4 +1,4 @@
-"""What training draws in every epoch, from the configuration: windows, supervised frames, curriculum."""
+"""Make the sampling plan of a training from its configuration: windows, supervised frames, curriculum."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prospect_core.util.errors import UserError
 
 
 def make_sampling_plan(config: Config, max_context: int) -> SamplingPlan:
-    """The sampling plan of a configuration.
+    """Make the sampling plan of a configuration.
 
     Args:
-        config: The configuration of the training.
-        max_context: The most tokens that the model reads.
+        config: Configuration of the training.
+        max_context: Maximum tokens that the model reads.
 
     Raises:
-        UserError: ``sampling.max_tokens`` is more than the model reads.
+        UserError: If ``sampling.max_tokens`` is larger than that.
     """
     options = config.sampling
     if options.max_tokens is not None and options.max_tokens > max_context:
@@ -38,7 +38,7 @@ def make_sampling_plan(config: Config, max_context: int) -> SamplingPlan:
 
 
 def sampling_plan_frame_sampler(options: FrameOptions) -> frame_samplers.FrameSampler:
-    """The frame sampler that the options describe."""
+    """Make the frame sampler of the options."""
     chosen: frame_samplers.FrameSampler = frame_samplers.Every()
     if not options.every:
         parts = (

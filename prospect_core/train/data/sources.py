@@ -1,7 +1,4 @@
-"""Where a training's episodes and frames come from: datasets, decoded pictures, stored features.
-
-python -c "from prospect_core.train.data.sources import open_training_source_media; help(open_training_source_media)"
-"""
+"""Sources of a training: datasets with their episodes, and decoded pictures or stored features."""
 
 from __future__ import annotations
 
@@ -19,7 +16,15 @@ from prospect_core.util.processes import count_cores
 
 
 def open_training_sources(config: Config, tell: Callable[[str], None]) -> list[tuple[Dataset, LazyEpisodes]]:
-    """The datasets to learn from, each with its episodes of the split; two episodes of one id are a `DataError`."""
+    """Open the datasets to learn from, each with its episodes of the split.
+
+    Args:
+        config: Configuration of the training.
+        tell: Prints a line for the user.
+
+    Raises:
+        DataError: If a split is empty or two episodes have the same id.
+    """
     split, sources = config.data.split, []
     known: dict[str, Dataset] = {}
     for name in (config.data.path, *(config.data.more or ())):
@@ -39,10 +44,18 @@ def open_training_sources(config: Config, tell: Callable[[str], None]) -> list[t
 def open_training_source_media(
     config: Config, data: Dataset, model: Any, episodes: Sequence[Any], tell: Callable[[str], None], device: Any
 ) -> Any:
-    """Stored features where the vision tower is frozen and they are wanted, else decoded pictures.
+    """Open stored features if the vision tower is frozen and they are wanted, otherwise decoded pictures.
 
-    What is not stored yet is encoded on ``device``, where the model will be trained. Every process that trains has to call this
-    with the same episodes: each encodes its share.
+    Missing features are encoded on ``device``, the device of the training. Every training process
+    must call this with the same episodes: each encodes its share.
+
+    Args:
+        config: Configuration of the training.
+        data: A dataset.
+        model: The model.
+        episodes: Its episodes.
+        tell: Prints a line for the user.
+        device: Torch device.
     """
     from prospect_core.features.feature_cache import FeatureCache, feature_cache_vision_digest, open_feature_cache
     from prospect_core.features.picture_cache import PictureCache, open_picture_cache
@@ -60,7 +73,7 @@ def open_training_source_media(
     url = config.data.store
     store = open_feature_cache(url, model).need("features of this model's tower") if url else None
     cache = FeatureCache(data, cache_dir() / "features", feature_cache_vision_digest(model), shape, store)
-    # made on the CPU, it would be moved by the trainer only later
+    # the trainer would move the model only later
     model.to(device)
     with progress_bar("video features") as advance:
         new = cache.prepare(model, clips, advance, training_source_processes())
@@ -71,7 +84,7 @@ def open_training_source_media(
 
 
 def training_source_processes() -> Any:
-    """The processes that train together, each of which encodes its share of the videos; None for one alone."""
+    """Return the processes that train together and share the encoding; None for a single process."""
     from accelerate import PartialState
 
     from prospect_core.features.feature_cache import Processes
@@ -85,7 +98,11 @@ def training_source_processes() -> Any:
 def first_training_source_videos(
     sources: Sequence[tuple[Dataset, Any]], count: int, shape: FrameFormat
 ) -> Iterator[Any]:
-    """The pictures of the first videos of the first source."""
+    """Yield the pictures of the first ``count`` videos of the first source.
+
+    Raises:
+        DataError: If a video cannot be read.
+    """
     from prospect_core.features.decode_pool import decode_one_video_for_pool
     from prospect_core.features.picture_cache import picture_cache_longest_episodes
 
@@ -98,7 +115,17 @@ def first_training_source_videos(
 
 
 def open_training_source(name: str, split: str, tell: Callable[[str], None], missing_ok: bool = False) -> Any:
-    """A dataset folder, or the built-in workbench (made on first use); None where ``missing_ok`` and no such split."""
+    """Open a dataset folder, or the built-in workbench, which is generated on first use.
+
+    Args:
+        name: Folder or ``workbench``.
+        split: Name of the split.
+        tell: Prints a line for the user.
+        missing_ok: Whether to return None if a folder lacks the split.
+
+    Raises:
+        UserError: If the workbench has no such split.
+    """
     if name != "workbench":
         data = Dataset.open(name)
         return None if missing_ok and split not in data.splits else data

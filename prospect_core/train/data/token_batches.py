@@ -1,7 +1,4 @@
-"""Batches by tokens: as many windows as fit, so that a GPU is as full with short windows as with long ones.
-
-python -c "from prospect_core.train.data.token_batches import TokenBatches; help(TokenBatches)"
-"""
+"""Batches by tokens: each has as many windows as fit, so short windows use a GPU as fully as long ones."""
 
 from __future__ import annotations
 
@@ -12,32 +9,37 @@ from typing import Any
 
 from prospect_core.train.data.training_dataset import DSTTrainingDataset, clear_training_dataset_labels
 
-#: windows among which those of similar length are put together
+#: number of windows among which those of similar length form batches
 CHUNK = 1024
-#: batches of an epoch beyond those that the first one has: another epoch's windows may need more
+#: extra share of batches per epoch, because the windows of another epoch may need more
 SPARE = 0.05
 
 
 class TokenBatches:
-    """The windows of a `DSTTrainingDataset` in batches of about ``tokens`` tokens with padding, at least one window each: how
-    long a window gets is estimated before it is drawn.
+    """Windows of a `DSTTrainingDataset` in batches of about ``tokens`` tokens including padding.
 
-    An item is a whole batch, a list of the dataset's items: the loader's own batch size is 1. Each epoch has as many batches,
-    so that a training can go on inside one: those that are left over teach nothing, and windows beyond the last one are not
-    read in that epoch.
+    The length of a window is estimated before it is drawn. An item is a whole batch, a list of the
+    dataset's items: the loader's batch size is 1. Each epoch has the same number of batches, so a
+    training can resume inside an epoch: surplus batches carry no loss, and windows after the last
+    batch are not read in that epoch.
+
+    Args:
+        windows: The dataset.
+        tokens: Tokens of a batch; a batch has at least one window.
     """
 
     def __init__(self, windows: DSTTrainingDataset, tokens: int) -> None:
         self.windows, self.tokens = windows, tokens
         self.builder = windows.builder
-        #: the number of batches is a multiple of this one, so that all processes read as many
+        #: the number of batches is a multiple of this, so that all processes read equally
+        #: many
         self.multiple = 1
         self._whole = math.ceil(len(self._packed()) * (1 + SPARE))
         self._batches: list[list[int]] | None = None
 
     @property
     def together(self) -> int:
-        """Windows of similar length stand side by side here in any case."""
+        """Number of adjacent windows of similar length: batches already group them."""
         return 1
 
     @together.setter
@@ -45,12 +47,12 @@ class TokenBatches:
         pass
 
     def set_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """As `DSTTrainingDataset.set_epoch`."""
+        """Start an epoch; see `DSTTrainingDataset.set_epoch`."""
         self.windows.set_epoch(*args, **kwargs)
         self._batches = None
 
     def label_rates(self) -> dict[str, float | None]:
-        """As `DSTTrainingDataset.label_rates`."""
+        """Return the label rates; see `DSTTrainingDataset.label_rates`."""
         return self.windows.label_rates()
 
     def __len__(self) -> int:
@@ -65,7 +67,7 @@ class TokenBatches:
         return [(clear_training_dataset_labels(sequence), media)]
 
     def _packed(self) -> list[list[int]]:
-        """Indices of windows by batch, in an order of its own for each epoch."""
+        """Return the indices of windows by batch, in a separate order for each epoch."""
         out: list[list[int]] = []
         sizes = [self.windows.tokens(k) for k in range(len(self.windows))]
         for begin in range(0, len(sizes), CHUNK):
@@ -76,11 +78,20 @@ class TokenBatches:
 
 
 def group_token_batches(sizes: Sequence[int], room: int, first: int = 0) -> list[list[int]]:
-    """Items of these sizes in groups of similar ones: the largest times the number of a group is at most ``room``, unless it
-    is a group of one. Items are numbered from ``first``."""
+    """Group items of similar sizes.
+
+    Args:
+        sizes: Size of each item.
+        room: Maximum of the largest size times the number of items in a group, except for a single
+            item.
+        first: Number of the first item.
+
+    Returns:
+        Numbers of the items of each group.
+    """
     groups: list[list[int]] = []
     for k in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
-        # the first of a group is its largest
+        # the first item of a group is its largest
         if groups and sizes[groups[-1][0]] * (len(groups[-1]) + 1) <= room:
             groups[-1].append(k)
         else:

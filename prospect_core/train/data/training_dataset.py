@@ -1,9 +1,8 @@
-"""`DSTTrainingDataset`: windows of the training split, the frames of each that carry loss, and their pictures.
+"""`DSTTrainingDataset`: training windows with their supervised frames and their pictures.
 
-    python -c "from prospect_core.train.data.training_dataset import DSTTrainingDataset; help(DSTTrainingDataset)"
-
-A sample is (window, supervised frame). Attention is causal, so all samples of a window are one sequence with labels on
-the sampled frames only; `split_training_dataset_samples` gives them one by one, with the same gradients at many times the cost.
+A sample is (window, supervised frame). Attention is causal, so all samples of a window form one
+sequence with labels on the sampled frames only. `split_training_dataset_samples` separates them,
+with the same gradients at many times the cost.
 """
 
 from __future__ import annotations
@@ -31,21 +30,29 @@ from prospect_core.train.data.window_sampler import (
 )
 from prospect_core.util.errors import DataError
 
-#: frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures, or (F, I, D) float features
+#: returns frames ``start .. end - 1`` of an episode's video: (F, size, size, 3) uint8 pictures,
+#: or (F, I, D) float features
 Media = Callable[[Episode, int, int], np.ndarray]
-#: windows that are looked at to tell the share of positive labels
+#: number of windows from which the share of positive labels is estimated
 RATE_WINDOWS = 100
-#: so many windows, of so many steps at least, are sorted by length together: a batch is as long as its longest window, the
-#: rest is padding. Every worker process sorts them all
+#: minimum numbers of windows and steps that are sorted by length together: a batch is as long as
+#: its longest window, the rest is padding. Every worker process sorts all of them
 ALIKE_WINDOWS, ALIKE_STEPS = 192, 24
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """What is drawn anew each epoch: windows, the frames of each that carry loss, and which episodes take part.
+    """Settings of the draws of each epoch.
 
-    ``dialogues_per_video`` limits how many episodes of one video an epoch takes (None: all);
-    ``windows_per_episode`` is how many windows it draws from each.
+    Attributes:
+        windows: Draws windows.
+        frames: Chooses the supervised frames of a window.
+        max_tokens: Maximum tokens of a window.
+        dialogues_per_video: Maximum number of episodes of one video per epoch; all if None.
+        windows_per_episode: Number of windows that an epoch draws from each episode.
+        curriculum: Restricts episodes and window lengths early in the training.
+        patch_captions: Whether image slots learn captions
+            (`prospect_core.train.data.patch_captions`).
     """
 
     windows: WindowSampler = field(default_factory=WindowSampler)
@@ -54,14 +61,24 @@ class SamplingPlan:
     dialogues_per_video: int | None = None
     windows_per_episode: int = 1
     curriculum: Curriculum | None = None
-    #: captions are told by image slots (`prospect_core.train.data.patch_captions`)
     patch_captions: bool = False
 
 
 class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
-    """The same seed, epoch and progress give the same items. ``media`` brings the pictures, or stored features.
+    """Training windows; the same seed, epoch and progress give the same items.
 
-    An item is ``(TokenSequence, media of the window's frames)``; `DSTDataCollator` makes batches of them.
+    An item is ``(TokenSequence, media of the window's frames)``; `DSTDataCollator` makes batches of
+    them.
+
+    Args:
+        episodes: Episodes to draw from.
+        builder: Builds token sequences.
+        media: Returns pictures or stored features.
+        draws: Settings of the draws.
+        seed: Random seed.
+
+    Raises:
+        DataError: If there are no episodes.
     """
 
     def __init__(
@@ -74,22 +91,27 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         self._videos = [clip.video for clip in clips_from_jsonl_index(episodes)]
         self._easiest = [] if draws.curriculum is None else Curriculum.ranked(episodes)
         self.progress, self.span = 0.0, 0.0
-        #: windows of one optimiser step, in all processes: those of a step are of similar length
+        #: number of windows of an optimizer step in all processes: windows of a step have
+        #: similar lengths
         self.together = 1
-        #: the number of windows is a multiple of this one, so that all processes read as many: those that are added teach
-        #: nothing (a loader that has too few repeats some)
+        #: the number of windows is a multiple of this, so that all processes read equally
+        #: many; added windows carry no loss (a loader with too few would repeat some)
         self.multiple = 1
         self._places: dict[int, list[int]] = {}
-        #: of an episode, tokens of its prompt without states and with them, and of the frames before each with what is written
-        #: after them
+        #: by episode: tokens of its prompt without and with states, and cumulative tokens
+        #: of the frames before each with their text
         self._sizes: dict[str, tuple[list[int], np.ndarray]] = {}
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, progress: float | None = None, span: float = 0.0) -> None:
-        """Other windows, in another order, from now on.
+        """Draw other windows in another order from now on.
 
-        ``progress`` (0..1) is how much of the training is over when the epoch begins and ``span`` how much of it the
-        epoch is, for the curriculum; accelerate's loaders call this too and do not know it: None leaves both.
+        Args:
+            epoch: Number of the epoch.
+            progress: Share of the training that is done when the epoch starts, 0 to 1, for the
+                curriculum. None keeps ``progress`` and ``span``, because accelerate's loaders call
+                this method too.
+            span: Share of the training that the epoch takes.
         """
         self.epoch = epoch
         if progress is not None:
@@ -100,7 +122,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
             by_video.setdefault(video, []).append(k)
         limit = self.draws.dialogues_per_video
         chosen = [k if limit is None else rng.sample(k, min(limit, len(k))) for k in by_video.values()]
-        # shuffled here, and read in this order: an index is a moment of the training
+        # the order is fixed here, so an index is a time of the training
         self._order = [k for group in chosen for k in group] * self.draws.windows_per_episode
         rng.shuffle(self._order)
         self._places.clear()
@@ -120,11 +142,11 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         return window.tokens(self.builder, supervised), media
 
     def window(self, index: int) -> tuple[TrainingWindow, random.Random]:
-        """The window of an index in this epoch, and the generator that goes on to choose its frames."""
+        """Return the window of an index in this epoch, and the generator that chooses its frames."""
         return self._draw(index if self.together == 1 else self._place(index))
 
     def _place(self, index: int) -> int:
-        """Which draw stands at an index: within some steps, windows of similar length stand side by side."""
+        """Return the draw at an index: over some steps, windows of similar length are adjacent."""
         size = self.together * max(ALIKE_STEPS, ALIKE_WINDOWS // self.together)
         chunk, place = divmod(index, size)
         if chunk not in self._places:
@@ -132,14 +154,14 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
             drawn = range(begin, min(len(self._order), begin + size))
             alike = sorted(drawn, key=self.tokens)
             steps = [alike[k : k + self.together] for k in range(0, len(alike), self.together)]
-            # the step that is not full stays the last one
+            # the incomplete step stays last
             last = [steps.pop()] if len(steps[-1]) < self.together else []
             random.Random(f"{self.seed}/{self.epoch}/{chunk}/steps").shuffle(steps)
             self._places = {chunk: [k for step in steps + last for k in step]}
         return self._places[chunk][place]
 
     def _begin(self, index: int) -> tuple[random.Random, Episode, int | None]:
-        """What a draw begins with: its generator, the episode, and the longest window that the curriculum admits."""
+        """Return generator, episode, and longest window that the curriculum allows, for a draw."""
         draws = self.draws
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         chosen, longest = self._order[index], None
@@ -155,7 +177,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         return self.draws.windows.draw(rng, episode, self.builder, self.draws.max_tokens, longest), rng
 
     def tokens(self, index: int) -> int:
-        """About how many tokens a draw has, without drawing it: a draw takes many times as long."""
+        """Estimate the tokens of a draw without drawing it, which takes many times as long."""
         rng, episode, longest = self._begin(index)
         if episode.id not in self._sizes:
             prompts = [self.builder.prompt(episode.task, Context(state)) for state in (None, episode.initial_state)]
@@ -171,7 +193,10 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         return prompt_tokens[opening.states] + recent + frames
 
     def label_rates(self) -> dict[str, float | None]:
-        """Share of positives among this epoch's speaking and update labels, from its first windows; None without any."""
+        """Return the share of positives among speaking and update labels of this epoch's first windows.
+
+        A share is None if there are no such labels.
+        """
         counts = {"speaking": [0, 0], "update": [0, 0]}
         for index in range(min(len(self._order), RATE_WINDOWS)):
             sequence, _ = self[index]
@@ -182,17 +207,22 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
 
 
 class Mixed:
-    """The pictures (or features) of episodes of several data sets, whose ids are different."""
+    """Media of the episodes of several datasets with distinct ids.
+
+    Args:
+        parts: Episodes and media of each dataset.
+    """
 
     def __init__(self, parts: Sequence[tuple[Sequence[Episode], Media]]) -> None:
         self._media = {clip.id: media for episodes, media in parts for clip in clips_from_jsonl_index(episodes)}
 
     def __call__(self, episode: Episode, start: int, end: int) -> np.ndarray:
+        """Return the media of frames ``start .. end - 1`` from the episode's dataset."""
         return self._media[episode.id](episode, start, end)
 
 
 def clear_training_dataset_labels(sequence: TokenSequence) -> TokenSequence:
-    """The same window without anything to learn."""
+    """Return the window without labels."""
     frames = len(sequence.frames)
     return replace(
         sequence,
@@ -206,11 +236,11 @@ def clear_training_dataset_labels(sequence: TokenSequence) -> TokenSequence:
 def split_training_dataset_samples(
     sequence: TokenSequence, media: np.ndarray
 ) -> list[tuple[TokenSequence, np.ndarray]]:
-    """The samples of a window one by one: for every supervised frame, the context up to its last token that learns."""
+    """Separate the samples of a window: the context of each supervised frame up to its last learned token."""
     out = []
     for k in range(len(sequence.frames)):
         begin = sequence.frame_last[k] + 1
-        # what belongs to a frame reaches to the first slot of the next one
+        # a frame's tokens extend to the first slot of the next frame
         end = sequence.frame_last[k + 1] + 1 if k + 1 < len(sequence.frames) else len(sequence.ids)
         learns = [t for t in range(begin, end) if sequence.lm_labels[t] != IGNORE]
         labels = (sequence.speaking[k], sequence.update[k], *sequence.states[k])

@@ -1,9 +1,8 @@
-"""Which stretch of an episode is a training window, how it begins and how it ends. Redrawn every epoch, seeded.
+"""Window sampler: which part of an episode is a training window, and how the window starts and ends.
 
-    python -c "from prospect_core.train.data.window_sampler import WindowSampler; help(WindowSampler)"
-
-A window begins the way a stream does once its context was rebuilt: with the tracked states, with blank ones, with a
-summary, with the last utterances. What its prompt does not tell carries no loss (`SequenceBuilder.window`).
+A window starts like a stream after a compression: with tracked states, blank states, a summary, or
+the last utterances. States that its prompt does not show carry no loss (`SequenceBuilder.window`).
+Windows are redrawn in every epoch from a seed.
 """
 
 from __future__ import annotations
@@ -25,8 +24,14 @@ from prospect_core.util.errors import UserError
 class TrainingWindow:
     """Frames ``start .. end - 1`` of an episode as one training sequence.
 
-    ``known`` are the steps whose state at the start the context tells, ``context_noise`` what a stream has done otherwise in it,
-    ``summary`` the progress summary that the end asks for (empty: none).
+    Attributes:
+        episode: The episode.
+        start: First frame.
+        end: Frame after the last.
+        context: Contents of the prompt.
+        known: Steps whose initial state the prompt shows.
+        context_noise: Deviations of the simulated stream.
+        summary: Progress summary that the end requests; empty for none.
     """
 
     episode: Episode
@@ -39,15 +44,20 @@ class TrainingWindow:
 
     @cached_property
     def clip(self) -> Episode:
-        """The frames as an episode of their own."""
+        """The frames as a separate episode."""
         return self.episode.window(self.start, self.end)
 
     def tokens(self, builder: SequenceBuilder, supervised: set[int] | None = None) -> TokenSequence:
-        """The sequence with its labels; ``supervised`` are the frames that carry loss (None: all).
+        """Build the sequence with its labels.
 
-        What the user says right before the window reaches a stream with its first frame, but is not in the window: what
-        is decided on that frame cannot be told, and carries no loss. Neither do frames of context that a published clip
-        repeats from the clip before it: what was said on them stands there.
+        Two kinds of frames never carry loss. A user turn right before the window reaches a stream
+        with the window's first frame but is not in the window, so decisions on that frame cannot be
+        learned. Context frames that a published clip repeats from the clip before it lack their
+        utterances.
+
+        Args:
+            builder: Builds the sequence.
+            supervised: Frames that carry loss; all if None.
         """
         first = window_sampler_first_loss_frame(self.episode)
         if first > self.start:
@@ -69,18 +79,30 @@ class TrainingWindow:
 
 @dataclass(frozen=True)
 class WindowPrefix:
-    """How a window begins, before it is known where: drawn once, so that shortening a window does not change it."""
+    """How a window starts; drawn once, so that shortening the window does not change it.
+
+    Attributes:
+        states: Whether the prompt shows the tracked states.
+        summary: Whether the prompt shows a progress summary.
+        recent: Number of last utterances in the prompt.
+    """
 
     states: bool = True
     summary: bool = False
     recent: int = 0
 
     def context(self, builder: SequenceBuilder, episode: Episode, start: int) -> tuple[Context, frozenset[str]]:
-        """What the prompt shows at ``start``, and the steps whose state it tells.
+        """Return the contents of the prompt at ``start``, and the steps whose state it shows.
 
-        A stream's beginning has nothing to forget; it has a summary where the episode goes on from an earlier clip. A
-        summary is the last one said before ``start``; it tells the steps that have not changed since, but not which of the
-        open ones are in progress.
+        At the start of an episode there is nothing to forget; the prompt has a summary if the
+        episode continues an earlier clip. Elsewhere a summary is the last one before ``start``. It
+        shows the states of steps that have not changed since, but not which of the open steps are
+        in progress.
+
+        Args:
+            builder: Counts tokens.
+            episode: The episode.
+            start: First frame of the window.
         """
         state = episode.state_at(start - 1)
         every = frozenset(episode.task.step_ids)
@@ -88,7 +110,7 @@ class WindowPrefix:
             before = "" if "past" in builder.ablated_inputs else episode.meta.get(PROGRESS_BEFORE, "")
             return Context(state, before), every
         if "past" in builder.ablated_inputs:
-            # it is to guess what it cannot know
+            # without the past the model has to guess the states
             return Context(), every
         recent = layout_newest_turns(builder, window_sampler_prior_dialogue(episode, start), self.recent)
         told = window_sampler_last_progress(episode, start) if self.summary else None
@@ -103,14 +125,21 @@ class WindowPrefix:
 
 @dataclass(frozen=True)
 class WindowSampler:
-    """Draws one window of an episode: around a random event, or anywhere.
+    """Draws one window of an episode, around a random event or anywhere.
 
-    ``min_frames`` and ``max_frames`` bound its length; ``event_share`` is the chance that it holds an event on
-    purpose. It opens with the tracked states, or with blank ones (``blank_share``), or with the last progress summary
-    (``summary_share``: half of those with blank states, as `summarize_and_drop` leaves them, half with the tracked
-    ones, as `summarize_with_dst` does); and with the last ``recent_utterances`` (``recent_share``). With chance
-    ``progress_share`` it ends on an utterance that carries a progress summary, which it then asks for.
-    ``context_noise`` is how often its context differs from what should have been written and said.
+    Attributes:
+        min_frames: Minimum length in frames.
+        max_frames: Maximum length in frames.
+        event_share: Probability that the window is drawn around an event.
+        blank_share: Probability of blank states in the prompt.
+        summary_share: Probability of the last progress summary in the prompt: half of these with
+            blank states, as after `summarize_and_drop`, half with tracked states, as after
+            `summarize_with_dst`.
+        recent_share: Probability of the last utterances in the prompt.
+        recent_utterances: Maximum number of last utterances.
+        progress_share: Probability that the window ends on an utterance with a progress summary and
+            requests it.
+        context_noise: Rates of simulated stream errors.
     """
 
     min_frames: int = 8
@@ -126,8 +155,17 @@ class WindowSampler:
     def place(
         self, rng: random.Random, episode: Episode, builder: SequenceBuilder, longest: int | None = None
     ) -> tuple[int, int, int, WindowPrefix]:
-        """What `draw` begins with, before anything is cut: first frame, end, the frame in between that must stay, and how it
-        opens."""
+        """Draw the position of a window before it is cut to its limits.
+
+        Args:
+            rng: Random generator.
+            episode: The episode.
+            builder: Layout of the model, with its ablated inputs.
+            longest: Maximum frames; ``max_frames`` if None.
+
+        Returns:
+            (first frame, frame after the last, frame that must stay inside, start of the window).
+        """
         longest = self._longest(episode, builder, longest)
         length = rng.randint(min(self.min_frames, longest), longest)
         latest = episode.end_frame - length
@@ -157,10 +195,21 @@ class WindowSampler:
         max_tokens: int,
         longest: int | None = None,
     ) -> TrainingWindow:
-        """A window of at most ``max_tokens`` tokens, and of ``longest`` frames unless an exchange reaches further back.
+        """Draw a window.
 
-        No event is cut from its label: a window neither begins between a question and its reply, nor is it cut
-        elsewhere than between two frames.
+        No event is separated from its label: a window never starts between a question and its
+        reply.
+
+        Args:
+            rng: Random generator.
+            episode: The episode.
+            builder: Counts tokens.
+            max_tokens: Maximum tokens of the window.
+            longest: Maximum frames, unless an exchange reaches further back; ``max_frames`` if
+                None.
+
+        Raises:
+            UserError: If no window fits into ``max_tokens``.
         """
         start, end, anchor, opening = self.place(rng, episode, builder, longest)
         context_noise = self.context_noise.draw(rng, episode)
@@ -185,10 +234,24 @@ def fit_sampler_window(
     max_tokens: int,
     context_noise: ContextNoise | None = None,
 ) -> TrainingWindow:
-    """The longest window around ``anchor``, inside ``start .. end - 1``, that fits; one that cannot is a `UserError`.
+    """Return the longest window around ``anchor`` inside ``start .. end - 1`` that fits.
 
-    Frames go from the side that reaches further from the anchor. A progress summary keeps the end where it is; where
-    there is no room for that, it is not asked for.
+    Frames are removed from the side that is farther from the anchor. A requested progress summary
+    keeps the end in place; if there is no room for it, it is not requested.
+
+    Args:
+        builder: Counts tokens.
+        episode: The episode.
+        start: First frame.
+        end: Frame after the last.
+        anchor: Frame that must stay inside.
+        opening: Start of the window.
+        progress: Progress summary to request; empty for none.
+        max_tokens: Maximum tokens of the window.
+        context_noise: Deviations of the simulated stream, which cost tokens.
+
+    Raises:
+        UserError: If not even the anchor fits.
     """
     before = [0, *accumulate(window_sampler_frame_costs(builder, episode, context_noise))]
     first = episode.start_frame
@@ -217,8 +280,15 @@ def fit_sampler_window(
 def window_sampler_frame_costs(
     builder: SequenceBuilder, episode: Episode, context_noise: ContextNoise | None = None
 ) -> list[int]:
-    """The most tokens of every frame with what is written after it: each update apart, and a wrong one with what takes it
-    back."""
+    """Return an upper bound of the tokens of every frame with the text after it.
+
+    Updates count separately, and a wrong update counts with its correction.
+
+    Args:
+        builder: Counts tokens.
+        episode: The episode.
+        context_noise: Deviations of the simulated stream, if any.
+    """
     costs = [builder.tokens_per_frame] * episode.num_frames
     first = episode.start_frame
     changes: dict[int, list[tuple[str, str]]] = {}
@@ -238,14 +308,15 @@ def window_sampler_frame_costs(
 
 
 def window_sampler_first_loss_frame(episode: Episode) -> int:
-    """The first frame that may carry loss: later than the first one where a clip begins with frames for context alone."""
+    """Return the first frame that may carry loss; a clip may start with frames for context only."""
     return int(episode.meta.get(SUPERVISED_FROM, episode.start_frame))
 
 
 def window_sampler_exchanges(episode: Episode) -> list[tuple[int, int]]:
-    """(frame of the first user turn since the utterance before, frame of the reply), for every reply to the user.
+    """Return (frame of the first user turn since the last utterance, frame of the reply) for every reply.
 
-    A reply is what comes within five seconds, or what the data labels as responsive, however long it took.
+    A reply is an utterance within five seconds, or one that the data labels as responsive after any
+    time.
     """
     users = [frame for frame, _ in episode.user_turns()]
     out, previous = [], episode.start_frame
@@ -259,7 +330,7 @@ def window_sampler_exchanges(episode: Episode) -> list[tuple[int, int]]:
 
 
 def window_sampler_before_question(episode: Episode, start: int) -> int:
-    """The last frame at or before ``start`` that does not lie between a question and its reply."""
+    """Return the last frame at or before ``start`` that is not between a question and its reply."""
     for user, reply in reversed(window_sampler_exchanges(episode)):
         if user < start <= reply:
             start = user
@@ -267,7 +338,7 @@ def window_sampler_before_question(episode: Episode, start: int) -> int:
 
 
 def window_sampler_after_reply(episode: Episode, start: int) -> int:
-    """The first frame at or after ``start`` that does not lie between a question and its reply."""
+    """Return the first frame at or after ``start`` that is not between a question and its reply."""
     for user, reply in window_sampler_exchanges(episode):
         if user < start <= reply:
             start = reply + 1
@@ -275,9 +346,15 @@ def window_sampler_after_reply(episode: Episode, start: int) -> int:
 
 
 def window_sampler_ending(episode: Episode, anchor: int, end: int) -> tuple[int, str]:
-    """Where a window over ``anchor`` can end with a progress summary, and that summary; ``end`` and none if nowhere.
+    """Return an end for a window with a progress summary, and the summary.
 
-    An episode's own summary stands at its end; an utterance's ``progress`` right after it.
+    The summary of an episode is at its end; the ``progress`` of an utterance comes right after it.
+    Without either the result is ``end`` and an empty text.
+
+    Args:
+        episode: The episode.
+        anchor: Frame that must stay inside the window.
+        end: Latest end.
     """
     if end == episode.end_frame and episode.summary:
         return end, episode.summary
@@ -287,7 +364,7 @@ def window_sampler_ending(episode: Episode, anchor: int, end: int) -> tuple[int,
 
 
 def window_sampler_last_progress(episode: Episode, frame: int) -> tuple[str, set[str]] | None:
-    """The last progress summary known before a frame, and the steps that have changed since it was said."""
+    """Return the last progress summary before a frame, and the steps that have changed since."""
     told: str | None = episode.meta.get(PROGRESS_BEFORE)
     changed: set[str] = set()
     for decision in episode.decisions():
@@ -301,9 +378,10 @@ def window_sampler_last_progress(episode: Episode, frame: int) -> tuple[str, set
 
 
 def window_sampler_prior_dialogue(episode: Episode, frame: int) -> tuple[tuple[str, str], ...]:
-    """What a stream has heard and said before it reads a frame, oldest first: (who, text).
+    """Return (speaker, text) of the dialogue before a stream reads a frame, oldest first.
 
-    A user turn reaches the stream with the frame after it: one right before ``frame`` has not been heard yet.
+    A user turn reaches the stream with the next frame, so a turn right before ``frame`` is not
+    included.
     """
     users: dict[int, list[str]] = {}
     for user, event in episode.user_turns():

@@ -1,10 +1,9 @@
-"""How the four losses weigh against each other: fixed, by learned uncertainty, or by gradient norm.
+"""Weighting of the four losses: fixed, by learned uncertainty, or by gradient norm.
 
-    python -c "from prospect_core.train.objectives.loss_weighting import make_loss_weighting; print(make_loss_weighting('fixed', {'speaking': 2.0}).weights())"
-
-A weighting is told each optimiser step's global mean losses (and gradient norms, if it asks for them), keeps its own
-state outside the model and its optimiser, and so works alike under DDP, FSDP and DeepSpeed. Vectors have one entry an
-objective, in the order of `OBJECTIVES`; a loss that nothing was supervised for is NaN and changes nothing.
+A weighting observes the global mean losses of each optimizer step (and gradient norms, if it needs
+them). It keeps its state outside the model and its optimizer, so it works under DDP, FSDP and
+DeepSpeed. Vectors have one entry per objective, in the order of `OBJECTIVES`. The loss of an
+objective without supervision is NaN and changes nothing.
 """
 
 from __future__ import annotations
@@ -19,30 +18,44 @@ from prospect_core.util.errors import require_choice
 
 
 class Weighting(Protocol):
-    """Weights of the objectives, from what was observed."""
+    """Weights of the objectives, updated from observed losses.
+
+    Attributes:
+        learns: Whether the weights change.
+        wants_norms: Whether it needs gradient norms.
+    """
 
     learns: bool
     wants_norms: bool
 
     def weights(self) -> np.ndarray:
-        """(4,) what each mean loss is multiplied by in the next step."""
+        """Return (4,) factors of the mean losses for the next step."""
         ...
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
-        """(4,) mean losses of a step, and (4,) norms of their gradients at the shared representation."""
+        """Update from a step.
+
+        Args:
+            losses: (4,) mean losses.
+            norms: (4,) norms of their gradients at the shared representation.
+        """
         ...
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain JSON values."""
+        """Return the state for a checkpoint, as JSON values."""
         ...
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore the state from `state`."""
         ...
 
 
 class FixedWeights:
-    """The configured weights, always."""
+    """Constant weights.
+
+    Args:
+        start: (4,) weights.
+    """
 
     learns = wants_norms = False
 
@@ -50,24 +63,32 @@ class FixedWeights:
         self.start = start
 
     def weights(self) -> np.ndarray:
+        """Return the constant weights (4,)."""
         return self.start
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
+        """Ignore the losses."""
         pass
 
     def state(self) -> dict[str, Any]:
+        """Return an empty state."""
         return {}
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Do nothing."""
         pass
 
 
 class UncertaintyWeights:
-    """Homoscedastic uncertainty (Kendall, Gal and Cipolla 2018): minimises sum of exp(-s) loss + s / 2 over s too.
+    """Homoscedastic uncertainty (Kendall, Gal and Cipolla 2018): minimises sum of exp(-s) loss + s / 2.
 
-    ``s`` is the log variance of an objective and starts at ``-log(weight)``, so that training begins with the
-    configured weights; at rest an objective's weight is 1 / (2 loss). ``s`` follows Adam at ``rate``, and the weight
-    stays within ``[1e-3, 1e3]``. An objective whose configured weight is 0 stays out.
+    ``s`` is the log variance of an objective and starts at ``-log(weight)``, so training begins
+    with the configured weights. At rest an objective's weight is 1 / (2 loss). ``s`` follows Adam,
+    and the weight stays within ``[1e-3, 1e3]``. An objective with weight 0 stays at 0.
+
+    Args:
+        start: (4,) initial weights.
+        rate: Learning rate of ``s``.
     """
 
     learns, wants_norms = True, False
@@ -79,9 +100,11 @@ class UncertaintyWeights:
         self.first, self.second, self.steps = np.zeros_like(self.s), np.zeros_like(self.s), np.zeros_like(self.s)
 
     def weights(self) -> np.ndarray:
+        """Return exp(-s) (4,); 0 for excluded objectives."""
         return np.where(self.active, np.exp(-self.s), 0.0)
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
+        """Take one Adam step of ``s``; the norms are unused."""
         seen = self.active & np.isfinite(losses)
         grad = np.where(seen, 0.5 - np.exp(-self.s) * np.where(seen, losses, 0.0), 0.0)
         b1, b2 = self.BETAS
@@ -93,6 +116,7 @@ class UncertaintyWeights:
         self.s = np.clip(np.where(seen, self.s - self.rate * step, self.s), -self.LIMIT, self.LIMIT)
 
     def state(self) -> dict[str, Any]:
+        """Return ``s`` and the moments of Adam."""
         return {
             "s": self.s.tolist(),
             "first": self.first.tolist(),
@@ -101,16 +125,23 @@ class UncertaintyWeights:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Restore ``s`` and the moments of Adam."""
         self.s, self.first, self.second, self.steps = (np.array(state[k]) for k in ("s", "first", "second", "steps"))
 
 
 class GradNormWeights:
-    """Weights that balance gradient norms (after Chen et al. 2018, solved for the weights instead of descended).
+    """Weights that balance gradient norms (after Chen et al. 2018, solved for the weights directly).
 
-    The wanted norm of objective i is the mean of all weighted norms times ``r_i ** alpha``, where r_i is how far its
-    loss has fallen since the first step, relative to the others: what learns slowly weighs more. Weights move by
-    ``momentum`` towards that and keep their configured sum. Norms are taken at the text model's last hidden states,
-    which all four heads share: that costs a pass through the heads, not through the model.
+    The target norm of objective i is the mean of all weighted norms times ``r_i ** alpha``. r_i is
+    the ratio of its current to its first loss, relative to the mean of these ratios: objectives
+    that learn slowly get more weight. Weights move by ``momentum`` towards the target and keep
+    their configured sum. Norms are taken at the text model's last hidden states, which all four
+    heads share: that costs a pass through the heads, not through the model.
+
+    Args:
+        start: (4,) initial weights.
+        alpha: Exponent of the relative loss ratio.
+        momentum: Share of the distance to the target per step, 0 to 1.
     """
 
     learns = wants_norms = True
@@ -121,9 +152,11 @@ class GradNormWeights:
         self.first = np.full(len(start), np.nan)
 
     def weights(self) -> np.ndarray:
+        """Return the current weights (4,)."""
         return self.now
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
+        """Move the weights towards their targets."""
         seen = self.active & np.isfinite(losses) & (norms > 0)
         self.first = np.where(np.isnan(self.first) & seen, losses, self.first)
         if seen.sum() < 2:
@@ -131,15 +164,17 @@ class GradNormWeights:
         fallen = losses[seen] / np.maximum(self.first[seen], 1e-12)
         wanted = (self.now[seen] * norms[seen]).mean() * (fallen / max(fallen.mean(), 1e-12)) ** self.alpha
         moved = self.now.copy()
-        # one odd batch must not throw a weight about
+        # limit the influence of a single batch
         target = np.clip(wanted / norms[seen], self.now[seen] / 10, self.now[seen] * 10)
         moved[seen] += self.momentum * (target - self.now[seen])
         self.now = moved * self.total / moved.sum()
 
     def state(self) -> dict[str, Any]:
+        """Return the current weights and the first losses."""
         return {"now": self.now.tolist(), "first": [None if np.isnan(v) else float(v) for v in self.first]}
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Restore the weights and the first losses."""
         self.now = np.array(state["now"])
         self.first = np.array([np.nan if v is None else v for v in state["first"]])
 
@@ -152,6 +187,14 @@ KINDS: dict[str, Callable[[np.ndarray], Weighting]] = {
 
 
 def make_loss_weighting(kind: str, start: Mapping[str, float]) -> Weighting:
-    """The weighting of that name, beginning with the configured weights (an objective left out weighs 0)."""
+    """Make a weighting.
+
+    Args:
+        kind: A name in `KINDS`.
+        start: Initial weight by objective; 0 for missing ones.
+
+    Raises:
+        UserError: If the name is unknown.
+    """
     require_choice("loss.weighting", kind, KINDS)
     return KINDS[kind](np.array([start.get(name, 0.0) for name in OBJECTIVES]))

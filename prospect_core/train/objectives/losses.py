@@ -1,7 +1,4 @@
-"""The four losses, as sums over what they supervise; the trainer divides by the global counts.
-
-python -c "import torch; from prospect_core.train.objectives.losses import focal_loss; print(focal_loss(torch.zeros(2), torch.tensor([1, 0]), 2.0, 0.5))"
-"""
+"""The four losses as sums over supervised items; the trainer divides them by global counts."""
 
 from __future__ import annotations
 
@@ -26,28 +23,44 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class FocalOptions:
-    """Focusing power ``gamma`` >= 0 (0: plain cross-entropy) and weight ``alpha`` in 0..1 of the positives."""
+    """Parameters of a focal loss.
+
+    Attributes:
+        gamma: Focusing power, at least 0; 0 is plain cross-entropy.
+        alpha: Weight of the positives, 0 to 1.
+    """
 
     gamma: float = 2.0
     alpha: float = 0.75
 
     @staticmethod
     def of_rate(rate: float) -> FocalOptions:
-        """From the share of positives among the labels (0..1), kept within 0.1 % and 50 %.
+        """Choose the parameters from the share of positives among the labels.
 
-        alpha = 1 - rate gives both classes the same total weight; gamma = log10(1 / rate) focuses the more the rarer
-        the positives are (2 at 1 %, the value of Lin et al. for rare foreground; 0.3 at an even split).
+        alpha = 1 - rate gives both classes the same total weight. gamma = log10(1 / rate) focuses
+        more on rarer positives: 2 at 1 %, the value of Lin et al. for rare foreground; 0.3 at an
+        even split.
+
+        Args:
+            rate: Share of positives, limited to 0.1 % .. 50 %.
         """
         rate = min(max(rate, 1e-3), 0.5)
         return FocalOptions(gamma=-math.log10(rate), alpha=1 - rate)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Tensor:
-    """Sum of the binary focal losses over labels 0 and 1 (`IGNORE` is left out).
+    """Return the sum of the binary focal losses over labels 0 and 1; `IGNORE` is skipped.
 
-    ``-alpha_t (1 - p_t)^gamma log p_t`` (Lin et al. 2017), with p_t the probability of the true label and alpha_t
-    alpha for positives, 1 - alpha for negatives. The gradient is finite for every logit and every gamma >= 0: where p_t
-    rounds to 1 the derivative of (1 - p_t)^gamma would be infinite for gamma < 1.
+    The loss is ``-alpha_t (1 - p_t)^gamma log p_t`` (Lin et al. 2017). p_t is the probability of
+    the true label; alpha_t is alpha for positives and 1 - alpha for negatives. The gradient is
+    finite for every logit and every gamma >= 0: if p_t rounds to 1, the derivative of (1 -
+    p_t)^gamma would otherwise be infinite for gamma < 1.
+
+    Args:
+        logits: Logits of any shape.
+        labels: Labels of the same shape.
+        gamma: Focusing power.
+        alpha: Weight of the positives.
     """
     keep = labels != IGNORE
     logits, target = logits[keep], labels[keep].to(logits.dtype)
@@ -59,14 +72,21 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, alpha: float) -> Te
 
 
 def next_token_targets(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a supervised token comes next (B, T, bool) and which one (X): the causal shift, here and nowhere else."""
+    """Apply the causal shift; no other code does.
+
+    Args:
+        labels_BT: Labels of each token.
+
+    Returns:
+        (B, T) bool, whether the next token is supervised; (X) the ids of these next tokens.
+    """
     next_BT = functional.pad(labels_BT[:, 1:], (0, 1), value=IGNORE)
     speaks_BT = next_BT != IGNORE
     return speaks_BT, next_BT[speaks_BT]
 
 
 def count_supervised_losses(batch: dict[str, Tensor]) -> Tensor:
-    """(4,) how many items each objective supervises in a batch, in the order of `OBJECTIVES`."""
+    """Return (4,) supervised items of a batch by objective, in the order of `OBJECTIVES`."""
     return torch.stack(
         [
             next_token_targets(batch[key])[0].sum() if name == "response" else (batch[key] != IGNORE).sum()
@@ -76,9 +96,14 @@ def count_supervised_losses(batch: dict[str, Tensor]) -> Tensor:
 
 
 def loss_sums(output: DSTOutput, batch: dict[str, Tensor], speaking: FocalOptions, update: FocalOptions) -> Tensor:
-    """(4,) sum of each objective's loss over the batch, in the order of `OBJECTIVES`.
+    """Return (4,) sums of each objective's loss over a batch, in the order of `OBJECTIVES`.
 
-    ``output.words_XV`` must be the logits at the places that `next_token_targets` of the batch's labels names.
+    Args:
+        output: Output of the model; ``words_XV`` must be the logits at the places of
+            `next_token_targets`.
+        batch: The batch.
+        speaking: Focal loss of speaking.
+        update: Focal loss of updates.
     """
     assert output.speaking_BF is not None
     assert output.update_BF is not None

@@ -1,7 +1,4 @@
-"""Learning rates by part of the model: what is new has to move further than what was published.
-
-python -c "from prospect_core.train.optim.learning_rates import set_learning_rates; help(set_learning_rates)"
-"""
+"""Learning rates by part of the model: new parts must change more than published ones."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ Part = Literal["heads", "vision", "adapters", "text"]
 
 
 def learning_rate_part(name: str) -> Part:
-    """The part that a parameter of `DSTSmolVLM` belongs to."""
+    """Return the part that a parameter of `DSTSmolVLM` belongs to."""
     if name.startswith(("speaking_head.", "update_head.", "state_head.")):
         return "heads"
     if name.startswith(("model.vision_model.", "model.connector.")):
@@ -30,11 +27,12 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, model: DSTSmolVLM, rate
     """Give each part its multiple of the learning rate, before the first step.
 
     Args:
-        optimizer: Has no state yet. Its groups are split by part and keep all their other options.
+        optimizer: Optimizer without state. Its groups are divided by part and keep all other
+            options.
         model: The whole model, not sharded.
-        rates: Multiples of the learning rate.
-        rows: Tokens that are new. Of their rows, in the embedding table and in the LM head, each step goes ``rates.rows`` times
-            as far.
+        rates: Factors of the learning rate.
+        rows: Ids of new tokens. Each step changes their rows in the embedding table and the LM head
+            ``rates.rows`` times as much.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     scales = {"text": 1.0, "heads": rates.heads, "vision": rates.vision, "adapters": rates.adapters}

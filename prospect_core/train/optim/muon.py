@@ -1,11 +1,12 @@
-"""Muon: momentum whose matrices are made orthogonal, for the layers' weights; AdamW for all other parameters.
+"""Muon optimizer: orthogonalized momentum for the layers' matrices, AdamW for all other parameters.
 
     prospect train optimiser=muon
 
-Jordan et al. 2024 (kellerjordan.github.io/posts/muon), with the step scaled to AdamW's (Liu et al. 2025, arXiv 2502.16982),
-so that one learning rate serves both. It finds what a line of the prompt has to do with an answer in less than half of
-AdamW's steps. torch.optim.Muon does the same in bfloat16, which a CPU without bfloat16 arithmetic takes twenty times as
-long for; this one is in float32, equal shapes at once, and a model of many small parameters is stepped by a few calls.
+Jordan et al. 2024 (kellerjordan.github.io/posts/muon), with steps scaled to those of AdamW (Liu et
+al. 2025, arXiv 2502.16982), so both use the same learning rate. Muon learns to relate lines of the
+prompt to answers in less than half of AdamW's steps. torch.optim.Muon works in bfloat16 and takes
+twenty times as long on a CPU without bfloat16 arithmetic. This implementation uses float32, stacks
+matrices of equal shape, and updates a model with many small parameters in a few calls.
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 MOMENTUM, ADAM_EPS = 0.95, 1e-8
-#: coefficients of the Newton-Schulz iteration, and how often it is made
+#: coefficients and number of iterations of the Newton-Schulz iteration
 QUINTIC, ITERATIONS = (3.4445, -4.7750, 2.0315), 5
-#: root mean square of an AdamW step over its learning rate
+#: root mean square of an AdamW step divided by its learning rate
 ADAM_RMS = 0.2
 
 
 class Muon(Optimizer):
-    """Each group is ``orthogonal`` (two-dimensional parameters only) or not."""
+    """Muon optimizer; a group with ``orthogonal`` holds two-dimensional parameters only.
+
+    Args:
+        params: Parameters or groups.
+        lr: Learning rate.
+        betas: Momentum coefficients of AdamW.
+        weight_decay: Decoupled weight decay.
+    """
 
     def __init__(
         self, params: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.98), weight_decay: float = 0.0
@@ -35,7 +43,14 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; parameters without a gradient stay as they are."""
+        """Take one step; parameters without a gradient do not change.
+
+        Args:
+            closure: Computes the loss again, if given.
+
+        Returns:
+            The loss of ``closure``, otherwise None.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -93,7 +108,7 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def orthogonalize_for_muon(matrices_BMN: Tensor) -> Tensor:
-    """Matrices (B, M, N), M <= N, with all their singular values brought near 1 (0.7 to 1.2)."""
+    """Bring all singular values of matrices (B, M, N), M <= N, near 1 (0.7 to 1.2)."""
     a, b, c = QUINTIC
     x: Tensor = matrices_BMN / (matrices_BMN.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
@@ -103,7 +118,13 @@ def orthogonalize_for_muon(matrices_BMN: Tensor) -> Tensor:
 
 
 def muon_parameter_groups(model: nn.Module, weight_decay: float, decayed: Iterable[str]) -> list[dict[str, Any]]:
-    """The weights of the layers, which are made orthogonal; other ``decayed`` parameters; the rest, without decay."""
+    """Group the parameters of a model: orthogonalized matrices of layers, other decayed ones, the rest.
+
+    Args:
+        model: The model.
+        weight_decay: Weight decay of the first two groups.
+        decayed: Names of the parameters with decay.
+    """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decays = set(decayed)
     inner = {name for name, p in named.items() if p.ndim == 2 and (".layers." in name or ".connector." in name)}

@@ -1,1 +1,1 @@
-"""What a training builds before its first step: model, connector fit, trainer arguments, memory estimate."""
+"""Set-up of a training before its first step: model, connector fit, trainer arguments, memory estimate."""

@@ -1,4 +1,4 @@
-"""Everything that a training needs before its first step, built from the configuration."""
+"""Build a training from its configuration: data, model, trainer and validation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from prospect_core.util.console import format_count
 
 @dataclass(frozen=True)
 class TrainingHooks:
-    """What surrounds a training.
+    """Connections of a training to its caller.
 
     Attributes:
-        tell: Receives each line that a person should see.
+        tell: Prints a line for the user.
         live: Whether progress may be redrawn in place, as on a terminal.
-        warnings: Lines reported before anything else.
-        open_media: Opens the frames of a dataset; a dry run gives blank ones.
-        callbacks: More callbacks for the trainer.
+        warnings: Lines to report first.
+        open_media: Opens the frames of a dataset; a dry run replaces it by blank frames.
+        callbacks: Further callbacks of the trainer.
     """
 
     tell: Callable[[str], None] = print
@@ -49,8 +49,14 @@ class Training:
     """A training that is ready to start.
 
     Attributes:
-        signature: What makes two trainings the same one: version, digests of data and weights, configuration.
-        resume_from: The checkpoint folder to continue from and whether the training was complete there; None to start.
+        config: Its configuration.
+        trainer: The trainer.
+        tokenizer: The tokenizer.
+        validation: The validation; None if none is configured.
+        log: The log.
+        signature: Identity of the training: version, digests of data and weights, configuration.
+        resume_from: (checkpoint folder, whether the training was complete there); None for a new
+            training.
     """
 
     config: Config
@@ -63,15 +69,16 @@ class Training:
 
 
 def build_training(config: Config, hooks: TrainingHooks) -> Training:
-    """Open the data, make the model and the trainer.
+    """Open the data and make the model and the trainer.
 
     Args:
-        config: The configuration of the training.
-        hooks: Where lines go and what a dry run replaces.
+        config: Configuration of the training.
+        hooks: Output of lines, and replacements for a dry run.
 
     Raises:
-        UserError: Options that do not fit each other, the data or the unfinished training in the output folder.
-        DataError: A video that training or validation needs is missing or too short.
+        UserError: If options contradict each other, the data, or the unfinished training in the
+            output folder.
+        DataError: If a video that training or validation needs is missing or too short.
     """
     from transformers import set_seed
 
@@ -91,7 +98,7 @@ def build_training(config: Config, hooks: TrainingHooks) -> Training:
         config.model, config.init, episodes, partial(first_training_source_videos, sources), hooks.tell
     )
     freeze_model_factory_parts(model, config.model)
-    # a rebuilt prompt shows as many utterances as training has shown
+    # a rebuilt prompt shows as many utterances as in training
     if config.sampling.recent_share:
         model.config.recent_utterances = config.sampling.recent_utterances
     arguments = make_trainer_arguments(config, scratch, output)
@@ -101,7 +108,7 @@ def build_training(config: Config, hooks: TrainingHooks) -> Training:
 
     built = _Model(model, tokenizer, arguments)
     dataset = _training_windows(config, built, sources, frames_of)
-    # before the first step, so that a video that is missing ends the training before it begins
+    # a missing video must end the training before its first step
     validation = set_up_validation(config, model, tokenizer, frames_of, hooks.tell)
     _report_sizes(model, episodes, arguments.device, hooks.tell)
     log, trainer = _trainer(config, hooks, built, dataset, validation)
@@ -130,7 +137,7 @@ def _signature(config: Config, sources: Sequence[tuple[Dataset, Any]]) -> dict[s
 def _training_windows(
     config: Config, built: _Model, sources: Sequence[tuple[Dataset, Any]], frames_of: Callable[[Dataset, Any], Any]
 ) -> Any:
-    """The windows of all sources; batches of them where ``train.batch_tokens`` asks for batches of equal token counts."""
+    """Make the windows of all sources, or batches of windows if ``train.batch_tokens`` is set."""
     from prospect_core.sequence.builder import SequenceBuilder
     from prospect_core.train.data.sampling_plan import make_sampling_plan
     from prospect_core.train.data.token_batches import TokenBatches
@@ -159,7 +166,7 @@ def _report_sizes(model: Any, episodes: Joined, device: Any, tell: Callable[[str
 
 
 def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, validation: Any) -> tuple[Any, Any]:
-    """The log and the trainer, which know each other."""
+    """Make the log and the trainer, which refer to each other."""
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     from prospect_core.train.callbacks.training_log import TrainingLog
@@ -193,7 +200,7 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
             callbacks=callbacks,
         )
     log.trainer = trainer
-    # it would print every log once more
+    # it would print every report a second time
     trainer.remove_callback(PrinterCallback)
     if config.train.fsdp and trainer.accelerator.distributed_type.value != "FSDP":
         hooks.tell("warning: train.fsdp has no effect: it needs several processes, each with an accelerator of its own")

@@ -1,10 +1,11 @@
-"""A tower that learnt elsewhere, fitted so that a text model finds in its frames what it is used to find.
+"""Fit the connector of another vision tower to a text model.
 
     prospect train init=runs/both model.tower=runs/2-held model.fit_tower=400 data=data/steps
 
-A text model that has learnt to read one tower's tokens understands nothing of another one's: they mean the same in other directions.
-The connector is one linear map, so the best one is found at once, by least squares on the pictures of some videos: each token is to
-be what the text model's own tower gives there.
+A text model that has learned to read the tokens of one tower cannot read those of another one: they
+represent the same content in other directions. The connector is one linear map. Least squares on
+the pictures of some videos find the map whose tokens come closest to those of the text model's own
+tower.
 """
 
 from __future__ import annotations
@@ -19,18 +20,25 @@ from torch.nn import functional
 from prospect_core.model.image_processing import normalize_image_pixels
 from prospect_core.model.modeling import DSTSmolVLM
 
-#: of the mean square of the inputs, added to each of them: keeps the solution small where they hang together
+#: ridge term relative to the mean square of the inputs; keeps the solution small for correlated
+#: inputs
 RIDGE = 1e-4
-#: one video in so many is not fitted, but tells how well the others are
+#: every HELD_OUT-th video measures the quality of the fit instead
 HELD_OUT = 10
 
 
 @torch.no_grad()
 def fit_connector(seeing: DSTSmolVLM, own: DSTSmolVLM, videos: Iterable[np.ndarray]) -> float | None:
-    """Change ``seeing``'s connector in place; ``videos`` are pictures (F, size, size, 3) uint8.
+    """Fit the connector of ``seeing`` in place.
 
-    Both must give equally many tokens a frame. Returns the share (up to 1) of the own tokens' variance that is met, on videos
-    that were left out; None where there were none.
+    Args:
+        seeing: Model whose connector changes.
+        own: Model whose tokens are the target; both must have the same number of tokens per frame.
+        videos: Pictures (F, size, size, 3) uint8 of each video.
+
+    Returns:
+        Explained share of the target tokens' variance, at most 1, on held-out videos; None without
+        any.
     """
     squares, products, held_out = torch.zeros(()), torch.zeros(()), []
     for number, pictures in enumerate(videos, 1):
@@ -52,7 +60,10 @@ def fit_connector(seeing: DSTSmolVLM, own: DSTSmolVLM, videos: Iterable[np.ndarr
 
 
 def _inputs(model: DSTSmolVLM, pixels_N3HW: Tensor) -> Tensor:
-    """What the connector's map is given for each token of a frame (N x I, width): pooling may as well come first."""
+    """Return the inputs of the connector's map for each token of a frame (N x I, width).
+
+    Pooling before the map gives the same result as after it.
+    """
     patches = model.model.vision_model(pixel_values=pixels_N3HW).last_hidden_state
     connector = model.model.connector
     shuffled_NGW = connector.pixel_shuffle(patches, connector.scale_factor)

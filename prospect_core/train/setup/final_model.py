@@ -1,4 +1,4 @@
-"""The model at the end of a training: whole, merged, checked, with its lengths and thresholds noted."""
+"""Make the final model of a training: whole, merged and checked, with its lengths and thresholds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from prospect_core.util.errors import DataError
 def make_final_model(
     trainer: Any, config: Config, validation: Any, longest: tuple[int, int], tell: Callable[[str], None]
 ) -> Any:
-    """The trained model, whole, merged and finite, with its thresholds."""
+    """Return the trained model: whole, merged, finite, with thresholds.
+
+    Args:
+        trainer: The trainer after training.
+        config: Configuration of the training.
+        validation: Chooses the thresholds, if given.
+        longest: (tokens, frames) of the longest training windows.
+        tell: Prints a line for the user.
+
+    Raises:
+        DataError: If a weight is not finite.
+    """
     import torch
 
     from prospect_core.model.modeling import DSTSmolVLM
@@ -22,7 +33,8 @@ def make_final_model(
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.whole_state is not None:
-        # this process holds a part of each tensor: a whole model of the same configuration takes the whole ones
+        # this process holds only shards: load the gathered tensors into a new model of
+        # the same configuration
         model = DSTSmolVLM(deepcopy(model.config))
         freeze_model_factory_parts(model, config.model)
         model.load_state_dict(trainer.whole_state, strict=True)
@@ -33,7 +45,7 @@ def make_final_model(
     best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
     model.config.trained_steps += best or trainer.state.global_step
     note_final_model_lengths(model.config, longest, config.sampling)
-    # those of the checkpoint that it began from were chosen for other weights
+    # thresholds of the initial checkpoint were chosen for other weights
     clear_checkpoint_thresholds(model.config)
     if validation and config.eval.thresholds:
         validation.calibrate(model, tell)
@@ -41,9 +53,15 @@ def make_final_model(
 
 
 def note_final_model_lengths(config: Any, longest: tuple[int, int], sampling: SamplingOptions) -> None:
-    """Keep the longest windows of all trainings in a model's configuration: ``longest`` are tokens and frames of this one's.
+    """Record the longest windows of all trainings in a model's configuration.
 
-    Windows that begin with a summary, or with what was said before them, are as a stream goes on after one compression.
+    Windows that start with a summary, or with earlier utterances, are like a stream after one
+    compression.
+
+    Args:
+        config: Configuration of the model.
+        longest: (tokens, frames) of this training's longest windows.
+        sampling: Sampling of this training.
     """
     tokens, frames = longest
     config.trained_tokens = max(config.trained_tokens, tokens)

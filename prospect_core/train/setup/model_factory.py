@@ -1,9 +1,9 @@
-"""Which part of the model learns: all of it, LoRA adapters, or only the heads; and making a model to begin with.
+"""Model factory: make the initial model, freeze parts of it, and set up PEFT.
 
     prospect train model=smolvlm2_256m model.backbone=lora
 
-LoRA (optional package ``peft``) is put into the text model's linear layers and merged into them when training is over,
-so that what `prospect train` writes is always one ordinary checkpoint.
+LoRA (optional package ``peft``) adapts the text model's linear layers. It is merged into them after
+training, so `prospect train` always writes an ordinary checkpoint.
 """
 
 from __future__ import annotations
@@ -40,16 +40,30 @@ def make_model(
     videos: Callable[[int, FrameFormat], Iterable[np.ndarray]] = lambda count, shape: (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[DSTSmolVLM, Any]:
-    """(model, tokenizer): from a checkpoint of ours, from published weights, or at random with a new tokenizer.
+    """Make the initial model of a training.
 
-    ``videos`` gives the pictures of so many videos in a format, for a tower that is to be fitted.
+    Args:
+        options: Options of the model.
+        init: Checkpoint to start from, if any.
+        episodes: Texts for a new tokenizer.
+        videos: Returns the pictures of a number of videos in a format, for a connector fit.
+        tell: Prints a line for the user.
+
+    Returns:
+        (model in training mode, tokenizer): from a checkpoint, from published weights, or with
+        random weights and a new tokenizer.
+
+    Raises:
+        UserError: If options contradict each other or the weights.
+        DataError: If weights cannot be loaded.
     """
     if init:
         model, tokenizer = load_model_checkpoint(init, option="init")
         with translate_trainer_option_errors("model"):
             model.set_attn_implementation(options.attention)
         if options.tokens_per_frame is not None:
-            # pooling has no weights; a number that the tower does not give is refused here
+            # pooling has no weights; this call refuses a number that the vision tower
+            # does not provide
             changed = {**model.config.to_dict(), "tokens_per_frame": options.tokens_per_frame}
             with translate_trainer_option_errors("model"):
                 model.config.tokens_per_frame = DSTSmolVLMConfig.from_dict(changed).tokens_per_frame
@@ -84,8 +98,14 @@ def make_model(
 
 
 def make_model_with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
-    """The model with the vision tower and the connector of another one, as SmolVLM itself was put together from a vision
-    and a text model that had learnt apart; the connector's words have to be learnt anew, unless both read alike."""
+    """Return the model with vision tower and connector of another one.
+
+    SmolVLM was made in the same way from a vision and a text model that were trained separately.
+    The text model must then learn the new tokens, unless a connector fit has matched them.
+
+    Raises:
+        UserError: If the widths differ.
+    """
     config, other = model.config.to_dict(), seeing.config
     width, wanted = model.config.text_config.hidden_size, other.text_config.hidden_size
     if width != wanted:
@@ -119,7 +139,11 @@ def _fit(own: DSTSmolVLM, seeing: DSTSmolVLM, videos: Iterable[np.ndarray], tell
 
 
 def make_random_model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:
-    """The shape of a model with random weights, for a tokenizer."""
+    """Make the configuration of a model with random weights for a tokenizer.
+
+    Raises:
+        UserError: If the sizes are inconsistent.
+    """
     ids = SpecialIds.of(tokenizer)
     vision, text = options.vision, options.text
     for part, shape in (("vision", vision), ("text", text)):
@@ -177,7 +201,7 @@ def make_random_model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVL
 
 
 def freeze_model_factory_parts(model: DSTSmolVLM, options: ModelOptions) -> None:
-    """Freeze what does not learn, and put LoRA adapters in where they are asked for."""
+    """Freeze the parts that do not learn, and add LoRA adapters if configured."""
     if options.backbone == "frozen":
         model.model.requires_grad_(False)
         if model.lm_head is not None:
@@ -190,20 +214,24 @@ def freeze_model_factory_parts(model: DSTSmolVLM, options: ModelOptions) -> None
 
 
 def factory_vision_is_frozen(model: DSTSmolVLM) -> bool:
-    """Whether features of frames stay the same all through training."""
+    """Check whether features of frames stay constant during training."""
     parts = (model.model.vision_model, model.model.connector)
     return not any(p.requires_grad for part in parts for p in part.parameters())
 
 
 def add_model_lora(model: DSTSmolVLM, options: Lora) -> None:
-    """Adapters on the text model's linear layers; embeddings, LM head and decision heads learn as a whole."""
+    """Add adapters to the text model's linear layers; embeddings, LM head and decision heads learn fully.
+
+    Raises:
+        UserError: If peft is not installed.
+    """
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise UserError("model.backbone=lora needs the package peft: pip install 'prospect-suite[lora]'") from error
     text = model.model.text_model
     text.requires_grad_(False)
-    # peft declares a whole number, but only divides it by the rank
+    # peft declares an integer, but only divides it by the rank
     alpha: Any = options.alpha
     config = LoraConfig(
         r=options.rank,
@@ -212,12 +240,12 @@ def add_model_lora(model: DSTSmolVLM, options: Lora) -> None:
         target_modules=LORA_TARGETS,
     )
     inject_adapter_in_model(config, text)
-    # our special tokens are new: their rows must be learnt
+    # our special tokens are new, so their rows must be learned
     text.get_input_embeddings().requires_grad_(True)
 
 
 def merge_model_lora(model: DSTSmolVLM) -> None:
-    """Fold the adapters into the layers that they adapt; a model without any is left as it is."""
+    """Merge the adapters into their layers; a model without adapters does not change."""
     try:
         from peft.tuners.tuners_utils import BaseTunerLayer
     except ImportError:
@@ -242,11 +270,11 @@ def _others(folders: Iterable[str]) -> Iterable[Episode]:
 
 
 def _texts(episodes: Iterable[Episode]) -> Iterable[str]:
-    """What a tokenizer of our own is trained on: all that a prompt, an update, a turn and a summary are made of."""
+    """Yield the training texts of a new tokenizer: contents of prompts, updates, turns and summaries."""
     yield from (ROLE, "Goal: ", "Summary: User: Assistant:")
     for episode in episodes:
         for number, step in enumerate(episode.task.steps, 1):
-            # as the number-th of so many steps
+            # as the number-th completed step
             others = tuple((f"{step.id}-{n}", 0.0) for n in range(1, number))
             done = DialogState((step.id,), ("completed",), (*others, (step.id, 9.0 * number)))
             for state in (DialogState((step.id,), ("not_started",)), DialogState((step.id,), ("in_progress",)), done):

@@ -1,7 +1,4 @@
-"""The options of `prospect train` as transformers' Trainer takes them.
-
-python -c "from prospect_core.train.setup.trainer_arguments import make_trainer_arguments; help(make_trainer_arguments)"
-"""
+"""Convert options of `prospect train` to arguments of transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -13,21 +10,30 @@ from typing import Any
 from prospect_core.train.config.schema import Config
 from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 
-#: the one optimiser that is not transformers'
+#: name of the only optimizer that transformers does not provide
 MUON = "muon"
 
 
 def make_trainer_arguments(config: Config, scratch: Path, output: Path) -> Any:
-    """Our options as transformers has them."""
+    """Make the `TrainingArguments` of a configuration.
+
+    Args:
+        config: Configuration of the training.
+        scratch: Folder of the training checkpoints.
+        output: Output folder.
+
+    Raises:
+        UserError: If transformers refuses a value.
+    """
     import torch
     from transformers import TrainingArguments
 
-    # transformers 5.x renames this option on its way to 6
+    # transformers renames this option during 5.x, before 6
     known = {f.name for f in fields(TrainingArguments)}
     renamed = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
     checkpointing: dict[str, Any] = {renamed: True} if config.train.gradient_checkpointing else {}
     options, every = config.train, config.eval.every
-    # transformers loads the best model only where checkpoints and evaluations fall together
+    # transformers requires that checkpoints and evaluations coincide to load the best model
     save = every or options.save_every
     if options.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
@@ -36,7 +42,7 @@ def make_trainer_arguments(config: Config, scratch: Path, output: Path) -> Any:
         per_device_train_batch_size=options.batch_size if options.batch_tokens is None else 1,
         gradient_accumulation_steps=options.accumulation,
         **checkpointing,
-        # ours is made by the trainer
+        # DSTTrainer makes Muon itself
         optim="adamw_torch" if options.optimiser == MUON else options.optimiser,
         learning_rate=options.learning_rate,
         weight_decay=options.weight_decay,
@@ -71,7 +77,8 @@ def make_trainer_arguments(config: Config, scratch: Path, output: Path) -> Any:
     with translate_trainer_option_errors("train"):
         arguments = TrainingArguments(**given)
     if arguments.n_gpu > 1:
-        # without a launcher transformers splits each batch over all visible GPUs, which ours cannot be: use one of them
+        # without a launcher transformers would split each batch over all visible GPUs,
+        # which DSTTrainer does not support: use one
         arguments._n_gpu = 1
     return arguments
 

@@ -1,4 +1,4 @@
-"""The closed-loop validation of a training, built from its configuration."""
+"""Set up the closed-loop validation of a training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ def set_up_validation(
     frames_of: Callable[[Any, Any], Any],
     tell: Callable[[str], None],
 ) -> Any:
-    """The closed-loop validation, or None where nothing asks for it; data without val trains with neutral thresholds.
+    """Make the closed-loop validation; return None if it is not needed or the data has no such split.
 
-    ``proassist_output_frames(data, episodes)`` gives its frames, from where training has its own: stored features of a frozen tower, or
-    pictures. One process alone validates; all encode their share of what it will need.
+    Without the split, the model keeps neutral thresholds.
+
+    Args:
+        config: Configuration of the training.
+        model: The model.
+        tokenizer: Its tokenizer.
+        frames_of: ``frames_of(data, episodes)`` opens the frames as for training: stored features
+            for a frozen vision tower, otherwise pictures. One process validates; all encode their
+            share.
+        tell: Prints a line for the user.
 
     Raises:
-        DataError: A video that validation needs is missing or too short.
+        UserError: If the options contradict each other.
+        DataError: If a video that validation needs is missing or too short.
     """
     from prospect_core.features.picture_cache import PictureCache
     from prospect_core.train.validation import Validation, find_validation_evaluator, pick_validation_episodes
@@ -48,7 +57,11 @@ def set_up_validation(
 
 
 def require_validation_setup_positions(config: Any, episodes: Sequence[Any]) -> None:
-    """Refuse, as a `UserError`, validation over episodes whose frames alone are more tokens than the model has positions."""
+    """Check that the model has enough positions for the frames of each episode.
+
+    Raises:
+        UserError: If it has not.
+    """
     most = int(config.text_config.max_position_embeddings)
     for episode in episodes:
         if episode.num_frames * config.tokens_per_frame > most:

@@ -1,1 +1,1 @@
-"""The reference dialogue of a workbench video."""
+"""Reference dialogue of workbench videos."""

@@ -1,8 +1,7 @@
-"""The words of the workbench's dialogues: several paraphrases an intent, some of them held out for the test splits.
+"""Phrases of the workbench's dialogues: paraphrases by intent, some of them only in test splits.
 
-    python -c "import random; from prospect_core.workbench.dialogue.phrases import draw_phrase; print(draw_phrase(random.Random(0), 'next', False, todo='wipe the red cone'))"
-
-``todo`` (``one``, ``two``) is a step's phrase (`Job.phrase`), ``name`` a thing, ``count`` a number in words.
+``todo`` (``one``, ``two``) is a step's phrase (`Job.phrase`), ``name`` a thing, ``count`` a number
+in words.
 """
 
 from __future__ import annotations
@@ -82,14 +81,21 @@ PHRASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def draw_phrase(rng: random.Random, intent: str, unseen: bool, **words: str) -> str:
-    """A paraphrase of an intent with its words filled in; with ``unseen``, one of those held out may be drawn too."""
+    """Draw a paraphrase of an intent and fill in its words.
+
+    Args:
+        rng: Random generator.
+        intent: A key of `PHRASES`.
+        unseen: Whether held-out paraphrases may be drawn too.
+        **words: Values of the placeholders.
+    """
     seen, held_out = PHRASES[intent]
     text = rng.choice(seen + held_out if unseen else seen).format(**words)
     return text[0].upper() + text[1:]
 
 
 def number_phrase(count: int) -> str:
-    """A number below 50 in words; 0 is ``none``."""
+    """Return a number below 50 in words; 0 is ``none``."""
     if count < len(_UNITS):
         return _UNITS[count]
     tens = _TENS[count // 10]

@@ -1,10 +1,8 @@
-"""When the user asks what: questions on the present, the past and the remainder that the picture does not answer.
+"""Questions of the user about present, past and remainder that the picture does not answer.
 
-    python -c "from prospect_core.workbench.dialogue.questions import ask_plan_questions; help(ask_plan_questions)"
-
-What is asked about the past has left no trace in the picture of that moment. Whether the answer is yes or no, and
-whether it is what the order of the list suggests or the opposite, is a matter of turns: neither the picture nor the list
-tells it.
+The subject of a question about the past has left no trace in the current picture. Whether the
+answer is yes or no, and whether it agrees with the order of the list, alternates systematically:
+neither the picture nor the list predicts it.
 """
 
 from __future__ import annotations
@@ -18,17 +16,25 @@ from itertools import permutations, product
 from prospect_core.workbench.world.scene import Plan, scene_at
 
 KINDS = ("present", "past", "remainder")
-#: a long video has as many rounds of questions as it has spans of this length
+#: seconds of video per round of questions
 ROUND_S = 240
 GOLDEN = 0.6180339887
 _REMARKS = ("thanks", "sigh")
-#: turns of the questions on the past: (form, the answer is yes or the thing mentioned first, what one would expect)
+#: balanced variants of questions about the past: (form, whether the answer is yes or the thing
+#: mentioned first, whether it is as expected)
 _PAST = tuple(product(("ask_done", "ask_done", "ask_first"), (True, False), (True, False)))
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A question (or, without ``kind``, a remark) of the user at a moment, about certain jobs."""
+    """A question of the user, or a remark.
+
+    Attributes:
+        time: Time in seconds.
+        intent: Key of its phrase.
+        kind: One of `KINDS`; empty for a remark.
+        jobs: Numbers of the jobs that it is about.
+    """
 
     time: float
     intent: str
@@ -37,16 +43,23 @@ class Ask:
 
 
 def ask_plan_questions(rng: random.Random, plan: Plan, user_type: str, number: int) -> list[Ask]:
-    """The user's questions and remarks in one video, each in a pause of its own."""
+    """Place the user's questions and remarks in a video, each in a separate pause.
+
+    Args:
+        rng: Random generator.
+        plan: Plan of the video.
+        user_type: Type of the user.
+        number: Number of the video, by which kinds and answers alternate.
+    """
     if user_type == "no_talk":
         return []
-    # before a reminder would be due: whether one is given must not depend on what is asked later
+    # before a reminder would be due: a reminder must not depend on later questions
     pauses = [(begin + 1.0, min(end - 1.2, begin + 7.0)) for begin, end in plan.quiet[1:] if end - begin > 2.4]
     rng.shuffle(pauses)
     rounds = max(1, round(plan.duration / ROUND_S))
     out: list[Ask] = []
     for turn in range(number * rounds, (number + 1) * rounds):
-        # the past first: it is the hardest to find a moment for
+        # past first, because few moments allow it
         kinds = [KINDS[turn % 3]] if user_type == "talk_some" else sorted(KINDS, key=lambda kind: kind != "past")
         for kind in kinds:
             ask = next(_asks(rng, plan, kind, pauses, turn // 3 if user_type == "talk_some" else turn), None)
@@ -61,14 +74,15 @@ def ask_plan_questions(rng: random.Random, plan: Plan, user_type: str, number: i
 
 
 def _asks(rng: random.Random, plan: Plan, kind: str, pauses: list[tuple[float, float]], turn: int) -> Iterator[Ask]:
-    """Questions of a kind that can be asked, the wanted one first."""
+    """Yield possible questions of a kind, the wanted variant first."""
     open_pauses = [p for p in pauses if any(h.time > p[1] for h in plan.happenings if h.kind == "complete")]
     if kind == "present":
         open_pauses = [pause for pause in open_pauses if _left(plan, pause[0])]
         yield from (Ask(_moment(rng, pause), "ask_present", kind) for pause in open_pauses)
         return
     if kind == "remainder":
-        # over the videos every number of steps is left about as often, though few pauses have many
+        # balances the number of remaining steps over videos, although few pauses have
+        # many
         wanted_left = 1 + int((turn * GOLDEN % 1) * 10)
         nearest = sorted(open_pauses, key=lambda pause: abs(_left(plan, pause[0]) - wanted_left))
         yield from (Ask(_moment(rng, pause), "ask_left", kind) for pause in nearest)
@@ -85,15 +99,17 @@ def _asks(rng: random.Random, plan: Plan, kind: str, pauses: list[tuple[float, f
 
 
 def _done(plan: Plan, time: float, answer: bool, expected: bool) -> list[tuple[int, ...]]:
-    """Jobs that are done (or not yet), of which the picture shows nothing, and the list suggests it (or the opposite)."""
+    """Return jobs that are done or not, with hidden state, as the list suggests or against it."""
     state, _ = _states(plan, time)
     wanted = "completed" if answer else "not_started"
     return [(k,) for k in _hidden(plan, time) if state[k] == wanted and (_due(plan, k) < 0.5) == (answer == expected)]
 
 
 def _first(plan: Plan, time: float, answer: bool, expected: bool) -> list[tuple[int, ...]]:
-    """Pairs of jobs of one verb, done once, in the order of mention: the first (or the second) was done earlier, as the
-    list suggests or against it."""
+    """Return pairs of jobs of one verb, done once, in order of mention: first or second done earlier.
+
+    They agree with the list or contradict it.
+    """
     _, order = _states(plan, time)
     jobs = plan.assignment.jobs
     undone = {h.job for h in plan.happenings if h.kind == "reopen"}
@@ -103,14 +119,16 @@ def _first(plan: Plan, time: float, answer: bool, expected: bool) -> list[tuple[
 
 
 def _due(plan: Plan, job: int) -> float:
-    """When one would expect a job to be done, as a share of the task: by its place in the list and in its chain."""
+    """Return the expected time of a job as a share of the task, by its place in the list and its chain."""
     task = plan.assignment
     return job / len(task.jobs) + 0.2 * task.chain(task.jobs[job].thing).index(job)
 
 
 def _hidden(plan: Plan, time: float) -> list[int]:
-    """Jobs whose state the picture does not show: a wipe leaves no trace, anything else shows by its thing or the bowl
-    that stands over it."""
+    """Return jobs whose state the picture does not show.
+
+    A wipe leaves no trace; any other job shows by its thing or the bowl over it.
+    """
     from prospect_core.workbench.rendering.pictures import picture_pixels_by_item
     from prospect_core.workbench.rendering.shapes import shape_item_number
 

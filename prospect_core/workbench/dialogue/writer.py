@@ -1,10 +1,8 @@
-"""What is said: the reference events of one video for one type of user, with slots and accepted answers.
+"""Write the reference dialogue of a video for one type of user, with slots and accepted answers.
 
-    python -c "from prospect_core.workbench.generate import generate_workbench_video; [print(e.time, e.label) for e in generate_workbench_video(0, 'train', 0)[0][2].events]"
-
-Three types of user: ``no_talk`` only states the goal; ``talk_some`` asks one question in every four minutes or part of
-them; ``talk_more`` one on the present, one on the past and one on the remainder, and makes a remark. What finds no pause
-is left out.
+The types of user: ``no_talk`` only states the goal. ``talk_some`` asks one question per four
+minutes or part of them. ``talk_more`` asks about present, past and remainder, and makes a remark. A
+question without a suitable pause is omitted.
 """
 
 from __future__ import annotations
@@ -33,10 +31,14 @@ _MISHAPS = {
 def write_workbench_dialogue(
     rng: random.Random, plan: Plan, user_type: str, number: int, unseen: bool
 ) -> tuple[Event, ...]:
-    """Transitions of the plan, what the user says, and what a good assistant says, in canonical order.
+    """Write the plan's transitions, user turns and assistant turns in canonical order.
 
-    ``number`` is the video's: kinds of questions and their answers take turns over videos. With ``unseen``, paraphrases
-    that are held out occur too.
+    Args:
+        rng: Random generator.
+        plan: Plan of the video.
+        user_type: Type of the user.
+        number: Number of the video, by which kinds of questions and their answers alternate.
+        unseen: Whether held-out paraphrases may occur.
     """
     return _Writer(rng, plan, unseen).write(user_type, number)
 
@@ -53,7 +55,7 @@ class _Writer:
         self.state = DialogState.initial(self.task.as_task())
 
     def write(self, user_type: str, number: int) -> tuple[Event, ...]:
-        """All events of one episode."""
+        """Write all events of an episode."""
         hello = round(self.rng.uniform(0.6, 2.4), 1)
         self._user(hello, draw_phrase(self.rng, "goal", self.unseen, goal=self.task.goal))
         self._instruct(round(hello + 0.5, 1), "first", "responsive|instruction")
@@ -121,7 +123,7 @@ class _Writer:
             self._say(reply, "praise", "responsive|feedback,info_sharing", {"count": count}, count=count)
 
     def _accepted(self, ask: Ask) -> tuple[str, ...]:
-        """The values that answer a question; a remark has none."""
+        """Return the accepted answers of a question; empty for a remark."""
         if ask.intent == "ask_present":
             following = dialogue_writer_next_step(self.state)
             return (self.task.phrase(following),) if following is not None else ("done",)
@@ -168,7 +170,10 @@ class _Writer:
 
 
 def dialogue_writer_reminders(plan: Plan, asked: Sequence[float]) -> list[float]:
-    """Moments at which, in a pause, nothing has been done and nothing said for `REMINDER_S` seconds: one a pause at most."""
+    """Return the times at which a pause has had no action and no turn for `REMINDER_S` seconds.
+
+    There is at most one per pause.
+    """
     out = []
     for begin, end in plan.quiet[1:]:
         since = max([begin, *(time + 0.5 for time in asked if begin <= time <= end)])
@@ -178,12 +183,12 @@ def dialogue_writer_reminders(plan: Plan, asked: Sequence[float]) -> list[float]
 
 
 def dialogue_writer_next_step(state: DialogState) -> int | None:
-    """The first step in the listed order that is not completed: what the assistant names."""
+    """Return the first step in list order that is not completed, which the assistant names."""
     return next((k for k, s in enumerate(state.states) if s != "completed"), None)
 
 
 def dialogue_writer_progress_summary(task: Assignment, state: DialogState) -> str:
-    """What has been done, in its order, what is under way, and how much is left; nothing that a stream could not know."""
+    """Summarise completed steps in order, steps in progress, and the number left, as a stream could know them."""
     phrases = [task.phrase(k) for k in range(len(task.jobs))]
     done = "; ".join(phrases[state.step_ids.index(step)] for step, _ in state.completions)
     begun = "; ".join(p for p, s in zip(phrases, state.states, strict=True) if s == "in_progress")

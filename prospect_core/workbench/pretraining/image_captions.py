@@ -1,11 +1,12 @@
-"""Seeing practice: single pictures, each with a caption that says what it shows and which step that belongs to.
+"""Image captions for pretraining: single pictures with captions of contents and steps.
 
     prospect data captions --output data/captions --count 2000
     prospect train data=data/captions sampling.context_noise.missed=1 loss.speaking.weight=0 loss.update.weight=0
 
-The pictures of an episode are moments of one person's work in random order, so that nothing but the picture itself
-tells what goes in its caption. A step is in progress while a picture shows it, and completed once one has: that binds
-pictures to the lines of the prompt. When to speak or to update means nothing here and must carry no loss.
+The pictures of an episode are moments of one person's work in random order, so only the picture
+itself determines its caption. A step is in progress while pictures show it and completed
+afterwards, which relates pictures to lines of the prompt. The times of utterances and updates have
+no meaning and must carry no loss.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ from prospect_core.workbench.world.scene import VIEW, Plan, scene_at
 from prospect_core.workbench.world.tasks import COLORS, TOOLS, sample_world_task
 
 FRAMES = 24
-#: what a caption tells: what is done and to which step of the prompt; what is done, the prompt without steps; the same in a
-#: few bare words, or what is at each place of the picture, for image slots to tell (`prospect_core.train.data.patch_captions`)
+#: contents of captions. ``steps``: the action and its step in the prompt. ``hand``: the action,
+#: with a prompt without steps. ``held``: the action in few words. ``map``: the contents of each
+#: patch. The last two are for image slots (`prospect_core.train.data.patch_captions`)
 Tells = Literal["steps", "hand", "held", "map"]
-#: a map has so many places a side, and is of pictures with so many things that belong to no step
+#: patches per side of a map, and number of things without a step in its pictures
 MAP_SIDE, MAP_CLUTTER = 4, 8
-#: pixels of an item that must show in a place of the map
+#: smallest number of pixels of an item that counts in a patch
 MAP_PIXELS = 100
-#: of the pictures, so many show the second before or after something has happened; of the others without a hand, so
-#: many are drawn again
+#: share of pictures within a second of an event; probability of redrawing one of the others if it
+#: shows no hand
 NEAR_SHARE, HAND_SHARE = 0.5, 0.7
 
 
@@ -54,10 +56,22 @@ def make_image_captions(
     tells: Tells = "steps",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
-    """Write ``count`` videos of `FRAMES` unconnected pictures, captioned, into a new folder.
+    """Write ``count`` videos of `FRAMES` unrelated, captioned pictures into a new folder.
 
-    Tasks have so many ``steps``; the fewer, the fewer things there are to be told apart. ``level`` is one of `LEVELS`.
-    Where captions do not tell steps, the prompt has none either: there is nothing but the picture to read them from.
+    Without steps in the captions, prompts have no steps either: only the picture determines a
+    caption.
+
+    Args:
+        root: Folder to create.
+        seed: Random seed.
+        count: Number of videos.
+        steps: Range of steps per task; fewer steps mean fewer things to distinguish.
+        level: One of `LEVELS`.
+        tells: Contents of the captions.
+        progress: Called with (videos done, videos in total).
+
+    Raises:
+        UserError: If an option is not valid or ``root`` exists.
     """
     require_choice("level", level, LEVELS)
     require_choice("tells", tells, get_args(Tells))
@@ -82,10 +96,18 @@ def image_caption_episode(
     level: str = "normal",
     tells: Tells = "steps",
 ) -> tuple[Episode, Plan, list[float]]:
-    """An episode of captions, the plan that its pictures are taken from, and their moments in seconds."""
+    """Generate an episode of captions, the plan of its pictures, and their times in seconds.
+
+    Args:
+        seed: Random seed.
+        number: Number of the episode.
+        steps: Range of steps per task.
+        level: One of `LEVELS`.
+        tells: Contents of the captions.
+    """
     rng = random.Random(f"captions/{WORLD_VERSION}/{seed}/{number}")
     clutter = MAP_CLUTTER if tells == "map" else rng.randint(*LEVELS[level].clutter)
-    # which step it is must be told by the thing too: in every second video the verb alone says it seldom
+    # the thing must identify the step too: in every second video verbs rarely suffice
     alike = tells == "steps" and number % 2 == 0
     world = sample_world_task(rng, workbench_step_count(rng, steps), clutter, alike=alike)
     plan = act_out(rng, world, LEVELS[level])
@@ -118,14 +140,17 @@ def image_caption_episode(
 
 
 def image_caption(plan: Plan, now: Sight) -> str:
-    """What one picture shows and the steps that it belongs to: ``hold the red cone up at the box: S2``."""
+    """Describe the action in a picture and the steps it belongs to: ``hold the red cone up at the box: S2``."""
     steps = _steps(plan, now)
     return f"{image_caption_action(plan, now)}: {' '.join(steps)}" if steps else image_caption_action(plan, now)
 
 
 def image_caption_action(plan: Plan, now: Sight) -> str:
-    """What the hand holds, whether it is up, what it is at: ``hold the red cone up at the box``. Without a hand, the
-    things in view by colour and kind: ``see the red cone cut, the blue star``."""
+    """Describe what the hand holds, whether it is up, and its place: ``hold the red cone up at the box``.
+
+    Without a hand, name the visible things by colour and kind: ``see the red cone cut, the blue
+    star``.
+    """
     looks = plan.assignment.looks
     if not now.hand:
         order = sorted(now.things, key=lambda k: (COLORS.index(looks[k].color), looks[k].kind))
@@ -138,24 +163,25 @@ def image_caption_action(plan: Plan, now: Sight) -> str:
 
 
 def image_caption_held_item(plan: Plan, now: Sight) -> str:
-    """The same of a hand without the words between: ``red cone up box``; ``-`` without a hand."""
+    """Shorten the action of a hand: ``red cone up box``; return ``-`` without a hand."""
     if not now.hand:
         return "-"
     return " ".join(word for word in image_caption_action(plan, now).split() if word not in ("hold", "the", "at"))
 
 
 def image_caption_map(plan: Plan, time: float) -> str:
-    """What shows at each place of the picture, row by row: ``cone red hold, -, hand, knife, ...``.
+    """Describe the patches of the picture, row by row: ``cone red hold, -, hand, knife, ...``.
 
-    Of a place the item in hand (what the hand holds, or what a held tool is on) is told, with ``hold``; or else the hand,
-    or else the item that shows most. Things are told by kind and colour, tools by name.
+    The description of a patch is the item in hand with ``hold`` (held, or under a held tool),
+    otherwise the hand, otherwise the item with most pixels. Things are described by kind and
+    colour, tools by name.
     """
     looks, now = plan.assignment.looks, symbolic_observer_sight(plan, time)
     words = {shape_item_number(plan, k): f"{look.kind} {look.color}" for k, look in enumerate(looks)}
     words |= {shape_item_number(plan, tool): tool for tool in TOOLS.values()}
     held = [item for item in (now.held, now.touched) if item is not None]
     in_hand = {shape_item_number(plan, item) for item in held}
-    # a tool lies over its thing, and the hand over what it holds, most of it
+    # a tool covers most of its thing, and the hand most of what it holds
     ranks = ({shape_item_number(plan, item) for item in held if isinstance(item, int)}, in_hand, {HAND_ID}, words)
     side = VIEW // MAP_SIDE
     places = render_numbered_picture(plan, scene_at(plan, time)).reshape(MAP_SIDE, side, MAP_SIDE, side).swapaxes(1, 2)
@@ -169,7 +195,7 @@ def image_caption_map(plan: Plan, time: float) -> str:
 
 
 def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
-    """A caption a picture. A step is in progress while a picture shows it and completed once one has shown it."""
+    """Yield a caption per picture, and transitions: a step is in progress while pictures show it."""
     state, shown = DialogState.initial(task), frozenset[str]()
     for frame, now in enumerate(seen):
         time, before, shown = frame / FPS, shown, frozenset(_steps(plan, now))
@@ -182,7 +208,7 @@ def _events(plan: Plan, task: Task, seen: Sequence[Sight]) -> Iterator[Event]:
 
 
 def _steps(plan: Plan, now: Sight) -> list[str]:
-    """The steps that what is seen may belong to: those that move the thing in hand, or that a tool in place is for."""
+    """Return the steps that a picture may belong to: those of the thing in hand, or of a tool at its thing."""
     task = plan.assignment
     if isinstance(now.held, int):
         jobs = [task.find(now.held, "fetch"), task.find(now.held, "put")]
@@ -194,7 +220,7 @@ def _steps(plan: Plan, now: Sight) -> list[str]:
 
 
 def _moment(rng: random.Random, plan: Plan) -> float:
-    """A moment of the video; what is short, like letting go, is worth as many pictures as what takes long."""
+    """Draw a time of the video; short actions such as releasing a thing are as frequent as long ones."""
     if plan.happenings and rng.random() < NEAR_SHARE:
         return min(plan.duration, max(0.0, rng.choice(plan.happenings).time + rng.uniform(-1, 1)))
     time = rng.uniform(0, plan.duration)

@@ -1,12 +1,12 @@
-"""Reading practice: dense dialogue over a blank video, so that words are learnt to be copied from the right step.
+"""Text practice for pretraining: dense dialogue over a blank video.
 
     prospect data practice --output data/practice --count 2000
     prospect data practice --output data/telling --count 2000 --telling
     prospect train data=data/practice sampling.context_noise.missed=0.5 loss.speaking.weight=0 loss.update.weight=0
 
-Nothing can be seen here: the user says what happens to which step, in the words of the prompt. So states are learnt from
-text, which binds each line of the prompt to its marker, and answers from the prompt and from what has been told. When to
-speak or to update means nothing here and must carry no loss.
+The user reports which step changes, in the words of the prompt. The model learns states from text,
+which relates each line of the prompt to its marker, and learns to answer from the prompt and the
+dialogue. The times of utterances and updates have no meaning and must carry no loss.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from prospect_core.workbench.world.tasks import (
 )
 
 FRAMES = 20
-#: lines read at once, at most
+#: largest number of lines in a reading exercise
 READ_STEPS = 4
 VIDEO = "videos/blank.mp4"
 
@@ -46,9 +46,17 @@ VIDEO = "videos/blank.mp4"
 def make_text_practice(
     root: Path, seed: int, count: int, steps: tuple[int, int] = SPLITS["train"].steps, telling: bool = False
 ) -> Dataset:
-    """Write ``count`` practice episodes of so many ``steps`` a task over one blank video into a new folder.
+    """Write practice episodes over one blank video into a new folder.
 
-    With ``telling`` the user does nothing but tell, on every frame, which step is in hand.
+    Args:
+        root: Folder to create.
+        seed: Random seed.
+        count: Number of episodes.
+        steps: Range of steps per task.
+        telling: Whether the user only names the current step, on every frame.
+
+    Raises:
+        UserError: If ``root`` exists.
     """
     from prospect_core.workbench.rendering.pictures import render_blank_picture_video
 
@@ -67,7 +75,13 @@ def make_text_practice(
 
 
 def text_practice_episode(rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps) -> Episode:
-    """Questions and step changes in turn, each answered at once as the workbench's assistant would."""
+    """Generate alternating questions and step changes, each answered immediately like in the workbench.
+
+    Args:
+        rng: Random generator.
+        name: Id of the episode.
+        steps_in: Range of steps per task.
+    """
     world = sample_world_task(rng, workbench_step_count(rng, steps_in))
     task = world.as_task()
     state = start = _some_state(rng, task.step_ids)
@@ -99,11 +113,17 @@ def text_practice_episode(rng: random.Random, name: str, steps_in: tuple[int, in
 def text_practice_naming_episode(
     rng: random.Random, name: str, steps_in: tuple[int, int] = SPLITS["train"].steps
 ) -> Episode:
-    """On every frame the user tells which step is in hand: it is in progress for that frame, and completed after it.
+    """Generate an episode in which the user names the current step on every frame.
 
-    Any step may be told at any time, so that nothing but its words says which of the lines is meant: where a change is
-    possible for few of them, as in `text_practice_episode`, guessing among those pays better than reading for a long time. Nor
-    does a part of the words say it: where the verb mostly does, verbs are read and the rest is guessed.
+    A step is in progress for its frame, and completed after it. Any step may come at any time, so
+    only its words identify the line. If few steps could change, as in `text_practice_episode`,
+    guessing among them would pay better than reading for a long time. No part of the words suffices
+    either: if the verb usually identified the step, the model would read verbs and guess the rest.
+
+    Args:
+        rng: Random generator.
+        name: Id of the episode.
+        steps_in: Range of steps per task.
     """
     world = text_practice_confusable_task(rng, workbench_step_count(rng, steps_in))
     task = world.as_task()
@@ -123,11 +143,11 @@ def text_practice_naming_episode(
 
 
 def text_practice_confusable_task(rng: random.Random, steps: int) -> Assignment:
-    """Steps that are told apart by no word alone, and that no hand could do in turn: they share few verbs, colours and
-    kinds, each combined with each.
+    """Make a task whose steps share few verbs, colours and kinds, combined with each other.
 
-    In a task of the world verbs and tools say much of which line is meant. A model that learns from such tasks matches
-    these, and for long guesses among the lines that share them.
+    No single word identifies a step, and no person could do the steps in turn. In an ordinary task,
+    verbs and tools identify most lines. A model that learns from such tasks matches these, and
+    guesses for a long time among the lines that share them.
     """
     jobs: list[tuple[Verb, Thing]] = []
     while len(jobs) < steps:
@@ -178,7 +198,7 @@ def _comment(rng: random.Random, world: Assignment, state: DialogState, step: st
 
 
 def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tuple[str, str]:
-    """A question and its answer. Reading comes first: words copied in order are what copying is learnt from."""
+    """Draw a question and its answer; reading is frequent, because copying is learned from words in order."""
     kind = rng.choice(("read", "read", "present", "present", "done", "done", "first", "first", "left", "left"))
     following = dialogue_writer_next_step(state)
     steps = world.as_task().steps
@@ -200,7 +220,7 @@ def _exchange(rng: random.Random, world: Assignment, state: DialogState) -> tupl
     if kind == "left":
         left = sum(s != "completed" for s in state.states)
         return draw_phrase(rng, "ask_left", False), draw_phrase(rng, "answer_left", False, count=number_phrase(left))
-    # many words at once, each from the line that the order asks for
+    # many words in one answer, each from the line that the question names
     chosen = rng.sample(steps, min(len(steps), rng.randint(2, READ_STEPS)))
     asked = " ".join(step.id for step in chosen)
     return f"Read {asked}.", "; ".join(f"{step.id}: {step.name}" for step in chosen)

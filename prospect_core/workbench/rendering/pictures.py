@@ -1,8 +1,4 @@
-"""Pictures of a plan, what can be seen in them, and the plan as an H.264 file.
-
-    python -c "from prospect_core.workbench.generate import generate_workbench_video; from prospect_core.workbench.rendering.pictures import render_picture; \
-render_picture(generate_workbench_video(0, 'train', 0)[1], 20.0).save('frame.png')"
-"""
+"""Render pictures of a plan, the items in them, and the plan as an H.264 file."""
 
 from __future__ import annotations
 
@@ -17,12 +13,13 @@ from PIL import Image, ImageDraw
 from prospect_core.workbench.rendering.shapes import BENCH_RGB, Color, list_shapes
 from prospect_core.workbench.world.scene import VIEW, Camera, Plan, Scene, scene_at
 
-#: a multiple of every sampling rate in use, so that each sampled frame has a picture of exactly its time
+#: a multiple of every sampling rate in use, so that each sampled frame has a picture of its exact
+#: time
 VIDEO_FPS = 8
 
 
 def render_picture(plan: Plan, time_s: float) -> Image.Image:
-    """What the person sees at ``time_s`` seconds, 160 x 160 RGB."""
+    """Render the view at ``time_s`` seconds, 160 x 160 RGB."""
     scene = scene_at(plan, time_s)
     light = scene.light
 
@@ -38,8 +35,12 @@ def render_picture(plan: Plan, time_s: float) -> Image.Image:
 
 
 def render_numbered_picture(plan: Plan, scene: Scene) -> np.ndarray:
-    """The picture with every pixel (160, 160) the number of the item that it shows (`list_shapes.item_number`,
-    `list_shapes.HAND_ID`), 0 for all else."""
+    """Render item numbers instead of colours.
+
+    Returns:
+        (160, 160) the number of the item that each pixel shows (`shape_item_number`, `HAND_ID`); 0
+        for anything else.
+    """
     image = Image.new("L", (VIEW, VIEW), 0)
     draw = ImageDraw.Draw(image)
     for points, _, number in _in_view(plan, scene):
@@ -48,23 +49,36 @@ def render_numbered_picture(plan: Plan, scene: Scene) -> np.ndarray:
 
 
 def picture_pixels_by_item(plan: Plan, scene: Scene) -> np.ndarray:
-    """Pixels (256,) of every numbered item that the picture shows."""
+    """Return (256,) the number of pixels of every numbered item in the picture."""
     return np.bincount(render_numbered_picture(plan, scene).ravel(), minlength=256)
 
 
 def render_picture_video(plan: Plan, path: Path, fps: int = VIDEO_FPS) -> None:
-    """Encode the whole plan, ``fps`` pictures a second; the same plan gives the same decoded pixels (one encoder thread)."""
+    """Encode the whole plan; the same plan gives the same decoded pixels (one encoder thread).
+
+    Args:
+        plan: The plan.
+        path: Output file.
+        fps: Pictures per second.
+    """
     times = (float(Fraction(number, fps)) for number in range(math.ceil(plan.duration * fps)))
     _encode((render_picture(plan, time) for time in times), path, fps)
 
 
 def render_pictures_at_moments(plan: Plan, moments: Iterable[float], path: Path, fps: int) -> None:
-    """Encode the pictures of a plan at these moments (seconds) one after the other, ``fps`` of them a second."""
+    """Encode the pictures of a plan at given times, one after the other.
+
+    Args:
+        plan: The plan.
+        moments: Times in seconds.
+        path: Output file.
+        fps: Pictures per second.
+    """
     _encode((render_picture(plan, time) for time in moments), path, fps)
 
 
 def render_blank_picture_video(path: Path, seconds: float) -> None:
-    """A black video."""
+    """Encode a black video of a length in seconds."""
     _encode((Image.new("RGB", (VIEW, VIEW)) for _ in range(round(seconds * VIDEO_FPS))), path)
 
 
@@ -83,7 +97,7 @@ def _encode(pictures: Iterable[Image.Image], path: Path, fps: int = VIDEO_FPS) -
 
 
 def _in_view(plan: Plan, scene: Scene) -> list[tuple[list[float], Color, int]]:
-    """The scene's shapes in pixels of the picture, back to front: (x0, y0, x1, y1, ...), colour, number."""
+    """Return the scene's shapes in pixels, back to front: ((x0, y0, x1, y1, ...), colour, number)."""
     near = VIEW * 0.7 / scene.camera.zoom + 40
     found = [s for s in list_shapes(plan, scene) if len(s[0]) == 4 or abs(s[0][0, 0] - scene.camera.x) < near]
     pixels = _project(np.concatenate([s[0] for s in found]), scene.camera).ravel().tolist()
@@ -96,7 +110,7 @@ def _in_view(plan: Plan, scene: Scene) -> list[tuple[list[float], Color, int]]:
 
 
 def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Bench coordinates (N, 2) to pixels of the picture."""
+    """Convert bench coordinates (N, 2) to pixels of the picture."""
     c, s = camera.zoom * math.cos(camera.roll), camera.zoom * math.sin(camera.roll)
     middle = np.array([camera.x, camera.y])
     pixels: np.ndarray = (points - middle) @ np.array([[c, s], [-s, c]]) + VIEW / 2

@@ -1,9 +1,7 @@
-"""What things look like: every shape is a polygon in bench coordinates with a colour and, for items, a number.
+"""Shapes of a scene: polygons in bench coordinates with a colour and, for items, a number.
 
-    python -c "from prospect_core.workbench.rendering.shapes import list_shapes; help(list_shapes)"
-
-The renderer draws the same list twice: with colours, which gives the picture, and with numbers, which tells exactly
-what can be seen in it.
+The renderer draws the same list in colours for the picture, and in numbers to determine which items
+are visible.
 """
 
 from __future__ import annotations
@@ -39,12 +37,12 @@ HAND_ID = 255
 
 
 def shape_item_number(plan: Plan, item: Item) -> int:
-    """The number that an item has in the numbered picture, 1 and above."""
+    """Return the number of an item in the numbered picture, at least 1."""
     return 1 + (item if isinstance(item, int) else len(plan.assignment.looks) + TOOL_ITEMS.index(item))
 
 
 def list_shapes(plan: Plan, scene: Scene) -> list[Shape]:
-    """Everything in the scene, back to front."""
+    """Return all shapes of a scene, back to front."""
     stage, out = scene.stage, list(_background(plan, scene))
     looks = plan.assignment.looks
     things = [k for k in range(len(looks)) if stage.where[k] == "slot"]
@@ -108,7 +106,7 @@ def _hand(plan: Plan, scene: Scene) -> Iterator[Shape]:
     assert scene.hand is not None
     x, y, z = scene.hand
     size = 1 + 0.3 * z
-    # a right hand that comes from the lower right: the left side of what it touches stays in sight
+    # a right hand from the lower right keeps the left side of a touched thing visible
     px, py = x + 8, y + 15 - 4 * z
     foot = scene.camera.x + 0.5 * (x - scene.camera.x) + 60
     arm = np.array([(px - 8 * size, py), (px + 8 * size, py), (foot + 16, 320.0), (foot - 16, 320.0)])
@@ -152,7 +150,7 @@ def _outline(kind: str) -> np.ndarray:
 
 @cache
 def _halves(kind: str) -> tuple[tuple[np.ndarray, float], tuple[np.ndarray, float]]:
-    """The outline cut down the middle, and how far each half has moved aside."""
+    """Return the two halves of an outline, each with its displacement."""
     points = _outline(kind)
     out = []
     for side in (-1.0, 1.0):

@@ -1,1 +1,1 @@
-"""The procedural world: tasks, the actor, hand motion, scene and levels."""
+"""Procedural world: tasks, the actor, hand motion, scene and levels."""

@@ -1,10 +1,8 @@
-"""The person: works through a task with pauses, detours, mistakes and corrections, and leaves a `Plan` behind.
+"""Simulate a person who works through a task, with pauses, detours, mistakes and corrections.
 
-    python -c "import random; from prospect_core.workbench.world.actor import act_out; from prospect_core.workbench.world.levels import LEVELS; \
-from prospect_core.workbench.world.tasks import sample_world_task; r = random.Random(0); print(act_out(r, sample_world_task(r, 6), LEVELS['normal']).happenings)"
-
-The person does what comes next in the list, or something else that can be done; leaves a step half done and comes back
-to it; takes a thing that belongs to no step; uses the wrong place; undoes a step; leaves steps out altogether.
+The person follows the list or does another possible step, leaves a step half done and returns to
+it, takes a thing without a step, uses the wrong place, undoes a step, and skips steps. The result
+is a `Plan`.
 """
 
 from __future__ import annotations
@@ -25,7 +23,14 @@ SHORT_PAUSE, LONG_PAUSE, LONG_SHARE = (2.5, 5.0), (11.0, 15.0), 0.08
 
 
 def act_out(rng: random.Random, assignment: Assignment, level: Level, minutes: float = 0) -> Plan:
-    """One video. With ``minutes``, idling, mistakes and undoing fill it up to about that length."""
+    """Simulate one video.
+
+    Args:
+        rng: Random generator.
+        assignment: The task.
+        level: Difficulty.
+        minutes: Target length, which idling, mistakes and undoing fill; 0 for no target.
+    """
     person = _Person(rng, assignment, level, minutes * 60)
     person.work()
     return person.plan()
@@ -46,7 +51,7 @@ class _Person:
         self.quiet: list[tuple[float, float]] = []
 
     def work(self) -> None:
-        """Do everything that is not left out, with whatever comes between."""
+        """Do all steps that are not skipped, with detours in between."""
         while True:
             ready = [k for k in range(len(self.state)) if self._ready(k)]
             if self.target_s and self._ahead(ready):
@@ -63,7 +68,7 @@ class _Person:
         self.quiet.append((self.hands.now, round_motion_time(self.hands.now + self.rng.uniform(*self._ending()))))
 
     def plan(self) -> Plan:
-        """What has been done, as a plan."""
+        """Return the actions as a plan."""
         end, quiet = self.quiet[-1][1], tuple(self.quiet)
         hand, gaze, effects, happenings = self.hands.finish(end, self.level.glances, quiet)
         lamps = sorted(
@@ -82,7 +87,7 @@ class _Person:
         )
 
     def _act(self, act: Callable[[], None]) -> None:
-        """A pause, then the act."""
+        """Pause, then act."""
         begin = self.hands.now if self.quiet else 0.0
         if self.quiet:
             self.hands.now = round_motion_time(self.hands.now + self._pause())
@@ -97,28 +102,28 @@ class _Person:
         return (10.0, 12.0) if any(s != "completed" for s in self.state) else (3.0, 5.0)
 
     def _ready(self, job: int) -> bool:
-        """Whether a job can be done now: what comes before it in its chain is done, and it is not left out."""
+        """Check whether a job can be done now: earlier jobs of its chain are done, and it is not skipped."""
         if self.state[job] == "completed" or job in self.left_out:
             return False
         chain = self.task.chain(self.task.jobs[job].thing)
         return all(self.state[k] == "completed" for k in chain[: chain.index(job)])
 
     def _choose(self, ready: list[int]) -> int:
-        """The first open step in the list (which the assistant has named), or any other that can be done."""
+        """Choose the first open step in the list, which the assistant has named, or any other possible one."""
         begun = [k for k in ready if self.state[k] == "in_progress"]
         if begun and self.rng.random() < 0.5:
             return self.rng.choice(begun)
         return ready[0] if self.rng.random() < FOLLOWS else self.rng.choice(ready)
 
     def _leave_out(self) -> set[int]:
-        """One or two steps that are never done; nothing depends on them."""
+        """Draw one or two steps that are never done; no other step depends on them."""
         ends = [self.task.chain(thing)[-1] for thing in range(len(self.task.things))]
         if self.rng.random() >= LEAVES_OUT:
             return set()
         return set(self.rng.sample(ends, self.rng.randint(1, max(1, min(2, len(ends) - 1)))))
 
     def _ahead(self, ready: list[int]) -> bool:
-        """Whether less time has passed than the steps done would take of the wanted length."""
+        """Check whether the steps done are ahead of the target time."""
         jobs = len(self.state) - len(self.left_out)
         done = sum(s == "completed" for s in self.state)
         share = (done + 1) / (jobs + 1) if ready else 1.0
@@ -134,7 +139,7 @@ class _Person:
             self._act(self.hands.fidget)
 
     def _do(self, job: int) -> None:
-        """One visit to a job: it gets done, or it is set aside half done (once)."""
+        """Visit a job once: complete it, or set it aside half done (once)."""
         begun = self.state[job] == "in_progress"
         verb = self.task.jobs[job].verb
         others = sum(self._ready(k) for k in range(len(self.state))) > 1
@@ -210,7 +215,7 @@ class _Person:
         self.hands.withdraw()
 
     def _undo(self) -> None:
-        """Something that was put away is taken out, or a cover is taken off; it is made good at once or later."""
+        """Take something out again or remove a cover; it is corrected immediately or later."""
         done = [k for k, job in enumerate(self.task.jobs)
                 if job.verb in ("put", "cover") and self.state[k] == "completed"]  # fmt: skip
         if not done:
@@ -246,7 +251,8 @@ def _draw_look(rng: random.Random, task: Assignment, level: Level, slots: tuple[
         (rng.uniform(0, width), rng.uniform(70, 150), rng.uniform(14, 34), rng.uniform(10, 22), rng.randrange(3))
         for _ in range(level.patches)
     )
-    # a jug may hide what is only ever held, never what must be seen where it stands
+    # a jug may stand in front of things that are only carried, never of things that a tool
+    # works on in their slot
     shown = {job.thing for job in task.jobs if job.verb in TOOLS}
     front = [slots[k] for k in range(len(task.looks)) if k not in shown and slots[k] >= columns]
     taken = rng.sample(front, min(level.occluders, len(front)))
@@ -270,6 +276,6 @@ def _draw_look(rng: random.Random, task: Assignment, level: Level, slots: tuple[
 
 
 def _lamp_factors(rng: random.Random, light: float) -> list[float]:
-    """A lamp goes off and on again, in half of the videos: factors of brightness that multiply to 1."""
+    """Draw brightness factors of a lamp that goes off and on in half of the videos; their product is 1."""
     dark = 1 - 2 * light * rng.uniform(0.5, 1)
     return [dark, 1 / dark] if rng.random() < 0.5 else []

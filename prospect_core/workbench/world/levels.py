@@ -1,7 +1,4 @@
-"""How hard the world is to see, and what each split is made of.
-
-python -c "from prospect_core.workbench.world.levels import LEVELS, SPLITS; print(LEVELS['normal'], SPLITS['test'])"
-"""
+"""Levels of visual difficulty, and contents of each split."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Level:
-    """One setting of the difficulty knob. Lengths in pixels of a 160 px picture, angles in degrees, shares 0..1."""
+    """A level of difficulty; lengths in pixels of a 160 px picture, angles in degrees, shares 0 to 1."""
 
-    clutter: tuple[int, int]  #: things that belong to no step
+    clutter: tuple[int, int]  #: things without a step (minimum, maximum)
     patches: int  #: stains and papers on the bench
-    sway: float  #: how far the head sways
+    sway: float  #: amplitude of the head's sway
     roll: float
-    zoom: float  #: share by which the view comes nearer and goes away
-    glances: float  #: chance of looking elsewhere in a pause
-    occluders: int  #: jugs that stand in front of things
-    light: float  #: share by which brightness drifts; lamps that go on and off change twice as much
-    pace: float  #: pauses are this many times as long
+    zoom: float  #: share by which the zoom varies
+    glances: float  #: probability of looking elsewhere in a pause
+    occluders: int  #: jugs in front of things
+    light: float  #: share by which brightness drifts; lamps change it by twice as much
+    pace: float  #: factor of the length of pauses
 
 
 LEVELS: dict[str, Level] = {
@@ -32,7 +29,16 @@ LEVELS: dict[str, Level] = {
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """What a split is made of: videos, steps a task, level; unseen combinations, unseen phrases, minutes of length."""
+    """Contents of a split.
+
+    Attributes:
+        videos: Number of videos.
+        steps: Range of steps per task.
+        level: Difficulty.
+        unseen_tasks: Whether tasks have combinations that no other split has.
+        unseen_phrases: Whether dialogues have held-out phrases.
+        minutes: Target lengths of the videos, in turn; empty if the task determines the length.
+    """
 
     videos: int
     steps: tuple[int, int] = (4, 12)

@@ -1,10 +1,8 @@
-"""What a video shows: a plan of hand, gaze and effects, and the scene at any moment as a pure function of time.
+"""Plan of a video (hand, gaze and effects), and the scene at any time as a pure function of the plan.
 
-    python -c "from prospect_core.workbench.generate import generate_workbench_video; from prospect_core.workbench.world.scene import scene_at; \
-print(scene_at(generate_workbench_video(0, 'train', 0)[1], 20.0))"
-
-The bench is wider than the view. A thing stands in its slot, lies in the drawer, is held, is put away in a place, or
-stands under a bowl; tools lie in slots of their own. Coordinates are pixels of the bench, x to the right, y down.
+The bench is wider than the view. A thing is in its slot, in the drawer, in the hand, in a place, or
+under a bowl. Tools have their own slots. Coordinates are pixels of the bench, x to the right, y
+down.
 """
 
 from __future__ import annotations
@@ -30,7 +28,14 @@ REST_Y = 225.0
 
 @dataclass(frozen=True)
 class Key:
-    """Where the hand (or the gaze) is at a moment, and how high (0 down on the bench, 1 up); smooth in between."""
+    """Position of the hand or the gaze at a time; positions in between are interpolated smoothly.
+
+    Attributes:
+        time: Time in seconds.
+        x: Position to the right.
+        y: Position down.
+        z: Height: 0 on the bench, 1 up.
+    """
 
     time: float
     x: float
@@ -40,8 +45,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Effect:
-    """A change of the world: an item (a thing's index or a tool) is taken, laid on the bench, put ``away`` in a place,
-    cut, covered, uncovered; the drawer opens or closes."""
+    """Change of the world.
+
+    Attributes:
+        time: Time in seconds.
+        kind: An item is taken, laid on the bench, put ``away`` in a place, cut, covered or
+            uncovered, or the drawer opens or closes.
+        item: Index of a thing, or a tool.
+        where: Place of an item that is put away.
+    """
 
     time: float
     kind: EffectKind
@@ -51,7 +63,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class Happening:
-    """What a good assistant notices: a change of a job, a wrong thing or place, or a job that was set aside."""
+    """Event that a good assistant notices: a change of a job, a wrong thing or place, or a job set aside.
+
+    Attributes:
+        time: Time in seconds.
+        kind: Kind of the event.
+        job: Number of the job; -1 for none.
+        thing: Index of the thing; -1 for none.
+        place: Name of the place; empty for none.
+    """
 
     time: float
     kind: HappeningKind
@@ -62,7 +82,20 @@ class Happening:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one video shows. ``slots[i]`` is the slot of thing ``i``, then of cloth, knife and bowls."""
+    """Complete contents of a video.
+
+    Attributes:
+        assignment: The task.
+        slots: Slot of each thing, then of cloth, knife and bowls.
+        in_drawer: Things that start in the drawer.
+        hand: Keys of the hand.
+        gaze: Keys of the gaze.
+        effects: Effects in order.
+        happenings: Happenings in order.
+        quiet: (start, end) of the pauses, in seconds.
+        duration: Length in seconds.
+        look: Appearance.
+    """
 
     assignment: Assignment
     slots: tuple[int, ...]
@@ -77,6 +110,7 @@ class Plan:
 
     @property
     def columns(self) -> int:
+        """Number of columns of slots on the bench."""
         return scene_column_count(self.assignment)
 
     @property
@@ -85,13 +119,13 @@ class Plan:
         return COLUMN * self.columns
 
     def slot_xy(self, item: Item) -> Point:
-        """Where an item has its slot."""
+        """Return the position of an item's slot."""
         things = len(self.assignment.looks)
         slot = self.slots[item if isinstance(item, int) else things + TOOL_ITEMS.index(item)]
         return scene_slot_point(slot, self.columns)
 
     def place_xy(self, place: str) -> Point:
-        """Where a container or the drawer stands, in the back of the bench."""
+        """Return the position of a container or the drawer, in the back of the bench."""
         k = ("drawer", *PLACES).index(place)
         return self.width * (k + 0.5) / (len(PLACES) + 1), BACK
 
@@ -102,7 +136,7 @@ class Plan:
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """The stage before any effect, and after each."""
+        """Stage before any effect, and after each."""
         things = range(len(self.assignment.looks))
         where: dict[Item, str] = {k: "drawer" if k in self.in_drawer else "slot" for k in things}
         where |= {"cloth": "slot", "knife": "slot"}
@@ -114,7 +148,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where every item is (``slot``, ``drawer``, ``hand`` or a place), what is cut and covered, what the hand holds."""
+    """State of the world between two effects.
+
+    Attributes:
+        where: Place of every item: ``slot``, ``drawer``, ``hand`` or the name of a place.
+        cut: Cut things.
+        covered: Covered things.
+        held: Item in the hand.
+        drawer_open: Whether the drawer is open.
+    """
 
     where: dict[Item, str]
     cut: frozenset[int]
@@ -123,7 +165,7 @@ class Stage:
     drawer_open: bool
 
     def after(self, effect: Effect) -> Stage:
-        """The stage once an effect has happened."""
+        """Return the stage after an effect."""
         where, cut, covered, held, drawer = dict(self.where), self.cut, self.covered, self.held, self.drawer_open
         item = effect.item
         things = {item} if isinstance(item, int) else set()
@@ -148,7 +190,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Look:
-    """How a video looks: phases of the swaying head, light, lamps (time, factor), patches and jugs on the bench."""
+    """Appearance of a video.
+
+    Attributes:
+        sway: Amplitude of the head's sway in pixels.
+        roll: Amplitude of the head's roll in degrees.
+        zoom: Amplitude of the zoom, as a share.
+        phases: Phases of these movements and of the light, in radians.
+        light: Mean brightness factor.
+        drift: Amplitude of the brightness.
+        tint: Factors of red, green and blue.
+        lamps: (time in seconds, brightness factor) of each switch of a lamp.
+        patches: (x, y, width, height, tone) of each patch on the bench.
+        jugs: Positions of the jugs.
+    """
 
     sway: float
     roll: float
@@ -164,7 +219,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the view is: its centre on the bench, its zoom and its roll in radians."""
+    """View of a scene.
+
+    Attributes:
+        x: Centre on the bench.
+        y: Centre on the bench.
+        zoom: Zoom factor.
+        roll: Roll in radians.
+    """
 
     x: float
     y: float
@@ -174,7 +236,14 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """All there is at one moment; what of it can be seen is the renderer's matter."""
+    """State of everything at one time; the renderer determines what is visible.
+
+    Attributes:
+        stage: State of the items.
+        hand: Position (x, y, z); None outside the view.
+        camera: The view.
+        light: Factors of red, green and blue.
+    """
 
     stage: Stage
     hand: tuple[float, float, float] | None
@@ -183,7 +252,7 @@ class Scene:
 
 
 def scene_at(plan: Plan, time_s: float) -> Scene:
-    """The scene at ``time_s`` seconds."""
+    """Return the scene at ``time_s`` seconds."""
     hand_times, gaze_times, effect_times = plan.times
     stage = plan.stages[bisect_right(effect_times, time_s)]
     hand = _between(plan.hand, hand_times, time_s)
@@ -205,12 +274,12 @@ def scene_at(plan: Plan, time_s: float) -> Scene:
 
 
 def scene_slot_point(slot: int, columns: int) -> Point:
-    """The middle of a slot: two rows of ``columns``."""
+    """Return the centre of a slot; there are two rows of ``columns`` slots."""
     return COLUMN * (slot % columns + 0.5), ROWS[slot // columns]
 
 
 def scene_column_count(assignment: Assignment) -> int:
-    """How many columns the bench needs: a slot for every thing and tool, never fewer than seven."""
+    """Return the columns that the bench needs for a slot per thing and tool, at least seven."""
     return max(7, math.ceil((len(assignment.looks) + len(TOOL_ITEMS)) / 2))
 
 

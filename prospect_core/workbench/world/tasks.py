@@ -1,10 +1,8 @@
-"""The grammar of tasks: verbs, things, tools and places make chains of steps, and chains make a task.
+"""Grammar of tasks: verbs, things, tools and places form chains of steps, and chains form a task.
 
-python -c "import random; from prospect_core.workbench.world.tasks import sample_world_task; print(sample_world_task(random.Random(0), 6).as_task())"
-
-A thing of a colour and a kind passes through a chain, such as ``fetch, wipe, put``: what comes earlier in a chain must
-be done first, chains do not depend on each other. Some looks and some (verb, kind) pairs never occur outside the
-out-of-distribution split.
+A thing with a colour and a kind passes through a chain such as ``fetch, wipe, put``. Earlier jobs
+of a chain must be done first; chains are independent. Some looks and some (verb, kind) pairs occur
+only in the out-of-distribution split.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ GOALS = (
 Verb = Literal["fetch", "wipe", "cut", "put", "cover"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 TOOLS: dict[Verb, str] = {"wipe": "cloth", "cut": "knife", "cover": "bowl"}
-#: chain -> how often it is drawn
+#: sampling weight of each chain
 CHAINS: dict[tuple[Verb, ...], float] = {
     ("put",): 3,
     ("wipe", "put"): 3,
@@ -45,41 +43,48 @@ CHAINS: dict[tuple[Verb, ...], float] = {
     ("cut", "cover"): 1,
     ("fetch", "wipe"): 1,
 }
-#: never together outside the out-of-distribution split
+#: pairs that only the out-of-distribution split has
 UNSEEN_PAIRS = frozenset({("cut", "star"), ("cover", "ball"), ("wipe", "cone"), ("fetch", "ring")})
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing on the bench: six colours, six kinds."""
+    """A thing on the bench, with one of six colours and one of six kinds."""
 
     color: str
     kind: str
 
     @property
     def name(self) -> str:
+        """Name in words, such as ``red cone``."""
         return f"{self.color} {self.kind}"
 
     @property
     def unseen(self) -> bool:
-        """Whether this look occurs in the out-of-distribution split only (one look in six)."""
+        """Whether only the out-of-distribution split has this look (one look in six)."""
         return (COLORS.index(self.color) + KINDS.index(self.kind)) % len(KINDS) == 0
 
 
 @dataclass(frozen=True)
 class StepAction:
-    """One step in the world's terms: a verb, the thing (an index) and, for ``put``, the place."""
+    """A step of the world.
+
+    Attributes:
+        verb: Its verb.
+        thing: Index of its thing.
+        place: Its place, for ``put``.
+    """
 
     verb: Verb
     thing: int
     place: str = ""
 
     def phrase(self, name: str) -> str:
-        """What is to be done, as short as it can be told apart: ``wipe the red cone``."""
+        """Return the shortest unambiguous description: ``wipe the red cone``."""
         return f"put the {name} in the {self.place}" if self.verb == "put" else f"{self.verb} the {name}"
 
     def sentence(self, name: str) -> str:
-        """The name of the step: the phrase with its tool or source."""
+        """Return the name of the step: the phrase with its tool or source."""
         if self.verb == "put":
             return self.phrase(name)
         return f"{self.phrase(name)} {'from the drawer' if self.verb == 'fetch' else f'with the {TOOLS[self.verb]}'}"
@@ -87,7 +92,14 @@ class StepAction:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A task in the world's terms: its goal, its jobs in the listed order, its things, and clutter that belongs to none."""
+    """A task of the world.
+
+    Attributes:
+        goal: Its goal.
+        jobs: Its steps in listed order.
+        things: Things of its steps.
+        clutter: Things without a step.
+    """
 
     goal: str
     jobs: tuple[StepAction, ...]
@@ -96,22 +108,23 @@ class Assignment:
 
     @cached_property
     def looks(self) -> tuple[Thing, ...]:
-        """Things, then clutter: everywhere else a thing is an index into these."""
+        """Things, then clutter: other indices of things refer to this tuple."""
         return self.things + self.clutter
 
     def phrase(self, job: int) -> str:
+        """Return the shortest description of a job."""
         return self.jobs[job].phrase(self.things[self.jobs[job].thing].name)
 
     def chain(self, thing: int) -> list[int]:
-        """The jobs of a thing, in order."""
+        """Return the jobs of a thing, in order."""
         return [k for k, job in enumerate(self.jobs) if job.thing == thing]
 
     def find(self, thing: int, verb: Verb) -> int | None:
-        """The job of this verb on a thing."""
+        """Return the job with this verb on a thing; None if there is none."""
         return next((k for k, job in enumerate(self.jobs) if (job.thing, job.verb) == (thing, verb)), None)
 
     def as_task(self) -> Task:
-        """The task in words, steps ``S1`` ... in the listed order."""
+        """Return the task in words, with steps ``S1`` ... in listed order."""
         names = [job.sentence(self.things[job.thing].name) for job in self.jobs]
         return Task(self.goal, tuple(Step(f"S{n}", name) for n, name in enumerate(names, 1)))
 
@@ -119,9 +132,17 @@ class Assignment:
 def sample_world_task(
     rng: random.Random, steps: int, clutter: int = 1, unseen: bool = False, alike: bool = False
 ) -> Assignment:
-    """A task of ``steps`` steps. With ``unseen``, every other thing has a look that other tasks never have, and verbs may
-    meet kinds that they never meet elsewhere. With ``alike`` few colours, kinds and chains are shared by all things, so
-    that no word alone says which step is meant: elsewhere the verb does, most of the time."""
+    """Sample a task.
+
+    Args:
+        rng: Random generator.
+        steps: Number of steps.
+        clutter: Number of things without a step.
+        unseen: Whether every other thing has a look that other splits never have, and verbs may
+            combine with kinds that they never have elsewhere.
+        alike: Whether all things share few colours, kinds and chains, so that no single word
+            identifies a step. Otherwise the verb usually does.
+    """
     looks = [Thing(color, kind) for color in COLORS for kind in KINDS]
     rng.shuffle(looks)
     ordinary, rare = [x for x in looks if not x.unseen], [x for x in looks if x.unseen]
@@ -136,7 +157,8 @@ def sample_world_task(
         thing = (rare if unseen and rare and len(things) % 2 == 0 else ordinary).pop()
         fitting = {c: w for c, w in CHAINS.items() if len(c) <= left and (unseen or _seen(c, thing))}
         fitting = {c: w for c, w in fitting.items() if c in shared} or fitting
-        # a task of many steps has as much room as a short one: its chains are longer
+        # the bench has the same room for any number of steps, so long tasks have longer
+        # chains
         weights = [w * len(c) ** (2 if left > 12 else 0) for c, w in fitting.items()]
         chain = rng.choices(list(fitting), weights)[0]
         place = rng.choice(PLACES)
@@ -151,7 +173,7 @@ def sample_world_task(
 
 
 def _of_few_colors_and_kinds(rng: random.Random, looks: list[Thing], count: int) -> list[Thing]:
-    """Those looks that have one of few colours and one of few kinds, at least so many."""
+    """Return the looks with one of few colours and one of few kinds, at least ``count``."""
     few = rng.randint(2, 3)
     while True:
         colors, kinds = rng.sample(COLORS, few), rng.sample(KINDS, few)
