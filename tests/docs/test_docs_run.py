@@ -20,6 +20,7 @@ from tests.helpers.annotations import TABLE
 from tests.helpers.commands import call
 from tests.helpers.documentation import COMMANDS, blocks, lines
 from tests.helpers.proassist_rows import row
+from tests.helpers.proassist_tree import dst_clip
 
 #: what a command needs that no test has; it is parsed elsewhere all the same
 NEEDS = {
@@ -55,6 +56,22 @@ LEVELS = "\n".join(
         ("action", "3", "1", "2", "take the kettle"),
     ]
 )
+#: a video of ProAssist's generated dialogues
+GENERATED = {
+    "video_uid": "assembly_nusar_a",
+    "inferred_goal": "toy",
+    "inferred_knowledge": "Toy\n1. unscrew",
+    "conversations": [
+        {
+            "conversation": [
+                {"role": "user", "time": 7.8, "content": "Help me.", "labels": ""},
+                {"role": "assistant", "time": 7.9, "content": "Unscrew it.", "labels": "responsive|instruction"},
+            ],
+            "user_type": "no_talk",
+        }
+    ],
+    "parsed_video_anns": {"dataset": "assembly101", "video_start_time": 5.5, "duration": 60},
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +96,12 @@ def desk(tmp_path_factory):
         text = dump_json(row("assembly_a", "no_talk", 6)) + "\n"
         (subset / "prepared/dialog-klg-sum_test_L0_I1.jsonl").write_text(text)
         Path("proassist_prepared.jsonl").write_text(text)
+        for file, content in (
+            ("generated_dialogs/test_filtered.json", [GENERATED]),
+            ("dst/assembly101/test.json", [dst_clip("assembly101", "disassembly_nusar_c", "no_talk")]),
+        ):
+            Path(file).parent.mkdir(parents=True)
+            Path(file).write_text(dump_json(content))
         for args in (
             ("run", "--ckpt", "runs/mine", "--data", "data/mine", "--output", "runs/mine-workbench-none"),
             (
