@@ -30,6 +30,7 @@ NEEDS = {
     r"cuda|--address|model=smolvlm2": "cards, a cluster, SmolVLM2's weights",
     r"s3://": "a bucket",
     r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_scaffold.py)",
+    r"--suite (ovo_bench|ovo_timing|streamingbench)": "the annotations of a published benchmark",
     r"all-mpnet": "a similarity model to download",
     r"--group": "runs of several training seeds",
 }
