@@ -95,7 +95,7 @@ def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
         for line in dry_run_evaluation(evaluation.folder, evaluation.predictor, evaluation.episodes, workers):
             print_line(line)
         return
-    _report_replay(done)
+    _report_replay(done, err=json_ == "-")
     print_run_scores(done.folder, done.metrics, done.report, json_)
 
 
@@ -113,15 +113,19 @@ def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
     )
 
 
-def _report_replay(done: Evaluated) -> None:
+def _report_replay(done: Evaluated, err: bool) -> None:
+    """Print counts and rates of a replay, on standard error where standard output is for JSON."""
     outcome, seconds = done.outcome, done.replay_s
     print_missing_videos(done.missing_videos, done.videos)
     print_line(
-        f"{format_count(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed"
+        f"{format_count(outcome.new, 'episode')} replayed in {seconds:.0f} s, {outcome.reused} reused, {outcome.failed} failed",
+        err=err,
     )
     for number, tally in done.tallies.items():
         rate = 60 * tally.jobs / seconds
-        print_line(f"  worker {number} on {tally.host}: {format_count(tally.jobs, 'episode')}, {rate:.1f} a minute")
+        print_line(
+            f"  worker {number} on {tally.host}: {format_count(tally.jobs, 'episode')}, {rate:.1f} a minute", err=err
+        )
 
 
 @click.command("calibrate")

@@ -38,7 +38,7 @@ def test_every_command_in_the_documentation_is_one_that_there_is():
     for page, block in blocks("console"):
         for words in lines(block):
             if words[0] not in COMMANDS:
-                assert words[0] in ("make", "pip", "python", "torchrun", "accelerate"), (page, words)
+                assert words[0] in ("make", "pip", "python", "torchrun", "accelerate", "cd"), (page, words)
                 continue
             if any(word in ("--help", "-h") for word in words) or "|" in words:
                 continue

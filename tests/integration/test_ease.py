@@ -35,6 +35,8 @@ def test_results_are_json_alone_where_that_is_asked_for(runs, short_world, capsy
     oracle, silent = runs / "oracle", runs / "silent"
     assert told(capsys, prospect_eval, "show", oracle, "--json")["metrics"]["speaking_event_f1@2s"]["value"] == 1
     assert len(told(capsys, prospect_eval, "ls", runs, "--json")) == 2
+    again = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", oracle, "--json")
+    assert told(capsys, prospect_eval, *again)["episodes"]
     (one,) = told(capsys, prospect_eval, "compare", oracle, silent, "--json")["comparisons"]
     assert one["first"].endswith("oracle")
     assert told(capsys, prospect_eval, "noise-floor", oracle, oracle, "--json")["dst_jga"] == 0
