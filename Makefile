@@ -18,7 +18,6 @@ $(READY): pyproject.toml constraints.txt
 
 # the shipped checkpoint over the built-in test videos; the last line is the report's path
 eval: $(READY)
-	-$(BIN)/prospect-eval doctor --fix
 	$(BIN)/prospect-eval run --ckpt workbench-tiny --suite workbench
 
 # whether that run may pass beside the committed one; `prospect-eval gate ... --update` writes a new one
@@ -83,8 +82,9 @@ docs: $(READY)
 	$(BIN)/python -m prospect_eval.cli.handbook docs/reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
-# formatting, lint and types; `make format` mends what can be mended
-SOURCES := prospect_core prospect_eval tests benchmarks
+# formatting, lint, prose, spelling and types; `make format` applies the fixes that ruff can make
+SOURCES := prospect_core prospect_eval tests benchmarks .ci
+TEXTS := $(SOURCES) docs reports README.md CHANGELOG.md CONTRIBUTING.md Makefile pyproject.toml
 format: $(READY)
 	$(BIN)/ruff check --quiet --fix-only $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
@@ -93,6 +93,8 @@ lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/prose/prose_lint.py
+	$(BIN)/codespell $(TEXTS)
 
 types: $(READY)
 	$(BIN)/mypy

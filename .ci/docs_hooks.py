@@ -1,4 +1,4 @@
-"""What the documentation site is made of beyond its pages: the figures of reports/.
+"""Additions to the documentation site: the figures of reports/.
 
 make docs
 """

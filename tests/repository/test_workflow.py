@@ -41,7 +41,12 @@ def test_pre_commit_runs_the_tools_of_make_quick():
         ".venv/bin/ruff",
         ".venv/bin/lint-imports",
         ".venv/bin/mypy",
+        ".venv/bin/python",
+        ".venv/bin/codespell",
     }
+    scripts = {hook["entry"].split()[1] for hook in hooks if hook["entry"].startswith(".venv/bin/python ")}
+    assert scripts == {".ci/prose/prose_lint.py", ".ci/prose/commit_message.py"}
+    assert all((ROOT / script).is_file() for script in scripts)
 
 
 def test_every_test_file_that_the_makefile_names_is_there():
