@@ -1,6 +1,6 @@
 """What this machine has and lacks for an evaluation.
 
-prospect-eval doctor --fix
+prospect-eval doctor
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prospect_core.util.cache_dir import ADVICE, chosen_cache_dir, is_cache_dir_writable
 from prospect_eval.runs.environment import VERSIONED
-from prospect_eval.text.wordnet import fetch_wordnet, find_wordnet
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +27,17 @@ class MachineCheck:
     needed: bool = True
 
 
-def run_doctor_checks(fix: bool = False) -> list[MachineCheck]:
-    """All checks; with ``fix``, what can be fetched is fetched first."""
-    return [_versions(), _guard("H.264 decoding", _video), _guard("semantic similarity", _similarity), _wordnet(fix),
-            _guard("checkpoints", _checkpoints), _cache(), _device()]  # fmt: skip
+def run_doctor_checks() -> list[MachineCheck]:
+    """Every check, in the order of the output."""
+    return [
+        _versions(),
+        _guard("H.264 decoding", _video),
+        _guard("semantic similarity", _similarity),
+        _guard("METEOR", _meteor),
+        _guard("checkpoints", _checkpoints),
+        _cache(),
+        _device(),
+    ]
 
 
 def _guard(name: str, check: Callable[[], MachineCheck]) -> MachineCheck:
@@ -72,21 +78,12 @@ def _similarity() -> MachineCheck:
     return MachineCheck("semantic similarity", abs(equal - 1) < 1e-9, resources.similarity_signature)
 
 
-def _wordnet(fix: bool) -> MachineCheck:
-    found, note = find_wordnet(), ""
-    if found is None and fix:
-        note = fetch_wordnet()
-        found = find_wordnet()
-    if found is not None:
-        try:
-            found.reader()
-            return MachineCheck("WordNet (METEOR)", True, f"found in {found.ours / found.place}", needed=False)
-        except (LookupError, OSError) as error:
-            note = f"cannot be read ({' '.join(str(error).split())[:120]})"
-    advice = "install the system package wordnet-base, or run `prospect-eval doctor --fix` with a connection"
-    return MachineCheck(
-        "WordNet (METEOR)", False, note or "missing: METEOR is called meteor_exact_stem", advice, needed=False
-    )
+def _meteor() -> MachineCheck:
+    from prospect_eval.metrics.resources import open_meteor_resource
+
+    meteor = open_meteor_resource()
+    knows_synonyms = meteor("take the car", "take the auto") > meteor("take the car", "take the cup")
+    return MachineCheck("METEOR", knows_synonyms, meteor.signature, "" if knows_synonyms else "reinstall")
 
 
 def _checkpoints() -> MachineCheck:

@@ -61,7 +61,7 @@ def make_handbook_formats_page() -> str:
 
 def make_handbook_metrics_page() -> str:
     """Every metric by family, with the family's formulas."""
-    resources = ScoringResources(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR", True)
+    resources = ScoringResources(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR")
     families: dict[Family, list[Metric]] = {}
     for metric in all_metrics(resources, plug_ins=False):
         families.setdefault(metric.family, []).append(metric)

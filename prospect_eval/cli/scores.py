@@ -226,9 +226,8 @@ def show_command(folder: Path, json_: str | None) -> None:
 
 
 @click.command("doctor")
-@click.option("--fix", is_flag=True, help="Fetch what is missing, where it can be.")
 @json_option
-def doctor_command(fix: bool, json_: str | None) -> None:
+def doctor_command(json_: str | None) -> None:
     """Print what this machine has and lacks."""
     from dataclasses import asdict
 
@@ -237,7 +236,7 @@ def doctor_command(fix: bool, json_: str | None) -> None:
     from prospect_eval.cli.doctor import run_doctor_checks
 
     console = make_console(highlight=False)
-    checks = run_doctor_checks(fix)
+    checks = run_doctor_checks()
     shown = print_json_option(json_, lambda: [asdict(one) for one in checks])
     for check in checks if shown else ():
         mark, color = ("ok", "green") if check.ok else ("missing", "red") if check.needed else ("lacking", "yellow")

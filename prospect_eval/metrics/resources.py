@@ -12,55 +12,48 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Any
 
-from prospect_core.util.errors import DataError
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.metrics.base import ScoringResources
 from prospect_eval.text.disk_cache import DiskCache
 from prospect_eval.text.embeddings import DEFAULT, open_embedding_similarity
-from prospect_eval.text.wordnet import WordNet, find_wordnet
+from prospect_eval.text.wordnet import VERSION as WORDNET_VERSION
+from prospect_eval.text.wordnet import load_wordnet_synonyms
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def make_scoring_resources(similarity: str | None = None, settings: ScoreSettings = STANDARD) -> ScoringResources:
-    """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), METEOR with WordNet where it is at hand, and
-    the parameters of scoring."""
+    """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), METEOR, and the parameters of scoring."""
     return replace(_open_resources(similarity or DEFAULT), settings=settings)
 
 
 @lru_cache(maxsize=4)
 def _open_resources(similarity: str) -> ScoringResources:
-    embeddings, meteor = open_embedding_similarity(similarity), Meteor(find_wordnet())
+    embeddings, meteor = open_embedding_similarity(similarity), open_meteor_resource()
     return ScoringResources(
         similarity=embeddings,
         similarity_signature=embeddings.signature,
         meteor=meteor,
         meteor_signature=meteor.signature,
-        wordnet=meteor.wordnet is not None,
         similarity_model=embeddings.model,
     )
 
 
 @cache
-def open_meteor_resource(wordnet: bool) -> Meteor:
-    """METEOR with WordNet (a `DataError` where there is none) or without."""
-    found = find_wordnet() if wordnet else None
-    if wordnet and found is None:
-        raise DataError("METEOR wants WordNet, which is not on this machine; `prospect-eval doctor --fix` looks for it")
-    return Meteor(found)
+def open_meteor_resource() -> Meteor:
+    """METEOR, one for the process."""
+    return Meteor()
 
 
 class Meteor:
-    """nltk's METEOR (0..1) of a hypothesis and its reference, over lower-case words and marks. Scores are kept on disk,
-    for reading WordNet and stemming are slow; without WordNet only exact and stem matches count."""
+    """nltk's METEOR (0..1) of a hypothesis and its reference, over lower-case words and marks, with WordNet's synonyms.
 
-    def __init__(self, wordnet: WordNet | None) -> None:
-        self.wordnet = wordnet
-        known = wordnet.version if wordnet else "no"
-        self.signature = f"nltk {version('nltk')},wordnet:{known},a:.9,b:3,g:.5,tok:words"
-        self._synonyms: Any = None
+    Scores are kept on disk, because stemming is slow.
+    """
+
+    def __init__(self) -> None:
+        self.signature = f"nltk {version('nltk')},wordnet:{WORDNET_VERSION},a:.9,b:3,g:.5,tok:words"
         self._scores: dict[tuple[str, str], float] = {}
 
     def __call__(self, hypothesis: str, reference: str) -> float:
@@ -80,15 +73,5 @@ class Meteor:
     def _score(self, hypothesis: str, reference: str) -> float:
         from nltk.translate.meteor_score import single_meteor_score
 
-        if self._synonyms is None:
-            self._synonyms = self.wordnet.reader() if self.wordnet else _NoSynonyms()
         tokens = [_TOKEN.findall(text.lower()) for text in (reference, hypothesis)]
-        return float(single_meteor_score(*tokens, wordnet=self._synonyms))
-
-
-class _NoSynonyms:
-    """Stands in for WordNet: exact and stem matches only."""
-
-    @staticmethod
-    def synsets(word: str) -> list[Any]:
-        return []
+        return float(single_meteor_score(*tokens, wordnet=load_wordnet_synonyms()))

@@ -36,7 +36,6 @@ class ScoringResources:
         similarity_signature: The similarity model's name and digest.
         meteor: METEOR of a hypothesis and its reference.
         meteor_signature: Version and settings of METEOR.
-        wordnet: Whether METEOR knows synonyms.
         similarity_model: The folder or name to open the similarity model by again; empty where it has none.
         settings: The parameters of scoring.
         corpus: The references of the whole split; None: each episode's own, which only suits a single episode.
@@ -46,7 +45,6 @@ class ScoringResources:
     similarity_signature: str
     meteor: Callable[[str, str], float]
     meteor_signature: str
-    wordnet: bool
     settings: ScoreSettings = STANDARD
     similarity_model: str = ""
     corpus: Corpus | None = None

@@ -34,7 +34,7 @@ from prospect_eval.text.cider import cider
 
 _metric = partial(Metric, family=TEXT)
 
-__all__ = ["bleu", "chrf", "cider", "meteor", "meteor_exact_stem", "text_metrics"]
+__all__ = ["bleu", "chrf", "cider", "meteor", "text_metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
 #: of this family
@@ -60,20 +60,11 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 
 def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Mean METEOR (0..1) over pairs by nltk with WordNet; a `DataError` where WordNet is not on this machine."""
+    """Mean METEOR (0..1) over pairs by nltk with WordNet's synonyms."""
     from prospect_eval.metrics.resources import open_meteor_resource
 
     _same_length(hypotheses, references)
-    score = open_meteor_resource(wordnet=True)
-    return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
-
-
-def meteor_exact_stem(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """nltk's METEOR without synonyms: exact and stem matches only, no data needed. Not comparable with `meteor`."""
-    from prospect_eval.metrics.resources import open_meteor_resource
-
-    _same_length(hypotheses, references)
-    score = open_meteor_resource(wordnet=False)
+    score = open_meteor_resource()
     return float(np.mean([score(h, r) for h, r in zip(hypotheses, references, strict=True)]))
 
 
@@ -288,7 +279,6 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
 
     base = {**MATCHED_SIGNATURE, **resources.settings.match.signature, "sim": resources.similarity_signature}
     version = sacrebleu.__version__
-    meteor_name = "meteor" if resources.wordnet else "meteor_exact_stem"
     scores = [
         TextScore(
             name="bleu",
@@ -314,7 +304,7 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             " letters costs little.",
         ),
         TextScore(
-            name=meteor_name,
+            name="meteor",
             counts=mean_of(lambda s: partial(_best_meteor, s.resources.meteor)),
             value=ratio,
             size=2,
@@ -350,13 +340,4 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
     out = []
     for score in scores:
         out += [score.plain(base), score.weighted(base)]
-    if not resources.wordnet:
-        missing = "WordNet is not installed; `prospect-eval doctor --fix` looks for it"
-        absent = "nltk's METEOR with WordNet's synonyms, which this machine does not have."
-        out += [
-            _metric(
-                name, lambda _: missing, ratio, base, definition=absent, failure_mode=absent, headline=name in HEADLINE
-            )
-            for name in ("meteor", "meteor_w")
-        ]
     return out

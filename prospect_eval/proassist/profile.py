@@ -167,10 +167,7 @@ def _rows(
     for name, ours_name in PAIRS.items():
         if name.startswith(DST) and name not in published:
             continue
-        # without WordNet it has another name
-        known = next(
-            (key for key in (ours_name, ours_name.replace("meteor", "meteor_exact_stem")) if key in metrics), ""
-        )
+        known = ours_name if ours_name in metrics else ""
         ours = metrics[known].compute(scored, intervals=False)["value"] if known else None
         value = published.get(name)
         rows.append(ProfileRow(name, value, known, ours, explain(name, value, ours) if known else ""))

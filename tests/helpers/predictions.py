@@ -26,7 +26,7 @@ def same_words(left: Sequence[str], right: Sequence[str]) -> np.ndarray[Any, Any
     return shares
 
 
-TOOLS = ScoringResources(same_words, "words", lambda a, b: float(a == b), "equal", True)
+TOOLS = ScoringResources(same_words, "words", lambda a, b: float(a == b), "equal")
 
 #: Hypothesis strategy: sentences of 1 to 9 words out of 7, which share many words
 WORDS = st.lists(st.sampled_from(["put", "the", "red", "cup", "away", "now", "please"]), min_size=1, max_size=9).map(

@@ -23,21 +23,11 @@ from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import dump_json, read_json
-from prospect_eval.text import wordnet
 from prospect_eval.text.embeddings import open_embedding_similarity
-from prospect_eval.text.wordnet import copy_system_wordnet, find_wordnet
 from tests.helpers.commands import evaluate
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(autouse=True)
-def own_nltk_path(monkeypatch):
-    """What a test adds to NLTK's data path goes with the test."""
-    import nltk
-
-    monkeypatch.setattr(nltk.data, "path", list(nltk.data.path))
 
 
 @pytest.fixture
@@ -72,41 +62,6 @@ def test_files_have_the_rights_that_the_umask_gives(tmp_path, umask_002):
     os.umask(0o027)
     write_atomic(tmp_path / "b.json", "{}")
     assert mode(tmp_path / "b.json") == 0o640
-
-
-def system_wordnet(folder):
-    folder.mkdir()
-    for name in ("data.noun", "index.noun", "data.verb", "index.verb"):
-        (folder / name).write_text("  1 This is WordNet 3.0\n", "utf-8")
-    return folder
-
-
-def test_a_copied_wordnet_is_private_under_any_umask(tmp_path, monkeypatch, umask_002):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = find_wordnet((str(system_wordnet(tmp_path / "system")),))
-    assert found.version == "3.0"
-    paths = [found.ours, *found.ours.rglob("*")]
-    assert {mode(path) for path in paths if path.is_dir()} == {0o755}
-    assert {mode(path) for path in paths if path.is_file()} == {0o644}
-    # what NLTK itself asks before it reads
-    assert wordnet._know(found.ours).find(found.place)
-
-
-def test_a_downloaded_wordnet_that_others_may_write_is_made_private(tmp_path, monkeypatch, umask_002):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    copy_system_wordnet(system_wordnet(tmp_path / "system"), cache_dir() / "nltk_data" / "corpora" / "wordnet")
-    for path in (cache_dir() / "nltk_data").rglob("*"):
-        path.chmod(0o775)
-    found = find_wordnet(())
-    assert found is not None
-    assert wordnet._know(found.ours).find(found.place)
-
-
-def test_wordnet_of_another_user_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(wordnet, "_make_private", lambda folder: folder.name != "nltk_data")
-    found = find_wordnet((str(system_wordnet(tmp_path / "system")),))
-    assert found.ours.name == f"nltk_data-{os.getuid()}"
 
 
 def test_a_cache_that_cannot_be_written_has_a_temporary_one_in_its_place(locked_home, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -242,41 +241,8 @@ def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, short_worl
 def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
     assert evaluate("doctor") == 0
     out = capsys.readouterr().out
-    for word in ("H.264", "WordNet", "similarity", "device"):
+    for word in ("H.264", "METEOR", "similarity", "device"):
         assert word in out
-
-
-def test_wordnet_of_a_system_package_is_found_copied_and_read(tmp_path, monkeypatch):
-    import nltk
-
-    from prospect_eval.text import wordnet
-
-    system = next((Path(f) for f in wordnet.SYSTEM_FOLDERS if (Path(f) / "data.noun").is_file()), None)
-    if system is None:
-        pytest.skip("no system package with WordNet's database is installed")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(nltk.data, "path", [])
-    found = wordnet.find_wordnet()
-    assert found.version == "3.0"
-    # what was found stays found: a reader opened later looked in the cache of that moment and saw none
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
-    reader = found.reader()
-    assert {s.name() for s in reader.synsets("car")} & {"car.n.01"}
-    assert reader.synset("car.n.01").lexname() == "noun.artifact"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(nltk.data, "path", [])
-    assert wordnet.find_wordnet(folders=()) is not None
-
-
-def test_without_wordnet_there_is_none_and_no_network_is_tried(tmp_path, monkeypatch):
-    import nltk
-
-    from prospect_eval.text import wordnet
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(nltk.data, "path", [])
-    assert wordnet.find_wordnet(folders=(str(tmp_path),)) is None
-    assert "could not be downloaded" in wordnet.fetch_wordnet()
 
 
 def test_a_run_that_is_refused_leaves_no_folder_behind(checkpoint, short_world, tmp_path, capsys):

@@ -87,7 +87,6 @@ def write_run_page(
         undefined=[(name, entry["reason"]) for name, entry in table.items() if entry["value"] is None],
         cut=sum(u.cut for r in good for u in r.utterances),
         unseen=_unseen_lengths(good),
-        wordnet=resources.wordnet,
         splits=metrics["splits"],
         units=metric_table_resampled_units(table),
         agreement=metrics["timing_agreement"],

@@ -168,23 +168,6 @@ def test_bleu_refuses_lists_that_do_not_belong_together():
         bleu([], [])
 
 
-def test_meteor_is_nltks_and_named_by_what_it_has():
-    from nltk.translate.meteor_score import single_meteor_score
-
-    from prospect_eval.metrics.resources import _NoSynonyms, make_scoring_resources
-
-    resources = make_scoring_resources()
-    expected = single_meteor_score(["put", "the", "cup", "away"], ["put", "cup", "away"], wordnet=_NoSynonyms())
-    if not resources.wordnet:
-        assert resources.meteor("put cup away", "Put the cup away") == pytest.approx(expected)
-    names = [m.name for m in all_metrics(replace(resources, wordnet=False))]
-    assert "meteor_exact_stem" in names
-    table = score_records([predict(episode(say(3.0)), [(6, "Go on.")])], replace(TOOLS, wordnet=False))["metrics"]
-    assert table["meteor"]["value"] is None
-    assert "WordNet" in table["meteor"]["reason"]
-    assert table["meteor_exact_stem"]["value"] == 1.0
-
-
 def test_equal_texts_have_a_similarity_of_one():
     from prospect_eval.metrics.resources import make_scoring_resources
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from prospect_eval.metrics import all_metrics
@@ -21,8 +19,7 @@ def test_metric_has_a_definition_and_a_failure_mode(metric):
         assert "\n" not in text
 
 
-@pytest.mark.parametrize("wordnet", [True, False])
-def test_headline_metrics_of_text_content_and_context(wordnet):
+def test_headline_metrics_of_text_content_and_context():
     families = (TEXT, CONTENT, FIELD_TIMING, CONTEXT)
-    found = [metric for metric in all_metrics(replace(TOOLS, wordnet=wordnet)) if metric.family in families]
+    found = [metric for metric in all_metrics(TOOLS) if metric.family in families]
     assert {metric.name for metric in found if metric.headline} == HEADLINE

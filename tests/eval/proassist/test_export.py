@@ -207,7 +207,7 @@ OURS = {
 
 def our_scores(record, similarity, match):
     """Our matched metrics under the parameters of a case; undefined as 0."""
-    resources = ScoringResources(similarity, "s", TOOLS.meteor, "m", True, ScoreSettings(match))
+    resources = ScoringResources(similarity, "s", TOOLS.meteor, "m", ScoreSettings(match))
     metrics = {metric.name: metric for metric in all_metrics(resources)}
     scored = Scored.over([record], resources)
     return {name: metrics[ours].compute(scored, intervals=False)["value"] or 0.0 for ours, name in OURS.items()}

@@ -98,15 +98,15 @@ def test_the_store_keeps_and_survives(tmp_path, monkeypatch):
 
 def test_meteor_is_kept_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    first, pairs = Meteor(None), [("put it away", "put it away now"), ("go", "stop")]
+    first, pairs = Meteor(), [("put it away", "put it away now"), ("go", "stop")]
     first.prepare(pairs)
-    expected = [Meteor(None)(*pair) for pair in pairs]
-    again = Meteor(None)
+    expected = [Meteor()(*pair) for pair in pairs]
+    again = Meteor()
     monkeypatch.setattr(again, "_score", lambda *pair: pytest.fail("it was not kept"))
     again.prepare(pairs)
     assert [again(*pair) for pair in pairs] == [first(*pair) for pair in pairs] == expected
 
 
-def test_tools_know_which_wordnet(tmp_path):
-    assert "wordnet:" in make_scoring_resources().meteor_signature
+def test_resources_state_the_version_of_wordnet():
+    assert "wordnet:3.0," in make_scoring_resources().meteor_signature
     assert Path(DiskCache("x").file).suffix == ".sqlite"
