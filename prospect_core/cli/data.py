@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from prospect_core.cli.benchmark_annotations import validate_benchmark_annotations
 from prospect_core.cli.generators import (
     captions_command,
     describe_generator_splits,
@@ -36,9 +37,19 @@ def data_command_group() -> None:
 @data_command_group.command("validate")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
+@click.option(
+    "--benchmark", metavar="NAME", help="ROOT holds the annotations of this published benchmark: list their faults."
+)
 @json_option
-def data_validate_command(root: Path, accept: bool, json_: str | None) -> None:
-    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong."""
+def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_: str | None) -> None:
+    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong.
+
+    With --benchmark check published annotations: contradicting items, answers outside the video, answers in the question,
+    duplicates.
+    """
+    if benchmark is not None:
+        validate_benchmark_annotations(benchmark, root, accept, json_)
+        return
     from prospect_core.data.dataset import CHANGED, Dataset, accept_dataset_changes
     from prospect_core.data.validate import validate_dataset
     from prospect_core.util.processes import count_cores
