@@ -16,6 +16,7 @@ from prospect_core.util.entry_points import list_entry_points, load_entry_point
 from prospect_core.util.errors import UserError
 from prospect_eval.metrics import (
     answers,
+    benchmark_timing,
     calibration,
     context,
     delivery,
@@ -42,6 +43,7 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
         *calibration.METRICS,
         *delivery.delivery_metrics(resources.settings),
         *rival_timing.rival_timing_metrics(resources.similarity_signature),
+        *benchmark_timing.METRICS,
         *dialogue.dialogue_metrics(resources.similarity_signature, resources.settings.match),
         # content accuracy belongs next to matched dialogue, which is blind to what is named
         *answers.answer_metrics(resources),

@@ -13,6 +13,17 @@ are called so. Similarities below 0 count as 0. An utterance belongs to the near
   answer = 1 + 4 cos and time = 5 - 5 min(1, |dt| / max(1, span + 3)); 2 sum(S) / (2 sum(S) + FP + FN).
 * ``pauc_surrogate`` (ProactiveVideoQA, omega .5): the area under the quality of all that has been said so far within a
   span, 2 cos in 0..2, with 0.5 before the first reply; mean over references. Silence scores 0.25.
+
+By the benchmarks' own scorers (`prospect_eval.suites`), on the times of the decision frames:
+
+* ``omnipro_time_f1@3s`` (OmniPro): utterances paired with references at most 3 s apart, closest first; 2 pairs /
+  (predicted + reference). ``omnipro_joint_f1@3s`` counts only pairs whose content is right: the position, count or state
+  in the slots of the reference, by the OmniPro task in the episode's ``meta`` (``omnipro_task``); undefined without it.
+* ``fitcoach_t_f@1.5s`` (QEVD-FIT-COACH): recall by the nearest prediction of each reference, precision by the nearest
+  reference of each prediction, less than 1.5 s away and in order.
+* ``estp_timing_f1`` (ESTP-Bench, after third parties' notes): references with an utterance from 1 s before to 2 s after
+  their reply span, or their moment, are hit; utterances in no such window are false alarms; 2 hits / (2 hits + missed +
+  false alarms).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,21 @@ def _is_absent(path: Path) -> pytest.MarkDecorator:
     return pytest.mark.skip(reason=f"{path.relative_to(SHARED_DATA)} is not next to this checkout")
 
 
-def each_field_case(name: str, file: str, key: str = "cases") -> pytest.MarkDecorator:
-    """Parametrize a test with every case in a file of a benchmark's folder; skip it if the file is absent."""
+def each_field_case(
+    name: str, file: str, key: str = "cases", keep: Callable[[dict[str, Any]], bool] = lambda case: True
+) -> pytest.MarkDecorator:
+    """Parametrize a test with every case in a file of a benchmark's folder; skip it if the file is absent.
+
+    Args:
+        name: Folder of the benchmark.
+        file: The file in it.
+        key: What holds the list of cases.
+        keep: Which cases the test is about.
+    """
     path = FIELD_DATA / name / file
     if not path.is_file():
         return pytest.mark.parametrize("case", [pytest.param(None, marks=_is_absent(path), id="absent")])
-    found = json.loads(path.read_text("utf-8"))[key]
+    found = [case for case in json.loads(path.read_text("utf-8"))[key] if keep(case)]
     names = [f"{number}-{str(case.get('case', ''))[:40]}" for number, case in enumerate(found)]
     return pytest.mark.parametrize("case", found, ids=names)
 

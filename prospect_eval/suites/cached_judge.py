@@ -1,0 +1,107 @@
+"""A language model that judges texts: replies kept on disk by what was asked of whom, and the agreement of two judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from prospect_core.util.errors import DataError
+from prospect_eval.text.disk_cache import DiskCache
+
+
+class NoVerdictError(DataError):
+    """The judge gives no reply to this question; the other questions are still asked."""
+
+
+@dataclass(frozen=True)
+class CachedJudge:
+    """A judge with its instruction.
+
+    Attributes:
+        name: Which model judges, with all that changes its replies (revision, temperature): part of the cache's key.
+        ask: Gives the reply to a prompt: an endpoint or a local model. It raises `NoVerdictError` where the model gives
+            no reply; any other error ends the judging, and the replies until then are kept.
+        instruction: The instruction that comes before each text.
+        is_readable: Whether a reply holds a verdict. Other replies are not kept, so they are asked for again the next time.
+        cache: Name of the cache.
+    """
+
+    name: str
+    ask: Callable[[str], str]
+    instruction: str
+    is_readable: Callable[[str], bool]
+    cache: str
+
+    def judge(
+        self, texts: Iterable[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> dict[str, str]:
+        """The reply to each text; an empty one where the judge gives none.
+
+        Args:
+            texts: What is judged; equal texts are asked once.
+            progress: Called with (number of new replies, number of texts not in the cache).
+        """
+        keys = {text: json.dumps([self.name, self.instruction, text]) for text in texts}
+        store = DiskCache(self.cache)
+        kept = {key: value.decode() for key, value in store.read(keys.values()).items()}
+        replies = {text: kept[key] for text, key in keys.items() if key in kept}
+        missing = [text for text in keys if text not in replies]
+        for done, text in enumerate(missing, 1):
+            replies[text] = self._ask(text)
+            if self.is_readable(replies[text]):
+                store.write({keys[text]: replies[text].encode()}, replace=True)
+            progress(done, len(missing))
+        return replies
+
+    def _ask(self, text: str) -> str:
+        try:
+            return self.ask(f"{self.instruction}\n\n{text}")
+        except NoVerdictError:
+            return ""
+
+
+@dataclass(frozen=True)
+class JudgeAgreement:
+    """How far two judges agree.
+
+    Attributes:
+        compared: Number of questions to which both gave a score.
+        unreadable: Number of questions to which one or both gave none.
+        exact: Share of equal scores; None without a compared question.
+        kappa: Quadratic-weighted Cohen's kappa: 1 for equal scores, 0 for the agreement expected by chance; None where
+            it is undefined, as for two constant judges.
+    """
+
+    compared: int
+    unreadable: int
+    exact: float | None
+    kappa: float | None
+
+
+def compare_judges(
+    first: Mapping[str, int | None], second: Mapping[str, int | None], scores: Iterable[int]
+) -> JudgeAgreement:
+    """The agreement of two judges on the questions that both were asked.
+
+    Args:
+        first: Score of each question by its id; None where the reply holds none.
+        second: The same of the other judge.
+        scores: Every possible score, in order.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    asked = [name for name in first if name in second]
+    pairs = [(first[name], second[name]) for name in asked]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    if not known:
+        return JudgeAgreement(compared=0, unreadable=len(pairs), exact=None, kappa=None)
+    exact = sum(a == b for a, b in known) / len(known)
+    kappa: float | None = None
+    if len({score for pair in known for score in pair}) > 1:
+        left, right = zip(*known, strict=True)
+        value = float(cohen_kappa_score(left, right, labels=list(scores), weights="quadratic"))
+        kappa = value if np.isfinite(value) else None
+    return JudgeAgreement(compared=len(known), unreadable=len(pairs) - len(known), exact=exact, kappa=kappa)

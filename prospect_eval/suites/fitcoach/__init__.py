@@ -1,0 +1,1 @@
+"""QEVD-FIT-COACH: the temporal F-score of feedback during exercise."""

@@ -1,0 +1,1 @@
+"""OmniMMI: proactive alerting (PA), proactive turn-taking (PT) and dynamic state grounding (SG)."""
