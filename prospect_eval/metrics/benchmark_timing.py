@@ -3,7 +3,7 @@
     python -c "from prospect_eval.metrics.benchmark_timing import METRICS; print([m.name for m in METRICS])"
 
 The scorers are those of `prospect_eval.suites`. Times are those of the decision frames, so that a model that speaks on the
-reference's frame is in time at every frame rate. What a record does not hold makes a metric undefined, never zero.
+reference's frame is in time at every frame rate. A metric is undefined, never zero, where the record lacks its inputs.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def benchmark_timing_omnipro_joint_counts(scored: Scored) -> np.ndarray | str:
     if kind is None:
         return f"the episode names no OmniPro task (meta {OMNIPRO_TASK!r})"
     if kind == "gpt_judge":
-        return f"the OmniPro task {task} needs a judge of texts"
+        return f"the OmniPro task {task} needs an LLM judge of texts"
     triggers = list(_triggers(scored, kind))
     if None in triggers:
         return f"a reference turn has no slot {_SLOTS[kind]!r}"
@@ -143,7 +143,7 @@ METRICS: list[Metric] = [
         f1,
         {"tol": f"{TOLERANCE_S:g}s", "match": "closest first"},
         definition="OmniPro's F1 of utterances paired with reference turns at most 3 s apart, closest first.",
-        failure_mode="Closest first is not the best pairing: two utterances in time can give one pair; what is said is not"
+        failure_mode="Closest first is not the best pairing: two utterances in time can give one pair; the text is not"
         " looked at.",
     ),
     _metric(
@@ -164,7 +164,7 @@ METRICS: list[Metric] = [
         definition="FitCoach's temporal F-score: precision and recall by the nearest turn of the other side less than 1.5 s"
         " away.",
         failure_mode="Only the nearest turn is tried, so precision and recall count other pairs; a perfect run is"
-        " slightly below 1; what is said is not looked at.",
+        " slightly below 1; the text is not looked at.",
     ),
     _metric(
         "estp_timing_f1",
@@ -173,7 +173,7 @@ METRICS: list[Metric] = [
         {**_WINDOW, "span": "reply span or moment", "official": "no"},
         definition="F1 of reference turns with an utterance from 1 s before to 2 s after their reply span or moment, as third"
         " parties describe the timing part of ESTP-F1.",
-        failure_mode="Repeated utterances in a window are free; what is said is not looked at; ESTP-Bench's own scorer is not"
+        failure_mode="Repeated utterances in a window are free; the text is not looked at; ESTP-Bench's own scorer is not"
         " public.",
     ),
 ]

@@ -13,12 +13,12 @@ from prospect_eval.text.disk_cache import DiskCache
 
 
 class NoVerdictError(DataError):
-    """The judge gives no reply to this question; the other questions are still asked."""
+    """The LLM judge gives no reply to this question; the other questions are still asked."""
 
 
 @dataclass(frozen=True)
 class CachedJudge:
-    """A judge with its instruction.
+    """An LLM judge with its instruction.
 
     Attributes:
         name: Which model judges, with all that changes its replies (revision, temperature): part of the cache's key.
@@ -38,10 +38,10 @@ class CachedJudge:
     def judge(
         self, texts: Iterable[str], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, str]:
-        """The reply to each text; an empty one where the judge gives none.
+        """The reply to each text; an empty one where the LLM judge gives none.
 
         Args:
-            texts: What is judged; equal texts are asked once.
+            texts: The texts to judge; equal texts are asked once.
             progress: Called with (number of new replies, number of texts not in the cache).
         """
         keys = {text: json.dumps([self.name, self.instruction, text]) for text in texts}

@@ -26,7 +26,7 @@ def each_field_case(
     Args:
         name: Folder of the benchmark.
         file: The file in it.
-        key: What holds the list of cases.
+        key: Key of the list of cases.
         keep: Which cases the test is about.
     """
     path = FIELD_DATA / name / file

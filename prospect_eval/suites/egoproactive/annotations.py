@@ -37,7 +37,7 @@ class ReferenceSession:
         video_path: The video, as the file names it.
         duration: Length of the video in seconds; None where the file has no number.
         intervals: (start, end) of each chunk in seconds.
-        query: What the user asks at the start.
+        query: The user's question at the start.
         domain: Domain of the task.
         task: Name of the task, by which the published scorer groups sessions.
         answers: The reference answer of each chunk; None where the file has no text.

@@ -26,7 +26,7 @@ def score_egoproactive(annotations: EgoProactiveAnnotations, results: EgoProacti
 
 
 def _constant(answer_of_chunk: Callable[[int], str]) -> Callable[[EgoProactiveAnnotations], EgoProactiveResults]:
-    """Results whose answers depend on nothing but the number of the chunk."""
+    """Results whose answers depend only on the number of the chunk."""
 
     def make(annotations: EgoProactiveAnnotations) -> EgoProactiveResults:
         predictions = tuple(

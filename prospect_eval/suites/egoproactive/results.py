@@ -25,7 +25,7 @@ class EgoProactiveResults:
     Attributes:
         predictions: One for each session; None where no row belongs to it.
         counts: Rows read, and rows left out with the reason.
-        notes: What is unusual about the file.
+        notes: Unusual facts about the file.
     """
 
     predictions: tuple[SessionPrediction | None, ...]

@@ -36,7 +36,7 @@ from prospect_eval.suites.official_score import ItemScore, OfficialScore, make_o
 
 #: seconds below which two times match: half of the published tolerance
 MATCH_S = 1.5
-#: what the published code adds to every denominator
+#: added to every denominator by the published code
 EPSILON = 1e-12
 #: text tokens that the published model speaks in a second
 TOKENS_PER_SECOND = 12

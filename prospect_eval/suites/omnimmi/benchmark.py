@@ -33,7 +33,7 @@ def score_omnimmi(annotations: OmniMmiAnnotations, results: OmniMmiResults) -> O
     if results.verdicts:
         parts.append(score_omnimmi_grounding(annotations.grounding, results.verdicts))
     elif results.answers:
-        notes.append("SG: the answers have no verdicts; give a judge, or the judge's results.json")
+        notes.append("SG: the answers have no verdicts; give an LLM judge, or the LLM judge's results.json")
     items = [item for part in parts for item in part.items]
     notes += [note for part in parts for note in part.notes]
     return make_official_score(items, omnimmi_values, notes)
@@ -42,7 +42,7 @@ def score_omnimmi(annotations: OmniMmiAnnotations, results: OmniMmiResults) -> O
 def _constant_alerts(
     alerts_of_clip: Callable[[float], AlertPrediction],
 ) -> Callable[[OmniMmiAnnotations], OmniMmiResults]:
-    """PA results whose alerts depend on nothing but the length of the clip."""
+    """PA results whose alerts depend only on the length of the clip."""
 
     def make(annotations: OmniMmiAnnotations) -> OmniMmiResults:
         alerts = {item.id: alerts_of_clip(_clip_seconds(item)) for item in annotations.alerts}

@@ -24,12 +24,12 @@ def judge_omnimmi_grounding(
     name: str,
     instruction: str = GROUNDING_INSTRUCTION,
 ) -> OmniMmiResults:
-    """The results with a judge's verdict of each SG answer.
+    """The results with an LLM judge's verdict of each SG answer.
 
     Args:
         annotations: The items.
         results: Predictions with ``answers``.
-        ask: Gives the judge's reply to a prompt.
+        ask: Gives the LLM judge's reply to a prompt.
         name: Which model judges: part of the cache's key.
         instruction: The instruction. The published numbers use the published wording.
 

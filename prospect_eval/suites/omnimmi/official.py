@@ -3,11 +3,11 @@
 Source: ``evaluations/evaluate.py`` of OmniMMI/OmniMMI at 036d2ca0015435f91d5c09707538c92f8d641fd4 (MIT).
 
 Formulas
-* PA, lists of alert times: ``pa_accuracy`` is the share of items whose first listed alert lies in [start, end],
-  ``pa_precision`` the mean over items of the share of alerts in it (0 without alerts), ``pa_iou`` the mean of
+* PA, lists of alert times: ``pa_accuracy`` is the share of items whose first listed alert lies in [start, end].
+  ``pa_precision`` is the mean over items of the share of alerts in it (0 without alerts). ``pa_iou`` is the mean of
   overlap / hull of [first listed, last listed] and [start, end]. One number for each item: ``pa_accuracy`` alone.
 * PT: ``pt_accuracy`` is the share of replies that are empty or start with ``<2>``.
-* SG, by the judge's verdict {pred, score} of each turn: a turn is right if "yes" occurs in ``pred``, in any case.
+* SG, by the LLM judge's verdict {pred, score} of each turn: a turn is right if "yes" occurs in ``pred``, in any case.
   ``sg_accuracy`` is the share of items with all turns right, ``sg_score`` the mean over items of the mean score, cut to
   whole numbers. ``sg_step_accuracy@k`` is the share of right turns with index k; ``sg_accumulated_step_accuracy@k`` also
   wants every earlier turn of the item right.
@@ -44,14 +44,14 @@ from prospect_eval.suites.result_rows import parse_python_literal
 
 #: alert times in the order given, or one number; None where the prediction is neither
 AlertPrediction = float | tuple[float, ...] | None
-#: what marks a reply as silence
+#: mark of a silent reply
 SILENCE_TOKEN = "<2>"
 _STEP = re.compile(r"sg/turns@(\d+)$")
 
 
 @dataclass(frozen=True)
 class GroundingVerdict:
-    """A judge's verdict of one turn; ``readable`` is False where the published scorer stops on it."""
+    """An LLM judge's verdict of one turn; ``readable`` is False where the published scorer stops on it."""
 
     right: bool
     score: int
@@ -159,7 +159,7 @@ def score_omnimmi_turn_taking(items: Sequence[TurnTakingItem], replies: Mapping[
         notes.append(f"PT: replies that are no texts, on which the published scorer stops, count as wrong: {broken}")
     blank = sum(bool(reply) and _is_silence_but_for_blanks(reply) for reply in replies.values())
     if blank:
-        notes.append(f"PT: replies that are silence but for white space count as wrong: {blank}")
+        notes.append(f"PT: replies of silence and white space count as wrong: {blank}")
     return make_official_score(scores, omnimmi_values, notes + _describe_missing("PT", scores))
 
 
@@ -173,11 +173,11 @@ def _is_silence_but_for_blanks(reply: str | None) -> bool:
 
 
 def score_omnimmi_grounding(items: Sequence[GroundingItem], replies: Mapping[str, Sequence[Any]]) -> OfficialScore:
-    """The official SG scores by a judge's replies.
+    """The official SG scores by an LLM judge's replies.
 
     Args:
         items: The annotated items.
-        replies: By the id of the item, one entry for each turn: the judge's text, or the dictionary that it holds.
+        replies: By the id of the item, one entry for each turn: the LLM judge's text, or the dictionary that it holds.
     """
     scores = []
     dropped = unreadable = 0
@@ -220,10 +220,10 @@ def _grounding_totals(verdicts: Sequence[GroundingVerdict]) -> dict[str, float]:
 
 
 def read_omnimmi_verdict(reply: Any) -> GroundingVerdict | None:
-    """A judge's verdict as the published scorer reads it; None where it takes the call for failed.
+    """An LLM judge's verdict as the published scorer reads it; None where it takes the call for failed.
 
     Args:
-        reply: The judge's text, a Python dictionary with ``pred`` and ``score``, or that dictionary itself.
+        reply: The LLM judge's text, a Python dictionary with ``pred`` and ``score``, or that dictionary itself.
     """
     value = reply
     if isinstance(reply, str):

@@ -25,7 +25,7 @@ from prospect_eval.suites.result_rows import (
     read_time_span,
 )
 
-#: between the video and the number of the item in the judge's result files
+#: between the video and the number of the item in the LLM judge's result files
 _KEY_MARK = "##"
 
 
@@ -37,9 +37,9 @@ class OmniMmiResults:
         alerts: PA: alert times, one number, or None where the prediction is neither.
         replies: PT: the reply, or None where it is not a text.
         answers: SG: the answer to each question; None where a question has none.
-        verdicts: SG: the judge's reply to each turn, as text or as the dictionary that it holds.
+        verdicts: SG: the LLM judge's reply to each turn, as text or as the dictionary that it holds.
         counts: Rows read by task, and rows left out with the reason.
-        notes: What is unusual about the files.
+        notes: Unusual facts about the files.
     """
 
     alerts: Mapping[str, AlertPrediction] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def read_omnimmi_results(
     """The predictions of one model.
 
     Three kinds of files are read: lines with an annotation row and its ``pred``; an object with ``pred`` or ``verdicts``
-    for all items in the order of the annotations; and the judge's ``results.json``. Lines are never evaluated.
+    for all items in the order of the annotations; and the LLM judge's ``results.json``. Lines are never evaluated.
 
     Args:
         paths: Files, or folders of them.
@@ -170,7 +170,7 @@ class _Reader:
             raise DataError(f"{file}: holds predictions of a task that another file has too; give one of them")
 
     def _read_judged(self, judged: Mapping[str, Any]) -> None:
-        """The judge's ``results.json``: ``video##number`` -> [{"qa": [verdicts]}, the predictions]."""
+        """The LLM judge's ``results.json``: ``video##number`` -> [{"qa": [verdicts]}, the predictions]."""
         by_video: dict[str, list[str]] = defaultdict(list)
         for item in self.annotations.grounding:
             by_video[item.video.split(".mp4")[0]].append(item.id)
@@ -183,7 +183,7 @@ class _Reader:
             self.verdicts[ids.pop(0)] = tuple(judged[key][0]["qa"])
 
     def results(self) -> OmniMmiResults:
-        """What was read until now."""
+        """The rows read until now."""
         notes: list[str] = []
         if self.other_spans:
             notes.append(

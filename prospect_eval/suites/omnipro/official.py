@@ -5,10 +5,10 @@ Source: ``metrics/online/scorer.py`` (the library), ``scripts/compute_online_met
 
 Formula: of all pairs (emission, trigger) at most 3 s apart, in order of distance, then emission, then trigger, each pair
 is taken whose both ends are free. ``time_f1`` comes from the pairs, the unpaired emissions and the unpaired triggers.
-Content of a pair: alerts are always right; grounding wants the same one of nine region names; snapshot counting the same
-first whole number, with clock times cut out; cumulative and dedup counting the count of the last trigger at or before the
-emission; state monitoring the same text, without quotes and in lower case; narration and step instruction a judge's
-score of at least 3 of 5. ``content_accuracy`` is the share of right pairs, ``joint_f1`` counts right pairs alone.
+Content of a pair: alerts are always right. Grounding wants the same one of nine region names. Snapshot counting wants the
+same first whole number, with clock times cut out. Cumulative and dedup counting want the count of the last trigger at or
+before the emission. State monitoring wants the same text, without quotes and in lower case. Narration and step instruction
+want an LLM judge's score of at least 3 of 5. ``content_accuracy`` is the share of right pairs, ``joint_f1`` counts right pairs alone.
 The library pools all samples. The command rounds the values of each task to 4 places and takes their mean.
 
 Quirks, which the values keep:
@@ -16,7 +16,7 @@ Quirks, which the values keep:
 * Closest first is not the best matching: emissions 10 and 14 s with triggers 12.5 and 16.9 s give one pair, not two.
 * A running count given up to 3 s early is paired, but compared with the count before.
 * An emission without text counts, and is right for alerts. No trigger and no emission scores 0.
-* The library ignores a judge: narration has a joint F1 of 0. The command has none without a judge, and leaves the task out.
+* The library ignores an LLM judge: narration has a joint F1 of 0. The command has none without an LLM judge, and leaves the task out.
 * A trigger without a time is at 0 s. The state "on." is not "on".
 
 Where the published scorer's result depends on the hash seed (two region names of equal length in one text), the one that
@@ -45,7 +45,7 @@ from prospect_eval.suites.official_score import (
 )
 
 ContentKind = Literal["time_only", "position", "count", "count_at_time", "state", "gpt_judge"]
-#: what is compared in the pairs of each task, by the published names
+#: the compared content in the pairs of each task, by the published names
 CONTENT_KINDS: dict[str, ContentKind] = {
     "instant_event_alert": "time_only",
     "semantic_condition_alert": "time_only",
@@ -58,7 +58,7 @@ CONTENT_KINDS: dict[str, ContentKind] = {
     "sequential_step_instruction": "gpt_judge",
 }
 TOLERANCE_S = 3.0
-#: score of a judge from which narration is right
+#: score of an LLM judge from which narration is right
 PASS_SCORE = 3
 #: seconds by which a trigger may come after an emission and still give its count
 _COUNT_SLACK_S = 1e-6
@@ -69,7 +69,7 @@ _CLOCK_TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b")
 
 @dataclass(frozen=True)
 class ParsedEmission:
-    """What is compared in an emission; ``valid`` is False for one without text, or without a number where one is due."""
+    """The compared content of an emission; ``valid`` is False for one without text, or without a number where one is due."""
 
     valid: bool
     position: str | None = None
@@ -79,7 +79,7 @@ class ParsedEmission:
 
 @dataclass(frozen=True)
 class Emission:
-    """What the model says, at a time in seconds (None: the file has none); ``parsed`` where the file holds the fields."""
+    """A text of the model, at a time in seconds (None: the file has none); ``parsed`` where the file holds the fields."""
 
     time: float | None
     text: str | None
@@ -176,7 +176,7 @@ def judge_pairs(
     Args:
         sample: The sample.
         tolerance: Largest distance of a pair in seconds.
-        judge_scores: For narration, a judge's scores 0..5 in the order of the pairs; None: not judged.
+        judge_scores: For narration, an LLM judge's scores 0..5 in the order of the pairs; None: not judged.
     """
     times = [emission.time for emission in sample.emissions], [trigger.time for trigger in sample.triggers]
     pairs = pair_emissions(*times, tolerance)
@@ -190,12 +190,12 @@ def judge_pairs(
 
 
 def _is_judged(task: str) -> bool:
-    """Whether the command asks a judge about the task."""
+    """Whether the command asks an LLM judge about the task."""
     return CONTENT_KINDS.get(task) == "gpt_judge"
 
 
 def _compare_content(sample: OmniProSample, pair: EmissionPair) -> bool | None:
-    """Whether the content of a pair is right; None where a judge is needed, also for unknown tasks."""
+    """Whether the content of a pair is right; None where an LLM judge is needed, also for unknown tasks."""
     kind = CONTENT_KINDS.get(sample.task, "gpt_judge")
     if kind == "time_only":
         return True
@@ -250,7 +250,7 @@ def omnipro_array_values(totals: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     """Values of many pooled totals: of all samples pooled, of each task, and the means over tasks.
 
     A mean over tasks leaves out tasks that the command leaves out: for content those without a judged pair, for joint F1
-    narration without a judge. Undefined shares are 0, as in the library.
+    narration without an LLM judge. Undefined shares are 0, as in the library.
     """
     tasks = sorted({name.rpartition("/")[0] for name in totals})
     if not tasks:
@@ -324,7 +324,7 @@ def score_omnipro_samples(
     Args:
         samples: Questions with their emissions and triggers.
         tolerance: Largest distance of a pair in seconds.
-        judge_scores: For narration, by the id of the sample, a judge's scores in the order of the pairs.
+        judge_scores: For narration, by the id of the sample, an LLM judge's scores in the order of the pairs.
     """
     items = []
     for sample in samples:
@@ -350,7 +350,9 @@ def _describe_quirks(samples: Sequence[OmniProSample], items: Sequence[ItemScore
     )
     if unjudged:
         names = ", ".join(unjudged)
-        notes.append(f"without a judge the joint F1 of {names} is 0 in the pooled values and left out of the means")
+        notes.append(
+            f"without an LLM judge the joint F1 of {names} is 0 in the pooled values and left out of the means"
+        )
     return notes
 
 

@@ -41,7 +41,7 @@ class ReferenceTurn:
 
 @dataclass(frozen=True)
 class UserTurn:
-    """What the user says, with its time in seconds; None where the file has no number."""
+    """A user turn, with its time in seconds; None where the file has no number."""
 
     content: str
     time: float | None
@@ -75,7 +75,7 @@ class ProactiveVideoQAAnnotations:
     Attributes:
         questions: One for each id; of rows with one id the last, as in the published code.
         replaced: Ids of questions that a later row replaced, one for each replacement.
-        counts: What was read, and what was left out.
+        counts: Entries read and left out.
     """
 
     questions: tuple[ProactiveQuestion, ...]

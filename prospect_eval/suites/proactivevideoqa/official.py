@@ -9,7 +9,7 @@ Formula:
 * A reply is a record with ``answerable`` "yes", in any case, and a text; its time is ``video_span[1]``.
 * For each reference turn, the replies with start <= time <= end of its reply span count, in the order given. A text that
   was already given in this turn is skipped; each new one is judged together with all texts of the turn before it.
-* The judge says 1, 2 or 3, which gives 0, 1 or 2: the last digit 1-3 of its reply with no digit next to it. A reply
+* The LLM judge says 1, 2 or 3, which gives 0, 1 or 2: the last digit 1-3 of its reply with no digit next to it. A reply
   without one is dropped.
 * Where a turn has more than one score, a score later than the end of the related span is deleted if it is lower than the
   last score within it.
@@ -47,13 +47,13 @@ OMEGAS = (0.0, 0.5, 1.0)
 START_SCORE, BEST_SCORE = 0.5, 2.0
 _AREA = re.compile(r"(?P<task>(?:.+/)?)area@(?P<omega>[\d.]+)$")
 
-#: score of a judge's reply; None where it holds none
+#: score of an LLM judge's reply; None where it holds none
 ReadScore = Callable[[str], int | None]
 
 
 @dataclass(frozen=True)
 class TimedReply:
-    """What a model says, with its time in seconds."""
+    """A reply of a model, with its time in seconds."""
 
     time: float
     text: str
@@ -61,14 +61,14 @@ class TimedReply:
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """One question to the judge.
+    """One question to the LLM judge.
 
     Attributes:
         id: ``question_id=turn=time``, as in the published files.
         question_id: Id of the question.
         turn: Index of the reference turn.
         time: Time of the reply in seconds.
-        question: What the user asked.
+        question: The user's question.
         reference: Text of the reference turn.
         predicted: All texts of the turn until now, joined by blanks.
     """
@@ -99,7 +99,7 @@ def read_leading_digit_score(verdict: str) -> int | None:
     return int(text[0]) - 1 if text[:1] in tuple("123") else None
 
 
-#: rules for a judge's reply, the official one first
+#: rules for an LLM judge's reply, the official one first
 SCORE_RULES: dict[str, ReadScore] = {
     "last digit": read_last_digit_score,
     "first character": read_first_character_score,
@@ -117,7 +117,7 @@ def count_replay_rounds(duration: float, last_reply_end: float, fps: float = 1.0
 def make_judge_requests(
     questions: Sequence[ProactiveQuestion], replies: Mapping[str, Sequence[TimedReply]]
 ) -> list[JudgeRequest]:
-    """What the judge is asked, by question in the order of the predictions, by turn and by reply."""
+    """The requests to the LLM judge, by question in the order of the predictions, by turn and by reply."""
     known = {question.id: question for question in questions}
     requests: list[JudgeRequest] = []
     for question_id, given in replies.items():
@@ -226,14 +226,14 @@ def score_proactivevideoqa_replies(
     read_score: ReadScore = read_last_digit_score,
     omegas: Sequence[float] = OMEGAS,
 ) -> OfficialScore:
-    """PAUC of replies with a judge's verdicts.
+    """PAUC of replies with an LLM judge's verdicts.
 
     Args:
         questions: The annotated questions.
         replies: By the id of the question; one without an entry is ``missing`` and counts as silence.
-        verdicts: The judge's replies by the id of the request. A reply without a readable verdict is dropped, as in the
+        verdicts: The LLM judge's replies by the id of the request. A reply without a readable verdict is dropped, as in the
             published scorer, and makes its question ``failed``.
-        read_score: The rule for a judge's reply.
+        read_score: The rule for an LLM judge's reply.
         omegas: For which the values are computed.
     """
     by_question: dict[str, list[JudgeRequest]] = {}

@@ -24,7 +24,7 @@ Reply with the number alone."""
 
 
 def describe_judge_request(request: JudgeRequest) -> str:
-    """The text that the judge grades, in the published form."""
+    """The text that the LLM judge grades, in the published form."""
     return (
         f"Question: {request.question}\nGround Truth Answer: {request.reference}\nPredicted Answer: {request.predicted}"
     )
@@ -38,15 +38,15 @@ def judge_proactivevideoqa_replies(
     instruction: str = REPLY_INSTRUCTION,
     read_score: ReadScore = read_last_digit_score,
 ) -> dict[str, str]:
-    """A judge's verdict of every reply that counts, by the id of the request.
+    """An LLM judge's verdict of every reply that counts, by the id of the request.
 
     Args:
         questions: The annotated questions.
         replies: By the id of the question.
-        ask: Gives the judge's reply to a prompt; see `CachedJudge`.
+        ask: Gives the LLM judge's reply to a prompt; see `CachedJudge`.
         name: Which model judges: part of the cache's key.
         instruction: The instruction. The published numbers use the published wording.
-        read_score: The rule for a judge's reply; replies that it cannot read are asked for again the next time.
+        read_score: The rule for an LLM judge's reply; replies that it cannot read are asked for again the next time.
     """
     judge = CachedJudge(
         name=name,

@@ -1,4 +1,4 @@
-"""Reads ProactiveVideoQA predictions (``records`` of a question), tables of them, and the judge's replies."""
+"""Reads ProactiveVideoQA predictions (``records`` of a question), tables of them, and the LLM judge's replies."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ProactiveVideoQAResults:
     """Predictions by the id of the question.
 
     Attributes:
-        replies: What was said, in the order of the records; empty for a question to which nothing was said.
-        verdicts: The judge's replies by ``question_id=turn=time``.
+        replies: The replies, in the order of the records; empty for a question without a reply.
+        verdicts: The LLM judge's replies by ``question_id=turn=time``.
         counts: Rows and records read, and those left out with the reason.
-        notes: What is unusual about the files.
+        notes: Unusual facts about the files.
     """
 
     replies: Mapping[str, tuple[TimedReply, ...]] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class ProactiveVideoQAResults:
 def read_proactivevideoqa_results(
     paths: Sequence[Path], annotations: ProactiveVideoQAAnnotations, model: str | None = None
 ) -> ProactiveVideoQAResults:
-    """The predictions of one model, with the judge's replies where the paths hold them.
+    """The predictions of one model, with the LLM judge's replies where the paths hold them.
 
     Four kinds of rows are read: ``{question_id, records}``; one record with its ``question_id``; a table with the column
-    ``prediction``; and a judge's ``{custom_id, content}``.
+    ``prediction``; and an LLM judge's ``{custom_id, content}``.
 
     Args:
         paths: Files, or folders of them.
@@ -160,7 +160,7 @@ class _Reader:
                 self.refused.append(reply)
 
     def results(self) -> ProactiveVideoQAResults:
-        """What was read until now."""
+        """The rows read until now."""
         repeated = sum(number > 1 for question_id, number in self.whole_rows.items() if question_id in self.known)
         notes = [f"questions with several rows, whose replies are joined, as published: {repeated}"] if repeated else []
         return ProactiveVideoQAResults(

@@ -4,7 +4,7 @@ Source: ``src/count.py`` of HumanMLLM/ViSpeak-Bench at 16d7fc07569cf771860c434f1
 
 Quirks, which both functions keep:
 
-* As published, the text score is always 0: the counter calls its judge with a parameter that the judge does not have, and
+* As published, the text score is always 0: the counter calls its LLM judge with a parameter that the LLM judge does not have, and
   the error is caught. Only the share of replies in time is usable, which is why no text score stands here.
 * With one reference time in place of a span, the nearness test leaves the reply's time out: every later time is right,
   any time is right if the reference is at most 2 s, and the reference time itself is wrong.
@@ -18,7 +18,7 @@ import re
 
 #: seconds after the span that still count
 MARGIN_S = 2.0
-#: what is removed before the first letter is read; two more prefixes of the published list never match, as a comma is
+#: texts removed before the first letter is read; two more prefixes of the published list never match, as a comma is
 #: missing between them and the next one
 _PREFIXES = ("The best answer is", "The correct answer is", "The answer is", "The answer")
 

@@ -49,7 +49,7 @@ def library_form(found, task):
 
 
 def assert_command_form(found, task, expected):
-    """The printed values of a task, and its counts; None for right pairs where the command waits for a judge."""
+    """The printed values of a task, and its counts; None for right pairs where the command waits for an LLM judge."""
     report = make_omnipro_command_report(found.items).tasks[task]
     counts = counts_of(pool_item_totals(found.items), task)
     assert {name: report[name] for name in VALUES} == {name: expected[name] for name in VALUES}
@@ -165,7 +165,7 @@ def test_judge_scores_decide_narration_from_3_on():
     found = score_omnipro_samples(read(row), judge_scores={"s": [3, 2]})
     assert found.values["content_accuracy"] == pytest.approx(1 / 3)
     silent = score_omnipro_samples(read(sample([], at(10), "event_narration")), judge_scores={"s": []})
-    # a judge ran, so the task counts with 0 although it has no pair
+    # an LLM judge ran, so the task counts with 0 although it has no pair
     assert make_omnipro_command_report(silent.items).overall["macro_joint_f1"] == 0.0
 
 

@@ -1,4 +1,4 @@
-"""ProactiveVideoQA: official values of the handed cases, the readers, the judge, and each quirk by its smallest example."""
+"""ProactiveVideoQA: official values of the handed cases, the readers, the LLM judge, and each quirk by its smallest example."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_area_lies_between_the_worst_and_the_best_reply(points, omega):
         assert min(heights) / 2 - 1e-12 <= share <= max(heights) / 2 + 1e-12
 
 
-# the judge
+# the LLM judge
 
 
 def judged_replies():
