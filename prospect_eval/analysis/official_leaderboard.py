@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prospect_core.util.errors import UserError
+from prospect_core.util.errors import UserError, require_choice
 from prospect_eval.scoring.official_scores import (
     OfficialScoring,
     read_official_scores,
@@ -49,30 +49,35 @@ class OfficialPlace:
 
 @dataclass(frozen=True)
 class OfficialLeaderboard:
-    """Models in the order of the first headline value, the best first; constants stand among them.
+    """Models in the order of one official value, the best first; the best constant answer stands among them.
 
     Attributes:
         benchmark: The benchmark's published name.
-        values: The headline values.
+        values: The value that orders the models, then the headline values.
+        percent: Whether all of these values are shares.
         places: The models.
-        beaten: Names of the models below the best constant in the first headline value.
+        beaten: Names of the models below the best constant answer in that value.
         notes: What limits the comparison.
     """
 
     benchmark: str
     values: tuple[str, ...]
+    percent: bool
     places: tuple[OfficialPlace, ...]
     beaten: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def make_official_leaderboard(suite: str, root: Path | None, paths: Sequence[Path]) -> OfficialLeaderboard:
+def make_official_leaderboard(
+    suite: str, root: Path | None, paths: Sequence[Path], by: str | None = None
+) -> OfficialLeaderboard:
     """Rank models by their official numbers.
 
     Args:
         suite: The benchmark.
         root: Its annotations; None where all paths are scored run folders.
         paths: Result files or folders of one model each, or scored run folders.
+        by: The official value that orders the models; the first headline value where None.
 
     Raises:
         UserError: Annotations are needed and not given, or runs of different protocols.
@@ -81,19 +86,21 @@ def make_official_leaderboard(suite: str, root: Path | None, paths: Sequence[Pat
     scorings = {_name(path): _scoring(benchmark, root, path) for path in paths}
     notes = _protocol_notes(scorings)
     scores = {name: scoring.score for name, scoring in scorings.items()}
-    constants = _best_constants(benchmark, scorings)
-    first = benchmark.headline[0]
+    known = list(dict.fromkeys(name for score in scores.values() for name in score.values))
+    first = require_choice("--by", by, known) if by else benchmark.headline[0]
+    constants = _best_constants(first, scorings)
+    shown = tuple(dict.fromkeys((first, *benchmark.headline)))
     everything = {**scores, **constants}
     ranked = sorted(everything, key=lambda name: _order(everything[name], first))
     best = next(name for name in ranked if name in scores)
     others = {name: everything[name] for name in ranked if name != best}
-    differences = compare_official_scores(benchmark, everything[best], others)
+    differences = compare_official_scores(benchmark, everything[best], others, shown)
     places = [
         OfficialPlace(
             name,
             scorings[name].protocol if name in scorings else "constant answer",
             name in constants,
-            find_official_intervals(benchmark, everything[name], benchmark.headline),
+            find_official_intervals(benchmark, everything[name], shown),
             differences.get(name, []),
             everything[name].count("missing"),
             everything[name].count("failed"),
@@ -102,7 +109,8 @@ def make_official_leaderboard(suite: str, root: Path | None, paths: Sequence[Pat
     ]
     top = max((score.values.get(first) or 0.0 for score in constants.values()), default=None)
     beaten = [name for name in scores if top is not None and (scores[name].values.get(first) or 0.0) < top]
-    return OfficialLeaderboard(benchmark.title, benchmark.headline, tuple(places), tuple(beaten), tuple(notes))
+    percent = all(benchmark.find_value_range(name) == (0.0, 1.0) for name in shown)
+    return OfficialLeaderboard(benchmark.title, shown, percent, tuple(places), tuple(beaten), tuple(notes))
 
 
 def _name(path: Path) -> str:
@@ -135,10 +143,10 @@ def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
     return []
 
 
-def _best_constants(benchmark: Benchmark[Any, Any], scorings: dict[str, OfficialScoring]) -> dict[str, OfficialScore]:
-    """The constant answer that is best in the first headline value."""
+def _best_constants(value: str, scorings: dict[str, OfficialScoring]) -> dict[str, OfficialScore]:
+    """The plausible constant answer that is best in a value."""
     for scoring in scorings.values():
-        best = scoring.best_constant(benchmark.headline[0])
+        best = scoring.best_constant(value)
         if best is not None:
             return {f"constant {best[0]}": scoring.constants[best[0]]}
     return {}

@@ -109,7 +109,9 @@ def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None)
 
 @click.command("leaderboard")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option("--by", help="The metric that orders the runs [default: the suite's first].")
+@click.option(
+    "--by", help="The metric, or with --suite the official value, that orders the runs [default: the suite's first]."
+)
 @intersect_option
 @click.option("--suite", help="A published benchmark: rank RUNs and published result files by its official numbers.")
 @click.option(
@@ -147,9 +149,7 @@ def _rank_officially(paths: tuple[Path, ...], suite: str, data: Path | None, by:
     from prospect_eval.analysis.official_leaderboard import make_official_leaderboard
     from prospect_eval.cli.official_tables import print_official_leaderboard
 
-    if by is not None:
-        raise UserError("--by orders runs by our metrics; with --suite the first official value orders them")
-    board = make_official_leaderboard(suite, data, paths)
+    board = make_official_leaderboard(suite, data, paths, by)
     if print_json_option(json_, lambda: asdict(board)):
         print_official_leaderboard(board)
 

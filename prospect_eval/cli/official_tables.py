@@ -22,8 +22,6 @@ WIDTH = 110
 
 def print_official_table(official: dict[str, Any], every: bool = True) -> None:
     """Official values next to the best constant answer; with ``every`` also those that are not headline values."""
-    from prospect_eval.report.page import format_page_interval
-
     counts = official["counts"]
     title = f"{official['title']}, official numbers ({official['protocol']})"
     table = make_comparison_table(("official value", "value", "95 % interval", "best constant answer"), title)
@@ -31,16 +29,29 @@ def print_official_table(official: dict[str, Any], every: bool = True) -> None:
         if not every and not entry["headline"]:
             continue
         best = entry["best_constant"]
-        rival = "–" if best is None else f"{best['name']} {_number(best['value'])}"
-        table.add_row(name, _number(entry["value"]), format_page_interval(entry["ci95"]), rival)
+        scale = 100 if entry["percent"] else 1
+        rival = "–" if best is None else f"{best['name']} {_number(best['value'], scale)}"
+        shown = f"{name} (%)" if entry["percent"] else name
+        table.add_row(shown, _number(entry["value"], scale), _interval(entry["ci95"], scale), rival)
     console = make_console(highlight=False, unseen=WIDTH)
     console.print(table)
     line = f"{counts['scored']:,} items scored, {counts['missing']:,} missing, {counts['failed']:,} unreadable"
     if official["missing_videos"]:
         line += f"; {official['missing_videos']:,} videos are missing and their items left out"
     console.print(line)
-    for note in official["notes"]:
+    for note in [*_exploit_notes(official), *official["notes"]]:
         console.print(f"  {note}")
+
+
+def _exploit_notes(official: dict[str, Any]) -> list[str]:
+    """The first headline value of answers that only use a weakness of the published scorer."""
+    known = [(name, e) for name, e in official["values"].items() if e["headline"] and e["best_exploit"] is not None]
+    if not known:
+        return []
+    name, entry = known[0]
+    exploit = entry["best_exploit"]
+    value = _number(exploit["value"], 100 if entry["percent"] else 1)
+    return [f"the published scorer gives {name} {value} to an answer that watches nothing: {exploit['name']}"]
 
 
 def score_published_files(
@@ -65,11 +76,11 @@ def score_published_files(
 
 def print_official_leaderboard(board: OfficialLeaderboard) -> None:
     """Models, the best first, with tests against the best one."""
-    table = make_comparison_table(
-        ("model", *board.values, "p (Holm)", "against the best"), f"{board.benchmark}, by {board.values[0]}"
-    )
+    unit = " (%)" if board.percent else ""
+    columns = ("model", *(f"{name}{unit}" for name in board.values), "p (Holm)", "against the best")
+    table = make_comparison_table(columns, f"{board.benchmark}, by {board.values[0]}")
     for place in board.places:
-        table.add_row(*_place_cells(place, board.values))
+        table.add_row(*_place_cells(place, board.values, 100 if board.percent else 1))
     console = make_console(highlight=False, unseen=150)
     console.print(table)
     if board.beaten:
@@ -78,11 +89,9 @@ def print_official_leaderboard(board: OfficialLeaderboard) -> None:
         console.print(note)
 
 
-def _place_cells(place: OfficialPlace, values: Sequence[str]) -> list[str]:
-    from prospect_eval.report.page import format_page_interval
-
-    cells = [_number(place.intervals[name].point) for name in values]
-    cells[0] += f" {format_page_interval(place.intervals[values[0]].ci95)}"
+def _place_cells(place: OfficialPlace, values: Sequence[str], scale: float) -> list[str]:
+    cells = [_number(place.intervals[name].point, scale) for name in values]
+    cells[0] += f" {_interval(place.intervals[values[0]].ci95, scale)}"
     first = next((d for d in place.against_best if d.value == values[0]), None)
     if first is None:
         return [place.name, *cells, "–", "best"]
@@ -90,8 +99,14 @@ def _place_cells(place: OfficialPlace, values: Sequence[str]) -> list[str]:
     return [place.name, *cells, p, first.verdict if not first.note else f"{first.verdict}: {first.note}"]
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _number(value: float | None, scale: float) -> str:
+    if value is None:
+        return "–"
+    return f"{value * scale:.2f}" if scale == 100 else f"{value:.4g}"
+
+
+def _interval(ends: Sequence[float] | None, scale: float) -> str:
+    return "" if ends is None else f"[{_number(ends[0], scale)}, {_number(ends[1], scale)}]"
 
 
 def print_missing_videos(missing: int, total: int) -> None:

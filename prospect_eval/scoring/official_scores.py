@@ -46,24 +46,31 @@ class OfficialScoring:
     missing_videos: int = 0
     predictions_digest: str = ""
 
-    def best_constant(self, value: str) -> tuple[str, float] | None:
-        """The constant answer with the highest value, and that value; None where no constant defines it."""
-        found = {name: score.values.get(value) for name, score in self.constants.items()}
+    def best_constant(self, value: str, exploits: bool = False) -> tuple[str, float] | None:
+        """The constant answer with the highest value, and that value; None where no constant defines it.
+
+        With ``exploits`` only answers count that use a weakness of the published scorer, otherwise only plausible ones.
+        """
+        chosen = {name: s for name, s in self.constants.items() if (name in self.benchmark.exploits) == exploits}
+        found = {name: score.values.get(value) for name, score in chosen.items()}
         known = {name: number for name, number in found.items() if number is not None}
         return max(known.items(), key=lambda item: item[1], default=None)
 
     def plain(self) -> dict[str, Any]:
         """The contents of ``official.json``."""
-        intervals = find_official_intervals(self.benchmark, self.score)
+        names = dict.fromkeys((*self.benchmark.headline, *self.score.values))
+        intervals = find_official_intervals(self.benchmark, self.score, [n for n in names if n in self.score.values])
         values = {}
         for name, interval in intervals.items():
-            best = self.best_constant(name)
+            best, exploit = self.best_constant(name), self.best_constant(name, exploits=True)
             values[name] = {
                 "value": interval.point,
                 "ci95": interval.ci95,
                 "videos": interval.videos,
                 "headline": name in self.benchmark.headline,
+                "percent": self.benchmark.find_value_range(name) == (0.0, 1.0),
                 "best_constant": None if best is None else {"name": best[0], "value": best[1]},
+                "best_exploit": None if exploit is None else {"name": exploit[0], "value": exploit[1]},
             }
         return {
             "schema": SCHEMA,

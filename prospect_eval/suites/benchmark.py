@@ -159,6 +159,8 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
         values_of_totals: Official values of pooled totals.
         find_problems: Faults of the annotations.
         constants: By name, what makes the results of an answer that looks at no picture.
+        exploits: Names of the constants that are no plausible answer and only use a weakness of the published scorer, such as
+            an answer that lists every option. They are reported apart from the best constant answer.
         array_values: The same as ``values_of_totals`` over arrays, which makes intervals fast; None where there is none.
         value_range: Lowest and highest possible official value.
         value_ranges: The range of the values for which ``value_range`` does not hold, by name.
@@ -176,6 +178,7 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     values_of_totals: ValuesOfTotals
     find_problems: Callable[[AnnotationsT], list[AnnotationProblem]]
     constants: Mapping[str, Callable[[AnnotationsT], ResultsT]] = field(default_factory=dict)
+    exploits: frozenset[str] = frozenset()
     array_values: ArrayValues | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)

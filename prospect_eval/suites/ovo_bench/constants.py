@@ -124,6 +124,7 @@ def _yes(right: bool) -> str:
 _BASE = ConstantAnswer()
 #: constant answers by name
 CONSTANT_ANSWERS: dict[str, ConstantAnswer] = {
+    "yes_1": _BASE,
     **{f"mc_{letter}": replace(_BASE, choice=letter) for letter in LETTERS[:5]},
     **{f"rec_{count}": replace(_BASE, count=str(count)) for count in range(11)},
     "yes_2": replace(_BASE, count="2"),

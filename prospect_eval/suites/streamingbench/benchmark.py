@@ -25,5 +25,7 @@ BENCHMARK: Benchmark[ProactiveAnnotations, ProactiveResults] = Benchmark(
     values_of_totals=proactive_values_of_totals,
     find_problems=find_streamingbench_problems,
     constants=STREAMINGBENCH_CONSTANTS,
+    # all but silence print the gold output, which the official prompt reveals
+    exploits=frozenset(STREAMINGBENCH_CONSTANTS) - {"never"},
     array_values=proactive_array_values,
 )

@@ -180,7 +180,7 @@ def test_predictions_without_any_verdict_have_no_value():
     results = match_proactivevideoqa_rows(rows([predict(record(10))]), annotations)
     found = score_proactivevideoqa(annotations, results)
     assert set(found.values.values()) == {None}
-    assert any("give a judge" in note for note in found.notes)
+    assert any("give an LLM judge" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
