@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from prospect_core.records import ReplayProtocol
 from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.metrics import Metric
@@ -118,13 +119,25 @@ def _missing(first: ScoredRun, second: ScoredRun) -> str:
 
 
 def require_pairing_same_data(first: ScoredRun, second: ScoredRun) -> None:
-    """Refuse runs over other data or another split: a `UserError`."""
+    """Refuse runs over other data, another split or under another protocol: a `UserError`."""
+    protocols = [describe_run_protocol(run.config) for run in (first, second)]
+    if protocols[0] != protocols[1]:
+        raise UserError(
+            f"{first.name} and {second.name} cannot be compared: their protocols differ"
+            f" ({protocols[0]}; {protocols[1]})"
+        )
     for key, told in (("data_digest", "data"), ("split", "split")):
         here, there = (str(run.config.get(key)) for run in (first, second))
         if here != there:
             raise UserError(
                 f"{first.name} and {second.name} cannot be compared: their {told} differs ({here[:12]} and {there[:12]})"
             )
+
+
+def describe_run_protocol(config: Mapping[str, Any]) -> str:
+    """The protocol of a run's configuration in words; runs of before there were protocols are autonomous."""
+    stored = (config.get("knobs") or {}).get("protocol") or {}
+    return ReplayProtocol(**{**stored, "reveals": tuple(stored.get("reveals", ()))}).describe()
 
 
 def require_pairing_same_signatures(first: ScoredRun, second: ScoredRun) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from prospect_core.records import Knobs, ReplayProtocol
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import read_json
 from prospect_eval.analysis.compare import compare_runs
@@ -54,6 +55,16 @@ def test_compare_runs_on_another_split_are_refused(tmp_path):
     records = oracle(episodes(12))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records, split="val")
     with pytest.raises(UserError, match=r"their split differs \(test and val\)"):
+        compare_runs(first, [second], SOME)
+
+
+def test_compare_runs_under_another_protocol_are_refused(tmp_path):
+    records = oracle(episodes(12))
+    gold = Knobs(protocol=ReplayProtocol(history="gold"))
+    first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records, knobs=gold)
+    with pytest.raises(
+        UserError, match=r"protocols differ \(autonomous; autonomous, gold history \(teacher-forced\)\)"
+    ):
         compare_runs(first, [second], SOME)
 
 
