@@ -1,4 +1,4 @@
-"""PROSPECT eval: replay test videos through a model, score them, and show why the number is what it is.
+"""PROSPECT eval: replay test videos through a model, score the outputs and report the scores.
 
 prospect-eval run --ckpt workbench-tiny --suite workbench
 """

@@ -1,8 +1,10 @@
-"""The Python API: evaluate a model, score predictions, compare runs, gate a run. The command line calls these functions.
+"""The Python API: evaluate a model, score predictions, compare runs, gate a run.
 
-from prospect_eval.api import EvaluationOptions, evaluate
-done = evaluate(EvaluationOptions("workbench-tiny", suite="workbench"))
-print(done.metrics["metrics"]["dst_jga"]["value"], done.report)
+    from prospect_eval.api import EvaluationOptions, evaluate
+    done = evaluate(EvaluationOptions("workbench-tiny", suite="workbench"))
+    print(done.metrics["metrics"]["dst_jga"]["value"], done.report)
+
+The command line calls these functions.
 """
 
 from __future__ import annotations
@@ -55,17 +57,17 @@ def _no_progress(name: str, done: int, total: int | None) -> None:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation has made.
+    """Results of an evaluation.
 
     Attributes:
         folder: The run folder.
-        metrics: The contents of ``metrics.json``.
-        report: The report's path.
-        outcome: Episodes replayed, reused and failed.
-        replay_s: Seconds of the replay.
-        tallies: What each worker has done, by its number.
-        videos: Videos of the split.
-        missing_videos: Those of them that are missing, with their episodes left out.
+        metrics: Contents of ``metrics.json``, with the counts added.
+        report: Path of the report.
+        outcome: Numbers of replayed, reused and failed episodes.
+        replay_s: Duration of the replay in seconds.
+        tallies: Counts of each worker, by worker number.
+        videos: Number of videos in the dataset.
+        missing_videos: Number of missing videos, whose episodes are left out.
     """
 
     folder: Path
@@ -79,15 +81,15 @@ class Evaluated:
 
 
 def prepare_checked(options: EvaluationOptions, progress: Progress = _no_progress) -> Evaluation:
-    """Open suite, data and model of an evaluation; nothing is written.
+    """Open suite, data and model of an evaluation without writing anything.
 
     Args:
-        options: What to evaluate.
-        progress: Receives (name, done, total) while built-in videos are made.
+        options: The options of the evaluation.
+        progress: Called with (name, done, total) while built-in videos are made.
 
     Raises:
-        UserError: Options that do not fit each other, the model or the data.
-        DataError: Data or a checkpoint that cannot be used.
+        UserError: Options that contradict each other, the model or the data.
+        DataError: Unusable data or an unusable checkpoint.
     """
     from prospect_eval.diagnostics.passes import require_checkpoint_for_passes
 
@@ -100,15 +102,18 @@ def prepare_checked(options: EvaluationOptions, progress: Progress = _no_progres
 
 
 def evaluate(options: EvaluationOptions, progress: Progress = _no_progress) -> Evaluated:
-    """Replay a model over a split, score it and write the report; an interrupted evaluation continues.
+    """Replay a model over a split, score it and write the report.
+
+    A call with the same options and the same folder continues an interrupted evaluation.
 
     Args:
-        options: What to evaluate.
-        progress: Receives (name, done, total) of videos, replay, passes and scoring.
+        options: The options of the evaluation.
+        progress: Called with (name, done, total) during videos, replay, passes and scoring.
 
     Raises:
-        UserError: Options that do not fit each other, the model or the data, or a folder that holds another run.
-        DataError: Data, a checkpoint or an episode that cannot be used.
+        UserError: Options that contradict each other, the model or the data, or a folder that
+            contains another run.
+        DataError: Unusable data, an unusable checkpoint or a failed episode.
     """
     from prospect_eval.diagnostics.latency import read_latency_diagnostics, store_latency_diagnostics
     from prospect_eval.diagnostics.passes import run_latency_pass, run_teacher_forced_pass
@@ -142,10 +147,13 @@ def evaluate(options: EvaluationOptions, progress: Progress = _no_progress) -> E
 
 
 def open_checked_suite(name: str | None) -> Suite:
-    """Open a suite by name or path; None gives one without data, metrics or rules.
+    """Open a suite and check that its metrics exist.
+
+    Args:
+        name: Name or path of the suite; None for a suite without data, metrics or rules.
 
     Raises:
-        UserError: The suite is unknown or broken, or names metrics that do not exist.
+        UserError: The suite is unknown or invalid, or names metrics that do not exist.
     """
     from prospect_eval.metrics import all_metrics
     from prospect_eval.metrics.resources import make_scoring_resources
@@ -163,10 +171,11 @@ def open_checked_suite(name: str | None) -> Suite:
 
 
 def load_run(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
-    """The configuration of a run folder and its records by episode id.
+    """Return the configuration and the records of a run folder, sorted by episode id.
 
     Raises:
-        DataError: The folder is no run folder, holds no episode, or a record is damaged.
+        DataError: The folder is not a run folder, contains no episode, or contains a damaged
+            record.
     """
     return read_run_folder_records(folder)
 
@@ -174,19 +183,19 @@ def load_run(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
 def compare(
     first: Path, *others: Path, intersect: bool = False, resources: ScoringResources | None = None
 ) -> list[Comparison]:
-    """Paired differences of scored runs from the first one, with intervals and corrected tests.
+    """Compare scored runs with a first one: paired differences, intervals and corrected tests.
 
     Args:
         first: The run folder that the others are compared with.
-        others: One run folder or more.
-        intersect: Whether to compare the common episodes where the runs do not have the same ones.
-        resources: Similarity model and corpus of the runs; None for the standard ones.
+        others: One or more run folders.
+        intersect: Whether to compare the common episodes if the runs have different ones.
+        resources: Similarity model and corpus of the runs; None for the defaults.
 
     Returns:
         One comparison for each of the others.
 
     Raises:
-        UserError: The runs are not comparable: other data, episodes or ways of measuring.
+        UserError: The runs have different data, episodes or score settings.
     """
     from prospect_eval.analysis.compare import compare_runs
     from prospect_eval.metrics import all_metrics
@@ -201,11 +210,12 @@ def gate(run: Path, baseline: Path, rules: Rules | None = None, intersect: bool 
     Args:
         run: The scored run folder.
         baseline: A file that `prospect-eval gate --update` has written.
-        rules: Margins and exact values; None for the baseline's own.
-        intersect: Whether to compare the common episodes where the run does not have the baseline's.
+        rules: Margins and exact values; None for the rules in the baseline.
+        intersect: Whether to compare the common episodes if the run and the baseline have different
+            ones.
 
     Raises:
-        DataError: The baseline is missing or about other data, or the run has no episodes.
+        DataError: The baseline is missing or comes from other data, or the run has no episodes.
     """
     from prospect_eval.gate.gate import check_gate, read_gate_baseline
     from prospect_eval.metrics import all_metrics
@@ -220,16 +230,17 @@ def score_run(
     progress: Callable[[int, int], None] = lambda done, total: None,
     settings: ScoreSettings = STANDARD,
 ) -> tuple[dict[str, Any], Path]:
-    """Score the records of a run folder and write everything that follows from them.
+    """Score the records of a run folder and write all derived files.
 
     Args:
         folder: The run folder.
-        similarity: The folder or name of a sentence-transformers model; by default the one that the folder was scored
-            with before, or else the packaged one.
+        similarity: Folder or name of a sentence-transformers model; None for the model of the
+            previous scoring of this folder, or else for the packaged one.
         progress: Called with (parts done, parts).
+        settings: Score settings.
 
     Returns:
-        The contents of ``metrics.json`` with the counts added, and the report's path.
+        The contents of ``metrics.json`` with the counts added, and the path of the report.
     """
     with hold_run_folder(folder):
         return _finish(folder, similarity, progress, settings)
@@ -253,12 +264,12 @@ def _finish(
     from prospect_eval.scoring.official_scores import store_official_scores
     from prospect_eval.scoring.score import write_score_metrics
 
-    # from the first file that is written anew to the last one, the folder is not whole
+    # without DONE.json the folder counts as incomplete until all files are written
     (folder / "DONE.json").unlink(missing_ok=True)
     config, records = read_run_folder_records(folder)
     write_scoring_corpus(folder / FILE, corpus, config)
     write_score_metrics(folder, metrics)
-    # a verdict was on what the scores were before
+    # an existing verdict belongs to the previous scores
     (folder / VERDICT).unlink(missing_ok=True)
     resources = replace(make_scoring_resources(similarity, settings), corpus=read_scoring_corpus(folder / FILE))
     store_delivery_by_measured_latency(folder, records, resources)

@@ -1,8 +1,8 @@
-"""Tests. The environment is set here, before any library reads it; processes that tests start inherit it."""
+"""Tests. The environment is set here before any library reads it; child processes inherit it."""
 
 import os
 
-# workers of one machine share its cores
+# the test workers of one machine share its cores
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _WORKERS > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))

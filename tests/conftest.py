@@ -1,4 +1,6 @@
-"""Shared fixtures: no network, test tiers, a small world on disk, a random model of the smallest size."""
+"""Shared fixtures: no network, test tiers, a small workbench on disk, a random model of minimal
+size.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from tests.helpers.fixture_cache import WHOLE, FixtureCache, files_in
 from tests.helpers.paths import SHARED_DATA
 from tests.helpers.tiers import block_torch, holds_unit_tests, tier_of
 
-# `HYPOTHESIS_PROFILE=nightly` looks further; tests that state their own number of examples keep it
+# `HYPOTHESIS_PROFILE=nightly` runs more examples, except in tests with their own number
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("nightly", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -30,7 +32,7 @@ REAL_CONNECT = socket.socket.connect
 WORLD_MODULES = ("prospect_core.workbench.generate",)
 WORLD_SEED = 7
 WORLD_VIDEOS = {"train": 2, "val": 1, "test": 2}
-#: pictures per second: those alone that are read, so that decoding is cheap
+#: pictures per second: only the pictures that are read, so that decoding is fast
 WORLD_FPS = 2
 SHORT_FRAMES = 60
 
@@ -41,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m unit``, modules of other tiers are not even imported."""
+    """With ``-m unit``, do not import modules of other tiers."""
     is_module = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
     if config.option.markexpr == "unit" and is_module and not holds_unit_tests(collection_path):
         return True
@@ -55,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Imported modules live to the end: a whole garbage collection, of which each training makes two, passes them over."""
+    """Exclude imported modules from garbage collection, which each training runs twice."""
     gc.collect()
     gc.freeze()
 
@@ -89,14 +91,14 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def fixture_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> FixtureCache:
-    """Folders that all workers and later runs share; only of this run without pytest's cache."""
+    """Folders that all workers and later runs share, or only this run without pytest's cache."""
     cache = getattr(pytestconfig, "cache", None)
     return FixtureCache(cache.mkdir("fixtures") if cache else tmp_path_factory.mktemp("fixtures"))
 
 
 @pytest.fixture(scope="session")
 def world(fixture_cache: FixtureCache) -> Iterator[Dataset]:
-    """A workbench of a few videos: two to train on, one for val, two for test. Read only."""
+    """A workbench of five videos: two for train, one for val, two for test. Read-only."""
     from prospect_core.workbench.generate import generate_workbench
 
     def make(folder: Path) -> None:
@@ -109,7 +111,7 @@ def world(fixture_cache: FixtureCache) -> Iterator[Dataset]:
 
 @pytest.fixture(scope="session")
 def short_world(world: Dataset, fixture_cache: FixtureCache) -> Iterator[Dataset]:
-    """The same videos, of each episode the first half minute. Read only."""
+    """The same videos with the first half minute of each episode. Read-only."""
     from prospect_core.data.dataset import write_dataset
 
     def make(folder: Path) -> None:
@@ -125,7 +127,7 @@ def short_world(world: Dataset, fixture_cache: FixtureCache) -> Iterator[Dataset
 
 
 def _unchanged(folder: Path) -> Iterator[Dataset]:
-    """The dataset in a folder that tests share; an error at the end of the session if one of them changed a file."""
+    """Return the shared dataset; an error at the end of the session if a test changed a file."""
     before = files_in(folder)
     yield Dataset.open(folder)
     after = files_in(folder)
@@ -158,13 +160,13 @@ def model(tokenizer: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def cache_folder(fixture_cache: FixtureCache) -> Path:
-    """A cache folder that replays of the small checkpoint share: features of the same videos are encoded once."""
+    """A cache folder that replays of the small checkpoint share, so that features are encoded once."""
     return fixture_cache.folder("features", ("prospect_eval.models.checkpoint",), {}, Path.mkdir)
 
 
 @pytest.fixture
 def checkpoint(model: Any, tokenizer: Any, tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint folder of the small model, which the test may change."""
+    """A checkpoint folder of the small model. The test may change it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder))
     folder = tmp_path / "ckpt"
     model.save_pretrained(folder)

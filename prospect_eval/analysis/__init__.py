@@ -1,1 +1,1 @@
-"""Conclusions from scored runs: comparison, leaderboard, thresholds, Pareto front, LLM judge."""
+"""Analyses of scored runs: comparison, leaderboard, thresholds, Pareto front, LLM judge."""

@@ -2,8 +2,9 @@
 
     prospect-eval compare runs/a runs/b
 
-The headline metrics of the suite are tested, with Holm's correction over all metrics and pairs of runs; differences of
-all other metrics are exploratory and have an interval only. Failed and missing episodes count as the worst value.
+The headline metrics of the suite are tested, with Holm's correction over all metrics and pairs of
+runs. Differences of the other metrics are exploratory and have only an interval. Failed and missing
+episodes count as the worst value.
 """
 
 from __future__ import annotations
@@ -48,19 +49,21 @@ class Difference:
     """Second run minus first run of one metric.
 
     Attributes:
-        name: of the metric.
-        family: of the metric.
-        first: value of the first run, failed and missing episodes at their worst.
-        second: value of the second run.
-        difference: second minus first.
-        ci95: 95 % interval of the difference; None where no video differs.
-        p: of the sign-flip test, Holm-adjusted over the tested family; None of exploratory metrics.
-        detectable: the least true difference that this test finds with a power of 0.8 at the corrected level.
-        videos: clusters compared.
-        verdict: in one word.
-        note: what the verdict does not say.
-        share: whether the metric goes from 0 to 1.
-        without_failed: both values over the episodes that did not fail, where one failed.
+        name: Name of the metric.
+        family: Family of the metric.
+        first: Value of the first run; failed and missing episodes count as the worst value.
+        second: Value of the second run.
+        difference: Second minus first.
+        ci95: 95 % interval of the difference; None if no video differs.
+        p: p value of the sign-flip test, Holm-adjusted over the tested metrics; None for
+            exploratory metrics.
+        detectable: Smallest true difference that this test finds with a power of 0.8 at the
+            corrected level.
+        videos: Number of compared clusters.
+        verdict: The verdict in one word.
+        note: Limits of the verdict.
+        share: Whether the metric ranges from 0 to 1.
+        without_failed: Both values over the episodes that did not fail, if any failed.
     """
 
     name: str
@@ -79,13 +82,22 @@ class Difference:
 
     @property
     def tested(self) -> bool:
-        """Whether the metric is of the tested family."""
+        """Whether the metric is tested."""
         return self.verdict != "exploratory"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs: what was tested, differences by metric, the episodes left out, and the episodes that changed most."""
+    """Comparison of two runs.
+
+    Attributes:
+        first: Folder of the first run.
+        second: Folder of the second run.
+        differences: Difference of each metric, the tested ones first.
+        tests: Number of tests that Holm's method corrects for.
+        left_out: Ids of the episodes that only one run has.
+        episodes: The episodes that changed most.
+    """
 
     first: str
     second: str
@@ -96,7 +108,7 @@ class Comparison:
 
 
 def compare_runs_json(comparison: Comparison) -> dict[str, Any]:
-    """As JSON."""
+    """Return a comparison as plain values for JSON."""
     return asdict(comparison)
 
 
@@ -106,14 +118,17 @@ def compare_runs(
     """Compare every other run with the first one.
 
     Args:
-        first: a scored run folder.
-        others: scored run folders.
-        metrics: all metrics.
-        intersect: compare the common episodes where the runs have not the same ones.
+        first: A scored run folder.
+        others: Scored run folders.
+        metrics: All metrics.
+        intersect: Compare the common episodes if the runs have different ones.
+
+    Returns:
+        One comparison for each of the others.
 
     Raises:
-        UserError: runs that may not be compared (`prospect_eval.analysis.pairing.pair_runs`).
-        DataError: a folder that is not scored; no metric that both runs have.
+        UserError: The runs are not comparable (`prospect_eval.analysis.pairing.pair_runs`).
+        DataError: A folder is not scored, or no metric is defined in both runs.
     """
     base = ScoredRun.open(first)
     pairings = [pair_runs(base, ScoredRun.open(other), intersect) for other in others]
@@ -139,7 +154,7 @@ def compare_runs(
 
 
 def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> Difference | None:
-    """One metric of a pair, before Holm's correction; None where it is undefined on a side."""
+    """Return the difference of a metric before Holm's correction; None if a side is undefined."""
     first, second = pairing.counts(metric)
     if not len(first):
         return None
@@ -150,7 +165,7 @@ def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> D
     values = pooled if pairing.left_out else [_stored(run, metric, v) for run, v in _sides(pairing, pooled)]
     ci = paired_bootstrap_interval(first, second, metric.statistic)
     if ci is not None:
-        # an average precision is taken of the frames, its interval of histograms
+        # an average precision is computed from the frames, its interval from histograms
         shift = (values[1] - values[0]) - (pooled[1] - pooled[0])
         ci = ci[0] + shift, ci[1] + shift
     found = Difference(
@@ -175,7 +190,7 @@ def _sides(pairing: Pairing, values: Sequence[float]) -> list[tuple[ScoredRun, f
 
 
 def _stored(run: ScoredRun, metric: Metric, pooled: float) -> float:
-    """The value that the run's own table shows."""
+    """Return the value in the run's table."""
     value = run.table["metrics"].get(metric.name, {}).get("value")
     return pooled if value is None else float(value)
 
@@ -203,15 +218,21 @@ def _judged(d: Difference, p: float, better: str) -> Difference:
 
 
 def compare_noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds: bool = False) -> dict[str, float]:
-    """{metric: largest difference} between runs of the same thing: no smaller difference of two runs means anything.
+    """Return the largest difference of each metric between repeated runs.
+
+    A smaller difference between two models is not evidence.
 
     Args:
-        runs: scored run folders of one model (A/A), or with ``seeds`` of several trainings of one recipe.
-        metrics: all metrics.
-        seeds: whether the models may differ.
+        runs: Scored run folders of one model (A/A), or with ``seeds`` of several trainings of one
+            recipe.
+        metrics: All metrics.
+        seeds: Whether the models may differ.
+
+    Returns:
+        The noise floor of each metric by name.
 
     Raises:
-        UserError: fewer than two runs, or runs that differ in more than that.
+        UserError: There are fewer than two runs, or the runs differ in another setting.
     """
     if len(runs) < 2:
         raise UserError("a noise floor needs two runs of the same thing or more")

@@ -1,4 +1,4 @@
-"""A comparison for people: what was tested, the exploratory rest by family, and a Markdown table.
+"""Format a comparison: summary of the tests, exploratory metrics by family, and a Markdown table.
 
 prospect-eval compare runs/a runs/b --markdown compare.md
 """
@@ -17,13 +17,13 @@ DETECTED = ("better", "worse", "differs")
 
 
 def format_compare_run_names(comparison: Comparison) -> tuple[str, str]:
-    """The last parts of both runs' paths, or the whole paths where these are equal."""
+    """Return the last parts of both runs' paths, or the whole paths if the last parts are equal."""
     first, second = Path(comparison.first).name, Path(comparison.second).name
     return (comparison.first, comparison.second) if first == second else (first, second)
 
 
 def format_compare_cells(d: Difference) -> tuple[str, ...]:
-    """One row under `HEAD`."""
+    """Format a difference as table cells under `HEAD`."""
     ci = f"[{d.ci95[0]:+.3g}, {d.ci95[1]:+.3g}]" if d.ci95 else "–"
     p = "–" if d.p is None else f"{d.p:.3f}" if d.p >= 0.001 else "<0.001"
     return (
@@ -38,7 +38,7 @@ def format_compare_cells(d: Difference) -> tuple[str, ...]:
 
 
 def format_compare_summary(comparison: Comparison) -> list[str]:
-    """What was tested and how, what was left out, and what the verdicts do not say."""
+    """Return lines on the tests, the left-out episodes and the limits of the verdicts."""
     tested = [d for d in comparison.differences if d.tested]
     lines = [
         f"Tested: {', '.join(d.name for d in tested) or 'nothing'} (Holm over {format_count(comparison.tests, 'test')};"
@@ -65,7 +65,10 @@ def format_compare_summary(comparison: Comparison) -> list[str]:
 
 
 def format_compare_families(differences: Sequence[Difference]) -> list[str]:
-    """One line a family on the exploratory metrics: how many, and those whose interval excludes 0."""
+    """Return one line for each family of exploratory metrics.
+
+    The line has the number of metrics and those whose interval excludes 0.
+    """
     families: dict[str, list[Difference]] = {}
     for d in differences:
         if not d.tested:
@@ -82,7 +85,7 @@ def format_compare_families(differences: Sequence[Difference]) -> list[str]:
 
 
 def format_compare_markdown(comparison: Comparison) -> str:
-    """Tested metrics, all others, and the episodes that changed most."""
+    """Format a comparison as Markdown: tested metrics, exploratory metrics, most changed episodes."""
     first, second = format_compare_run_names(comparison)
     head = (HEAD[0], first, second, *HEAD[3:])
     lines = [

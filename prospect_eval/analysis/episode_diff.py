@@ -1,9 +1,10 @@
-"""Which episodes two runs differ in most, and by which turns and states: what a mean hides.
+"""Episode diff: the most changed episodes of two runs, with the turns and states that changed.
 
     prospect-eval compare runs/a runs/b --episodes 10
 
-An episode's change is the sum of the absolute changes of its event F1 within 2 s, its share of references said well (matched,
-with a cosine above 0.5), and its share of frames with every tracked state right.
+The change of an episode is the sum of three absolute changes: of its event F1 within 2 s, of its
+share of references with a correct match (cosine above 0.5), and of its share of frames with every
+tracked state correct.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ from prospect_eval.metrics import Scored, ScoringResources, speaking, states
 from prospect_eval.metrics.base import f1
 from prospect_eval.runs.folder import read_run_folder_records
 
-#: reasons told of an episode
+#: maximum number of described changes of an episode
 REASONS = 4
 WITHIN_S = 2
 
 
 @dataclass(frozen=True)
 class Side:
-    """One run's episode: event F1, share of references said well, share of frames with every state right; None where
-    there is nothing to count."""
+    """Scores of an episode in one run; None where undefined.
+
+    Attributes:
+        speaking: Event F1 within 2 s.
+        matched: Share of references with a correct match.
+        states: Share of frames with every tracked state correct.
+    """
 
     speaking: float | None
     matched: float | None
@@ -37,7 +43,16 @@ class Side:
 
 @dataclass(frozen=True)
 class EpisodeChange:
-    """An episode in both runs. ``score`` is how much it changed, ``why`` says by what, the first moment of each first."""
+    """An episode in both runs.
+
+    Attributes:
+        episode: Id of the episode.
+        video: Its video.
+        score: Sum of the absolute changes of its scores.
+        first: Scores in the first run.
+        second: Scores in the second run.
+        why: Descriptions of the changes, the earliest first.
+    """
 
     episode: str
     video: str
@@ -48,7 +63,20 @@ class EpisodeChange:
 
 
 def diff_episodes(first: Path, second: Path, resources: ScoringResources, most: int = 10) -> list[EpisodeChange]:
-    """The episodes that changed most, the most first; equal ones are left out. Runs without a common one: a `DataError`."""
+    """Return the episodes that changed most.
+
+    Args:
+        first: A run folder.
+        second: Another run folder.
+        resources: Resources for scoring.
+        most: Maximum number of episodes.
+
+    Returns:
+        The episodes with the largest change first; equal episodes are left out.
+
+    Raises:
+        DataError: The runs have no common episode.
+    """
     sides = [
         {r.episode.id: r for r in read_run_folder_records(folder)[1] if r.status == "ok"} for folder in (first, second)
     ]
@@ -80,13 +108,17 @@ def _side(scored: Scored) -> Side:
 
 
 def _well(scored: Scored) -> set[int]:
-    """References that are matched and similar enough."""
+    """Return the indices of the references with a correct match."""
     matching = scored.matching
     return {r for (_, r), cosine in zip(matching.pairs, matching.similarities, strict=True) if scored.is_good(cosine)}
 
 
 def _why(a: Scored, b: Scored) -> list[str]:
-    """Turns said well in one run only, turns that only one of them says for nothing, and states lost or found again."""
+    """Describe the changes.
+
+    The changes are turns with a correct match in one run only, redundant turns in one run only, and
+    states that became wrong or correct.
+    """
     found: list[tuple[float, str]] = []
     before, after = _well(a), _well(b)
     for references, told in ((before - after, "no longer said well"), (after - before, "now said well")):
@@ -116,7 +148,7 @@ def _redundant(scored: Scored) -> set[tuple[int, str]]:
 
 
 def _states(what: str, frames: np.ndarray, wrong: Scored) -> tuple[float, str]:
-    """From when on, for how long, and which step of it is wrong where."""
+    """Describe a change of states: its start, its length, and the first wrong step."""
     at = int(frames[0])
     step = int(np.flatnonzero(wrong.tracked_states[at] != wrong.reference_states[at])[0])
     names = [

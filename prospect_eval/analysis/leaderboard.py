@@ -1,4 +1,4 @@
-"""Scored runs over the same episodes in order, each with its difference from the best.
+"""Rank scored runs over the same episodes, each with its difference from the best.
 
 prospect-eval leaderboard runs/a runs/b runs/c
 """
@@ -20,7 +20,16 @@ from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 @dataclass(frozen=True)
 class Place:
-    """One run: entries of the headline metrics as in ``metrics.json``; ``p`` of its difference from the best run."""
+    """One run of a leaderboard.
+
+    Attributes:
+        run: Folder of the run.
+        model: Name of its model.
+        entries: Entries of the headline metrics as in ``metrics.json``.
+        p: Adjusted p value of its difference from the best run; None for the best run and if not
+            tested.
+        verdict: Verdict on that difference.
+    """
 
     run: str
     model: str
@@ -31,7 +40,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Runs in the order of one metric, the best first."""
+    """Runs in the order of one metric.
+
+    Attributes:
+        by: The metric that orders the runs.
+        metrics: The shown metrics.
+        episodes: Number of common episodes.
+        left_out: Number of episodes that not all runs have.
+        places: The runs, the best first.
+    """
 
     by: str
     metrics: tuple[str, ...]
@@ -46,13 +63,17 @@ def make_leaderboard(
     """Order scored runs by a metric.
 
     Args:
-        folders: two scored run folders or more.
-        metrics: all metrics.
-        by: the metric that orders them; the first headline metric where None.
-        intersect: use the common episodes where the runs have not the same ones.
+        folders: At least two scored run folders.
+        metrics: All metrics.
+        by: The metric that orders the runs; None for the first headline metric.
+        intersect: Use the common episodes if the runs have different ones.
+
+    Returns:
+        The leaderboard.
 
     Raises:
-        UserError: fewer than two runs, runs that may not be compared, or a metric without a better side.
+        UserError: There are fewer than two runs, the runs are not comparable, or the metric has no
+            direction.
     """
     if len(folders) < 2:
         raise UserError("a leaderboard needs two scored runs or more")
@@ -83,7 +104,7 @@ def _key(value: float | None, sign: float) -> float:
 
 
 def _tests(runs: Sequence[ScoredRun], metric: Metric, episodes: Sequence[str]) -> list[tuple[float | None, str]]:
-    """(adjusted p, verdict) of each run against the best one, which comes first."""
+    """Return (adjusted p, verdict) of each run against the best one, which is the first."""
     found: list[float | None] = []
     for run in runs[1:]:
         pairing = pair_runs(runs[0], run, intersect=True)

@@ -1,14 +1,18 @@
-"""A language model's opinion of whole dialogues, held against the reference: optional, and kept apart in ``judge.json``.
+"""LLM judge: a language model grades whole dialogues against the reference, in ``judge.json``.
 
     prospect-eval judge runs/first --endpoint http://127.0.0.1:8000/v1 --model my-judge
 
-ProAssist's four criteria, 1 to 5: correctness, promptness, efficiency, overall. Every dialogue is judged several times
-(``repeats``, at temperature .5 and top-p .95 as there), a dialogue's score is the mean of its readable verdicts, and the
-metric the mean over videos. A verdict is read strictly: one JSON object with the four criteria as whole numbers 1..5,
-anything else is counted as unreadable by its reason, never guessed at or dropped in silence. Agreement among the
-repeats stands beside the scores: where a judge does not agree with itself, its mean says little.
-Readable replies are kept on disk by what was asked of whom, so a judgement that stopped goes on where it was; what could
-not be read is asked again the next time.
+This score is optional and separate from the metrics. It uses ProAssist's four criteria with grades 1
+to 5: correctness, promptness, efficiency, overall. Every dialogue is judged several times
+(``repeats``, at temperature .5 and top-p .95 as in ProAssist). A dialogue's score is the mean of
+its readable verdicts, and the metric is the mean over videos.
+
+A verdict must be one JSON object with the four criteria as integers 1..5. Any other reply is
+counted as unreadable with its reason. The agreement between repeats is reported with the scores: if
+the LLM judge does not agree with itself, its mean has little meaning.
+
+Readable replies are cached on disk by request, so an interrupted judgement resumes. Unreadable
+replies are requested again in the next run.
 """
 
 from __future__ import annotations
@@ -52,22 +56,43 @@ Think first in a few sentences. Then end with one JSON object and nothing after 
 
 
 class Chat(Protocol):
-    """What a judge is asked through: `endpoint.Endpoint`."""
+    """Interface to the LLM judge, implemented by `chat_client.Endpoint`.
+
+    Attributes:
+        url: Address of the API.
+        model: Name of the model.
+        options: Parameters of every request.
+    """
 
     url: str
     model: str
     options: Mapping[str, Any]
 
     def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> Reply:
-        """One reply; a `NoReplyError` where the model gives no answer."""
+        """Request one reply.
+
+        Args:
+            messages: The chat.
+            temperature: Sampling temperature.
+            top_p: Probability mass for nucleus sampling.
+            max_tokens: Maximum number of tokens of the reply.
+
+        Raises:
+            NoReplyError: The model gives no answer.
+        """
         ...
 
 
 def judge_dialogue(record: EpisodeRecord, reference: bool) -> str:
-    """``[t s] User: ...`` and ``[t s] Assistant: ...``, a line each, in order of time."""
+    """Return a dialogue as lines ``[t s] User: ...`` and ``[t s] Assistant: ...`` in order of time.
+
+    Args:
+        record: The record.
+        reference: Whether to take the reference's turns; otherwise the predicted ones.
+    """
     episode = record.episode
     said = [(frame, 0, "User", event.text) for frame, event in episode.user_turns()]
-    # a user turn comes right after its frame, the assistant's on it
+    # an assistant's turn is on its frame, a user turn follows its frame
     turns = episode.utterances() if reference else record.utterances
     said += [(turn.frame, -1, "Assistant", turn.text) for turn in turns]
     said.sort(key=lambda turn: turn[:2])
@@ -75,7 +100,7 @@ def judge_dialogue(record: EpisodeRecord, reference: bool) -> str:
 
 
 def judge_messages(record: EpisodeRecord) -> list[dict[str, str]]:
-    """What the judge is asked about one record."""
+    """Return the chat that asks the LLM judge for a verdict on a record."""
     parts = [
         f"Goal: {record.episode.task.goal}",
         f"Reference dialogue:\n{judge_dialogue(record, reference=True) or '(nothing is said)'}",
@@ -85,7 +110,14 @@ def judge_messages(record: EpisodeRecord) -> list[dict[str, str]]:
 
 
 def read_judge_verdict(text: str | NoReplyError) -> dict[str, int] | str:
-    """The four scores of a reply, or the reason why it has none."""
+    """Read the verdict in a reply.
+
+    Args:
+        text: The reply, or the error in place of it.
+
+    Returns:
+        The four scores, or the reason why there are none.
+    """
     if isinstance(text, NoReplyError):
         return str(text)
     found: list[dict[str, Any]] = []
@@ -112,19 +144,27 @@ def read_judge_verdict(text: str | NoReplyError) -> dict[str, int] | str:
 
 
 def is_judge_verdict(text: str) -> bool:
-    """Whether a reply can be read."""
+    """Return whether a reply contains a readable verdict."""
     return isinstance(read_judge_verdict(text), dict)
 
 
 def judge_agreement(scores: Sequence[Sequence[int]]) -> dict[str, float | None]:
-    """How far repeats of the same judgement agree: share of equal pairs, their mean absolute difference, and
-    Krippendorff's alpha (interval data; 1 agrees in all, 0 as chance would). None without two scores of one thing."""
+    """Measure the agreement between repeated judgements.
+
+    Args:
+        scores: Scores of the repeats for each dialogue.
+
+    Returns:
+        ``equal``, the share of equal pairs; ``mean_difference``, their mean absolute difference;
+        ``alpha``, Krippendorff's alpha for interval data (1 for full agreement, 0 for chance). All
+        are None if no dialogue has two scores.
+    """
     rows = [row for row in scores if len(row) > 1]
     gaps = [abs(a - b) for row in rows for a, b in combinations(row, 2)]
     if not gaps:
         return {"equal": None, "mean_difference": None, "alpha": None}
     pooled = [score for row in rows for score in row]
-    # each thing weighs by its number of scores, as its pairs over (scores - 1)
+    # a dialogue has the weight of its number of scores, hence its pairs over (scores - 1)
     observed = sum(2 * (a - b) ** 2 / (len(row) - 1) for row in rows for a, b in combinations(row, 2)) / len(pooled)
     expected = 2 * float(np.var(pooled, ddof=1))
     alpha = 1 - observed / expected if expected > 0 else None
@@ -139,8 +179,23 @@ def judge_records(
     max_tokens: int = 700,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """The contents of ``judge.json``; at most ``workers`` questions are open at once. No readable verdict at all is a
-    `DataError`, and so is an endpoint that cannot be had: what was answered until then is kept."""
+    """Judge the dialogues of records.
+
+    Args:
+        records: Prediction records; failed ones are left out.
+        chat: Interface to the LLM judge.
+        repeats: Number of judgements of each dialogue.
+        workers: Maximum number of concurrent requests.
+        max_tokens: Maximum number of tokens of a reply.
+        progress: Called with (replies, requests).
+
+    Returns:
+        The contents of ``judge.json``.
+
+    Raises:
+        DataError: There is no dialogue, no readable verdict, or the endpoint is not reachable.
+            Earlier replies stay in the cache.
+    """
     good = [record for record in records if record.status == "ok"]
     if not good:
         raise DataError(f"none of {len(records)} episodes could be predicted: there is nothing to judge")
@@ -205,7 +260,7 @@ def _ask_all(
     max_tokens: int,
     progress: Callable[[int, int], None],
 ) -> list[list[str | NoReplyError]]:
-    """(records, repeats) replies, from the disk where the same was asked before and could be read."""
+    """Return (records, repeats) replies, from the cache if the same request had a readable reply."""
     store = DiskCache("judge/replies")
     asked = {}
     for number, record in enumerate(records):
@@ -221,7 +276,7 @@ def _ask_all(
         try:
             return chat.complete(judge_messages(records[number]), TEMPERATURE, TOP_P, max_tokens).text
         except NoReplyError as error:
-            # the summary line names the address
+            # the summary line already contains the address
             return NoReplyError(str(error).removeprefix(f"{chat.url}: "))
 
     with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""Several models on a published benchmark, by their official numbers, with paired tests against the best one."""
+"""Leaderboard of models on a published benchmark: official numbers, paired tests against the best."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from prospect_eval.suites.official_score import OfficialScore
 
 @dataclass(frozen=True)
 class OfficialPlace:
-    """One model.
+    """A row of the leaderboard: a model or a constant answer.
 
     Attributes:
-        name: Of its file or run folder.
-        protocol: How it was asked, in words.
+        name: Name of its file or run folder.
+        protocol: Description of the protocol of its predictions.
         is_constant: Whether it is a constant answer.
         intervals: Headline values with intervals.
-        against_best: Differences of its headline values from those of the best model; empty for the best one.
-        missing: Items without a prediction.
-        failed: Items whose prediction cannot be read.
+        against_best: Differences of its headline values from those of the best model; empty for the
+            best one.
+        missing: Number of items without a prediction.
+        failed: Number of items with an unreadable prediction.
     """
 
     name: str
@@ -57,7 +58,7 @@ class OfficialLeaderboard:
         percent: Whether all of these values are shares.
         places: The models.
         beaten: Names of the models below the best constant answer in that value.
-        notes: What limits the comparison.
+        notes: Limits of the comparison.
     """
 
     benchmark: str
@@ -74,13 +75,13 @@ def make_official_leaderboard(
     """Rank models by their official numbers.
 
     Args:
-        suite: The benchmark.
-        root: Its annotations; None where all paths are scored run folders.
+        suite: Name of the benchmark.
+        root: Folder of its annotations; None if all paths are scored run folders.
         paths: Result files or folders of one model each, or scored run folders.
         by: The official value that orders the models; the first headline value where None.
 
     Raises:
-        UserError: Annotations are needed and not given, or runs of different protocols.
+        UserError: Annotations are needed and not given, or the runs have different protocols.
     """
     benchmark = open_benchmark(suite)
     scorings = {_name(path): _scoring(benchmark, root, path) for path in paths}
@@ -130,7 +131,10 @@ def _scoring(benchmark: Benchmark[Any, Any], root: Path | None, path: Path) -> O
 
 
 def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
-    """Refuse runs under different protocols; published files, which state none, are only noted."""
+    """Refuse runs under different protocols.
+
+    Published files do not state their protocol; a note says that it is assumed to be equal.
+    """
     runs = {name: scoring.protocol for name, scoring in scorings.items() if not scoring.constants}
     if len(set(runs.values())) > 1:
         shown = "; ".join(f"{name}: {protocol}" for name, protocol in runs.items())

@@ -1,7 +1,4 @@
-"""What may be compared: scored runs over the same episodes of the same data, measured in the same way.
-
-python -c "from prospect_eval.analysis.pairing import pair_runs; help(pair_runs)"
-"""
+"""Pair scored runs over the same episodes of the same data, measured in the same way."""
 
 from __future__ import annotations
 
@@ -25,13 +22,22 @@ from prospect_eval.runs.schemas import (
     unpack_counts_schema,
 )
 
-#: episode ids named in a message
+#: maximum number of episode ids in a message
 NAMED = 4
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """What a comparison reads of a scored run folder: configuration, scores, and counts by episode."""
+    """The parts of a scored run folder that comparisons use.
+
+    Attributes:
+        name: Path of the folder.
+        config: Configuration of the run.
+        table: Contents of ``metrics.json``.
+        clusters: Cluster of each episode.
+        counts: Counts by metric and episode.
+        failed: Ids of the failed episodes.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -42,18 +48,27 @@ class ScoredRun:
 
     @classmethod
     def open(cls, folder: Path) -> ScoredRun:
-        """Read a run folder; one that was not scored, or by another version, is a `DataError`."""
+        """Read a run folder.
+
+        Raises:
+            DataError: The run is not scored, or another version scored it.
+        """
         table, counts = read_metrics_schema(folder), read_counts_schema(folder)
         config = read_run_schema(folder)["config"]
         return cls(str(folder), config, table, counts["clusters"], counts["counts"], frozenset(counts["failed"]))
 
     @property
     def episodes(self) -> frozenset[str]:
-        """The ids of all episodes, failed ones included."""
+        """Ids of all episodes, failed ones included."""
         return frozenset(self.clusters)
 
     def entry(self, metric: Metric, episodes: Sequence[str]) -> dict[str, Any]:
-        """A metric over some episodes, as in ``metrics.json``."""
+        """Compute the entry of a metric over some episodes.
+
+        Args:
+            metric: The metric.
+            episodes: Ids of the episodes.
+        """
         counts = self.counts.get(metric.name, {})
         rows = (
             (self.clusters[episode], unpack_counts_schema(counts[episode])) for episode in episodes if episode in counts
@@ -63,7 +78,14 @@ class ScoredRun:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two runs over the same episodes. ``left_out`` are the episodes that only one of them has."""
+    """Two runs over the same episodes.
+
+    Attributes:
+        first: The first run.
+        second: The second run.
+        episodes: Ids of the common episodes.
+        left_out: Ids of the episodes that only one run has.
+    """
 
     first: ScoredRun
     second: ScoredRun
@@ -71,7 +93,10 @@ class Pairing:
     left_out: tuple[str, ...] = ()
 
     def counts(self, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
-        """(clusters, C) counts of both sides over the episodes that both have counts of; empty without one."""
+        """Return the (V, C) counts of both sides for a metric.
+
+        They are over the episodes for which both have counts; empty without one.
+        """
         sides = [run.counts.get(metric.name, {}) for run in (self.first, self.second)]
         shared = [episode for episode in self.episodes if episode in sides[0] and episode in sides[1]]
         first, second = (pairing_cluster_counts(metric, side, shared, self.first.clusters) for side in sides)
@@ -81,7 +106,14 @@ class Pairing:
 def pairing_cluster_counts(
     metric: Metric, counts: Mapping[str, Packed], episodes: Sequence[str], clusters: Mapping[str, str]
 ) -> np.ndarray:
-    """(clusters, C) counts of some episodes."""
+    """Return the (V, C) counts of a metric by cluster.
+
+    Args:
+        metric: The metric.
+        counts: Its counts by episode.
+        episodes: Ids of the episodes to include.
+        clusters: Cluster of each episode.
+    """
     return metric.pooled((clusters[episode], unpack_counts_schema(counts[episode])) for episode in episodes).table
 
 
@@ -89,12 +121,16 @@ def pair_runs(first: ScoredRun, second: ScoredRun, intersect: bool = False) -> P
     """Pair two runs by episode id.
 
     Args:
-        first: the run that the other one is compared with.
-        second: the other run.
-        intersect: compare the episodes that both have, where they have not the same ones.
+        first: The run with which the other one is compared.
+        second: The other run.
+        intersect: Compare the common episodes if the runs have different ones.
+
+    Returns:
+        The pairing.
 
     Raises:
-        UserError: other data, another split, other episodes or other signatures; the message names what differs.
+        UserError: Data, split, episodes or signatures differ. The message names the difference.
+        DataError: The runs have no common episode.
     """
     require_pairing_same_data(first, second)
     require_pairing_same_signatures(first, second)
@@ -141,7 +177,11 @@ def describe_run_protocol(config: Mapping[str, Any]) -> str:
 
 
 def require_pairing_same_signatures(first: ScoredRun, second: ScoredRun) -> None:
-    """Refuse runs whose metrics were computed in other ways: a `UserError` with the keys that differ."""
+    """Check that the metrics of two runs were computed in the same way.
+
+    Raises:
+        UserError: Signatures differ. The message names the differing keys.
+    """
     tables = [run.table["metrics"] for run in (first, second)]
     wrong: dict[str, list[str]] = {}
     for name in tables[0].keys() & tables[1].keys():
@@ -155,13 +195,22 @@ def require_pairing_same_signatures(first: ScoredRun, second: ScoredRun) -> None
 
 
 def pairing_differing_keys(first: str, second: str) -> list[str]:
-    """``key: a there, b here`` for every key of two signatures that is not equal in both."""
+    """Return ``key: a / b`` for every key in which two signatures differ."""
     a, b = (dict(part.partition(":")[::2] for part in text.split("|")) for text in (first, second))
     return [f"{key}: {a.get(key, 'absent')} / {b.get(key, 'absent')}" for key in {**a, **b} if a.get(key) != b.get(key)]
 
 
 def pairing_headline_metrics(runs: Iterable[ScoredRun], metrics: Sequence[Metric]) -> tuple[str, ...]:
-    """The metrics that a comparison tests: those of the runs' suite, else the ``headline`` ones, as far as defined."""
+    """Return the metrics that a comparison tests.
+
+    Args:
+        runs: The runs.
+        metrics: All metrics.
+
+    Returns:
+        The metrics of the runs' suite, or the headline metrics, as far as they are defined in every
+        run.
+    """
     from prospect_eval.suites.suite import suite_first_metrics
 
     tables = [run.table["metrics"] for run in runs]

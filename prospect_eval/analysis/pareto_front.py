@@ -1,10 +1,11 @@
-"""The quality-memory front: which runs of strategies and budgets are worth their bytes.
+"""Pareto front of quality against cache bytes over runs of strategies and budgets.
 
     prospect-eval pareto runs/none runs/dst_refresh-512 runs/drop_middle-512 --quality dst_head_jga
 
-Each run is a point, its quality against the mean peak of its cache. A point is on the front when no other has at least
-its quality in at most its bytes, and one of them better. Two reference lines: ``none``, which forgets nothing, and the
-recent window (``drop_middle``, the prompt and what is newest), which any cleverer strategy has to beat at its bytes.
+Each run is a point: its quality and the mean peak of its cache. A point is on the front if no other
+point has at least its quality with at most its bytes and is better in one of them. There are two
+reference lines: ``none``, which keeps the whole context, and the recent window (``drop_middle``,
+the prompt and the newest tokens), which a useful strategy must beat at the same bytes.
 """
 
 from __future__ import annotations
@@ -19,14 +20,26 @@ from prospect_eval.analysis.pairing import ScoredRun, pair_runs
 from prospect_eval.metrics import Metric
 
 MEMORY = "cache_peak_bytes"
-#: quality by default: what the context still holds, which the tracked state outlives
+#: default quality: the state head depends on the content of the context, the tracked state does not
 QUALITY = "dst_head_jga"
 UNLIMITED, RECENT_WINDOW = "none", "drop_middle"
 
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One run. ``share`` is its bytes as a share of those of ``none``, where that is among the runs."""
+    """One run.
+
+    Attributes:
+        run: Folder of the run.
+        model: Name of the model.
+        strategy: The context strategy.
+        budget: Token budget; None without one.
+        bytes: Mean peak of the cache.
+        quality: Value of the quality metric.
+        ci95: 95 % interval of the quality.
+        share: ``bytes`` as a share of those of ``none``, if that is among the runs.
+        on_front: Whether the point is on the front.
+    """
 
     run: str
     model: str
@@ -42,17 +55,20 @@ class ParetoPoint:
 def pareto_front(
     folders: Sequence[Path], quality: str = QUALITY, metrics: Sequence[Metric] = (), intersect: bool = False
 ) -> dict[str, Any]:
-    """Points (fewest bytes first) and reference lines of scored runs over the same episodes.
+    """Compute the points and reference lines of scored runs over the same episodes.
 
     Args:
-        folders: scored run folders.
-        quality: any metric of which more is better.
-        metrics: all metrics; needed with ``intersect``.
-        intersect: compare the common episodes where the runs have not the same ones.
+        folders: Scored run folders.
+        quality: A metric of which higher values are better.
+        metrics: All metrics; needed with ``intersect``.
+        intersect: Compare the common episodes if the runs have different ones.
+
+    Returns:
+        ``points``, those with the fewest bytes first, and ``lines``.
 
     Raises:
-        UserError: runs of other data, split or episodes, or measured in another way.
-        DataError: a run that is not scored, or in which the quality or the memory is undefined.
+        UserError: Data, split, episodes or signatures of the runs differ.
+        DataError: A run is not scored, or its quality or memory is undefined.
     """
     runs = [ScoredRun.open(folder) for folder in folders]
     require_choice("--quality", quality, runs[0].table["metrics"])

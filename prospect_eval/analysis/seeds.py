@@ -1,4 +1,4 @@
-"""Two training recipes, each by several training seeds: mean, spread, and a test that counts seeds and videos.
+"""Compare two training recipes over several training seeds: mean, spread and test.
 
 prospect-eval compare --group runs/a-1,runs/a-2,runs/a-3 --group runs/b-1,runs/b-2,runs/b-3
 """
@@ -20,7 +20,7 @@ from prospect_eval.stats.bootstrap import BootstrapDraws, Resampling
 from prospect_eval.stats.permutation import holm_correction
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
-#: fewer trainings of a recipe say nothing of its spread
+#: minimum number of training seeds, because one has no spread
 MIN_SEEDS = 2
 
 
@@ -29,13 +29,13 @@ class GroupDifference:
     """The second recipe's mean over its seeds minus the first's.
 
     Attributes:
-        name: of the metric.
-        first: mean and standard deviation over the first recipe's seeds.
-        second: the same of the second recipe.
-        difference: of the means.
-        ci95: its interval; the variance is that of seeds plus that of videos.
-        p: of Welch's t test, Holm-adjusted over the headline metrics.
-        videos: clusters.
+        name: Name of the metric.
+        first: Mean and standard deviation over the first recipe's seeds.
+        second: Mean and standard deviation over the second recipe's seeds.
+        difference: Difference of the means.
+        ci95: 95 % interval of the difference, with the variance of seeds plus that of videos.
+        p: p value of Welch's t test, Holm-adjusted over the headline metrics.
+        videos: Number of clusters.
         verdict: ``better``, ``worse``, ``differs``, ``not shown`` or ``too few``.
     """
 
@@ -55,13 +55,16 @@ def compare_seed_groups(
     """Compare two recipes over the headline metrics.
 
     Args:
-        first: scored runs of the first recipe, one a training seed.
-        second: scored runs of the second recipe.
-        metrics: all metrics.
-        intersect: compare the common episodes where the runs have not the same ones.
+        first: Scored runs of the first recipe, one for each training seed.
+        second: Scored runs of the second recipe.
+        metrics: All metrics.
+        intersect: Compare the common episodes if the runs have different ones.
+
+    Returns:
+        The difference of each headline metric.
 
     Raises:
-        UserError: fewer than `MIN_SEEDS` runs of a recipe, or runs that may not be compared.
+        UserError: A recipe has fewer than `MIN_SEEDS` runs, or the runs are not comparable.
     """
     for group in (first, second):
         if len(group) < MIN_SEEDS:
@@ -97,7 +100,7 @@ def _group_difference(metric: Metric, runs: Sequence[Sequence[ScoredRun]], episo
         )
     videos = len({runs[0][0].clusters[episode] for episode in episodes})
     gap = draws[1] - draws[0]
-    # resampled clusters spread less than the clusters by the square root of (V - 1) / V
+    # the spread of resampled clusters is smaller by the square root of (V - 1) / V
     parts = [(float(np.nanvar(gap)) * videos / max(1, videos - 1), max(1, videos - 1))]
     parts += [(float(np.var(v, ddof=1)) / len(v), len(v) - 1) for v in values]
     variance = sum(part for part, _ in parts)

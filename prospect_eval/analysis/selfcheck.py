@@ -1,4 +1,4 @@
-"""A self-check of the metrics on a data set: the oracle's records are perturbed, and each metric has to react as it should."""
+"""Self-check of the metrics on a dataset: reaction of each metric to perturbed oracle records."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from prospect_eval.metrics.perturbations import PERTURBATIONS, TABLE
 from prospect_eval.models.baselines.trivial import make_trivial_baseline
 from prospect_eval.scoring.sufficient_statistics import compute_sufficient_statistics
 
-#: no perturbation, a small one, a larger one
+#: grades of a perturbation: none, small, larger
 GRADES = (0, 1, 2)
-#: perturbations of words, where a higher grade changes other words and not more of them
+#: perturbations of words, whose higher grade changes different words but not more
 UNGRADED = ("shuffle_text", "swap_slots")
 TOLERANCE = 1e-9
 Reaction = Literal["falls", "rises", "stays"]
@@ -23,14 +23,15 @@ Reaction = Literal["falls", "rises", "stays"]
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """How one metric reacts to one perturbation.
+    """Reaction of one metric to one perturbation.
 
     Attributes:
-        perturbation: Its name in `PERTURBATIONS`.
-        metric: The metric's name.
-        expected: How the value has to change with the grade.
-        values: The values at `GRADES`; None where the metric is undefined on this data.
-        status: ``ok``, ``violated``, or ``not applicable`` where a value is undefined or the perturbation changes no record.
+        perturbation: Name in `PERTURBATIONS`.
+        metric: Name of the metric.
+        expected: Expected change of the value with the grade.
+        values: Values at `GRADES`; None where undefined on this data.
+        status: ``ok``, ``violated``, or ``not applicable`` if a value is undefined or the
+            perturbation changes no record.
     """
 
     perturbation: str
@@ -45,15 +46,18 @@ def selfcheck_metrics(
     resources: ScoringResources,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[SelfCheck]:
-    """Perturb the oracle's records of these episodes and compare every metric of `TABLE` with what is expected.
+    """Compare the reaction of every metric in `TABLE` with the expected one.
 
-    Events that are closer together than a perturbation moves them can violate an expectation: then the data, and not the
-    metric, is the reason.
+    Events that are closer together than a perturbation moves them can violate an expectation. The
+    cause is then the data, not the metric.
 
     Args:
-        episodes: The episodes; the oracle repeats their reference.
-        resources: Similarity model and parameters of scoring.
+        episodes: The episodes. The oracle repeats their reference.
+        resources: Resources for scoring.
         progress: Called with (perturbations done, perturbations).
+
+    Returns:
+        One check for each metric and perturbation.
     """
     oracle = [make_trivial_baseline("oracle", [])(episode) for episode in episodes]
     checks = []

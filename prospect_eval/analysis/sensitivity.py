@@ -1,10 +1,11 @@
-"""Whether scores and the order of runs survive other matching parameters: similarity model, threshold, window.
+"""Sensitivity of scores and of the order of runs to the matching parameters.
 
     prospect-eval sensitivity runs/a runs/b runs/c --similarity all-mpnet-base-v2
 
-Every combination of the given values is scored. The default setting (all-MiniLM-L6-v2, cosine above 0.5, the window of the
-dataset) is always among them; Kendall's tau-b compares the order of the runs in each setting with their order there. Failed episodes count as the worst value, as in
-``metrics.json``.
+Every combination of similarity model, threshold and window is scored. The default setting
+(all-MiniLM-L6-v2, cosine above 0.5, the dataset's window) is always included. Kendall's tau-b
+compares the order of the runs in each setting with that in the default setting. Failed episodes
+count as the worst value, as in ``metrics.json``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class MatchingVariant:
-    """One combination of matching parameters; ``similarity`` is the name of a sentence-transformers model."""
+    """One combination of matching parameters.
+
+    Attributes:
+        similarity: Name of a sentence-transformers model.
+        threshold: A matched pair is correct if its cosine is above this value.
+        window: Factor on the matching window of the dataset.
+    """
 
     similarity: str
     threshold: float
@@ -49,10 +56,11 @@ class SensitivityRow:
         metric: Name of the metric.
         setting: The matching parameters.
         default: Whether these are the parameters of ``metrics.json``.
-        values: Value of each run, None where undefined.
+        values: Value of each run; None where undefined.
         ci95: 95 % interval over videos of each run.
-        order: Indices of the runs with a value, best first; runs of equal value share a group.
-        tau: Kendall's tau-b with the order in the default setting; None with fewer than three runs or without any order.
+        order: Indices of the runs with a value, best first. Runs with equal values share a group.
+        tau: Kendall's tau-b with the order in the default setting. None with fewer than three runs,
+            or if all values are equal.
         signature: Signature of the metric.
     """
 
@@ -68,14 +76,20 @@ class SensitivityRow:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All rows, over the episodes that every run has."""
+    """All rows, over the episodes that every run has.
+
+    Attributes:
+        runs: Folders of the runs.
+        episodes: Number of common episodes.
+        rows: A row for each metric and setting.
+    """
 
     runs: tuple[str, ...]
     episodes: int
     rows: tuple[SensitivityRow, ...]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the result as plain values for JSON."""
         return {"schema": 1, **asdict(self)}
 
 
@@ -90,17 +104,21 @@ def matching_sensitivity(
 
     Args:
         runs: Run folders.
-        similarities: Sentence-transformers models by folder or name, besides the default one.
-        thresholds: A matched pair is correct when its cosine is above this, besides the default one.
-        windows: Factors on the matching window of the dataset, besides 1.
-        progress: Called with the number of settings done and of all.
+        similarities: Sentence-transformers models by folder or name, in addition to the default
+            one.
+        thresholds: Cosines above which a matched pair is correct, in addition to the default one.
+        windows: Factors on the matching window of the dataset, in addition to 1.
+        progress: Called with (settings done, settings).
+
+    Returns:
+        The scores in every setting.
 
     Raises:
-        UserError: A similarity model is not at hand, or the runs are of other data.
-        DataError: The runs have no episode in common.
+        UserError: A similarity model is not available, or the runs are of other data.
+        DataError: The runs have no common episode.
     """
     resources = [make_scoring_resources(name) for name in (None, *similarities)]
-    # the same model may be given by name and by folder
+    # one model can be given by name and by folder
     distinct = list({each.similarity_signature: each for each in resources}.values())
     records = _shared_records(runs)
     matches = [
@@ -121,7 +139,7 @@ def matching_sensitivity(
 
 
 def _shared_records(runs: Sequence[Path]) -> list[list[EpisodeRecord]]:
-    """The records of each run, of the episodes that all of them have, in one order."""
+    """Return the records of each run for the common episodes, in the same order."""
     sides, first = [], None
     for folder in runs:
         config, records = read_run_folder_records(folder)
@@ -139,7 +157,7 @@ def _shared_records(runs: Sequence[Path]) -> list[list[EpisodeRecord]]:
 
 
 def _encode(resources: ScoringResources, scored: Sequence[Sequence[Scored]]) -> None:
-    """Encode all texts in one call, where the similarity can."""
+    """Encode all texts in one call, if the similarity supports it."""
     encode = getattr(resources.similarity, "encode", None)
     if encode is not None:
         items = [item for side in scored for item in side]
@@ -151,7 +169,7 @@ def _encode(resources: ScoringResources, scored: Sequence[Sequence[Scored]]) -> 
 def _rows(
     scored: Sequence[Sequence[Scored]], resources: ScoringResources, match: MatchSettings, default: bool
 ) -> list[SensitivityRow]:
-    """The metrics of all runs in one setting."""
+    """Return the metrics of all runs in one setting."""
     changed = replace(resources, settings=replace(resources.settings, match=match))
     metrics: dict[str, Metric] = {metric.name: metric for metric in all_metrics(changed)}
     sides = [[replace(item, resources=changed) for item in side] for side in scored]
@@ -168,7 +186,7 @@ def _rows(
 
 
 def sensitivity_order(values: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
-    """Indices of the defined values, highest first; equal values share a group."""
+    """Return the indices of the defined values, highest first; equal values share a group."""
     groups: dict[float, list[int]] = {}
     for index, value in enumerate(values):
         if value is not None:

@@ -1,13 +1,13 @@
-"""Checkpoints x strategies x budgets x thresholds: one run folder each below one folder, and what came out of all of them.
+"""Sweep over checkpoints, strategies, budgets and thresholds, one run folder each.
 
     prospect-eval sweep --ckpt workbench-tiny --suite workbench_long
     prospect-eval sweep --ckpt runs/a --ckpt runs/b --suite workbench --strategies none,dst_refresh --budgets 1/2,600
     prospect-eval sweep --closed-loop --ckpt workbench-tiny --suite workbench --split val
 
-Folders are named after what differs (``workbench-tiny/dst_refresh-600/speaking-0.30``), so starting the same sweep again
-goes on where it stopped. Videos are encoded once for all of them. Of the two thresholds one is moved at a time; the other
-one stays at the checkpoint's own. A budget may be a share of what ``none`` needs at its peak, and is never below what
-the longest task needs.
+Folders are named after the settings (``workbench-tiny/dst_refresh-600/speaking-0.30``), so an
+interrupted sweep resumes. Videos are encoded once for all runs. One of the two thresholds changes
+at a time; the other keeps the checkpoint's value. A budget can be a share of the peak of ``none``,
+and is never below the need of the longest task.
 """
 
 from __future__ import annotations
@@ -30,7 +30,16 @@ FILE = "sweep.json"
 
 @dataclass(frozen=True)
 class SweepSetting:
-    """One run of a sweep. ``knob`` is the threshold that is moved, if one is."""
+    """Settings of one run of a sweep.
+
+    Attributes:
+        ckpt: The checkpoint.
+        strategy: The context strategy.
+        budget: Token budget; None without one.
+        knob: The threshold that changes (``speaking`` or ``update``); empty if none does.
+        threshold: Its value.
+        at_the_floor: Whether the budget is the smallest possible one.
+    """
 
     ckpt: str
     strategy: str = UNLIMITED
@@ -40,18 +49,25 @@ class SweepSetting:
     at_the_floor: bool = False
 
     def folder(self) -> str:
-        """Its folder below that of its checkpoint."""
+        """Return the run's folder below that of its checkpoint."""
         context = self.strategy if self.budget is None else f"{self.strategy}-{self.budget}"
         if not self.knob or self.threshold is None:
             return context
-        # every digit counts: rounded names would make two thresholds share a folder
+        # all digits, because two thresholds with the same rounded name would share a folder
         digits = np.format_float_positional(self.threshold, min_digits=2)
         return f"{context}/{self.knob}-{digits}"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is combined. ``budgets`` up to 1 are shares of the peak of `none`, above tokens."""
+    """The combined settings.
+
+    Attributes:
+        ckpts: Checkpoints.
+        strategies: Context strategies.
+        budgets: Token budgets; values up to 1 are shares of the peak of ``none``.
+        thresholds: Values of each threshold.
+    """
 
     ckpts: tuple[str, ...]
     strategies: tuple[str, ...] = (UNLIMITED,)
@@ -59,7 +75,12 @@ class Grid:
     thresholds: Mapping[str, Sequence[float]] | None = None
 
     def check(self) -> None:
-        """Refuse what would run nothing, or the same twice."""
+        """Check that the grid has runs and no run twice.
+
+        Raises:
+            UserError: Strategies have no budget, shares have no ``none`` run, or two checkpoints
+                share a folder.
+        """
         if UNLIMITED not in self.strategies and any(budget <= 1 for budget in self.budgets):
             raise UserError("--budgets as shares are shares of what `none` needs: add it to --strategies")
         if not self.budgets and set(self.strategies) != {UNLIMITED}:
@@ -70,7 +91,7 @@ class Grid:
 
 
 def sweep_checkpoint_folder(ckpt: str) -> str:
-    """The folder of a checkpoint's runs."""
+    """Return the name of the folder of a checkpoint's runs."""
     return Path(ckpt.replace(":", "-")).name
 
 
@@ -81,8 +102,21 @@ def run_sweep(
     least: Callable[[str, str], int],
     quality: str = "dst_head_jga",
 ) -> dict[str, Any]:
-    """The contents of ``sweep.json``. ``run(setting, folder)`` replays and scores one, or finds it done; ``least(ckpt,
-    strategy)`` is the least budget that all episodes admit."""
+    """Run all settings of a grid.
+
+    Args:
+        root: Folder of the sweep.
+        grid: The settings.
+        run: Replays and scores a setting into a folder, unless that is done.
+        least: Returns the smallest budget for all episodes of a (checkpoint, strategy).
+        quality: Metric of the Pareto front.
+
+    Returns:
+        The contents of ``sweep.json``.
+
+    Raises:
+        UserError: The grid is invalid.
+    """
     grid.check()
     rows: list[tuple[SweepSetting, Path]] = []
     for ckpt in grid.ckpts:
@@ -110,7 +144,7 @@ def run_sweep(
 
 
 def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, least: int) -> Iterator[SweepSetting]:
-    """A strategy at each budget, none below the least one, none twice."""
+    """Yield a strategy at each budget, not below the smallest one and without repetition."""
     seen = set()
     for budget in sorted(budgets, reverse=True):
         tokens = max(least, round(budget * peak if budget <= 1 else budget))
@@ -120,9 +154,19 @@ def _budgeted(ckpt: str, strategy: str, budgets: Sequence[float], peak: float, l
 
 
 def collect_sweep_results(root: Path, rows: Sequence[tuple[SweepSetting, Path]], quality: str) -> dict[str, Any]:
-    """All runs with their scores, the front of those at the checkpoints' own thresholds, and the thresholds' curves.
+    """Collect the results of all runs.
 
-    A run's scores are its headline metrics, the two axes of the front, and the number of compressions.
+    A run's scores are its headline metrics, the two axes of the Pareto front, and the number of
+    compressions.
+
+    Args:
+        root: Folder of the sweep.
+        rows: Setting and folder of each run.
+        quality: Metric of the Pareto front.
+
+    Returns:
+        The scores of the runs, the Pareto front of the runs with the checkpoints' thresholds, and
+        curves over the thresholds.
     """
     runs: list[dict[str, Any]] = []
     curves: dict[str, dict[str, list[dict[str, Any]]]] = {}

@@ -1,15 +1,18 @@
-"""Curves over the two thresholds, and their choice on validation data.
+"""Curves over the two thresholds, and the choice of thresholds on validation data.
 
     prospect-eval sweep runs/first                                  # open loop: from the stored probabilities
     prospect-eval sweep --closed-loop --ckpt C --suite workbench    # replays at every threshold
     prospect-eval calibrate --ckpt runs/train --suite workbench     # chooses, and stores the choice in the checkpoint
 
-*Open loop* asks what the stored probabilities would have decided: quick, but not what would have happened, for at another
-threshold the model would have said other things and read them in its context. Updates are those that the state tracker would
-have committed. *Closed loop* replays. The speaking
-threshold is chosen by event F1 within 1 s. The update threshold is chosen by what updates are for, the joint goal
-accuracy of the state that they lead to: an update may come again on the next frame, and one where nothing is to be
-written costs nothing. `prospect_core.train.validation.settle_validation_thresholds` replays and chooses again until both have settled.
+*Open loop* applies other thresholds to the stored probabilities. It is fast but approximate: at
+another threshold the model would have produced other utterances and would have had them in its
+context. Updates are those that the state tracker would have committed. *Closed loop* replays the
+model.
+
+The speaking threshold is chosen by event F1 within 1 s. The update threshold is chosen by the joint
+goal accuracy of the resulting state, because a missed update can follow on the next frame and an
+update without a change has no cost. `prospect_core.train.validation.settle_validation_thresholds`
+repeats replay and choice until both thresholds are stable.
 """
 
 from __future__ import annotations
@@ -34,8 +37,14 @@ KNOBS = ("speaking", "update")
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """Thresholds with what each reached, open loop, on the data it was chosen on: event F1 within 1 s of speaking, and joint
-    goal accuracy, mean over videos."""
+    """Chosen thresholds with their open-loop scores on the validation data.
+
+    Attributes:
+        speaking: Speaking threshold.
+        update: Update threshold.
+        speaking_f1: Event F1 of speaking within 1 s.
+        update_jga: Joint goal accuracy, mean over videos.
+    """
 
     speaking: float
     update: float
@@ -51,7 +60,15 @@ class ThresholdChoice:
 
 @dataclass(frozen=True)
 class Point:
-    """Event scores within 1 s at one threshold, None where undefined; the interval is over videos."""
+    """Event scores within 1 s at one threshold; None where undefined.
+
+    Attributes:
+        threshold: The threshold.
+        f1: F1.
+        ci95: 95 % interval of F1 over videos.
+        precision: Precision.
+        recall: Recall.
+    """
 
     threshold: float
     f1: float | None
@@ -63,17 +80,21 @@ class Point:
 def threshold_event_table(
     records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
 ) -> np.ndarray:
-    """Event counts of each threshold and cluster, counted as `speaking_event_f1@1s` and `update_event_f1@1s` count them.
+    """Count events for each threshold and cluster.
+
+    The counts are those of `speaking_event_f1@1s` and `update_event_f1@1s`.
 
     Args:
-        records: Predictions; those without probabilities have no part, nor, for updates, tasks without steps.
+        records: Prediction records. Records without probabilities are left out, and for updates
+            records whose task has no steps.
         knob: ``speaking`` or ``update``.
         grid: The thresholds.
-        own: The threshold that the records were made with: there what they decided counts, not what their
-            probabilities would decide.
+        own: Threshold of the records. At this threshold the recorded decisions count, not those
+            from the probabilities.
 
     Returns:
-        (thresholds, clusters, 3): pairs within 1 s, predicted events, reference events.
+        (T, V, 3) counts of T thresholds and V clusters: pairs within 1 s, predicted events,
+        reference events.
     """
     clusters: dict[Cluster, np.ndarray] = {}
     for record in records:
@@ -96,14 +117,14 @@ def threshold_event_table(
 
 
 def _decided(record: EpisodeRecord, knob: str) -> list[int]:
-    """The frames on which a record speaks, or changes the tracked state."""
+    """Return the frames on which a record speaks or changes the tracked state."""
     if knob == "speaking":
         return [utterance.frame for utterance in record.utterances]
     return sorted({transition.frame for transition in record.transitions})
 
 
 def _would_decide(record: EpisodeRecord, knob: str, threshold: float) -> list[int]:
-    """The frames on which the stored probabilities would speak, or lead the tracker to change the state.
+    """Return the frames on which the stored probabilities would speak or change the state.
 
     Without state probabilities every frame at or above the update threshold counts as an update.
     """
@@ -127,8 +148,17 @@ def _would_decide(record: EpisodeRecord, knob: str, threshold: float) -> list[in
 def threshold_curve(
     records: Sequence[EpisodeRecord], knob: str, grid: Sequence[float] = GRID, own: float | None = None
 ) -> list[Point]:
-    """The open-loop curve of a knob, with intervals, over the grid and the records' ``own`` threshold; empty without
-    probabilities."""
+    """Return the open-loop curve of a threshold with intervals.
+
+    Args:
+        records: Prediction records.
+        knob: ``speaking`` or ``update``.
+        grid: The thresholds.
+        own: Threshold of the records, which is added to the grid.
+
+    Returns:
+        The points; empty without probabilities.
+    """
     if own is not None:
         grid = sorted({*grid, own})
     table = threshold_event_table(records, knob, grid, own)
@@ -143,7 +173,15 @@ def threshold_curve(
 
 
 def threshold_joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID) -> list[float]:
-    """Share of frames with all steps right at each update threshold, had the stream's probabilities been these."""
+    """Return the joint goal accuracy of a record at each update threshold.
+
+    Args:
+        record: A record with update and state probabilities.
+        grid: The thresholds.
+
+    Returns:
+        Share of frames with all steps correct, one for each threshold.
+    """
     episode = record.episode
     states = np.asarray(record.state_probs)
     changes = dict(episode.states_by_change())
@@ -163,7 +201,11 @@ def threshold_joint_accuracy(record: EpisodeRecord, grid: Sequence[float] = GRID
 
 
 def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
-    """The best of a grid for each probability; among equals the middle one."""
+    """Choose the best threshold of a grid for each probability, the middle one in a tie.
+
+    Args:
+        records: Prediction records of validation data.
+    """
     totals = threshold_event_table(records, "speaking").sum(1)
     videos: dict[str, list[list[float]]] = {}
     for record in records:
@@ -181,12 +223,16 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
 def open_loop_thresholds(
     records: Sequence[EpisodeRecord], grid: Sequence[float] = GRID, own: Knobs | None = None
 ) -> dict[str, Any]:
-    """The contents of ``thresholds.json`` of a run folder: both curves, marked as open loop.
+    """Compute the contents of ``thresholds.json`` of a run folder.
 
     Args:
         records: The run's records.
         grid: Thresholds of both curves.
-        own: The run's knobs: each curve then has a point at the run's own threshold, which is the run's score.
+        own: The run's settings. Each curve then has a point at the run's threshold, which equals
+            the run's score.
+
+    Returns:
+        Both curves, marked as open loop.
     """
     good = [record for record in records if record.status == "ok"]
     known = {} if own is None else {"speaking": own.speaking_threshold, "update": own.update_threshold}

@@ -1,7 +1,4 @@
-"""What `prospect train` asks of this package, found by entry point: metric values and thresholds of some records.
-
-python -c "from prospect_core.train.validation import find_validation_evaluator; print(find_validation_evaluator('prospect_eval'))"
-"""
+"""Evaluator for `prospect train`, found by entry point: metric values and thresholds of records."""
 
 from __future__ import annotations
 
@@ -18,7 +15,11 @@ __all__ = ["check_metric", "choose_thresholds", "metric_values"]
 
 
 def check_metric(name: str) -> str:
-    """Whether higher or lower is better (``"higher"``, ``"lower"``); an unknown or directionless metric is a `UserError`."""
+    """Return the direction of better values of a metric, ``"higher"`` or ``"lower"``.
+
+    Raises:
+        UserError: The metric is unknown or has no direction.
+    """
     directed = {
         metric.name: metric.better
         for metric in all_metrics(make_scoring_resources())
@@ -28,7 +29,15 @@ def check_metric(name: str) -> str:
 
 
 def metric_values(records: Sequence[EpisodeRecord], names: Sequence[str]) -> dict[str, float | None]:
-    """The values of the named metrics over these records, None where undefined; intervals are not computed."""
+    """Compute metrics over records without intervals.
+
+    Args:
+        records: Prediction records.
+        names: Names of the metrics.
+
+    Returns:
+        The value of each metric; None where undefined.
+    """
     resources = add_corpus_to_scored_resources(make_scoring_resources(), records)
     scored = Scored.over(records, resources)
     chosen = [metric for metric in all_metrics(resources) if metric.name in names]

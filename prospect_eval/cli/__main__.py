@@ -1,4 +1,4 @@
-"""`python -m prospect_eval.cli`."""
+"""Entry point of `python -m prospect_eval.cli`."""
 
 from prospect_eval.cli import main
 

@@ -1,4 +1,4 @@
-"""`prospect-eval`: replay, score, compare, report.
+"""The command group `prospect-eval`: replay, score, compare, report.
 
 prospect-eval --help
 """

@@ -1,4 +1,4 @@
-"""Comparisons, groups of seeds and leaderboards as tables in the terminal."""
+"""Terminal tables of comparisons, groups of seeds and leaderboards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def make_comparison_table(columns: Sequence[str], title: str = "") -> Any:
-    """A table whose first and last columns are left-aligned, and all others right-aligned."""
+    """Return an empty table. First and last column are left-aligned, the others right-aligned.
+
+    Args:
+        columns: Titles of the columns.
+        title: Title of the table; empty for none.
+    """
     from rich import box
     from rich.table import Table
 
@@ -26,7 +31,12 @@ def make_comparison_table(columns: Sequence[str], title: str = "") -> Any:
 
 
 def print_comparison_table(comparison: Comparison, every: bool = False) -> None:
-    """The tested metrics first, then one line a family on all others, or with ``every`` all rows."""
+    """Print the tested metrics, then one line for each family of the others.
+
+    Args:
+        comparison: The comparison.
+        every: Print a row for each of the other metrics too.
+    """
     from prospect_eval.analysis.compare_formats import (
         HEAD,
         format_compare_cells,
@@ -51,7 +61,12 @@ def print_comparison_table(comparison: Comparison, every: bool = False) -> None:
 
 
 def print_group_comparison_table(groups: Sequence[str], differences: Sequence[GroupDifference]) -> None:
-    """Two recipes: mean and standard deviation over training seeds."""
+    """Print the comparison of two recipes: mean and standard deviation over training seeds.
+
+    Args:
+        groups: The two lists of run folders, as given.
+        differences: The difference of each metric.
+    """
     from prospect_eval.report.page import format_page_number
 
     console = make_console(highlight=False, unseen=110)
@@ -67,7 +82,7 @@ def print_group_comparison_table(groups: Sequence[str], differences: Sequence[Gr
 
 
 def print_leaderboard_comparison_table(board: Leaderboard) -> None:
-    """Runs, the best first."""
+    """Print the runs of a leaderboard, the best first."""
     from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = make_comparison_table(

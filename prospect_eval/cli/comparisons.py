@@ -1,4 +1,4 @@
-"""Commands that set scored runs side by side: compare, leaderboard, noise-floor, pareto, sensitivity.
+"""Commands that compare scored runs: compare, leaderboard, noise-floor, pareto, sensitivity.
 
 prospect-eval compare runs/first runs/second
 """
@@ -68,7 +68,7 @@ def compare_command(
     from prospect_eval.report.pages.compare_page import write_compare_page
     from prospect_eval.scoring.run_resources import open_run_resources
 
-    # utterances are only matched again for the most changed episodes
+    # only the most changed episodes need the similarity model, to match their utterances again
     resources = open_run_resources(first, *others) if episodes or html else make_scoring_resources()
     compared = compare(first, *others, intersect=intersect, resources=resources)
     found = [

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for an evaluation.
+"""Check that this machine has everything that an evaluation needs.
 
 prospect-eval doctor
 """
@@ -18,7 +18,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MachineCheck:
-    """One line of the doctor: ok, or what to do. Only ``needed`` ones make the doctor fail."""
+    """Result of one check.
+
+    Attributes:
+        name: The checked part.
+        ok: Whether it is usable.
+        found: Description of the part as found.
+        advice: Advice if it is not usable.
+        needed: Whether the command fails without it.
+    """
 
     name: str
     ok: bool
@@ -28,7 +36,7 @@ class MachineCheck:
 
 
 def run_doctor_checks() -> list[MachineCheck]:
-    """Every check, in the order of the output."""
+    """Run all checks, in the order of the output."""
     return [
         _versions(),
         _guard("H.264 decoding", _video),
@@ -44,7 +52,7 @@ def _guard(name: str, check: Callable[[], MachineCheck]) -> MachineCheck:
     try:
         return check()
     except Exception as error:
-        # the doctor's work is to report whatever is broken, of any kind
+        # an error of any kind is a finding of the doctor
         logger.debug("%s cannot be used", name, exc_info=error)
         return MachineCheck(
             name, False, str(error).splitlines()[0] if str(error) else type(error).__name__, "reinstall"

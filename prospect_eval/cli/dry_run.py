@@ -1,4 +1,4 @@
-"""What a run would do, without doing it: how much, where to, and about how long.
+"""Dry run of an evaluation or a sweep: number of episodes, output folder and estimated time.
 
 prospect-eval run --ckpt workbench-tiny --suite workbench --dry-run
 """
@@ -17,7 +17,19 @@ from prospect_eval.runs.folder import run_folder_record_path
 
 
 def dry_run_sweep(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEpisodes) -> list[str]:
-    """The same for a sweep, by its first checkpoint."""
+    """Describe a sweep without running it.
+
+    The time is estimated from the shortest episode with the first checkpoint.
+
+    Args:
+        root: Folder of the sweep.
+        grid: Settings of the sweep.
+        predictor: The first checkpoint.
+        episodes: The episodes of each run.
+
+    Returns:
+        Lines for a reader.
+    """
     clips = episodes.clips()
     contexts = [UNLIMITED for name in grid.strategies if name == UNLIMITED]
     contexts += [
@@ -51,8 +63,19 @@ def _seconds_a_frame(predictor: Predictor, episodes: LazyEpisodes, place: int, f
 
 
 def dry_run_evaluation(folder: Path, predictor: Predictor, episodes: LazyEpisodes, workers: int) -> list[str]:
-    """Lines for people. The shortest episode is replayed to tell how long the others will take; nothing is written to the
-    run folder."""
+    """Describe an evaluation without running it.
+
+    The shortest episode is replayed to estimate the time. Nothing is written to the run folder.
+
+    Args:
+        folder: The run folder.
+        predictor: The model.
+        episodes: The episodes of the run.
+        workers: Number of workers.
+
+    Returns:
+        Lines for a reader.
+    """
     clips = episodes.clips()
     frames = [clip.end_frame - clip.start_frame for clip in clips]
     todo = [k for k, clip in enumerate(clips) if not run_folder_record_path(folder, clip.id).is_file()]

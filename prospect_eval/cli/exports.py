@@ -1,4 +1,4 @@
-"""Runs written in the formats of others.
+"""The command that writes runs in other formats: export.
 
 prospect-eval export runs/first --format proassist --output proassist
 """

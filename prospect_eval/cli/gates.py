@@ -1,4 +1,4 @@
-"""The command that CI ends on: gate.
+"""The regression gate for CI: gate.
 
 prospect-eval gate runs/now --baseline reports/baselines/workbench.json
 """
@@ -63,7 +63,7 @@ def gate_command(
     result = gate(folder, baseline, given, intersect)
     result = replace(result, strict=result.strict or strict)
     with suppress(OSError):
-        # the report shows it from now on; a folder that cannot be written to has no such place
+        # for the report; a read-only run folder is not an error
         write_atomic(folder / VERDICT, dump_json(gate_to_dict(result), indent=1) + "\n")
     _write_formats(result, (folder.name, baseline.name), markdown, junit)
     if print_json_option(json_, lambda: gate_to_dict(result)):
@@ -81,7 +81,11 @@ def _read_rules_file(file: Path) -> Rules:
 
 
 def _write_baseline(folder: Path, baseline: Path, rules: Rules | None, where: str) -> None:
-    """Write a run as the new baseline, by the rules given, else those of the old baseline, else those of the run's suite."""
+    """Write a run as the new baseline.
+
+    The rules are the given ones, otherwise those of the old baseline, otherwise those of the run's
+    suite.
+    """
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.json_io import dump_json
     from prospect_eval.gate.gate import load_run_gate_rules, make_gate_baseline, read_gate_baseline
@@ -103,7 +107,7 @@ def _write_baseline(folder: Path, baseline: Path, rules: Rules | None, where: st
 
 
 def _write_formats(result: Gate, names: tuple[str, str], markdown: Path | None, junit: Path | None) -> None:
-    """Write the verdict as Markdown and JUnit XML; ``names`` are those of run and baseline."""
+    """Write the verdict as Markdown and JUnit XML. ``names`` are those of run and baseline."""
     from prospect_core.util.atomic import write_atomic
     from prospect_eval.gate.formats import format_gate_as_junit, format_gate_as_markdown
 

@@ -1,8 +1,8 @@
-"""Reference pages made from the code: the metric handbook, the command line, file formats with JSON Schemas.
+"""Generate the reference pages: metrics, command line, configuration, file formats, schemas.
 
     python -m prospect_eval.cli.handbook docs/reference
 
-`make docs` writes them, and a test holds what is committed against the code.
+`make docs` writes them, and a test compares the committed pages with the code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prospect_eval.metrics import Metric, ScoringResources, all_metrics, deliver
 from prospect_eval.metrics.families import DELIVERY, Family
 from prospect_eval.report.page import format_page_sentence
 
-#: formats: (what it is, the type that reads it)
+#: (description, type that reads it) of each format
 FORMATS: dict[str, tuple[str, str]] = {
     "dataset": ("`dataset.json` of a data set", "prospect_core.data.dataset:DatasetInfo"),
     "episode": ("a row of a split's `.jsonl`", "prospect_core.timeline:Episode"),
@@ -34,14 +34,14 @@ FORMATS: dict[str, tuple[str, str]] = {
 
 
 def make_handbook_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema of each file format, from the dataclass that reads it."""
+    """Return the JSON Schema of each file format, from the dataclass that reads it."""
     from pydantic import TypeAdapter
 
     return {name: TypeAdapter(_type(place)).json_schema() for name, (_, place) in FORMATS.items()}
 
 
 def make_handbook_formats_page() -> str:
-    """Each format: what it is, its fields, and where its schema lies."""
+    """Return the page of file formats with their fields and schemas."""
     lines = [
         "# File formats",
         "",
@@ -60,12 +60,12 @@ def make_handbook_formats_page() -> str:
 
 
 def make_handbook_metrics_page() -> str:
-    """Every metric by family, with the family's formulas."""
+    """Return the page of all metrics by family, with each family's formulas."""
     resources = ScoringResources(lambda a, b: np.zeros((len(a), len(b))), "MODEL", lambda a, b: 0.0, "METEOR")
     families: dict[Family, list[Metric]] = {}
     for metric in all_metrics(resources, plug_ins=False):
         families.setdefault(metric.family, []).append(metric)
-    # not in metrics.json but in timings.json, from the plain pass
+    # these are in timings.json, from the plain pass
     families[DELIVERY] += delivery.delivery_metrics(measured=True)
     lines = [
         "# Metric handbook",
@@ -83,7 +83,7 @@ def make_handbook_metrics_page() -> str:
 
 
 def make_handbook_cli_page() -> str:
-    """Every command with its help, as it prints it."""
+    """Return the page of all commands with their help texts."""
     from prospect_core.cli.commands import prospect
     from prospect_eval.cli.commands import prospect_eval
 
@@ -98,7 +98,7 @@ _KEY_TABLE = ("| key | values | default | meaning |", "|---|---|---|---|")
 
 
 def make_handbook_configuration_page() -> str:
-    """Every key of `prospect train` with its values, default and meaning."""
+    """Return the page of all keys of `prospect train` with values, default and meaning."""
     from prospect_core.train.config.describe import describe_config_keys
 
     lines = [
@@ -130,7 +130,7 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
 
 
 def _help(path: str, command: click.Command) -> str:
-    # as the program's own group hands it down
+    # the same settings as the program's own command group
     context = click.Context(
         command, info_name=path, help_option_names=["-h", "--help"], max_content_width=110, terminal_width=110
     )
@@ -143,7 +143,7 @@ def _type(place: str) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """A docstring as Markdown: double backticks are single ones, roles are names."""
+    """Return a docstring as Markdown: double backticks become single ones."""
     return "\n".join(line.strip() for line in text.strip().splitlines()).replace("``", "`").replace("<", "&lt;")
 
 
@@ -176,7 +176,7 @@ def _kind(told: dict[str, Any]) -> str:
 
 
 def make_handbook_pages() -> dict[str, str]:
-    """Every page and schema by its name below ``docs/reference``."""
+    """Return every page and schema by its name below ``docs/reference``."""
     out = {
         "cli.md": make_handbook_cli_page(),
         "metrics.md": make_handbook_metrics_page(),

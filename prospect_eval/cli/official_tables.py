@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from prospect_eval.analysis.official_leaderboard import OfficialLeaderboard, OfficialPlace
 
-#: columns of the tables where nobody looks
+#: width of a table when the output is not a terminal
 WIDTH = 110
 
 
 def print_official_table(official: dict[str, Any], every: bool = True) -> None:
-    """Official values next to the best constant answer; with ``every`` also those that are not headline values."""
+    """Official values next to the best constant answer; with ``every`` all values, otherwise the headline values."""
     counts = official["counts"]
     title = f"{official['title']}, official numbers ({official['protocol']})"
     table = make_comparison_table(("official value", "value", "95 % interval", "best constant answer"), title)
@@ -57,7 +57,14 @@ def _exploit_notes(official: dict[str, Any]) -> list[str]:
 def score_published_files(
     paths: Sequence[Path], suite: str, given: dict[str, Any], output: Path | None, json_: str | None
 ) -> None:
-    """Score published result files of one model by the benchmark's official formulas, and print or write the numbers.
+    """Score published result files of one model and print or write the official numbers.
+
+    Args:
+        paths: Result files, or folders with result files.
+        suite: Name of the benchmark.
+        given: Options of the command, by name.
+        output: Folder for ``official.json``; None to write no file.
+        json_: Value of the ``--json`` option.
 
     Raises:
         UserError: The annotations are not given.
@@ -110,6 +117,6 @@ def _interval(ends: Sequence[float] | None, scale: float) -> str:
 
 
 def print_missing_videos(missing: int, total: int) -> None:
-    """The first line of a result over a part of the videos."""
+    """Print a line with the number of missing videos, if there are any."""
     if missing:
         print_line(f"{missing:,} of {total:,} videos are missing; their episodes are left out (--on-missing skip)")

@@ -1,7 +1,4 @@
-"""What the commands share: options for data, lists of thresholds, and opening what was asked for.
-
-python -c "from prospect_eval.cli.options import add_data_options; help(add_data_options)"
-"""
+"""Options that several commands share, and functions that open the chosen data."""
 
 from __future__ import annotations
 
@@ -24,12 +21,12 @@ if TYPE_CHECKING:
     Numbers = click.ParamType[list[float]]
     Sides = click.ParamType[tuple[float, float] | None]
 else:
-    # generic for type checkers only: click 8.1 cannot subscript it
+    # generic only for type checkers, because click 8.1's class cannot be subscripted
     Numbers = Sides = click.ParamType
 
 
 def add_data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--data or --suite, --split, --limit, --device, --dtype: the same for every command that replays."""
+    """Add --data, --suite, --split, --limit, --device and --dtype to a command that replays."""
     for option in reversed(
         (
             click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
@@ -53,7 +50,7 @@ def _request_options(context: Any, param: Any, given: tuple[str, ...]) -> dict[s
 
 
 def add_endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--timeout, --key-variable and --request-option: the same for every command that asks an endpoint."""
+    """Add --timeout, --key-variable and --request-option to a command that uses an endpoint."""
     for option in reversed(
         (
             click.option(
@@ -74,12 +71,12 @@ def add_endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Thresholds(Numbers):
-    """Numbers in 0..1 with commas between."""
+    """Numbers in 0..1, separated by commas."""
 
     name = "0..1,0..1,..."
 
     def convert(self, value: Any, param: Any, ctx: Any) -> list[float]:
-        """The numbers; anything else is a usage error that says what was given."""
+        """Return the numbers; any other value is a usage error."""
         try:
             found = [round(float(part), 4) for part in str(value).split(",")]
         except ValueError:
@@ -90,12 +87,16 @@ class Thresholds(Numbers):
 
 
 class WindowParameter(Sides):
-    """A matching window: seconds late and early with a comma between; ``auto`` is that of each data set (None)."""
+    """A matching window: seconds late and early, or ``auto`` for the dataset's own."""
 
     name = "LATE,EARLY|auto"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float] | None:
-        """(late, early), both at least 0. The published form, whose first number is negative, is taken as well."""
+        """Return (late, early), both at least 0; None for ``auto``.
+
+        The published form, whose first number is negative, is accepted. Any other value is a usage
+        error.
+        """
         if value is None or value == "auto":
             return None
         try:
@@ -108,7 +109,7 @@ class WindowParameter(Sides):
 
 
 def add_match_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--window, --factor, --power, --threshold: the parameters of ProAssist's matching."""
+    """Add --window, --factor, --power and --threshold, the parameters of ProAssist's matching."""
     for option in reversed(
         (
             click.option(
@@ -134,12 +135,12 @@ def add_match_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Budgets(Numbers):
-    """Tokens, or shares of what ``none`` needs (``1/2``, ``0.5``, ``50%``), with commas between."""
+    """Tokens, or shares of the peak of ``none`` (``1/2``, ``0.5``, ``50%``), separated by commas."""
 
     name = "TOKENS|SHARE,..."
 
     def convert(self, value: Any, param: Any, ctx: Any) -> list[float]:
-        """Numbers: up to 1 they are shares, above tokens; anything else is a usage error that says what was given."""
+        """Return numbers, shares up to 1 and tokens above 1; any other value is a usage error."""
         found = []
         for part in str(value).split(","):
             try:
@@ -153,7 +154,13 @@ class Budgets(Numbers):
 
 
 def take_predictor_options(given: dict[str, Any]) -> PredictorOptions:
-    """Take the options of `PredictorOptions` out of a command's; what a command does not have keeps its default."""
+    """Remove the options of `PredictorOptions` from a command's options and return them.
+
+    Options that the command does not have keep their defaults.
+
+    Args:
+        given: Options of the command, which are changed.
+    """
     from prospect_eval.models.base import PredictorOptions
 
     names = {field.name for field in fields(PredictorOptions)} & given.keys()
@@ -164,7 +171,19 @@ def take_predictor_options(given: dict[str, Any]) -> PredictorOptions:
 
 
 def open_source_from_options(data: Path | None, suite: str | None, split: str) -> tuple[str, Dataset]:
-    """The source as a run remembers it, and its dataset; built-in videos are made under a progress bar."""
+    """Open the data of a command. Built-in videos are generated with a progress bar.
+
+    Args:
+        data: A dataset folder.
+        suite: A suite by name or path.
+        split: The split.
+
+    Returns:
+        The source for the run's configuration, and the dataset.
+
+    Raises:
+        UserError: Both or neither of ``data`` and the suite have data.
+    """
     from prospect_eval.suites.suite import open_suite_source
 
     with progress_bar("videos") as advance:

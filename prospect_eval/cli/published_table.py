@@ -1,7 +1,4 @@
-"""Published scores next to ours as tables in the terminal.
-
-python -c "from prospect_eval.cli.published_table import print_published_table; help(print_published_table)"
-"""
+"""Terminal tables of ProAssist's published scores next to PROSPECT's."""
 
 from __future__ import annotations
 
@@ -12,10 +9,10 @@ from prospect_eval.proassist.profile import ProfileRow, ProfileTable
 
 
 def print_published_table(tables: Sequence[ProfileTable], similarity: str) -> None:
-    """Each data set's table, then the reasons for the differences by number.
+    """Print each dataset's table, then the numbered reasons for the differences.
 
     Args:
-        tables: The tables of `prospect_eval.proassist.profile.make_proassist_profile`.
+        tables: Tables of `prospect_eval.proassist.profile.make_proassist_profile`.
         similarity: Signature of the similarity model.
     """
     from rich.table import Table as Drawn
@@ -45,7 +42,7 @@ def _title(table: ProfileTable, others: int) -> str:
 
 
 def _mark(row: ProfileRow, reasons: list[str]) -> str:
-    """The number of the row's reason; a dash where the values are equal or there is only one."""
+    """Return the number of the row's reason; a dash if there is none."""
     if not row.reason:
         return "–"
     if row.reason not in reasons:

@@ -114,7 +114,7 @@ def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
 
 
 def _report_replay(done: Evaluated, err: bool) -> None:
-    """Print counts and rates of a replay, on standard error where standard output is for JSON."""
+    """Print counts and rates of a replay, on standard error if standard output is for JSON."""
     outcome, seconds = done.outcome, done.replay_s
     print_missing_videos(done.missing_videos, done.videos)
     print_line(

@@ -1,4 +1,4 @@
-"""Commands that need no model: score, compare, report, doctor.
+"""Commands that need no model: score, judge, report, ls, show, doctor.
 
 prospect-eval score runs/first
 """
@@ -67,11 +67,11 @@ def score_command(
     json_: str | None,
     **given: Any,
 ) -> None:
-    """Score a run folder again, or PREDICTIONS of any model: records, ProAssist's prediction files, or result files of a
-    published benchmark.
+    """Score a run folder again, or PREDICTIONS of any model.
 
-    No model is loaded. Rewrites metrics.json, counts.json and report.html. Result files of a published benchmark are scored by
-    its official formulas; with --output, official.json is written there.
+    PREDICTIONS are records, ProAssist's prediction files, or result files of a published benchmark. No model is loaded.
+    Rewrites metrics.json, counts.json and report.html. Result files of a published benchmark are scored by its official
+    formulas; with --output, official.json is written there.
     """
     suite = given["suite"]
     if suite and is_benchmark_suite(suite) and not (predictions[0] / "run.json").is_file():
@@ -121,7 +121,7 @@ def _score_settings(given: dict[str, Any]) -> ScoreSettings:
 
 
 def _import(predictions: Path, folder: Path, given: dict[str, Any]) -> ImportedRun:
-    """Predictions that were made elsewhere as a run folder."""
+    """Import predictions of other programs as a run folder."""
     from prospect_eval.runs.executor import select_run_episodes
     from prospect_eval.runs.importers import import_predictions
 
@@ -247,7 +247,14 @@ def doctor_command(json_: str | None) -> None:
 
 
 def print_scores_and_profile(folder: Path, similarity: str | None, json_: str | None, settings: ScoreSettings) -> None:
-    """Everything that is derived from a run folder's records, and the published scores next to ours as a table."""
+    """Score a run folder, write the derived files, and print the published scores as well.
+
+    Args:
+        folder: The run folder.
+        similarity: A sentence-transformers model; None for the run folder's.
+        json_: Destination of JSON output; None to print tables.
+        settings: Parameters of scoring.
+    """
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
@@ -272,7 +279,14 @@ def print_scores_and_profile(folder: Path, similarity: str | None, json_: str | 
 def compute_and_print_scores(
     folder: Path, similarity: str | None = None, json_: str | None = None, settings: ScoreSettings = STANDARD
 ) -> None:
-    """Score a run folder, write what follows from its records, and print the scores."""
+    """Score a run folder, write the derived files, and print the scores.
+
+    Args:
+        folder: The run folder.
+        similarity: A sentence-transformers model; None for the run folder's.
+        json_: Destination of JSON output; None to print tables.
+        settings: Parameters of scoring.
+    """
     from prospect_eval.api import score_run
 
     with progress_bar("score") as advance:
@@ -281,7 +295,14 @@ def compute_and_print_scores(
 
 
 def print_run_scores(folder: Path, metrics: dict[str, Any], report: Path, json_: str | None) -> None:
-    """Print the scores of a run folder as a table, or as JSON where that is asked for, and the report's path."""
+    """Print the scores of a run folder and the path of the report.
+
+    Args:
+        folder: The run folder.
+        metrics: Contents of ``metrics.json``.
+        report: The report.
+        json_: Destination of JSON output; None to print a table.
+    """
     from prospect_eval.runs.folder import read_run_folder_config
     from prospect_eval.scoring.official_scores import read_official_scores
     from prospect_eval.suites.suite import suite_first_metrics

@@ -1,4 +1,4 @@
-"""The command that checks the metrics themselves on a data set: selfcheck.
+"""The command that checks the metrics on a dataset: selfcheck.
 
 prospect-eval selfcheck --suite workbench --limit 12
 """

@@ -1,7 +1,4 @@
-"""Scores, differences and curves as tables in the terminal.
-
-python -c "from prospect_eval.cli.tables import print_scores_table; help(print_scores_table)"
-"""
+"""Terminal tables of scores, differences, curves and gates."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ if TYPE_CHECKING:
     from prospect_eval.gate.gate import Gate
     from prospect_eval.runs.catalog import Run
 
-#: columns where nobody looks, and the most that a table of scores needs
+#: width of a table of scores when the output is not a terminal
 SCORES_WIDTH = 100
-#: episode ids named in a message
+#: maximum number of episode ids in a message
 NAMED = 10
 
 
 def print_scores_table(model: str, metrics: dict[str, Any], first: Sequence[str] = ()) -> None:
-    """The headline metrics of a run, each next to the best trivial baseline and the oracle.
+    """Print the headline metrics of a run, each next to the best trivial baseline and the oracle.
 
     Args:
         model: Title of the table.
@@ -67,7 +64,7 @@ def print_scores_table(model: str, metrics: dict[str, Any], first: Sequence[str]
 
 
 def _failed_line(episodes: dict[str, Any]) -> str:
-    """Which episodes have no prediction, and how they count."""
+    """Return a line with the episodes that have no prediction."""
     failed = episodes["failed_ids"]
     names = ", ".join(failed[:NAMED]) + (", ..." if len(failed) > NAMED else "")
     total = episodes["scored"] + episodes["failed"]
@@ -75,7 +72,12 @@ def _failed_line(episodes: dict[str, Any]) -> str:
 
 
 def print_runs_table(runs: Sequence[Run], root: Path) -> None:
-    """Run folders with their headline metrics."""
+    """Print run folders with their headline metrics.
+
+    Args:
+        runs: The runs.
+        root: Folder to which the shown paths are relative.
+    """
     from datetime import datetime
 
     from rich.table import Table
@@ -97,7 +99,7 @@ def print_runs_table(runs: Sequence[Run], root: Path) -> None:
 
 
 def print_episode_changes_table(changes: Sequence[EpisodeChange]) -> None:
-    """The episodes that changed most, and why."""
+    """Print the most changed episodes with their changes."""
     console = make_console(highlight=False, unseen=150)
     for change in changes:
         console.print(f"{change.episode} (changed by {change.score:.2f})")
@@ -106,7 +108,12 @@ def print_episode_changes_table(changes: Sequence[EpisodeChange]) -> None:
 
 
 def print_threshold_curves_table(result: dict[str, Any], rows: int = 12) -> None:
-    """The curves of ``thresholds.json``, at most so many points of each: the best one is always among them."""
+    """Print the curves of ``thresholds.json``.
+
+    Args:
+        result: Contents of the file.
+        rows: Maximum number of points of a curve. The best point is always included.
+    """
     from rich.table import Table
 
     from prospect_eval.report.page import format_page_interval, format_page_number
@@ -140,7 +147,7 @@ def print_threshold_curves_table(result: dict[str, Any], rows: int = 12) -> None
 
 
 def print_judge_table(result: dict[str, Any]) -> None:
-    """A judge's scores, its agreement with itself, and what could not be read."""
+    """Print the scores of the LLM judge, its agreement with itself, and the unreadable replies."""
     from rich.table import Table
 
     from prospect_eval.report.page import format_page_interval, format_page_number
@@ -165,7 +172,7 @@ def print_judge_table(result: dict[str, Any]) -> None:
 
 
 def print_pareto_front_table(result: dict[str, Any]) -> None:
-    """Runs by bytes; those on the front are marked."""
+    """Print runs by bytes, with a mark for those on the Pareto front."""
     from rich.table import Table
 
     from prospect_eval.report.page import format_page_interval, format_page_number
@@ -188,7 +195,10 @@ def print_pareto_front_table(result: dict[str, Any]) -> None:
 
 
 def print_sensitivity_table(result: Sensitivity) -> None:
-    """A table of each metric over all settings, narrow enough for 100 columns, with the runs as letters."""
+    """Print a table of each metric over all settings, at most 100 columns wide.
+
+    Runs are letters in the table.
+    """
     from rich import box
     from rich.table import Table
 
@@ -231,7 +241,7 @@ def _say_changed_order(metric: str, rows: Sequence[SensitivityRow]) -> None:
 
 
 def print_gate_table(gate: Gate) -> None:
-    """Every check of a gate, and the verdict as the last line."""
+    """Print every check of a gate, and the verdict as the last line."""
     from rich.table import Table
     from rich.text import Text
 

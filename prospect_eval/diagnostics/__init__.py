@@ -1,1 +1,1 @@
-"""Diagnostic passes in addition to the replay: teacher-forced scores, latency."""
+"""Diagnostic passes in addition to the replay: teacher-forced pass and latency pass."""

@@ -1,16 +1,22 @@
-"""Latency and memory of a plain pass: the metrics of ``timings.json``, in the form of those of ``delivery_metrics.json``.
+"""Latency and memory of a plain pass: the metrics in ``timings.json``.
 
     prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --latency 2
 
-* ``ms_per_frame_p50``, ``_p95``, ``_p99``: milliseconds of a step (vision, decisions, reply, compression) over all frames.
-* ``time_to_first_token_ms``: median milliseconds from a frame to the first token of the reply to it.
-* ``real_time_factor``: seconds of steps and decoding per second of video; above 1 a live stream falls behind.
-* ``process_peak_bytes``, ``device_peak_bytes`` (undefined on a CPU), ``weights_bytes``, ``cache_max_bytes``: the maximum
-  over episodes; the rest of the process's peak, without weights and cache, is libraries and activations.
-  ``cache_peak_bytes`` of ``delivery_metrics.json`` is another number: the mean of the episodes' peaks.
+The entries have the form of those in ``metrics.json``:
 
-Intervals of the quantiles come from histograms (bins of .5 %), the values themselves from the times. Undefined after a
-replay: its frames are encoded in batches and tell nothing of a stream's latency.
+- ``ms_per_frame_p50``, ``_p95``, ``_p99``: milliseconds of a step (vision, decisions, reply,
+  compression) over all frames.
+- ``time_to_first_token_ms``: median milliseconds from a frame to the first token of its reply.
+- ``real_time_factor``: seconds of steps and decoding per second of video. Above 1 a live stream
+  falls behind.
+- ``process_peak_bytes``, ``device_peak_bytes`` (undefined on a CPU), ``weights_bytes``,
+  ``cache_max_bytes``: maximum over the episodes. The rest of the process's peak is libraries and
+  activations. ``cache_peak_bytes`` in ``metrics.json`` is another value: the mean of the
+  episodes' peaks.
+
+The quantiles are computed from the times, their intervals from histograms with bins of .5 %. All
+metrics are undefined after a replay only: a replay encodes frames in batches, so its times do not
+measure the latency of a stream.
 """
 
 from __future__ import annotations
@@ -43,7 +49,7 @@ def _histogram(ms: Sequence[float]) -> np.ndarray:
 
 
 def _quantile(counts: np.ndarray, q: float) -> np.ndarray:
-    """The upper edge of the bin that holds the quantile; NaN where nothing was counted."""
+    """Return the upper edge of the bin that holds the quantile, NaN for an empty histogram."""
     cumulated = np.cumsum(counts, axis=-1)
     total = cumulated[..., -1]
     place = (cumulated < (q * total)[..., None]).sum(-1).clip(max=len(_EDGES_MS) - 1)
@@ -85,7 +91,14 @@ PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_max_
 
 
 def compute_latency_diagnostics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
-    """{name: entry} of (video, latency) pairs; all undefined without any."""
+    """Compute the latency and memory metrics of a plain pass.
+
+    Args:
+        measured: (video, latency) of each episode; may be empty.
+
+    Returns:
+        The entry of each metric by name. All are undefined if ``measured`` is empty.
+    """
     out: dict[str, dict[str, Any]] = {}
     for metric in METRICS:
         counts: Callable[[Any], np.ndarray | str] = metric.counts
@@ -107,7 +120,15 @@ def compute_latency_diagnostics(measured: Sequence[Measured]) -> dict[str, dict[
 
 
 def store_latency_diagnostics(folder: Path, measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
-    """Put the plain pass and its metrics into a run folder's ``timings.json``; returns the metrics."""
+    """Store a plain pass and its metrics in a run folder's ``timings.json``.
+
+    Args:
+        folder: The run folder.
+        measured: (video, latency) of each episode.
+
+    Returns:
+        The entry of each metric by name.
+    """
     table = compute_latency_diagnostics(measured)
     rows = [{"video": video, **asdict(m)} for video, m in measured]
     whole = {"schema": 1, "episodes": {}, **read_run_folder_timings(folder), "metrics": table, "plain_pass": rows}
@@ -118,9 +139,15 @@ def store_latency_diagnostics(folder: Path, measured: Sequence[Measured]) -> dic
 def store_delivery_by_measured_latency(
     folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources
 ) -> None:
-    """Put the latency-aware scores with measured compute time into a run folder's ``timings.json``, where there is one.
+    """Store latency-aware scores with measured compute time in ``timings.json``, if it exists.
 
-    They vary from machine to machine, which ``delivery_metrics.json`` does not. Episodes without a plain pass are undefined.
+    They vary between machines, unlike the scores in ``metrics.json``. Episodes without a
+    plain pass are undefined.
+
+    Args:
+        folder: The run folder.
+        records: Prediction records.
+        resources: Resources for scoring.
     """
     if not (whole := read_run_folder_timings(folder)):
         return
@@ -133,7 +160,7 @@ def store_delivery_by_measured_latency(
 
 
 def _timed(scored: Scored, steps: Mapping[str, Sequence[float]]) -> Scored:
-    """The view with the compute seconds of its plain pass, where it has a whole one."""
+    """Return the view with the compute seconds of its plain pass, if that pass is complete."""
     episode = scored.record.episode
     found = steps.get(episode.id, ())
     if len(found) != episode.num_frames:
@@ -142,6 +169,6 @@ def _timed(scored: Scored, steps: Mapping[str, Sequence[float]]) -> Scored:
 
 
 def read_latency_diagnostics(folder: Path) -> list[Measured]:
-    """The plain pass that a run folder holds; empty where there was none."""
+    """Read the plain pass in a run folder. Empty if there is none."""
     rows = read_run_folder_timings(folder).get("plain_pass", [])
     return [(row.pop("video"), load_json(EpisodeLatency, dump_json(row), f"{folder}/timings.json")) for row in rows]

@@ -1,8 +1,9 @@
-"""What a run can take beside its replay: a teacher-forced pass, and a plain pass that is timed.
+"""Diagnostic passes of a run: a teacher-forced pass and a plain pass that is timed.
 
     prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced --latency 2
 
-Both leave the records alone: ``teacher_forced.json`` and the plain pass in ``timings.json`` are diagnostics.
+The passes do not change the records. They write ``teacher_forced.json`` and the plain pass in
+``timings.json``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ Progress = Callable[[int, int], None]
 
 
 def require_checkpoint_for_passes(predictor: Predictor, option: str) -> None:
-    """Refuse passes that only a checkpoint of ours can take."""
+    """Check that a predictor is a checkpoint, which the passes need.
+
+    Args:
+        predictor: The predictor.
+        option: The command line option for the message.
+
+    Raises:
+        UserError: The predictor is not a checkpoint.
+    """
     if predictor.forced is None or predictor.latency is None:
         raise UserError(f"{option}: {predictor.name} is no checkpoint; leave it out")
 
@@ -33,7 +42,19 @@ def require_checkpoint_for_passes(predictor: Predictor, option: str) -> None:
 def run_teacher_forced_pass(
     folder: Path, predictor: Predictor, episodes: Sequence[Episode], progress: Progress
 ) -> dict[str, Any]:
-    """Every episode under teacher forcing, into ``teacher_forced.json``; goes on where it stopped."""
+    """Run every episode under teacher forcing and write ``teacher_forced.json``.
+
+    An interrupted pass resumes after the last finished episode.
+
+    Args:
+        folder: The run folder.
+        predictor: A checkpoint.
+        episodes: The episodes of the run.
+        progress: Called with (episodes done, episodes).
+
+    Returns:
+        The contents of the file.
+    """
     assert predictor.forced is not None
     file = folder / "teacher_forced.json"
     turns: dict[str, list[TeacherForcedTurn]] = {}
@@ -55,7 +76,21 @@ def run_teacher_forced_pass(
 def run_latency_pass(
     folder: Path, predictor: Predictor, episodes: Sequence[Episode], number: int, progress: Progress
 ) -> dict[str, dict[str, Any]]:
-    """A plain pass over ``number`` episodes, spread evenly, of different videos where there are as many."""
+    """Run and time a plain pass over some episodes.
+
+    The episodes are spread evenly over the run. They are of different videos if there are enough
+    videos.
+
+    Args:
+        folder: The run folder.
+        predictor: A checkpoint.
+        episodes: The episodes of the run.
+        number: Number of episodes to run.
+        progress: Called with (episodes done, episodes).
+
+    Returns:
+        The entry of each metric by name.
+    """
     assert predictor.latency is not None
     one_each = list({episode.video: episode for episode in episodes}.values())
     pool = one_each if len(one_each) >= number else list(episodes)

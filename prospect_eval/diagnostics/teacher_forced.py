@@ -1,15 +1,17 @@
-"""Scores of the teacher-forced pass, kept apart from those of the stream in ``teacher_forced.json``.
+"""Scores of the teacher-forced pass in ``teacher_forced.json``, separate from the stream's scores.
 
     prospect-eval run --ckpt workbench-tiny --suite workbench --limit 3 --teacher-forced
 
-Per turn, then the mean over an episode's turns, then over videos, as VideoLLM-online and ProAssist have it, undefined
-(they: 0 or 1) where there is no turn:
+Each score is computed per turn, then averaged over an episode's turns, then over videos, as in
+VideoLLM-online and ProAssist. Without a turn it is undefined, where those two use 0 or 1.
 
-* ``tf_time_diff_s``: mean of |frame_diff| / fps, in seconds, 0 is best. Turns at the very end have none.
-* ``tf_fluency``: consecutive right decisions and tokens over all decisions and tokens of the turn: on time
-  (D + right) / (D + T), early by k (D - k) / (D + T), late (D - 1) / (D + T).
-* ``tf_perplexity``: exp of the mean cross-entropy of the turn's tokens, 1 is best.
-* ``tf_token_accuracy``: right tokens from the first on, over the turn's tokens.
+- ``tf_time_diff_s``: mean of |frame_diff| / fps, in seconds. 0 is best. Turns at the end of the
+  episode have none.
+- ``tf_fluency``: consecutive correct decisions and tokens over all decisions and tokens of the
+  turn: (D + right) / (D + T) if on time, (D - k) / (D + T) if early by k frames, (D - 1) / (D + T)
+  if late.
+- ``tf_perplexity``: exp of the mean cross-entropy of the turn's tokens. 1 is best.
+- ``tf_token_accuracy``: number of correct tokens before the first wrong one over the turn's tokens.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
 _metric = partial(Metric, family=PASSES)
 
-#: turns of an episode and its rate
+#: turns of an episode and its frames per second
 Forced = tuple[Sequence[TeacherForcedTurn], float]
 
 
 def teacher_forced_fluency(turn: TeacherForcedTurn) -> float:
-    """Of one turn, 0..1; a turn without ``frame_diff`` was not said, and counts as late."""
+    """Return the fluency of one turn, 0..1.
+
+    A turn without ``frame_diff`` was not spoken and counts as late.
+    """
     if turn.on_time:
         right = turn.decisions + turn.right
     elif turn.frame_diff is not None and turn.frame_diff < 0:
@@ -79,7 +84,16 @@ METRICS = [
 def score_teacher_forced(
     episodes: Sequence[Episode], turns: Mapping[str, Sequence[TeacherForcedTurn]], threshold: float
 ) -> dict[str, Any]:
-    """The contents of ``teacher_forced.json``; ``turns`` by episode id."""
+    """Compute the contents of ``teacher_forced.json``.
+
+    Args:
+        episodes: The episodes of the run.
+        turns: The turns of each episode under teacher forcing, by episode id.
+        threshold: Speaking threshold of the pass.
+
+    Returns:
+        The metrics and the turns as plain values.
+    """
     rows: list[tuple[Cluster, Forced]] = [
         (find_episode_cluster(e), (turns[e.id], e.fps)) for e in episodes if e.id in turns
     ]

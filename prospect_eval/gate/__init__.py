@@ -1,1 +1,1 @@
-"""The regression gate, its output formats, and the verdict on a run."""
+"""The regression gate, its output formats and the verdict on a run."""

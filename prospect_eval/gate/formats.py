@@ -1,4 +1,4 @@
-"""A gate's verdict for people and for CI: a Markdown table for a pull request, JUnit XML for CI systems.
+"""Format a gate's result as a Markdown table for pull requests and as JUnit XML for CI.
 
 prospect-eval gate runs/now --baseline reports/baselines/workbench.json --markdown gate.md --junit gate.xml
 """
@@ -14,7 +14,14 @@ MARKS = {"PASS": "✅", "INCONCLUSIVE": "❔", "FAIL": "❌"}
 
 
 def format_gate_cells(check: GateCheck) -> tuple[str, ...]:
-    """Baseline, now, difference with interval, margin, loss that would have been found, and why."""
+    """Format a check as table cells.
+
+    Args:
+        check: One line of a gate.
+
+    Returns:
+        Baseline, current value, difference with interval, margin, detectable loss, and reason.
+    """
     ci = f" [{format_markdown_value(check.ci95[0])}, {format_markdown_value(check.ci95[1])}]" if check.ci95 else ""
     found = None if check.detectable is None or check.margin is None else check.margin + check.detectable
     difference = "–" if check.difference is None else f"{check.difference:+.4g}{ci}"
@@ -26,7 +33,13 @@ HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "detectable 
 
 
 def format_gate_as_markdown(gate: Gate, run: str, baseline: str) -> str:
-    """A heading with the verdict and a table, the worst first."""
+    """Format a gate as Markdown: the verdict as heading, and a table with the worst checks first.
+
+    Args:
+        gate: The result of the gate.
+        run: Name of the run.
+        baseline: Name of the baseline.
+    """
     order = list(reversed(MARKS))
     rows = sorted(gate.checks, key=lambda check: order.index(check.verdict))
     strict = ", strict" if gate.strict else ""
@@ -53,7 +66,14 @@ def format_gate_as_markdown(gate: Gate, run: str, baseline: str) -> str:
 
 
 def format_gate_as_junit(gate: Gate, run: str) -> str:
-    """One test case a check; what is inconclusive is skipped, or fails where the rules are strict."""
+    """Format a gate as JUnit XML with one test case for each check.
+
+    An inconclusive check is a skipped test case, or a failure if the rules are strict.
+
+    Args:
+        gate: The result of the gate.
+        run: Name of the run.
+    """
     failing = ("FAIL", "INCONCLUSIVE") if gate.strict else ("FAIL",)
     failures = sum(check.verdict in failing for check in gate.checks)
     skipped = sum(check.verdict == "INCONCLUSIVE" for check in gate.checks) if not gate.strict else 0
@@ -75,5 +95,5 @@ def format_gate_as_junit(gate: Gate, run: str) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """Remove the characters that XML cannot represent."""
     return "".join(c for c in text if c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")

@@ -1,11 +1,17 @@
-"""Regression gate: non-inferiority against a baseline that holds counts by episode, and exact equality where asked.
+"""Regression gate: non-inferiority against a baseline, and exact equality if the rules require it.
 
     prospect-eval gate runs/now --baseline reports/baselines/workbench.json
 
-Of each metric the paired difference over the videos is taken, such that more is better, with its 95 % interval. FAIL: the
-interval lies below -margin. PASS: its lower end is at or above -margin. Else INCONCLUSIVE: too few videos to tell, which
-fails only where the rules are strict; it says how many would decide. Each line says which loss would have been found:
-margin + detectable difference, with a power of 0.8. Failed and missing episodes count as the worst value.
+The baseline file holds sufficient statistics by episode. For each metric the gate computes the
+paired difference over the videos and its 95 % interval, oriented so that higher is better:
+
+- FAIL: the whole interval is below -margin.
+- PASS: the lower end of the interval is at or above -margin.
+- INCONCLUSIVE: anything else. There are too few videos to decide. The line reports how many would
+  be enough. The gate fails only if the rules are strict.
+
+Each line reports the detectable loss: margin + detectable difference, with a power of 0.8. Failed
+and missing episodes count as the worst value.
 """
 
 from __future__ import annotations
@@ -41,14 +47,27 @@ SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.d
 DEFAULTS: dict[str, object] = {"knobs.dtype": "float32", "knobs.protocol": None}
 
 
-#: where a run folder keeps the verdict on it
+#: file of a run folder that holds the gate's verdict
 VERDICT = "gate.json"
 
 
 @dataclass(frozen=True)
 class GateCheck:
-    """One line of a gate. ``difference``, ``ci95``, ``margin`` and ``detectable`` count what is better as more, and are
-    None for what is compared exactly; ``detectable`` is the loss beyond the margin that fails with a power of 0.8."""
+    """One line of a gate.
+
+    Attributes:
+        name: Name of the metric or of the compared value.
+        verdict: Verdict of this line.
+        baseline: Value of the baseline.
+        now: Value of the run.
+        difference: Run minus baseline, oriented so that higher is better. None for a value that is
+            compared exactly.
+        ci95: 95 % interval of the difference.
+        margin: Largest accepted loss.
+        detectable: Loss beyond the margin that fails with a power of 0.8.
+        videos: Number of compared videos.
+        reason: Explanation of the verdict for a reader.
+    """
 
     name: str
     verdict: Verdict
@@ -64,7 +83,14 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class Gate:
-    """All checks, and what follows from them."""
+    """All checks of a gate and the overall verdict.
+
+    Attributes:
+        verdict: The worst verdict of the checks.
+        strict: Whether an inconclusive verdict fails.
+        checks: The lines of the gate.
+        notes: Facts about the comparison for a reader.
+    """
 
     verdict: Verdict
     strict: bool
@@ -78,7 +104,22 @@ class Gate:
 
 
 def make_gate_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], where: str) -> dict[str, Any]:
-    """The contents of a baseline file: counts by episode of the metrics that the rules name, and where they come from."""
+    """Make the contents of a baseline file from a run.
+
+    Args:
+        folder: Folder of a finished and scored run.
+        rules: The rules whose metrics are stored.
+        metrics: All metrics.
+        where: Name of the rules' source for messages.
+
+    Returns:
+        Sufficient statistics by episode for the metrics of the rules, and the provenance of the
+        run.
+
+    Raises:
+        DataError: The run is not finished, not scored, or has no counts of a metric.
+        UserError: The rules name an unknown metric.
+    """
     run = _scored(folder)
     check_gate_rules(rules, (metric.name for metric in metrics), where)
     missing = [name for name in rules.metrics if name not in run.counts]
@@ -99,7 +140,11 @@ def make_gate_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], wh
 
 
 def read_gate_baseline(file: Path) -> dict[str, Any]:
-    """A baseline file; one that is missing, broken or of another make is a `DataError`."""
+    """Read a baseline file.
+
+    Raises:
+        DataError: The file does not exist, is damaged, or has another schema.
+    """
     if not file.is_file():
         raise DataError(f"{file}: no such baseline; `prospect-eval gate RUN --baseline {file} --update` writes it")
     try:
@@ -118,15 +163,19 @@ def check_gate(
     """Check a scored run against a baseline.
 
     Args:
-        folder: the scored run.
-        baseline: contents of a baseline file.
-        metrics: all metrics.
-        rules: margins; the baseline's where None.
-        intersect: compare the common episodes where the run has not the baseline's.
+        folder: Folder of the scored run.
+        baseline: Contents of a baseline file.
+        metrics: All metrics.
+        rules: Margins. None takes the rules in the baseline.
+        intersect: Compare the common episodes if the two sets of episodes differ.
+
+    Returns:
+        The checks and the verdict.
 
     Raises:
-        UserError: another strategy, budget or split than the baseline's; other episodes without ``intersect``.
-        DataError: other data or signatures; a run that is not finished or not scored.
+        UserError: The strategy, budget or split differs from the baseline's, or the episodes differ
+            and ``intersect`` is off.
+        DataError: The data or a metric signature differs, or the run is not finished or not scored.
     """
     rules = make_gate_rules(baseline["rules"], "the baseline's rules") if rules is None else rules
     by_name = {metric.name: metric for metric in metrics}
@@ -155,7 +204,7 @@ def _of_baseline(baseline: dict[str, Any]) -> ScoredRun:
 
 
 def _paired(run: ScoredRun, then: ScoredRun, intersect: bool) -> Pairing:
-    """The baseline and the run over the same episodes."""
+    """Pair the baseline with the run over the common episodes."""
     shared = run.episodes & then.episodes
     left_out = run.episodes ^ then.episodes
     if left_out and not intersect:
@@ -167,7 +216,7 @@ def _paired(run: ScoredRun, then: ScoredRun, intersect: bool) -> Pairing:
 
 
 def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]:
-    """What a reader of the verdict must know: thresholds that are not the baseline's, episodes left out."""
+    """Return notes for the reader: thresholds that differ, and the number of episodes left out."""
     knobs = [side.config["knobs"] for side in (then, run)]
     out = [
         f"{name.replace('_', ' ')} {knobs[1].get(name)}, the baseline's {knobs[0].get(name)}"
@@ -216,7 +265,7 @@ def _non_inferior(
 
 
 def _constant(first: np.ndarray, second: np.ndarray, turned: Statistic) -> bool:
-    """Whether every video contributes the same difference, so that there is nothing to resample."""
+    """Return whether every video contributes the same difference, so that resamples do not vary."""
     pseudo = bootstrap_jackknife_pseudo_values(
         np.hstack([first, second]), bootstrap_difference(turned.value, first.shape[1])
     )
@@ -224,7 +273,11 @@ def _constant(first: np.ndarray, second: np.ndarray, turned: Statistic) -> bool:
 
 
 def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: float) -> str:
-    """How many videos would decide, were the difference what it is: widths shrink with the root of their number."""
+    """Return a message with the number of videos that would decide.
+
+    It assumes that the difference stays the same and that the interval shrinks with the square root
+    of the number of videos.
+    """
     room = difference + margin
     reach = difference - ci[0] if room > 0 else ci[1] - difference
     if abs(room) * 100 < reach:
@@ -234,7 +287,7 @@ def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: fl
 
 
 def _better(metric: Metric, direction: str) -> Statistic:
-    """The metric's value, turned such that more is better."""
+    """Return the metric's value as a statistic, oriented so that higher is better."""
     if not direction:
         raise UserError(f"rules: {metric.name} has no better side; give it a `direction`: higher, lower or zero")
     if direction == "zero":
@@ -246,7 +299,7 @@ def _better(metric: Metric, direction: str) -> Statistic:
 
 
 def _scored(folder: Path) -> ScoredRun:
-    """A run that is whole and scored."""
+    """Open a finished and scored run."""
     if not (folder / "DONE.json").is_file():
         what = "not finished; start the run again to go on" if (folder / "run.json").is_file() else "not a run folder"
         raise DataError(f"{folder}: {what}")
@@ -294,12 +347,19 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 
 def gate_to_dict(gate: Gate) -> dict[str, Any]:
-    """The verdict as JSON."""
+    """Return the gate as plain values for JSON."""
     return {"schema": SCHEMA, "passes": gate.passes, **asdict(gate)}
 
 
 def load_run_gate_rules(run: Path) -> Rules:
-    """What the suite of a run asks of a gate; a run without any is a `UserError`."""
+    """Return the gate rules of a run's suite.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        UserError: The run has no suite, or its suite has no rules.
+    """
     name = read_run_schema(run)["config"].get("suite") if (run / "run.json").is_file() else ""
     rules = open_suite(name).rules() if name else None
     if rules is None:

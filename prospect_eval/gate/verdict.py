@@ -1,9 +1,8 @@
-"""The verdict on a run: its gate's, else whether it is complete and above every trivial baseline.
+"""Verdict on a run: its gate's verdict, or whether it is complete and above every trivial baseline.
 
-    python -c "from prospect_eval.gate.verdict import decide_run_verdict; help(decide_run_verdict)"
-
-A run is above a baseline in a metric when the 95 % interval of the paired difference over the episodes that both have counts of
-lies above zero: of two equally good systems one is called above the other in 2.5 % of all cases.
+A run is above a baseline in a metric if the 95 % interval of the paired difference is above zero.
+The interval is taken over the episodes for which both have counts. Of two equally good systems, one
+is called better than the other in 2.5 % of all cases.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from prospect_eval.stats.permutation import sign_flip_p_value
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 _GATE_KINDS: dict[str, Literal["good", "off", "bad"]] = {"PASS": "good", "INCONCLUSIVE": "off", "FAIL": "bad"}
-#: values turned such that more is better; a metric without a better side is not compared
+#: orients a value so that higher is better; a metric without a direction is not compared
 _TURNED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "higher": lambda value: value,
     "lower": lambda value: -value,
@@ -37,8 +36,14 @@ _TURNED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict. ``kind`` is good, off (undecided) or bad; ``by`` is ``gate`` or ``report``; ``reasons`` are lines for
-    people."""
+    """Verdict on a run.
+
+    Attributes:
+        word: The verdict for a reader.
+        kind: ``good``, ``off`` (undecided) or ``bad``.
+        by: Source of the verdict: ``gate`` or ``report``.
+        reasons: Reasons for a reader, one line each.
+    """
 
     word: str
     kind: Literal["good", "off", "bad"]
@@ -56,12 +61,17 @@ class _Counts:
 
 
 def decide_run_verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Metric]) -> Verdict:
-    """The verdict on a run folder.
+    """Decide the verdict on a run folder.
 
     Args:
-        folder: The run folder: a gate's verdict there comes first, and ``counts.json`` is read where ``metrics`` has none.
-        metrics: Contents of ``metrics.json``, with ``counts`` and ``baseline_counts`` where they are at hand.
+        folder: The run folder. A gate's verdict in it takes precedence. ``counts.json`` is read if
+            ``metrics`` has no counts.
+        metrics: Contents of ``metrics.json``, with ``counts`` and ``baseline_counts`` if they are
+            in memory.
         of: All metrics.
+
+    Returns:
+        The verdict with its reasons.
     """
     if (folder / VERDICT).is_file():
         return _gate_verdict(read_json(folder / VERDICT))
@@ -90,11 +100,17 @@ def decide_verdict_against_baselines(
 ) -> tuple[list[str], list[str]]:
     """Compare a run with every trivial baseline in the headline metrics.
 
-    Metrics that are undefined are left out, and so are those that look at matched pairs only (``turns="pairs"``): a
-    baseline that matches one pair by luck may have the best pairs.
+    Undefined metrics are left out. Metrics over matched pairs only (``turns="pairs"``) are left out
+    because a baseline that matches one pair by chance can score best.
+
+    Args:
+        folder: The run folder.
+        metrics: Contents of ``metrics.json``, with counts if they are in memory.
+        of: All metrics.
 
     Returns:
-        Reasons why the run is not above all baselines, one for each metric; and the metrics that were compared.
+        Reasons why the run is not above all baselines, one for each metric, and the names of the
+        compared metrics.
     """
     stored = _stored_counts(folder, metrics)
     lost, compared = [], []
@@ -118,16 +134,16 @@ def decide_verdict_against_baselines(
 def is_above_baseline_for_verdict(
     metric: Metric, run: Mapping[str, Packed], baseline: Mapping[str, Packed], clusters: Mapping[str, str]
 ) -> bool | None:
-    """Whether a run is shown to be better than a baseline in a metric.
+    """Return whether a run is significantly better than a baseline in a metric.
 
     Args:
-        metric: The metric that both were counted for.
+        metric: The metric of the counts.
         run: The run's counts by episode.
-        baseline: The baseline's.
+        baseline: The baseline's counts by episode.
         clusters: The cluster of each episode.
 
     Returns:
-        None where either has no value over the episodes that both have counts of.
+        None if either has no value over the episodes for which both have counts.
     """
     shared = [episode for episode in run if episode in baseline]
     if not shared:
@@ -145,13 +161,13 @@ def is_above_baseline_for_verdict(
     ci = paired_bootstrap_interval(first, second, value)
     if ci is not None:
         return ci[0] > 0
-    # no interval: all clusters are alike, or the value is undefined in many resamples
+    # no interval: all clusters are equal, or the value is undefined in many resamples
     p = sign_flip_p_value(first, second, value)
     return difference > 0 and p is not None and p <= 0.05
 
 
 def _reason(metric: Metric, tables: Mapping[str, Any], rivals: Sequence[str]) -> str:
-    """Which baselines a run is not above, the best of them with its value."""
+    """Return a message with the best baseline that the run is not above and the number of others."""
     turn = _TURNED[metric.better]
     values = {name: float(tables[name][metric.name]["value"]) for name in rivals}
     best = max(values, key=lambda name: float(turn(np.array(values[name]))))
@@ -166,7 +182,7 @@ def _gate_verdict(judged: Mapping[str, Any]) -> Verdict:
 
 
 def _stored_counts(folder: Path, metrics: Mapping[str, Any]) -> _Counts:
-    """The counts that came with the metrics, else those of the run folder; none where there is no file."""
+    """Return the counts in the metrics, otherwise those in the run folder, otherwise empty ones."""
     if "counts" in metrics:
         return _Counts(metrics["counts"], metrics.get("baseline_counts", {}), metrics["clusters"])
     if not (folder / "counts.json").is_file():

@@ -1,1 +1,1 @@
-"""Which predicted utterance belongs to which reference, and the parameters of that matching."""
+"""Matching of predicted utterances with references, and its parameters."""

@@ -1,8 +1,7 @@
-"""Which predicted utterance is which reference: ProAssist's matching, solved over events only; and events in time.
+"""Match predicted with reference utterances as ProAssist does, and predicted with reference events.
 
-    python -c "from prospect_eval.matching.matcher import *; print(match_events([4, 9], [5, 20], 2))"
-
-Both are exact assignments over sparse edges: time and memory grow with the events, never with the frames.
+Both are exact assignments over sparse edges: time and memory grow with the number of events, not
+with the number of frames.
 """
 
 from __future__ import annotations
@@ -22,7 +21,15 @@ Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Matching:
-    """One-to-one pairs (prediction index, reference index) with cost and similarity; the rest by index."""
+    """One-to-one assignment of predictions to references.
+
+    Attributes:
+        pairs: (prediction index, reference index) of each matched pair.
+        costs: Cost of each pair.
+        similarities: Cosine of each pair.
+        missed: Indices of the references without a prediction.
+        redundant: Indices of the predictions without a reference.
+    """
 
     pairs: tuple[tuple[int, int], ...]
     costs: tuple[float, ...]
@@ -41,17 +48,35 @@ def match_utterances(
     distance_power: float = 1.5,
     num_frames: int | None = None,
 ) -> Matching:
-    """Match (frame, text) utterances at least total cost, as ProAssist defines it, with its defect mended.
+    """Match (frame, text) utterances at the least total cost, as ProAssist defines it.
 
-    A prediction at frame i takes one frame j with ``-late <= j - i <= early``, at cost
-    ``(1 - |cos|) + distance_factor * (|i - j| / W) ** distance_power`` where j holds a reference and ``1 +`` the same
-    distance term where it is silent; W is the larger side of the window in frames and each j is taken once.
-    ``window_s`` is (late, early) in seconds (a negative first number, as ProAssist writes it, is taken as well);
-    seconds become frames by truncation. ``num_frames`` bounds the silent frames, where known. ``similarity`` is a
-    function of two lists of texts, or their (P, R) cosines, or None: then any two utterances are equal (cosine 1).
+    A prediction at frame i takes one frame j with ``-late <= j - i <= early``, and each j is taken
+    once. The cost is ``(1 - |cos|) + distance_factor * (|i - j| / W) ** distance_power`` if j holds
+    a reference. It is ``1 +`` the same distance term if j is silent. W is the larger side of the
+    window in frames.
 
-    The published code stores costs in a sparse matrix, where a cost of exactly 0 (same frame, same words) is no edge;
-    here every edge carries a constant more, which changes no optimum since each prediction takes exactly one.
+    One defect of the published code is corrected. It stores costs in a sparse matrix, where a cost
+    of exactly 0 (same frame, same words) is no edge. Here every edge has a constant added. This
+    changes no optimum because each prediction takes exactly one edge.
+
+    Args:
+        predictions: (frame, text) of the predictions, at most one for each frame.
+        references: (frame, text) of the references, at most one for each frame.
+        similarity: A function of two lists of texts, the (P, R) cosines, or None. With None the
+            cosine of any two utterances is 1.
+        window_s: (late, early) in seconds, truncated to frames. A negative first number, as
+            ProAssist writes it, is accepted.
+        fps: Frames per second.
+        distance_factor: Weight of the distance in time.
+        distance_power: Power of the distance in time.
+        num_frames: Number of frames, which limits the silent frames; None if unknown.
+
+    Returns:
+        The assignment.
+
+    Raises:
+        ValueError: Two predictions or two references are on one frame, or the cosines do not fit
+            the texts.
     """
     late, early = (int(exact_fraction(abs(side)) * exact_fraction(fps)) for side in window_s)
     width = max(late, early, 1)
@@ -68,7 +93,7 @@ def match_utterances(
         cost: np.ndarray = distance_factor * (np.abs(gap) / width) ** distance_power
         return cost
 
-    # a prediction whose block of time holds no reference stays on its own frame, unpaired
+    # a prediction without a reference in its block stays on its own frame, unpaired
     rows = np.flatnonzero(_near_a_reference(frames, spoken, late, early))
     gaps = np.arange(-late, early + 1)
     edge_row, edge_gap = np.repeat(rows, len(gaps)), np.tile(gaps, len(rows))
@@ -99,16 +124,18 @@ def match_utterances(
 def match_events(
     predicted: Sequence[float], reference: Sequence[float], early: float, late: float | None = None
 ) -> list[tuple[int, int]]:
-    """Pair predicted with reference moments one to one: the most pairs, and of these the least sum of |dt|.
+    """Pair predicted with reference moments one to one.
+
+    Of the assignments with the most pairs, the one with the least sum of |dt| is chosen.
 
     Args:
         predicted: Moments of the predictions, in frames, in any order.
         reference: Moments of the references, in frames, in any order.
-        early: How many frames a prediction may lie before its reference, at least 0.
-        late: How many frames it may lie after its reference, at least 0; by default as many as ``early``.
+        early: How many frames a prediction may precede its reference, at least 0.
+        late: How many frames it may follow its reference, at least 0. The default equals ``early``.
 
     Returns:
-        (index of the prediction, index of the reference) of each pair, in order.
+        (index of the prediction, index of the reference) of each pair, sorted.
     """
     late = early if late is None else late
     if not len(predicted) or not len(reference):
@@ -126,7 +153,8 @@ def match_events(
         return []
     column = order[np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)]
     gap = np.abs(ours[column] - theirs[row])
-    # a reference may stay alone, on a column of its own: dearer than any sum of distances
+    # a reference can stay unpaired on a column of its own, at a higher cost than any sum of
+    # distances
     alone = np.unique(row)
     dearest = float(max(early, late)) * min(len(ours), len(theirs)) + 1.0
     cost = np.concatenate([gap, np.full(len(alone), dearest)])
@@ -143,7 +171,7 @@ def _cosines(
     predictions: Sequence[tuple[int, str]],
     references: Sequence[tuple[int, str]],
 ) -> np.ndarray:
-    """(unique predicted texts, references) absolute cosines."""
+    """Return the absolute cosines, shape (unique predicted texts, references)."""
     cosines: np.ndarray
     shape = len(unique), len(references)
     if similarity is None:
@@ -166,7 +194,10 @@ def _cosines(
 
 
 def _near_a_reference(frames: np.ndarray, spoken: np.ndarray, late: int, early: int) -> np.ndarray:
-    """Predictions in a block of overlapping reaches that holds a reference; all others do not touch one another."""
+    """Return a mask of the predictions in a block of overlapping windows that holds a reference.
+
+    Windows of different blocks do not overlap, so the other predictions cannot influence a match.
+    """
     order = np.argsort(frames)
     at = frames[order]
     block = np.cumsum(np.concatenate([[0], np.diff(at) > late + early]))
@@ -180,12 +211,15 @@ def _near_a_reference(frames: np.ndarray, spoken: np.ndarray, late: int, early: 
 
 
 def _assign(rows: np.ndarray, columns: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """Indices of the edges of the cheapest assignment in which every row takes one edge and no column two."""
+    """Return the indices of the edges of the cheapest assignment.
+
+    In an assignment every row takes one edge and no column takes two.
+    """
     if not len(rows):
         return np.zeros(0, dtype=np.int64)
     row_names, row = np.unique(rows, return_inverse=True)
     column_names, column = np.unique(columns, return_inverse=True)
-    # + 1: a sparse matrix has no edge of cost 0
+    # + 1 because a sparse matrix has no edge of cost 0
     edges = csr_matrix((costs + 1.0, (row, column)), shape=(len(row_names), len(column_names)))
     chosen = np.empty(len(row_names), dtype=np.int64)
     at, to = min_weight_full_bipartite_matching(edges)

@@ -1,4 +1,4 @@
-"""Parameters of scoring that a user can change; their values are part of the metric signatures."""
+"""Scoring parameters that a user can change. Their values are part of the metric signatures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from prospect_core.util.errors import UserError
 
-#: a matched pair counts as correct when its cosine is above this
+#: a matched pair is correct if its cosine is above this value
 GOOD_SIMILARITY = 0.5
-#: weight and power of the distance in time in the cost of a matched pair, as ProAssist has them
+#: weight and power of the distance in time in the cost of a matched pair; the values of ProAssist
 DISTANCE_FACTOR, DISTANCE_POWER = 0.3, 1.5
-#: words a minute of the assistant's voice
+#: speech rate of the assistant's voice
 WORDS_PER_MINUTE = 150.0
 
 
@@ -20,11 +20,15 @@ class MatchSettings:
     """Parameters of the matching of utterances.
 
     Attributes:
-        good_similarity: A matched pair is correct when its cosine is above this value.
-        window_scale: Factor on both sides of the matching window of the dataset.
-        window_s: One window (late, early) in seconds for every dataset, both at least 0; None: that of the dataset.
+        good_similarity: A matched pair is correct if its cosine is above this value.
+        window_scale: Factor on both sides of the dataset's matching window, above 0.
+        window_s: One window (late, early) in seconds for every dataset, both at least 0. None takes
+            the window of the dataset.
         distance_factor: Weight of the distance in time in the cost of a pair, at least 0.
         distance_power: Power of the distance in time, above 0.
+
+    Raises:
+        UserError: A value is outside its range.
     """
 
     good_similarity: float = GOOD_SIMILARITY
@@ -46,8 +50,8 @@ class MatchSettings:
             raise UserError(f"window scale {self.window_scale}: must be above 0")
 
     def window(self, dataset: str) -> tuple[float, float]:
-        """Matching window (late, early) in seconds of a dataset."""
-        # imported here: the command line shows these settings in its help
+        """Return the matching window (late, early) of a dataset, in seconds."""
+        # a lazy import: the command line loads this module for its help
         from prospect_core.data.formats.proassist import proassist_matching_window
 
         late, early = self.window_s or proassist_matching_window(dataset)
@@ -72,7 +76,11 @@ class ScoreSettings:
 
     Attributes:
         match: Parameters of the matching of utterances.
-        words_per_minute: Speech rate of the assistant's voice, for the latency-aware scores.
+        words_per_minute: Speech rate of the assistant's voice for the latency-aware scores, above
+            0.
+
+    Raises:
+        UserError: The speech rate is not above 0.
     """
 
     match: MatchSettings = field(default_factory=MatchSettings)
@@ -83,5 +91,5 @@ class ScoreSettings:
             raise UserError(f"speech rate {self.words_per_minute}: must be above 0 words a minute")
 
 
-#: the settings of every number unless a user asks for others
+#: default settings
 STANDARD = ScoreSettings()

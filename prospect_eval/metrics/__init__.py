@@ -1,10 +1,7 @@
-"""The metric families; `all_metrics` lists every metric with the tools in use, those of installed packages last.
+"""All metrics, by family; `all_metrics` lists them with the metrics of installed packages.
 
-    python -c "from prospect_eval.metrics import all_metrics; from prospect_eval.metrics.resources import make_scoring_resources; \
-print([metric.name for metric in all_metrics(make_scoring_resources())])"
-
-One of your own is a list of `Metric` (or a function of `ScoringResources` that gives one) in the entry point group ``prospect.metrics``;
-`prospect new metric NAME` writes an example.
+To add a metric, register a list of `Metric`, or a function of `ScoringResources` that returns one,
+in the entry point group ``prospect.metrics``. `prospect new metric NAME` writes an example package.
 """
 
 from __future__ import annotations
@@ -37,7 +34,18 @@ GROUP = "prospect.metrics"
 
 
 def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metric]:
-    """Every metric, in the order of the report; without ``plug_ins`` those of this package alone."""
+    """List the metrics in the order of the report.
+
+    Args:
+        resources: Resources for scoring.
+        plug_ins: Whether to add the metrics of installed packages.
+
+    Returns:
+        PROSPECT's metrics, then those of installed packages.
+
+    Raises:
+        UserError: An entry point is not a list of metrics, or a metric's name is taken.
+    """
     ours = [
         *speaking.METRICS,
         *calibration.METRICS,
@@ -45,7 +53,7 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
         *rival_timing.rival_timing_metrics(resources.similarity_signature),
         *benchmark_timing.METRICS,
         *dialogue.dialogue_metrics(resources.similarity_signature, resources.settings.match),
-        # content accuracy belongs next to matched dialogue, which is blind to what is named
+        # next to matched dialogue, which does not see which object is named
         *answers.answer_metrics(resources),
         *utility.utility_metrics(resources.similarity_signature, resources.settings.match),
         *text.text_metrics(resources),

@@ -1,14 +1,16 @@
-"""Whether what is said is right, word for word: answers to the user's questions, and the slots of matched turns.
+"""Correctness of the words: answers to the user's questions, and slots of matched turns.
 
-*Answer accuracy*: the reply to a question is the first utterance after it, within 5 s and before the next question. It is
-right when it holds an accepted value as whole words, and no other value that answers of this kind of question take in the
-split, except those that the reference's reply holds too. Where values overlap, the longest counts ("red cup" does not hold
-"cup"). No reply is wrong. 0..1; chance is printed next to it (the best constant answer's score).
-*Content accuracy* (embeddings do not see content: "three left" and "two left" have a cosine of .90): over matched pairs,
-the share of the reference's slots (step, object, place, count, yes/no) for which the predicted text holds the same
-values as the reference text, out of all values that this slot takes in the episode. A slot whose value is not spelt out
-in the reference text is not asked for. ``_w`` is the product with the Jaccard index of the matching, over the episodes
-that have slots.
+*Answer accuracy*: the reply to a question is the first utterance after it, within 5 s and before
+the next question. A reply is correct if it contains an accepted value as whole words and no other
+value of this kind of question in the split. Other values that the reference's reply contains are
+allowed. Of overlapping values the longest counts ("red cup" does not contain "cup"). A missing
+reply is wrong. The range is 0..1. The chance level is the score of the best constant answer.
+
+*Content accuracy*: the share of the slots of matched references (step, object, place, count,
+yes/no) for which the predicted text contains the same values as the reference text, out of all
+values of this slot in the episode. Sentence embeddings do not measure this: "three left" and "two
+left" have a cosine of .90. Slots whose value is not in the reference text are left out. ``_w`` is
+the product with the Jaccard index of the matching, over the episodes that have slots.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from prospect_eval.metrics.families import CONTENT
 _metric = partial(Metric, family=CONTENT)
 
 ANSWER_WITHIN_S = 5
-#: kinds of question, and what they are about
+#: subject of each kind of question
 KINDS = {"present": "present", "past": "past", "remainder": "rest of the task"}
 
 
@@ -38,7 +40,7 @@ def _pattern(value: str) -> re.Pattern[str]:
 
 
 def text_holds_answer_value(text: str, value: str) -> bool:
-    """Whether ``value`` stands in the text as whole words, in any case."""
+    """Return whether a text contains a value as whole words, ignoring case."""
     return _pattern(value).search(text) is not None
 
 
@@ -49,7 +51,15 @@ def _any_of(values: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def find_answer_values(text: str, values: tuple[str, ...]) -> set[str]:
-    """The values, in lower case, that stand in the text as whole words; of those that overlap the longest."""
+    """Find values in a text.
+
+    Args:
+        text: The text.
+        values: The values to find as whole words, ignoring case.
+
+    Returns:
+        The found values in lower case. Of overlapping values only the longest.
+    """
     if not values:
         return set()
     return {match.group().lower() for match in _any_of(values).finditer(text)}
@@ -57,14 +67,28 @@ def find_answer_values(text: str, values: tuple[str, ...]) -> set[str]:
 
 @dataclass(frozen=True)
 class ExpectedAnswer:
-    """A question with the reply to it and the reference's reply; empty where there is none."""
+    """A question with its replies.
+
+    Attributes:
+        question: The user's question.
+        reply: The predicted reply; empty if there is none.
+        reference: The reference's reply; empty if there is none.
+    """
 
     question: Event
     reply: str
     reference: str
 
     def is_right(self, values: tuple[str, ...]) -> bool:
-        """Whether the reply holds an accepted value, and no other one of ``values`` that the reference's does not."""
+        """Return whether the predicted reply is correct.
+
+        Args:
+            values: All values of this kind of question.
+
+        Returns:
+            Whether the reply contains an accepted value and no other value, except those in the
+            reference's reply.
+        """
         accepted = {value.lower() for value in self.question.accepted}
         values = tuple(sorted(accepted | set(values)))
         said = find_answer_values(self.reply, values)
@@ -73,7 +97,10 @@ class ExpectedAnswer:
 
 
 def _answers(scored: Scored) -> list[ExpectedAnswer]:
-    """Every question of the episode with its replies; a reply belongs to the last question before it."""
+    """Return the questions of an episode with their replies.
+
+    A reply belongs to the last question before it.
+    """
     episode = scored.record.episode
     questions = [(frame, event) for frame, event in episode.user_turns() if event.question]
     out = []
@@ -90,7 +117,11 @@ def _answers(scored: Scored) -> list[ExpectedAnswer]:
 
 
 def answer_accuracy_counts(kind: str) -> Callable[[Scored], np.ndarray | str]:
-    """(right answers, questions) of one kind."""
+    """Return a function that counts (correct answers, questions) of one kind.
+
+    Args:
+        kind: One of `KINDS`.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         answers = scored.once("answers", lambda: _answers(scored))
@@ -104,7 +135,7 @@ def answer_accuracy_counts(kind: str) -> Callable[[Scored], np.ndarray | str]:
 
 
 def list_accepted_answers(scored: Scored) -> list[tuple[str, frozenset[str]]]:
-    """(kind, accepted values in lower case) of each question."""
+    """Return (kind, accepted values in lower case) of each question."""
     return [
         (event.question, frozenset(value.lower() for value in event.accepted))
         for _, event in scored.record.episode.user_turns()
@@ -113,14 +144,27 @@ def list_accepted_answers(scored: Scored) -> list[tuple[str, frozenset[str]]]:
 
 
 def answer_chance_level(questions: Iterable[tuple[str, frozenset[str]]], kind: str) -> float | None:
-    """Share of the questions of a kind that the best constant answer gets right; None without questions."""
+    """Return the score of the best constant answer.
+
+    Args:
+        questions: (kind, accepted values) of each question.
+        kind: The kind of question.
+
+    Returns:
+        Share of the questions of this kind, 0..1; None without questions.
+    """
     mine = [values for which, values in questions if which == kind]
     best = Counter(value for values in mine for value in values)
     return max(best.values(), default=0) / len(mine) if mine else None
 
 
 def _slots(scored: Scored) -> tuple[list[list[tuple[str, str]]], dict[str, tuple[str, ...]]]:
-    """Slots (name, value in words) of each reference turn, and all values that each slot takes."""
+    """Return slots of the reference turns and the values of each slot.
+
+    Returns:
+        (name, value in words) of the slots of each turn, and all values of each slot in the
+        episode.
+    """
     names = {step.id: step.name for step in scored.record.episode.task.steps}
     turns = [
         [(key, names.get(value, value)) for event in turn.events for key, value in event.slots.items() if value]
@@ -134,7 +178,7 @@ def _slots(scored: Scored) -> tuple[list[list[tuple[str, str]]], dict[str, tuple
 
 
 def answer_content_counts(scored: Scored) -> np.ndarray | str:
-    """(slots told right, slots asked for) over the matched pairs."""
+    """Count (correct slots, slots) over the matched pairs."""
     turns, values = scored.once("slots", lambda: _slots(scored))
     if not values:
         return "the data carries no slots"
@@ -161,7 +205,11 @@ def _found(text: str, values: Sequence[str]) -> set[str]:
 
 
 def answer_metrics(resources: ScoringResources) -> list[Metric]:
-    """The family's metrics with the resources in use."""
+    """Return the metrics of the family.
+
+    Args:
+        resources: Resources for scoring.
+    """
     from prospect_eval.metrics.dialogue import MATCHED_SIGNATURE
     from prospect_eval.metrics.text import jaccard_weighted_text_counts, jaccard_weighted_text_value
 

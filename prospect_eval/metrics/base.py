@@ -1,6 +1,6 @@
-"""What a metric is: sufficient counts of an episode, and a value of summed counts. Intervals follow from that.
+"""Base class of metrics: sufficient statistics of an episode, and a value of summed counts.
 
-python -c "from prospect_eval.metrics.speaking import METRICS; print(METRICS[0].signature_text)"
+Intervals and tests follow from these two.
 """
 
 from __future__ import annotations
@@ -28,16 +28,23 @@ __all__ = [
     "recall",
 ]
 
-#: keys of an entry that describe the metric and not the run; tables of baselines and of parts go without them
+#: keys of an entry that describe the metric and not the run; omitted in tables of baselines and
+#: parts
 DESCRIPTION = ("family", "headline", "better", "definition", "failure_mode", "companion")
 SHARE, UNBOUNDED, POSITIVE = (0.0, 1.0), (-np.inf, np.inf), (0.0, np.inf)
 
 
 @dataclass(frozen=True)
 class VideoCounts:
-    """A metric's counts: one row a cluster, (V, C), with the numbers of episodes scored and why others were not.
+    """Counts of a metric by cluster.
 
-    Clusters are videos, or recordings or participants where the episodes name them; ``cluster`` says which.
+    Attributes:
+        videos: Keys of the V clusters: videos, or recordings or participants if the episodes name
+            them.
+        table: (V, C) counts.
+        n_scored: Number of episodes with counts.
+        reasons: Why the other episodes have none.
+        cluster: Kind of the clusters.
     """
 
     videos: tuple[str, ...]
@@ -49,18 +56,32 @@ class VideoCounts:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named number. ``counts(scored)`` gives an episode's count vector, or a reason (text) why it has none;
-    ``value`` maps summed counts (..., C) to values (...), NaN where undefined.
+    """A named score.
 
-    Episodes of one video are summed (``pool="sum"``) or averaged (``pool="mean"``) before videos are. ``turns`` tells
-    whether it can be taken of one kind of turn: ``all`` of any kind of proactive and responsive ones, ``pairs`` of
-    every kind since it looks at references and their partners only, empty when it is not about turns.
-
-    ``family`` groups metrics in reports and carries the version of their implementation. ``headline`` metrics come first
-    in every table and are the family of hypotheses that `compare` tests where no suite names its own. ``definition`` says
-    in one sentence what is measured, ``failure_mode`` what can score well without deserving it; both are shown with the
-    value. ``range`` holds every possible value. ``companion`` names a metric without which this one misleads: tables show
-    it in the next row.
+    Attributes:
+        name: Name of the metric.
+        counts: Returns an episode's count vector (C,), or the reason (text) why it has none.
+        value: Maps summed counts (..., C) to values (...), NaN where undefined.
+        signature: Settings that must be equal for two values to be comparable.
+        pool: Whether the episodes of a video are summed or averaged. Videos are then summed.
+        better: Direction of better values; empty if there is none.
+        unit: Unit of the value; empty for a share.
+        definition: Meaning of the value, in one sentence.
+        turns: ``all`` if the metric can be restricted to one kind of proactive or responsive turn,
+            ``pairs`` if it can be restricted to any kind because it uses only references and their
+            partners, empty if it is not about turns.
+        range: Smallest and largest possible value.
+        failure_mode: Predictions that score well without being good. Shown with the value.
+        family: Group of the metric in reports, with the version of its implementation.
+        headline: Whether the metric comes first in every table. `compare` tests the headline
+            metrics unless a suite names others.
+        companion: Name of a metric without which this one misleads. Tables show it in the next row.
+        gradient: Derivatives of the value with respect to each count, for intervals of long count
+            vectors.
+        interval: Computes an interval from the (V, C) counts in place of the bootstrap.
+        sample: Returns the data of an episode for ``exact`` (None if it has none).
+        exact: Computes the point estimate from the samples of all episodes, if that is more precise
+            than the counts.
     """
 
     name: str
@@ -77,20 +98,20 @@ class Metric:
     family: Family = OTHER
     headline: bool = False
     companion: str = ""
-    #: derivatives of the value by each count, for intervals of long count vectors
     gradient: Callable[[np.ndarray], np.ndarray] | None = None
-    #: an interval of its own, of the (V, C) counts, in place of the bootstrap's
     interval: Callable[[np.ndarray], tuple[float, float] | None] | None = None
-    #: point estimate, where it is finer than the counts: what it needs of an episode (None: has none), and its value of
-    #: all episodes
     sample: Callable[[Scored], np.ndarray | None] | None = None
     exact: Callable[[Sequence[np.ndarray]], float] | None = None
 
     def pooled(self, rows: Iterable[tuple[Cluster | str, np.ndarray | str]]) -> VideoCounts:
-        """Counts of episodes, summed (or averaged) by cluster, in the order of the clusters' first episodes.
+        """Sum or average the counts of episodes by cluster.
 
         Args:
-            rows: For each episode, its cluster (or the cluster's key) and its counts, or the reason why it has none.
+            rows: For each episode, its cluster (or the cluster's key) and its counts, or the reason
+                why it has none.
+
+        Returns:
+            The counts in the order of the clusters' first episodes.
         """
         videos: dict[str, list[np.ndarray]] = {}
         reasons: list[str] = []
@@ -109,17 +130,32 @@ class Metric:
         return VideoCounts(tuple(videos), table, sum(map(len, videos.values())), tuple(reasons), kind)
 
     def compute(self, scored: Sequence[Scored], intervals: bool = True) -> dict[str, Any]:
-        """The entry of ``metrics.json``: value, interval over videos, numbers scored and undefined, signature."""
+        """Compute the metric's entry of ``metrics.json``.
+
+        Args:
+            scored: The episodes.
+            intervals: Whether to compute the interval.
+
+        Returns:
+            Value, interval over videos, numbers of scored and undefined episodes, signature and
+            description.
+        """
         of = self.pooled((find_episode_cluster(item.record.episode), self.counts(item)) for item in scored)
         return self.entry(of, self.samples(scored), intervals)
 
     def samples(self, scored: Iterable[Scored]) -> list[np.ndarray]:
-        """What the exact point estimate needs of each episode that has it."""
+        """Return the data for the exact point estimate of each episode that has it."""
         found = [self.sample(item) for item in scored] if self.sample else []
         return [sample for sample in found if sample is not None]
 
     def entry(self, of: VideoCounts, samples: Sequence[np.ndarray] = (), intervals: bool = True) -> dict[str, Any]:
-        """The entry of counts by video, and of the same episodes' samples where the metric has an exact estimate."""
+        """Make the entry of ``metrics.json`` from counts.
+
+        Args:
+            of: Counts by cluster.
+            samples: Samples of the same episodes for the exact estimate.
+            intervals: Whether to compute the interval.
+        """
         out: dict[str, Any] = {
             "value": None,
             "ci95": None,
@@ -154,7 +190,7 @@ class Metric:
 
     @property
     def statistic(self) -> Statistic:
-        """What intervals and tests take of the summed counts."""
+        """The statistic of summed counts for intervals and tests."""
         return Statistic(self.value, self.range, self.gradient, self.interval)
 
     @property
@@ -163,7 +199,13 @@ class Metric:
         return self.signature_over("video")
 
     def signature_over(self, cluster: str) -> str:
-        """sacreBLEU-style: what must be equal for two numbers to be comparable. ``cluster`` is the unit of resampling."""
+        """Return the signature in the style of sacreBLEU.
+
+        Two values are comparable if their signatures are equal.
+
+        Args:
+            cluster: Unit of resampling.
+        """
         parts = {
             "metric": self.name,
             "v": str(self.family.version),
@@ -177,20 +219,20 @@ class Metric:
 
 
 def ratio(counts: np.ndarray) -> np.ndarray:
-    """First count over the second."""
+    """Return the first count over the second."""
     return np.asarray(counts[..., 0] / counts[..., 1])
 
 
 def f1(counts: np.ndarray) -> np.ndarray:
-    """F1 of counts (true positives, predicted, reference): 2 TP / (predicted + reference)."""
+    """Return F1 of counts (true positives, predicted, reference): 2 TP / (predicted + reference)."""
     return np.asarray(2 * counts[..., 0] / (counts[..., 1] + counts[..., 2]))
 
 
 def precision(counts: np.ndarray) -> np.ndarray:
-    """TP / predicted of the same counts."""
+    """Return TP / predicted of counts (true positives, predicted, reference)."""
     return np.asarray(counts[..., 0] / counts[..., 1])
 
 
 def recall(counts: np.ndarray) -> np.ndarray:
-    """TP / reference of the same counts."""
+    """Return TP / reference of counts (true positives, predicted, reference)."""
     return np.asarray(counts[..., 0] / counts[..., 2])

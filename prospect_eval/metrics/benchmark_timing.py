@@ -1,4 +1,4 @@
-"""Timing metrics of other benchmarks by their own scorers: OmniPro, FitCoach and the timing part of ESTP-Bench.
+"""Timing metrics of OmniPro, FitCoach and ESTP-Bench, by the benchmarks' own scorers.
 
     python -c "from prospect_eval.metrics.benchmark_timing import METRICS; print([m.name for m in METRICS])"
 
@@ -30,7 +30,7 @@ from prospect_eval.suites.omnipro.official import (
 
 #: key of an episode's ``meta`` that names its OmniPro task
 OMNIPRO_TASK = "omnipro_task"
-#: slot of a reference turn that holds what each kind of task compares
+#: slot of a reference turn with the content that each kind of task compares
 _SLOTS: dict[ContentKind, str] = {
     "position": "position",
     "count": "count",
@@ -41,19 +41,19 @@ _metric = partial(Metric, family=FIELD_TIMING)
 
 
 def _seconds(scored: Scored) -> tuple[list[float], list[float]]:
-    """Times of the predictions and of the references."""
+    """Return the times of predictions and references in seconds."""
     predicted = [frame / scored.fps for frame, _ in scored.predictions]
     return predicted, [frame / scored.fps for frame, _ in scored.references]
 
 
 def benchmark_timing_omnipro_counts(scored: Scored) -> np.ndarray:
-    """(pairs, predicted, reference) of OmniPro's pairing."""
+    """Return (pairs, predicted, reference) of OmniPro's pairing."""
     predicted, reference = _seconds(scored)
     return np.array([len(pair_emissions(predicted, reference)), len(predicted), len(reference)])
 
 
 def benchmark_timing_omnipro_joint_counts(scored: Scored) -> np.ndarray | str:
-    """(pairs with right content, predicted, reference), or why the record does not give them."""
+    """Return (pairs with correct content, predicted, reference), or why the record lacks them."""
     task = scored.record.episode.meta.get(OMNIPRO_TASK, "")
     kind = CONTENT_KINDS.get(task)
     if kind is None:
@@ -77,7 +77,7 @@ def benchmark_timing_omnipro_joint_counts(scored: Scored) -> np.ndarray | str:
 
 
 def _triggers(scored: Scored, kind: ContentKind) -> Iterator[Trigger | None]:
-    """The trigger of each reference turn; None for one whose slots do not hold the content."""
+    """Yield the trigger of each reference turn; None if its slots lack the content."""
     _, times = _seconds(scored)
     slot = _SLOTS.get(kind)
     for time, turn in zip(times, scored.turns, strict=True):
@@ -93,7 +93,11 @@ def _triggers(scored: Scored, kind: ContentKind) -> Iterator[Trigger | None]:
 
 
 def benchmark_timing_fitcoach_counts(scored: Scored) -> np.ndarray:
-    """(matched references, matched predictions, references, predictions) of FitCoach's matching."""
+    """Return the counts of FitCoach's matching.
+
+    Returns:
+        (matched references, matched predictions, references, predictions).
+    """
     predicted, reference = _seconds(scored)
     counts = count_feedback_matches(
         FeedbackList(tuple(reference), tuple(text for _, text in scored.references)),
@@ -106,21 +110,24 @@ _FITCOACH_NAMES = ("matched references", "matched predictions", "references", "p
 
 
 def benchmark_timing_fitcoach_score(counts: np.ndarray) -> np.ndarray:
-    """The official temporal F-score; undefined where nothing is said and nothing is due."""
+    """Return the official temporal F-score; NaN without predictions and references."""
     totals = dict(zip(_FITCOACH_NAMES, np.moveaxis(np.asarray(counts, dtype=float), -1, 0), strict=True))
     nothing = totals["references"] + totals["predictions"] == 0
     return np.asarray(np.where(nothing, np.nan, fitcoach_array_values(totals)["t_f_score"]))
 
 
 def benchmark_timing_estp_counts(scored: Scored) -> np.ndarray:
-    """(hit spans, missed spans, false alarms) of ESTP-Bench's windows around the references' reply spans."""
+    """Return (hit spans, missed spans, false alarms) of ESTP-Bench.
+
+    The windows reach around the reply spans of the references.
+    """
     predicted, _ = _seconds(scored)
     hits = count_span_hits(predicted, list(_spans(scored)))
     return np.array([hits.hits, hits.misses, hits.false_alarms])
 
 
 def _spans(scored: Scored) -> Iterator[tuple[float, float]]:
-    """The reply spans of each reference turn on the frame grid, or its moment where it has none."""
+    """Yield the reply spans of each reference turn, or its time without one, on the frame grid."""
     for turn in scored.turns:
         spans = [event.reply_span for event in turn.events if event.reply_span is not None]
         moment = turn.frame / scored.fps
@@ -129,7 +136,7 @@ def _spans(scored: Scored) -> Iterator[tuple[float, float]]:
 
 
 def benchmark_timing_estp_f1(counts: np.ndarray) -> np.ndarray:
-    """2 hits / (2 hits + missed spans + false alarms)."""
+    """Return 2 hits / (2 hits + missed spans + false alarms)."""
     hits, misses, alarms = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(2 * hits / (2 * hits + misses + alarms))

@@ -1,13 +1,19 @@
-"""Calibration of the speaking and the update probability: Brier score, expected calibration error, reliability diagram.
+"""Calibration of probabilities: Brier score, expected calibration error, reliability diagram.
 
-A frame is positive when a reference event (an utterance, or a state transition) lies at most T seconds from it. Metrics
-named ``@1s`` use T = 1 s. Metrics without a tolerance are frame-exact: only the decision frame itself is positive.
+A frame is positive if a reference event (an utterance or a state transition) is at most T seconds
+away. Metrics named ``@1s`` use T = 1 s. Metrics without a tolerance are frame-exact: only the
+decision frame is positive.
 
-*Brier score*: mean of (probability - label)^2 over all frames, 0..1 (scikit-learn's ``brier_score_loss``).
-*Expected calibration error* (Naeini et al. 2015): probabilities are put into 15 bins of equal width; the error is
-sum over bins of (frames of the bin / all frames) * |mean label - mean probability|, 0..1. Bins without a frame have
-weight 0. A probability on the edge of two bins belongs to the lower one, as in scikit-learn's ``calibration_curve``.
-Frames of all episodes are pooled: both metrics follow from sums over videos and equal scikit-learn's on the pooled frames.
+*Brier score*: mean of (probability - label)^2 over all frames, 0..1 (scikit-learn's
+``brier_score_loss``).
+
+*Expected calibration error* (Naeini et al. 2015): the probabilities are put into 15 bins of equal
+width. The error is the sum over bins of (frames of the bin / all frames) * |mean label - mean
+probability|, 0..1. Bins without a frame have weight 0. A probability on the edge of two bins
+belongs to the lower one, as in scikit-learn's ``calibration_curve``.
+
+The frames of all episodes are pooled: both metrics are computed from sums over videos and equal
+scikit-learn's values on the pooled frames.
 """
 
 from __future__ import annotations
@@ -33,8 +39,16 @@ Counts = Callable[[Scored], np.ndarray | str]
 
 
 def brier_score(labels: Sequence[float] | np.ndarray, probabilities: Sequence[float] | np.ndarray) -> float:
-    """Brier score (0..1) of labels and probabilities of equal length, by scikit-learn."""
-    # imported here: it takes seconds, and metrics follow from the counts
+    """Return the Brier score by scikit-learn.
+
+    Args:
+        labels: Labels, 0 or 1.
+        probabilities: Probabilities, 0..1, one for each label.
+
+    Returns:
+        The score, 0..1.
+    """
+    # a lazy import: it takes seconds, and the metrics are computed from the counts
     from sklearn.metrics import brier_score_loss
 
     return float(brier_score_loss(np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float), labels=[0, 1]))
@@ -43,7 +57,15 @@ def brier_score(labels: Sequence[float] | np.ndarray, probabilities: Sequence[fl
 def expected_calibration_error(
     labels: Sequence[float] | np.ndarray, probabilities: Sequence[float] | np.ndarray
 ) -> float:
-    """Expected calibration error (0..1) over 15 bins of equal width, with scikit-learn's reliability diagram."""
+    """Return the expected calibration error over 15 bins of equal width, by scikit-learn.
+
+    Args:
+        labels: Labels, 0 or 1.
+        probabilities: Probabilities, 0..1, one for each label.
+
+    Returns:
+        The error, 0..1.
+    """
     from sklearn.calibration import calibration_curve
 
     truth, scores = np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float)
@@ -54,11 +76,19 @@ def expected_calibration_error(
 
 
 def calibration_labels(labels: np.ndarray, tolerance: float) -> np.ndarray:
-    """Labels (frames,) that are true where a true label lies at most ``tolerance`` frames away."""
+    """Extend positive labels by a tolerance.
+
+    Args:
+        labels: (F,) labels of frames.
+        tolerance: Largest distance in frames.
+
+    Returns:
+        (F,) booleans that are true if a true label is at most ``tolerance`` frames away.
+    """
     events, frames = np.flatnonzero(labels), np.arange(len(labels))
     if not len(events):
         return np.zeros(len(labels), bool)
-    # the nearest event is the last one before the frame or the first one after it
+    # the nearest event is either the last one before the frame or the first one after it
     after = np.searchsorted(events, frames)
     before_gap = frames - events[np.maximum(after - 1, 0)]
     after_gap = events[np.minimum(after, len(events) - 1)] - frames
@@ -67,12 +97,12 @@ def calibration_labels(labels: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def _bin_of(probabilities: np.ndarray) -> np.ndarray:
-    """Index of the bin of each probability."""
+    """Return the index of the bin of each probability."""
     return np.searchsorted(_EDGES[1:-1], probabilities)
 
 
 def _frames_of(scored: Scored, decision: Decision, seconds: float) -> tuple[np.ndarray, np.ndarray] | str:
-    """Labels and probabilities (frames,) of one decision, or why there are none."""
+    """Return the (F,) labels and probabilities of a decision, or the reason why there are none."""
     speaking = decision == "speaking"
     if not speaking and not scored.record.episode.task.steps:
         return NO_STEPS
@@ -81,13 +111,18 @@ def _frames_of(scored: Scored, decision: Decision, seconds: float) -> tuple[np.n
         return NO_PROBABILITY
     events = scored.speaking_labels if speaking else scored.update_labels
     labels = calibration_labels(events, seconds * scored.fps)
-    # a failed episode counts as the worst case, also within a tolerance
+    # a failed episode counts as the worst case, also with a tolerance
     return labels, 1.0 - labels if scored.failed else np.asarray(probabilities, dtype=float)
 
 
 @cache
 def calibration_brier_counts(decision: Decision, seconds: float) -> Counts:
-    """(sum of squared errors, frames) of one decision."""
+    """Return a function that counts (sum of squared errors, frames) of a decision.
+
+    Args:
+        decision: The decision.
+        seconds: Tolerance of a positive frame.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         found = _frames_of(scored, decision, seconds)
@@ -101,7 +136,15 @@ def calibration_brier_counts(decision: Decision, seconds: float) -> Counts:
 
 @cache
 def calibration_bin_counts(decision: Decision, seconds: float) -> Counts:
-    """Of each of the 15 bins its frames, then of each its sum of probabilities, then of each its positive frames."""
+    """Return a function that counts the 45 sums of `calibration_error`.
+
+    The counts are the frames of each of the 15 bins, then the sums of probabilities, then the
+    positive frames.
+
+    Args:
+        decision: The decision.
+        seconds: Tolerance of a positive frame.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         found = _frames_of(scored, decision, seconds)
@@ -116,7 +159,14 @@ def calibration_bin_counts(decision: Decision, seconds: float) -> Counts:
 
 
 def calibration_error(counts: np.ndarray) -> np.ndarray:
-    """Expected calibration error of summed `calibration_bin_counts` (..., 45); NaN without a frame."""
+    """Return the expected calibration error of summed `calibration_bin_counts`.
+
+    Args:
+        counts: (..., 45) summed counts.
+
+    Returns:
+        (...) errors, 0..1, NaN without a frame.
+    """
     frames, probability, positive = np.split(counts, 3, axis=-1)
     total = frames.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -124,7 +174,7 @@ def calibration_error(counts: np.ndarray) -> np.ndarray:
 
 
 def calibration_error_gradient(counts: np.ndarray) -> np.ndarray:
-    """Derivatives (..., 45) of `calibration_error` by each count."""
+    """Return the (..., 45) derivatives of `calibration_error` with respect to each count."""
     frames, probability, positive = np.split(counts, 3, axis=-1)
     total = frames.sum(-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -134,8 +184,15 @@ def calibration_error_gradient(counts: np.ndarray) -> np.ndarray:
 
 
 def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
-    """The bins with a frame of `calibration_bin_counts` by video: edges, frames, mean probability, share of positive frames and its
-    95 % interval over videos."""
+    """Return the bins of a reliability diagram that have a frame.
+
+    Args:
+        of: `calibration_bin_counts` by video.
+
+    Returns:
+        For each bin its edges, frames, mean probability, and share of positive frames with its 95 %
+        interval over videos.
+    """
     if not of.videos:
         return []
     frames, probability, positive = np.split(of.table, 3, axis=-1)
@@ -157,7 +214,7 @@ def reliability_diagram(of: VideoCounts) -> list[dict[str, Any]]:
 
 
 def calibration_metric_name(decision: Decision) -> str:
-    """The metric whose counts make the reliability diagram of a decision."""
+    """Return the name of the metric whose counts make the reliability diagram of a decision."""
     return f"{decision}_ece@{TOLERANCE_S}s"
 
 

@@ -1,12 +1,16 @@
-"""What the context costs, and what compressing it does: tokens and bytes of the KV cache, quality around compressions.
+"""Cost of the context (tokens and bytes of the KV cache), and quality around compressions.
 
-    python -c "from prospect_eval.metrics.context import METRICS; print([m.name for m in METRICS])"
+Peaks are the largest value of each episode, averaged over the episodes of a video and then over
+videos. They are exact counts, not estimates.
 
-Peaks are each episode's largest value, averaged over the episodes of a video and then over videos; exact counts, no
-estimates. The compression ratio is the tokens that the same stream would hold at its end without compression (what it
-holds plus all that its compressions took away) over the most it ever held: 1 for ``none``.
-Quality before and after compressions is that of the frames at most a minute before (the compressed frame included) and
-after one, where the frames between two compressions are halved so that none is on both sides: joint goal accuracy of the tracked state and of the state head, and event F1 of speaking within 2 s.
+The *compression ratio* is the number of tokens that the stream would hold at its end without
+compression over the largest number that it held. The first number is the tokens at the end plus all
+tokens that compressions removed. The ratio is 1 for ``none``.
+
+*Quality before and after compressions* covers the frames at most a minute before a compression (the
+compressed frame included) and at most a minute after it. The frames between two compressions are
+halved, so that no frame is on both sides. The metrics are joint goal accuracy of the tracked state
+and of the state head, and event F1 of speaking within 2 s.
 """
 
 from __future__ import annotations
@@ -33,7 +37,12 @@ SIDES: tuple[Side, ...] = ("before", "after")
 def context_cache_counts(
     field: str, reduce: Callable[[np.ndarray], np.ndarray]
 ) -> Callable[[Scored], np.ndarray | str]:
-    """(reduced per-frame values of an episode, 1)."""
+    """Return a function that counts (reduced value of an episode, 1).
+
+    Args:
+        field: Field of the record with a value for each frame.
+        reduce: Reduces the values of the frames to one.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         values = getattr(scored.record, field)
@@ -43,12 +52,12 @@ def context_cache_counts(
 
 
 def context_compression_counts(scored: Scored) -> np.ndarray | str:
-    """(compressions of an episode, 1)."""
+    """Count (compressions of an episode, 1)."""
     return np.array([float(len(scored.record.compressions)), 1.0]) if scored.record.cache_tokens else NO_CACHE
 
 
 def context_compression_ratio(scored: Scored) -> np.ndarray | str:
-    """(tokens without compression over the peak, 1)."""
+    """Count (tokens without compression over the peak, 1)."""
     held = scored.record.cache_tokens
     if not held:
         return NO_CACHE
@@ -62,12 +71,13 @@ def mark_context_compression_frames(scored: Scored, side: Side) -> np.ndarray | 
 
     Args:
         scored: The record.
-        side: ``before``: at most a minute before a compression, its own frame included; ``after``: at most a minute
-            after it. Between two compressions less than two minutes apart, the first half of the frames counts as after
-            (with the middle one, where their number is odd) and the second half as before.
+        side: ``before`` marks the frames at most a minute before a compression, its own frame
+            included. ``after`` marks the frames at most a minute after it. Between two compressions
+            less than two minutes apart, the first half of the frames is after (with the middle
+            frame if their number is odd) and the second half is before.
 
     Returns:
-        (frames,) booleans; None without a compression.
+        (F,) booleans; None without a compression.
     """
     episode = scored.record.episode
     if not scored.record.compressions:
@@ -75,7 +85,8 @@ def mark_context_compression_frames(scored: Scored, side: Side) -> np.ndarray | 
     reach = int(AROUND_S * episode.fps)
     out = np.zeros(episode.num_frames, bool)
     cuts = sorted({event.frame - episode.start_frame + 1 for event in scored.record.compressions})
-    # frames cuts[k - 1] .. cuts[k] - 1 lie between two compressions; those before the first have nothing to share with
+    # frames cuts[k - 1] .. cuts[k] - 1 are between two compressions; frames before the first are
+    # not halved
     for previous, cut in zip([None, *cuts], [*cuts, None], strict=True):
         begin, end = previous or 0, episode.num_frames if cut is None else cut
         shared = previous is not None and cut is not None
@@ -89,7 +100,12 @@ def mark_context_compression_frames(scored: Scored, side: Side) -> np.ndarray | 
 
 
 def context_jga_around_compression(side: Side, head: bool) -> Callable[[Scored], np.ndarray | str]:
-    """(frames with every state right, frames) on one side of the compressions."""
+    """Return a function that counts (frames with every state correct, frames) near compressions.
+
+    Args:
+        side: Side of the compressions.
+        head: Whether the states of the state head are compared; otherwise the tracked states.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         near = mark_context_compression_frames(scored, side)
@@ -106,7 +122,13 @@ def context_jga_around_compression(side: Side, head: bool) -> Callable[[Scored],
 
 
 def context_speaking_around_compression(side: Side) -> Callable[[Scored], np.ndarray | str]:
-    """Event counts within 2 s on one side of the compressions: a pair by its reference."""
+    """Return a function that counts events within 2 s near compressions.
+
+    A pair is on the side of its reference.
+
+    Args:
+        side: Side of the compressions.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         near = mark_context_compression_frames(scored, side)
@@ -142,7 +164,7 @@ def _cache_metric(name: str, field: str, reduce: Callable[[np.ndarray], np.ndarr
 
 
 def _around_compressions(side: Side) -> list[Metric]:
-    """Quality on one side of the compressions."""
+    """Return the quality metrics on one side of the compressions."""
     near = {"around": f"{AROUND_S}s,halved"}
     where = f"within a minute {side} a compression"
     return [

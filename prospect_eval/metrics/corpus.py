@@ -1,7 +1,7 @@
-"""The references of a whole split: what CIDEr's document frequencies and the values of answers come from.
+"""References of a whole split, for CIDEr's document frequencies and the values of answers.
 
-An episode's score must not depend on which other episodes were scored, so both come from the split, and digests of them
-are part of the signatures.
+An episode's score must not depend on the other scored episodes. Both therefore come from the split,
+and their digests are part of the signatures.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Corpus:
     """Reference texts and accepted answers of a set of episodes.
 
     Attributes:
-        references: How often each reference occurs, by its accepted wordings.
-        answers: By kind of question, the accepted values of all its questions, in lower case and sorted.
+        references: Number of occurrences of each reference, by its accepted wordings.
+        answers: Accepted values of all questions of each kind, in lower case and sorted.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -33,7 +33,7 @@ class Corpus:
 
     @classmethod
     def of(cls, episodes: Iterable[Episode]) -> Corpus:
-        """The corpus of these episodes."""
+        """Return the corpus of episodes."""
         references: Counter[tuple[str, ...]] = Counter()
         answers: dict[str, set[str]] = {}
         for episode in episodes:
@@ -45,7 +45,7 @@ class Corpus:
 
     @classmethod
     def merged(cls, corpora: Iterable[Corpus]) -> Corpus:
-        """The corpus of the episodes of all these."""
+        """Return the corpus of the episodes of several corpora."""
         references: Counter[tuple[str, ...]] = Counter()
         answers: dict[str, set[str]] = {}
         for corpus in corpora:
@@ -61,16 +61,16 @@ class Corpus:
 
     @cached_property
     def idf_digest(self) -> str:
-        """12 hex digits of the references and how often each occurs."""
+        """12 hexadecimal digits that identify the references and their numbers."""
         return _digest(self.plain()["references"])
 
     @cached_property
     def answers_digest(self) -> str:
-        """12 hex digits of the accepted values by kind of question."""
+        """12 hexadecimal digits that identify the accepted values of each kind of question."""
         return _digest(sorted((kind, list(values)) for kind, values in self.answers.items()))
 
     def plain(self) -> dict[str, Any]:
-        """As JSON; the same corpus gives the same bytes."""
+        """Return the corpus as plain values for JSON, in a fixed order."""
         return {
             "references": [[list(wordings), times] for wordings, times in sorted(self.references.items())],
             "answers": {kind: list(values) for kind, values in sorted(self.answers.items())},

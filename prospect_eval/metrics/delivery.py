@@ -1,17 +1,20 @@
-"""Latency-aware speaking: an utterance counts at the moment at which computing and speaking it have ended.
+"""Latency-aware speaking: an utterance counts when its computation and its speech have ended.
 
-As in streaming perception (Li et al. 2020), an output counts when it is there, not when its input was taken. An
-utterance decided on frame f is ready at f / fps + the compute seconds of that frame. It is spoken at a constant rate
-(150 words a minute by default, ``prospect-eval score --words-per-minute``), and only after the previous utterance has
-ended, so that overlapping speech is delayed. Its *delivered time* is the end of its speech.
+As in streaming perception (Li et al. 2020), an output counts when it is available, not when its
+input was taken. An utterance of frame f is ready at f / fps + the compute seconds of that frame. It
+is spoken at a constant rate (150 words a minute by default,
+``prospect-eval score --words-per-minute``) and starts only after the previous utterance has ended.
+Its *delivered time* is the end of its speech.
 
-The reference is delivered by the same rule at the same rate with a compute time of 0: repeating the reference scores 1.
-Event precision, recall and F1 at T seconds, and the delay, are those of the family Speaking, of delivered times.
+The reference is delivered by the same rule at the same rate with a compute time of 0: repeating the
+reference scores 1. Event precision, recall and F1 at T seconds, and the delay, are defined as in
+the family Speaking, for delivered times.
 
-*Compute time*: prediction records carry none, for they are equal on every machine. The metrics in ``delivery_metrics.json`` take
-it as 0 (signature ``compute:0``). The same metrics named ``_with_compute`` take it from the plain pass of
-``prospect-eval run --latency N`` and stand in ``timings.json``; episodes without a plain pass are undefined there. The
-compute seconds of a frame run from its arrival to the end of its step and include waiting for the steps before it.
+*Compute time*: prediction records have none because they are equal on every machine. The metrics in
+``metrics.json`` use 0 (signature ``compute:0``). The same metrics with the suffix
+``_with_compute`` use the plain pass of ``prospect-eval run --latency N`` and are in
+``timings.json``. Episodes without a plain pass are undefined there. The compute seconds of a frame
+run from its arrival to the end of its step and include the time to wait for earlier steps.
 """
 
 from __future__ import annotations
@@ -34,14 +37,15 @@ Counts = Callable[[Scored], np.ndarray | str]
 
 
 def compute_delivery_delays(steps: Sequence[float], fps: float) -> np.ndarray:
-    """Seconds from the arrival of each frame to the end of its step.
+    """Return the seconds from the arrival of each frame to the end of its step.
 
     Args:
-        steps: Seconds that each frame's step takes, (frames,).
-        fps: Frames that arrive per second. A step begins when its frame has arrived and the step before has ended.
+        steps: (F,) seconds of each frame's step.
+        fps: Frames that arrive per second. A step starts when its frame has arrived and the
+            previous step has ended.
 
     Returns:
-        Delays in seconds, (frames,).
+        (F,) delays in seconds.
     """
     ended, out = 0.0, []
     for frame, seconds in enumerate(steps):
@@ -52,12 +56,15 @@ def compute_delivery_delays(steps: Sequence[float], fps: float) -> np.ndarray:
 
 
 def delivery_times(ready: Sequence[float], texts: Sequence[str], words_per_minute: float) -> list[tuple[float, float]]:
-    """(begin, end) of speech in seconds of utterances in order.
+    """Return the speech of utterances in order.
 
     Args:
         ready: Seconds at which each utterance is decided and computed.
-        texts: Words of each utterance; words are separated by spaces.
+        texts: Text of each utterance; words are separated by spaces.
         words_per_minute: Speech rate.
+
+    Returns:
+        (start, end) of each utterance in seconds.
     """
     ended, out = -np.inf, []
     for moment, text in zip(ready, texts, strict=True):
@@ -73,7 +80,7 @@ def _ready(scored: Scored, utterances: Sequence[tuple[int, str]], compute: Seque
 
 
 def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """(begin, end) of the predicted and of the reference speech."""
+    """Return (start, end) of the predicted and of the reference speech."""
 
     def work_out() -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         rate = scored.resources.settings.words_per_minute
@@ -87,12 +94,12 @@ def _spoken(scored: Scored, measured: bool) -> tuple[list[tuple[float, float]], 
 
 
 def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, int]]:
-    """(prediction, reference) indices paired by delivered time."""
+    """Return (prediction, reference) indices, paired by delivered time."""
 
     def work_out() -> list[tuple[int, int]]:
         ours, theirs = _spoken(scored, measured)
         ends = [end for _, end in ours], [end for _, end in theirs]
-        # sums of seconds are not exact: a difference of exactly the tolerance is inside
+        # sums of seconds are rounded: a difference of exactly the tolerance is accepted
         return match_events(*ends, seconds + 1e-6)
 
     return scored.once(("delivered", seconds, measured, scored.resources.settings.words_per_minute), work_out)
@@ -103,7 +110,12 @@ def _lacking(scored: Scored, measured: bool) -> str:
 
 
 def delivery_event_counts(seconds: float, measured: bool) -> Counts:
-    """Counts (pairs, predicted, reference) of delivered times within ``seconds``."""
+    """Return a function that counts (pairs, predicted, reference) by delivered time.
+
+    Args:
+        seconds: Tolerance of a pair.
+        measured: Whether the compute time comes from a plain pass; otherwise it is 0.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         return _lacking(scored, measured) or scored.tally(_pairs(scored, seconds, measured))
@@ -112,7 +124,11 @@ def delivery_event_counts(seconds: float, measured: bool) -> Counts:
 
 
 def delivery_delay_histogram(measured: bool) -> Counts:
-    """Histogram of the signed delays of delivered times within 5 s."""
+    """Return a function that computes a histogram of signed delays of delivered times within 5 s.
+
+    Args:
+        measured: Whether the compute time comes from a plain pass; otherwise it is 0.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         if reason := _lacking(scored, measured):
@@ -127,7 +143,11 @@ def delivery_delay_histogram(measured: bool) -> Counts:
 
 
 def delivery_overlap_counts(measured: bool) -> Counts:
-    """(utterances that are ready before the previous one has ended, utterances)."""
+    """Return a function that counts (utterances ready before the previous one ended, utterances).
+
+    Args:
+        measured: Whether the compute time comes from a plain pass; otherwise it is 0.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         if reason := _lacking(scored, measured):
@@ -145,7 +165,12 @@ _WORDS = "does not look at the words: only their number counts; the speech rate 
 
 
 def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[Metric]:
-    """The family's metrics at the speech rate in use; ``measured`` takes compute time from a plain pass."""
+    """Return the metrics of the family.
+
+    Args:
+        settings: Settings with the speech rate.
+        measured: Whether the compute time comes from a plain pass; otherwise it is 0.
+    """
     suffix = "_with_compute" if measured else ""
     said = {"wpm": f"{settings.words_per_minute:g}", "compute": "plain pass" if measured else "0"}
     computing = "measured compute" if measured else "compute of 0 s"

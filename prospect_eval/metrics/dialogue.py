@@ -1,11 +1,12 @@
 """ProAssist's matched dialogue scores.
 
-    python -c "from prospect_eval.metrics.dialogue import dialogue_scores; print(dialogue_scores({'correct': 13, 'mismatched': 19, 'missed': 22, 'redundant': 4}))"
+There are M = C + X pairs, of which C have a cosine > 0.5 (`MatchSettings.good_similarity`), S
+missed references and U redundant predictions. Precision is C / (M + U), recall is C / (M + S), F1
+is their harmonic mean, Jaccard is C / (M + S + U), the missing rate is S / (M + S), and the
+redundant rate is U / (M + U). Each is 0..1 and undefined if the divisor is 0.
+`prospect_eval.metrics.published` returns 0 in that case, as the published code does.
 
-With M = C + X pairs, C of them with cosine > 0.5 (`MatchSettings.good_similarity`), S missed and U redundant: precision C / (M + U), recall C / (M + S),
-F1 their harmonic mean, Jaccard C / (M + S + U), missing rate S / (M + S), redundant rate U / (M + U); each 0..1 and
-undefined when there is nothing to divide by (`prospect_eval.metrics.published` prints 0 there, as the published code does).
-Mean |dt| is over the C correct pairs, in seconds: it says nothing of what was missed.
+The mean |dt| is over the C correct pairs, in seconds. It does not measure missed references.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _metric = partial(Metric, family=MATCHED)
 
 
 def dialogue_match_counts(scored: Scored) -> np.ndarray:
-    """(C correct, X mismatched, S missed, U redundant)."""
+    """Count (C correct, X mismatched, S missed, U redundant)."""
     good = sum(scored.is_good(cosine) for _, _, cosine in scored.pairs)
     pairs, predicted, reference = scored.tally(scored.matching.pairs)
     return np.array([good, pairs - good, reference - pairs, predicted - pairs])
 
 
 def dialogue_time_differences(scored: Scored) -> np.ndarray:
-    """(sum of |dt| in seconds, count) of the correct pairs."""
+    """Count (sum of |dt| in seconds, pairs) over the correct pairs."""
     predictions, references = scored.predictions, scored.references
     gaps = [
         abs(predictions[p][0] - references[r][0]) / scored.fps
@@ -41,8 +42,15 @@ def dialogue_time_differences(scored: Scored) -> np.ndarray:
 
 
 def dialogue_scores(counts: Mapping[str, float]) -> dict[str, float | None]:
-    """Precision, recall, f1, jaccard, missing_rate and redundant_rate of pooled counts ``correct``, ``mismatched``,
-    ``missed`` and ``redundant``; None where undefined."""
+    """Compute the matched scores of pooled counts.
+
+    Args:
+        counts: Numbers ``correct``, ``mismatched``, ``missed`` and ``redundant``.
+
+    Returns:
+        ``precision``, ``recall``, ``f1``, ``jaccard``, ``missing_rate`` and ``redundant_rate``;
+        None where undefined.
+    """
     table = np.array([counts[key] for key in ("correct", "mismatched", "missed", "redundant")], dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         values = {name: float(formula(table)) for name, formula in FORMULAS.items()}
@@ -57,7 +65,7 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "missing_rate": lambda c: c[..., 2] / (c[..., 0] + c[..., 1] + c[..., 2]),
     "redundant_rate": lambda c: c[..., 3] / (c[..., 0] + c[..., 1] + c[..., 3]),
 }
-#: formulas that need no utterance without a partner
+#: formulas that do not use unmatched utterances
 PAIRS_ONLY = ("recall", "missing_rate")
 MATCHED_SIGNATURE = {
     "match": "proassist",
@@ -66,7 +74,7 @@ MATCHED_SIGNATURE = {
 
 
 _BLIND = "blind to which object, count or place is named: 0.951 for the reference with every object swapped (45 workbench episodes)"
-#: metric: (definition, failure mode)
+#: (definition, failure mode) of each metric
 _ABOUT = {
     "precision": ("share of the utterances that are matched with a similar reference turn (cosine above 0.5)",
                   f"{_BLIND}; a model that speaks once, at the surest moment, scores 1"),
@@ -83,7 +91,12 @@ _ABOUT = {
 
 
 def dialogue_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
-    """The family's metrics with the similarity and the matching parameters in use."""
+    """Return the metrics of the family.
+
+    Args:
+        similarity_signature: Name and digest of the similarity model.
+        match: Parameters of the matching.
+    """
     signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     out = []
     for name, formula in FORMULAS.items():

@@ -1,7 +1,8 @@
-"""Metric families: the groups of the report and the handbook, each with a version that is part of every signature.
+"""Metric families: groups of the report and the handbook, each with a version in every signature.
 
-Raise a family's version whenever any of its numbers can change for the same records. Runs scored with another version
-are refused by `compare`, `gate`, `front` and `leaderboard`, which then ask for `prospect-eval score RUN`.
+Increase a family's version if any of its values can change for the same records. `compare`, `gate`,
+`pareto` and `leaderboard` refuse runs that were scored with another version and ask for
+`prospect-eval score RUN`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ class Family:
     Attributes:
         name: Key in ``metrics.json`` and in signatures.
         title: Heading in reports and in the handbook.
-        version: Counts changes of the metrics' definitions or of their implementation.
-        module: Module that computes the metrics; its docstring describes the family. Empty: no description.
+        version: Number of changes of the metrics' definitions or implementation.
+        module: Module that computes the metrics. Its docstring describes the family. Empty for no
+            description.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Family:
 
     @property
     def description(self) -> str:
-        """The docstring of the family's module, without its example command; empty where no module is named."""
+        """Docstring of the family's module without code blocks; empty without a module."""
         text = (importlib.import_module(self.module).__doc__ if self.module else "") or ""
         parts = text.strip().split("\n\n")
         return "\n\n".join(part for part in parts if not part.startswith("    "))
@@ -49,5 +51,5 @@ CONTEXT = Family("context", "Context", 2, "prospect_eval.metrics.context")
 POLLS = Family("polls", "Polls and reply spans", 1, "prospect_eval.metrics.polls")
 PASSES = Family("passes", "Diagnostic passes", 2)
 JUDGE = Family("judge", "LLM judge", 2)
-#: metrics of installed packages that name no family of their own
+#: metrics of installed packages without a family
 OTHER = Family("other", "Other", 1)

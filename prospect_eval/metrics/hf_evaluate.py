@@ -1,12 +1,17 @@
-"""Every metric as a module of Hugging Face's `evaluate`, offline.
+"""`hf_evaluate` wrappers: every metric as a module of Hugging Face's `evaluate`, offline.
 
-    python -c "import evaluate; from prospect_eval.metrics.hf_evaluate import MODULE; \
-print(evaluate.load(MODULE, 'bleu_of_texts').compute(predictions=['put it away'], references=['put it away']))"
+    import evaluate
+    from prospect_eval.metrics.hf_evaluate import MODULE
 
-``evaluate.load(MODULE, NAME)`` and ``load_hf_evaluate_metric(NAME)`` take any name in ``text_metrics.json``: ``predictions`` are then records as
-they lie in ``episodes/*.json``, as JSON text; a record carries its own reference. ``bleu_of_texts``, ``chrf_of_texts``,
-``meteor_of_texts`` and ``cider_of_texts`` take texts and reference texts. ``compute`` gives {name: value, "ci95", "status",
-"reason", "signature"}. ``evaluate.combine`` joins several; keys that they share begin with the metric's name there.
+    bleu = evaluate.load(MODULE, "bleu_of_texts")
+    bleu.compute(predictions=["put it away"], references=["put it away"])
+
+``evaluate.load(MODULE, NAME)`` and ``load_hf_evaluate_metric(NAME)`` accept the name of any metric.
+``predictions`` are then the records of ``episodes/*.json`` as JSON text; a record contains its
+reference. ``bleu_of_texts``, ``chrf_of_texts``, ``meteor_of_texts`` and ``cider_of_texts`` accept
+texts and reference texts. ``compute`` returns {name: value, "ci95", "status", "reason",
+"signature"}. ``evaluate.combine`` joins several metrics; keys that they share get the metric's name
+as prefix.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from prospect_eval.metrics import Metric, Scored, ScoringResources, all_metrics,
 from prospect_eval.metrics.resources import make_scoring_resources
 from prospect_eval.metrics.scored import add_corpus_to_scored_resources
 
-#: what `evaluate.load` loads, with a metric's name as configuration
+#: module for `evaluate.load`, with a metric's name as configuration
 MODULE = str(Path(str(prospect_eval.__file__)).parent / "hf_modules" / "prospect_metric")
 OF_TEXTS = {
     "bleu_of_texts": text.bleu,
@@ -39,12 +44,15 @@ _ABOUT_RECORDS = "``predictions`` are prediction records as JSON text, each with
 
 
 class StoredMetric(evaluate.Metric):
-    """One metric by its name.
+    """One metric by name.
 
     Args:
-        config_name: The metric; an unknown one is a `UserError` with the nearest names.
-        tools: Similarity and METEOR in use; the packaged ones by default.
-        options: Those of `evaluate.Metric`, such as ``keep_in_memory``.
+        config_name: Name of the metric.
+        resources: Resources for scoring; the packaged ones by default.
+        options: Options of `evaluate.Metric`, such as ``keep_in_memory``.
+
+    Raises:
+        UserError: No metric has this name. The message has the nearest names.
     """
 
     def __init__(
@@ -55,7 +63,7 @@ class StoredMetric(evaluate.Metric):
         self.resources = resources
         self.metric = None if config_name in OF_TEXTS else self._find(config_name)
         super().__init__(config_name=config_name, **options)
-        # `evaluate` names a module after its class; combined modules are told apart by this name
+        # `evaluate` names a module after its class; this name distinguishes combined modules
         self.info.module_name = config_name
 
     def _find(self, name: str) -> Metric:
@@ -86,5 +94,13 @@ class StoredMetric(evaluate.Metric):
 
 
 def load_hf_evaluate_metric(name: str, resources: ScoringResources | None = None) -> StoredMetric:
-    """The metric of that name, held in memory: no file, no lock, no network."""
+    """Load a metric that is held in memory, without files, locks or network.
+
+    Args:
+        name: Name of the metric.
+        resources: Resources for scoring; the packaged ones by default.
+
+    Raises:
+        UserError: No metric has this name.
+    """
     return StoredMetric(name, resources, keep_in_memory=True)

@@ -1,11 +1,9 @@
-"""Perturbations of predictions of known kind and size, and how each metric has to react.
+"""Perturbation test of metrics: perturbed predictions and the expected change of each metric.
 
-    python -c "from prospect_eval.metrics.perturbations import TABLE; print(TABLE['delay'])"
-
-Each perturbation is a function (record, grade) -> record; grade 0 is none. `TABLE` says of each which metrics must fall (the
-more, the greater the grade), and which must not move; all others are exempt, for what happens to them depends on the
-words. `prospect-eval selfcheck` does it to
-the oracle's records of any data.
+A perturbation is a function (record, grade) -> record. Grade 0 changes nothing. For each
+perturbation `TABLE` lists the metrics that must fall with the grade and those that must not change.
+The other metrics are exempt because their change depends on the words. `prospect-eval selfcheck`
+applies the perturbations to the oracle's records of any dataset.
 """
 
 from __future__ import annotations
@@ -23,7 +21,13 @@ Perturbation = Callable[[EpisodeRecord, int], EpisodeRecord]
 
 @dataclass(frozen=True)
 class Expected:
-    """How a perturbation changes metrics, by name; ``rises`` are rates of which less is better."""
+    """Expected effect of a perturbation on metrics, by name.
+
+    Attributes:
+        falls: Metrics that must fall.
+        stays: Metrics that must not change.
+        rises: Rates that must rise; lower is better.
+    """
 
     falls: tuple[str, ...]
     stays: tuple[str, ...]
@@ -31,21 +35,33 @@ class Expected:
 
 
 def perturb_by_delay(record: EpisodeRecord, frames: int) -> EpisodeRecord:
-    """Everything is said so many frames later; what would come after the end is not said."""
+    """Move every utterance later by a number of frames; drop utterances after the end."""
     end = record.episode.end_frame
     moved = tuple(replace(u, frame=u.frame + frames) for u in record.utterances)
     return replace(record, utterances=tuple(u for u in moved if u.frame < end))
 
 
 def perturb_by_dropping_utterances(record: EpisodeRecord, eighths: int) -> EpisodeRecord:
-    """So many of every eight utterances are not said, the same ones first for every grade."""
+    """Drop a number of every eight utterances.
+
+    A higher grade drops the utterances of the lower grades too.
+
+    Args:
+        record: The record.
+        eighths: Number of utterances to drop out of eight.
+    """
     order = np.random.default_rng(0).permutation(len(record.utterances)) * 8 // max(1, len(record.utterances))
     kept = tuple(u for u, place in zip(record.utterances, order, strict=True) if place >= eighths)
     return replace(record, utterances=kept)
 
 
 def perturb_by_duplicating_utterances(record: EpisodeRecord, times: int) -> EpisodeRecord:
-    """Everything is said so many times more, a frame apart, where nothing else is said."""
+    """Repeat every utterance on the following frames that have no utterance.
+
+    Args:
+        record: The record.
+        times: Number of repetitions.
+    """
     said = {u.frame: u for u in record.utterances}
     for utterance in record.utterances:
         for later in range(1, times + 1):
@@ -56,7 +72,12 @@ def perturb_by_duplicating_utterances(record: EpisodeRecord, times: int) -> Epis
 
 
 def perturb_by_shuffling_text(record: EpisodeRecord, grade: int) -> EpisodeRecord:
-    """The words of each utterance are those of the one so many places on."""
+    """Replace the text of each utterance by that of a later one.
+
+    Args:
+        record: The record.
+        grade: Distance to the utterance whose text is taken.
+    """
     texts = [u.text for u in record.utterances]
     turned = texts[grade:] + texts[:grade]
     said = tuple(PredictedUtterance(u.frame, text) for u, text in zip(record.utterances, turned, strict=True))
@@ -64,7 +85,12 @@ def perturb_by_shuffling_text(record: EpisodeRecord, grade: int) -> EpisodeRecor
 
 
 def perturb_by_swapping_slots(record: EpisodeRecord, grade: int) -> EpisodeRecord:
-    """Objects, counts and yes/no are exchanged for other values of the same slot, so many places on."""
+    """Replace objects, counts and yes/no by other values of the same slot.
+
+    Args:
+        record: The record.
+        grade: Distance to the new value in the list of the slot's values.
+    """
     values: dict[str, list[str]] = {}
     for turn in record.episode.utterances():
         for event in turn.events:
@@ -83,7 +109,7 @@ def perturb_by_swapping_slots(record: EpisodeRecord, grade: int) -> EpisodeRecor
 
 
 def perturb_by_shifting_dst(record: EpisodeRecord, frames: int) -> EpisodeRecord:
-    """Every transition is seen so many frames later, at the last frame at the latest."""
+    """Move every transition later by a number of frames, at most to the last frame."""
     last = record.episode.end_frame - 1
     return replace(record, transitions=tuple(replace(t, frame=min(last, t.frame + frames)) for t in record.transitions))
 

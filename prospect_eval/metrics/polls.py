@@ -1,12 +1,14 @@
 """Answers to polls, and replies inside the spans in which they are valid.
 
-*Poll accuracy*: the share of polls whose answer is right. The answer to a poll with choices is right when it names the letter
-of the right choice, or spells that choice out, and no other. The answer to a poll with accepted texts is right when it
-holds one of them as whole words, and no text that answers another poll of this kind in the episode. No answer is wrong.
-This is stricter than the official rule of most benchmarks, which an answer that lists every letter satisfies.
+*Poll accuracy* is the share of polls with a correct answer. The answer to a poll with choices is
+correct if it names the letter of the correct choice, or spells that choice out, and names no other
+choice. The answer to a poll with accepted texts is correct if it contains one of them as whole
+words, and no text that answers another poll of this kind in the episode. A missing answer is wrong.
+This rule is stricter than the official rule of most benchmarks, which accepts an answer that lists
+every letter.
 
-*Reply spans*: each reference with a reply span is paired with at most one utterance inside the span, and each utterance with
-at most one span, so that as many as possible are paired.
+*Reply spans*: each reference with a reply span is paired with at most one utterance inside the
+span, and each utterance with at most one span. The number of pairs is the largest possible one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ _metric = partial(Metric, family=POLLS)
 
 
 def find_poll_choices(text: str, poll: Poll) -> set[str]:
-    """The letters of the choices that a text names: as single capital letters or, where it has none, in full words."""
+    """Return the letters of the choices that a text names.
+
+    Single capital letters count first. Only in a text without them, the full words of a choice
+    count.
+    """
     named = set(_LETTER.findall(text)) & set(poll.letters)
     if named:
         return named
@@ -38,12 +44,12 @@ def find_poll_choices(text: str, poll: Poll) -> set[str]:
 
 
 def is_poll_answer_right(text: str, poll: Poll, values: tuple[str, ...]) -> bool:
-    """Whether an answer is right.
+    """Return whether an answer is correct.
 
     Args:
         text: The answer.
-        poll: The poll; without accepted answers nothing is right.
-        values: Texts that answer polls of this kind, of which a right answer holds none but accepted ones.
+        poll: The poll. Without accepted answers no answer is correct.
+        values: Texts that answer polls of this kind. A correct answer contains only accepted ones.
     """
     if poll.choices:
         return find_poll_choices(text, poll) == set(poll.accepted) if len(poll.accepted) == 1 else False
@@ -53,7 +59,7 @@ def is_poll_answer_right(text: str, poll: Poll, values: tuple[str, ...]) -> bool
 
 
 def _poll_counts(scored: Scored) -> np.ndarray | str:
-    """(right answers, polls)."""
+    """Return (correct answers, polls)."""
     polls = [poll for poll in scored.record.episode.polls if poll.accepted]
     if not polls:
         return "no poll with a known answer"
@@ -66,7 +72,7 @@ def _poll_counts(scored: Scored) -> np.ndarray | str:
 
 
 def _answered_counts(scored: Scored) -> np.ndarray | str:
-    """(polls with an answer that is not empty, polls)."""
+    """Return (polls with a non-empty answer, polls)."""
     if not scored.record.episode.polls:
         return "no poll"
     answered = sum(bool(answer.text.strip()) for answer in scored.record.answers)
@@ -74,10 +80,14 @@ def _answered_counts(scored: Scored) -> np.ndarray | str:
 
 
 def pair_reply_spans(frames: list[int], spans: list[tuple[int, int]]) -> int:
-    """How many utterances can be paired with a span that holds their frame, one to one, at most.
+    """Return the largest number of one-to-one pairs of an utterance and a span with its frame.
 
-    Spans are taken in the order of their ends, each with the earliest utterance that is left in it, which is optimal for
-    intervals.
+    The spans are taken in the order of their ends, each with its earliest unpaired utterance. This
+    greedy choice is optimal for intervals.
+
+    Args:
+        frames: Frames of the utterances.
+        spans: First and last frame of each span, both inclusive.
     """
     left = sorted(frames)
     pairs = 0
@@ -90,7 +100,7 @@ def pair_reply_spans(frames: list[int], spans: list[tuple[int, int]]) -> int:
 
 
 def _span_counts(scored: Scored) -> np.ndarray | str:
-    """(paired, utterances, spans)."""
+    """Return (pairs, utterances, spans)."""
     episode = scored.record.episode
     spans = [event.reply_span for event in episode.events if event.reply_span is not None]
     if not spans:

@@ -1,11 +1,11 @@
-"""What the published code would print: ProAssist's stream metrics and the DST extension's, defects and all.
+"""Metrics as the published code of ProAssist and of its DST extension computes them.
 
-    python -c "from prospect_eval.metrics.published import compute_published_dialogue_metrics; print(compute_published_dialogue_metrics(13, 19, 22, 4))"
-
-For reading published numbers, never for judging a model: perfect hits are lost (`find_published_match`), undefined ratios are
-0, an all-silent video that ought to be silent scores 0, updates are compared by their place in a list
-(`metrics.states.index_aligned_state_accuracy`). What we compute instead, and why, is in ``docs/metrics.md``. METEOR is left out:
-the published one is Java's METEOR 1.5 with its paraphrase table.
+Use them to compare with published values, not to judge a model. They keep the defects of the
+published code: perfect hits are lost (`find_published_match`), undefined ratios are 0, a video
+without reference and predicted speech scores 0, and updates are compared by their position in a
+list (`metrics.states.index_aligned_state_accuracy`). ``docs/metrics.md`` describes PROSPECT's
+definitions. METEOR is left out because the published one is Java's METEOR 1.5 with its paraphrase
+table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ Utterances = Sequence[tuple[int, str]]
 
 
 def compute_published_distance_cost(frames: float, reach: int, factor: float = 0.3, power: float = 1.5) -> float:
-    """Cost of a distance in frames under a window whose larger side is ``reach``."""
+    """Return the cost of a distance in time.
+
+    Args:
+        frames: The distance in frames.
+        reach: Larger side of the matching window in frames.
+        factor: Weight of the distance.
+        power: Power of the distance.
+    """
     return float(factor * (abs(frames) / reach) ** power)
 
 
@@ -56,13 +63,25 @@ def find_published_match(
     distance_power: float = 1.5,
     keep_perfect_hits: bool = False,
 ) -> dict[str, list[Any]]:
-    """``find_match``: ``matched`` [[prediction frame, reference frame]], ``missed`` and ``redundant`` frames,
-    ``match_costs``, ``semantic_scores``.
+    """Match utterances as the published ``find_match`` does.
 
-    ``window_frames`` (l, r) are the least and largest allowed reference minus prediction: (-4, 8) is 4 frames late and 8
-    early, and (5, 5), its default, reaches only references exactly 5 frames ahead. Without ``keep_perfect_hits`` an edge
-    of cost exactly 0 does not exist, as published. A prediction that can take no frame fails the published solver; here
-    it is redundant.
+    A prediction that can take no frame stops the published solver; here it is redundant.
+
+    Args:
+        predictions: (frame, text) of the predictions.
+        references: (frame, text) of the references.
+        similarity: Cosines of two lists of texts. With None the cosine of any two utterances is 1.
+        window_frames: (l, r), smallest and largest allowed reference minus prediction. (-4, 8) is 4
+            frames late and 8 early. The published default (5, 5) reaches only references exactly 5
+            frames ahead.
+        num_frames: Number of frames of the stream.
+        distance_factor: Weight of the distance in time.
+        distance_power: Power of the distance in time.
+        keep_perfect_hits: Keep edges of cost exactly 0, which the published code loses.
+
+    Returns:
+        ``matched`` [[prediction frame, reference frame]], ``missed`` and ``redundant`` frames,
+        ``match_costs`` and ``semantic_scores``.
     """
     low, high = window_frames
     reach = max(abs(low), high)
@@ -100,7 +119,10 @@ def find_published_match(
 
 
 def _solve(edges: Mapping[tuple[int, int], float], rows: int, columns: int) -> dict[int, int]:
-    """The cheapest full assignment; rows that cannot have a column of their own take a private one, at a high cost."""
+    """Return the column of each row in the cheapest full assignment.
+
+    A row without a free column takes a private one at a high cost and is not in the result.
+    """
     if not edges:
         return {}
     keys = [*edges, *((row, columns + row) for row in range(rows))]
@@ -118,10 +140,19 @@ def compute_published_dialogue_metrics(
     semantic_scores: Sequence[float] = (),
     time_diffs_s: Sequence[float] = (),
 ) -> dict[str, float]:
-    """The stream evaluator's names and values for pooled counts; undefined is 0.
+    """Compute the published stream metrics of pooled counts. Undefined values are 0.
 
-    ``semantic_scores`` are those of all pairs (the mean is over those of at least .5, where counting uses more than
-    .5), ``time_diffs_s`` those of correct pairs.
+    Args:
+        correct: Number of pairs with a cosine above the threshold.
+        mismatched: Number of other pairs.
+        missed: Number of references without a prediction.
+        redundant: Number of predictions without a reference.
+        semantic_scores: Cosines of all pairs. As published, the mean is over those of at least .5,
+            while counting uses more than .5.
+        time_diffs_s: Seconds between prediction and reference of the correct pairs.
+
+    Returns:
+        The values by their published names.
     """
     counts = {"correct": correct, "mismatched": mismatched, "missed": missed, "redundant": redundant}
     scores = {name: value or 0.0 for name, value in dialogue_scores(counts).items()}
@@ -145,7 +176,16 @@ def compute_published_dialogue_metrics(
 def compute_published_stream_metrics(
     matches: Sequence[Mapping[str, Sequence[Any]]], fps: float | Sequence[float], threshold: float = 0.5
 ) -> dict[str, float]:
-    """`compute_published_dialogue_metrics` of several videos' `find_published_match` results, counts pooled; ``fps`` of all, or of each."""
+    """Compute `compute_published_dialogue_metrics` of several videos with pooled counts.
+
+    Args:
+        matches: `find_published_match` of each video.
+        fps: Frames per second of all videos, or of each.
+        threshold: A pair is correct if its cosine is above this value.
+
+    Returns:
+        The values by their published names.
+    """
     rates = [fps] * len(matches) if isinstance(fps, int | float) else list(fps)
     good, pairs, missed, redundant = 0, 0, 0, 0
     scores: list[float] = []
@@ -165,7 +205,16 @@ def compute_published_stream_metrics(
 
 
 def compute_published_text_metrics(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """``Bleu_1`` .. ``Bleu_4`` (0..1, no smoothing but tiny constants) and ``CIDEr`` of the captioning code; 0 for no pair."""
+    """Compute the captioning code's BLEU and CIDEr.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, one for each hypothesis.
+
+    Returns:
+        ``Bleu_1`` .. ``Bleu_4`` (0..1, smoothed by tiny constants only) and ``CIDEr`` (0..10); 0
+        without a pair.
+    """
     pairs = [
         (cider_treebank_tokens(h), cider_treebank_tokens(r))
         for h, r in zip(hypotheses, references, strict=True)
@@ -193,8 +242,21 @@ def compute_published_binary_metrics(
     turns: Sequence[tuple[str, int]],
     clip_start_frame: int = 0,
 ) -> dict[str, float]:
-    """The DST extension's frame-exact scores of speaking and updating: a turn (role, absolute frame) labels its own
-    frame alone, turns outside the clip vanish, undefined is 0, and the balanced accuracy leaves out an absent class."""
+    """Compute the DST extension's frame-exact scores of speaking and updating.
+
+    A turn labels only its own frame, turns outside the clip are dropped, undefined values are 0,
+    and the balanced accuracy leaves out an absent class.
+
+    Args:
+        num_frames: Number of frames of the clip.
+        predicted_speaking_frames: Frames with a predicted utterance.
+        predicted_update_frames: Frames with a predicted update.
+        turns: (role, absolute frame) of the reference turns.
+        clip_start_frame: First frame of the clip.
+
+    Returns:
+        The values by their published names.
+    """
     out: dict[str, float] = {}
     for name, role, predicted in (
         ("speaking", "assistant", predicted_speaking_frames),
@@ -213,24 +275,34 @@ def compute_published_binary_metrics(
 
 
 def apply_published_state_update(state: Mapping[str, str], text: str) -> dict[str, str]:
-    """The origin's state after an update text: one ``step->change`` of start or complete, of any step in any state;
-    everything else is ignored."""
+    """Apply an update text to a state as the origin does.
+
+    It applies one ``step->change`` of start or complete to any step in any state and ignores
+    everything else.
+
+    Args:
+        state: State of each step.
+        text: The update.
+
+    Returns:
+        The new state of each step.
+    """
     parts = [part.strip() for part in text.split("->")]
     new = {"start": "in_progress", "complete": "completed"}.get(parts[1]) if len(parts) == 2 else None
     return {**state, parts[0]: new} if new and parts[0] else dict(state)
 
 
 def parse_published_judge_reply(text: str) -> Any | None:
-    """The origin's reading of a judge's reply.
+    """Parse a reply of the LLM judge as the origin does.
 
-    The first ``{...}`` on one line, between the first and the second ``---`` where there is a ``---``, as JSON. Neither
-    the keys nor the scores are checked.
+    It reads the first ``{...}`` on one line as JSON, between the first and the second ``---`` if
+    there is a ``---``. Neither the keys nor the scores are checked.
 
     Args:
         text: The reply.
 
     Returns:
-        What the braces hold; None without braces, or where they hold no JSON.
+        The parsed value; None without braces, or if they do not contain JSON.
     """
     parts = text.split("---")
     braces = re.search(r"\{.*?\}", parts[1] if len(parts) > 1 else text)
@@ -245,18 +317,19 @@ def parse_published_judge_reply(text: str) -> Any | None:
 def compute_published_dialogue_quality(
     steps: Sequence[tuple[float, float]], turns: Sequence[tuple[str, float, str]]
 ) -> dict[str, float]:
-    """The score of generated dialogues.
+    """Compute the quality score of generated dialogues.
 
-    10 - mean distance (s) of turns to step boundaries - mean distance of step starts to turns - 0.1 for every user
-    question whose next turn is not an assistant's within 2 s. As published, turns of the user count in both distances,
-    and a question that is the last turn is not penalized.
+    The score is 10 minus the mean distance (s) of turns to step boundaries, minus the mean distance
+    (s) of step starts to turns, minus 0.1 for every unanswered user question. A question is
+    unanswered if the next turn is not an assistant's turn within 2 s. As published, turns of the
+    user count in both distances, and a question in the last turn is not penalized.
 
     Args:
         steps: (start, end) in seconds of each step.
         turns: (role, seconds, text) of each turn, in order.
 
     Returns:
-        The published names and values; a distance is 0 without turns or steps.
+        The published names and values. A distance is 0 without turns or steps.
     """
     times = [time for _, time, _ in turns]
     edges = [edge for step in steps for edge in step]

@@ -1,9 +1,8 @@
-"""The published scores of prediction records: ProAssist's matching and metrics as its evaluator computes them.
+"""Published scores of prediction records, with the matching and metrics of ProAssist's evaluator.
 
-    python -c "from prospect_eval.metrics.published_scores import compute_published_scores; help(compute_published_scores)"
-
-Counts are pooled over the streams of one data set; over several data sets the scores are averaged without weights, as the
-paper does. METEOR is left out: the published one is Java's METEOR 1.5 with its paraphrase table.
+Counts are pooled over the streams of one dataset. Over several datasets the scores are averaged
+without weights, as in the paper. METEOR is left out because the published one is Java's METEOR 1.5
+with its paraphrase table.
 """
 
 from __future__ import annotations
@@ -26,13 +25,19 @@ from prospect_eval.metrics.published import (
     index_aligned_state_accuracy,
 )
 
-#: the lists of a published match result
+#: keys of a published match result
 MATCH_KEYS = ("matched", "missed", "redundant", "match_costs", "semantic_scores")
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One record as the published evaluator sees it: utterances by their index in the stream."""
+    """One record as the published evaluator sees it.
+
+    Attributes:
+        record: The record.
+        similarity: Cosines of two lists of texts.
+        match: Parameters of the matching.
+    """
 
     record: EpisodeRecord
     similarity: Similarity
@@ -40,25 +45,25 @@ class Stream:
 
     @cached_property
     def said(self) -> dict[int, str]:
-        """What was predicted, by index; utterances without words are silence."""
+        """Predicted texts by index in the stream; utterances without words are silence."""
         start = self.record.episode.start_frame
         texts = {utterance.frame - start: utterance.text.strip() for utterance in self.record.utterances}
         return {index: text for index, text in texts.items() if text}
 
     @cached_property
     def due(self) -> dict[int, str]:
-        """The reference, by index."""
+        """Reference texts by index in the stream."""
         episode = self.record.episode
         return {utterance.frame - episode.start_frame: utterance.text for utterance in episode.utterances()}
 
     @cached_property
     def pairs(self) -> dict[str, list[Any]]:
-        """The published match, perfect hits lost."""
+        """The published match, without perfect hits."""
         return self._matched(keep_perfect_hits=False)
 
     @cached_property
     def lost_hits(self) -> int:
-        """How many pairs the published matcher loses because their cost is exactly 0."""
+        """Number of pairs that the published matcher loses because their cost is exactly 0."""
         return len(self._matched(keep_perfect_hits=True)["matched"]) - len(self.pairs["matched"])
 
     def _matched(self, keep_perfect_hits: bool) -> dict[str, list[Any]]:
@@ -75,16 +80,25 @@ class Stream:
         )
 
     def good_pairs(self) -> list[tuple[int, int, float]]:
-        """(index of the prediction, index of the reference, similarity) of the correct pairs."""
+        """Return (prediction index, reference index, similarity) of the correct pairs."""
         found = zip(self.pairs["matched"], self.pairs["semantic_scores"], strict=True)
         return [(p, r, score) for (p, r), score in found if score > self.match.good_similarity]
 
 
 def published_scores_window_frames(match: MatchSettings, dataset: str, fps: float) -> tuple[int, int]:
-    """The published window (least, largest) of reference minus prediction, in frames: seconds cut to whole frames.
+    """Return the published window (smallest, largest) of reference minus prediction.
+
+    Args:
+        match: Parameters of the matching.
+        dataset: Name of the dataset.
+        fps: Frames per second.
+
+    Returns:
+        The window in frames; seconds are truncated.
 
     Raises:
-        UserError: The window holds no frame but the prediction's own; the published formula divides by its width.
+        UserError: The window contains only the prediction's own frame. The published formula
+            divides by its width.
     """
     late, early = (int(exact_fraction(side) * exact_fraction(fps)) for side in match.window(dataset))
     if not late and not early:
@@ -95,7 +109,14 @@ def published_scores_window_frames(match: MatchSettings, dataset: str, fps: floa
 
 
 def compute_published_scores(streams: Sequence[Stream]) -> dict[str, float]:
-    """The published metrics of the streams of one data set, by their published names; without METEOR."""
+    """Compute the published metrics of the streams of one dataset, without METEOR.
+
+    Args:
+        streams: The streams, at least one.
+
+    Returns:
+        The values by their published names.
+    """
     threshold = streams[0].match.good_similarity
     scores = compute_published_stream_metrics(
         [stream.pairs for stream in streams], [stream.record.episode.fps for stream in streams], threshold
@@ -107,8 +128,14 @@ def compute_published_scores(streams: Sequence[Stream]) -> dict[str, float]:
 
 
 def _published_dst(streams: Sequence[Stream]) -> dict[str, float]:
-    """The DST extension's scores of speaking, updating and of the updates' contents, pooled over the streams; none where
-    no reference has an update. A frame counts alone, and the i-th predicted update is held against the i-th due one."""
+    """Compute the DST extension's scores of speaking, updating and the updates' contents.
+
+    Counts are pooled over the streams. A frame counts on its own, and the i-th predicted update is
+    compared with the i-th reference update.
+
+    Returns:
+        The values by their published names; empty if no reference has an update.
+    """
     if not any(stream.record.episode.transitions() for stream in streams):
         return {}
     offset = 0
@@ -132,7 +159,7 @@ def _published_dst(streams: Sequence[Stream]) -> dict[str, float]:
 
 
 def group_streams_for_published_scores(streams: Sequence[Stream]) -> dict[str, list[Stream]]:
-    """The streams by the name of their data set, in order of the names."""
+    """Group streams by the name of their dataset, sorted by name."""
     out: dict[str, list[Stream]] = {}
     for stream in sorted(streams, key=lambda one: (one.record.episode.dataset, one.record.episode.id)):
         out.setdefault(stream.record.episode.dataset, []).append(stream)
@@ -140,13 +167,21 @@ def group_streams_for_published_scores(streams: Sequence[Stream]) -> dict[str, l
 
 
 def average_published_scores(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The unweighted mean of the scores of several data sets, of those that all of them have."""
+    """Return the unweighted mean of the scores that all datasets have."""
     names = [name for name in scores[0] if all(name in each for each in scores)]
     return {name: sum(each[name] for each in scores) / len(scores) for name in names}
 
 
 def match_result_for_published_scores(stream: Stream, frames: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The published match result: the outputs of ``frames`` that are paired, missed and redundant."""
+    """Return a stream's match result in the published form.
+
+    Args:
+        stream: The stream.
+        frames: Published outputs of the frames.
+
+    Returns:
+        The outputs that are paired, missed and redundant.
+    """
     pairs = stream.pairs
     return {
         "matched": [[frames[p], frames[r]] for p, r in pairs["matched"]],
@@ -160,7 +195,15 @@ def match_result_for_published_scores(stream: Stream, frames: Sequence[dict[str,
 def all_results_for_published_scores(
     streams: Sequence[Stream], results: Sequence[Mapping[str, list[Any]]]
 ) -> dict[str, Any]:
-    """The published ``all_results_for_published_scores.json``: the match results of all streams in one, and the texts of the correct pairs."""
+    """Return the contents of the published ``all_results.json``.
+
+    Args:
+        streams: The streams.
+        results: The match result of each stream.
+
+    Returns:
+        The joined match results of all streams, and the texts of the correct pairs.
+    """
     out: dict[str, Any] = {key: [item for result in results for item in result[key]] for key in MATCH_KEYS}
     texts: dict[str, list[Any]] = {}
     seconds: list[float] = []

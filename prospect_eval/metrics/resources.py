@@ -1,7 +1,4 @@
-"""Semantic similarity and METEOR as the metrics use them: offline, cached by text.
-
-python -c "from prospect_eval.metrics.resources import make_scoring_resources; print(make_scoring_resources().similarity(['a cup'], ['a mug']))"
-"""
+"""Resources for scoring: semantic similarity and METEOR, offline and cached by text."""
 
 from __future__ import annotations
 
@@ -24,7 +21,16 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def make_scoring_resources(similarity: str | None = None, settings: ScoreSettings = STANDARD) -> ScoringResources:
-    """A sentence-transformers model (None: the packaged all-MiniLM-L6-v2), METEOR, and the parameters of scoring."""
+    """Open the resources for scoring.
+
+    Args:
+        similarity: A sentence-transformers model; None for the packaged all-MiniLM-L6-v2.
+        settings: Parameters of scoring.
+
+    Raises:
+        UserError: The similarity model is not found.
+        DataError: The similarity model cannot be read.
+    """
     return replace(_open_resources(similarity or DEFAULT), settings=settings)
 
 
@@ -42,14 +48,18 @@ def _open_resources(similarity: str) -> ScoringResources:
 
 @cache
 def open_meteor_resource() -> Meteor:
-    """METEOR, one for the process."""
+    """Return the METEOR instance of this process."""
     return Meteor()
 
 
 class Meteor:
-    """nltk's METEOR (0..1) of a hypothesis and its reference, over lower-case words and marks, with WordNet's synonyms.
+    """nltk's METEOR (0..1) of a text and its reference, with WordNet's synonyms.
 
-    Scores are kept on disk, because stemming is slow.
+    It compares lower-case words and punctuation. Scores are cached on disk because stemming is
+    slow.
+
+    Attributes:
+        signature: Versions and settings, as part of a metric's signature.
     """
 
     def __init__(self) -> None:
@@ -57,13 +67,13 @@ class Meteor:
         self._scores: dict[tuple[str, str], float] = {}
 
     def __call__(self, hypothesis: str, reference: str) -> float:
-        """The score of one pair."""
+        """Return the score of one pair."""
         if (hypothesis, reference) not in self._scores:
             self._scores[hypothesis, reference] = self._score(hypothesis, reference)
         return self._scores[hypothesis, reference]
 
     def prepare(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Have the scores of these pairs at hand: from memory, from disk, or worked out now."""
+        """Load the scores of pairs into memory, from the disk cache or by computing them."""
         new = {json.dumps(pair): pair for pair in pairs if pair not in self._scores}
         store = DiskCache(f"meteor/{re.sub('[^a-z0-9.]+', '-', self.signature)}")
         kept = store.read(new)

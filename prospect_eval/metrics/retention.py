@@ -1,11 +1,10 @@
-"""Whether a state that was known stays known: joint goal accuracy by what has passed since the last true change.
+"""Retention of a known state: joint goal accuracy by the time since the last reference change.
 
-    python -c "from prospect_eval.metrics.retention import METRICS; print([m.name for m in METRICS])"
-
-Frames are grouped by the seconds since the reference state last changed (since the episode's start before any change),
-and by the number of compressions since then. Of the tracked state, which lives outside the cache, and of the state head,
-which knows what the context still holds: a strategy that forgets shows in the head. Frames of a group are pooled over
-episodes and videos; 0..1, undefined where a group is empty.
+Frames are grouped by the seconds since the reference state last changed (since the episode's start
+before any change), and by the number of compressions since then. Each group is scored for the
+tracked state, which is outside the cache, and for the state head, which depends on the content of
+the context. If a strategy loses information, the state head shows it. The frames of a group are
+pooled over episodes and videos. The range is 0..1; the value of an empty group is undefined.
 """
 
 from __future__ import annotations
@@ -26,19 +25,33 @@ COMPRESSIONS = ((0, 1), (1, 2), (2, np.inf))
 
 
 def retention_time_since_change(scored: Scored) -> tuple[np.ndarray, np.ndarray]:
-    """(frames,) seconds since the last true change, and compressions since then."""
+    """Return the time since the last reference change.
+
+    Args:
+        scored: The record.
+
+    Returns:
+        (F,) seconds since the last reference change, and (F,) number of compressions since then.
+    """
     episode = scored.record.episode
     frames = np.arange(episode.start_frame, episode.end_frame)
     changes = np.array([episode.start_frame, *sorted({f for f, _, _ in episode.transitions()})])
     last = changes[np.searchsorted(changes, frames, "right") - 1]
-    # a compression comes after its frame: it has happened for the frames behind it
+    # a compression takes place after its frame, so it counts for later frames only
     compressed = np.sort([c.frame for c in scored.record.compressions])
     count = np.searchsorted(compressed, frames, "left") - np.searchsorted(compressed, last, "left")
     return (frames - last) / episode.fps, count
 
 
 def retention_counts(head: bool, what: int, low: float, high: float) -> Callable[[Scored], np.ndarray | str]:
-    """(frames with every state right, frames) of one group."""
+    """Return a function that counts (frames with every state correct, frames) of a group.
+
+    Args:
+        head: Whether the states of the state head are compared; otherwise the tracked states.
+        what: 0 to group by seconds, 1 to group by compressions.
+        low: Lower end of the group, inclusive.
+        high: Upper end of the group, exclusive.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         if not scored.record.episode.task.steps:
@@ -62,7 +75,7 @@ def _name(low: float, high: float, unit: str) -> str:
 
 
 def _definition(head: bool, low: float, high: float, unit: str) -> str:
-    """One sentence about a group of frames."""
+    """Return the definition of a group's metric."""
     what = "seconds" if unit == "s" else "compressions"
     if high == np.inf:
         span = f"{low:g} or more {what}"

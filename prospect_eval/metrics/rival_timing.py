@@ -1,29 +1,33 @@
-"""The field's other timing metrics, from the same record: they disagree, so each stands beside its known failure mode.
+"""Timing metrics of other benchmarks, computed from the same record, each with its failure mode.
 
-    python -c "from prospect_eval.metrics.rival_timing import rival_timing_metrics; print([(m.name, m.failure_mode) for m in rival_timing_metrics('none')])"
+References are points in time. If a metric needs a span, it is the dataset's matching window around
+the point (prediction early .. late). If a metric needs an LLM judge, sentence similarity replaces
+it, and the metric's name ends in ``surrogate``. Similarities below 0 count as 0. An utterance
+belongs to the nearest reference whose span contains it.
 
-References are moments; where a metric wants a span, it is the matching window of the dataset around the moment
-(prediction early .. late), and where it wants a judge, sentence similarity takes its place: those are surrogates, and
-are called so. Similarities below 0 count as 0. An utterance belongs to the nearest reference whose span holds it.
+- ``chunk_macro_f1@8s``, ``chunk_g_mean@8s`` (Pro2Bench): the video is cut into chunks of 8 s, each
+  with or without an utterance; mean and geometric mean of the F1 of both classes.
+- ``sw_f1``: 2 TP / (2 TP + .2 FP + 2 FN) over one-to-one pairs within the span.
+- ``estp_f1_surrogate`` (ESTP-Bench): 2 sum(S) / (2 sum(S) + FP + FN) over pairs in the window [t -
+  early - 1, t + late + 2]. The score of a pair is S = (answer + time) / 10 with answer = 1 + 4 cos
+  and time = 5 - 5 min(1, |dt| / max(1, span + 3)). Times are in seconds.
+- ``pauc_surrogate`` (ProactiveVideoQA, omega .5): the area under the quality, over time within a
+  span, of all predicted text up to that time. The quality is 2 cos in 0..2, and 0.5 before the
+  first reply; mean over references. Silence scores 0.25.
 
-* ``chunk_macro_f1@8s``, ``chunk_g_mean@8s`` (Pro2Bench): the video in chunks of 8 s, each to interrupt or not; mean, and
-  geometric mean, of the F1 of both classes.
-* ``sw_f1``: 2 TP / (2 TP + .2 FP + 2 FN) over one-to-one pairs within the span.
-* ``estp_f1_surrogate`` (ESTP-Bench): each pair within [t - early - 1, t + late + 2] s earns S = (answer + time) / 10 with
-  answer = 1 + 4 cos and time = 5 - 5 min(1, |dt| / max(1, span + 3)); 2 sum(S) / (2 sum(S) + FP + FN).
-* ``pauc_surrogate`` (ProactiveVideoQA, omega .5): the area under the quality of all that has been said so far within a
-  span, 2 cos in 0..2, with 0.5 before the first reply; mean over references. Silence scores 0.25.
+The following metrics use the benchmarks' own scorers (`prospect_eval.suites`) on the times of the
+decision frames:
 
-By the benchmarks' own scorers (`prospect_eval.suites`), on the times of the decision frames:
-
-* ``omnipro_time_f1@3s`` (OmniPro): utterances paired with references at most 3 s apart, closest first; 2 pairs /
-  (predicted + reference). ``omnipro_joint_f1@3s`` counts only pairs whose content is right: the position, count or state
-  in the slots of the reference, by the OmniPro task in the episode's ``meta`` (``omnipro_task``); undefined without it.
-* ``fitcoach_t_f@1.5s`` (QEVD-FIT-COACH): recall by the nearest prediction of each reference, precision by the nearest
-  reference of each prediction, less than 1.5 s away and in order.
-* ``estp_timing_f1`` (ESTP-Bench, after third parties' notes): references with an utterance from 1 s before to 2 s after
-  their reply span, or their moment, are hit; utterances in no such window are false alarms; 2 hits / (2 hits + missed +
-  false alarms).
+- ``omnipro_time_f1@3s`` (OmniPro): utterances paired with references at most 3 s apart, closest
+  first; 2 pairs / (predicted + reference).
+- ``omnipro_joint_f1@3s`` (OmniPro): only pairs with correct content count: the position, count or
+  state in the slots of the reference, by the OmniPro task in the episode's ``meta``
+  (``omnipro_task``). Without the task it is undefined.
+- ``fitcoach_t_f@1.5s`` (QEVD-FIT-COACH): recall by the nearest prediction of each reference,
+  precision by the nearest reference of each prediction, less than 1.5 s away and in order.
+- ``estp_timing_f1`` (ESTP-Bench, after descriptions by third parties): 2 hits / (2 hits + missed +
+  false alarms). A reference is hit by an utterance from 1 s before to 2 s after its reply span, or
+  its time without one. Utterances outside all these windows are false alarms.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ from prospect_eval.metrics.families import FIELD_TIMING
 
 _metric = partial(Metric, family=FIELD_TIMING)
 
-#: for each reference, (frame, text)
+#: (frame, text) for each reference
 Spans = list[list[tuple[int, str]]]
 CHUNK_S = 8
 OMEGA = 0.5
@@ -48,7 +52,7 @@ SW_WEIGHTS = (2.0, 0.2, 2.0)
 
 
 def rival_timing_chunk_counts(scored: Scored) -> np.ndarray:
-    """(both, predicted, reference, all) chunks of 8 s with an utterance."""
+    """Count (both, predicted, reference, all) chunks of 8 s with an utterance."""
     episode = scored.record.episode
     length = CHUNK_S * episode.fps
     chunks = int(np.ceil(episode.num_frames / length))
@@ -60,7 +64,7 @@ def rival_timing_chunk_counts(scored: Scored) -> np.ndarray:
 
 
 def _chunk_f1s(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F1 of interrupting and of silent chunks, of `rival_timing_chunk_counts`."""
+    """Return F1 of chunks with and without an utterance, from `rival_timing_chunk_counts`."""
     both, predicted, reference, chunks = np.moveaxis(counts, -1, 0)
     silent = chunks - predicted - reference + both
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,38 +72,53 @@ def _chunk_f1s(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rival_timing_chunk_macro_f1(counts: np.ndarray) -> np.ndarray:
-    """Mean of both F1; undefined where a class never occurs."""
+    """Return the mean F1 of both classes of chunks, undefined if a class never occurs.
+
+    Args:
+        counts: (..., 4) summed `rival_timing_chunk_counts`.
+    """
     first, second = _chunk_f1s(counts)
     return np.asarray((first + second) / 2)
 
 
 def rival_timing_chunk_geometric_mean(counts: np.ndarray) -> np.ndarray:
-    """Geometric mean of both F1; undefined where a class never occurs."""
+    """Return the geometric mean of the F1 of both classes, undefined if a class never occurs.
+
+    Args:
+        counts: (..., 4) summed `rival_timing_chunk_counts`.
+    """
     first, second = _chunk_f1s(counts)
     return np.asarray(np.sqrt(first * second))
 
 
 def _span(scored: Scored) -> tuple[float, float]:
-    """(late, early) in frames."""
+    """Return the span (late, early) in frames."""
     late, early = proassist_matching_window(scored.record.episode.dataset)
     return late * scored.fps, early * scored.fps
 
 
 def _pairs_within(scored: Scored, late: float, early: float) -> list[tuple[int, int]]:
-    """(prediction, reference) indices of utterances paired by time, at most ``early`` or ``late`` frames off."""
+    """Return (prediction, reference) indices, paired by time.
+
+    A prediction is at most ``early`` frames before or ``late`` frames after its reference.
+    """
     predicted = [frame for frame, _ in scored.predictions]
     reference = [frame for frame, _ in scored.references]
     return match_events(predicted, reference, early, late)
 
 
 def rival_timing_weighted_counts(scored: Scored) -> np.ndarray:
-    """(pairs, predicted, reference) within the span."""
+    """Count (pairs, predicted, reference) within the span."""
     pairs = _pairs_within(scored, *_span(scored))
     return np.array([len(pairs), len(scored.predictions), len(scored.references)])
 
 
 def rival_timing_weighted_f1(counts: np.ndarray) -> np.ndarray:
-    """Weighted F1: a miss costs ten times a false alarm."""
+    """Return the weighted F1, in which a miss costs ten times a false alarm.
+
+    Args:
+        counts: (..., 3) summed `rival_timing_weighted_counts`.
+    """
     hits, predicted, reference = np.moveaxis(counts, -1, 0)
     hit, alarm, miss = SW_WEIGHTS
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -107,7 +126,7 @@ def rival_timing_weighted_f1(counts: np.ndarray) -> np.ndarray:
 
 
 def rival_timing_estp_counts(scored: Scored) -> np.ndarray:
-    """(sum of the pairs' scores, false positives, false negatives)."""
+    """Count (sum of the pairs' scores, false positives, false negatives)."""
     late, early = _span(scored)
     pairs = _pairs_within(scored, late + 2 * scored.fps, early + scored.fps)
     scale = max(1.0, (late + early) / scored.fps + 3)
@@ -121,14 +140,22 @@ def rival_timing_estp_counts(scored: Scored) -> np.ndarray:
 
 
 def rival_timing_estp_f1(counts: np.ndarray) -> np.ndarray:
-    """2 sum(S) / (2 sum(S) + FP + FN)."""
+    """Return 2 sum(S) / (2 sum(S) + FP + FN).
+
+    Args:
+        counts: (..., 3) summed `rival_timing_estp_counts`.
+    """
     earned, alarms, missed = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(2 * earned / (2 * earned + alarms + missed))
 
 
 def rival_timing_texts_in_spans(scored: Scored) -> Spans:
-    """For each reference, the (frame, all that has been said so far) of the utterances in its span."""
+    """Return the utterances in the span of each reference.
+
+    Returns:
+        For each reference, (frame, all text of the span up to this frame).
+    """
     spans: Spans = scored.once("spans", lambda: _said_in_spans(scored))
     return spans
 
@@ -147,7 +174,7 @@ def _said_in_spans(scored: Scored) -> Spans:
 
 
 def rival_timing_pauc_counts(scored: Scored) -> np.ndarray | str:
-    """(sum of the areas, references)."""
+    """Count (sum of the areas, references)."""
     if not scored.references:
         return "no reference turn"
     if scored.failed:
@@ -165,7 +192,10 @@ def rival_timing_pauc_counts(scored: Scored) -> np.ndarray | str:
 
 
 def _similarities(scored: Scored) -> Callable[[str, str], float]:
-    """The cosine (0..1) of anything said, alone or with what was said before it in a span, and a reference."""
+    """Return the cosine (0..1) between predicted text and a reference as a function.
+
+    The predicted text is an utterance, or all utterances of a span up to a frame.
+    """
     said = {text for replies in rival_timing_texts_in_spans(scored) for _, text in replies} | {
         t for _, t in scored.predictions
     }
@@ -183,7 +213,11 @@ def _similarities(scored: Scored) -> Callable[[str, str], float]:
 
 
 def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
-    """The adapters with the similarity in use."""
+    """Return the metrics of the family.
+
+    Args:
+        similarity_signature: Name and digest of the similarity model.
+    """
     span, sim = {"span": "dataset window"}, {"sim": similarity_signature}
     return [
         _metric(

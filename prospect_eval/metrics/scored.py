@@ -1,10 +1,9 @@
-"""One record as the metrics see it: utterances, their pairs, states by frame; each worked out once and shared.
+"""View of one record for the metrics: utterances, pairs and states, computed once and shared.
 
-    python -c "from prospect_eval.metrics.scored import Scored; help(Scored)"
-
-``Scored.view(kind)`` looks at one kind of turn only: ``proactive``, ``responsive``, or ``label:NAME``. Pairs are made
-over all turns, then counted by the kind of their reference; an utterance without a partner counts by what it is itself
-(proactive or responsive by the rule that references follow), and has no label.
+``Scored.view(kind)`` restricts the view to one kind of turn: ``proactive``, ``responsive``, or
+``label:NAME``. Pairs are made over all turns and counted by the kind of their reference. An
+unpaired utterance counts by its own kind (proactive or responsive by the same rule as references)
+and has no label.
 """
 
 from __future__ import annotations
@@ -33,12 +32,14 @@ class ScoringResources:
 
     Attributes:
         similarity: Cosines of two lists of texts.
-        similarity_signature: The similarity model's name and digest.
+        similarity_signature: Name and digest of the similarity model.
         meteor: METEOR of a hypothesis and its reference.
         meteor_signature: Version and settings of METEOR.
-        similarity_model: The folder or name to open the similarity model by again; empty where it has none.
-        settings: The parameters of scoring.
-        corpus: The references of the whole split; None: each episode's own, which only suits a single episode.
+        similarity_model: Folder or name that opens the similarity model again; empty if there is
+            none.
+        settings: Parameters of scoring.
+        corpus: References of the whole split. None takes each episode's own, which is correct only
+            for a single episode.
     """
 
     similarity: Similarity
@@ -51,17 +52,22 @@ class ScoringResources:
 
     @property
     def idf_signature(self) -> str:
-        """Which references CIDEr's document frequencies come from."""
+        """Digest of the references for CIDEr's document frequencies."""
         return self.corpus.idf_digest if self.corpus else "episode"
 
     @property
     def answers_signature(self) -> str:
-        """Which questions the values of answers come from."""
+        """Digest of the questions for the values of answers."""
         return self.corpus.answers_digest if self.corpus else "episode"
 
 
 def add_corpus_to_scored_resources(resources: ScoringResources, records: Iterable[EpisodeRecord]) -> ScoringResources:
-    """The tools with a corpus: their own, or that of the records, failed ones included."""
+    """Return resources with a corpus.
+
+    Args:
+        resources: Resources for scoring. Their own corpus is kept.
+        records: Records whose references become the corpus otherwise, failed ones included.
+    """
     if resources.corpus is not None:
         return resources
     return replace(resources, corpus=Corpus.of(record.episode for record in records))
@@ -69,34 +75,56 @@ def add_corpus_to_scored_resources(resources: ScoringResources, records: Iterabl
 
 @dataclass(frozen=True)
 class Scored:
-    """One record with what several metrics need of it. ``Scored.over`` sees several that are scored together.
+    """View of one record for the metrics. Use ``Scored.over`` for records that are scored together.
 
-    A failed episode counts as the worst case: nothing is said, every state is wrong on every frame, every probability
-    ranks the wrong way, and each reference turn is paired with an empty text.
+    A failed episode counts as the worst case: it has no utterances, every state is wrong on every
+    frame, every probability has the wrong rank, and each reference turn is paired with an empty
+    text.
+
+    Attributes:
+        record: The record.
+        resources: Resources for scoring.
+        only: Kind of the turns that count; empty for all.
+        compute: (F,) seconds from the arrival of a frame to the end of its step; None if not
+            measured.
     """
 
     record: EpisodeRecord
     resources: ScoringResources
     only: str = ""
-    #: (frames,) seconds from the arrival of a frame to the end of its step; None: not measured
     compute: tuple[float, ...] | None = None
-    #: what does not depend on ``only``, shared by all views
+    #: values that do not depend on ``only``, shared by all views
     _shared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def over(cls, records: Iterable[EpisodeRecord], resources: ScoringResources) -> list[Scored]:
-        """Records that are scored together. Where the tools have no corpus, their references are the corpus."""
+        """Return views of records that are scored together.
+
+        Args:
+            records: The records.
+            resources: Resources for scoring. Without a corpus, the references of the records are
+                the corpus.
+        """
         found = list(records)
         resources = add_corpus_to_scored_resources(resources, found)
         return [cls(record, resources) for record in found]
 
     def view(self, only: str) -> Scored:
-        """The same record, counting turns of one kind."""
+        """Return a view of the same record that counts turns of one kind.
+
+        Args:
+            only: ``proactive``, ``responsive`` or ``label:NAME``; empty for all turns.
+        """
         key = ("view", only, self.resources.settings, self.compute)
         return self.once(key, lambda: replace(self, only=only))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """A value made on first use and shared by all views."""
+        """Return a value that is computed on first use and shared by all views.
+
+        Args:
+            key: Key of the value.
+            make: Computes the value.
+        """
         if key not in self._shared:
             self._shared[key] = make()
         value: T = self._shared[key]
@@ -104,7 +132,7 @@ class Scored:
 
     @property
     def corpus(self) -> Corpus:
-        """The references of the split, or, where the tools have none, of this episode."""
+        """The references of the split, or of this episode if the resources have no corpus."""
         return self.resources.corpus or self.once("corpus", lambda: Corpus.of([self.record.episode]))
 
     @property
@@ -119,10 +147,12 @@ class Scored:
 
     @property
     def fps(self) -> float:
+        """Frames per second."""
         return self.record.episode.fps
 
     @property
     def minutes(self) -> float:
+        """Length of the episode in minutes."""
         return self.record.episode.num_frames / self.fps / 60
 
     @property
@@ -132,20 +162,22 @@ class Scored:
 
     @property
     def references(self) -> list[tuple[int, str]]:
+        """(frame, text) of the reference utterances."""
         return self.once("references", lambda: [(u.frame, u.text) for u in self.turns])
 
     @property
     def wordings(self) -> list[tuple[str, ...]]:
-        """The accepted wordings of each reference utterance, its text first."""
+        """The accepted wordings of each reference utterance; the first is its text."""
         return self.once("wordings", lambda: [turn.wordings for turn in self.turns])
 
     @property
     def predictions(self) -> list[tuple[int, str]]:
+        """(frame, text) of the predicted utterances."""
         return self.once("predictions", lambda: [(u.frame, u.text) for u in self.record.utterances])
 
     @property
     def matching(self) -> Matching:
-        """ProAssist's matching in the window of the episode's dataset, with the parameters of the settings."""
+        """ProAssist's matching, with the dataset's window and the parameters of the settings."""
         episode, settings = self.record.episode, self.resources.settings.match
         window = settings.window(episode.dataset)
         similarity = best_scored_wording_similarity(self.resources.similarity, self.wordings)
@@ -163,17 +195,21 @@ class Scored:
         )
 
     def is_good(self, cosine: float) -> bool:
-        """Whether a matched pair of this cosine counts as correct."""
+        """Return whether a matched pair with this cosine is correct."""
         return cosine > self.resources.settings.match.good_similarity
 
     def event_pairs(self, seconds: float) -> list[tuple[int, int]]:
-        """(prediction, reference) indices of utterances paired in time alone, at most ``seconds`` apart."""
+        """Return (prediction, reference) indices of utterances, paired by time only.
+
+        Args:
+            seconds: Largest distance of a pair.
+        """
         frames = [f for f, _ in self.predictions], [f for f, _ in self.references]
         return self.once(("events", seconds), lambda: match_events(*frames, seconds * self.fps))
 
     @cached_property
     def counts_reference(self) -> np.ndarray:
-        """(references,) whether a reference utterance counts in this view."""
+        """(R,) booleans: whether each reference utterance counts in this view."""
         if not self.only:
             return np.ones(len(self.turns), bool)
         if self.only.startswith("label:"):
@@ -183,7 +219,7 @@ class Scored:
 
     @cached_property
     def counts_alone(self) -> np.ndarray:
-        """(predictions,) whether a predicted utterance counts in this view when it has no partner."""
+        """(P,) booleans: whether each predicted utterance counts in this view if it is unpaired."""
         if not self.only or self.only.startswith("label:"):
             return np.full(len(self.predictions), not self.only)
         frames = [f for f, _ in self.predictions]
@@ -191,7 +227,11 @@ class Scored:
         return np.array([(frame in theirs) == (self.only == "responsive") for frame in frames], bool)
 
     def tally(self, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-        """(pairs, predicted, reference) that count in this view."""
+        """Return the (pairs, predicted, reference) that count in this view.
+
+        Args:
+            pairs: (prediction, reference) indices of the pairs.
+        """
         ours, theirs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
         hits = int(self.counts_reference[theirs].sum())
         alone = self.counts_alone.copy()
@@ -210,7 +250,7 @@ class Scored:
 
     @cached_property
     def good_pairs(self) -> list[tuple[str, tuple[str, ...]]]:
-        """(predicted text, accepted wordings of the reference) of matched pairs that are similar enough."""
+        """(predicted text, accepted wordings of the reference) of the correct pairs."""
         if self.failed:
             return [("", each) for each, counts in zip(self.wordings, self.counts_reference, strict=True) if counts]
         predictions, wordings = self.predictions, self.wordings
@@ -218,25 +258,25 @@ class Scored:
 
     @property
     def reference_states(self) -> np.ndarray:
-        """(frames, K) indices of the reference states."""
+        """(F, K) indices of the reference states of K steps."""
         return self.once("reference states", lambda: self._by_frame(self.record.episode.states_by_change()))
 
     @property
     def tracked_states(self) -> np.ndarray:
-        """(frames, K) indices of the tracked states."""
+        """(F, K) indices of the tracked states of K steps."""
         if self.failed:
             return self._wrong_states
         return self.once("tracked states", lambda: self._by_frame(self.record.tracked_states()))
 
     @property
     def head_states(self) -> np.ndarray | None:
-        """(frames, K) indices of the state head's most likely states; None where the record has none."""
+        """(F, K) indices of the state head's most likely states; None if the record has none."""
         if self.failed:
             return self._wrong_states
         probs = self.record.state_probs
 
         def most_likely() -> np.ndarray:
-            # one flat list: NumPy is slow on nested tuples
+            # a flat list, because NumPy is slow on nested tuples
             flat = list(chain.from_iterable(chain.from_iterable(probs)))
             states: np.ndarray = np.array(flat).reshape(len(probs), -1, 3).argmax(-1)
             return states
@@ -245,22 +285,22 @@ class Scored:
 
     @property
     def speaking_labels(self) -> np.ndarray:
-        """(frames,) whether the reference speaks."""
+        """(F,) booleans: whether the reference speaks on each frame."""
         return self.once("speaking", lambda: self._marks(f for f, _ in self.references))
 
     @property
     def update_labels(self) -> np.ndarray:
-        """(frames,) whether the reference state changes."""
+        """(F,) booleans: whether the reference state changes on each frame."""
         return self.once("updates", lambda: self._marks(f for f, _, _ in self.record.episode.transitions()))
 
     @property
     def speaking_prob(self) -> Sequence[float]:
-        """(frames,) speaking probabilities; empty where the record has none."""
+        """(F,) speaking probabilities; empty if the record has none."""
         return (~self.speaking_labels).astype(float).tolist() if self.failed else self.record.speaking_prob
 
     @property
     def update_prob(self) -> Sequence[float]:
-        """(frames,) update probabilities; empty where the record has none."""
+        """(F,) update probabilities; empty if the record has none."""
         return (~self.update_labels).astype(float).tolist() if self.failed else self.record.update_prob
 
     @property
@@ -281,7 +321,14 @@ class Scored:
 
 
 def best_scored_wording_similarity(similarity: Similarity, wordings: Sequence[tuple[str, ...]]) -> Similarity:
-    """A similarity to the references of these wordings: the largest absolute cosine over the wordings of each."""
+    """Return a similarity to references with several wordings.
+
+    It is the largest absolute cosine over the wordings of each reference.
+
+    Args:
+        similarity: Cosines of two lists of texts.
+        wordings: Accepted wordings of each reference.
+    """
     if all(len(each) == 1 for each in wordings):
         return similarity
     flat = [text for each in wordings for text in each]
@@ -295,7 +342,10 @@ def best_scored_wording_similarity(similarity: Similarity, wordings: Sequence[tu
 
 
 def list_scored_turn_labels(turn: Utterance) -> set[str]:
-    """Label kinds of an utterance: ``instruction`` and ``feedback`` of ``initiative|instruction,feedback``."""
+    """List the kinds in an utterance's labels.
+
+    ``initiative|instruction,feedback`` has the kinds ``instruction`` and ``feedback``.
+    """
     return {
         kind.strip()
         for event in turn.events

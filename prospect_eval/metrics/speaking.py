@@ -1,19 +1,28 @@
-"""When the assistant speaks: by frame, by event within a tolerance, by probability; how late, how often for nothing.
+"""When the assistant speaks: by frame, by event, by probability; delays and false alarms.
 
-    python -c "from prospect_eval.metrics.speaking import speaking_event_scores; print(speaking_event_scores([4, 9], [5, 20], 1, fps=2))"
+*Frame-exact*: a frame is a hit if both the model and the reference speak on it. The metrics are
+precision, recall and F1. Balanced accuracy is the mean of the recalls of speaking and silent
+frames, undefined if there are none of either.
 
-*Frame-exact*: a frame counts as hit when both speak on it. Precision, recall, F1; balanced accuracy is the mean of the
-recalls of speaking and silent frames, undefined where either is absent.
-*Event* scores at T seconds: predicted and reference utterances are paired one to one when at most T seconds apart (most
-pairs, then least time between them); precision = pairs / predicted, recall = pairs / reference, F1 = 2 pairs /
-(predicted + reference), 0..1, undefined when there is nothing to divide by. The area is the mean height of the F1 curve
-over 1 .. 10 s (trapezoids through 1, 2, 5 and 10 s).
-*Proactive and responsive* turns are counted apart: a pair by its reference, an unpaired utterance by what it is itself.
-For responsive event F1, every unpaired utterance within 5 s after a user turn is a false answer, not only the first one.
-*Delay* is predicted minus reference seconds (negative: early) of pairs within 5 s. Missed and redundant are the shares
-without a partner within 5 s; a duplicate is a redundant utterance within 5 s of a reference that has its partner already.
-*False alarms* are utterances with no reference within 5 s, by the minute of video in which there is none.
-*Average precision* of the speaking probability over all frames is threshold-free.
+*Event* scores at T seconds: predicted and reference utterances are paired one to one if they are at
+most T seconds apart. The pairing has the most pairs, and of those the least time between them.
+Precision = pairs / predicted, recall = pairs / reference, F1 = 2 pairs / (predicted + reference).
+The range is 0..1; the value is undefined if the divisor is 0. The area is the mean height of the F1
+curve over 1 .. 10 s (trapezoids through 1, 2, 5 and 10 s).
+
+*Proactive and responsive* turns are counted separately: a pair by its reference, an unpaired
+utterance by its own kind. For responsive event F1, every unpaired utterance within 5 s after a user
+turn is a false answer, not only the first one.
+
+*Delay*: predicted minus reference seconds (negative: early) of pairs within 5 seconds. The missed
+rate and the redundant rate are the shares of references and of predictions without a partner within
+5 seconds. A duplicate is a redundant utterance within 5 s of a reference that has a partner.
+
+*False alarms*: utterances without a reference within 5 s, per minute of video without a reference
+within 5 s.
+
+*Average precision*: over the speaking probabilities of all frames, so it does not depend on a
+threshold.
 """
 
 from __future__ import annotations
@@ -40,7 +49,8 @@ _metric = partial(Metric, family=SPEAKING)
 
 TOLERANCES_S = (1, 2, 5, 10)
 PAIRED_WITHIN_S = 5
-#: an utterance so many seconds after a user turn can be an answer, as `Episode.responsive` has it
+#: an utterance at most this many seconds after a user turn can be an answer, as in
+#: `Episode.responsive`
 ANSWER_WITHIN_S = 5
 NO_PROBABILITY = "the record holds no probabilities"
 
@@ -48,8 +58,16 @@ NO_PROBABILITY = "the record holds no probabilities"
 def speaking_frame_scores(
     predicted: Sequence[int], reference: Sequence[int], num_frames: int
 ) -> dict[str, float | None]:
-    """Frame-exact ``precision``, ``recall``, ``f1`` and ``balanced_accuracy`` of two lists of frames; None where
-    undefined."""
+    """Compute frame-exact scores of two lists of frames.
+
+    Args:
+        predicted: Frames with a predicted utterance.
+        reference: Frames with a reference utterance.
+        num_frames: Number of frames.
+
+    Returns:
+        ``precision``, ``recall``, ``f1`` and ``balanced_accuracy``, 0..1; None where undefined.
+    """
     table = _frame_counts(set(predicted), set(reference), num_frames).astype(float)
     return {name: _or_none(formula(table)) for name, formula in FRAME_FORMULAS.items()}
 
@@ -57,7 +75,17 @@ def speaking_frame_scores(
 def speaking_event_scores(
     predicted: Sequence[int], reference: Sequence[int], tolerance_s: float, fps: float
 ) -> dict[str, float | None]:
-    """``precision``, ``recall`` and ``f1`` of frames paired one to one within a tolerance; None where undefined."""
+    """Compute scores of frames that are paired one to one within a tolerance.
+
+    Args:
+        predicted: Frames with a predicted utterance.
+        reference: Frames with a reference utterance.
+        tolerance_s: Largest distance of a pair in seconds.
+        fps: Frames per second.
+
+    Returns:
+        ``precision``, ``recall`` and ``f1``, 0..1; None where undefined.
+    """
     pairs = match_events(predicted, reference, tolerance_s * fps)
     table = np.array([len(pairs), len(predicted), len(reference)], dtype=float)
     return {name: _or_none(FRAME_FORMULAS[name](table)) for name in ("precision", "recall", "f1")}
@@ -68,7 +96,11 @@ def _or_none(value: np.ndarray) -> float | None:
 
 
 def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
-    """Mean of the recalls of both classes, of counts (both speak, predicted, reference, frames)."""
+    """Return the mean of the recalls of both classes.
+
+    Args:
+        counts: (..., 4) counts: both speak, predicted, reference, frames.
+    """
     hits, predicted, reference, frames = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         silent = (frames - predicted - reference + hits) / (frames - reference)
@@ -93,14 +125,19 @@ def _frame_counts(predicted: set[int], reference: set[int], num_frames: int) -> 
 
 
 def speaking_frame_counts(scored: Scored) -> np.ndarray:
-    """(frames where both speak, predicted, reference, frames)."""
+    """Count (frames on which both speak, predicted, reference, frames)."""
     predicted, reference = {f for f, _ in scored.predictions}, {f for f, _ in scored.references}
     return _frame_counts(predicted, reference, scored.record.episode.num_frames)
 
 
 @cache
 def speaking_event_counts(seconds: float, kind: str = "") -> Callable[[Scored], np.ndarray]:
-    """Counts (pairs, predicted, reference) within ``seconds``, of all turns or of one kind."""
+    """Return a function that counts (pairs, predicted, reference) within a tolerance.
+
+    Args:
+        seconds: Largest distance of a pair.
+        kind: Kind of the turns that count; empty for all.
+    """
 
     def counts(scored: Scored) -> np.ndarray:
         view = scored.view(kind) if kind else scored
@@ -111,11 +148,15 @@ def speaking_event_counts(seconds: float, kind: str = "") -> Callable[[Scored], 
 
 @cache
 def speaking_response_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
-    """Counts (pairs, predicted, reference) within ``seconds`` of the turns that answer the user.
+    """Return a function that counts (pairs, predicted, reference) of responsive turns.
 
-    Every utterance within `ANSWER_WITHIN_S` after a user turn counts as predicted, not only the first: a model that talks
-    all the time answers each user turn once and raises a false alarm with every other frame. An utterance that is paired
-    with a proactive reference turn is no false answer.
+    Every utterance within `ANSWER_WITHIN_S` after a user turn counts as predicted, not only the
+    first. A model that talks all the time answers each user turn once and raises a false alarm with
+    every other frame. An utterance that is paired with a proactive reference turn is not a false
+    answer.
+
+    Args:
+        seconds: Largest distance of a pair.
     """
 
     def counts(scored: Scored) -> np.ndarray:
@@ -133,43 +174,47 @@ def speaking_response_counts(seconds: float) -> Callable[[Scored], np.ndarray]:
 
 
 def speaking_curve_counts(scored: Scored) -> np.ndarray:
-    """The event counts at every tolerance, one after the other."""
+    """Return the event counts at every tolerance, concatenated."""
     return np.concatenate([speaking_event_counts(t)(scored) for t in TOLERANCES_S])
 
 
 def speaking_curve_area(counts: np.ndarray) -> np.ndarray:
-    """Mean height of the F1 curve over the tolerances."""
+    """Return the mean height of the F1 curve over the tolerances.
+
+    Args:
+        counts: (..., 12) summed `speaking_curve_counts`.
+    """
     values = np.stack([f1(counts[..., 3 * k : 3 * k + 3]) for k in range(len(TOLERANCES_S))], -1)
     widths = np.diff(TOLERANCES_S)
     return np.asarray((widths * (values[..., 1:] + values[..., :-1]) / 2).sum(-1) / widths.sum())
 
 
 def speaking_delays(scored: Scored) -> list[float]:
-    """Signed seconds (predicted - reference) of the pairs within 5 s that count."""
+    """Return the signed seconds (predicted - reference) of the pairs within 5 s that count."""
     predictions, references, counts = scored.predictions, scored.references, scored.counts_reference
     pairs = scored.event_pairs(PAIRED_WITHIN_S)
     return [(predictions[p][0] - references[r][0]) / scored.fps for p, r in pairs if counts[r]]
 
 
 def speaking_delay_histogram(scored: Scored) -> np.ndarray | str:
-    """Histogram of the signed delays."""
+    """Compute the histogram of the signed delays."""
     found = speaking_delays(scored)
     return seconds_histogram(found, PAIRED_WITHIN_S) if found else "no utterance within 5 s of a reference"
 
 
 def speaking_early_late_counts(scored: Scored) -> np.ndarray:
-    """(early, late, all) pairs within 5 s."""
+    """Count (early, late, all) pairs within 5 s."""
     found = np.array(speaking_delays(scored))
     return np.array([(found < 0).sum(), (found > 0).sum(), len(found)])
 
 
 def _share_of(counts: np.ndarray, column: int) -> np.ndarray:
-    """One column of (early, late, all) over all."""
+    """Return one column of (early, late, all) over all."""
     return np.asarray(counts[..., column] / counts[..., 2])
 
 
 def speaking_duplicate_counts(scored: Scored) -> np.ndarray:
-    """(unpaired utterances near a reference that has its partner, utterances)."""
+    """Count (unpaired utterances near a paired reference, utterances)."""
     pairs, references = scored.event_pairs(PAIRED_WITHIN_S), scored.references
     served = np.array(sorted(references[r][0] for _, r in pairs))
     paired = {p for p, _ in pairs}
@@ -181,7 +226,7 @@ def speaking_duplicate_counts(scored: Scored) -> np.ndarray:
 
 
 def speaking_false_alarm_counts(scored: Scored) -> np.ndarray:
-    """(utterances with no reference within 5 s, minutes with none)."""
+    """Count (utterances without a reference within 5 s, minutes without one)."""
     episode = scored.record.episode
     near = np.zeros(episode.num_frames, bool)
     reach = int(PAIRED_WITHIN_S * episode.fps)
@@ -193,13 +238,13 @@ def speaking_false_alarm_counts(scored: Scored) -> np.ndarray:
 
 
 def speaking_probability_histogram(scored: Scored) -> np.ndarray | str:
-    """Histogram of the speaking probabilities of speaking and silent frames."""
+    """Compute the histogram of the speaking probabilities of speaking and silent frames."""
     probs = scored.speaking_prob
     return probability_histogram(scored.speaking_labels, probs) if probs else NO_PROBABILITY
 
 
 def speaking_labels_and_probabilities(scored: Scored) -> np.ndarray | None:
-    """(2, frames): whether the reference speaks, and the speaking probability."""
+    """Return (2, F) speaking labels and speaking probabilities; None without probabilities."""
     probs = scored.speaking_prob
     return np.stack([scored.speaking_labels, probs]) if probs else None
 
@@ -207,7 +252,7 @@ def speaking_labels_and_probabilities(scored: Scored) -> np.ndarray | None:
 _ONE_TO_ONE = {"match": "one-to-one"}
 _NEAR = {**_ONE_TO_ONE, "tol": f"{PAIRED_WITHIN_S}s"}
 _FRAME = {"match": "frame"}
-#: which question each of precision, recall and F1 answers about events
+#: definitions of the event metrics
 _EVENT_DEFINITIONS = {
     "f1": "F1 of utterances paired one to one with reference turns at most {} s apart",
     "precision": "share of the utterances that are paired with a reference turn at most {} s away",
@@ -221,7 +266,7 @@ _EVENT_FAILURES = {
 
 
 def _frame_metrics() -> list[Metric]:
-    """Metrics of single frames."""
+    """Return the metrics of single frames."""
     exact = "an utterance one frame early or late counts as a miss and a false alarm"
     return [
         _metric("speaking_f1", speaking_frame_counts, f1, _FRAME, definition="F1 of the frames on which the model speaks",
@@ -243,7 +288,7 @@ def _frame_metrics() -> list[Metric]:
 
 
 def _event_metrics() -> list[Metric]:
-    """Metrics of utterances within a tolerance."""
+    """Return the metrics of utterances within a tolerance."""
     by_tolerance = [
         _metric(
             f"speaking_event_{name}@{t}s", speaking_event_counts(t), formula, {**_ONE_TO_ONE, "tol": f"{t}s"},
@@ -279,7 +324,7 @@ def _event_metrics() -> list[Metric]:
 
 
 def _delay_metrics() -> list[Metric]:
-    """When paired utterances come."""
+    """Return the metrics of the delays of paired utterances."""
     only_pairs = f"only of utterances within {PAIRED_WITHIN_S} s of a reference turn: missed turns do not count"
     return [
         *(
@@ -305,7 +350,7 @@ def _delay_metrics() -> list[Metric]:
 
 
 def _error_metrics() -> list[Metric]:
-    """What is missed, and what is said without need."""
+    """Return the metrics of missed references and unneeded utterances."""
     return [
         _metric("speaking_missed_rate", speaking_event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower",
                 turns="pairs", definition=f"share of the reference turns without an utterance within {PAIRED_WITHIN_S} s",

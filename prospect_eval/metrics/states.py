@@ -1,15 +1,25 @@
-"""How well the task is tracked, frame by frame: joint goal accuracy, step accuracy, macro-F1, final state, updates.
+"""Dialog state by frame: joint goal accuracy, step accuracy, macro-F1, final state, updates.
 
-    python -c "from prospect_eval.metrics.states import state_scores; print(state_scores([[0, 1]], [[0, 2]]))"
+States are indices into (not_started, in_progress, completed). Arrays are (frames, K steps).
 
-States are indices into (not_started, in_progress, completed); arrays are (frames, K steps).
-*Joint goal accuracy*: share of frames on which every step's state is right (Henderson et al. 2014); of the tracked state
-(``dst_jga``) and of the state head alone (``dst_head_jga``). *Step accuracy*: share of (frame, step) pairs that are
-right. *Relative step accuracy* (Kim et al. 2022): the same over steps that are begun on either side; frames on which
-none is are left out (the original counts them 0, so that no oracle is perfect). All are means per episode, then per
-video, then over videos; 0..1, undefined for a task without steps.
-*Macro-F1* is the mean F1 of the three states over all (frame, step) pairs, states that never occur left out.
-*Updates* are the frames on which any step changes: event F1 within 1 s and average precision of the update probability.
+*Joint goal accuracy*: share of frames on which every step's state is correct (Henderson et al.
+2014). It is computed for the tracked state (``dst_jga``) and for the state head alone
+(``dst_head_jga``).
+
+*Step accuracy*: share of (frame, step) pairs with the correct state.
+
+*Relative step accuracy* (Kim et al. 2022): step accuracy over steps that have started in the
+prediction or in the reference. Frames on which no step has started are left out. The original
+counts them as 0, so that an oracle does not reach 1.
+
+These scores are means per episode, then per video, then over videos. The range is 0..1; they are
+undefined for a task without steps.
+
+*Macro-F1*: mean F1 of the three states over all (frame, step) pairs. States that never occur are
+left out.
+
+*Updates*: the frames on which any step changes. The metrics are event F1 within 1 s and average
+precision of the update probability.
 """
 
 from __future__ import annotations
@@ -38,7 +48,19 @@ States = Sequence[Sequence[int]] | np.ndarray
 
 
 def state_scores(predicted: States, reference: States) -> dict[str, float | None]:
-    """``jga``, ``step_accuracy``, ``relative_step_accuracy`` and ``macro_f1`` of states (frames, K); None where undefined."""
+    """Compute scores of predicted states.
+
+    Args:
+        predicted: (F, K) state indices of K steps.
+        reference: (F, K) state indices.
+
+    Returns:
+        ``jga``, ``step_accuracy``, ``relative_step_accuracy`` and ``macro_f1``, 0..1; None where
+        undefined.
+
+    Raises:
+        ValueError: The shapes differ or are not (F, K).
+    """
     ours, theirs = np.asarray(predicted), np.asarray(reference)
     if ours.shape != theirs.shape or ours.ndim != 2:
         raise ValueError(f"predicted states of shape {ours.shape}, reference states {theirs.shape}; both (frames, K)")
@@ -54,8 +76,16 @@ def state_scores(predicted: States, reference: States) -> dict[str, float | None
 
 
 def state_confusion_matrix(predicted: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(3, 3) numbers of (frame, step) pairs by (reference state, predicted state), by scikit-learn."""
-    # imported here: it takes seconds
+    """Count (frame, step) pairs by reference state and predicted state, by scikit-learn.
+
+    Args:
+        predicted: (F, K) state indices.
+        reference: (F, K) state indices.
+
+    Returns:
+        (3, 3) counts; rows are reference states.
+    """
+    # a lazy import: it takes seconds
     from sklearn.metrics import confusion_matrix
 
     labels = range(len(STEP_STATES))
@@ -63,7 +93,11 @@ def state_confusion_matrix(predicted: np.ndarray, reference: np.ndarray) -> np.n
 
 
 def state_macro_f1(counts: np.ndarray) -> np.ndarray:
-    """Mean F1 over the states that occur, of flattened confusion counts (..., 9)."""
+    """Return the mean F1 over the states that occur.
+
+    Args:
+        counts: (..., 9) flattened confusion counts.
+    """
     table = counts.reshape(*counts.shape[:-1], 3, 3)
     hits = np.diagonal(table, axis1=-2, axis2=-1)
     present = table.sum(-1) + table.sum(-2)
@@ -82,14 +116,14 @@ def _relative(ours: np.ndarray, theirs: np.ndarray) -> float | None:
 
 
 def state_jga_counts(scored: Scored) -> np.ndarray | str:
-    """(share of frames with every tracked state right, 1)."""
+    """Count (share of frames with every tracked state correct, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([(scored.tracked_states == scored.reference_states).all(1).mean(), 1.0])
 
 
 def state_head_jga_counts(scored: Scored) -> np.ndarray | str:
-    """(share of frames on which the state head alone is right on every step, 1)."""
+    """Count (share of frames on which the state head has every step correct, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     if scored.head_states is None:
@@ -98,14 +132,14 @@ def state_head_jga_counts(scored: Scored) -> np.ndarray | str:
 
 
 def state_step_accuracy_counts(scored: Scored) -> np.ndarray | str:
-    """(share of (frame, step) pairs with the right tracked state, 1)."""
+    """Count (share of (frame, step) pairs with the correct tracked state, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([(scored.tracked_states == scored.reference_states).mean(), 1.0])
 
 
 def state_relative_accuracy_counts(scored: Scored) -> np.ndarray | str:
-    """(mean share of right states among the steps begun on either side, 1)."""
+    """Count (mean share of correct states among the started steps, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     share = _relative(scored.tracked_states, scored.reference_states)
@@ -113,21 +147,21 @@ def state_relative_accuracy_counts(scored: Scored) -> np.ndarray | str:
 
 
 def state_confusion_counts(scored: Scored) -> np.ndarray | str:
-    """The flattened confusion counts of the tracked states."""
+    """Return the (9,) flattened confusion counts of the tracked states."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return state_confusion_matrix(scored.tracked_states, scored.reference_states).reshape(-1)
 
 
 def final_state_counts(scored: Scored) -> np.ndarray | str:
-    """(1 when every step's state is right at the end, 1)."""
+    """Count (1 if every step's state is correct at the end, 1)."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array([float((scored.tracked_states[-1] == scored.reference_states[-1]).all()), 1.0])
 
 
 def state_update_counts(scored: Scored) -> np.ndarray | str:
-    """Counts (pairs, predicted, reference) of frames with an update, within 1 s."""
+    """Count (pairs, predicted, reference) frames with an update, within 1 s."""
     episode = scored.record.episode
     if not episode.task.steps:
         return NO_STEPS
@@ -137,7 +171,7 @@ def state_update_counts(scored: Scored) -> np.ndarray | str:
 
 
 def state_update_histogram(scored: Scored) -> np.ndarray | str:
-    """Histogram of the update probabilities of frames with and without an update."""
+    """Compute the histogram of the update probabilities of frames with and without an update."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     probs = scored.update_prob
@@ -145,24 +179,33 @@ def state_update_histogram(scored: Scored) -> np.ndarray | str:
 
 
 def state_update_probabilities(scored: Scored) -> np.ndarray | None:
-    """(2, frames): whether the reference state changes, and the update probability; None without steps."""
+    """Return (2, F) update labels and update probabilities; None without steps or probabilities."""
     probs = scored.update_prob
     return np.stack([scored.update_labels, probs]) if probs and scored.record.episode.task.steps else None
 
 
 def state_refusal_counts(scored: Scored) -> np.ndarray | str:
-    """(state changes that the state machine refused, minutes)."""
+    """Count (state changes that the state machine refused, minutes)."""
     return np.array([len(scored.record.refusals), scored.minutes])
 
 
 def index_aligned_state_accuracy(
     predicted_updates: Sequence[str], reference_updates: Sequence[str | Sequence[str]]
 ) -> dict[str, float]:
-    """The origin's index-aligned accuracy: ``dst_step_accuracy``, ``dst_transition_accuracy``, ``dst_exact_match``.
+    """Compute the origin's index-aligned accuracy of updates.
 
-    The i-th predicted update is held against the i-th reference update (the first item of a list), up to the shorter
-    list; 0 where nothing is compared. For comparison with its publications only: misses and extra updates are free (one
-    of three updates found scores 1.0), and one early miss shifts all that follow.
+    The i-th predicted update is compared with the i-th reference update (the first item of a list),
+    up to the shorter list. Use it only to compare with the origin's publications: missed and extra
+    updates are free (one of three updates found scores 1.0), and one early miss shifts all later
+    updates.
+
+    Args:
+        predicted_updates: Predicted ``step->change`` texts; empty ones are skipped.
+        reference_updates: Reference texts, or lists of texts.
+
+    Returns:
+        ``dst_step_accuracy``, ``dst_transition_accuracy`` and ``dst_exact_match``, 0..1; 0 if
+        nothing is compared.
     """
     references = [item if isinstance(item, str) else next(iter(item), "") for item in reference_updates]
     pairs = [

@@ -1,15 +1,17 @@
-"""Words of correctly matched pairs: sacreBLEU, chrF, METEOR, CIDEr-D, semantic similarity; and each weighted by Jaccard.
+"""Text scores of correctly matched pairs: BLEU, chrF, METEOR, CIDEr-D, semantic similarity.
 
-    python -c "from prospect_eval.metrics.text import bleu; print(bleu(['put the red cube away'], ['put the red cube back']))"
+BLEU and chrF are sacreBLEU's corpus scores, 0..100. BLEU uses 13a tokens, exponential smoothing and
+effective order: orders of which the texts have no n-gram are left out, so that equal texts score
+100 even if they are short. chrF uses character 6-grams and beta 2. METEOR is nltk's with WordNet's
+synonyms, the mean over pairs, 0..1. Its maximum is below 1 for short sentences, so compare it with
+the oracle's value. CIDEr-D (0..10) takes its document frequencies from all reference utterances of
+the split, independent of the scored episodes. Similarity is the mean cosine of the pairs.
 
-BLEU (13a, exponential smoothing, effective order: orders of which the texts have no n-gram are left out, so equal texts score
-100 however short they are) and chrF (character 6-grams, beta 2) are sacreBLEU's, over the corpus, 0..100. METEOR
-is nltk's, the mean over pairs (0..1; it tops out below 1 for short sentences: compare it with the oracle's value).
-CIDEr-D (0..10) takes its document frequencies from all reference utterances of the split, whatever was scored of it.
-Similarity is the mean cosine of the pairs.
-A reference with several accepted wordings (`Event.alternatives`) counts as several references: BLEU and chrF as sacreBLEU
-has it (``nrefs:var``), METEOR by the best of them, CIDEr-D by their mean.
-``_w`` is the score times the Jaccard index of the matching, so that saying little is not rewarded; 0 without a pair.
+A reference with several accepted wordings (`Event.alternatives`) counts as several references. BLEU
+and chrF treat them as sacreBLEU does (``nrefs:var``), METEOR takes the best, CIDEr-D the mean.
+
+``_w`` is the score times the Jaccard index of the matching, so that few utterances are not an
+advantage. It is 0 without a pair.
 """
 
 from __future__ import annotations
@@ -37,30 +39,62 @@ _metric = partial(Metric, family=TEXT)
 __all__ = ["bleu", "chrf", "cider", "meteor", "text_metrics"]
 
 CHRF_ORDER, CHRF_BETA = CHRF.CHAR_ORDER, CHRF.BETA
-#: of this family
+#: headline metrics of this family
 HEADLINE = ("bleu", "meteor", "similarity")
 _TOKENS, _CHRF = Tokenizer13a(), CHRF()
-#: one text, or all accepted wordings
+#: a text, or all its accepted wordings
 Reference = str | tuple[str, ...]
 Counts = Callable[[Scored], np.ndarray]
 Value = Callable[[np.ndarray], np.ndarray]
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """sacreBLEU's corpus BLEU (0..100, effective order) of one reference each; lists of different lengths or empty ones:
-    ValueError."""
+    """Return sacreBLEU's corpus BLEU with effective order and one reference each.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, one for each hypothesis.
+
+    Returns:
+        The score, 0..100.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
+    """
     _same_length(hypotheses, references)
     return float(BLEU(effective_order=True).corpus_score(list(hypotheses), [list(references)]).score)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """sacreBLEU's corpus chrF2 (0..100) of one reference each; lists of different lengths or empty ones: ValueError."""
+    """Return sacreBLEU's corpus chrF2 with one reference each.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, one for each hypothesis.
+
+    Returns:
+        The score, 0..100.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
+    """
     _same_length(hypotheses, references)
     return float(CHRF().corpus_score(list(hypotheses), [list(references)]).score)
 
 
 def meteor(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Mean METEOR (0..1) over pairs by nltk with WordNet's synonyms."""
+    """Return nltk's METEOR with WordNet's synonyms, as the mean over pairs.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, one for each hypothesis.
+
+    Returns:
+        The score, 0..1.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
+    """
     from prospect_eval.metrics.resources import open_meteor_resource
 
     _same_length(hypotheses, references)
@@ -77,60 +111,79 @@ def _same_length(hypotheses: Sequence[str], references: Sequence[Reference]) -> 
 
 @lru_cache(maxsize=1 << 16)
 def _words(text: str) -> tuple[Counter[tuple[str, ...]], ...]:
-    """Word n-grams of order 1..4 of sacreBLEU's 13a tokens."""
+    """Count word n-grams of order 1..4 of sacreBLEU's 13a tokens."""
     tokens = _TOKENS(text.rstrip()).split()
     return tuple(Counter(zip(*(tokens[k:] for k in range(n)), strict=False)) for n in range(1, 5))
 
 
 @lru_cache(maxsize=1 << 16)
 def _characters(text: str) -> tuple[Counter[str], ...]:
-    """Character n-grams of order 1..6, spaces left out."""
+    """Count character n-grams of order 1..6 without spaces."""
     return tuple(extract_all_char_ngrams(text, CHRF_ORDER, False))
 
 
 @lru_cache(maxsize=1 << 17)
 def _pair_stats(hypothesis: str, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
-    """`bleu_stats` and `chrf_stats` of a text and the accepted wordings of its reference, as sacreBLEU has them."""
+    """Return `bleu_stats` and `chrf_stats` of a text and the accepted wordings of its reference."""
     wordings = (reference,) if isinstance(reference, str) else reference
     mine, theirs = _words(hypothesis), [_words(text) for text in wordings]
     sizes = [sum(order.values()) for order in mine]
-    # the most of each n-gram over the wordings, and the length nearest to the hypothesis', the shorter of two
+    # the maximum of each n-gram over the wordings, and the length nearest to the hypothesis', the
+    # shorter in a tie
     most = theirs[0] if len(theirs) == 1 else [reduce(or_, orders) for orders in zip(*theirs, strict=True)]
     hits = [_common(left, right) for left, right in zip(mine, most, strict=True)]
     lengths = [sum(orders[0].values()) for orders in theirs]
     nearest = min(lengths, key=lambda length: (abs(length - sizes[0]), length))
     words = np.array([*hits, *sizes, sizes[0], nearest], dtype=float)
-    # the wording of the best F score, the first of equal ones
+    # the wording with the best F score, the first in a tie
     each = [_character_stats(hypothesis, text) for text in wordings]
     characters = each[0] if len(each) == 1 else max(each, key=_CHRF._compute_f_score)
     return words, np.array(characters, dtype=float)
 
 
 def _character_stats(hypothesis: str, reference: str) -> list[int]:
-    """`chrf_stats` of one pair of texts."""
+    """Return `chrf_stats` of one pair of texts."""
     out = []
     for left, right in zip(_characters(hypothesis), _characters(reference), strict=True):
-        # sacreBLEU counts a hypothesis' n-grams only where the reference has any of that order
+        # sacreBLEU counts a hypothesis' n-grams only if the reference has any of that order
         out += [sum(left.values()) if right else 0, sum(right.values()), _common(left, right)]
     return out
 
 
 def _common(left: Counter[Any], right: Counter[Any]) -> int:
-    """How many n-grams two counters share."""
+    """Count the n-grams that two counters share."""
     return sum(min(left[gram], right[gram]) for gram in left.keys() & right.keys())
 
 
 def bleu_stats(hypotheses: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
-    """(matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length), summed over segments."""
+    """Compute sacreBLEU's statistics for BLEU, summed over segments.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, or tuples of accepted wordings.
+
+    Returns:
+        (10,) matches of order 1..4, n-grams of order 1..4, hypothesis length, reference length.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
+    """
     _same_length(hypotheses, references)
     total: np.ndarray = np.sum([_pair_stats(h, r)[0] for h, r in zip(hypotheses, references, strict=True)], axis=0)
     return total
 
 
 def bleu_value(stats: np.ndarray) -> np.ndarray:
-    """BLEU (0..100) of summed `bleu_stats` (..., 10), vectorised.
+    """Return BLEU of summed statistics.
 
-    sacreBLEU's exponential smoothing and effective order: the mean is over the orders that the hypotheses have.
+    It uses sacreBLEU's exponential smoothing and effective order: the mean is over the orders that
+    the hypotheses have.
+
+    Args:
+        stats: (..., 10) summed `bleu_stats`.
+
+    Returns:
+        (...) scores, 0..100.
     """
     matches, totals = stats[..., :4], stats[..., 4:8]
     length, reference = stats[..., 8], stats[..., 9]
@@ -147,14 +200,33 @@ def bleu_value(stats: np.ndarray) -> np.ndarray:
 
 
 def chrf_stats(hypotheses: Sequence[str], references: Sequence[Reference]) -> np.ndarray:
-    """(hypothesis, reference and common character n-grams) of order 1..6, one after the other: 18 counts."""
+    """Compute sacreBLEU's statistics for chrF, summed over segments.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, or tuples of accepted wordings.
+
+    Returns:
+        (18,) hypothesis, reference and common character n-grams of order 1, then of order 2, up to
+        6.
+
+    Raises:
+        ValueError: The lists are empty or differ in length.
+    """
     _same_length(hypotheses, references)
     total: np.ndarray = np.sum([_pair_stats(h, r)[1] for h, r in zip(hypotheses, references, strict=True)], axis=0)
     return total
 
 
 def chrf_value(stats: np.ndarray) -> np.ndarray:
-    """chrF (0..100) of summed `chrf_stats` (..., 18), over the orders that both sides have; vectorised."""
+    """Return chrF of summed statistics, over the orders that both sides have.
+
+    Args:
+        stats: (..., 18) summed `chrf_stats`.
+
+    Returns:
+        (...) scores, 0..100.
+    """
     mine, theirs, common = np.moveaxis(stats.reshape(*stats.shape[:-1], CHRF_ORDER, 3), -1, 0)
     used = (mine > 0) & (theirs > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -173,19 +245,23 @@ def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
 
 
 def _or_zeros(statistic: Counts, size: int) -> Counts:
-    """The statistic, zeros where no pair is correct."""
+    """Return a statistic that is zero if no pair is correct."""
     return lambda scored: statistic(scored) if scored.good_pairs else np.zeros(size)
 
 
 def _once(name: str, statistic: Counts) -> Counts:
-    """The statistic, worked out once a view for the score and its weighted twin."""
+    """Return a statistic that a view computes once for the score and its weighted version."""
     return lambda scored: scored.once((name, scored.only, scored.resources.settings.match), lambda: statistic(scored))
 
 
 def jaccard_weighted_text_counts(
     statistic: Callable[[Scored], np.ndarray | str],
 ) -> Callable[[Scored], np.ndarray | str]:
-    """The statistic of an episode followed by its matching counts (`dialogue.match_counts`)."""
+    """Return a statistic of an episode followed by its matching counts.
+
+    Args:
+        statistic: The statistic. The four counts of `dialogue.dialogue_match_counts` are appended.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         found = statistic(scored)
@@ -195,8 +271,16 @@ def jaccard_weighted_text_counts(
 
 
 def jaccard_weighted_text_value(value: Value, size: int) -> Value:
-    """The value of the first ``size`` counts times the Jaccard index of the others; 0 where no pair is correct, although
-    the value is undefined there."""
+    """Return a value times the Jaccard index of the matching.
+
+    Args:
+        value: The value of the first ``size`` counts.
+        size: Number of counts of the value. The matching counts follow.
+
+    Returns:
+        A function of counts (..., size + 4). It is 0 if no pair is correct, although the value is
+        undefined there.
+    """
 
     def of(counts: np.ndarray) -> np.ndarray:
         jaccard = FORMULAS["jaccard"](counts[..., size:])
@@ -206,15 +290,23 @@ def jaccard_weighted_text_value(value: Value, size: int) -> Value:
 
 
 def _best_meteor(score: Callable[[str, str], float], hypothesis: str, wordings: tuple[str, ...]) -> float:
-    """METEOR with several references: the best over them, as published."""
+    """Return METEOR with several references: the best over them, as published."""
     return max(score(hypothesis, text) for text in wordings)
 
 
 @dataclass(frozen=True)
 class TextScore:
-    """A score of the texts of correctly matched pairs: a metric, and its product with the Jaccard index.
+    """A score of the texts of correctly matched pairs, which makes two metrics.
 
-    ``size`` is the length of the count vector, ``top`` the largest value.
+    Attributes:
+        name: Name of the metric.
+        counts: Count vector of an episode.
+        value: Maps summed counts to the score.
+        size: Length of the count vector.
+        top: Largest value.
+        signature: Settings of the score.
+        definition: Meaning of the value, in one sentence.
+        failure_mode: Predictions that score well without being good.
     """
 
     name: str
@@ -230,7 +322,11 @@ class TextScore:
         return _once(self.name, self.counts)
 
     def plain(self, base: dict[str, str]) -> Metric:
-        """The score; undefined where no pair is correct."""
+        """Return the score as a metric; undefined if no pair is correct.
+
+        Args:
+            base: Entries of the signature that all text scores share.
+        """
         return _metric(
             self.name,
             _pairs(self._statistic()),
@@ -244,7 +340,11 @@ class TextScore:
         )
 
     def weighted(self, base: dict[str, str]) -> Metric:
-        """The score times the Jaccard index; 0 where no pair is correct."""
+        """Return the score times the Jaccard index as a metric; 0 if no pair is correct.
+
+        Args:
+            base: Entries of the signature that all text scores share.
+        """
         return _metric(
             f"{self.name}_w",
             jaccard_weighted_text_counts(_or_zeros(self._statistic(), self.size)),
@@ -259,7 +359,11 @@ class TextScore:
 
 
 def text_metrics(resources: ScoringResources) -> list[Metric]:
-    """The family's metrics with the similarity and METEOR in use."""
+    """Return the metrics of the family.
+
+    Args:
+        resources: Resources for scoring.
+    """
 
     def sides(scored: Scored) -> tuple[list[str], list[tuple[str, ...]]]:
         return [p for p, _ in scored.good_pairs], [r for _, r in scored.good_pairs]

@@ -1,18 +1,23 @@
-"""Whether the right changes are seen at the right time and in the right order: transitions, segments, procedure.
+"""Transitions (correct changes at the correct time), segments, and order of the procedure.
 
-    python -c "from prospect_eval.metrics.transitions import procedure_order_similarity as pos; print(pos(['S1', 'S2'], ['S2', 'S1']))"
+*Transition* precision, recall and F1 at T seconds: equal (step, change) pairs are matched one to
+one, at most T seconds apart. The signed delay is predicted minus reference of pairs within 5 s.
 
-*Transition* precision, recall, F1 at T seconds: equal (step, change) pairs one to one, at most T seconds apart; the
-signed delay is that of pairs within 5 s, predicted minus reference.
-*Granular change accuracy* (Aksu & Chen 2024), with time: changes paired within 5 s are C correct (same step and change)
-or, among those left, W wrong (same step, another change); M missed and O over-predicted are the rest. The weighted
-harmonic mean of C/(W+C+O), C/(W+C+M), (C+W)/(W+C+O) and (C+W)/(W+C+M), weights 10/11, 10/11, 1/11, 1/11.
-*Edit score* and *segmental F1* at 10, 25, 50 % overlap (Lea et al. 2017; Farha & Gall 2019), in the lane of each step,
-for steps interleave; segments are runs of in_progress or completed, not_started is the background. Lanes without a
-segment on either side are left out of the edit score.
-*Procedure order similarity* (IndustReal, Schoonbeek et al. 2024): 1 - min(d / completions, 1), where d is the
-Damerau-Levenshtein distance of the orders of completion (insertion, deletion and swap of neighbours cost 1, replacement
-2); undefined when nothing is ever completed. All 0..1; undefined for a task without steps.
+*Granular change accuracy* (Aksu & Chen 2024), with time: changes that are paired within 5 s are C
+correct (same step and change) or, among the rest, W wrong (same step, another change). M missed and
+O over-predicted changes are unpaired. The value is the weighted harmonic mean of C/(W+C+O),
+C/(W+C+M), (C+W)/(W+C+O) and (C+W)/(W+C+M), with the weights 10/11, 10/11, 1/11, 1/11.
+
+*Edit score* and *segmental F1* at 10, 25, 50 % overlap (Lea et al. 2017; Farha & Gall 2019) are
+computed in a separate lane for each step because steps interleave. Segments are runs of in_progress
+or completed; not_started is the background. Lanes in which neither side has a segment are left out
+of the edit score.
+
+*Procedure order similarity* (IndustReal, Schoonbeek et al. 2024): 1 - min(d / completions, 1),
+where d is the Damerau-Levenshtein distance of the orders of completion (insertion, deletion and
+swap of neighbors cost 1, replacement 2). It is undefined if the reference completes no step.
+
+All are 0..1 and undefined for a task without steps.
 """
 
 from __future__ import annotations
@@ -41,7 +46,16 @@ OVERLAPS = (10, 25, 50)
 def match_transitions(
     predicted: Iterable[Transition], reference: Iterable[Transition], tolerance: float
 ) -> list[tuple[int, int]]:
-    """One-to-one pairs (index, index) of equal (step, change) at most ``tolerance`` frames apart."""
+    """Match equal (step, change) pairs one to one.
+
+    Args:
+        predicted: The predicted transitions.
+        reference: The reference transitions.
+        tolerance: Largest distance of a pair in frames.
+
+    Returns:
+        (prediction, reference) indices of the pairs.
+    """
     return _match_by(list(predicted), list(reference), lambda t: (t[1], t[2]), tolerance)
 
 
@@ -62,7 +76,16 @@ def _match_by(
 def count_granular_transitions(
     predicted: Sequence[Transition], reference: Sequence[Transition], tolerance: float
 ) -> tuple[int, int, int, int]:
-    """(C correct, W wrong, M missed, O over-predicted) changes."""
+    """Count the changes for granular change accuracy.
+
+    Args:
+        predicted: The predicted transitions.
+        reference: The reference transitions.
+        tolerance: Largest distance of a pair in frames.
+
+    Returns:
+        (C correct, W wrong, M missed, O over-predicted) changes.
+    """
     correct = match_transitions(predicted, reference, tolerance)
     ours = [t for k, t in enumerate(predicted) if k not in {p for p, _ in correct}]
     theirs = [t for k, t in enumerate(reference) if k not in {r for _, r in correct}]
@@ -71,7 +94,14 @@ def count_granular_transitions(
 
 
 def granular_change_accuracy(counts: np.ndarray) -> np.ndarray:
-    """GCA of summed counts (..., 4) of `count_granular_transitions`; 0 without a correct change, NaN without any."""
+    """Return the granular change accuracy of summed counts.
+
+    Args:
+        counts: (..., 4) summed `count_granular_transitions`.
+
+    Returns:
+        (...) values, 0..1; 0 without a correct change, NaN without any change.
+    """
     right, wrong, missed, extra = np.moveaxis(counts, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         claimed, due, placed = wrong + right + extra, wrong + right + missed, right + wrong
@@ -80,7 +110,14 @@ def granular_change_accuracy(counts: np.ndarray) -> np.ndarray:
 
 
 def transition_segments(lane: np.ndarray) -> list[tuple[int, int, int]]:
-    """[(state, first frame, frame after the last)] of one step's states, runs of not_started left out."""
+    """Return the segments of one step without runs of not_started.
+
+    Args:
+        lane: (F,) state indices of the step.
+
+    Returns:
+        (state, first frame, frame after the last) of each segment.
+    """
     edges = [0, *(np.flatnonzero(np.diff(lane)) + 1).tolist(), len(lane)]
     return [(int(lane[a]), a, b) for a, b in pairwise(edges) if b > a and lane[a] != 0]
 
@@ -88,8 +125,16 @@ def transition_segments(lane: np.ndarray) -> list[tuple[int, int, int]]:
 def transition_edit_distance(
     first: Sequence[Hashable], second: Sequence[Hashable], substitution: float = 1.0, transposition: float | None = None
 ) -> float:
-    """Levenshtein distance, insertions and deletions at 1; with ``transposition`` the unrestricted Damerau-Levenshtein
-    distance (Lowrance & Wagner 1975), in which swapped neighbours may be edited further."""
+    """Return the Levenshtein distance, or the unrestricted Damerau-Levenshtein distance.
+
+    In the latter (Lowrance & Wagner 1975) swapped neighbors can be edited further.
+
+    Args:
+        first: A sequence.
+        second: Another sequence.
+        substitution: Cost of a replacement; insertion and deletion cost 1.
+        transposition: Cost of a swap of neighbors; None for the Levenshtein distance.
+    """
     n, m = len(first), len(second)
     table = np.zeros((n + 1, m + 1))
     table[:, 0], table[0, :] = np.arange(n + 1), np.arange(m + 1)
@@ -110,15 +155,35 @@ def transition_edit_distance(
 
 
 def transition_edit_score(predicted: np.ndarray, reference: np.ndarray) -> float | None:
-    """1 - Levenshtein / longer side of one lane's segment states (frames,); None when neither side has a segment."""
+    """Return 1 - Levenshtein distance / longer side, of one lane's segment states.
+
+    Args:
+        predicted: (F,) predicted state indices.
+        reference: (F,) reference state indices.
+
+    Returns:
+        The score, 0..1; None if neither side has a segment.
+    """
     ours, theirs = [s[0] for s in transition_segments(predicted)], [s[0] for s in transition_segments(reference)]
     longer = max(len(ours), len(theirs))
     return 1 - transition_edit_distance(ours, theirs) / longer if longer else None
 
 
 def transition_segmental_counts(predicted: np.ndarray, reference: np.ndarray, overlap: float) -> tuple[int, int, int]:
-    """(hits, predicted, reference) segments of one lane: a predicted segment hits the reference segment of its state
-    that it overlaps most (intersection over union), when that is at least ``overlap`` and not hit before."""
+    """Count segments of one lane.
+
+    A predicted segment hits the reference segment of the same state with the largest overlap
+    (intersection over union), if the overlap is at least ``overlap`` and that segment has no other
+    hit.
+
+    Args:
+        predicted: (F,) predicted state indices.
+        reference: (F,) reference state indices.
+        overlap: Smallest overlap of a hit, 0..1.
+
+    Returns:
+        (hits, predicted, reference) segments.
+    """
     ours, theirs = transition_segments(predicted), transition_segments(reference)
     taken: set[int] = set()
     for state, begin, end in ours:
@@ -133,7 +198,15 @@ def transition_segmental_counts(predicted: np.ndarray, reference: np.ndarray, ov
 
 
 def procedure_order_similarity(predicted: Sequence[str], reference: Sequence[str]) -> float | None:
-    """POS of two orders of completion; None when the reference is empty."""
+    """Return the procedure order similarity of two orders of completion.
+
+    Args:
+        predicted: Predicted step ids in the order of their completion.
+        reference: Reference step ids in the order of their completion.
+
+    Returns:
+        The similarity, 0..1; None if the reference is empty.
+    """
     if not reference:
         return None
     distance = transition_edit_distance(predicted, reference, substitution=2.0, transposition=1.0)
@@ -154,7 +227,11 @@ def _pairs(scored: Scored, seconds: float) -> list[tuple[int, int]]:
 
 @cache
 def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
-    """Counts (pairs, predicted, reference) of equal transitions within ``seconds``."""
+    """Return a function that counts (pairs, predicted, reference) of equal transitions.
+
+    Args:
+        seconds: Largest distance of a pair.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         if not scored.record.episode.task.steps:
@@ -166,7 +243,7 @@ def transition_counts(seconds: float) -> Callable[[Scored], np.ndarray | str]:
 
 
 def transition_delays(scored: Scored) -> np.ndarray | str:
-    """Histogram of the signed delays of equal transitions within 5 s."""
+    """Compute the histogram of the signed delays of equal transitions within 5 s."""
     predicted, reference = _sides(scored)
     pairs = _pairs(scored, PAIRED_WITHIN_S)
     if not pairs:
@@ -175,21 +252,25 @@ def transition_delays(scored: Scored) -> np.ndarray | str:
 
 
 def transition_granular_counts(scored: Scored) -> np.ndarray | str:
-    """(correct, wrong, missed, over-predicted) changes within 5 s."""
+    """Count (correct, wrong, missed, over-predicted) changes within 5 s."""
     if not scored.record.episode.task.steps:
         return NO_STEPS
     return np.array(count_granular_transitions(*_sides(scored), PAIRED_WITHIN_S * scored.fps))
 
 
 def transition_edit_counts(scored: Scored) -> np.ndarray | str:
-    """(sum of edit scores, lanes with a segment)."""
+    """Count (sum of edit scores, lanes with a segment)."""
     lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
     scores = [s for s in (transition_edit_score(ours, theirs) for ours, theirs in lanes) if s is not None]
     return np.array([sum(scores), len(scores)]) if scores else "no step is ever begun"
 
 
 def transition_segment_overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
-    """(hits, predicted, reference) segments over all lanes."""
+    """Return a function that counts (hits, predicted, reference) segments over all lanes.
+
+    Args:
+        percent: Smallest overlap of a hit.
+    """
 
     def counts(scored: Scored) -> np.ndarray | str:
         if not scored.record.episode.task.steps:
@@ -204,7 +285,10 @@ def transition_segment_overlap_counts(percent: int) -> Callable[[Scored], np.nda
 
 
 def transition_order_counts(scored: Scored) -> np.ndarray | str:
-    """(procedure order similarity, 1); completions on one frame stand in the order of the steps."""
+    """Count (procedure order similarity, 1).
+
+    Completions on the same frame are ordered as the steps are.
+    """
     place = {step: k for k, step in enumerate(scored.record.episode.task.step_ids)}
     orders = [
         [step for _, step, change in sorted(side, key=lambda t: (t[0], place[t[1]])) if change == "complete"]

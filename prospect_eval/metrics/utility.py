@@ -1,12 +1,14 @@
-"""Benefit against annoyance: what speaking is worth when each unhelpful utterance has a cost.
+"""Benefit against annoyance: the value of speaking if each unhelpful utterance has a cost.
 
-An utterance is *timely and correct* when it is matched to a reference inside the dataset's window with a cosine above
-0.5: a correct pair of the family Matched dialogue. Every other utterance is *unhelpful*: mismatched, redundant, or far
-from any reference.
-Utility at cost c = (timely correct utterances - c * unhelpful utterances) / minutes of video. It is linear in c; at
-c = 0 only benefit counts, at c = 1 one unhelpful utterance undoes one helpful one. Silence has a utility of 0 at every
-cost: a model below 0 at a user's cost should rather be switched off. ``utility_metrics.json`` holds the curve over c = 0..2 of
-the run and of the baselines under ``utility``.
+An utterance is *timely and correct* if it is matched to a reference inside the dataset's window
+with a cosine above 0.5: a correct pair of the family Matched dialogue. Every other utterance is
+*unhelpful*: mismatched, redundant, or far from any reference.
+
+Utility at cost c = (timely correct utterances - c * unhelpful utterances) / minutes of video. It is
+linear in c. At c = 0 only benefit counts, at c = 1 one unhelpful utterance cancels one helpful one.
+Silence has a utility of 0 at every cost: if a model is below 0 at a user's cost, it is better
+switched off. ``metrics.json`` holds the curves of the run and of the baselines over c =
+0..2 under ``utility``.
 """
 
 from __future__ import annotations
@@ -31,23 +33,35 @@ BENEFIT, ANNOYANCE = "timely_correct_per_minute", "unhelpful_per_minute"
 
 
 def utility_counts(scored: Scored) -> np.ndarray:
-    """(timely correct utterances, all other utterances, minutes)."""
+    """Count (timely correct utterances, all other utterances, minutes)."""
     correct, mismatched, _, redundant = dialogue_match_counts(scored)
     return np.array([correct, mismatched + redundant, scored.minutes])
 
 
 def utility(cost: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Utility per minute at a cost, of `utility_counts`."""
+    """Return a function that computes the utility per minute of `utility_counts`.
+
+    Args:
+        cost: Cost of an unhelpful utterance.
+    """
     return lambda counts: np.asarray((counts[..., 0] - cost * counts[..., 1]) / counts[..., 2])
 
 
 def utility_name(cost: float) -> str:
-    """Name of the metric of utility at a cost."""
+    """Return the name of the utility metric at a cost."""
     return f"utility@c={cost:g}"
 
 
 def utility_curves(counts: VideoCounts, baselines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Utility over the grid of costs: of a run by its counts, with intervals, and of the baselines by their tables."""
+    """Compute the utility over the grid of costs.
+
+    Args:
+        counts: `utility_counts` of a run by video.
+        baselines: Table of each baseline.
+
+    Returns:
+        The curve of the run with intervals, and the curves of the baselines, per minute of video.
+    """
     curves: dict[str, Any] = {}
     if counts.videos:
         total = counts.table.sum(0)
@@ -67,7 +81,12 @@ _metric = partial(Metric, family=UTILITY, unit="1/min")
 
 
 def utility_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
-    """The family's metrics with the similarity and the matching parameters in use."""
+    """Return the metrics of the family.
+
+    Args:
+        similarity_signature: Name and digest of the similarity model.
+        match: Parameters of the matching.
+    """
     signature = {**MATCHED_SIGNATURE, **match.signature, "sim": similarity_signature}
     benefit = _metric(
         BENEFIT,

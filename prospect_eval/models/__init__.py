@@ -1,1 +1,1 @@
-"""Everything that can be evaluated, behind one call: checkpoints, chat models, endpoints, baselines."""
+"""All models that can be evaluated: checkpoints, chat models, endpoints and baselines."""

@@ -1,7 +1,4 @@
-"""Any `StreamModel` as a predictor: what has ``reset`` and ``step`` is replayed picture by picture, as if live.
-
-python -c "from prospect_eval.models.any_stream import make_any_stream_predictor; help(make_any_stream_predictor)"
-"""
+"""Predictor for any `StreamModel`, an object with ``reset`` and ``step``, replayed frame by frame."""
 
 from __future__ import annotations
 
@@ -28,8 +25,20 @@ def make_any_stream_predictor(
     knobs: Knobs,
     at_once: int = 1,
 ) -> Predictor:
-    """``make`` gives a model for one stream; ``at_once`` streams run in threads of their own (for models that wait for
-    others, such as servers). Pictures are of that ``shape``. A `DataError` fails its episode alone."""
+    """Make a predictor from a stream model.
+
+    A `DataError` fails only its episode.
+
+    Args:
+        name: Name of the model.
+        digest: Digest that identifies the model.
+        make: Makes a model for one stream.
+        data: The dataset.
+        shape: Format of the frames.
+        knobs: Settings of the replay.
+        at_once: Number of streams that run at the same time, each in its own thread. More than one
+            is useful for models that wait for a server.
+    """
 
     def one(episode: Episode) -> Prediction | None:
         if stop_requested():

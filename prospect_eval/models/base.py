@@ -1,4 +1,4 @@
-"""What every model that can be evaluated offers: episodes in, records and their timings out."""
+"""Interface of every model that can be evaluated: episodes in, records with timings out."""
 
 from __future__ import annotations
 
@@ -15,34 +15,65 @@ from prospect_core.util.errors import DataError, UserError
 if TYPE_CHECKING:
     from prospect_core.records import EpisodeLatency, TeacherForcedTurn
 
-#: an episode and what became of it
+#: an episode and its record with timing, or the error that it failed with
 Prediction = tuple[Episode, tuple[EpisodeRecord, EpisodeTiming] | DataError]
 
 
-#: in the order in which they end
+#: replays episodes and yields each one when it ends
 Predict = Callable[[Sequence[Episode]], Iterator[Prediction]]
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model ready to predict; ``digest`` tells what exactly it is, ``knobs`` with what it replays, and
-    ``thresholds_from`` where its thresholds come from."""
+    """A model that is ready to predict.
+
+    Attributes:
+        name: Name of the model in records and messages.
+        digest: Digest that identifies the weights or the code of the model.
+        knobs: Settings of the replay.
+        predict: Replays episodes.
+        thresholds_from: Source of the thresholds, as `PredictorOptions.thresholds_from` returns it.
+        forced: Teacher-forced pass over an episode; None for models without this pass.
+        latency: Latency measurement over an episode; None for models without it.
+        least_budget: Smallest token budget that all given episodes allow under the strategy of the
+            knobs; None for models without a budget.
+    """
 
     name: str
     digest: str
     knobs: Knobs
     predict: Predict
     thresholds_from: str = ""
-    #: what only models of ours can do
     forced: Callable[[Episode], list[TeacherForcedTurn]] | None = None
     latency: Callable[[Episode], EpisodeLatency] | None = None
-    #: the least budget of tokens that all these episodes admit under the knobs' strategy
     least_budget: Callable[[Sequence[Episode]], int] | None = None
 
 
 @dataclass(frozen=True)
 class PredictorOptions:
-    """How a model is to be replayed; thresholds that are None are the model's own. ``streams`` are replayed at once."""
+    """Settings of a replay.
+
+    Attributes:
+        strategy: Context strategy.
+        budget: Token budget of the strategy; None for no limit.
+        speaking_threshold: Threshold of the speaking probability, 0..1; None for the model's own.
+        update_threshold: Threshold of the probability of a transition, 0..1; None for the model's
+            own.
+        device: Device of torch.
+        streams: Number of streams that are replayed at the same time.
+        cache_dtype: Storage of the key-value cache.
+        endpoint: Address of a model endpoint.
+        timeout_s: Maximum wait for a reply of the endpoint, in seconds.
+        key_variable: Environment variable with the key of the endpoint.
+        features: Folder of precomputed features (`prospect data features`); None to encode the
+            pictures.
+        frames_shown: Number of newest pictures in the context of a chat model; None for the default
+            of its adapter.
+        dtype: Data type of the computation; ``auto`` for the fastest one that the device supports.
+        request_options: Parameters of the requests to the endpoint; None removes a parameter.
+        protocol: Rules of the replay; None for the autonomous protocol.
+        distributed: Whether worker processes replay. This process then only identifies the model.
+    """
 
     strategy: str = "none"
     budget: int | None = None
@@ -51,25 +82,18 @@ class PredictorOptions:
     device: str = "cpu"
     streams: int = STREAMS
     cache_dtype: Literal["model", "int8", "fp8"] = "model"
-    #: of a model behind one: its address, the seconds that it has for a reply, and where its key stands
     endpoint: str | None = None
     timeout_s: float = 120
     key_variable: str = "OPENAI_API_KEY"
-    #: where a checkpoint's features lie (`prospect data features`)
     features: str | None = None
-    #: pictures that a chat model is shown at once, the newest; None: its adapter's own number
     frames_shown: int | None = None
-    #: what a model computes in; ``auto``: the fastest that its device is made for
     dtype: AskedDtype = "float32"
-    #: parameters of the requests to an endpoint; None leaves one out
     request_options: Mapping[str, Any] = field(default_factory=dict)
-    #: the rules of the replay; None: autonomous
     protocol: ReplayProtocol | None = None
-    #: others replay; this process only has to tell who the model is
     distributed: bool = False
 
     def knobs(self, speaking_threshold: float, update_threshold: float) -> Knobs:
-        """Those of a checkpoint with these thresholds of its own."""
+        """Return the knobs of a checkpoint with these thresholds of its own."""
         return Knobs(
             self.strategy,
             self.budget,
@@ -81,17 +105,31 @@ class PredictorOptions:
         )
 
     def thresholds_from(self, thresholds_data: str) -> str:
-        """Where the thresholds come from, those of a checkpoint from ``thresholds_data``."""
+        """Return the source of the thresholds.
+
+        Args:
+            thresholds_data: Data on which a checkpoint's own thresholds were chosen; empty if
+                unknown.
+        """
         given = (self.speaking_threshold, self.update_threshold) != (None, None)
         return "the command line" if given else thresholds_data or "never chosen"
 
     def frames_digest(self) -> str:
-        """What tells models that are shown other numbers of pictures apart."""
+        """Return the part of a digest that separates models with different ``frames_shown``."""
         return "" if self.frames_shown is None else f" {self.frames_shown} frames shown"
 
     def refuse(self, ckpt: str, what: str, thresholds: bool = False, device: bool = False) -> None:
-        """Refuse knobs that a model without a context of ours would ignore; ``thresholds`` where it has one to speak,
-        ``device`` where it is run on one of this machine's."""
+        """Refuse options that a model would ignore.
+
+        Args:
+            ckpt: The model, as given with ``--ckpt``.
+            what: Start of the message, such as "a baseline has no context and no device".
+            thresholds: Whether the model has a speaking threshold.
+            device: Whether the model runs on a device of this machine.
+
+        Raises:
+            UserError: An option is set that the model would ignore.
+        """
         given = [
             ("--strategy", self.strategy != "none"),
             ("--budget", self.budget is not None),

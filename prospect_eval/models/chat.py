@@ -1,9 +1,8 @@
-"""A chat model as a stream: at every frame it is shown the task, what it has seen and what was said, and answers.
+"""A chat model as a stream: it gets the task, the recent frames and the dialogue at every frame.
 
-    python -c "from prospect_eval.models.chat import read_chat_answer; print(read_chat_answer('S1->start Take the cup.'))"
-
-The answer is `SILENT`, or what is said, with steps that have changed before it (``S1->start``). Changes go through the
-same rules as those of any other model: legal ones are applied to the tracked state, the others refused and counted.
+The model answers `SILENT`, or the words to say. Steps that have changed come before the words
+(``S1->start``). The same rules apply as for other models: legal changes are applied to the tracked
+state, the others are refused and counted.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
 
 SILENT = "SILENT"
-#: stands where pictures were
+#: text in place of removed pictures
 NOT_SHOWN = "(frames that are not shown any more)"
-#: a change of a step, in the canonical form of updates
+#: a change of a step in the canonical form of DST updates
 _CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
-#: silence with an explanation after it
+#: silence followed by an explanation
 _EXPLAINED = re.compile(rf"[\s\"'`*]*{SILENT}[\s\"'`*]*[.:;,!(–—-]")
 #: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8, "seconds": float}
 Content = list[dict[str, Any]]
@@ -35,8 +34,15 @@ Content = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """What a model answers at one frame. ``speaking_prob`` in 0..1 and ``context_tokens`` are None where nobody knows;
-    ``tokens`` are those of the reply, ``cut`` whether a limit ended it."""
+    """The answer of a chat model at one frame.
+
+    Attributes:
+        text: The words of the answer.
+        speaking_prob: Probability of speaking, 0..1; None if unknown.
+        context_tokens: Number of tokens in the context; None if unknown.
+        tokens: Number of tokens of the reply.
+        cut: Whether a token limit ended the reply.
+    """
 
     text: str
     speaking_prob: float | None = None
@@ -46,20 +52,41 @@ class ChatAnswer:
 
 
 class ChatStream(ABC):
-    """A `StreamModel` whose memory is its chat: of pictures the last ``frames_shown`` (None: all), of text everything."""
+    """A `StreamModel` whose memory is its chat.
+
+    Attributes:
+        frames_shown: Number of newest pictures in the chat; None for all. All text stays in the
+            chat.
+        task: The task of the stream.
+        fps: Frames per second.
+        frame: Number of the next frame.
+        state: The tracked state of the steps.
+    """
 
     def __init__(self, frames_shown: int | None) -> None:
         self.frames_shown = frames_shown
 
     @abstractmethod
     def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
-        """The answer to a chat: a list of {"role", "content"}, first the system's, last the user's.
+        """Return the answer to a chat.
 
-        A text before each picture tells its time. A chat that the model cannot take is a `DataError`.
+        Args:
+            messages: List of {"role", "content"}; the first is the system's, the last the user's. A
+                text before each picture gives its time.
+
+        Raises:
+            DataError: The model cannot process the chat.
         """
 
     def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Begin a stream."""
+        """Start a stream.
+
+        Args:
+            task: The task.
+            state: State of the steps at the start; None for the initial state of the task.
+            fps: Frames per second.
+            start_frame: Number of the first frame.
+        """
         self.task, self.fps, self.frame, self.rules = task, fps, start_frame, StreamRules()
         self.state = state if state is not None else DialogState.initial(task)
         self._chat: list[dict[str, Any]] = [
@@ -67,7 +94,15 @@ class ChatStream(ABC):
         ]
 
     def step(self, frame: np.ndarray, user_text: str | None = None) -> StepOutput:
-        """One frame, (H, W, 3) uint8, and what the user said since the one before."""
+        """Process one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 picture.
+            user_text: The user's words since the previous frame.
+
+        Returns:
+            The decisions at this frame.
+        """
         begin = time.perf_counter()
         if self._chat[-1]["role"] != "user":
             self._chat.append({"role": "user", "content": []})
@@ -92,15 +127,20 @@ class ChatStream(ABC):
         )  # fmt: skip
 
     def follow(self, rules: StreamRules) -> None:
-        """Set the rules of a protocol for the stream that `reset` began."""
+        """Set the rules of a protocol. They hold until the next `reset`."""
         self.rules = rules
 
     def ask(
         self, question: str, choices: Sequence[str] = (), max_tokens: int | None = None, keep: bool = False
     ) -> Answer:
-        """Answer a question now; with ``keep`` question and answer stay in the chat.
+        """Answer a question at the current time.
 
-        ``max_tokens`` is ignored: a chat model has a limit of its own.
+        Args:
+            question: The question.
+            choices: Choices of the answer, in the order of their letters; empty for an open
+                question.
+            max_tokens: Ignored, because a chat model has its own limit.
+            keep: Whether question and answer stay in the chat.
         """
         asked = chat_text_content(format_poll_question(question, choices))
         before = self._chat
@@ -119,16 +159,17 @@ class ChatStream(ABC):
         return Answer(text, answer.tokens, answer.cut)
 
     def messages(self) -> list[dict[str, Any]]:
-        """The chat as it is shown to the model, with the time of each picture."""
+        """Return the chat as the model gets it, with the time of each picture."""
         return [{**message, "content": _with_times(message["content"])} for message in self._chat]
 
     def _forget(self) -> None:
-        """Drop the oldest pictures beyond those that are shown."""
+        """Remove the pictures older than the newest ``frames_shown``."""
         if self.frames_shown is None:
             return
         images = [(message, part) for message in self._chat for part in message["content"] if part["type"] == "image"]
         for message, part in images[: max(0, len(images) - self.frames_shown)]:
-            # never left empty: user and assistant take turns, which many chat templates insist on
+            # a message must not be empty: many chat templates require alternating user and
+            # assistant turns
             message["content"] = [other for other in message["content"] if other is not part] or [
                 chat_text_content(NOT_SHOWN)
             ]
@@ -141,7 +182,8 @@ class ChatStream(ABC):
             target = [
                 wanted if id_ == step else now for id_, now in zip(self.state.step_ids, self.state.states, strict=True)
             ]
-            # a step that is called complete before it was called begun is both, at once: there is no probability to wait for
+            # completing a step that has not started starts it on the same frame: a chat model gives
+            # no probability to debounce
             legal = [change for _, _, changes in self.state.changes_to(target) for change in changes]
             if named not in legal:
                 refused.append(Refusal(self.frame, step, wanted))
@@ -153,7 +195,7 @@ class ChatStream(ABC):
 
 
 def _with_times(content: Content) -> Content:
-    """The same content with the time of each picture before it, in the words of SmolVLM2's own video prompts."""
+    """Return content with the time before each picture, in the wording of SmolVLM2's video prompts."""
     out: Content = []
     for part in content:
         if part["type"] == "image":
@@ -165,12 +207,17 @@ def _with_times(content: Content) -> Content:
 
 
 def chat_text_content(words: str) -> dict[str, Any]:
-    """Content of text."""
+    """Return a text as content of a chat message."""
     return {"type": "text", "text": words}
 
 
 def chat_instructions(task: Task, state: DialogState) -> str:
-    """What the model is told before the first frame."""
+    """Return the system prompt of a task.
+
+    Args:
+        task: The task.
+        state: State of its steps at the start.
+    """
     steps = "\n".join(f"{step.id}: {step.name} ({state[step.id].replace('_', ' ')})" for step in task.steps)
     known = f"\nWhat is known of it: {task.knowledge}" if task.knowledge else ""
     return (
@@ -183,7 +230,14 @@ def chat_instructions(task: Task, state: DialogState) -> str:
 
 
 def read_chat_answer(answer: str) -> tuple[str, list[tuple[str, Change]]]:
-    """(what is said, changes of steps) of an answer; what is said is empty for silence."""
+    """Parse the answer of a chat model.
+
+    Args:
+        answer: The words of the answer.
+
+    Returns:
+        The words to say, empty for silence, and the changes of steps.
+    """
     changes = _CHANGE.findall(answer)
     said = " ".join(_CHANGE.sub(" ", answer).split())
     if said.strip(" .!\"'`*").upper() == SILENT or _EXPLAINED.match(said) or not utterance_has_words(said):

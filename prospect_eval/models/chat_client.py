@@ -1,9 +1,7 @@
-"""A chat model behind an OpenAI-compatible endpoint: time-outs, retries with back-off, errors in one line.
+"""Client for a chat model behind an OpenAI-compatible endpoint, with timeouts and retries.
 
-    python -c "from prospect_eval.models.chat_client import Endpoint; print(Endpoint('http://127.0.0.1:8000/v1', 'my-model').url)"
-
-Needs the extra ``endpoint``. The key is read from an environment variable and goes nowhere but to the endpoint; a local
-server needs none.
+It needs the extra ``endpoint``. The key is read from an environment variable and sent only to the
+endpoint. A local server needs no key.
 """
 
 from __future__ import annotations
@@ -18,22 +16,33 @@ from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import parse_json
 from prospect_eval.models.chat_reply import NoReplyError, Reply, read_chat_reply
 
-#: keys of a request that are not options
+#: keys of a request that a user cannot set
 _FIXED = ("model", "messages", "stream", "n")
-#: options of which a request may have one only
+#: pairs of options that exclude each other
 _SAME = (("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens"))
-#: words of servers on a request that is longer than the model's context
+#: error messages of servers for a request that exceeds the model's context
 _TOO_LONG = re.compile(
     r"context.{0,20}(length|size|window|limit)|(length|size|window).{0,20}context|exceed_context|maximum context|too many (input )?tokens"
     r"|(prompt|input|request)\b.{0,20} too (long|large)|token limit|payload too large|exceeds?.{0,40}tokens",
     re.IGNORECASE,
 )
-#: what to do about that
+#: advice for such an error
 _SHORTEN = "; show fewer pictures (--frames-shown) or replay shorter episodes"
 
 
 def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
-    """Options of requests from ``KEY=VALUE``: the value as JSON, or else as text; ``null`` leaves the parameter out."""
+    """Parse request options of the form ``KEY=VALUE``.
+
+    Args:
+        given: The options. A value is JSON, otherwise text. ``null`` leaves the parameter out of
+            the request.
+
+    Returns:
+        The value of each parameter.
+
+    Raises:
+        UserError: An option has no ``=``, is given twice, or cannot be set.
+    """
     options: dict[str, Any] = {}
     for text in given:
         key, sign, value = text.partition("=")
@@ -46,7 +55,7 @@ def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
         try:
             options[key] = parse_json(value, key)
         except DataError:
-            # no JSON: a text without its quotation marks
+            # not JSON: a text without quotation marks
             options[key] = value
     return options
 
@@ -56,12 +65,16 @@ class Endpoint:
     """One model at one address.
 
     Attributes:
-        url: The API's address.
-        model: The model's name there.
-        key_variable: Environment variable of the key; a local server needs none.
-        timeout_s: Seconds for a reply.
-        retries: For busy servers and lost connections, each after a longer wait.
-        options: Parameters of every request, which add to or replace those of the caller; None leaves one out.
+        url: Address of the API.
+        model: Name of the model at that address.
+        key_variable: Environment variable of the key. A local server needs none.
+        timeout_s: Seconds to wait for a reply.
+        retries: Number of retries for busy servers and lost connections, with growing waits.
+        options: Parameters of every request. They add to or replace the caller's parameters. None
+            leaves a parameter out.
+
+    Raises:
+        UserError: The address is not HTTP, or the package openai is not installed.
     """
 
     url: str
@@ -71,7 +84,8 @@ class Endpoint:
     retries: int = 4
     options: Mapping[str, Any] = field(default_factory=dict)
     _client: Any = field(init=False, repr=False)
-    #: whether a request was ever accepted: what is refused later is not the key, the model or an option
+    #: whether a request was accepted: a later refusal is not caused by the key, the model or an
+    #: option
     _accepted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -85,12 +99,19 @@ class Endpoint:
         self._client = openai.OpenAI(base_url=self.url, api_key=key, timeout=self.timeout_s, max_retries=self.retries)
 
     def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> Reply:
-        """One reply, without the model's thinking.
+        """Request one reply and remove the model's thinking from it.
+
+        Args:
+            messages: The chat.
+            temperature: Sampling temperature.
+            top_p: Probability mass for nucleus sampling.
+            max_tokens: Maximum number of tokens of the reply.
 
         Raises:
-            NoReplyError: The model did not answer, such as when its thinking used up the tokens.
-            DataError: The endpoint cannot be had, sends an error, or refuses this request and not others.
-            UserError: It refuses the key, the model or the parameters.
+            NoReplyError: The model did not answer, for example because thinking used up the tokens.
+            DataError: The endpoint is not reachable, returns an error, or refuses only this
+                request.
+            UserError: The endpoint refuses the key, the model or the parameters.
         """
         chosen = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         answer = self._ask(messages, chosen)
@@ -132,7 +153,11 @@ class Endpoint:
             raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
 
     def _refused(self, error: Exception) -> UserError:
-        """A refused request: one that is too long, or that comes after accepted ones, says nothing about the others."""
+        """Return the error of a refused request.
+
+        It is a `DataError` of this request alone if the request is too long or if earlier requests
+        were accepted.
+        """
         words = _first_line(error)
         if _TOO_LONG.search(words):
             return DataError(

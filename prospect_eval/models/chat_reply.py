@@ -1,9 +1,7 @@
-"""What a chat server answers: the words that the model says, without its thinking, or the reason why there are none.
+"""Extract the model's words from a chat server's reply, or the reason why there are none.
 
-    python -c "from prospect_eval.models.chat_reply import strip_chat_reply_thinking; print(strip_chat_reply_thinking('<think>Now?</think> Pour it.'))"
-
-Servers put thinking into separate fields (``reasoning_content``, ``reasoning``), which are never read, into parts of
-``content``, or between marks in the text.
+Servers return thinking in separate fields (``reasoning_content``, ``reasoning``), in parts of
+``content``, or between marks in the text. All of it is removed.
 """
 
 from __future__ import annotations
@@ -16,7 +14,8 @@ from typing import Any
 from prospect_core.util.errors import DataError
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|reason|seed:think"
-#: marks of thinking in text: tags, and those of particular models; ``end`` ends it where it was begun
+#: marks of thinking in text: tags and marks of particular models; ``end`` ends thinking that has
+#: started
 _MARK = re.compile(
     rf"(?P<open><(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
     r"|<\|channel\|>(?:analysis|commentary)\b[^<]*<\|message\|>)"
@@ -26,11 +25,11 @@ _MARK = re.compile(
 )
 #: marks of the "harmony" format around an answer
 _FRAME = re.compile(r"<\|start\|>(?:assistant)?|<\|channel\|>final\b[^<]*<\|message\|>|<\|(?:end|return)\|>")
-#: parts of a content list that are the answer; every other kind is thinking, a tool call or not text
+#: kinds of content parts that are the answer; other kinds are thinking, tool calls or not text
 _SPOKEN = ("text", "output_text")
-#: ends of replies that a limit on tokens cut
+#: finish reasons of replies that a token limit cut
 _CUT = ("length", "max_tokens", "max_output_tokens")
-#: ends of replies that are not answers, and what they are called in a message
+#: finish reasons of replies that are not answers, and their description in a message
 _NO_ANSWER = {
     "content_filter": "a content filter withheld the reply",
     "tool_calls": "the model called a tool instead of answering",
@@ -38,28 +37,44 @@ _NO_ANSWER = {
     "error": "the server broke the reply off with an error",
     "abort": "the server broke the reply off",
 }
-#: characters of a server's words that a message quotes
+#: maximum number of characters that a message quotes from a server
 _QUOTED = 200
 
 
 class NoReplyError(DataError):
-    """An accepted request without an answer. The model is not silent by choice, and other requests may succeed."""
+    """An accepted request without an answer.
+
+    The model did not choose to be silent, and other requests can succeed.
+    """
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The words of one answer (empty: the model says nothing); ``cut`` when a limit on tokens ended them."""
+    """The words of one answer.
+
+    Attributes:
+        text: The words; empty if the model says nothing.
+        cut: Whether a token limit ended them.
+    """
 
     text: str
     cut: bool = False
 
 
 def read_chat_reply(completion: Any) -> Reply:
-    """The reply of a chat completion, as the ``openai`` package gives it: attributes whose shapes nobody has checked.
+    """Extract the reply from a chat completion.
+
+    Args:
+        completion: The completion from the ``openai`` package. The types of its attributes are not
+            validated.
+
+    Returns:
+        The reply without thinking.
 
     Raises:
-        NoReplyError: The model did not answer: its thinking used up the tokens, it refused, a filter withheld the reply.
-        DataError: The server sent an error in place of a completion, or something else.
+        NoReplyError: The model did not answer: thinking used up the tokens, it refused, or a filter
+            withheld the reply.
+        DataError: The server sent an error or something else in place of a completion.
     """
     if problem := _server_error(completion):
         raise DataError(f"no usable answer (the server sends an error: {problem})")
@@ -88,9 +103,16 @@ def read_chat_reply(completion: Any) -> Reply:
 
 
 def strip_chat_reply_thinking(text: str) -> tuple[str, bool]:
-    """(the text after all thinking, whether thinking was begun and never ended).
+    """Remove thinking from a text.
 
-    A closing mark without its opening one, which some chat templates write themselves, ends thinking as well.
+    A closing mark without an opening mark also ends thinking, because some chat templates write the
+    opening mark themselves.
+
+    Args:
+        text: The model's text.
+
+    Returns:
+        The text without thinking, and whether thinking started and did not end.
     """
     kept, place, inside = "", 0, False
     for mark in _MARK.finditer(text):
@@ -99,7 +121,7 @@ def strip_chat_reply_thinking(text: str) -> tuple[str, bool]:
         elif inside and mark.lastgroup != "open":
             place, inside = mark.end(), False
         elif mark.lastgroup == "close":
-            # all before it was thinking
+            # everything before it was thinking
             kept, place = "", mark.end()
     if not inside:
         kept += text[place:]
@@ -107,7 +129,7 @@ def strip_chat_reply_thinking(text: str) -> tuple[str, bool]:
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """(text, refusal) of a message's content: null, a text, or a list of parts."""
+    """Return (text, refusal) of a message's content, which is null, a text or a list of parts."""
     if content is None:
         return "", ""
     if isinstance(content, str):
@@ -123,7 +145,7 @@ def _texts(parts: Iterable[dict[str, Any]], kinds: Iterable[str], field: str) ->
 
 
 def _server_error(found: Any) -> str:
-    """The words of an error that was sent with status 200; empty without one."""
+    """Return the message of an error that was sent with status 200, empty without one."""
     if isinstance(found, str):
         return f"no JSON ({_quoted(found)})"
     error = getattr(found, "error", None)

@@ -1,7 +1,4 @@
-"""A checkpoint of ours on some data: its replay, its teacher-forced pass, and its plain pass.
-
-python -c "from prospect_eval.models.checkpoint import CheckpointModel; help(CheckpointModel)"
-"""
+"""A checkpoint on a dataset: its replay, its teacher-forced pass and its latency pass."""
 
 from __future__ import annotations
 
@@ -38,7 +35,17 @@ from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
 
 
 class CheckpointModel:
-    """Weights, tokenizer and knobs on a data set; so many episodes at once as are asked for."""
+    """Weights, tokenizer and settings of a checkpoint, applied to a dataset.
+
+    Attributes:
+        name: The checkpoint's folder or name.
+        data: The dataset.
+        streams: Number of episodes that are replayed concurrently.
+        model: The model.
+        tokenizer: Its tokenizer.
+        knobs: Settings of the replay.
+        runner: A single stream for passes outside the batched replay.
+    """
 
     def __init__(self, ckpt: str, data: Dataset, asked: PredictorOptions) -> None:
         self.name, self.data, self.streams = ckpt, data, asked.streams
@@ -53,7 +60,17 @@ class CheckpointModel:
         self._cache = FeatureCache(data, cache_dir() / "features", digest, self.model.config.frame_format, store)
 
     def predict(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
-        """Replay many episodes at once; their videos are decoded ahead and encoded in batches before they begin."""
+        """Replay episodes concurrently.
+
+        Their videos are prefetched, decoded and encoded in batches.
+
+        Args:
+            episodes: The episodes.
+
+        Yields:
+            Each episode with its record and timing, or with its error, in the order in which they
+            end.
+        """
         together, watch = StreamBatcher(self.model), StageTimer()
 
         def one(episode: Episode, frames: np.ndarray | DataError, before: dict[str, float]) -> Prediction:
@@ -81,21 +98,21 @@ class CheckpointModel:
         yield from together.run(jobs(), self.streams)
 
     def forced(self, episode: Episode) -> list[TeacherForcedTurn]:
-        """The episode's turns under teacher forcing."""
+        """Return the episode's turns under teacher forcing."""
         threshold = self.knobs.speaking_threshold
         return run_teacher_forcing(self.model, self.tokenizer, episode, self._features(episode), threshold)
 
     def latency(self, episode: Episode) -> EpisodeLatency:
-        """The seconds of every step, as if live."""
+        """Measure the seconds of every step of an episode, as in a live session."""
         source = self.data.frame_source(episode, self.model.config.frame_format)
         return measure_stream_latency(self.runner, episode, source.frames(episode.start_frame, episode.end_frame))
 
     def least_budget(self, episodes: Sequence[Episode]) -> int:
-        """What the longest task needs."""
+        """Return the smallest token budget for the episode with the longest task."""
         return max(self.runner.least_budget(episode.task) for episode in episodes)
 
     def _features(self, episode: Episode) -> Tensor:
-        """Embeddings of the episode's frames."""
+        """Return the embeddings of the episode's frames."""
         (found,) = self._cache.feed(self.model, [episode])
         if isinstance(found, DataError):
             raise found
@@ -103,8 +120,13 @@ class CheckpointModel:
 
 
 def open_checkpoint_predictor(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    """A checkpoint folder or a shipped name. Thresholds default to the checkpoint's own."""
+    """Open a checkpoint as a predictor.
 
+    Args:
+        ckpt: Checkpoint folder, or the name of a released checkpoint.
+        data: The dataset.
+        asked: Settings of the replay. Thresholds default to those of the checkpoint.
+    """
     model = CheckpointModel(ckpt, data, asked)
     digest = digest_checkpoint_folder(find_checkpoint_folder(ckpt))
     source = asked.thresholds_from(model.model.config.thresholds_data)

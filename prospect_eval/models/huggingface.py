@@ -1,10 +1,11 @@
-"""A plain Hugging Face image-text model as a stream: it re-reads its whole history at every decision.
+"""A Hugging Face image-text model as a stream: it re-reads its whole history at every decision.
 
     prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos --limit 1
 
-Any model that ``AutoModelForImageTextToText`` and ``AutoProcessor`` load, with a chat template; what its processor needs
-must be installed (the extra ``hf`` holds what SmolVLM2's does). Nothing is kept between frames, so an hour costs far more
-than an hour: it is the slow reference that streaming is measured against.
+It supports any model with a chat template that ``AutoModelForImageTextToText`` and
+``AutoProcessor`` load. The requirements of its processor must be installed; the extra ``hf`` has
+those of SmolVLM2. Nothing is cached between frames, so the cost grows faster than the length of the
+video. The model is the slow reference for streaming models.
 """
 
 from __future__ import annotations
@@ -30,14 +31,23 @@ from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.chat import SILENT, ChatAnswer, ChatStream
 from prospect_eval.models.chat_reply import strip_chat_reply_thinking
 
-#: seconds that the hub has to answer
+#: seconds to wait for the hub
 KNOCK_S = 5
-#: the longest reply in tokens; the longest side of pictures in pixels where the model names none
+#: maximum number of tokens of a reply; longest side of a picture in pixels if the model has no size
 REPLY_TOKENS, LONGEST_SIDE = 128, 384
 
 
 class RereadingStream(ChatStream):
-    """Speaks when its answer is, with probability ``threshold`` or more, another word than that of silence."""
+    """A chat stream that computes the probability of silence and speaks above a threshold.
+
+    It speaks if the probability of an answer other than `SILENT` is at least ``threshold``.
+
+    Attributes:
+        model: The image-text model.
+        processor: Its processor.
+        threshold: Speaking threshold, 0..1.
+        ends: Tokens that end a reply.
+    """
 
     def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
         super().__init__(frames_shown)
@@ -47,7 +57,15 @@ class RereadingStream(ChatStream):
 
     @torch.no_grad()
     def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
-        """One forward over everything and the word of silence, and, when it speaks, greedy decoding."""
+        """Compute the probability of silence, and decode a reply greedily if the model speaks.
+
+        Args:
+            messages: The chat.
+
+        Raises:
+            DataError: The chat is longer than the model's positions, or thinking used up the
+                reply's tokens.
+        """
         inputs, silence = self._inputs(messages)
         context = inputs["input_ids"].shape[1]
         self._require_room(context)
@@ -67,10 +85,10 @@ class RereadingStream(ChatStream):
         return ChatAnswer(said, speaking, context, len(written), cut)
 
     def _probability(self, inputs: Any, word: list[int]) -> float:
-        """Of these tokens coming next."""
+        """Return the probability that these tokens come next."""
         tail_1T = torch.tensor([word], device=self.model.device)
         shape = inputs["input_ids"].shape
-        # what there is one of for each token, such as its modality, is 0 for text
+        # inputs with one value for each token, such as its modality, are 0 for text
         each = {k: v for k, v in inputs.items() if isinstance(v, torch.Tensor) and v.shape == shape}
         whole = {**inputs, **{k: torch.cat([v, torch.zeros_like(tail_1T)], 1) for k, v in each.items()}}
         whole["input_ids"] = torch.cat([inputs["input_ids"], tail_1T], 1)
@@ -79,7 +97,11 @@ class RereadingStream(ChatStream):
         return float(logits_TV.log_softmax(-1).gather(1, tail_1T.T).sum().exp())
 
     def _require_room(self, context: int) -> None:
-        """Refuse, as a `DataError`, a context whose reply could pass the model's positions."""
+        """Check that context and reply fit the model's positions.
+
+        Raises:
+            DataError: They do not fit.
+        """
         text_config = self.model.config.get_text_config()
         most = getattr(text_config, "max_position_embeddings", None)
         if most is not None and context + REPLY_TOKENS > most:
@@ -90,7 +112,7 @@ class RereadingStream(ChatStream):
             )
 
     def _inputs(self, messages: list[dict[str, Any]]) -> tuple[Any, list[int]]:
-        """What the model reads, and the tokens of silence behind it."""
+        """Return the model's inputs, and the tokens of silence that would follow them."""
         chat = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         images = [
             Image.fromarray(part["image"])
@@ -99,14 +121,27 @@ class RereadingStream(ChatStream):
             if part["type"] == "image"
         ]
         inputs = self.processor(text=[chat], images=[images], return_tensors="pt", add_special_tokens=False)
-        # a template that ends in a mark leaves the blank to the answer
+        # if the template does not end in white space, the answer starts with a blank
         word = SILENT if chat[-1:].isspace() else f" {SILENT}"
         silence: list[int] = self.processor.tokenizer(word, add_special_tokens=False).input_ids
         return inputs.to(self.model.device), silence
 
 
 def load_huggingface_model(name: str, device: str, dtype: Dtype = "float32") -> tuple[Any, Any]:
-    """(model in ``dtype``, processor) of a folder or a hub name; what cannot be loaded is a `DataError`, what is lacking a `UserError`."""
+    """Load a model and its processor from a folder or from the hub.
+
+    Args:
+        name: A folder or a name on the hub.
+        device: A torch device.
+        dtype: Data type of the weights.
+
+    Returns:
+        The model in evaluation mode, and its processor.
+
+    Raises:
+        DataError: The model cannot be loaded or has no chat template.
+        UserError: A package is missing, or the name is invalid.
+    """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     require_reachable_huggingface(f"hf:{name}", name)
@@ -129,16 +164,16 @@ def load_huggingface_model(name: str, device: str, dtype: Dtype = "float32") -> 
 
 
 def huggingface_end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end a reply: those of the model's generation settings, and the tokenizer's own."""
+    """Return the tokens that end a reply, from the generation settings and the tokenizer."""
     stated = model.generation_config.eos_token_id
     ends = [*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id]
-    # chat models of this family close a turn by a token that not every tokenizer calls its end
+    # SmolVLM's and Idefics3's turns end with a token that not every tokenizer declares as its end
     ends.append(tokenizer.get_vocab().get("<end_of_utterance>"))
     return sorted({end for end in ends if end is not None})
 
 
 def _show_whole(processor: Any) -> None:
-    """Set up a processor that cuts pictures into tiles (SmolVLM, Idefics3) for frames of videos, as published: one tile each."""
+    """Configure a tiling processor (SmolVLM, Idefics3) to show a frame as one tile, as published."""
     images = processor.image_processor
     if hasattr(images, "do_image_splitting"):
         images.do_image_splitting = False
@@ -146,7 +181,16 @@ def _show_whole(processor: Any) -> None:
 
 
 def huggingface_frame_format(model: Any, processor: Any) -> FrameFormat:
-    """How frames are shown to a model: squashed into its one tile where it takes tiles, else in their own shape."""
+    """Return the format of frames for a model.
+
+    Args:
+        model: The model.
+        processor: Its processor.
+
+    Returns:
+        One squashed tile for a model that uses tiles, otherwise the whole frame in its own aspect
+        ratio.
+    """
     images = processor.image_processor
     if not hasattr(images, "do_image_splitting"):
         return FrameFormat(
@@ -156,8 +200,18 @@ def huggingface_frame_format(model: Any, processor: Any) -> FrameFormat:
 
 
 def require_reachable_huggingface(ckpt: str, name: str) -> None:
-    """Refuse at once, by what ``--ckpt`` is, a model that is neither a folder nor stored here where the hub cannot be reached:
-    its library goes on trying for minutes."""
+    """Check that a model is a folder, is in the local cache, or that the hub is reachable.
+
+    Without this check the hub's library retries for minutes.
+
+    Args:
+        ckpt: The ``--ckpt`` argument for the message.
+        name: A folder or a name on the hub.
+
+    Raises:
+        UserError: The name is neither a folder nor a valid name on the hub.
+        DataError: The model is not on this machine and the hub is not reachable.
+    """
     from huggingface_hub import constants, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -172,7 +226,7 @@ def require_reachable_huggingface(ckpt: str, name: str) -> None:
     try:
         if constants.HF_HUB_OFFLINE:
             raise OSError("HF_HUB_OFFLINE is set")
-        # through a proxy it is the proxy that finds it
+        # with a proxy, the proxy resolves the host name
         if not getproxies().get(hub.scheme):
             socket.create_connection((hub.hostname or "", hub.port or 443), KNOCK_S).close()
     except OSError as error:
@@ -183,7 +237,18 @@ def require_reachable_huggingface(ckpt: str, name: str) -> None:
 
 
 def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    """The model of that name or folder; ``--speaking-threshold`` defaults to 0.5."""
+    """Open a Hugging Face model as a predictor.
+
+    Args:
+        ckpt: The ``--ckpt`` argument, as the name of the predictor.
+        name: A folder or a name on the hub.
+        data: The dataset.
+        asked: Settings of the replay. The speaking threshold defaults to 0.5.
+
+    Raises:
+        UserError: A setting has no effect on such a model.
+        DataError: The model cannot be loaded.
+    """
     asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
     dtype = choose_checkpoint_folder_dtype(asked.device, asked.dtype)
     model, processor = load_huggingface_model(name, asked.device, dtype)
@@ -197,7 +262,7 @@ def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: Predi
 
 
 def digest_huggingface_weights(model: Any) -> str:
-    """sha256 over all weights."""
+    """Return the first 32 hexadecimal digits of the sha256 over all weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())

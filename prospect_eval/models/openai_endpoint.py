@@ -2,8 +2,9 @@
 
     prospect-eval run --ckpt endpoint:my-model --endpoint http://127.0.0.1:8000/v1 --data my-videos --streams 4
 
-Each frame is one request with the last `FRAMES_SHOWN` pictures and all that was said; ``--streams`` bounds how many are
-under way at once. Needs the extra ``endpoint``. Sends pictures and dialogue to that address, and nothing elsewhere.
+Each frame is one request with the last `FRAMES_SHOWN` pictures and the whole dialogue.
+``--streams`` limits the number of concurrent requests. The extra ``endpoint`` is needed. Pictures
+and dialogue are sent only to the given address.
 """
 
 from __future__ import annotations
@@ -24,19 +25,27 @@ from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.chat import ChatAnswer, ChatStream
 from prospect_eval.models.chat_client import Endpoint
 
-#: pictures that a request shows; their longest side in pixels; and the longest reply in tokens
+#: number of pictures in a request, their longest side in pixels, maximum number of tokens of a
+#: reply
 FRAMES_SHOWN, LONGEST_SIDE, REPLY_TOKENS = 16, 384, 128
 
 
 class EndpointStream(ChatStream):
-    """One stream to an endpoint; streams may share it."""
+    """One stream to an endpoint. Several streams can share the endpoint."""
 
     def __init__(self, endpoint: Endpoint, frames_shown: int | None = FRAMES_SHOWN) -> None:
         super().__init__(frames_shown)
         self.endpoint = endpoint
 
     def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
-        """Greedy, as far as the server allows that; a request without an answer is a `DataError` that names the frame."""
+        """Request a reply with greedy decoding, if the server supports it.
+
+        Args:
+            messages: The chat.
+
+        Raises:
+            DataError: The request has no answer. The message names the frame.
+        """
         told = [{**message, "content": [_told(part) for part in message["content"]]} for message in messages]
         try:
             reply = self.endpoint.complete(told, 0.0, 1.0, REPLY_TOKENS)
@@ -54,7 +63,7 @@ def _told(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def openai_picture_url(picture: np.ndarray) -> str:
-    """A picture (H, W, 3) uint8 as a JPEG data URL."""
+    """Encode a picture, (H, W, 3) uint8, as a JPEG data URL."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -63,7 +72,17 @@ def openai_picture_url(picture: np.ndarray) -> str:
 
 
 def open_openai_endpoint(ckpt: str, name: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    """The model of that name at ``--endpoint``."""
+    """Open a model behind an endpoint as a predictor.
+
+    Args:
+        ckpt: The ``--ckpt`` argument, as the name of the predictor.
+        name: Name of the model at the endpoint.
+        data: The dataset.
+        asked: Settings of the replay, with the endpoint's address.
+
+    Raises:
+        UserError: A setting has no effect on such a model.
+    """
     asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
     assert asked.endpoint is not None
     endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s, options=asked.request_options)

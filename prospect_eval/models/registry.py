@@ -1,13 +1,18 @@
-"""Anything that can be evaluated, behind one call: episodes in, records and their timings out.
+"""Open the model of a ``--ckpt`` argument as a predictor.
 
     prospect-eval run --ckpt baseline:oracle --suite workbench
     prospect-eval run --ckpt hf:HuggingFaceTB/SmolVLM2-256M-Video-Instruct --data my-videos
     prospect-eval run --ckpt endpoint:my-model --endpoint http://127.0.0.1:8000/v1 --data my-videos
 
-A checkpoint of ours (`models.checkpoint`), a plain Hugging Face image-text model (`models.huggingface`), a model behind an
-OpenAI-compatible endpoint (`models.openai_endpoint`), or a baseline. A model of your own: anything with ``reset`` and ``step``
-(`prospect_core.stream.step_output.StreamModel`) goes through `models.any_stream.predictor`; a function ``(ckpt, name, data, asked) -> Predictor``
-in the entry point group ``prospect.adapters`` then answers to ``--ckpt ITS_NAME:name`` (`prospect new adapter NAME`).
+The model is a checkpoint (`models.checkpoint`), a Hugging Face image-text model
+(`models.huggingface`), a model behind an OpenAI-compatible endpoint (`models.openai_endpoint`) or a
+baseline.
+
+To add a model, write a class with ``reset`` and ``step``
+(`prospect_core.stream.step_output.StreamModel`) and pass it to
+`models.any_stream.make_any_stream_predictor`. Register a function
+``(ckpt, name, data, asked) -> Predictor`` in the entry point group ``prospect.adapters``. Then
+``--ckpt ENTRY_POINT:name`` selects it. `prospect new adapter NAME` writes such a package.
 """
 
 from __future__ import annotations
@@ -39,8 +44,22 @@ GROUP = "prospect.adapters"
 def open_registered_predictor(
     ckpt: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions
 ) -> Predictor:
-    """A checkpoint by path or name, ``baseline:NAME``, ``hf:NAME`` or ``endpoint:MODEL``; what does not fit it is a
-    `UserError`."""
+    """Open the predictor of a ``--ckpt`` argument.
+
+    Args:
+        ckpt: A checkpoint's path or name, ``baseline:NAME``, ``hf:NAME``, ``endpoint:MODEL`` or
+            ``ENTRY_POINT:NAME``.
+        data: The dataset.
+        episodes: The episodes that will be replayed.
+        asked: Settings of the replay.
+
+    Returns:
+        The predictor.
+
+    Raises:
+        UserError: An option does not apply to this kind of model, or a name is unknown.
+        DataError: The model cannot be loaded.
+    """
     kind, _, name = ckpt.partition(":")
     if (asked.endpoint is not None) != (kind == "endpoint"):
         raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
@@ -74,8 +93,11 @@ def _open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predi
 
 
 def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
-    """Who it is by its files alone, which takes a tenth of the time: torch is not imported. What is wrong with the
-    checkpoint, those tell who open it."""
+    """Open a checkpoint by its files, without importing torch.
+
+    This takes a tenth of the time. If the files are incomplete, the checkpoint is opened as usual,
+    which reports the error.
+    """
     folder = find_checkpoint_folder(ckpt)
     try:
         stored = read_json(folder / "config.json")
@@ -91,7 +113,10 @@ def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predi
 
 
 def _make_baseline(name: str, data: Dataset, episodes: Sequence[Episode]) -> Callable[[Episode], EpisodeRecord]:
-    """A baseline; those that learn do so from the data's train split, or from the other videos of the episodes."""
+    """Make a baseline.
+
+    Baselines that learn use the data's train split, or the other videos of the episodes.
+    """
     if not BASELINES[name].learns:
         return make_trivial_baseline(name, episodes)
     from prospect_eval.models.baselines.priors import Priors

@@ -1,10 +1,10 @@
-"""A run folder written as ProAssist's evaluation folders, one a data set.
+"""Write a run folder as ProAssist's evaluation folders, one for each dataset.
 
-    prospect-eval export runs/first --format proassist --output proassist
+prospect-eval export runs/first --format proassist --output proassist
 
 OUTPUT/DATASET/stream/notalk0.5-maxlen_600-drop_middle/
     results/0.json                        one stream: metadata, predictions, match_result, dst_predictions, prospect_record
-    frames/CLIP/frame_predictions.csv     the table of the DST extension, one row a frame
+    frames/CLIP/frame_predictions.csv     the table of the DST extension, one row for each frame
     all_results.json, metrics.json        pairs and published scores of all streams
 """
 
@@ -57,7 +57,12 @@ LONGEST_NAME = 150
 
 @dataclass(frozen=True)
 class Exported:
-    """One evaluation folder that was written: where it lies, and how many streams it holds."""
+    """One written evaluation folder.
+
+    Attributes:
+        folder: The folder.
+        streams: Number of streams in it.
+    """
 
     folder: Path
     streams: int
@@ -67,12 +72,12 @@ def export_proassist(records: Sequence[EpisodeRecord], output: Path, similarity:
     """Write records as ProAssist's evaluation folders.
 
     Args:
-        records: Prediction records, of any number of data sets.
-        output: A folder that does not exist yet; it appears whole or not at all.
+        records: Prediction records of one or more datasets.
+        output: A folder that does not exist yet. It appears complete or not at all.
         similarity: Cosines for the match results.
 
     Returns:
-        One entry a data set, in order of the names.
+        One entry for each dataset, sorted by name.
 
     Raises:
         UserError: The folder exists.
@@ -89,13 +94,13 @@ def export_proassist(records: Sequence[EpisodeRecord], output: Path, similarity:
 
 
 def _folder_name(text: str) -> str:
-    """A legal folder name, as near to the text as can be."""
+    """Return a legal folder name that is close to the text."""
     name = quote(text.replace("/", "-"), safe=" ")
     return name[:LONGEST_NAME].strip(" .") or quote(text, safe="")[:LONGEST_NAME]
 
 
 def _setup_name(record: EpisodeRecord) -> str:
-    """The published name of a setup, from the silence threshold, the longest context and the context strategy."""
+    """Return the published name of a setup: silence threshold, longest context, context strategy."""
     limit = "none" if record.knobs.budget is None else record.knobs.budget
     name = f"notalk{proassist_output_silence_threshold(record):g}-maxlen_{limit}"
     return name if record.knobs.strategy == "summarize_and_drop" else f"{name}-{record.knobs.strategy}"
@@ -123,7 +128,7 @@ def _write_dataset(folder: Path, streams: Sequence[Stream]) -> None:
 
 
 def _table(frames: Frames, dst: Frames) -> str:
-    """``frame_predictions.csv``; what is not known is left empty."""
+    """Return ``frame_predictions.csv``; unknown values are empty."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()

@@ -1,6 +1,8 @@
-"""Published scores next to ours over the same matching parameters, with the reason for each difference.
+"""ProAssist's published scores next to PROSPECT's, with the reason for each difference.
 
-prospect-eval score proassist/eval --profile proassist
+    prospect-eval score proassist/eval --profile proassist
+
+Both use the same matching parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from prospect_eval.metrics.published_scores import (
 SCHEMA = 1
 #: values that differ by less are equal
 EQUAL = 1e-4
-#: published name: our metric, empty where we have none
+#: PROSPECT's metric for each published name; empty if there is none
 PAIRS = {
     "F1": "matched_f1",
     "precision": "matched_precision",
@@ -57,7 +59,7 @@ PAIRS = {
     "dst_transition_accuracy": "",
     "dst_exact_match": "transition_f1@1s",
 }
-#: published names that are computed only where the reference has state updates
+#: prefixes of published names that are computed only if the reference has DST updates
 DST = ("speaking_", "dst_")
 #: why a score differs, by the beginning of its name
 REASONS = {
@@ -74,7 +76,15 @@ REASONS = {
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """One score: its published name and value (None: not computed), ours (None: undefined), and why they differ."""
+    """One score of the comparison.
+
+    Attributes:
+        name: Published name.
+        published: Value by the published definition; None if not computed.
+        ours_name: Name of PROSPECT's metric; empty if there is none.
+        ours: Value of PROSPECT's metric; None if undefined.
+        reason: Why the values differ; empty if they are equal.
+    """
 
     name: str
     published: float | None
@@ -85,13 +95,13 @@ class ProfileRow:
 
 @dataclass(frozen=True)
 class ProfileTable:
-    """The scores of one data set, or, where there are several, of all (``dataset`` None).
+    """The scores of one dataset, or of all datasets.
 
     Attributes:
-        dataset: The name of the data set.
-        streams: How many streams it has.
-        window_s: Its matching window (late, early) in seconds; None for all.
-        lost_hits: How many pairs the published matcher loses because their cost is exactly 0.
+        dataset: Name of the dataset; None for all.
+        streams: Number of streams.
+        window_s: Matching window (late, early) in seconds; None for all datasets.
+        lost_hits: Number of pairs that the published matcher loses because their cost is exactly 0.
         rows: The scores.
     """
 
@@ -103,15 +113,16 @@ class ProfileTable:
 
 
 def make_proassist_profile(records: Sequence[EpisodeRecord], resources: ScoringResources) -> list[ProfileTable]:
-    """Published scores next to ours.
+    """Compute the published scores next to PROSPECT's.
 
     Args:
-        records: Prediction records; failed ones are silence for the published scores and the worst value for ours.
-        tools: Resources for scoring; their settings hold for both.
+        records: Prediction records. A failed one counts as silence in the published scores and as
+            the worst value in PROSPECT's.
+        resources: Resources for scoring. Their settings apply to both.
 
     Returns:
-        A table for each data set, and one of all where there are several: the published one is the mean over data sets
-        without weights, ours pools the counts.
+        A table for each dataset. If there are several datasets, a last table for all: the published
+        scores are the unweighted mean over datasets, PROSPECT's pool the counts.
     """
     match = resources.settings.match
     groups = group_streams_for_published_scores([Stream(record, resources.similarity, match) for record in records])
@@ -128,7 +139,12 @@ def make_proassist_profile(records: Sequence[EpisodeRecord], resources: ScoringR
 
 
 def proassist_profile_json(tables: Sequence[ProfileTable], resources: ScoringResources) -> dict[str, Any]:
-    """As JSON."""
+    """Return the tables as plain values for JSON.
+
+    Args:
+        tables: The tables.
+        resources: Resources for scoring, for the settings.
+    """
     match = resources.settings.match
     return {
         "schema": SCHEMA,
@@ -175,7 +191,10 @@ def _rows(
 
 
 def _explainer(streams: Sequence[Stream], averaged: int) -> Callable[[str, float | None, float | None], str]:
-    """Why a published score differs from ours; empty where they are equal."""
+    """Return a function that explains why a published score differs from PROSPECT's.
+
+    The explanation is empty if they are equal.
+    """
     failed = sum(stream.record.status != "ok" for stream in streams)
     lost = _lost(streams)
     general = []

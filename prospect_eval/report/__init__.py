@@ -1,1 +1,1 @@
-"""``report.html``: one self-contained file from records and metrics."""
+"""``report.html``: one self-contained file made from records and metrics."""

@@ -1,8 +1,6 @@
-"""What the scripts of a page draw an episode from: turns with their matches, probabilities, step states, cache.
+"""Episode data for a page's scripts: turns with matches, probabilities, step states, cache.
 
-    python -c "from prospect_eval.report.episodes import report_episode_data; help(report_episode_data)"
-
-Frames are those of the video; states are numbers into `STEP_STATES`.
+Frame numbers are those of the video. States are indices into `STEP_STATES`.
 """
 
 from __future__ import annotations
@@ -20,7 +18,15 @@ from prospect_eval.report.page import encode_page_numbers
 
 
 def report_episode_data(scored: Scored) -> dict[str, Any]:
-    """One scored episode."""
+    """Return the data of one scored episode.
+
+    Args:
+        scored: The episode.
+
+    Returns:
+        Values for the page's JSON. Probabilities and cache sizes are encoded by
+        `encode_page_numbers`.
+    """
     record, episode, matching = scored.record, scored.record.episode, scored.matching
     partner = {p: (r, c) for (p, r), c in zip(matching.pairs, matching.similarities, strict=True)}
     cosines = {r: c for _, (r, c) in partner.items()}
@@ -28,7 +34,7 @@ def report_episode_data(scored: Scored) -> dict[str, Any]:
     return {
         **_facts(record),
         "steps": [[step.id, step.name] for step in episode.task.steps],
-        # the kind of a turn is how it was matched
+        # the kind of a turn is the result of its match
         "references": [
             [frame, text, "missed" if r not in cosines else _kind(scored, cosines[r])]
             for r, (frame, text) in enumerate(scored.references)
@@ -59,7 +65,7 @@ def report_episode_data(scored: Scored) -> dict[str, Any]:
 
 
 def _benchmark_data(record: EpisodeRecord) -> dict[str, Any]:
-    """Reply spans, standing questions, candidate intervals and polls, each only where the episode has any."""
+    """Return the reply spans, standing questions, candidate intervals and polls that exist."""
     episode = record.episode
     frames = [u.frame for u in record.utterances]
     spans = [
@@ -78,7 +84,11 @@ def _is_inside(time_s: float, span: tuple[float, float]) -> bool:
 
 
 def _poll_rows(record: EpisodeRecord) -> list[list[Any]]:
-    """[frame, question, accepted answers, answer, ``right``, ``wrong``, ``unanswered`` or ``unknown``] of each poll."""
+    """Return a row of each poll.
+
+    A row is [frame, question, accepted answers, answer, state]. The state is ``right``, ``wrong``,
+    ``unanswered`` or ``unknown``.
+    """
     episode, rows = record.episode, []
     given = {answer.poll: answer.text for answer in record.answers}
     for poll in episode.polls:
@@ -96,7 +106,7 @@ def _poll_rows(record: EpisodeRecord) -> list[list[Any]]:
 
 
 def report_failed_episode_data(record: EpisodeRecord) -> dict[str, Any]:
-    """One that could not be scored."""
+    """Return the data of an episode that could not be scored."""
     return {**_facts(record), "error": record.error or "failed"}
 
 
@@ -118,7 +128,7 @@ def _kind(scored: Scored, cosine: float) -> str:
 
 
 def _row(scored: Scored) -> dict[str, Any]:
-    """What the table of episodes shows of one."""
+    """Return the episode's row in the table of episodes."""
     record = scored.record
     counts = speaking.speaking_event_counts(2)(scored)
     goal = states.state_jga_counts(scored)
@@ -134,6 +144,6 @@ def _row(scored: Scored) -> dict[str, Any]:
 
 
 def _changes(states: np.ndarray, start: int) -> list[list[int]]:
-    """[frame, state] wherever the state is another one than before."""
+    """Return [frame, state] for each frame on which the state changes."""
     places = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist()] if len(states) else []
     return [[start + k, int(states[k])] for k in places]

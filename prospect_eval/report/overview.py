@@ -1,7 +1,4 @@
-"""What the charts of a report show of all episodes together.
-
-python -c "from prospect_eval.report.overview import overview_chart_data; help(overview_chart_data)"
-"""
+"""Data of a report's charts over all episodes."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from prospect_eval.runs.schemas import read_metrics_schema
 
 logger = logging.getLogger(__name__)
 
-#: bins of a curve over stream time, at most
+#: maximum number of bins of a curve over stream time
 BINS = 120
 #: thresholds of the open-loop curves
 GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
@@ -34,8 +31,15 @@ GRID = tuple(round(0.05 * k, 2) for k in range(1, 20))
 def overview_chart_data(
     folder: Path, metrics: dict[str, Any], records: Sequence[EpisodeRecord], scored: Sequence[Scored], knobs: Knobs
 ) -> dict[str, Any]:
-    """Data of every chart that this run has something to show in; the others are null or empty. ``metrics`` has the
-    entries by name, ``knobs`` are the run's."""
+    """Return the data of every chart. A chart without data is null or empty.
+
+    Args:
+        folder: The run folder.
+        metrics: Entries of ``metrics.json`` by name.
+        records: The records of the run.
+        scored: The records that could be scored.
+        knobs: Settings of the run.
+    """
     thresholds = open_loop_thresholds(records, GRID, knobs)
     return {
         "pareto_front": _front(folder),
@@ -48,7 +52,7 @@ def overview_chart_data(
 
 
 def _retention(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metrics of the family Retention, one group of bars for each unit: seconds, and compressions."""
+    """Return the metrics of the family Retention, grouped by seconds and by compressions."""
     out: dict[str, dict[str, list[list[Any]]]] = {}
     for name, entry in metrics.items():
         if entry.get("family") != RETENTION.name or entry["value"] is None:
@@ -57,19 +61,24 @@ def _retention(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         unit = "compressions" if "c" in group else "seconds"
         bars = out.setdefault(unit, {}).setdefault(metric, [])
         bars.append([group.rstrip("sc+") + "+" * group.endswith("+"), entry["value"], entry["ci95"]])
-    # one bar a metric compares nothing, as where no context was compressed
+    # a chart with one bar per metric compares nothing; without compressions there is only one
     return [{"unit": unit, "metrics": found} for unit, found in out.items() if max(map(len, found.values())) > 1]
 
 
 def _latency(folder: Path) -> list[tuple[Sequence[float], float]]:
-    """(milliseconds a frame, frames a second) of each episode of the plain pass."""
+    """Return (milliseconds per frame, frames per second) of each episode of the plain pass."""
     file = folder / "timings.json"
     rows = read_json(file).get("plain_pass", []) if file.is_file() else []
     return [([1000 * s for s in row["steps"]], len(row["steps"]) / row["video_seconds"]) for row in rows]
 
 
 def _over_time(series: Sequence[tuple[Sequence[float], float]], quantiles: Sequence[float]) -> dict[str, Any] | None:
-    """Quantiles over all episodes' frames of each stretch of stream time: ``seconds`` where it ends, a list each."""
+    """Return quantiles over the frames of all episodes by stream time.
+
+    Returns:
+        ``seconds``, the end of each interval, and ``quantiles`` with a list of values each; None
+        without data.
+    """
     if not series:
         return None
     longest = max(len(values) / fps for values, fps in series)
@@ -91,9 +100,12 @@ def _over_time(series: Sequence[tuple[Sequence[float], float]], quantiles: Seque
 
 
 def _front(folder: Path) -> dict[str, Any] | None:
-    """Quality and memory of this run and of the finished runs beside it over the same data; None without two of them.
+    """Return quality and memory of this run and of the finished runs in sibling folders.
 
-    Runs beside it that cannot be set beside it are left out.
+    Runs that cannot be compared with this one are left out.
+
+    Returns:
+        The Pareto front; None with fewer than two runs.
     """
     beside = [f.parent for f in sorted(folder.resolve().parent.glob("*/DONE.json")) if f.parent != folder.resolve()]
     for quality in _qualities(read_metrics_schema(folder)["metrics"]) if beside else ():
@@ -113,6 +125,6 @@ def _front(folder: Path) -> dict[str, Any] | None:
 
 
 def _qualities(metrics: dict[str, Any]) -> list[str]:
-    """Metrics to plot against memory, the preferred one first: `pareto_front.QUALITY`, then any headline metric."""
+    """Return the metrics to plot against memory: `pareto_front.QUALITY`, then the headline metrics."""
     headline = [name for name in metric_table_headlines(metrics) if metrics[name].get("better") == "higher"]
     return list(dict.fromkeys((QUALITY, *headline)))

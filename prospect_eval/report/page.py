@@ -1,9 +1,8 @@
-"""Pages of one file: templates, style, scripts and data put together; nothing is fetched when they are opened.
+"""HTML pages in one file: template, style, scripts and data, without any request when opened.
 
-    python -c "from prospect_eval.report.page import embed_page_json; print(embed_page_json({'said': '</script>'}))"
-
-Data from models and videos is embedded once, as JSON that no text in it can end, and put on the page as text by the
-scripts; templates escape the little that they show themselves. A content security policy forbids every request.
+Data of models and videos is embedded once as JSON that no text in it can close. The scripts put it
+on the page as text, and the templates escape the values that they show. A content security policy
+forbids every request.
 """
 
 from __future__ import annotations
@@ -21,42 +20,58 @@ from markupsafe import Markup
 
 from prospect_core.util.atomic import write_atomic
 
-#: what would end a script, begin a comment in it, or break a line of it
+#: characters that could end a script element, start a comment or break a line in it
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def write_page(path: Path, template: str, scripts: Sequence[str], data: Any, **shown: Any) -> Path:
-    """Render a template with our scripts and the chart library; ``data`` is what the scripts read."""
+    """Render a template with scripts and the chart library into one file.
+
+    Args:
+        path: The file.
+        template: Name of the template.
+        scripts: Names of the scripts.
+        data: Data for the scripts.
+        shown: Variables of the template.
+
+    Returns:
+        The file.
+    """
     from plotly.offline import get_plotlyjs
 
     page = load_page_templates().get_template(template).render(
         data=embed_page_json(data), scripts=[_source(name) for name in scripts], style=_source("report.css"),
         charts=Markup(get_plotlyjs().replace("</script", "<\\/script")), **shown,
     )  # fmt: skip
-    # a lone surrogate cannot be written; it is shown as a question mark
+    # a lone surrogate cannot be encoded; it becomes a question mark
     write_atomic(path, page.encode("utf-8", "replace"))
     return path
 
 
 def embed_page_json(data: Any) -> Markup:
-    """JSON for the inside of a script element."""
+    """Return data as JSON that is safe inside a script element."""
     return Markup(json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_ESCAPES))
 
 
 def encode_page_numbers(values: Sequence[float], kind: str) -> str:
-    """Numbers as base64 of little-endian bytes: ``u2`` for whole shares of 1 / 65535, ``u4`` for counts."""
+    """Encode numbers as base64 of little-endian integers.
+
+    Args:
+        values: The numbers; shares in 0..1 for ``u2``.
+        kind: ``u2`` for multiples of 1 / 65535, ``u4`` for counts.
+    """
     array = np.asarray(values, dtype=float)
     whole = np.rint(array.clip(0, 1) * 65535) if kind == "u2" else array
     return base64.b64encode(whole.astype(f"<{kind}").tobytes()).decode()
 
 
 def format_page_sentence(text: str) -> str:
-    """The text with a capital first letter and a period at its end."""
+    """Return a text with a capital first letter and a period at its end."""
     return f"{text[0].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
 def format_page_number(value: float | None, unit: str = "") -> str:
-    """A value as people read it; a dash for what is undefined."""
+    """Format a value for a page; a dash if it is undefined."""
     if value is None:
         return "–"
     if abs(value) >= 1e6:
@@ -67,13 +82,13 @@ def format_page_number(value: float | None, unit: str = "") -> str:
 
 
 def format_page_interval(ci: Sequence[float] | None) -> str:
-    """``[low, high]``, or nothing."""
+    """Format an interval as ``[low, high]``; empty if there is none."""
     return f"[{format_page_number(ci[0])}, {format_page_number(ci[1])}]" if ci else ""
 
 
 @cache
 def load_page_templates() -> Any:
-    """Our templates, which escape whatever they show."""
+    """Return the environment of the templates, with autoescape."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

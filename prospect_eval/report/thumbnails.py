@@ -1,9 +1,8 @@
-"""Small pictures of videos for reports: made once a video and kept, then one sheet of those that a report shows.
+"""Thumbnails of videos for reports: decoded once for each video, then one sheet for each report.
 
-    python -c "from prospect_eval.report.thumbnails import make_thumbnail_sheets; help(make_thumbnail_sheets)"
-
-A report shows a picture at every turn and every ten seconds. Decoding ten minutes of video takes longer than all the rest
-of a report, so two pictures a second are kept under the cache folder, by what the video is.
+A report shows a picture at every turn and every ten seconds. Decoding ten minutes of video takes
+longer than the rest of the report, so two pictures per second are cached in the cache folder under
+the video's identity.
 """
 
 from __future__ import annotations
@@ -29,11 +28,13 @@ from prospect_core.util.cache_dir import cache_dir
 from prospect_core.util.errors import DataError
 from prospect_core.util.processes import count_cores
 
-#: pixels a side; how many are kept a second at most; seconds between those shown without an event
+#: pixels of a side; maximum number of stored pictures per second; seconds between pictures without
+#: an event
 SIDE, KEPT_A_SECOND, EVERY_S = 56, 2, 10
-#: of the sheets in one page, before base64: together with the chart library and the data it stays below 15 MB
+#: size of the sheets in one page before base64; a page with chart library and data stays below 15
+#: MB
 MOST_BYTES = 6_000_000
-#: of a sheet: picture quality, tried in turn until all sheets are small enough
+#: picture qualities of a sheet, tried in turn until all sheets are small enough
 QUALITIES = (60, 40, 25, 10)
 VERSION = 1
 
@@ -41,7 +42,12 @@ Key = tuple[str, float]
 
 
 def select_thumbnail_frames(episode: Episode, turns: Iterable[int]) -> set[int]:
-    """The frames of an episode that its timeline shows pictures of."""
+    """Select the frames of an episode whose pictures its timeline shows.
+
+    Args:
+        episode: The episode.
+        turns: Frames of the turns.
+    """
     regular = range(episode.start_frame, episode.end_frame, max(1, round(EVERY_S * episode.fps)))
     return {*regular, *(frame for frame in turns if episode.start_frame <= frame < episode.end_frame)}
 
@@ -51,9 +57,18 @@ def make_thumbnail_sheets(
     wanted: dict[Key, tuple[Episode, set[int]]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, Any]]:
-    """Of each video (``video@fps``) one WebP sheet: ``frames`` says which picture stands where, row by row.
+    """Make one WebP sheet for each video.
 
-    Videos that are not at hand have none. With many videos the pictures get coarser, so that a page stays small.
+    With many videos the picture quality is reduced, so that the page stays small.
+
+    Args:
+        data: The dataset.
+        wanted: For each (video, fps) an episode and the frames to show.
+        progress: Called with (videos decoded, videos to decode).
+
+    Returns:
+        For each ``video@fps`` the sheet with ``frames``, the frame of each picture, row by row.
+        Videos that are not available have none.
     """
     kept = _kept(data, {key: episode for key, (episode, _) in wanted.items()}, progress)
     chosen = {}
@@ -96,7 +111,10 @@ def _sheet(pictures: Sequence[bytes], quality: int) -> bytes:
 def _kept(
     data: Dataset, episodes: dict[Key, Episode], progress: Callable[[int, int], None]
 ) -> dict[Key, tuple[Path, int]]:
-    """The file of each video's pictures and the frames between two of them; made where it is missing."""
+    """Return the file of each video's pictures and their distance in frames.
+
+    Missing files are created.
+    """
     folder = cache_dir() / "thumbnails"
     found: dict[Key, tuple[Path, int]] = {}
     jobs = []
@@ -128,12 +146,12 @@ def _whole(path: Path) -> bool:
 
 
 def _keep(job: tuple[Path, Path, float, int]) -> None:
-    """Decode a video and keep its pictures; one that cannot be decoded has none."""
+    """Decode a video and store its pictures. A video that cannot be decoded has no file."""
     from PIL import Image
 
     path, file, fps, stride = job
     pictures = []
-    # where nothing can be kept, the report is without pictures
+    # if nothing can be stored, the report has no pictures
     with suppress(DataError, OSError):
         source = open_video_frames(file, fps, FrameFormat(SIDE))
         for number, picture in enumerate(source.frames(0, source.num_frames)):

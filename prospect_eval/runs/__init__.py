@@ -1,1 +1,1 @@
-"""Run folders: replay into them, their schemas, import from other formats, the environment they were made in."""
+"""Run folders: replay, schemas, import from other formats, environment."""

@@ -1,10 +1,10 @@
-"""Annotated videos of a run: the frames that the model saw, with what it said, what was due and the states it tracked.
+"""Annotated videos of a run: frames with predicted words, reference words and tracked states.
 
     prospect-eval export runs/first --format mp4 --output videos
 
-Each frame is shown for its own time, with a panel next to it. A bar over the picture marks a frame on which the assistant
-speaks: green for the model, blue for the reference, both for both. The same words are written as subtitles (``.srt``)
-next to the video, which a player shows in any script.
+Each frame is shown for its own time, with a panel next to it. A bar over the picture marks a frame
+with an utterance: green for the model, blue for the reference, both colors for both. The same words
+are in a subtitle file (``.srt``) next to the video, because a player can show any script.
 """
 
 from __future__ import annotations
@@ -29,22 +29,28 @@ from prospect_eval.runs.folder import run_folder_record_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: pixels: side of the picture, width of the panel, height of a line
+#: side of the picture, width of the panel, height of a line, in pixels
 SIDE, PANEL, LINE = 384, 416, 18
-#: steps in the panel at most
+#: maximum number of steps in the panel
 STEPS = 12
 #: characters in a line of the panel
 COLUMNS = 52
-#: seconds that words stay
+#: seconds that words are shown
 SHOWN_S = 4.0
-#: bar of the model and of the reference, and the colours of the panel's lines
+#: colors of the bars of model and reference, and of the panel's lines
 MODEL_COLOR, REFERENCE_COLOR, TEXT_COLOR, QUIET_COLOR = (60, 190, 90), (80, 140, 240), (235, 235, 235), (150, 150, 150)
 STATE_MARKS = {"not_started": "-", "in_progress": ">", "completed": "x"}
 
 
 @dataclass(frozen=True)
 class Words:
-    """Words of one kind on a frame: ``USER``, ``DUE`` (the reference) or ``SAID`` (the model)."""
+    """Words of one kind on a frame.
+
+    Attributes:
+        kind: ``USER``, ``DUE`` (the reference) or ``SAID`` (the model).
+        place: Index of the frame in the stream.
+        text: The words.
+    """
 
     kind: str
     place: int
@@ -61,8 +67,8 @@ def annotate_run_videos(
 
     Args:
         records: Prediction records.
-        data: The data set that they are about, with its videos.
-        output: A folder that does not exist yet; it appears whole or not at all.
+        data: Their dataset, with its videos.
+        output: A folder that does not exist yet. It appears complete or not at all.
         progress: Called with (videos done, videos).
 
     Returns:
@@ -70,7 +76,7 @@ def annotate_run_videos(
 
     Raises:
         UserError: The folder exists.
-        DataError: A video is missing or broken.
+        DataError: A video is missing or damaged.
     """
     made = []
     with atomic_folder(output) as scratch:
@@ -87,7 +93,15 @@ def annotate_run_videos(
 
 
 def draw_annotated_video_frames(record: EpisodeRecord, pictures: Iterable[np.ndarray]) -> Iterator[Image]:
-    """Each frame of the record's episode, (SIDE, SIDE, 3) uint8, with its panel: (SIDE, SIDE + PANEL) pictures."""
+    """Draw the frames of a record's episode with their panels.
+
+    Args:
+        record: The record.
+        pictures: (SIDE, SIDE, 3) uint8 pictures of all frames.
+
+    Yields:
+        (SIDE, SIDE + PANEL) pictures.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(13)
@@ -110,7 +124,11 @@ def draw_annotated_video_frames(record: EpisodeRecord, pictures: Iterable[np.nda
 
 
 def list_annotated_video_words(contents: dict[str, Any]) -> list[Words]:
-    """All words of a stream, in order of their frames: what the user says, what is due, what the model says."""
+    """Return all words of a stream in the order of their frames.
+
+    Args:
+        contents: The record in ProAssist's form.
+    """
     found = []
     for place, frame in enumerate(contents["predictions"]):
         found += [Words("USER", place, text) for _, text in frame["text_inputs"]]
@@ -125,7 +143,7 @@ def _shown(words: Sequence[Words], place: int, fps: float) -> list[Words]:
 def _panel(
     frame: dict[str, Any], more: dict[str, Any], names: dict[str, str], words: Sequence[Words]
 ) -> list[tuple[str, tuple[int, int, int]]]:
-    """The lines of the panel: time and probabilities, states, words."""
+    """Return the lines of the panel: time and probabilities, states, words."""
     odds = [f"{what} {more[key]:.2f}" for what, key in (("speak", "speaking_prob"), ("update", "dst_prob"))
             if more[key] is not None]  # fmt: skip
     time = f"{frame['timestamp_in_stream']:.1f} s  frame {frame['frame_idx_in_stream']}"
@@ -142,7 +160,7 @@ def _panel(
 
 
 def _near_the_current(states: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """At most `STEPS` of the steps: those around the first that is not completed."""
+    """Return at most `STEPS` steps around the first one that is not completed."""
     current = next((k for k, (_, state) in enumerate(states) if state != "completed"), len(states))
     begin = max(0, min(current - STEPS // 2, len(states) - STEPS))
     return states[begin : begin + STEPS]
@@ -153,7 +171,7 @@ def _cut(text: str) -> str:
 
 
 def make_annotated_video_subtitles(record: EpisodeRecord) -> str:
-    """The words of a record as SubRip subtitles; words on one frame share a cue."""
+    """Return the words of a record as SubRip subtitles. Words on one frame share a cue."""
     fps = exact_fraction(record.episode.fps)
     by_place: dict[int, list[str]] = {}
     for one in list_annotated_video_words(make_proassist_outputs(record, 0)):
@@ -175,7 +193,13 @@ def _clock(seconds: Fraction) -> str:
 
 
 def write_annotated_video(path: Path, pictures: Iterable[Image], fps: float) -> None:
-    """Pictures of one size as an H.264 video, each shown for 1 / fps seconds."""
+    """Write pictures as an H.264 video.
+
+    Args:
+        path: The file.
+        pictures: Pictures of one size.
+        fps: Frames per second.
+    """
     import av
 
     with av.open(str(path), "w") as container:

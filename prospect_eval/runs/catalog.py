@@ -1,7 +1,6 @@
-"""The run folders below a folder, with what each was and what it scored.
+"""List the run folders below a folder, with their configurations and scores.
 
 prospect-eval ls runs
-python -c "from prospect_eval.runs.catalog import catalog_runs; print([run.folder for run in catalog_runs('runs')])"
 """
 
 from __future__ import annotations
@@ -18,7 +17,21 @@ from prospect_eval.runs.metric_tables import metric_table_leading_names
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. ``metrics`` is empty while it is not scored; ``finished`` is when DONE.json was written (seconds)."""
+    """A run folder.
+
+    Attributes:
+        folder: Path of the folder.
+        model: Name of the model.
+        data: Folder or suite of the data.
+        split: The split.
+        strategy: The context strategy.
+        budget: Token budget of the context; None without one.
+        commit: Git commit of the code; None if unknown.
+        finished: Unix time at which DONE.json was written; None if the run is not finished.
+        scored: Number of scored episodes.
+        failed: Number of failed episodes.
+        metrics: Entries of ``metrics.json``; empty if the run is not scored.
+    """
 
     folder: str
     model: str
@@ -34,15 +47,24 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``done``; ``failed`` where episodes could not be predicted; ``unscored`` where its scores cannot be read; or
-        ``unfinished``."""
+        """``done``, ``failed`` (an episode), ``unscored`` (no readable scores) or ``unfinished``."""
         if self.finished is None:
             return "unfinished"
         return "unscored" if not self.metrics else "failed" if self.failed else "done"
 
 
 def catalog_runs(root: str | Path) -> list[Run]:
-    """All run folders in or below ``root``, the newest first, unfinished ones last; what cannot be read is left out."""
+    """Return all run folders in or below a folder.
+
+    Args:
+        root: The folder.
+
+    Returns:
+        The runs, newest first and unfinished ones last. Folders that cannot be read are left out.
+
+    Raises:
+        DataError: The folder does not exist.
+    """
     folder = Path(root)
     if not folder.is_dir():
         raise DataError(f"{root}: no such folder; give one that holds run folders")
@@ -51,7 +73,7 @@ def catalog_runs(root: str | Path) -> list[Run]:
 
 
 def choose_catalog_metrics(runs: Sequence[Run]) -> list[str]:
-    """The leading headline metric of each family that any of these runs has a value of."""
+    """Return the first headline metric of each family that has a value in any of the runs."""
     names: dict[str, None] = {}
     for run in runs:
         names |= dict.fromkeys(

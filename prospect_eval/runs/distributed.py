@@ -1,11 +1,11 @@
-"""Episodes replayed by several workers: processes of this machine, or actors of a Ray cluster.
+"""Distributed replay by worker processes on this machine or by actors of a Ray cluster.
 
     prospect-eval run --ckpt workbench-tiny --suite workbench --workers 2
     prospect-eval run --ckpt runs/mine --data proassist --backend ray --workers 16 --gpus-per-worker 1 --device cuda
 
-Each worker opens the data and the model once and keeps both. It writes records into the run folder where it sees that folder,
-and sends them back where it does not. What a stream does hangs on nothing but its episode, so the predictions are those of one
-process, to the last digit.
+Each worker opens the data and the model once. It writes records into the run folder if it can
+access that folder, and sends them back otherwise. A stream depends only on its episode, so the
+predictions equal those of one process to the last digit.
 """
 
 from __future__ import annotations
@@ -28,13 +28,24 @@ from prospect_eval.models.base import PredictorOptions
 from prospect_eval.runs.executor import Replay, keep_executor_result, select_run_episodes
 from prospect_eval.runs.folder import RunConfig, run_folder_record_path
 
-#: of a shared run folder, a file that only those who see that folder find
+#: file in the run folder by which a worker detects that it shares the folder
 SHARED = ".shared"
 
 
 @dataclass(frozen=True)
 class EpisodeWorker:
-    """All that a worker must know to replay episodes by their places in the run's selection."""
+    """Makes a worker that replays episodes of a run.
+
+    Attributes:
+        config: Configuration of the run.
+        root: Folder of the data.
+        asked: Settings of the replay.
+        on_error: ``fail`` or ``skip``.
+        folder: The run folder.
+        token: Content of the file `SHARED`, by which a worker detects that it shares the run
+            folder.
+        cwd: Working directory of the run, for relative paths in its configuration.
+    """
 
     config: RunConfig
     root: Path
@@ -42,11 +53,17 @@ class EpisodeWorker:
     on_error: str
     folder: Path
     token: str
-    #: where the run was started: what it names may be named from there
     cwd: str
 
     def __call__(self) -> BatchHandler:
-        """Open data and model; what differs from the run's own is a `DataError`."""
+        """Open data and model.
+
+        Returns:
+            A function that replays a batch of episodes by their index in the run's selection.
+
+        Raises:
+            DataError: Data or model differ from the run's.
+        """
         from prospect_core.data.dataset import Dataset
         from prospect_core.util.console import quiet_transformers
         from prospect_eval.models.registry import open_registered_predictor
@@ -91,7 +108,19 @@ def replay_distributed(
     pool_options: WorkerOptions,
     report: Callable[[dict[int, WorkerTally]], None] = lambda shares: None,
 ) -> Replay:
-    """By so many workers; ``report`` is told who has done how much, after each episode."""
+    """Return a replay by several workers.
+
+    Args:
+        config: Configuration of the run.
+        root: Folder of the data.
+        asked: Settings of the replay.
+        on_error: ``fail`` to raise the error of an episode, ``skip`` to store the episode as
+            failed.
+        folder: The run folder.
+        episodes: The run's selection of episodes.
+        pool_options: Number and kind of the workers.
+        report: Called after each episode with the tally of every worker.
+    """
 
     def replay(places: Sequence[int]) -> Iterator[Any]:
         token = secrets.token_hex(8)

@@ -1,7 +1,4 @@
-"""What a number was made with: the code's digest, versions, hardware, git commit.
-
-python -c "from prospect_eval.runs.environment import collect_run_environment; print(collect_run_environment())"
-"""
+"""Environment of a run: digest of the code, versions, hardware, git commit."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ VERSIONED = ("torch", "transformers", "av", "numpy", "scipy", "sacrebleu", "nltk
 
 @cache
 def digest_environment_code() -> str:
-    """``version+digest`` of the sources of both packages."""
+    """Return ``version+digest`` of the sources of both packages."""
     digest = hashlib.sha256()
     for package in (prospect_core, prospect_eval):
         root = Path(str(package.__file__)).parent
@@ -33,7 +30,7 @@ def digest_environment_code() -> str:
 
 
 def collect_run_environment() -> dict[str, Any]:
-    """The run signature: versions, hardware, git commit. It may differ between comparable runs."""
+    """Return versions, hardware and git commit. They may differ between comparable runs."""
     versions: dict[str, str | None] = {}
     for name in VERSIONED:
         try:
@@ -59,7 +56,7 @@ def _processor() -> str:
 
 
 def _git() -> str | None:
-    """Commit of the sources, with ``-dirty`` when they were changed; None outside a checkout."""
+    """Return the commit of the sources, with ``-dirty`` after changes; None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(

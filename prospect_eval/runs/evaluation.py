@@ -1,4 +1,4 @@
-"""An evaluation from its options: suite, data, model and run folder, ready to replay."""
+"""Preparation of an evaluation from its options: suite, data, model and run folder."""
 
 from __future__ import annotations
 
@@ -25,30 +25,34 @@ from prospect_eval.suites.suite import Suite, open_suite, open_suite_source
 if TYPE_CHECKING:
     from prospect_core.parallel.scheduler import WorkerTally
 
-#: called with (name of what is under way, done, total); total is None where nobody knows it
+#: called with (name of the phase, done, total); total is None if unknown
 Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What to evaluate, and on what.
+    """The options of an evaluation.
 
     Attributes:
-        ckpt: A checkpoint folder, a released name, ``baseline:NAME``, ``hf:NAME`` or ``endpoint:MODEL``.
-        data: A dataset folder; either this or a suite with data of its own.
-        suite: A suite by name or its YAML file.
+        ckpt: A checkpoint folder, a released name, ``baseline:NAME``, ``hf:NAME`` or
+            ``endpoint:MODEL``.
+        data: A dataset folder; None if the suite has data.
+        suite: A suite by name or path.
         split: The split to replay; None for the suite's.
-        limit: Maximum number of episodes.
+        limit: Maximum number of episodes; None for all.
         strategy: The context strategy; None for the suite's first.
-        predictor: How the model is replayed otherwise; its protocol is set from ``protocol``.
+        predictor: Other settings of the replay. ``strategy`` and ``protocol`` of this object
+            replace those in it.
         output: The run folder; None for ``runs/CKPT-DATA-STRATEGY``.
-        on_error: ``fail`` ends at the first episode that fails, ``skip`` keeps it as failed.
+        on_error: ``fail`` to stop at the first episode that fails, ``skip`` to record it as failed.
         workers: Worker processes or a Ray cluster; None to replay in this process.
-        teacher_forced: Whether to take the teacher-forced pass, too.
-        latency_episodes: Episodes of the latency pass; None for no such pass.
-        protocol: The suite's protocol by name, or switches such as ``history=gold``; None for the suite's first.
-        on_missing: What to do where videos are missing: ``fail`` ends before the first episode, ``skip`` leaves their
-            episodes out. None: ``fail`` for published benchmarks; of other datasets each episode fails by itself.
+        teacher_forced: Whether to run the teacher-forced pass.
+        latency_episodes: Number of episodes of the latency pass; None for no such pass.
+        protocol: Name of a protocol of the suite, or switches such as ``history=gold``; None for
+            the suite's first protocol.
+        on_missing: ``fail`` to stop before the first episode if videos are missing, ``skip`` to
+            leave out their episodes. None means ``fail`` for published benchmarks; for other
+            datasets each such episode fails by itself.
     """
 
     ckpt: str
@@ -69,7 +73,17 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation that is ready to replay into ``folder``."""
+    """An evaluation that is ready to replay.
+
+    Attributes:
+        options: The options, with strategy and protocol of the suite filled in.
+        folder: The run folder.
+        config: Configuration of the run.
+        dataset: The dataset.
+        episodes: The episodes to replay.
+        predictor: The model.
+        missing: Missing videos, whose episodes are left out.
+    """
 
     options: EvaluationOptions
     folder: Path
@@ -81,15 +95,15 @@ class Evaluation:
 
 
 def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda name, done, total: None) -> Evaluation:
-    """Open data and model; nothing is written.
+    """Open data and model without writing anything.
 
     Args:
-        options: What to evaluate.
-        progress: Receives how many of the built-in videos are made.
+        options: The options of the evaluation.
+        progress: Called with ("videos", done, total) while built-in videos are made.
 
     Raises:
-        UserError: Options that do not fit each other, the model or the data.
-        DataError: Data or a checkpoint that cannot be used.
+        UserError: Options that contradict each other, the model or the data.
+        DataError: Unusable data or an unusable checkpoint.
     """
     suite = open_suite(options.suite) if options.suite else Suite()
     split = options.split or suite.split
@@ -100,7 +114,7 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     episodes = select_run_episodes(dataset, split, options.limit, missing)
     protocol = suite.protocol(options.protocol)
     asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0], protocol=protocol)
-    # passes over the model need it in this process
+    # the teacher-forced and latency passes need the model in this process
     here = options.workers is None or options.teacher_forced or options.latency_episodes is not None
     predictor = open_registered_predictor(options.ckpt, dataset, episodes, replace(asked, distributed=not here))
     config = RunConfig(
@@ -122,7 +136,7 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
 
 
 def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tuple[str, ...]:
-    """The videos to leave out; a `DataError` that lists the first of them unless they may be skipped."""
+    """Return the missing videos to leave out; raise a `DataError` that lists them under ``fail``."""
     if on_missing is None:
         return ()
     missing = find_missing_videos(dataset, split)
@@ -139,10 +153,17 @@ def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tup
 def replay_evaluation(
     evaluation: Evaluation, progress: Progress = lambda name, done, total: None
 ) -> tuple[Outcome, dict[int, WorkerTally]]:
-    """Replay every episode that has no record yet; each record is on disk as soon as its episode ends.
+    """Replay all episodes that have no record yet.
+
+    Each record is written when its episode ends.
+
+    Args:
+        evaluation: The prepared evaluation.
+        progress: Called with (name, done, total) for the replay and for each worker.
 
     Returns:
-        How many episodes were replayed, reused and failed, and what each worker has done.
+        Numbers of replayed, reused and failed episodes, and the counts of each worker by its
+        number.
     """
     options, config, folder = evaluation.options, evaluation.config, evaluation.folder
     tallies: dict[int, WorkerTally] = {}

@@ -1,7 +1,4 @@
-"""A suite through a model into a run folder; resumable at any moment.
-
-prospect-eval run --ckpt workbench-tiny --suite workbench --output runs/first
-"""
+"""Execution of a run: replays episodes into a run folder. It can continue after any interruption."""
 
 from __future__ import annotations
 
@@ -35,13 +32,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: seconds between two writings of timings
+#: minimum time between two writes of the timings, in seconds
 SAVE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What came of an episode: its record as JSON (None where a worker has written it already) and its timing."""
+    """The result of an episode.
+
+    Attributes:
+        id: Id of the episode.
+        status: Status of the record.
+        timing: Timing of the episode.
+        body: The record as JSON; None if a worker has already written it.
+    """
 
     id: str
     status: str
@@ -49,13 +53,19 @@ class Kept:
     body: str | None
 
 
-#: replays the episodes at these places of the run's selection, in the order in which they end
+#: replays the episodes at these indices of the run's selection and yields each one when it ends
 Replay = Callable[[Sequence[int]], Iterator[Kept]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many episodes were predicted now, found from before, and failed."""
+    """Numbers of episodes of a run.
+
+    Attributes:
+        new: Episodes that were replayed now.
+        reused: Episodes with a record from an earlier attempt.
+        failed: Episodes that failed now.
+    """
 
     new: int
     reused: int
@@ -63,11 +73,11 @@ class Outcome:
 
 
 def select_run_episodes(data: Dataset, split: str, limit: int | None, missing: tuple[str, ...] = ()) -> LazyEpisodes:
-    """The episodes to run, videos together, each read when it is asked for.
+    """Return the episodes of a run, sorted by video and id, each read on access.
 
     Args:
         data: The dataset.
-        split: Its split.
+        split: The split.
         limit: Maximum number of episodes; None for all.
         missing: Videos whose episodes are left out.
 
@@ -89,7 +99,7 @@ def select_run_episodes(data: Dataset, split: str, limit: int | None, missing: t
 
 
 def find_missing_videos(data: Dataset, split: str) -> tuple[str, ...]:
-    """The videos of a split that are not there, as its rows write them."""
+    """Return the videos of a split that do not exist, sorted, as the rows name them."""
     named = dict.fromkeys(clip.video for clip in data.rows(split).clips())
     return tuple(sorted(video for video in named if not data.video(video).exists()))
 
@@ -103,9 +113,24 @@ def execute_run(
     progress: Callable[[int, int], None] = lambda done, total: None,
     replay: Replay | None = None,
 ) -> Outcome:
-    """Predict every episode that has no record yet. Each record is on disk as soon as its episode ends.
+    """Replay all episodes that have no record yet.
 
-    ``replay`` does it elsewhere (`prospect_eval.runs.distributed`); by default the predictor does it here. Interrupted once, the episodes under way are still predicted and kept before `KeyboardInterrupt` ends it.
+    Each record is written when its episode ends. After the first interrupt the running episodes are
+    finished and written, then `KeyboardInterrupt` is raised.
+
+    Args:
+        folder: The run folder.
+        config: Configuration of the run.
+        predictor: The model.
+        episodes: The episodes of the run.
+        on_error: ``fail`` to stop at the first episode that fails, ``skip`` to record it as failed.
+        progress: Called with (episodes done, episodes).
+        replay: Replays the episodes elsewhere (`prospect_eval.runs.distributed`); None to replay in
+            this process.
+
+    Raises:
+        UserError: The folder contains another run.
+        DataError: An episode failed and ``on_error`` is ``fail``, or a record contradicts itself.
     """
     with hold_run_folder(folder), defer_interrupt("the episodes under way"):
         begun = (folder / "run.json").exists()
@@ -121,7 +146,7 @@ def execute_run(
 
 
 def _clear(folder: Path) -> None:
-    """Take back a run that came to nothing: what it was is not to stand in the way of what is tried next."""
+    """Remove the files of a run without any episode, so that the folder accepts another run."""
     with suppress(OSError):
         (folder / "episodes").rmdir()
         for name in ("run.json", "timings.json"):
@@ -129,7 +154,7 @@ def _clear(folder: Path) -> None:
 
 
 def make_executor_replay(config: RunConfig, predictor: Predictor, episodes: Sequence[Episode], on_error: str) -> Replay:
-    """By a predictor in this process."""
+    """Return a replay by a predictor in this process."""
 
     def replay(places: Sequence[int]) -> Iterator[Kept]:
         for episode, result in predictor.predict(select_from_jsonl_index(episodes, places)):
@@ -145,7 +170,19 @@ def keep_executor_result(
     result: tuple[EpisodeRecord, EpisodeTiming] | DataError,
     on_error: str,
 ) -> Kept:
-    """What is kept of a prediction; one that failed, or that contradicts itself, is raised unless ``on_error`` is skip."""
+    """Return the result of a prediction in the form that is written.
+
+    Args:
+        config: Configuration of the run.
+        maker: Name of the predictor, for the message.
+        episode: The episode.
+        result: Record and timing, or the error that the episode failed with.
+        on_error: ``fail`` or ``skip``.
+
+    Raises:
+        DataError: The episode failed and ``on_error`` is ``fail``, or the record contradicts
+            itself.
+    """
     if isinstance(result, DataError):
         if on_error == "fail":
             raise result
@@ -161,7 +198,7 @@ def keep_executor_result(
 
 
 def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: Callable[[int, int], None]) -> Outcome:
-    # what a killed process was writing
+    # temporary files of a killed process
     for stray in [*folder.glob(".*.*.*"), *(folder / "episodes").glob(".*")]:
         stray.unlink(missing_ok=True)
     timings = read_run_folder_timings(folder)
@@ -187,7 +224,11 @@ def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: 
 
 @contextmanager
 def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callable[[], None]]:
-    """Timings of thousands of episodes are not written anew after each: every few seconds, and however it ends."""
+    """Yield a function that writes the timings at most every `SAVE_S` seconds.
+
+    Writing them after each of thousands of episodes would take too long. The last state is written
+    when the context ends.
+    """
     last, unsaved = 0.0, False
 
     def write() -> None:
@@ -208,7 +249,7 @@ def _saved_now_and_then(file: Path, timings: dict[str, Any]) -> Iterator[Callabl
 
 
 def _reusable(path: Path, episode: Episode) -> bool:
-    """Whether a record file is whole and of this very episode; a broken one is done again."""
+    """Return whether a record file is valid and has exactly this episode."""
     try:
         record = load_json(EpisodeRecord, path.read_bytes(), str(path))
     except DataError as error:

@@ -1,10 +1,10 @@
 """Run folders: their configuration, records, environment and timings.
 
-run.json          what was asked, and what it ran on
-episodes/*.json   one whole prediction record each
-timings.json      everything that varies from run to run
+run.json          configuration and environment
+episodes/*.json   one prediction record each
+timings.json      measured times, which differ between repetitions
 metrics.json, counts.json, frames.parquet, report.html   derived from the records
-corpus.json       reference texts and answers of the whole split, which scoring needs
+corpus.json       reference texts and answers of the whole split, for scoring
 DONE.json         written last: the run is complete
 """
 
@@ -32,13 +32,27 @@ from prospect_eval.runs.schemas import read_run_schema
 if TYPE_CHECKING:
     pass
 
-#: what a folder may hold before it is a run folder
+#: files that a folder may contain before it is a run folder
 MARKS = (LOCK, OWNER)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What makes two runs the same run: a run is only ever continued when all of this is equal."""
+    """Configuration of a run. A run folder continues only with an equal configuration.
+
+    Attributes:
+        model: The model, as given with ``--ckpt``.
+        model_digest: Digest that identifies the weights or the code of the model.
+        data: Dataset folder or ``suite:NAME``.
+        data_digest: Digest of the dataset.
+        split: The split.
+        limit: Maximum number of episodes; None for all.
+        knobs: Settings of the replay.
+        code: Version and digest of the code of both packages.
+        thresholds_from: Source of the thresholds, such as the data that they were chosen on.
+        suite: Name or file of the suite; empty without one.
+        missing_videos: Number of missing videos, whose episodes are left out.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
     model: str
@@ -49,16 +63,13 @@ class RunConfig:
     limit: int | None
     knobs: Knobs
     code: str
-    #: where the thresholds come from: the data that they were chosen on, as the checkpoint tells
     thresholds_from: str = ""
-    #: the suite's name or file, where one was asked for
     suite: str = ""
-    #: videos that were missing, with their episodes left out
     missing_videos: int = 0
 
 
 def run_folder_record_path(folder: Path, episode_id: str) -> Path:
-    """Where an episode's record lies; any id makes a legal file name."""
+    """Return the path of an episode's record. Every id gives a legal file name."""
     name = quote(episode_id, safe="")
     if len(name) > 200:
         name = f"{name[:150]}-{hashlib.sha256(episode_id.encode()).hexdigest()[:16]}"
@@ -66,14 +77,23 @@ def run_folder_record_path(folder: Path, episode_id: str) -> Path:
 
 
 def read_run_folder_records(folder: Path) -> tuple[RunConfig, list[EpisodeRecord]]:
-    """A run folder's configuration and its records by episode id."""
+    """Return a run folder's configuration and its records, sorted by episode id.
+
+    Raises:
+        DataError: The folder is not a run folder, contains no episode, or contains a damaged
+            record.
+    """
     config = read_run_folder_config(folder)
     records = (load_json(EpisodeRecord, path.read_bytes(), str(path)) for path in list_run_folder_record_files(folder))
     return config, sorted(records, key=lambda r: r.episode.id)
 
 
 def read_run_folder_config(folder: Path) -> RunConfig:
-    """A run folder's configuration."""
+    """Return a run folder's configuration.
+
+    Raises:
+        DataError: The folder is not a run folder, or its configuration is damaged.
+    """
     file = folder / "run.json"
     if not file.is_file():
         raise DataError(f"{folder}: not a run folder (no run.json)")
@@ -81,7 +101,11 @@ def read_run_folder_config(folder: Path) -> RunConfig:
 
 
 def list_run_folder_record_files(folder: Path) -> list[Path]:
-    """A run folder's record files; none is a `DataError`."""
+    """Return the record files of a run folder, sorted.
+
+    Raises:
+        DataError: The folder contains no record.
+    """
     files = sorted((folder / "episodes").glob("*.json"))
     if not files:
         raise DataError(f"{folder}: holds no episode; start the run again to go on")
@@ -90,7 +114,15 @@ def list_run_folder_record_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def hold_run_folder(folder: Path) -> Iterator[None]:
-    """A run folder, new or not, for this process alone; one that holds something else is refused."""
+    """Lock a run folder, new or existing, for this process.
+
+    Args:
+        folder: The folder; it is created if it does not exist.
+
+    Raises:
+        UserError: The path is a file, or a folder that contains something else.
+        DataError: Another process holds the folder.
+    """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder}: is a file; choose another place")
     if folder.exists() and not (folder / "run.json").exists() and any(f.name not in MARKS for f in folder.iterdir()):
@@ -100,7 +132,16 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
 
 
 def open_run_folder(folder: Path, config: RunConfig) -> None:
-    """Begin a run folder, or go on with one of the same configuration; another one is refused with what differs."""
+    """Create a run folder, or check that an existing one has the same configuration.
+
+    Args:
+        folder: The run folder.
+        config: Configuration of the run.
+
+    Raises:
+        UserError: The folder contains a run with another configuration; the message lists the
+            differences.
+    """
     file = folder / "run.json"
     if not file.exists():
         (folder / "episodes").mkdir(parents=True, exist_ok=True)
@@ -115,9 +156,10 @@ def open_run_folder(folder: Path, config: RunConfig) -> None:
 
 
 def note_run_folder_environment(folder: Path) -> None:
-    """Note the environment in which a run goes on, where it is none of those that its episodes were replayed in before.
+    """Add the current environment to ``run.json`` if a continued run has not had it before.
 
-    They lie under ``resumed`` in ``run.json``; versions that differ from those that the run began with are reported.
+    It is added under ``resumed``. Versions that differ from those at the start of the run are
+    printed.
     """
     body = read_run_schema(folder)
     now, first = collect_run_environment(), body.get("environment", {})
@@ -133,13 +175,16 @@ def note_run_folder_environment(folder: Path) -> None:
 
 
 def _short(value: Any) -> str:
-    """A digest by its beginning."""
+    """Return a digest shortened to 12 digits, and any other value as text."""
     text = str(value)
     return text[:12] if re.fullmatch("[0-9a-f]{40,}", text) else text
 
 
 def read_run_folder_timings(folder: Path) -> dict[str, Any]:
-    """What a run folder's ``timings.json`` holds; nothing where it is lost or broken, for no score hangs on it."""
+    """Return the contents of a run folder's ``timings.json``.
+
+    The result is empty if the file is missing or damaged, because no score depends on it.
+    """
     file = folder / "timings.json"
     if not file.is_file():
         return {}

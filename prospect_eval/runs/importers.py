@@ -1,13 +1,19 @@
-"""Predictions that others made, as a run folder: prediction records, and ProAssist's prediction files. No model needed.
+"""Import predictions of other programs as a run folder: prediction records and ProAssist's files.
 
     prospect-eval score predictions.jsonl --output runs/theirs
     prospect-eval score proassist/eval --data data/assembly --output runs/proassist
 
-Read are a file of records (JSON, a list of them, or one a line) as `prospect_core.records` describes them, a folder of
-such files, and ProAssist's: ``results/*.json``, one stream each with ``gen`` and ``ref`` by frame, or the DST extension's
-``frame_predictions.csv``, alone or in the evaluation folder that holds them. A ProAssist stream is held against the
-episode of ``--data`` with its references on its frames (steps, questions and slots then count too), or, without
-``--data``, against the references that the file carries.
+No model is needed. The input is one of:
+
+- a file of records (JSON, a list of them, or one per line) in the format of
+  `prospect_core.records`;
+- a folder of such files;
+- ProAssist's ``results/*.json``, one stream each with ``gen`` and ``ref`` by frame;
+- the DST extension's ``frame_predictions.csv``, alone or in an evaluation folder.
+
+With ``--data``, a ProAssist stream is compared with the episode that has the same references on the
+same frames; steps, questions and slots are then scored too. Without ``--data`` it is compared with
+the references in the file.
 """
 
 from __future__ import annotations
@@ -28,28 +34,31 @@ from prospect_core.util.json_io import dump_json, load_json, parse_json, read_li
 from prospect_eval.matching.settings import MatchSettings
 from prospect_eval.runs.proassist_results import Tell, read_proassist_result_stream, read_proassist_result_table
 
-#: the table of the DST extension
+#: table of the DST extension
 TABLE = "frame_predictions.csv"
-#: files of an evaluation folder that hold no stream
+#: files of an evaluation folder that are not streams
 DERIVED = ("all_results.json", "metrics.json", "args.json", "llm_eval*.json")
-#: a rate above this does not make an episode of more frames shorter
+#: frames per second above this value do not extend the accepted number of frames
 MAX_FPS = 240
-#: the error of an episode of the data that has no prediction
+#: error of an episode of the data without a prediction
 MISSING = "the predictions have no such episode"
 
 
 def read_imported_predictions(
     path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> tuple[list[EpisodeRecord], str]:
-    """Records of a file or a folder, by episode id, and the digest of what was read.
+    """Read the records of a file or a folder.
 
     Args:
-        path: A file, a folder of such files, or an evaluation folder of ProAssist's.
-        episodes: The data that the predictions are about.
-        tell: Called with a line about anything that is left out.
+        path: A file, a folder of such files, or an evaluation folder of ProAssist.
+        episodes: The data of the predictions.
+        tell: Called with a message about anything that is left out.
+
+    Returns:
+        The records by episode id, and the digest of the files.
 
     Raises:
-        DataError: Nothing can be read there, or what is read contradicts itself or the data.
+        DataError: There is nothing to read, or a prediction contradicts itself or the data.
     """
     files = [path] if not path.is_dir() else list_import_files(path, tell)
     digest = hashlib.sha256()
@@ -74,7 +83,17 @@ def read_imported_predictions(
 
 
 def list_import_files(folder: Path, tell: Tell = lambda line: None) -> list[Path]:
-    """The files of a folder that hold predictions: those in it, or else those of the evaluation folders below it."""
+    """List the files of a folder that hold predictions.
+
+    These are files in the folder, or otherwise files of evaluation folders below it.
+
+    Args:
+        folder: The folder.
+        tell: Called with a message about files that are left out.
+
+    Raises:
+        DataError: There are none.
+    """
     for pattern in ("*.json*", "**/results/*.json", f"**/{TABLE}"):
         found = [
             file
@@ -84,7 +103,7 @@ def list_import_files(folder: Path, tell: Tell = lambda line: None) -> list[Path
         if not found:
             continue
         tables = [] if pattern.endswith(TABLE) else list(folder.glob(f"**/{TABLE}"))
-        # an exported evaluation folder holds every stream in both forms
+        # an exported evaluation folder has every stream in both formats
         if len(tables) > len(found):
             tell(
                 f"{folder}: holds {len(tables)} {TABLE} and {format_count(len(found), 'result file')}; only these are read"
@@ -94,7 +113,7 @@ def list_import_files(folder: Path, tell: Tell = lambda line: None) -> list[Path
 
 
 def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -> Iterator[tuple[str, EpisodeRecord]]:
-    """The records of a file, each with the beginning of its error lines."""
+    """Yield the records of a file, each with the prefix of its error messages."""
     if file.suffix.lower() == ".csv":
         yield str(file), read_proassist_result_table(data, file, episodes, tell)
         return
@@ -112,7 +131,16 @@ def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -
 
 
 def find_delayed_import_references(episode: Episode) -> list[int]:
-    """The frames of references that are later than their own time or frame number, since a user turn shares it."""
+    """Find references on later frames than their time or frame number.
+
+    A user turn at the same time delays a reference.
+
+    Args:
+        episode: The episode.
+
+    Returns:
+        The frames of these references.
+    """
     if episode.problems():
         return []
     last = episode.end_frame - 1
@@ -149,19 +177,24 @@ def _record(item: dict[str, Any], where: str, episodes: Sequence[Episode]) -> Ep
 
 
 def _named(record: EpisodeRecord, dataset: str) -> EpisodeRecord:
-    """The record with its data set named where it names none."""
+    """Return the record with a dataset name if it has none."""
     if record.episode.dataset:
         return record
     return replace(record, episode=replace(record.episode, dataset=dataset))
 
 
 def require_scorable_import(record: EpisodeRecord, where: str) -> None:
-    """Refuse what a person would not notice in the scores: utterances without a word, episodes of months.
+    """Check for errors that would not be visible in the scores.
 
-    A text without words that the reference itself holds may be said.
+    These are utterances without a word and episodes of months. An utterance without words is
+    accepted if the reference contains it.
+
+    Args:
+        record: The record.
+        where: Prefix of the error message.
 
     Raises:
-        DataError: The record has either.
+        DataError: The record has such an error.
     """
     episode = record.episode
     if not (math.isfinite(episode.fps) and 0 < episode.num_frames <= MAX_HOURS * 3600 * min(episode.fps, MAX_FPS)):
@@ -179,7 +212,12 @@ def require_scorable_import(record: EpisodeRecord, where: str) -> None:
 
 
 def make_missing_import_records(records: Sequence[EpisodeRecord], episodes: Sequence[Episode]) -> list[EpisodeRecord]:
-    """A failed record for each episode of the data that has no prediction."""
+    """Make a failed record for each episode of the data without a prediction.
+
+    Args:
+        records: The records of the predictions.
+        episodes: The episodes of the data.
+    """
     given = {record.episode.id for record in records}
     model, knobs = records[0].model, records[0].knobs
     return [
@@ -191,15 +229,27 @@ def make_missing_import_records(records: Sequence[EpisodeRecord], episodes: Sequ
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """What was laid out as a run folder: ids of the episodes of the data without a prediction, how many records there
-    were, and how many of them name no data set."""
+    """Result of an import.
+
+    Attributes:
+        missing: Ids of the episodes of the data without a prediction.
+        records: Number of records.
+        unnamed: Number of records that name no dataset.
+    """
 
     missing: tuple[str, ...]
     records: int
     unnamed: int
 
     def window_note(self, match: MatchSettings) -> str:
-        """A line on the matching window of the records that name no data set; empty where a window is given."""
+        """Return a message about the matching window of records without a dataset.
+
+        Args:
+            match: Parameters of the matching.
+
+        Returns:
+            The message; empty if a window is given or every record names a dataset.
+        """
         if not self.unnamed or match.window_s is not None:
             return ""
         late, early = match.window("")
@@ -219,10 +269,26 @@ def import_predictions(
     dataset: str = "",
     tell: Tell = lambda line: None,
 ) -> ImportedRun:
-    """Read predictions and lay them out as a run folder, ready to be scored. A folder in use is refused.
+    """Read predictions and write them as a run folder, ready to be scored.
 
-    Episodes of the data without a prediction become failed records, which count as the worst value. ``dataset`` is the
-    data set of streams that name none; ``tell`` is called with a line about anything that is left out.
+    Episodes of the data without a prediction become failed records, which count as the worst value.
+
+    Args:
+        path: A file, a folder of such files, or an evaluation folder of ProAssist.
+        folder: The run folder.
+        episodes: The episodes of the data; empty without data.
+        data: Folder or suite of the data.
+        data_digest: Digest of the data.
+        split: The split.
+        dataset: Name of the dataset for streams that name none.
+        tell: Called with a message about anything that is left out.
+
+    Returns:
+        Numbers of the imported and the missing records.
+
+    Raises:
+        UserError: The run folder is in use, holds another run, or is the folder of the predictions.
+        DataError: A prediction cannot be read.
     """
     from prospect_core.util.atomic import write_atomic
     from prospect_eval.runs.environment import digest_environment_code

@@ -1,9 +1,7 @@
-"""Stored metric tables: the order of their headline metrics, and their families.
+"""Stored metric tables: order of the headline metrics, families, best baselines.
 
-    python -c "from prospect_eval.runs.metric_tables import metric_table_headlines; help(metric_table_headlines)"
-
-Everything is read from the entries of ``metrics.json``, so that metrics of installed packages need no list anywhere.
-Nothing heavy is imported.
+Everything is read from the entries of ``metrics.json``, so metrics of installed packages need no
+registration here. The module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -13,27 +11,27 @@ from typing import Any
 
 Table = Mapping[str, Mapping[str, Any]]
 
-#: heading of metrics whose entry names no family
+#: heading of metrics without a family
 NO_FAMILY = "Other"
 
 
 def metric_table_headlines(table: Table, first: Iterable[str] = ()) -> list[str]:
-    """Names of the metrics that tables show, in their order.
+    """Return the names of the metrics that tables show, in order.
 
     Args:
         table: Entries of ``metrics.json`` by metric name.
-        first: Names that come before all others, such as those of a suite; unknown ones are left out.
+        first: Names that come first, such as those of a suite. Unknown ones are left out.
 
     Returns:
-        ``first``, then the headline metrics in the order of the table, each followed by its companion. All metrics where
-        the table was written before entries said which are headlines.
+        ``first``, then the headline metrics in the order of the table, each followed by its
+        companion. All metrics if the table is older than headline marks.
     """
     headlines = [name for name, entry in table.items() if entry.get("headline", True)]
     return _with_companions(table, [*first, *headlines])
 
 
 def metric_table_leading_names(table: Table) -> list[str]:
-    """The first headline metric of each family, for tables that have little room."""
+    """Return the first headline metric of each family, for narrow tables."""
     leading: dict[str, str] = {}
     for name in metric_table_headlines(table):
         leading.setdefault(table[name].get("family", name), name)
@@ -41,11 +39,14 @@ def metric_table_leading_names(table: Table) -> list[str]:
 
 
 def group_metric_table_families(table: Table, titles: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """(title, metric names) of each family, in the order of the table.
+    """Group metric names by family, in the order of the table.
 
     Args:
         table: Entries of ``metrics.json`` by metric name.
-        titles: Title of each family by its name, as ``families`` of ``metrics.json`` holds them.
+        titles: Title of each family by its name, from ``families`` of ``metrics.json``.
+
+    Returns:
+        (title, metric names) of each family.
     """
     out: dict[str, list[str]] = {}
     for name, entry in table.items():
@@ -54,7 +55,7 @@ def group_metric_table_families(table: Table, titles: Mapping[str, str]) -> list
 
 
 def metric_table_resampled_units(table: Table) -> str:
-    """What intervals are taken over, in the plural: ``videos``, ``participants``, or ``participants and videos``."""
+    """Return the units of resampling in the plural, such as ``participants and videos``."""
     kinds: dict[str, None] = {}
     for entry in table.values():
         parts = dict(part.partition(":")[::2] for part in str(entry.get("signature", "")).split("|"))
@@ -63,9 +64,12 @@ def metric_table_resampled_units(table: Table) -> str:
 
 
 def metric_table_trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
-    """Names of the baselines that see nothing of an episode's reference, as ``metrics.json`` marks them.
+    """Return the names of the baselines that do not use the reference.
 
-    Of a file that marks none, all but the oracle.
+    If the file does not mark them, these are all except the oracle.
+
+    Args:
+        metrics: Contents of ``metrics.json``.
     """
     marked: Mapping[str, Any] = metrics.get("baseline_info", {})
     return [
@@ -76,14 +80,14 @@ def metric_table_trivial_baselines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def best_metric_table_baseline(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
-    """The best baseline that sees nothing, with its value of a metric.
+    """Return the best trivial baseline with its value of a metric.
 
     Args:
         metrics: Contents of ``metrics.json``.
         name: The metric.
 
     Returns:
-        (baseline, value), or None where no such baseline has a value or the metric has no better side.
+        (baseline, value). None if no such baseline has a value or the metric has no direction.
     """
     sides: dict[str, Callable[[float], float]] = {
         "higher": lambda v: v,
@@ -103,7 +107,7 @@ def best_metric_table_baseline(metrics: Mapping[str, Any], name: str) -> tuple[s
 
 
 def _with_companions(table: Table, names: Iterable[str]) -> list[str]:
-    """Each name once, followed by its companion wherever else that may stand; unknown names are left out."""
+    """Return each name once, followed by its companion; unknown names are left out."""
     out: dict[str, None] = {}
     for name in names:
         if name not in table or name in out:

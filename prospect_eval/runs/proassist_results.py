@@ -1,10 +1,9 @@
-"""ProAssist's result files and the DST extension's frame tables as prediction records.
+"""Read ProAssist's result files and the DST extension's frame tables as prediction records.
 
-    python -c "from prospect_eval.runs.proassist_results import read_proassist_result_stream; help(read_proassist_result_stream)"
-
-A frame index counts the frames of the stream from 0: at 2 frames a second, index i is the picture at i / 2 seconds. What
-the user says is given with the frame that is read after it, so its turn comes right after the frame before. A reference
-stands on the index that the file gives it, whatever the user says around it.
+A frame index counts the frames of the stream from 0: at 2 frames per second, index i is the picture
+at i / 2 seconds. The file gives the user's text with the next frame that is read, so the user turn
+follows the frame before it. A reference is on the index in the file, independent of user turns next
+to it.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ from prospect_eval.runs.proassist_updates import (
     track_proassist_updates,
 )
 
-#: ProAssist samples its videos at this rate
+#: frames per second of ProAssist's videos
 FPS = 2
-#: longest stream: an index beyond it is a mistake, and every frame costs memory
+#: longest stream; a larger index is an error, and every frame uses memory
 LONGEST_S = 86_400
-#: frames a second at most
+#: maximum number of frames per second
 HIGHEST_FPS = 1000
-#: largest number that a field may hold
+#: largest number in a field
 LARGEST = 1e15
-#: model of a file that names none
+#: name of the model if the file has none
 MODEL = "proassist"
-#: array of a record: the fields of an output that hold it, the first that is there
+#: fields of an output for each array of a record; the first existing one is used
 FIELDS = {
     "speaking_prob": ("speaking_prob",),
     "update_prob": ("dst_prob",),
@@ -58,19 +57,19 @@ Frame = dict[str, Any]
 def read_proassist_result_stream(
     item: dict[str, Any], where: str, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> EpisodeRecord:
-    """A result file as a record.
+    """Read a result file as a record.
 
-    A file that a record was exported to, unchanged since, gives that record back. Without ``episodes`` the references are
-    those of the file.
+    If the file was exported from a record and not changed, this is that record. Without
+    ``episodes`` the references are those in the file.
 
     Args:
-        item: The file's contents.
-        where: The beginning of error lines.
-        episodes: The data that the predictions are about; the stream's episode is found by its references.
-        tell: Called with a line about anything in the file that is left out.
+        item: Contents of the file.
+        where: Prefix of error messages.
+        episodes: The data of the predictions. The stream's episode is found by its references.
+        tell: Called with a message about anything that is left out.
 
     Raises:
-        DataError: The file is not a result file, or no single episode fits it.
+        DataError: The file is not a result file, or not exactly one episode fits it.
     """
     meta = item.get("metadata") or {}
     frames = item["predictions"]
@@ -86,7 +85,7 @@ def read_proassist_result_stream(
 
 
 def _exported(item: dict[str, Any], where: str) -> EpisodeRecord | None:
-    """The record that the file was exported from; None where there is none, or the frames have been changed since."""
+    """Return the record from which the file was exported; None if there is none or it has changed."""
     if RECORD not in item:
         return None
     record = load_json(EpisodeRecord, dump_json(item[RECORD]), f"{where}: {RECORD}")
@@ -102,7 +101,11 @@ def _exported(item: dict[str, Any], where: str) -> EpisodeRecord | None:
 
 
 def _frame(frame: Any, where: str) -> Frame:
-    """One output, its fields checked; anything else is a `DataError` that names the field."""
+    """Check the fields of one output.
+
+    Raises:
+        DataError: A field is wrong. The message names it.
+    """
 
     def wrong(what: str) -> DataError:
         return DataError(f"{where}: not a ProAssist prediction file ({what})")
@@ -126,7 +129,7 @@ def _frame(frame: Any, where: str) -> Frame:
 
 
 def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
-    """The frames with what the DST extension adds to each."""
+    """Return the frames with the fields of the DST extension."""
     if more is None:
         return frames
     if not isinstance(more, list) or not all(
@@ -144,7 +147,19 @@ def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
 def make_proassist_result_record(
     frames: Sequence[Frame], meta: Mapping[str, Any], where: str, episodes: Sequence[Episode], tell: Tell
 ) -> EpisodeRecord:
-    """Outputs by frame as a record; see `read_proassist_result_stream`."""
+    """Make a record from outputs by frame.
+
+    Args:
+        frames: The outputs.
+        meta: Metadata of the file.
+        where: Prefix of error messages.
+        episodes: The data of the predictions; empty to use the references in the file.
+        tell: Called with a message about anything that is left out.
+
+    Raises:
+        DataError: There is no frame, a frame is repeated or too late, or not exactly one episode
+            fits.
+    """
     if not frames:
         raise DataError(f"{where}: holds no frame")
     fps = _fps(meta.get("fps"), where)
@@ -172,7 +187,7 @@ def _fps(value: Any, where: str) -> float:
 def _predicted(
     frames: Sequence[Frame], meta: Mapping[str, Any], episode: Episode, tell: Tell, where: str
 ) -> EpisodeRecord:
-    """The record of what was predicted of an episode."""
+    """Return the record of the predictions for an episode."""
     start = episode.start_frame
     said = [(frame["frame_idx_in_stream"], (frame["gen"] or "").strip()) for frame in frames]
     whole = [frame["frame_idx_in_stream"] for frame in frames] == list(range(episode.num_frames))
@@ -198,8 +213,11 @@ def _predicted(
 
 
 def _known(frames: Sequence[Frame], keys: tuple[str, ...], whole: bool, tell: Tell, where: str) -> tuple[float, ...]:
-    """A field of every frame. Empty where it is not given on every frame, and where it is 0 throughout: the DST extension
-    writes 0 for what its model does not compute."""
+    """Return a field of every frame.
+
+    It is empty if a frame lacks the field or if all values are 0, because the DST extension writes
+    0 for values that its model does not compute.
+    """
     key = next((key for key in keys if any(frame.get(key) is not None for frame in frames)), None)
     if key is None:
         return ()
@@ -217,20 +235,20 @@ def _known(frames: Sequence[Frame], keys: tuple[str, ...], whole: bool, tell: Te
 
 
 def _is_number(value: Any, whole: bool) -> TypeGuard[float]:
-    """Whether a field holds a number, or a whole one from 0."""
+    """Return whether a field is a number, or an integer from 0 if ``whole``."""
     if whole:
         return type(value) is int and 0 <= value <= LARGEST
     return type(value) in (int, float) and abs(value) <= LARGEST
 
 
 def _references(frames: Sequence[Frame]) -> list[tuple[int, str]]:
-    """(index, text) of the references."""
+    """Return (index, text) of the references."""
     texts = ((frame["frame_idx_in_stream"], (frame["ref"] or "").strip()) for frame in frames)
     return [(index, text) for index, text in texts if text]
 
 
 def _asked(frames: Sequence[Frame]) -> list[tuple[int, list[str]]]:
-    """(index, texts) of what the user said before a frame."""
+    """Return (index, texts) of the user's words before a frame."""
     found = (
         (frame["frame_idx_in_stream"], [text for role, text in frame.get("text_inputs") or () if role == "user"])
         for frame in frames
@@ -239,7 +257,7 @@ def _asked(frames: Sequence[Frame]) -> list[tuple[int, list[str]]]:
 
 
 def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Sequence[Episode], where: str) -> Episode:
-    """The episode of the data with the stream's references on its frames, or the one that the file names."""
+    """Return the episode that the file names, or that has the same references on the same frames."""
     named = [episode for episode in episodes if meta.get("clip") in (episode.id, proassist_output_clip_name(episode))]
     if len(named) == 1 and frames[-1]["frame_idx_in_stream"] < named[0].num_frames:
         return named[0]
@@ -257,13 +275,13 @@ def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Se
 
 
 def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, where: str) -> Episode:
-    """An episode of the references in the file, each on its own frame."""
+    """Make an episode from the references in the file."""
     due = read_proassist_updates(frames, "dst_update_ref")
     heard: dict[int, list[str]] = {}
     for index, texts in _asked(frames):
-        # with the first frame comes what was said before it; nothing stands before frame 0
+        # the user's text of the first frame stays on frame 0, because there is no earlier frame
         heard.setdefault(max(0, index - 1), []).extend(texts)
-    # on one frame: updates, then the assistant, then the user, whose text is read with the next frame
+    # order on one frame: updates, assistant, user, because user text is read with the next frame
     order: list[tuple[int, int, int]] = []
     made: list[Event] = []
 
@@ -279,7 +297,7 @@ def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, wh
         add(index, 1, Event(f"t{len(made)}", index / fps, "assistant", text, frame=index))
     for index, said in heard.items():
         add(index, 2, Event(f"t{len(made)}", index / fps, "user", " ".join(said), frame=index))
-    # a file whose reference has no update makes every predicted one a false alarm
+    # if the reference has the field but no update, every predicted update is a false alarm
     stated = any("dst_update_ref" in frame for frame in frames)
     steps = list_proassist_update_steps(due or (read_proassist_updates(frames, "dst_update") if stated else []))
     task = Task(str(meta.get("task_goal") or ""), steps)
@@ -305,12 +323,19 @@ def _episode_of(frames: Sequence[Frame], meta: Mapping[str, Any], fps: float, wh
 def read_proassist_result_table(
     data: bytes, path: Path, episodes: Sequence[Episode] = (), tell: Tell = lambda line: None
 ) -> EpisodeRecord:
-    """The DST extension's ``frame_predictions.csv`` as a record; its folder's name is the clip's.
+    """Read the DST extension's ``frame_predictions.csv`` as a record.
 
-    The table names neither a data set nor a rate: 2 frames a second, and no user turn. An empty probability is not known.
+    The name of the folder is the clip's name. The table names neither dataset nor rate: 2 frames
+    per second are assumed, without user turns. An empty probability is unknown.
+
+    Args:
+        data: Contents of the file.
+        path: Path of the file.
+        episodes: The data of the predictions; empty to use the references in the file.
+        tell: Called with a message about anything that is left out.
 
     Raises:
-        DataError: A column is missing, or a cell holds what it cannot.
+        DataError: A column is missing, or a cell has an invalid value.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -332,7 +357,7 @@ def read_proassist_result_table(
 
 
 def _table_frame(row: Mapping[str, str | None], where: str) -> Frame:
-    """A row of the table as an output."""
+    """Return a row of the table as an output."""
     if None in row or any(cell is None for cell in row.values()):
         raise DataError(f"{where}: has not as many cells as the head line")
     cells = {key: cell or "" for key, cell in row.items()}

@@ -1,8 +1,7 @@
-"""State updates as the DST extension writes them, ``S1->start``, and the states that follow from them.
+"""State updates in the DST extension's form, ``S1->start``, and the states that result from them.
 
-    python -c "from prospect_eval.runs.proassist_updates import read_proassist_updates; help(read_proassist_updates)"
-
-Predicted updates that the state machine does not allow, and texts that are no update, become refusals.
+Predicted updates that the state machine does not allow, and texts that are not updates, become
+refusals.
 """
 
 from __future__ import annotations
@@ -21,14 +20,27 @@ _UPDATE = re.compile(r"([^\s;,]+?)\s*->\s*(\w+)")
 
 @dataclass(frozen=True)
 class Update:
-    """One update on a frame of the stream; ``change`` is as the file has it, ``step`` empty where the text is no update."""
+    """One update on a frame of the stream.
+
+    Attributes:
+        index: Index of the frame.
+        step: Id of the step; empty if the text is not an update.
+        change: The change as in the file.
+    """
 
     index: int
     step: str
     change: str
 
     def known(self, where: str) -> Change:
-        """The change of a reference update; one that PROSPECT does not have is a `DataError`."""
+        """Return the change of a reference update.
+
+        Args:
+            where: Prefix of the error message.
+
+        Raises:
+            DataError: PROSPECT does not have this change.
+        """
         if self.change not in CHANGES or not self.step:
             raise DataError(
                 f"{where}: frame {self.index}: reference update {self.step}->{self.change}; known are {', '.join(CHANGES)};"
@@ -38,7 +50,16 @@ class Update:
 
 
 def read_proassist_updates(frames: Sequence[Mapping[str, Any]], key: str) -> list[Update]:
-    """The updates in a field of the frames, in order; several on one frame are divided by ``;``, commas or spaces."""
+    """Read the updates in a field of the frames.
+
+    Args:
+        frames: Outputs by frame.
+        key: Name of the field. Several updates on one frame are separated by ``;``, commas or
+            spaces.
+
+    Returns:
+        The updates in order.
+    """
     out = []
     for frame in frames:
         text = frame.get(key)
@@ -52,7 +73,10 @@ def read_proassist_updates(frames: Sequence[Mapping[str, Any]], key: str) -> lis
 
 
 def list_proassist_update_steps(updates: Sequence[Update]) -> tuple[Step, ...]:
-    """The steps that updates name, in order of their numbers; nothing tells their texts, so each is called by its id."""
+    """Return the steps in updates, sorted by number.
+
+    The file has no names of steps, so the id is the name.
+    """
     names = {update.step for update in updates if update.step}
     return tuple(Step(name, name) for name in sorted(names, key=_numbers_first))
 
@@ -63,8 +87,18 @@ def _numbers_first(name: str) -> tuple[int, str]:
 
 
 def proassist_updates_initial_state(task: Task, updates: Sequence[Update]) -> DialogState | None:
-    """The state before the first update, where it is not that nothing has been started: a step that is completed first
-    was in progress, one that is reopened first was completed."""
+    """Infer the state before the first update.
+
+    A step whose first update completes it was in progress; a step whose first update reopens it was
+    completed.
+
+    Args:
+        task: The task.
+        updates: The reference updates.
+
+    Returns:
+        The state; None if no step has started.
+    """
     first: dict[str, str] = {}
     for update in updates:
         first.setdefault(update.step, update.change)
@@ -78,7 +112,15 @@ def proassist_updates_initial_state(task: Task, updates: Sequence[Update]) -> Di
 def track_proassist_updates(
     updates: Sequence[Update], episode: Episode
 ) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
-    """Predicted updates by video frame: those that the state machine allows, and the others."""
+    """Apply predicted updates to the state of an episode.
+
+    Args:
+        updates: The predicted updates.
+        episode: The episode.
+
+    Returns:
+        The updates that the state machine allows, and the refused ones, by video frame.
+    """
     transitions: list[PredictedTransition] = []
     refusals: list[Refusal] = []
     state = episode.initial_state

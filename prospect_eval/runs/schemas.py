@@ -1,8 +1,7 @@
-"""The files of a run folder, checked as they are read: folders are copied by hand, cut by full disks, edited, and old.
+"""Read and validate the files of a run folder, which may be copied, truncated, edited or old.
 
-    python -c "from prospect_eval.runs.schemas import read_metrics_schema; help(read_metrics_schema)"
-
-Each reader returns what the file holds, or says which field of which file is not as this program writes it.
+Each reader returns the contents of a file. Otherwise it raises an error that names the file and the
+invalid field.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import read_json, read_typed_json
 
 COUNTS_SCHEMA = 2
-#: longer vectors of counts are histograms, written without their zeros
+#: longer vectors of counts are histograms, stored without zeros
 DENSE_COUNTS = 64
 
 
 class Entry(TypedDict):
-    """A metric's value with its interval; further keys are free."""
+    """A metric's value with its interval. Further keys are allowed."""
 
     value: float | None
     ci95: NotRequired[tuple[float, float] | None]
@@ -37,7 +36,7 @@ class Entry(TypedDict):
 
 
 class Episodes(TypedDict):
-    """How many episodes a table is about."""
+    """Number of scored and failed episodes of a table."""
 
     scored: int
     failed: int
@@ -45,14 +44,14 @@ class Episodes(TypedDict):
 
 
 class Similarity(TypedDict):
-    """The similarity model that a run folder was scored with: how to open it again, and its signature."""
+    """Similarity model with which a run folder was scored: how to open it, and its signature."""
 
     model: str
     signature: str
 
 
 class MetricsFile(TypedDict):
-    """The contents of ``metrics.json``."""
+    """Contents of ``metrics.json``."""
 
     schema: NotRequired[int]
     episodes: NotRequired[Episodes]
@@ -65,7 +64,13 @@ class MetricsFile(TypedDict):
 
 
 class Sparse(TypedDict):
-    """A long vector of counts that is mostly zeros: its size, the places of other numbers, and these numbers."""
+    """A long vector of counts that is mostly zero.
+
+    Attributes:
+        size: Length of the vector.
+        at: Indices of the other values.
+        n: The other values.
+    """
 
     size: int
     at: list[int]
@@ -77,8 +82,15 @@ PackedCounts = dict[str, dict[str, Packed]]
 
 
 class CountsFile(TypedDict):
-    """The contents of ``counts.json``: the cluster of each episode, and counts by metric and episode; of each baseline those
-    of the headline metrics."""
+    """Contents of ``counts.json``.
+
+    Attributes:
+        schema: Version of the format.
+        clusters: Cluster of each episode.
+        failed: Ids of the failed episodes.
+        counts: Counts by metric and episode.
+        baselines: Counts of the headline metrics of each baseline.
+    """
 
     schema: int
     clusters: dict[str, str]
@@ -88,7 +100,7 @@ class CountsFile(TypedDict):
 
 
 class KnobsPart(TypedDict):
-    """What every run has been replayed with."""
+    """Settings of a replay that every run has."""
 
     strategy: str
     budget: int | None
@@ -97,7 +109,7 @@ class KnobsPart(TypedDict):
 
 
 class ConfigPart(TypedDict):
-    """What makes a run the run that it is."""
+    """Configuration that identifies a run."""
 
     model: str
     model_digest: NotRequired[str]
@@ -109,22 +121,22 @@ class ConfigPart(TypedDict):
 
 
 class RunFile(TypedDict):
-    """The contents of ``run.json``."""
+    """Contents of ``run.json``."""
 
     config: ConfigPart
     environment: NotRequired[dict[str, Any]]
-    #: of a run that went on elsewhere or later: further environments of its episodes
+    #: further environments of a resumed run
     resumed: NotRequired[list[dict[str, Any]]]
 
 
 class Provenance(TypedDict):
-    """The run that a baseline was made of."""
+    """The run from which a baseline was made."""
 
     config: ConfigPart
 
 
 class BaselineFile(TypedDict):
-    """A gate's baseline."""
+    """Contents of a gate's baseline file."""
 
     schema: Literal[2]
     provenance: Provenance
@@ -137,19 +149,31 @@ class BaselineFile(TypedDict):
 
 
 def read_run_schema(folder: Path) -> dict[str, Any]:
-    """A run folder's ``run.json``."""
+    """Read the ``run.json`` of a run folder.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
     return dict(read_typed_json(folder / "run.json", RunFile))
 
 
 def read_metrics_schema(folder: Path) -> dict[str, Any]:
-    """A scored run folder's ``metrics.json``."""
+    """Read the ``metrics.json`` of a scored run folder.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
     if not (folder / "metrics.json").is_file():
         raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
     return dict(read_typed_json(folder / "metrics.json", MetricsFile))
 
 
 def read_counts_schema(folder: Path) -> CountsFile:
-    """The counts by metric and episode of a scored run folder; one that an older version scored is a `DataError`."""
+    """Read the counts by metric and episode of a scored run folder.
+
+    Raises:
+        DataError: The file is missing or damaged, or another version wrote it.
+    """
     file = folder / "counts.json"
     if file.is_file() and read_json(file).get("schema") != COUNTS_SCHEMA:
         raise DataError(f"{folder}: scored by another version; `prospect-eval score {folder}` scores it again")
@@ -157,7 +181,7 @@ def read_counts_schema(folder: Path) -> CountsFile:
 
 
 def pack_counts_schema(row: np.ndarray) -> Packed:
-    """A vector of counts as JSON."""
+    """Return a vector of counts as plain values for JSON."""
     if len(row) > DENSE_COUNTS:
         at = np.flatnonzero(row).tolist()
         return {"size": len(row), "at": at, "n": [_number(row[k]) for k in at]}
@@ -165,7 +189,7 @@ def pack_counts_schema(row: np.ndarray) -> Packed:
 
 
 def unpack_counts_schema(row: Packed) -> np.ndarray:
-    """The vector of counts that `pack_counts_schema` wrote."""
+    """Return the vector of counts from the plain values of `pack_counts_schema`."""
     if isinstance(row, list):
         return np.array(row, dtype=float)
     out = np.zeros(row["size"])
@@ -178,8 +202,12 @@ def _number(x: float) -> float:
 
 
 def read_similarity_schema(folder: Path) -> str | None:
-    """The similarity model that a run folder was scored with, as `tools.make_tools` takes it; None where it is not known,
-    since the folder has not been scored or its ``metrics.json`` is damaged."""
+    """Return the similarity model of a run folder for `resources.make_scoring_resources`.
+
+    Returns:
+        The model; None if it is unknown because the folder is not scored or ``metrics.json`` is
+        damaged.
+    """
     try:
         known = read_metrics_schema(folder).get("similarity")
     except DataError:

@@ -1,9 +1,7 @@
-"""Scores of the baselines over the episodes of a run, kept on disk.
+"""Scores of the baselines over the episodes of a run, cached on disk.
 
-    python -c "from prospect_eval.scoring.baseline_scores import score_baselines; help(score_baselines)"
-
-Baselines depend on the references, on what they learn from, on the code and on the tools: the same of all these gives the
-scores of before from the cache folder.
+The scores depend on the references, the training episodes, the code and the resources for scoring.
+If all of these are the same, the scores come from the cache folder.
 """
 
 from __future__ import annotations
@@ -35,8 +33,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BaselineScores:
-    """Of each baseline: its ``tables`` of entries, the ``counts`` by episode of the headline metrics, and ``info``: its
-    description, what it sees of the reference, and what it learnt from."""
+    """Scores of the baselines by name.
+
+    Attributes:
+        tables: Entries of all metrics.
+        counts: Counts by episode of the headline metrics.
+        info: Description, the part of the reference that the baseline sees, and its training
+            episodes.
+    """
 
     tables: dict[str, Table]
     counts: dict[str, PackedCounts]
@@ -50,14 +54,15 @@ def score_baselines(
     metrics: Sequence[Metric],
     training: TrainingEpisodes,
 ) -> BaselineScores:
-    """The scores of all baselines.
+    """Return the scores of all baselines.
 
     Args:
         digests: Digest of each reference episode, in the order of their ids.
-        episodes: Reads the reference episodes; called only where the cache does not have the scores.
-        tools: Similarity and METEOR in use.
-        metrics: What is computed.
-        training: What the learning baselines learn from.
+        episodes: Reads the reference episodes. It is called only if the scores are not in the
+            cache.
+        resources: Resources for scoring.
+        metrics: The metrics to compute.
+        training: Episodes from which the learned baselines learn.
     """
     signatures = [metric.signature_text for metric in metrics]
     key = "\n".join([digest_environment_code(), training.digest, *signatures, *digests])
@@ -65,7 +70,7 @@ def score_baselines(
     try:
         return BaselineScores(**json.loads(file.read_bytes()))
     except (OSError, ValueError, TypeError):
-        pass  # not there, or cut off: computed again
+        pass  # missing or truncated: compute the scores again
     try:
         learnt_from = training.load()
     except (DataError, OSError) as error:
@@ -106,5 +111,5 @@ def _score(
 
 
 def trim_baseline_score_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry without what the run's own entry of that metric says already."""
+    """Return an entry without the keys that describe the metric."""
     return {key: value for key, value in entry.items() if key not in DESCRIPTION}

@@ -1,4 +1,4 @@
-"""Where the corpus of a run folder comes from: its own file, the split of its data set, or else its records."""
+"""Find the corpus of a run folder: its own file, the split of its dataset, or its records."""
 
 from __future__ import annotations
 
@@ -24,8 +24,16 @@ Source = Literal["split", "records"]
 
 
 class CorpusFile(TypedDict):
-    """The contents of ``corpus.json``. ``source`` says whether the corpus is that of the whole split, or of the records
-    that the run folder had when it was scored."""
+    """Contents of ``corpus.json``.
+
+    Attributes:
+        schema: Version of the format.
+        source: Whether the corpus is that of the whole split, or of the records in the run folder.
+        data_digest: Digest of the dataset.
+        split: The split.
+        references: Accepted wordings of each reference and their number.
+        answers: Accepted values by kind of question.
+    """
 
     schema: Literal[1]
     source: Source
@@ -36,14 +44,15 @@ class CorpusFile(TypedDict):
 
 
 def find_scoring_split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
-    """The corpus of the whole split that a run is on.
+    """Return the corpus of the whole split of a run.
 
     Args:
-        folder: The run folder; a corpus of the split that was stored there is used, so that the data is not needed.
-        config: The run's configuration; it names the data, its digest and the split.
+        folder: The run folder. A stored corpus of the split is used, so that the data is not
+            needed.
+        config: The run's configuration, which names the data, its digest and the split.
 
     Returns:
-        The corpus; None where none is stored and the data cannot be opened or has changed since.
+        The corpus. None if none is stored and the data cannot be opened or has changed.
     """
     stored = _read(folder / FILE, config)
     if stored is not None:
@@ -60,13 +69,23 @@ def find_scoring_split_corpus(folder: Path, config: RunConfig) -> Corpus | None:
 
 
 def write_scoring_corpus(file: Path, corpus: dict[str, Any], config: RunConfig) -> None:
-    """Write ``corpus.json``: a corpus as `score.score_records` gives it, with the data that it belongs to."""
+    """Write ``corpus.json``.
+
+    Args:
+        file: The file.
+        corpus: The corpus as `score.score_records` returns it.
+        config: The run's configuration, which identifies the data.
+    """
     head = {"schema": SCHEMA, "data_digest": config.data_digest, "split": config.split}
     write_atomic(file, dump_json({**head, **corpus}) + "\n")
 
 
 def read_scoring_corpus(file: Path) -> Corpus:
-    """The corpus of a ``corpus.json``; a missing or damaged file is a `DataError`."""
+    """Read the corpus of a ``corpus.json``.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
     return _corpus(read_typed_json(file, CorpusFile))
 
 
@@ -76,7 +95,7 @@ def _corpus(found: CorpusFile) -> Corpus:
 
 
 def _read(file: Path, config: RunConfig) -> Corpus | None:
-    """A stored corpus of this very split; None where there is none that can be read."""
+    """Return the stored corpus of this split; None if there is none or it cannot be read."""
     if not file.is_file():
         return None
     try:

@@ -1,9 +1,9 @@
-"""Every frame of a run as one table: ``frames.parquet`` in its folder, which pandas and DuckDB open as it is.
+"""Every frame of a run as one table: ``frames.parquet`` in the run folder, for pandas and DuckDB.
 
-    python -c "from prospect_eval.scoring.frame_table import read_frame_table_as_pandas; print(read_frame_table_as_pandas('runs/first').groupby('episode').joint_goal.mean())"
     duckdb -c "select episode, avg(joint_goal) from 'runs/first/frames.parquet' group by episode"
 
-A row a frame, in the order of episodes and time. What a model does not give (probabilities of a baseline) is null.
+The table has one row for each frame, in the order of episodes and time. A value that the model does
+not give (such as a baseline's probabilities) is null.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 FILE = "frames.parquet"
-#: column -> type, and what it is
+#: type and meaning of each column
 COLUMNS = {
     "episode": ("string", "the episode's id"),
     "video": ("string", "its video"),
@@ -44,7 +44,16 @@ COLUMNS = {
 
 
 def write_frame_table(folder: Path, records: Sequence[EpisodeRecord], resources: ScoringResources) -> Path:
-    """Write the frames of all good records; returns the file. It is whole or absent, and the same for the same records."""
+    """Write the frames of all scored records. The same records give the same file.
+
+    Args:
+        folder: The run folder.
+        records: The records; failed ones are left out.
+        resources: Resources for scoring.
+
+    Returns:
+        The file, which appears complete or not at all.
+    """
     import pyarrow.parquet as parquet
 
     path = folder / FILE
@@ -56,7 +65,7 @@ def write_frame_table(folder: Path, records: Sequence[EpisodeRecord], resources:
 
 
 def frame_table(scored: Sequence[Scored]) -> pyarrow.Table:
-    """The table of `COLUMNS`."""
+    """Return the table with the columns `COLUMNS`."""
     import pyarrow
 
     schema = pyarrow.schema(
@@ -67,7 +76,17 @@ def frame_table(scored: Sequence[Scored]) -> pyarrow.Table:
 
 
 def read_frame_table_as_pandas(run: str | Path) -> pandas.DataFrame:
-    """The frames of a run folder as a data frame; a run that has no such file is a `DataError`."""
+    """Read the frames of a run folder as a pandas data frame.
+
+        frames = read_frame_table_as_pandas("runs/first")
+        frames.groupby("episode").joint_goal.mean()
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        DataError: The run folder has no such file, or pandas is not installed.
+    """
     path = Path(run) / FILE
     if not path.is_file():
         raise DataError(f"{path}: no such file; `prospect-eval score {run}` writes it")

@@ -1,4 +1,4 @@
-"""Official numbers of a published benchmark for a run, next to those of constant answers: ``official.json``."""
+"""Official numbers of a published benchmark for a run and for constant answers (``official.json``)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class OfficialScoring:
-    """What is reported of one set of predictions.
+    """Official numbers of one set of predictions and of the constant answers.
 
     Attributes:
         benchmark: The benchmark. Its annotations have a type of their own, hence ``Any``.
         score: Official numbers of the predictions.
-        constants: Official numbers of answers that look at no picture, over the same items.
-        protocol: Under which protocol the predictions were made, in words; of published files what the files cannot say.
-        missing_videos: Videos that were missing, with their items left out.
+        constants: Official numbers of the constant answers over the same items, by name.
+        protocol: Description of the protocol of the predictions. Published files do not state it.
+        missing_videos: Number of missing videos, whose items are left out.
         predictions_digest: Digest of the records; empty for published files.
     """
 
@@ -89,10 +89,13 @@ class OfficialScoring:
 
 
 def score_run_officially(config: RunConfig, records: Sequence[EpisodeRecord]) -> OfficialScoring | None:
-    """The official numbers of a run; None of a suite without a published benchmark.
+    """Return the official numbers of a run.
+
+    Returns:
+        None if the suite has no published benchmark.
 
     Raises:
-        DataError: The dataset of the run or the benchmark's annotations are no longer there.
+        DataError: The dataset of the run or the annotations of the benchmark no longer exist.
     """
     if not config.suite:
         return None
@@ -112,7 +115,10 @@ def score_run_officially(config: RunConfig, records: Sequence[EpisodeRecord]) ->
 
 
 def store_official_scores(folder: Path, config: RunConfig, records: Sequence[EpisodeRecord]) -> None:
-    """Write ``official.json`` of a run of a published benchmark; without the annotations an earlier one is kept."""
+    """Write ``official.json`` of a run of a published benchmark.
+
+    If the annotations cannot be read, an earlier file for the same predictions stays.
+    """
     try:
         found = score_run_officially(config, records)
     except (DataError, UserError) as error:
@@ -126,10 +132,10 @@ def store_official_scores(folder: Path, config: RunConfig, records: Sequence[Epi
 
 
 def read_official_scores(folder: Path) -> dict[str, Any] | None:
-    """The contents of a folder's ``official.json``; None where it has none.
+    """Return the contents of a folder's ``official.json``; None if the file does not exist.
 
     Raises:
-        DataError: The file is not one that this version writes.
+        DataError: The file has another schema.
     """
     file = folder / FILE
     if not file.is_file():
@@ -141,22 +147,22 @@ def read_official_scores(folder: Path) -> dict[str, Any] | None:
 
 
 def restore_official_score(stored: Mapping[str, Any], benchmark: Benchmark[Any, Any]) -> OfficialScore:
-    """The official numbers that ``official.json`` holds, with their items."""
+    """Return the official numbers in ``official.json``, with their items."""
     items = [ItemScore(**item) for item in stored["items"]]
     return make_official_score(items, benchmark.values_of_totals, stored["notes"])
 
 
 def score_published_results(name: str, root: Path, paths: Sequence[Path], model: str | None = None) -> OfficialScoring:
-    """The official numbers of published result files.
+    """Return the official numbers of published result files.
 
     Args:
-        name: The benchmark.
-        root: Its annotation file, or the folder that holds it.
-        paths: Result files, or folders of them.
-        model: Which model to read where a file holds several.
+        name: Name of the benchmark.
+        root: Its annotation file, or the folder that contains it.
+        paths: Result files, or folders with result files.
+        model: The model to read from a file or folder of several models.
 
     Raises:
-        DataError: Annotations or results that cannot be read.
+        DataError: Unreadable annotations or results.
     """
     opened = OpenedBenchmark(open_benchmark(name), root)
     benchmark, annotations = opened.benchmark, opened.annotations

@@ -1,8 +1,7 @@
-"""Run folders scored by several processes, each reading and counting a share: hours of probabilities are slow to read.
+"""Score a run folder in several processes, each of which reads and counts a share of the records.
 
-    python -c "from prospect_eval.scoring.parallel import score_folder_in_parallel; help(score_folder_in_parallel)"
-
-The processes are started before anything heavy is imported here, so that they import at the same time.
+Reading the probabilities of hours of video is slow. The processes start before this process imports
+heavy modules, so that all of them import at the same time.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from prospect_eval.metrics import ScoringResources
     from prospect_eval.scoring.shards import RecordShard
 
-#: the job that names the record files of a worker
+#: job that names the record files of a worker
 READ = "read"
-#: below so many bytes of records one process is quicker than starting others
+#: with fewer bytes of records, one process is faster than several
 WORTH_SHARING = 64 << 20
 
 
@@ -37,10 +36,22 @@ def score_folder_in_parallel(
     progress: Callable[[int, int], None] = lambda done, total: None,
     settings: ScoreSettings = STANDARD,
 ) -> dict[str, Any]:
-    """`score.score_records` of a run folder, by several processes where its records are large.
+    """Score a run folder, in several processes if its records are large.
 
-    CIDEr and the accuracy of answers use the references of the whole split, where these are stored or the data can be
-    opened.
+    CIDEr and the accuracy of answers use the references of the whole split if these are stored or
+    the data can be opened.
+
+    Args:
+        folder: The run folder.
+        similarity: A sentence-transformers model; None for the packaged one.
+        progress: Called with (parts done, parts).
+        settings: Parameters of scoring.
+
+    Returns:
+        The result of `score.score_records`.
+
+    Raises:
+        DataError: The folder has no records, all records failed, or a process died.
     """
     files = list_run_folder_record_files(folder)
     config = read_run_folder_config(folder)
@@ -75,20 +86,36 @@ def _resources(folder: Path, similarity: str | None, settings: ScoreSettings) ->
 
 
 class ShardWorkers:
-    """A shard in this process, and one in each worker process."""
+    """A shard in this process and one in each worker process."""
 
     def __init__(self, own: RecordShard, backend: ProcessBackend, workers: Sequence[int]) -> None:
         self._own, self._backend, self._workers = own, backend, workers
 
     def ask(self, what: str, *arguments: Any) -> list[Any]:
-        """What each shard answers to the same question."""
+        """Call a method of every shard.
+
+        Args:
+            what: Name of the method.
+            arguments: Its arguments.
+
+        Returns:
+            The result of each shard; the first is that of this process.
+        """
         for worker in self._workers:
             self._backend.submit(worker, [(what, arguments)])
         own = getattr(self._own, what)(*arguments)
         return [own, *self.answers()]
 
     def deal(self, what: str, items: list[Any]) -> list[Any]:
-        """The answer to each item, whichever shard gives it."""
+        """Distribute items over the shards.
+
+        Args:
+            what: Name of a method that returns one result for each item.
+            items: The items.
+
+        Returns:
+            The result of each item, in order.
+        """
         number = len(self._workers) + 1
         for k, worker in enumerate(self._workers, 1):
             self._backend.submit(worker, [(what, (items[k::number],))])
@@ -99,7 +126,11 @@ class ShardWorkers:
         return out
 
     def answers(self) -> list[Any]:
-        """The answer of each worker, in their order; an error of one of them is raised."""
+        """Return the result of each worker, in their order.
+
+        Raises:
+            DataError: A worker died.
+        """
         found: dict[int, Any] = {}
         busy = set(self._workers)
         while busy:
@@ -117,13 +148,20 @@ class ShardWorkers:
 
 @dataclass(frozen=True)
 class ShardFactory:
-    """Makes a worker that holds one shard: its first job names the record files, each later one asks a question."""
+    """Makes a worker that holds one shard.
+
+    Its first job names the record files, each later job calls a method of the shard.
+
+    Attributes:
+        similarity: A sentence-transformers model; None for the packaged one.
+        settings: Parameters of scoring.
+    """
 
     similarity: str | None
     settings: ScoreSettings
 
     def __call__(self) -> BatchHandler:
-        """Prepare the process; garbage collection would cost much and free nothing."""
+        """Prepare the process without garbage collection, which takes long and frees nothing."""
         from prospect_eval.scoring.shards import limit_scoring_shard_threads
 
         gc.disable()
@@ -146,7 +184,16 @@ class ShardFactory:
 def open_parallel_scoring_workers(
     files: Sequence[Path], similarity: str | None, settings: ScoreSettings = STANDARD
 ) -> Iterator[ShardWorkers]:
-    """As many processes as there are cores, this one among them, each with its part of the record files."""
+    """Start one process for each core, including this one, each with a part of the record files.
+
+    Args:
+        files: The record files.
+        similarity: A sentence-transformers model; None for the packaged one.
+        settings: Parameters of scoring.
+
+    Yields:
+        The shards, whose records have been read.
+    """
     number = min(os.cpu_count() or 1, len(files))
     backend = ProcessBackend(ShardFactory(similarity, settings), WorkerOptions(number))
     try:
@@ -163,7 +210,7 @@ def open_parallel_scoring_workers(
 
 @contextmanager
 def pause_parallel_scoring_collection() -> Iterator[None]:
-    """No garbage collection within: there are millions of floats in tuples, and not one circle among them."""
+    """Pause garbage collection: millions of floats in tuples contain no cycles."""
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,4 @@
-"""The resources that a run folder was scored with: its similarity model and its corpus.
-
-python -c "from prospect_eval.scoring.run_resources import open_run_resources; help(open_run_resources)"
-"""
+"""The resources with which a run folder was scored: its similarity model and its corpus."""
 
 from __future__ import annotations
 
@@ -17,17 +14,18 @@ from prospect_eval.scoring.corpora import read_scoring_corpus
 
 
 def open_run_resources(folder: Path, *others: Path) -> ScoringResources:
-    """The tools that run folders were scored with.
+    """Open the resources with which run folders were scored.
 
     Args:
-        folder: A scored run folder; its similarity model and its corpus are used.
+        folder: A scored run folder, whose similarity model and corpus are used.
         others: Run folders that are read together with it.
 
     Returns:
-        The tools.
+        The resources.
 
     Raises:
-        UserError: The folders were scored with different similarity models, or the model is not the same any more.
+        UserError: The folders were scored with different similarity models, or the model has
+            changed.
     """
     model, signature = _similarity_of(folder)
     for other in others:
@@ -47,10 +45,10 @@ def open_run_resources(folder: Path, *others: Path) -> ScoringResources:
 
 
 def _similarity_of(folder: Path) -> tuple[str, str]:
-    """The similarity model of a scored run folder: how to open it, and its signature."""
+    """Return how to open the similarity model of a scored run folder, and its signature."""
     metrics = read_metrics_schema(folder)
     if known := metrics.get("similarity"):
         return known["model"], known["signature"]
-    # a folder of before the model was kept: every signature of a matched metric names it
+    # older folders do not store the model, but every signature of a matched metric contains it
     parts = (part for entry in metrics["metrics"].values() for part in entry.get("signature", "").split("|"))
     return "", next((part.removeprefix("sim:") for part in parts if part.startswith("sim:")), "")

@@ -1,10 +1,11 @@
-"""Records to ``metrics.json``: every metric with its interval, the baselines beside it, and parts. No model is loaded.
+"""Score records into ``metrics.json``: metrics with intervals, baselines and parts.
 
     prospect-eval score runs/first
 
-``counts.json`` holds each metric's sufficient counts by episode, those of the baselines for the headline metrics, and the
-cluster (video) of each episode: intervals, paired comparisons and gates follow from those alone. Failed and missing
-episodes count as the worst case (intention to treat); ``without_failed`` has the values without them.
+``counts.json`` holds the sufficient statistics of each metric by episode, those of the baselines
+for the headline metrics, and the cluster (video) of each episode. Intervals, paired comparisons and
+gates are computed from these. Failed and missing episodes count as the worst case (intention to
+treat); ``without_failed`` has the values without them.
 """
 
 from __future__ import annotations
@@ -62,12 +63,14 @@ def score_records(
 
     Args:
         records: Prediction records; failed ones count as the worst case.
-        tools: Resources for scoring. Without a corpus of the whole split, that of the records is used.
+        resources: Resources for scoring. Without a corpus of the whole split, that of the records
+            is used.
         progress: Called with (parts done, parts).
-        training: What the learning baselines learn from.
+        training: Episodes from which the learned baselines learn.
 
     Returns:
-        The contents of ``metrics.json``, with those of ``counts.json`` and the ``corpus`` of ``corpus.json`` added.
+        The contents of ``metrics.json``, with those of ``counts.json`` and the ``corpus`` of
+        ``corpus.json`` added.
 
     Raises:
         DataError: All records failed.
@@ -86,8 +89,21 @@ def score_record_shares(
     progress: Callable[[int, int], None],
     training: TrainingEpisodes,
 ) -> dict[str, Any]:
-    """The same of shares; ``records`` reads them all, which is only wanted where their baselines are not in the cache.
-    To be called within `shares.single_threaded`."""
+    """Score the records of several shards. Call it within `shards.limit_scoring_shard_threads`.
+
+    Args:
+        shards: The shards.
+        resources: Resources for scoring.
+        records: Reads all records. It is called only if the baselines' scores are not in the cache.
+        progress: Called with (parts done, parts).
+        training: Episodes from which the learned baselines learn.
+
+    Returns:
+        The result of `score_records`.
+
+    Raises:
+        DataError: All records failed.
+    """
     outlines: list[ShardOutline] = shards.ask("outline")
     source = "split" if resources.corpus else "records"
     corpus = resources.corpus or Corpus.merged(outline.corpus for outline in outlines)
@@ -155,7 +171,7 @@ def score_record_shares(
 
 
 def _values(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts]) -> dict[str, float | None]:
-    """The value of every metric over some episodes."""
+    """Return the value of every metric over some episodes."""
     by_name = {metric.name: metric for metric in metrics}
     return {
         job.metric: by_name[job.metric].entry(job.counts, job.samples, intervals=False)["value"]
@@ -165,26 +181,33 @@ def _values(metrics: Sequence[Metric], counted: Sequence[EpisodeCounts]) -> dict
 
 
 def note_score_reference_wordings(tables: Sequence[Table]) -> None:
-    """Say in the signatures that some references have several wordings: ``nrefs:var``, as sacreBLEU writes it."""
+    """Mark in signatures that references have several wordings: ``nrefs:var`` as in sacreBLEU."""
     for entry in (entry for table in tables for entry in table.values()):
         entry["signature"] = entry["signature"].replace("nrefs:1,", "nrefs:var,")
 
 
 def score_confusion_table(counts: VideoCounts) -> list[list[int]]:
-    """[reference state][predicted state] numbers of (frame, step) pairs over all episodes."""
+    """Return the numbers of (frame, step) pairs by [reference state][predicted state]."""
     total = counts.table.sum(0) if counts.videos else np.zeros(9)
     return [[int(n) for n in row] for row in total.reshape(3, 3)]
 
 
 def score_reliability_diagrams(counts: Mapping[str, VideoCounts]) -> dict[str, Any]:
-    """Reliability diagrams of the speaking and the update probability, from the counts by metric."""
+    """Return the reliability diagrams of the speaking and the update probability.
+
+    Args:
+        counts: Counts by video of each metric.
+    """
     diagrams = {decision: reliability_diagram(counts[calibration_metric_name(decision)]) for decision in DECISIONS}
     return {"tolerance_s": TOLERANCE_S, "bins": diagrams}
 
 
 def score_timing_names(metrics: Sequence[Metric]) -> list[str]:
-    """The metrics that rank systems by when they speak: the headline metrics of speaking and of matched dialogue, and
-    the timing metrics of other benchmarks."""
+    """Return the metrics that rank systems by their timing.
+
+    These are the headline metrics of speaking and of matched dialogue, and the timing metrics of
+    other benchmarks.
+    """
     ours = (SPEAKING.name, MATCHED.name)
     return [
         metric.name
@@ -194,18 +217,19 @@ def score_timing_names(metrics: Sequence[Metric]) -> list[str]:
 
 
 def score_timing_agreement(systems: dict[str, Table], names: Sequence[str]) -> dict[str, Any]:
-    """Kendall's tau-b between these metrics over systems: different metrics rank systems differently.
+    """Return Kendall's tau-b between timing metrics over systems.
 
-    A system whose value of every timing metric equals that of an earlier system is a copy of it (baselines that differ
-    only in their states speak alike). Copies are left out, since they would count one system several times.
+    A system whose value of every timing metric equals that of an earlier system is a copy of it
+    (baselines that differ only in their states have the same speech). Copies are left out because
+    they would count one system several times.
 
     Args:
         systems: Tables of metric entries by the system's name.
         names: The timing metrics.
 
     Returns:
-        ``systems``, the names that count; ``copies``, the system that each copy repeats; ``kendall_tau_b`` by metric
-        and metric, None where undefined.
+        ``systems``, the counted names; ``copies``, the system that each copy repeats;
+        ``kendall_tau_b`` by metric and metric, None where undefined.
     """
     rows: dict[tuple[float | None, ...], str] = {}
     copies: dict[str, str] = {}
@@ -228,7 +252,12 @@ def _number(value: float | None) -> float:
 
 
 def write_score_metrics(folder: Path, metrics: dict[str, Any]) -> None:
-    """Write ``metrics.json`` and ``counts.json``; the same records give the same bytes."""
+    """Write ``metrics.json`` and ``counts.json``. The same records give the same bytes.
+
+    Args:
+        folder: The run folder.
+        metrics: The result of `score_records`.
+    """
     counts = {
         "schema": COUNTS_SCHEMA,
         "clusters": metrics["clusters"],

@@ -1,9 +1,7 @@
-"""A share of a run's records, and what scoring asks of it; all shares may lie in one process or in several.
+"""A shard: some of a run's records in one process, with the operations of scoring.
 
-    python -c "from prospect_eval.scoring.shards import RecordShard; help(RecordShard)"
-
-First what it holds (texts to embed, references, labels), then, when these are known of all shares, the counts of its
-episodes, and at last some of the intervals.
+Scoring first asks every shard for an outline (texts to embed, references, labels), then for the
+counts of its episodes, and last for some of the intervals.
 """
 
 from __future__ import annotations
@@ -26,8 +24,17 @@ from prospect_eval.scoring.sufficient_statistics import (
 
 @dataclass(frozen=True)
 class ShardOutline:
-    """What a share holds. ``corpus`` is that of all its records; ``episodes`` are digests of the references by episode id;
-    ``failed`` are the ids of those without a prediction."""
+    """Contents of a shard.
+
+    Attributes:
+        corpus: References of all its records.
+        texts: Texts to embed.
+        labels: Kinds of label of its reference turns.
+        episodes: Digest of the reference of each episode.
+        parts: Serialized prediction of each episode, for the digest of predictions.
+        failed: Ids of the episodes without a prediction.
+        error: Error of the first failed episode.
+    """
 
     corpus: Corpus
     texts: set[str]
@@ -39,14 +46,20 @@ class ShardOutline:
 
 
 class RecordShard:
-    """Some of the records of a run."""
+    """Some of the records of a run.
+
+    Attributes:
+        records: The records.
+        resources: Resources for scoring.
+        scored: View of each record.
+    """
 
     def __init__(self, records: Sequence[EpisodeRecord], resources: ScoringResources) -> None:
         self.records, self.resources = records, resources
         self.scored = [Scored(record, resources) for record in records]
 
     def outline(self) -> ShardOutline:
-        """What there is to know before anything can be counted."""
+        """Return the contents of the shard that are needed before counting."""
         failed = {record.episode.id: record.error for record in self.records if record.status != "ok"}
         texts = {text for item in self.scored for _, text in item.predictions}
         texts |= {text for item in self.scored for wordings in item.wordings for text in wordings}
@@ -63,8 +76,15 @@ class RecordShard:
         )
 
     def count(self, corpus: Corpus, labels: Sequence[str]) -> dict[str, EpisodeCounts]:
-        """The counts of every episode by its id, given the corpus and the labels of all shares. What is asked later
-        uses this corpus too."""
+        """Count every episode. Later calls use the same corpus.
+
+        Args:
+            corpus: The corpus of all shards.
+            labels: Kinds of label in all shards.
+
+        Returns:
+            The counts by episode id.
+        """
         self.resources = replace(self.resources, corpus=corpus)
         seen = [replace(item, resources=self.resources) for item in self.scored]
         prepare_scoring_shard_meteor(seen, self.resources)
@@ -72,49 +92,72 @@ class RecordShard:
         return {item.record.episode.id: episode_sufficient_statistics(item, metrics, labels) for item in seen}
 
     def entries(self, jobs: Sequence[MetricJob]) -> list[dict[str, Any]]:
-        """The entries of ``rival_timing_metrics.json`` of these jobs."""
+        """Return the entries of ``metrics.json`` for jobs."""
         by_name = {metric.name: metric for metric in all_metrics(self.resources)}
         return [by_name[job.metric].entry(job.counts, job.samples) for job in jobs]
 
 
 def prepare_scoring_shard_meteor(scored: Sequence[Scored], resources: ScoringResources) -> None:
-    """Have the METEOR of all matched pairs at hand at once."""
+    """Compute METEOR of all matched pairs in one call.
+
+    Args:
+        scored: The episodes.
+        resources: Resources for scoring.
+    """
     ready = getattr(resources.meteor, "prepare", None)
     if ready is not None:
         ready((said, text) for item in scored for said, wordings in item.good_pairs for text in wordings)
 
 
 class RecordShards(Protocol):
-    """All shares of a run, wherever they lie."""
+    """All shards of a run."""
 
     def ask(self, what: str, *arguments: Any) -> list[Any]:
-        """What each share answers to the same question."""
+        """Call a method of every shard.
+
+        Args:
+            what: Name of the method.
+            arguments: Its arguments.
+
+        Returns:
+            The result of each shard.
+        """
         ...
 
     def deal(self, what: str, items: list[Any]) -> list[Any]:
-        """The answer to each item, whichever share gives it."""
+        """Distribute items over the shards.
+
+        Args:
+            what: Name of a method that returns one result for each item.
+            items: The items.
+
+        Returns:
+            The result of each item, in order.
+        """
         ...
 
 
 class InProcessShard:
-    """One share, in this process."""
+    """One shard in this process."""
 
     def __init__(self, share: RecordShard) -> None:
         self._share = share
 
     def ask(self, what: str, *arguments: Any) -> list[Any]:
-        """The only share's answer."""
+        """Return the result of the only shard."""
         return [getattr(self._share, what)(*arguments)]
 
     def deal(self, what: str, items: list[Any]) -> list[Any]:
-        """The answers of the only share."""
+        """Return the results of the only shard."""
         answers: list[Any] = getattr(self._share, what)(items)
         return answers
 
 
 def limit_scoring_shard_threads() -> Any:
-    """A context in which NumPy's products take one thread: they are small, and their last bits then do not hang on how
-    many there are."""
+    """Return a context in which NumPy uses one BLAS thread.
+
+    The products are small, and their last bits would depend on the number of threads.
+    """
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, "blas")

@@ -1,8 +1,7 @@
-"""What scoring keeps of an episode: the sufficient counts of every metric, for all turns and for each kind of turn.
+"""Sufficient statistics of an episode: the counts of every metric, for all turns and for each kind.
 
-    python -c "from prospect_eval.scoring.sufficient_statistics import EpisodeCounts; help(EpisodeCounts)"
-
-Counting sees the whole record and may happen in any process; pooling over episodes needs these counts alone.
+Counting needs the whole record and can run in any process. Pooling over episodes needs only these
+counts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from prospect_eval.metrics.scored import list_scored_turn_labels
 from prospect_eval.runs.schemas import PackedCounts, pack_counts_schema
 from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 
-#: upper ends in minutes, with names
+#: upper end in minutes and name of each part by length
 LENGTHS_MIN = ((2.0, "under 2 min"), (5.0, "2-5 min"), (15.0, "5-15 min"), (float("inf"), "15 min and more"))
 TURNS = ("proactive", "responsive")
 FAILED = "the episode failed"
@@ -28,9 +27,16 @@ Table = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class EpisodeCounts:
-    """The counts of one episode: by (metric, view) a vector, or the reason why there is none. ``parts`` names the part
-    of the episodes that it belongs to, by what they are parted; ``questions`` are its `answers.accepted`. A ``failed``
-    episode counts as the worst case (`Scored`)."""
+    """Counts of one episode.
+
+    Attributes:
+        cluster: Cluster of the episode.
+        parts: Name of the episode's part by user type, dataset and length.
+        counts: Count vector for each (metric, view), or the reason why there is none.
+        samples: Samples for the exact point estimates, by metric.
+        questions: (kind, accepted values) of the user's questions.
+        failed: Whether the episode failed and counts as the worst case (`Scored`).
+    """
 
     cluster: Cluster
     parts: dict[str, str]
@@ -41,20 +47,32 @@ class EpisodeCounts:
 
 
 def sufficient_statistics_labels(scored: Iterable[Scored]) -> list[str]:
-    """The kinds of label that any reference turn of these episodes has."""
+    """Return the kinds of label of the episodes' reference turns, sorted."""
     return sorted({label for item in scored for turn in item.turns for label in list_scored_turn_labels(turn)})
 
 
 def sufficient_statistics_views(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """{view: values of `Metric.turns` that can be taken of it}. Metrics that need to know the kind of an utterance
-    without a partner have none by label, for such an utterance has no label."""
+    """Return the values of `Metric.turns` that each view supports.
+
+    Metrics that need the kind of an unpaired utterance are not available by label, because an
+    unpaired utterance has no label.
+
+    Args:
+        labels: Kinds of label.
+    """
     return {turn: ("all", "pairs") for turn in TURNS} | {f"label:{label}": ("pairs",) for label in labels}
 
 
 def episode_sufficient_statistics(
     scored: Scored, metrics: Sequence[Metric], labels: Sequence[str] = ()
 ) -> EpisodeCounts:
-    """All counts of one episode; metrics that share their counts (precision and recall) have them taken once."""
+    """Count one episode. Metrics with the same counts (precision and recall) are counted once.
+
+    Args:
+        scored: The episode.
+        metrics: The metrics.
+        labels: Kinds of label.
+    """
     episode = scored.record.episode
     taken: dict[tuple[int, str], np.ndarray | str] = {}
     counts = {}
@@ -84,12 +102,15 @@ def episode_sufficient_statistics(
 
 
 def has_worst_sufficient_statistics(metric: Metric) -> bool:
-    """Whether a failed episode can count in a metric: rates and times without an upper end have no worst value."""
+    """Return whether a metric has a worst value for failed episodes.
+
+    Rates and times without an upper end have none.
+    """
     return metric.better == "higher" or bool(np.isfinite(metric.range).all())
 
 
 def drop_failed_sufficient_statistics(counted: Sequence[EpisodeCounts]) -> list[EpisodeCounts]:
-    """The same counts, those of failed episodes left out of metrics that no other episode has."""
+    """Return the counts without those of failed episodes in metrics that no other episode has."""
     defined = {
         key for item in counted if not item.failed for key, row in item.counts.items() if not isinstance(row, str)
     }
@@ -107,7 +128,14 @@ def drop_failed_sufficient_statistics(counted: Sequence[EpisodeCounts]) -> list[
 
 @dataclass(frozen=True)
 class MetricJob:
-    """One number to work out: a metric's counts over some episodes; ``place`` is () or (by what, part)."""
+    """A value to compute: a metric over some episodes.
+
+    Attributes:
+        place: () for all episodes, otherwise (criterion, part).
+        metric: Name of the metric.
+        counts: Its counts by cluster.
+        samples: Samples for the exact point estimate.
+    """
 
     place: tuple[str, ...]
     metric: str
@@ -118,8 +146,16 @@ class MetricJob:
 def sufficient_statistics_jobs(
     metrics: Sequence[Metric], counted: Sequence[EpisodeCounts], labels: Sequence[str] = ()
 ) -> Iterator[MetricJob]:
-    """All numbers over these episodes (place ``()``), over sets of them (by user type, dataset, length; a part that is
-    everything is left out), and over the turns of a kind in all of them."""
+    """Yield the values to compute.
+
+    They are over all episodes, over parts of them (by user type, dataset and length; a part with
+    all episodes is left out), and over the turns of each kind.
+
+    Args:
+        metrics: The metrics.
+        counted: Counts of the episodes.
+        labels: Kinds of label.
+    """
 
     def over(place: tuple[str, ...], some: Sequence[EpisodeCounts], view: str = "") -> Iterator[MetricJob]:
         for metric in metrics:
@@ -143,7 +179,15 @@ def sufficient_statistics_jobs(
 def compute_sufficient_statistics(
     metrics: Sequence[Metric], scored: Sequence[Scored]
 ) -> tuple[Table, list[EpisodeCounts]]:
-    """The entry of every metric over these episodes, by name and without intervals, and the counts of each episode."""
+    """Compute every metric over episodes without intervals.
+
+    Args:
+        metrics: The metrics.
+        scored: The episodes.
+
+    Returns:
+        The entry of each metric by name, and the counts of each episode.
+    """
     by_name = {metric.name: metric for metric in metrics}
     counted = [episode_sufficient_statistics(item, metrics) for item in scored]
     table = {
@@ -155,7 +199,12 @@ def compute_sufficient_statistics(
 
 
 def pack_sufficient_statistics(metrics: Sequence[Metric], counted: Mapping[str, EpisodeCounts]) -> PackedCounts:
-    """Counts by metric and episode id, as ``counts.json`` has them."""
+    """Return counts by metric and episode id for ``counts.json``.
+
+    Args:
+        metrics: The metrics.
+        counted: Counts by episode id.
+    """
     out: PackedCounts = {}
     for metric in metrics:
         rows = {episode: item.counts[metric.name, ""] for episode, item in counted.items()}

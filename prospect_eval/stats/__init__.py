@@ -1,1 +1,1 @@
-"""Intervals, tests, power and agreement over clusters (videos), from stored sufficient counts."""
+"""Intervals, tests, power and agreement over clusters (videos), from sufficient statistics."""

@@ -1,4 +1,4 @@
-"""Agreement of metrics over systems, and the spread of repeated runs."""
+"""Agreement between metrics over systems, and the noise floor of repeated runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ import numpy as np
 
 
 def agreement_noise_floor(values: Sequence[float]) -> float:
-    """The largest difference between runs of the same thing (A/A): no smaller difference of two runs says anything."""
+    """Return the largest difference between repeated runs of one system (A/A).
+
+    A difference between two systems that is not larger than this value is not evidence.
+
+    Args:
+        values: The metric's value in each run, at least two.
+
+    Returns:
+        Maximum minus minimum, in the metric's unit.
+
+    Raises:
+        ValueError: There are fewer than two values.
+    """
     if len(values) < 2:
         raise ValueError("a noise floor needs at least two runs of the same thing")
     return float(max(values) - min(values))
 
 
 def kendall_agreement(scores: np.ndarray) -> np.ndarray:
-    """(M, M) Kendall tau-b between M metrics over the systems that they score: ``scores`` is (M, systems), NaN where
-    undefined; pairs of metrics with fewer than three systems in common, or without any order, are NaN."""
+    """Return the Kendall tau-b between metrics over the systems that they score.
+
+    Args:
+        scores: (M, S) values of M metrics for S systems, NaN where undefined.
+
+    Returns:
+        (M, M) values of tau-b, -1..1. NaN for two metrics with fewer than three common systems, or
+        if one of the metrics is constant.
+    """
     from scipy.stats import kendalltau
 
     size = len(scores)

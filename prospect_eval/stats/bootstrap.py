@@ -1,10 +1,8 @@
-"""Intervals from stored counts: the cluster (a video) is the unit of resampling, never the frame.
+"""Bootstrap intervals from sufficient statistics, resampled by cluster (a video), never by frame.
 
-    python -c "import numpy as np; from prospect_eval.stats.bootstrap import *; \
-print(bootstrap_interval(np.eye(12)[:, :2] + 1, lambda c: c[..., 0] / c[..., 1]))"
-
-``counts`` are (videos, C) sufficient counts and ``value`` maps summed counts (..., C) to (...), NaN where undefined.
-Everything is seeded by a generator of its own. How often the intervals hold the true value: ``make bench-statistics``.
+``counts`` are (V, C) sufficient statistics of V videos. ``value`` maps summed counts (..., C) to
+values (...), NaN where undefined. Every function uses a seeded generator of its own.
+``make bench-statistics`` measures how often the intervals contain the true value.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from prospect_eval.stats.boundary import (
 )
 
 RESAMPLES, SEED = 2000, 20261
-#: longer count vectors are histograms: they are studentised only where their value has a gradient
+#: longer count vectors are histograms: they are studentised only if their value has a gradient
 SMOOTH_COUNTS = 40
 #: up to this many videos each distinct resample is computed once
 FEW_VIDEOS = 5
@@ -34,14 +32,14 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number of summed counts.
+    """A value that is computed from summed counts.
 
     Attributes:
-        value: maps summed counts (..., C) to values (...), NaN where undefined.
-        bounds: the range of the value.
-        gradient: derivatives of the value by each count, (..., C) -> (..., C); taken numerically of up to `SMOOTH_COUNTS`
-            counts where it is not given.
-        interval: an interval of its own, from the (V, C) counts, in place of the bootstrap's.
+        value: Maps summed counts (..., C) to values (...), NaN where undefined.
+        bounds: Smallest and largest possible value.
+        gradient: Derivatives of the value with respect to each count, (..., C) -> (..., C). Without
+            it the gradient is computed numerically for up to `SMOOTH_COUNTS` counts.
+        interval: Computes an interval from the (V, C) counts, in place of the bootstrap.
     """
 
     value: Value
@@ -50,7 +48,7 @@ class Statistic:
     interval: Callable[[np.ndarray], Interval | None] | None = None
 
     def slopes(self, size: int) -> Value | None:
-        """The gradient over ``size`` counts; None of long count vectors without one."""
+        """Return the gradient over ``size`` counts, or None for a long count vector without one."""
         if self.gradient is not None or size > SMOOTH_COUNTS:
             return self.gradient
         return partial(bootstrap_numeric_gradient, self.value)
@@ -58,16 +56,21 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a bootstrap interval is made.
+    """Settings of a bootstrap interval.
 
     Attributes:
-        resamples: their number.
-        seed: of the resamples.
-        level: of confidence.
-        method: ``studentised`` (bootstrap-t, Efron & Tibshirani 1993, ch. 12.5, the error of each resample by the
-            infinitesimal jackknife), ``bca`` (Efron 1987, the acceleration by the jackknife), ``percentile``, or
-            ``auto``: Korn and Graubard's interval where fewer than `boundary.FEW_CLUSTERS` clusters depart from an end
-            of finite bounds, else studentised, else BCa (long count vectors without a gradient).
+        resamples: Number of resamples.
+        seed: Random seed of the resamples.
+        level: Confidence level, 0 to 1.
+        method: One of
+
+            - ``studentised``: bootstrap-t (Efron & Tibshirani 1993, ch. 12.5); the standard error
+              of each resample comes from the infinitesimal jackknife.
+            - ``bca``: Efron 1987; the acceleration comes from the jackknife.
+            - ``percentile``.
+            - ``auto``: Korn and Graubard's interval if fewer than `boundary.FEW_CLUSTERS` clusters
+              depart from an end of finite bounds; otherwise studentised, or BCa for long count
+              vectors without a gradient.
     """
 
     resamples: int = RESAMPLES
@@ -79,16 +82,16 @@ class Resampling:
 def bootstrap_interval(
     counts: np.ndarray, statistic: Statistic | Value, how: Resampling = Resampling()
 ) -> Interval | None:
-    """Interval of a statistic of the summed counts, over clusters.
+    """Compute the interval of a statistic of the summed counts over clusters.
 
     Args:
-        counts: (V, C) sufficient counts of each cluster.
-        statistic: what is taken of their sum; a function alone has no bounds.
-        how: number of resamples, seed, level, method.
+        counts: (V, C) sufficient statistics, one row for each cluster.
+        statistic: The statistic of the sum. A plain function has no bounds.
+        how: Number of resamples, seed, level and method.
 
     Returns:
-        Its ends, or None: with fewer than two clusters, when the value is undefined in more than a tenth of the
-        resamples, and when no cluster differs from another and the range has no ends.
+        The two ends. None with fewer than two clusters, if the value is undefined in more than a
+        tenth of the resamples, and if all clusters are equal and the range is not bounded.
     """
     of = statistic if isinstance(statistic, Statistic) else Statistic(statistic)
     if len(counts) < 2:
@@ -124,8 +127,16 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class BootstrapDraws:
-    """Values of the resamples: ``weights`` (D, V) and ``sums`` (D, C) of the distinct ones, ``drawn`` the distinct one of
-    each resample, ``values`` (B,) theirs."""
+    """Values of a statistic in the resamples.
+
+    Attributes:
+        weights: (D, V) number of times that each video occurs in each of D distinct resamples.
+        sums: (D, C) summed counts of the distinct resamples.
+        drawn: For each of B resamples, the index of its distinct resample.
+        values: (B,) values of the resamples, NaN where undefined.
+        point: The value of the data.
+        leave_one_out: (V,) values without each video.
+    """
 
     weights: np.ndarray
     sums: np.ndarray
@@ -136,7 +147,17 @@ class BootstrapDraws:
 
     @classmethod
     def of(cls, counts: np.ndarray, value: Value, how: Resampling) -> BootstrapDraws | None:
-        """None where the value, or that of more than a tenth of the resamples, is undefined."""
+        """Draw the resamples of counts.
+
+        Args:
+            counts: (V, C) sufficient statistics.
+            value: Maps summed counts (..., C) to values (...).
+            how: Number of resamples and seed.
+
+        Returns:
+            The draws, or None if the value of the data or of more than a tenth of the resamples is
+            undefined.
+        """
         weights, drawn = _weights(len(counts), how.resamples, how.seed)
         sums = weights @ counts
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -148,12 +169,16 @@ class BootstrapDraws:
 
     @property
     def defined(self) -> np.ndarray:
-        """The values that are defined."""
+        """The defined values of the resamples."""
         return np.asarray(self.values[np.isfinite(self.values)])
 
 
 def _studentised(counts: np.ndarray, gradient: Value, draws: BootstrapDraws, alphas: np.ndarray) -> np.ndarray | None:
-    """Ends of the bootstrap-t interval; None where too few resamples have a spread of their own."""
+    """Return the ends of the bootstrap-t interval.
+
+    Returns:
+        The ends, or None if too few resamples have a standard error above 0.
+    """
     videos = len(counts)
     error = bootstrap_jackknife_error(draws.leave_one_out)
     if not np.isfinite(error) or error <= 0:
@@ -171,7 +196,15 @@ def _studentised(counts: np.ndarray, gradient: Value, draws: BootstrapDraws, alp
 
 
 def bootstrap_numeric_gradient(value: Value, sums: np.ndarray) -> np.ndarray:
-    """Derivatives of the value by each summed count, (B, C), by central differences."""
+    """Return the derivatives of a value with respect to each summed count, by central differences.
+
+    Args:
+        value: Maps summed counts (..., C) to values (...).
+        sums: (B, C) summed counts.
+
+    Returns:
+        (B, C) derivatives.
+    """
     out = np.empty_like(sums)
     for k in range(sums.shape[1]):
         step = np.zeros_like(sums)
@@ -193,36 +226,58 @@ def _bca_levels(draws: np.ndarray, point: float, leave_one_out: np.ndarray, alph
 
 
 def bootstrap_jackknife_error(leave_one_out: np.ndarray) -> float:
-    """Standard error of a value from its leave-one-video-out values."""
+    """Return the standard error of a value from its (V,) leave-one-video-out values."""
     n = len(leave_one_out)
     return float(np.sqrt((n - 1) / n * ((leave_one_out - leave_one_out.mean()) ** 2).sum()))
 
 
 def bootstrap_difference(value: Value, size: int) -> Value:
-    """The second side's value minus the first side's, of both sides' counts one after the other (..., 2 x size)."""
+    """Return a function for the difference between two sides, second minus first.
+
+    Args:
+        value: Maps summed counts (..., C) to values (...).
+        size: Number of counts C of one side.
+
+    Returns:
+        A function of the concatenated counts (..., 2 C) of both sides.
+    """
     return lambda c: value(c[..., size:]) - value(c[..., :size])
 
 
 def bootstrap_difference_gradient(gradient: Value, size: int) -> Value:
-    """The gradient of `bootstrap_difference`."""
+    """Return the gradient of `bootstrap_difference`.
+
+    Args:
+        gradient: Gradient of the value of one side, (..., C) -> (..., C).
+        size: Number of counts C of one side.
+
+    Returns:
+        A function (..., 2 C) -> (..., 2 C).
+    """
     return lambda c: np.concatenate([-gradient(c[..., :size]), gradient(c[..., size:])], axis=-1)
 
 
 def paired_bootstrap_interval(
     first: np.ndarray, second: np.ndarray, statistic: Statistic | Value, how: Resampling = Resampling()
 ) -> Interval | None:
-    """Interval of the second side's value minus the first side's, over the same clusters, resampled together.
+    """Compute the interval of a difference, second minus first, over the same clusters.
+
+    Both sides of a cluster are resampled together.
 
     Args:
         first: (V, C) counts of one side.
         second: (V, C) counts of the other side, the same clusters in the same order.
-        statistic: what is taken of each side's sum.
-        how: number of resamples, seed, level, method.
+        statistic: The statistic of each side's sum.
+        how: Number of resamples, seed, level and method.
 
     Returns:
-        Its ends. Where fewer than `boundary.FEW_CLUSTERS` clusters differ, it is widened to hold the exact
-        `boundary.difference_interval`. None where no cluster differs, where all differ by the same amount and the range
-        has no ends, and where the difference is undefined.
+        The two ends. If fewer than `boundary.FEW_CLUSTERS` clusters differ, the interval is widened
+        to contain the exact `boundary.boundary_difference_interval`. None if no cluster differs, if
+        all clusters differ by the same amount and the range is not bounded, and if the difference
+        is undefined.
+
+    Raises:
+        ValueError: The two sides have different shapes.
     """
     require_same_bootstrap_clusters(first, second)
     of = statistic if isinstance(statistic, Statistic) else Statistic(statistic)
@@ -235,7 +290,7 @@ def paired_bootstrap_interval(
     gradient = None if slopes is None else bootstrap_difference_gradient(slopes, size)
     ci = bootstrap_interval(both, Statistic(difference, gradient=gradient), how)
     if ci is None and np.isfinite(of.bounds).all() and np.isfinite(point := float(difference(both.sum(0)))):
-        # the same difference on every cluster: nothing to resample
+        # every cluster has the same difference: resamples do not vary
         width = of.bounds[1] - of.bounds[0]
         ci = boundary_proportion_interval(point, 0.0, len(first), (-width, width), how.level)
     pseudo = np.where(differs, bootstrap_jackknife_pseudo_values(both, difference), 0.0)
@@ -246,7 +301,11 @@ def paired_bootstrap_interval(
 
 
 def bootstrap_jackknife_pseudo_values(counts: np.ndarray, value: Value) -> np.ndarray:
-    """(V,) jackknife pseudo-values (Tukey 1958): V times the value minus V - 1 times the value without each cluster."""
+    """Return the (V,) jackknife pseudo-values of a statistic (Tukey 1958).
+
+    The pseudo-value of a cluster is V times the value minus V - 1 times the value without the
+    cluster.
+    """
     videos = len(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(videos * value(counts.sum(0)) - (videos - 1) * value(counts.sum(0) - counts))
@@ -254,9 +313,13 @@ def bootstrap_jackknife_pseudo_values(counts: np.ndarray, value: Value) -> np.nd
 
 @lru_cache(maxsize=16)
 def _weights(videos: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray | slice]:
-    """How often each video is in each distinct resample, (D, videos), and which of these each resample is.
+    """Draw resamples of videos.
 
-    Of a few videos there are few: two give three.
+    A few videos have few distinct resamples: two videos have three.
+
+    Returns:
+        (D, videos) number of times that each video occurs in each distinct resample, and for each
+        resample the index of its distinct resample.
     """
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
@@ -267,6 +330,10 @@ def _weights(videos: int, resamples: int, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def require_same_bootstrap_clusters(first: np.ndarray, second: np.ndarray) -> None:
-    """Refuse counts of different clusters."""
+    """Refuse counts of two sides that cannot be paired.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
     if first.shape != second.shape:
         raise ValueError(f"counts of {len(first)} and {len(second)} videos cannot be paired")

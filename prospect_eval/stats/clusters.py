@@ -1,7 +1,4 @@
-"""Clusters of episodes that depend on each other: the unit of resampling of intervals and tests.
-
-python -c "from prospect_eval.stats.clusters import find_episode_cluster; help(find_episode_cluster)"
-"""
+"""Clusters of dependent episodes: the unit of resampling for intervals and tests."""
 
 from __future__ import annotations
 
@@ -11,25 +8,34 @@ from prospect_core.timeline import Episode
 
 
 class Cluster(NamedTuple):
-    """What episodes share that depend on each other: a ``participant``, a ``recording`` or a ``video``, by name."""
+    """The participant, recording or video that dependent episodes share.
+
+    Attributes:
+        kind: ``participant``, ``recording`` or ``video``.
+        name: Its name.
+    """
 
     kind: str
     name: str
 
     @property
     def key(self) -> str:
-        """As text: the plain name of a video, ``participant NAME`` or ``recording NAME``."""
+        """The cluster as text: ``participant NAME``, ``recording NAME``, or the name of a video."""
         return self.name if self.kind == "video" else f"{self.kind} {self.name}"
 
     @staticmethod
     def of_key(key: str) -> Cluster:
-        """The cluster that `key` wrote."""
+        """Return the cluster of a `key`."""
         kind, _, name = key.partition(" ")
         return Cluster(kind, name) if kind in ("participant", "recording") else Cluster("video", key)
 
 
 def find_episode_cluster(episode: Episode) -> Cluster:
-    """The participant of an episode, else its recording (both are named per dataset), else its video."""
+    """Return the cluster of an episode.
+
+    The cluster is the episode's participant, otherwise its recording, otherwise its video. Names of
+    participants and recordings include the dataset.
+    """
     source = f"{episode.dataset}/" if episode.dataset else ""
     if episode.participant:
         return Cluster("participant", source + episode.participant)

@@ -8,30 +8,36 @@ import numpy as np
 
 from prospect_eval.stats.bootstrap import SEED, Value, require_same_bootstrap_clusters
 
-#: a test enumerates all flips while that takes at most this many numbers (about 0.1 s); beyond, it draws flips
+#: a test enumerates all flips if that takes at most this many numbers (about 0.1 s), and draws
+#: random flips otherwise
 EXACT_NUMBERS = 400_000
 PERMUTATIONS = 10_000
-#: flips whose value differs from the observed one by less than this share of the numbers involved are ties
+#: a flip is a tie if its value differs from the observed one by less than this share of the values
 RELATIVE_TOLERANCE = 1e-9
-#: numbers held in memory together
+#: maximum number of values in memory
 CHUNK_NUMBERS = 4_000_000
 
 
 def sign_flip_p_value(
     first: np.ndarray, second: np.ndarray, value: Value, permutations: int = PERMUTATIONS, seed: int = SEED
 ) -> float | None:
-    """Two-sided p of no difference: the counts of each cluster are swapped between the two sides or not.
+    """Return the two-sided p value of no difference, by a sign-flip test.
+
+    The test swaps the counts of each cluster between the two sides or leaves them.
 
     Args:
         first: (V, C) counts of one side.
         second: (V, C) counts of the other side, the same clusters in the same order.
-        value: maps summed counts (..., C) to values (...), NaN where undefined.
-        permutations: number of random flips where not all flips are enumerated.
-        seed: of the random flips.
+        value: Maps summed counts (..., C) to values (...), NaN where undefined.
+        permutations: Number of random flips if not all flips are enumerated.
+        seed: Random seed of the flips.
 
     Returns:
-        The exact p over all 2^V flips where they are few (`is_exact_permutation`), else the Monte Carlo p, (b + 1) / (m + 1). None
-        where the observed difference is undefined.
+        The exact p over all 2^V flips if they are few (`is_exact_permutation`), otherwise the Monte
+        Carlo p, (b + 1) / (m + 1). None if the observed difference is undefined.
+
+    Raises:
+        ValueError: The two sides have different shapes.
     """
     require_same_bootstrap_clusters(first, second)
     videos, size = first.shape
@@ -43,7 +49,7 @@ def sign_flip_p_value(
             return None
         least = abs(observed) - RELATIVE_TOLERANCE * max(map(abs, ends))
         exact = is_exact_permutation(videos, size)
-        # flipping every sign mirrors the difference: half of all flips are enough
+        # flipping all signs negates the difference, so half of the flips suffice
         count = 2 ** max(videos - 1, 0) if exact else permutations
         rng = np.random.default_rng(seed)
         extreme = valid = 0
@@ -65,24 +71,35 @@ def sign_flip_p_value(
 
 
 def is_exact_permutation(videos: int, size: int) -> bool:
-    """Whether a test over ``videos`` clusters with ``size`` counts each enumerates all flips."""
+    """Return whether a test of ``videos`` clusters with ``size`` counts each enumerates all flips."""
     return videos < 40 and 2 ** max(videos - 1, 0) * size <= EXACT_NUMBERS
 
 
 def least_permutation_p_value(videos: int, size: int, permutations: int = PERMUTATIONS) -> float:
-    """The least p that the test can give: 2^(1 - V) where exact, else 1 / (m + 1)."""
+    """Return the smallest p that a test can reach: 2^(1 - V) if exact, otherwise 1 / (m + 1).
+
+    Args:
+        videos: Number of clusters V.
+        size: Number of counts of a cluster.
+        permutations: Number of random flips m.
+    """
     return (
         2.0 ** (1 - videos) if is_exact_permutation(videos, size) else max(1 / (permutations + 1), 2.0 ** (1 - videos))
     )
 
 
 def permutation_videos_needed(tests: int, alpha: float = 0.05) -> int:
-    """The least number of clusters with which one of ``tests`` Holm-corrected tests can be significant."""
+    """Return the smallest number of clusters with which a test can be significant.
+
+    Args:
+        tests: Number of tests that Holm's method corrects for.
+        alpha: Significance level after correction.
+    """
     return int(np.ceil(1 + np.log2(tests / alpha)))
 
 
 def holm_correction(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values (Holm 1979), in the given order."""
+    """Return p values adjusted by Holm's step-down method (Holm 1979), in the given order."""
     order = np.argsort(p_values, kind="stable")
     out, so_far = [0.0] * len(order), 0.0
     for rank, index in enumerate(order.tolist()):

@@ -1,4 +1,7 @@
-"""What a paired comparison can find: its detectable difference, by simulation of its own permutation test."""
+"""Power of a paired comparison: the smallest difference that it detects.
+
+The power is simulated with the comparison's own permutation test.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ from prospect_eval.stats.bootstrap import (
 from prospect_eval.stats.permutation import permutation_videos_needed
 
 POWER = 0.8
-#: added to the power that the simulation aims at: clusters that were drawn once more from a few vary less in kind
+#: added to the target power of the simulation: a resample of few clusters contains fewer distinct
+#: ones
 MARGIN = 0.03
 #: simulated experiments, and random flips of each
 EXPERIMENTS, FLIPS = 200, 4096
@@ -35,24 +39,28 @@ def power_detectable_difference(
     alpha: float = 0.05,
     power: float = POWER,
 ) -> float | None:
-    """The least true difference that a comparison over this many clusters finds with this power.
+    """Return the smallest true difference that a comparison detects with a given power.
 
-    The clusters' contributions to the observed difference are centred, resampled with replacement, shifted by a
-    candidate difference and put through a sign-flip test at level ``alpha``, `EXPERIMENTS` times; bisection finds the
-    candidate at which the share of significant experiments is ``power``. The spread of the clusters is itself an estimate:
-    each experiment scales it by a draw of sqrt((V - 1) / chi2(V - 1)). Give the level that a test must reach after
-    correction.
+    The clusters' contributions to the observed difference are centred, resampled with replacement,
+    shifted by a candidate difference and given to a sign-flip test at level ``alpha``. This is
+    repeated `EXPERIMENTS` times. Bisection finds the candidate for which the share of significant
+    experiments is ``power``. The spread of the clusters is an estimate: each experiment scales it
+    by a draw of sqrt((V - 1) / chi2(V - 1)).
 
     Args:
         first: (V, C) counts of one side.
         second: (V, C) counts of the other side, the same clusters in the same order.
-        statistic: what is taken of each side's sum.
-        alpha: level of the test, after correction for several tests.
-        power: share of experiments that must be significant.
+        statistic: The statistic of each side's sum.
+        alpha: Level of the test, after correction for several tests.
+        power: Share of experiments that must be significant.
 
     Returns:
-        The difference, in the unit of the value. None where no difference can be found: the least p of the flips is
-        above ``alpha``, the clusters do not vary, or the value is undefined without one of them.
+        The difference, in the unit of the value. None if no difference can be detected: the
+        smallest p of the flips is above ``alpha``, the clusters do not vary, or the value without
+        one of them is undefined.
+
+    Raises:
+        ValueError: The two sides have different shapes.
     """
     require_same_bootstrap_clusters(first, second)
     videos = len(first)
@@ -77,10 +85,14 @@ def power_detectable_difference(
 
 
 def _noise(both: np.ndarray, of: Statistic, size: int) -> np.ndarray | None:
-    """(V,) contributions of the clusters to the difference, centred; None where they do not vary.
+    """Return the (V,) centred contributions of the clusters to the difference.
 
-    They are pseudo-values where the value is smooth. A quantile on a grid does not change when one cluster is left out:
-    there they are normal scores with the spread of the bootstrap's draws.
+    The contributions are pseudo-values if the value is smooth. A quantile on a grid does not change
+    when one cluster is left out, so its contributions are normal scores with the spread of the
+    bootstrap's draws.
+
+    Returns:
+        The contributions, or None if they do not vary.
     """
     videos = len(both)
     difference = bootstrap_difference(of.value, size)
@@ -97,9 +109,13 @@ def _noise(both: np.ndarray, of: Statistic, size: int) -> np.ndarray | None:
 
 
 def power_at_shift(drawn: np.ndarray, flips: np.ndarray, shift: float, alpha: float) -> float:
-    """Share of experiments, (E, V) differences by cluster, whose sign-flip test is significant after a shift.
+    """Return the share of experiments whose sign-flip test is significant after a shift.
 
-    ``flips`` are (F, V) signs.
+    Args:
+        drawn: (E, V) differences by experiment and cluster.
+        flips: (F, V) signs.
+        shift: Difference that is added to every cluster.
+        alpha: Level of the test.
     """
     shifted = drawn + drawn.dtype.type(shift)
     observed = np.abs(shifted.sum(1))
@@ -110,7 +126,11 @@ def power_at_shift(drawn: np.ndarray, flips: np.ndarray, shift: float, alpha: fl
 
 @lru_cache(maxsize=8)
 def _experiments(videos: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(E, V) resampled clusters, (E, 1) factors of their spread, and (F, V) random signs."""
+    """Draw the random parts of the experiments.
+
+    Returns:
+        (E, V) resampled clusters, (E, 1) factors of their spread, and (F, V) random signs.
+    """
     rng = np.random.default_rng(seed)
     places = rng.integers(0, videos, (EXPERIMENTS, videos))
     scales = np.sqrt((videos - 1) / rng.chisquare(videos - 1, (EXPERIMENTS, 1)))
@@ -118,17 +138,22 @@ def _experiments(videos: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def power_detectable_by_interval(first: np.ndarray, second: np.ndarray, statistic: Statistic | Value) -> float | None:
-    """The least true difference whose 95 % interval excludes 0 with a power of 0.8.
+    """Return the smallest true difference whose 95 % interval excludes 0 with a power of 0.8.
 
-    The sum of both normal quantiles times the error of the bootstrap's draws, corrected for the number of clusters.
+    It is the sum of both normal quantiles times the standard error of the bootstrap's draws,
+    corrected for the number of clusters.
 
     Args:
         first: (V, C) counts of one side.
         second: (V, C) counts of the other side, the same clusters in the same order.
-        statistic: what is taken of each side's sum.
+        statistic: The statistic of each side's sum.
 
     Returns:
-        The difference, in the unit of the value; None with fewer than two clusters or where they do not vary.
+        The difference, in the unit of the value. None with fewer than two clusters and if they do
+        not vary.
+
+    Raises:
+        ValueError: The two sides have different shapes.
     """
     require_same_bootstrap_clusters(first, second)
     videos = len(first)

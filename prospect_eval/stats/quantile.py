@@ -9,16 +9,19 @@ from scipy.special import stdtrit
 def woodruff_quantile_interval(
     counts: np.ndarray, q: float, values: np.ndarray, level: float = 0.95
 ) -> tuple[float, float] | None:
-    """Woodruff's (1952) interval: the quantiles at both ends of the interval of the share of values below the quantile.
+    """Return the interval of a quantile by Woodruff (1952).
+
+    The method computes the interval of the share of values below the quantile and takes the
+    quantiles at its two ends.
 
     Args:
         counts: (V, G) histogram of each cluster.
-        q: the quantile, 0 to 1.
-        values: (G,) the value of each bin, ascending.
-        level: of confidence.
+        q: The quantile, 0 to 1.
+        values: (G,) value of each bin, ascending.
+        level: Confidence level, 0 to 1.
 
     Returns:
-        Two of ``values``; None with fewer than two clusters, or without any value.
+        Two elements of ``values``. None with fewer than two clusters or without any value.
     """
     clusters, total = len(counts), counts.sum()
     if clusters < 2 or total <= 0:

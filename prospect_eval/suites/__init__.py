@@ -1,1 +1,1 @@
-"""Suites: what is replayed, under which strategies and budgets, and what a gate requires."""
+"""Suites: the data, strategies, budgets and gate rules of an evaluation."""

@@ -21,9 +21,9 @@ from prospect_core.timeline import Episode
 from prospect_core.util.errors import DataError, require_choice
 from prospect_eval.suites.official_score import OfficialScore, OfficialValues, ValuesOfTotals
 
-#: the annotations of a benchmark, as its reader gives them
+#: the annotations of a benchmark, as its reader returns them
 AnnotationsT = TypeVar("AnnotationsT")
-#: one set of predictions of a benchmark, in the benchmark's own form
+#: one set of predictions of a benchmark, in the form of the benchmark
 ResultsT = TypeVar("ResultsT")
 _AnnotationsIn = TypeVar("_AnnotationsIn", contravariant=True)
 _ResultsOut = TypeVar("_ResultsOut", covariant=True)
@@ -38,8 +38,8 @@ class AnnotationProblem:
 
     Attributes:
         id: The item's id.
-        kind: The kind of fault: a short fixed text, the same for all items with this fault.
-        text: What is wrong with this item, in one sentence.
+        kind: Kind of the fault: a short fixed text, the same for all items with this fault.
+        text: The fault of this item, in one sentence.
     """
 
     id: str
@@ -49,7 +49,7 @@ class AnnotationProblem:
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """What a reader found in the files.
+    """Numbers of entries in the files of a benchmark.
 
     Attributes:
         read: Number of entries read, by kind of entry.
@@ -61,11 +61,16 @@ class ReadCounts:
 
     @staticmethod
     def of(read: Iterable[str], refused: Iterable[str] = ()) -> ReadCounts:
-        """Counts of one kind for each entry read and one reason for each entry left out."""
+        """Count entries.
+
+        Args:
+            read: The kind of each entry that was read.
+            refused: The reason for each entry that was left out.
+        """
         return ReadCounts(dict(Counter(read)), dict(Counter(refused)))
 
     def describe_refused(self) -> list[str]:
-        """One line for each reason, with how often."""
+        """Return one line for each reason, with the number of entries."""
         return [f"{reason}: {number}" for reason, number in self.refused.items()]
 
 
@@ -73,25 +78,25 @@ class ReadResults(Protocol[_AnnotationsIn, _ResultsOut]):
     """Reads a benchmark's own result files."""
 
     def __call__(self, paths: Sequence[Path], annotations: _AnnotationsIn, model: str | None = None) -> _ResultsOut:
-        """The predictions of one model.
+        """Return the predictions of one model.
 
         Args:
-            paths: Result files, or folders of them.
-            annotations: What the predictions answer.
-            model: Which model to read where a file holds several; None where it holds one.
+            paths: Result files, or folders with result files.
+            annotations: The annotations of the predicted items.
+            model: The model to read from a file of several models; None for a file of one model.
 
         Raises:
-            DataError: A file of another kind, or a model that no file holds.
+            DataError: A file of another kind, or a model that no file contains.
         """
 
 
 @dataclass(frozen=True)
 class BenchmarkEpisodes:
-    """Episodes made of a benchmark's annotations.
+    """Episodes made from a benchmark's annotations.
 
     Attributes:
-        episodes: With the paths of their videos as the annotations write them.
-        refused: Items without an episode: why, by item id.
+        episodes: The episodes, with the paths of their videos as in the annotations.
+        refused: The reason for each item without an episode, by item id.
     """
 
     episodes: tuple[Episode, ...]
@@ -104,37 +109,37 @@ class MakeEpisodes(Protocol[_AnnotationsIn]):
     def __call__(
         self, annotations: _AnnotationsIn, protocol: ReplayProtocol, videos: VideoLengths
     ) -> BenchmarkEpisodes:
-        """The episodes.
+        """Return the episodes.
 
         Args:
             annotations: The benchmark's annotations.
-            protocol: Whether the episodes hold polls or standing questions, when questions come, and where they end.
+            protocol: Decides between polls and standing questions, and sets the times of the
+                questions and the ends of the episodes.
             videos: Lengths of the videos, for episodes that last as long as their video.
         """
 
 
 class VideoLengths(Protocol):
-    """The frame rate of the episodes, and how long the videos of a benchmark are."""
+    """The frame rate of the episodes and the lengths of the videos of a benchmark."""
 
     @property
     def fps(self) -> float:
         """Decision frames per second."""
 
     def frames(self, video: str) -> int | None:
-        """Frames of a video at ``fps``; None where the file is missing or cannot be read."""
+        """Return the number of frames of a video at ``fps``; None for a missing or unreadable file."""
 
 
 @dataclass(frozen=True)
 class BenchmarkReplay(Generic[AnnotationsT]):
-    """How models are run on a benchmark.
+    """Functions that run models on a benchmark.
 
     Attributes:
-        make_episodes: Makes the episodes of the annotations.
-        score_records: The official numbers of the records of a run, over the items that they are about. The records may be
-            those of a part of the benchmark.
-        constants: The official numbers of each constant answer over the same items.
-        video_folders: Folders, relative to the benchmark's own, in which a video is looked for by the path that the
-            annotations write.
+        make_episodes: Makes the episodes from the annotations.
+        score_records: Returns the official numbers of a run's records over the items that they
+            cover, which may be a part of the benchmark.
+        constants: Returns the official numbers of each constant answer over the same items.
+        video_folders: Folders, relative to the benchmark's folder, that can contain a video.
     """
 
     make_episodes: MakeEpisodes[AnnotationsT]
@@ -148,12 +153,12 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     """A published benchmark.
 
     Attributes:
-        name: The name of its folder, by which `open_benchmark` finds it.
+        name: Name of its folder, by which `open_benchmark` finds it.
         title: Its published name.
         source: Address and commit of the code and the data that the official numbers follow.
         licence: Licence of the annotations.
-        headline: Names of the official values that are shown first.
-        read_annotations: Reads the published annotation file or folder in place.
+        headline: Names of the official values that tables show first.
+        read_annotations: Reads the published annotation file or folder.
         read_results: Reads published result files.
         score: The official numbers of one set of predictions.
         values_of_totals: Official values of pooled totals.
@@ -163,8 +168,8 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
             an answer that lists every option. They are reported apart from the best constant answer.
         array_values: The same as ``values_of_totals`` over arrays, which makes intervals fast; None where there is none.
         value_range: Lowest and highest possible official value.
-        value_ranges: The range of the values for which ``value_range`` does not hold, by name.
-        replay: How models are run on it; None where only published predictions are scored.
+        value_ranges: Ranges of the values with another range than ``value_range``, by name.
+        replay: Functions that run models on it; None if only published predictions are scored.
     """
 
     name: str
@@ -185,12 +190,12 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     replay: BenchmarkReplay[AnnotationsT] | None = None
 
     def find_value_range(self, value: str) -> tuple[float, float]:
-        """Lowest and highest possible value of this name."""
+        """Return the lowest and highest possible value of this name."""
         return self.value_ranges.get(value, self.value_range)
 
 
 def make_values_of_totals(array_values: ArrayValues) -> ValuesOfTotals:
-    """The scalar form of a function over arrays; NaN becomes None."""
+    """Return the scalar form of a function over arrays; NaN becomes None."""
 
     def values_of_totals(totals: Mapping[str, float]) -> OfficialValues:
         arrays = {name: np.asarray(value, dtype=float) for name, value in totals.items()}
@@ -202,7 +207,7 @@ def make_values_of_totals(array_values: ArrayValues) -> ValuesOfTotals:
 
 
 def list_benchmarks() -> list[str]:
-    """Names of all benchmarks; none of them is imported."""
+    """Return the names of all benchmarks without importing them."""
     found = pkgutil.iter_modules(prospect_eval.suites.__path__)
     return sorted(module.name for module in found if module.ispkg and _holds_benchmark(module.name))
 
@@ -213,10 +218,12 @@ def _holds_benchmark(package: str) -> bool:
 
 
 def open_benchmark(name: str) -> Benchmark[Any, Any]:
-    """The benchmark of this name. Its annotations and results have types of their own, hence ``Any``.
+    """Return the benchmark of this name.
+
+    Its annotations and results have types of their own, hence ``Any``.
 
     Raises:
-        UserError: An unknown name; the line names the nearest one.
+        UserError: Unknown name; the message suggests the nearest one.
     """
     require_choice("benchmark", name, list_benchmarks())
     module = importlib.import_module(f"{prospect_eval.suites.__name__}.{name}.benchmark")

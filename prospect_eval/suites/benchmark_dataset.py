@@ -1,4 +1,4 @@
-"""The files of a published benchmark as a dataset: episodes in the cache folder, videos where they lie."""
+"""Published benchmarks as datasets: episodes in the cache folder, videos in the benchmark's folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BenchmarkVideos:
     Attributes:
         root: The benchmark's folder.
         fps: Decision frames per second.
-        folders: Folders below it in which a video is looked for.
+        folders: Folders below the root that can contain a video.
     """
 
     root: Path
@@ -44,12 +44,15 @@ class BenchmarkVideos:
     _lengths: dict[str, int | None] = field(default_factory=dict, repr=False, compare=False)
 
     def place(self, video: str) -> str:
-        """Path of a video relative to the root; the first place where it could be when it is missing."""
+        """Return the path of a video relative to the root.
+
+        For a missing video it is the path in the first of the folders.
+        """
         places = [str(Path(folder) / video) for folder in self.folders]
         return next((place for place in places if (self.root / place).is_file()), places[0])
 
     def frames(self, video: str) -> int | None:
-        """Frames of a video at ``fps``; None where the file is missing or cannot be read."""
+        """Return the number of frames of a video at ``fps``; None for a missing or unreadable file."""
         if video not in self._lengths:
             self._lengths[video] = self._count(self.root / self.place(video))
         return self._lengths[video]
@@ -66,7 +69,7 @@ class BenchmarkVideos:
 
 @dataclass(frozen=True)
 class OpenedBenchmark:
-    """A benchmark with the folder of its files.
+    """A benchmark and the folder of its files.
 
     Attributes:
         benchmark: The benchmark. Its annotations have a type of their own, hence ``Any``.
@@ -83,20 +86,20 @@ class OpenedBenchmark:
 
 
 def open_benchmark_dataset(name: str, root: Path, protocol: ReplayProtocol, fps: float) -> Dataset:
-    """The episodes of a benchmark under a protocol.
+    """Return the episodes of a benchmark under a protocol.
 
-    They are made of the annotations each time and stored once for each content, so that equal annotations under one protocol
-    are the same dataset on every machine.
+    They are made from the annotations at each call and stored once for each content. Equal
+    annotations under one protocol are therefore the same dataset on every machine.
 
     Args:
-        name: The benchmark.
-        root: The folder of its annotations and videos.
+        name: Name of the benchmark.
+        root: Folder of its annotations and videos.
         protocol: The protocol.
         fps: Decision frames per second.
 
     Raises:
         UserError: Models cannot be run on this benchmark.
-        DataError: The annotations are missing or broken, or give no episode.
+        DataError: The annotations are missing or invalid, or give no episode.
     """
     opened = OpenedBenchmark(open_benchmark(name), root)
     replay = opened.benchmark.replay
@@ -134,6 +137,6 @@ def _store(name: str, root: Path, protocol: ReplayProtocol, fps: float, episodes
                     scratch, name, "1", fps, {SPLIT: episodes}, "read from the published files", meta, place, False
                 )
         except (OSError, UserError):
-            if not folder.exists():  # where another process made it in the meantime, its set is the same
+            if not folder.exists():  # another process may have made the same dataset in the meantime
                 raise
     return Dataset.open(folder)

@@ -1,4 +1,4 @@
-"""A language model that judges texts: replies kept on disk by what was asked of whom, and the agreement of two judges."""
+"""An LLM judge with replies cached on disk, and the agreement of two LLM judges."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ class CachedJudge:
     """An LLM judge with its instruction.
 
     Attributes:
-        name: Which model judges, with all that changes its replies (revision, temperature): part of the cache's key.
-        ask: Gives the reply to a prompt: an endpoint or a local model. It raises `NoVerdictError` where the model gives
-            no reply; any other error ends the judging, and the replies until then are kept.
-        instruction: The instruction that comes before each text.
-        is_readable: Whether a reply holds a verdict. Other replies are not kept, so they are asked for again the next time.
+        name: Name of the LLM judge with everything that changes its replies (revision,
+            temperature); part of the cache's key.
+        ask: Returns the reply to a prompt, from an endpoint or a local model. It raises
+            `NoVerdictError` if the model gives no reply. Any other error ends the judging; the
+            replies until then stay in the cache.
+        instruction: Text before each judged text.
+        is_readable: Whether a reply contains a verdict. Other replies are not cached, so that they
+            are requested again.
         cache: Name of the cache.
     """
 
@@ -65,14 +68,14 @@ class CachedJudge:
 
 @dataclass(frozen=True)
 class JudgeAgreement:
-    """How far two judges agree.
+    """Agreement of two LLM judges.
 
     Attributes:
-        compared: Number of questions to which both gave a score.
-        unreadable: Number of questions to which one or both gave none.
-        exact: Share of equal scores; None without a compared question.
-        kappa: Quadratic-weighted Cohen's kappa: 1 for equal scores, 0 for the agreement expected by chance; None where
-            it is undefined, as for two constant judges.
+        compared: Number of questions with a score of both.
+        unreadable: Number of questions without a score of one or both.
+        exact: Fraction of equal scores; None without a compared question.
+        kappa: Quadratic-weighted Cohen's kappa: 1 for equal scores, 0 for the agreement expected by
+            chance; None if undefined, as for two constant LLM judges.
     """
 
     compared: int
@@ -84,12 +87,12 @@ class JudgeAgreement:
 def compare_judges(
     first: Mapping[str, int | None], second: Mapping[str, int | None], scores: Iterable[int]
 ) -> JudgeAgreement:
-    """The agreement of two judges on the questions that both were asked.
+    """Return the agreement of two LLM judges on their common questions.
 
     Args:
-        first: Score of each question by its id; None where the reply holds none.
-        second: The same of the other judge.
-        scores: Every possible score, in order.
+        first: Score of each question by its id; None for a reply without a score.
+        second: The same for the other LLM judge.
+        scores: All possible scores, in order.
     """
     from sklearn.metrics import cohen_kappa_score
 

@@ -1,4 +1,4 @@
-"""Rank of a constant answer among models: how many models score below an answer that looks at no picture."""
+"""Rank of a constant answer among models: the number of models that score below it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class ConstantRank:
         return len(self.below) + len(self.not_below)
 
     def describe(self) -> str:
-        """One sentence, for a note."""
+        """Return the rank as a sentence."""
         return f"{self.value} of the constant answer is above that of {len(self.below)} of {self.models} models"
 
 
 def rank_constant_answer(constant: OfficialScore, models: Mapping[str, OfficialScore], value: str) -> ConstantRank:
-    """Compare the official value of a constant answer with that of models.
+    """Compare the official value of a constant answer with the values of models.
 
     Args:
-        constant: Score of the constant answer.
-        models: Scores by the name of the model.
+        constant: Official numbers of the constant answer.
+        models: Official numbers of the models, by name.
         value: Name of an official value; higher is better.
     """
     limit = constant.values.get(value)

@@ -1,7 +1,7 @@
 """Intervals of official values over videos, and paired comparisons of two sets of predictions.
 
-The video is the unit of resampling: its items are kept together, and the official formula is applied to the pooled totals
-of each resample.
+The resampling unit is the video: its items stay together, and the official formula is applied to
+the pooled totals of each resample.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from prospect_eval.suites.official_score import (
 )
 
 DEFAULT_RESAMPLING = Resampling()
-#: level of the corrected tests
+#: significance level of the corrected tests
 SIGNIFICANCE = 0.05
 OfficialVerdict = Literal["better", "worse", "not shown", "identical", "too few", "other tasks", "undefined"]
-#: intervals and tests do not look into annotations and results, hence ``Any``
+#: intervals and tests use neither annotations nor results, hence ``Any``
 AnyBenchmark = Benchmark[Any, Any]
 
 
@@ -52,9 +52,9 @@ class OfficialInterval:
 
     Attributes:
         value: Name of the official value.
-        point: The official value; None where it is undefined.
-        ci95: 95 % interval over videos; None where the value is undefined, where it is defined in too few resamples, and
-            where all videos have the same value inside its range.
+        point: The official value; None if undefined.
+        ci95: 95 % interval over videos; None if the value is undefined, if too few resamples define
+            it, or if all videos have the same value inside its range.
         videos: Number of videos that the value depends on.
     """
 
@@ -66,18 +66,20 @@ class OfficialInterval:
 
 @dataclass(frozen=True)
 class OfficialDifference:
-    """Second set of predictions minus the first one, in one official value.
+    """Difference of two sets of predictions in one official value: second minus first.
 
     Attributes:
         value: Name of the official value.
         first: Value of the first set.
         second: Value of the second set.
-        difference: Second minus first; None where one of them is undefined.
-        ci95: 95 % interval of the difference over videos, resampled together; None where no video differs.
-        p: Of the sign-flip test over videos, Holm-adjusted over all tests of the comparison; None where not tested.
-        videos: Number of videos that the value depends on, on either side.
-        verdict: In one word; higher values are better.
-        note: What the verdict does not say.
+        difference: Second minus first; None if one of them is undefined.
+        ci95: 95 % interval of the difference over jointly resampled videos; None if no video
+            differs.
+        p: p value of the sign-flip test over videos, Holm-adjusted over all tests of the
+            comparison; None without a test.
+        videos: Number of videos that the value of either set depends on.
+        verdict: Result in one word; higher values are better.
+        note: Explanation of the verdict.
     """
 
     value: str
@@ -92,7 +94,16 @@ class OfficialDifference:
 
 
 def make_value_of_counts(benchmark: AnyBenchmark, names: Sequence[str], value: str) -> Value:
-    """The official value as a function of summed counts (..., C), whose last axis holds the totals ``names``."""
+    """Return the official value as a function of summed counts.
+
+    Args:
+        benchmark: The benchmark.
+        names: Names of the C totals in the last axis of the counts.
+        value: Name of the official value.
+
+    Returns:
+        A function from counts (..., C) to values (...), NaN where undefined.
+    """
 
     def evaluate_arrays(counts: np.ndarray) -> np.ndarray:
         assert benchmark.array_values is not None
@@ -112,7 +123,7 @@ def make_value_of_counts(benchmark: AnyBenchmark, names: Sequence[str], value: s
 
 
 def sum_items_by_video(items: Iterable[ItemScore]) -> dict[str, dict[str, float]]:
-    """Totals of each video that has an item."""
+    """Return the totals of each video that has an item."""
     groups: dict[str, list[ItemScore]] = defaultdict(list)
     for item in items:
         groups[item.video].append(item)
@@ -121,7 +132,7 @@ def sum_items_by_video(items: Iterable[ItemScore]) -> dict[str, dict[str, float]
 
 @dataclass(frozen=True)
 class _VideoCounts:
-    """What one official value depends on: for each side the (V, C) totals of the same videos and the same names."""
+    """Totals that one official value depends on: a (V, C) array for each side, over equal videos."""
 
     value: str
     of: Value
@@ -134,7 +145,7 @@ class _VideoCounts:
 
     @classmethod
     def of_scores(cls, benchmark: AnyBenchmark, value: str, scores: Sequence[OfficialScore]) -> _VideoCounts:
-        """Totals that the value does not depend on are left out, and then videos without any other total."""
+        """Collect the totals; leave out irrelevant totals and videos without a relevant one."""
         by_video = [sum_items_by_video(score.items) for score in scores]
         videos = sorted({video for side in by_video for video in side})
         names = sorted({name for side in by_video for totals in side.values() for name in totals})
@@ -152,10 +163,11 @@ class _VideoCounts:
         )
 
     def statistic(self, benchmark: AnyBenchmark, side: int) -> Statistic:
-        """The value with its range.
+        """Return the value with its range.
 
-        Intervals at the ends of the range need the value of single videos. A value that hardly any video has alone, as
-        the mean of categories that lie in different videos, is resampled without a range.
+        Intervals at the ends of the range need the value of single videos. Some values are
+        undefined for almost every single video, such as a mean of categories of different videos.
+        They are resampled without a range.
         """
         own = self.of(self.sides[side])
         few = np.isfinite(own).sum() < min(FEW_CLUSTERS, self.videos)
@@ -172,7 +184,7 @@ def _fill_counts(side: Mapping[str, Mapping[str, float]], videos: Sequence[str],
 
 
 def _find_relevant_totals(of: Value, sums: np.ndarray) -> np.ndarray:
-    """(C,) which totals change the value when they grow by one."""
+    """Return a (C,) mask of the totals that change the value when they grow by one."""
     size = len(sums)
     here = of(sums[None])
     moved = of(sums + np.eye(size)) if size else np.empty(0)
@@ -186,12 +198,12 @@ def find_official_intervals(
     values: Sequence[str] | None = None,
     how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, OfficialInterval]:
-    """Intervals of official values.
+    """Return intervals of official values, by name.
 
     Args:
-        benchmark: Whose values they are.
+        benchmark: The benchmark of the values.
         score: Official numbers of one set of predictions.
-        values: Names of values; all of them where None.
+        values: Names of official values; None for all.
         how: Number of resamples, seed and level.
     """
     names = list(score.values) if values is None else list(values)
@@ -216,7 +228,7 @@ def _find_interval(benchmark: AnyBenchmark, score: OfficialScore, value: str, ho
 def keep_common_items(
     benchmark: AnyBenchmark, first: OfficialScore, second: OfficialScore
 ) -> tuple[OfficialScore, OfficialScore]:
-    """Both scores over the items that neither side misses, joined by id."""
+    """Return both scores over the items that both sides have, joined by id."""
     common = _present_ids(first) & _present_ids(second)
     sides = []
     for score in (first, second):
@@ -236,20 +248,21 @@ def compare_official_scores(
     values: Sequence[str] | None = None,
     how: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, list[OfficialDifference]]:
-    """Differences of other sets of predictions from the first one, paired by video.
+    """Compare sets of predictions with a first one, paired by video.
 
-    Each difference has an interval, and a p value of a sign-flip test with Holm's correction over all values and sets.
-    A value is not tested where the sets hold different tasks of it: `keep_common_items` makes them comparable.
+    Each difference has an interval and a p value of a sign-flip test with Holm's correction over
+    all values and sets. A value is not tested if the sets contain different tasks of it;
+    `keep_common_items` makes them comparable.
 
     Args:
-        benchmark: Whose values they are.
+        benchmark: The benchmark of the values.
         first: The set that all others are compared with.
-        others: Sets by name.
-        values: Names of official values; the headline ones where None.
+        others: The other sets, by name.
+        values: Names of official values; None for the headline values.
         how: Number of resamples, seed and level of the intervals.
 
     Returns:
-        By name of the set, the differences in the order of ``values``.
+        For each set the differences, in the order of ``values``.
     """
     names = list(benchmark.headline if values is None else values)
     tests = max(1, len(names) * len(others))
@@ -268,7 +281,7 @@ def compare_official_scores(
 def _find_difference(
     benchmark: AnyBenchmark, pair: tuple[OfficialScore, OfficialScore], value: str, tests: int, how: Resampling
 ) -> OfficialDifference:
-    """One value of two sets, before Holm's correction."""
+    """Return the difference in one value, before Holm's correction."""
     points = [score.values.get(value) for score in pair]
     counts = _VideoCounts.of_scores(benchmark, value, pair)
     found = OfficialDifference(
@@ -303,7 +316,7 @@ def _find_difference(
 
 
 def _find_tasks(score: OfficialScore, names: Sequence[str]) -> set[str]:
-    """Tasks with an item that adds to one of these totals."""
+    """Return the tasks with an item that adds to one of these totals."""
     return {item.task for item in score.items if any(item.totals.get(name) for name in names)}
 
 

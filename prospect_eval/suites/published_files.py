@@ -1,4 +1,4 @@
-"""Reading of published benchmark files: entries of a known shape, with a count of those left out and the reason."""
+"""Reading of published benchmark files, whose invalid entries are left out and counted by reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from prospect_core.util.json_io import read_json
 
 T = TypeVar("T")
 _PLACE_IN_LIST = re.compile(r"\[\d+\]")
-#: names in a note or an error line
+#: maximum number of names in a note or a message
 MOST_NAMES = 8
 
 
 def convert_entry(entry: object, shape: type[T]) -> T | str:
-    """The entry as a dataclass, or the reason why it is not one, the same for all places of a list.
+    """Convert an entry to a dataclass. Keys that the dataclass does not have are ignored.
 
-    Keys that the dataclass does not name are ignored.
+    Returns:
+        The dataclass, or the reason why the entry is invalid. The reason names no index of a list,
+        so that equal faults give equal reasons.
     """
     try:
         return msgspec.convert(entry, shape)
@@ -32,7 +34,7 @@ def convert_entry(entry: object, shape: type[T]) -> T | str:
 
 
 def read_number(value: object) -> float | None:
-    """A finite number as a float; None for anything else."""
+    """Return a finite number as a float; None for all other values."""
     if not isinstance(value, int | float):
         return None
     try:
@@ -43,7 +45,15 @@ def read_number(value: object) -> float | None:
 
 
 def read_json_list(path: Path, what: str) -> list[Any]:
-    """The list in a JSON file; a file of another kind is a `DataError` that says what is expected."""
+    """Return the list in a JSON file.
+
+    Args:
+        path: The file.
+        what: Description of the expected contents, for the message.
+
+    Raises:
+        DataError: The file contains no list.
+    """
     value = read_json(path)
     if not isinstance(value, list):
         raise DataError(f"{path}: not {what} (a JSON list is expected)")
@@ -51,7 +61,11 @@ def read_json_list(path: Path, what: str) -> list[Any]:
 
 
 def find_published_file(path: Path, names: Sequence[str]) -> Path:
-    """The path itself, or in a folder the first of these relative names that is there."""
+    """Return the path itself, or for a folder the first of the relative names that exists in it.
+
+    Raises:
+        DataError: The folder contains none of the names.
+    """
     if not path.is_dir():
         return path
     for name in names:
@@ -61,16 +75,16 @@ def find_published_file(path: Path, names: Sequence[str]) -> Path:
 
 
 def list_result_files(paths: Sequence[Path], suffixes: Sequence[str], model: str | None = None) -> list[Path]:
-    """Result files of one model, in a fixed order.
+    """Return the result files of one model, in a fixed order.
 
     Args:
         paths: Files, folders of files, or folders with one folder for each model.
         suffixes: File name endings that are read from a folder, such as ``.json``.
-        model: The folder of the model in a folder of models.
+        model: Folder of the model in a folder of models.
 
     Raises:
-        DataError: A path without any result file.
-        UserError: A folder of several models where ``model`` is not given or unknown.
+        DataError: A path without a result file.
+        UserError: A folder of several models, and ``model`` is missing or unknown.
     """
     found: list[Path] = []
     for path in paths:
@@ -100,7 +114,7 @@ def _files_of(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def list_names(names: Iterable[object]) -> str:
-    """Names for a line of text: the first few, and how many others there are."""
+    """Return the first `MOST_NAMES` names and the number of others as text."""
     known = [str(name) for name in names]
     shown = ", ".join(known[:MOST_NAMES])
     others = len(known) - MOST_NAMES
@@ -108,5 +122,5 @@ def list_names(names: Iterable[object]) -> str:
 
 
 def find_repeated(values: Iterable[T]) -> list[T]:
-    """Values that occur more than once, each one time, in the order of their first occurrence."""
+    """Return the values that occur more than once, in the order of their first occurrence."""
     return [value for value, number in Counter(values).items() if number > 1]

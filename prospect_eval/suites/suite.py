@@ -1,10 +1,9 @@
-"""Suites: what is replayed, under which strategies and budgets, what is looked at, and what a gate asks. Small YAML files.
+"""Evaluation suites: YAML files that name the data, strategies, budgets, metrics and gate rules.
 
-    python -c "from prospect_eval.suites.suite import open_suite; print(open_suite('workbench'))"
     prospect-eval run --ckpt workbench-tiny --suite workbench
     prospect-eval run --ckpt workbench-tiny --suite mine/kitchen.yaml
 
-The built-in ones lie beside this file; any other is given by its path.
+The built-in suites are in this folder. Any other suite is given by its path.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from prospect_core.util.errors import UserError, did_you_mean, require_choice
 from prospect_eval.suites.gate_rules import MIN_VIDEOS, Rules, make_gate_rules
 
 PREFIX = "suite:"
-#: data that the suite's file need not bring
+#: data of the package, which are made on first use
 BUILT_IN_DATA = "workbench"
 FOLDER = Path(__file__).parent
-#: suites of our own data, and those of published benchmarks, which lie in a folder each
+#: suites of the package's own data, and suites of published benchmarks (one folder each)
 SUITES = tuple(
     sorted(
         [*(file.stem for file in FOLDER.glob("*.yaml")), *(file.parent.name for file in FOLDER.glob("*/suite.yaml"))]
@@ -35,18 +34,20 @@ SUITES = tuple(
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite's file holds.
+    """Contents of a suite file.
 
     Attributes:
-        about: What it measures, in a sentence.
-        data: ``workbench`` (made on first use), a dataset folder relative to the file, or None: to be given by --data.
+        about: One sentence about the purpose.
+        data: ``workbench`` (made on first use), a dataset folder relative to the file, or None if
+            ``--data`` must give it.
         split: The split to replay.
-        profile: Whose windows matched dialogue has.
+        profile: The published protocol whose matching windows the matched-dialogue metrics use.
         strategies: Context strategies.
-        budgets: Tokens or, up to 1.0, shares of what ``none`` needs at its peak.
-        metrics: Metrics that are shown first.
-        gate: Rules as `prospect_eval.suites.gate_rules` reads them.
-        benchmark: The published benchmark whose files --data names; empty for datasets of our own form.
+        budgets: Token budgets. Values up to 1.0 are fractions of the peak need of ``none``.
+        metrics: Metrics that tables show first.
+        gate: Rules in the form of `prospect_eval.suites.gate_rules`.
+        benchmark: The published benchmark whose files ``--data`` names; empty for PROSPECT
+            datasets.
         fps: Decision frames per second of a published benchmark.
         protocols: Protocols by name; the first one is the default.
     """
@@ -65,25 +66,36 @@ class Suite:
     protocols: dict[str, ReplayProtocol] = field(default_factory=dict)
 
     def protocol(self, asked: str | None) -> ReplayProtocol | None:
-        """The protocol of this name, or of switches such as ``history=gold,polling=recut``; None: the suite's first one.
+        """Return a protocol.
+
+        Args:
+            asked: Name of a protocol of the suite, or switches such as
+                ``history=gold,polling=recut``; None for the suite's first protocol.
+
+        Returns:
+            The protocol; None if nothing is asked for and the suite has no protocol.
 
         Raises:
-            UserError: Neither a protocol of the suite nor switches of `ReplayProtocol`.
+            UserError: Neither a protocol of the suite nor valid switches of `ReplayProtocol`.
         """
         if asked is None:
             return next(iter(self.protocols.values()), None)
         return self.protocols[asked] if asked in self.protocols else read_protocol_switches(asked, self.protocols)
 
     def rules(self) -> Rules | None:
-        """What its gate asks, where it asks anything."""
+        """Return the gate rules; None if the suite has none."""
         return make_gate_rules(self.gate, "the suite's gate") if self.gate else None
 
 
 def read_protocol_switches(text: str, known: Iterable[str] = ()) -> ReplayProtocol:
-    """A protocol of switches with commas between, as in ``initiative=polled,history=gold``.
+    """Read a protocol from switches.
+
+    Args:
+        text: Switches separated by commas, as in ``initiative=polled,history=gold``.
+        known: Names of protocols, for the message.
 
     Raises:
-        UserError: A switch or value that does not exist; the line names those that do.
+        UserError: Unknown switch or value; the message lists the switches.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -103,7 +115,14 @@ def read_protocol_switches(text: str, known: Iterable[str] = ()) -> ReplayProtoc
 
 
 def suite_file(name: str) -> Path:
-    """The file of a suite by name or path."""
+    """Return the file of a suite.
+
+    Args:
+        name: Name of a built-in suite, or path of a YAML file.
+
+    Raises:
+        UserError: Unknown suite or missing file.
+    """
     if name in SUITES:
         own = FOLDER / f"{name}.yaml"
         return own if own.is_file() else FOLDER / name / "suite.yaml"
@@ -118,14 +137,22 @@ def suite_file(name: str) -> Path:
 
 
 def is_benchmark_suite(name: str) -> bool:
-    """Whether a name is that of a published benchmark."""
+    """Return whether the name is that of a published benchmark."""
     from prospect_eval.suites.benchmark import list_benchmarks
 
     return name in list_benchmarks()
 
 
 def open_suite(name: str) -> Suite:
-    """A suite by name or path; a wrong key or value is a one-line `UserError`."""
+    """Open a suite.
+
+    Args:
+        name: Name of a built-in suite, or path of a YAML file.
+
+    Raises:
+        UserError: Unknown suite, missing file, wrong key or value, or rules with margins for a
+            split with fewer than `MIN_VIDEOS` videos.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     from prospect_eval.suites.yaml_files import read_yaml
@@ -145,7 +172,7 @@ def open_suite(name: str) -> Suite:
 
 
 def _require_decidable(file: Path, suite: Suite) -> None:
-    """Refuse rules with margins over a split of fewer videos than a gate concludes anything from."""
+    """Refuse rules with margins for a split with fewer videos than the gate needs for a verdict."""
     rules = suite.rules()
     videos = _videos(file, suite)
     if rules is not None and rules.metrics and videos is not None and videos < MIN_VIDEOS:
@@ -156,7 +183,10 @@ def _require_decidable(file: Path, suite: Suite) -> None:
 
 
 def _videos(file: Path, suite: Suite) -> int | None:
-    """How many videos the suite's split has; None where its data is given later, or has no such split."""
+    """Return the number of videos of the suite's split.
+
+    The number is None if the data are given later, or if they do not have the split.
+    """
     if suite.data is None:
         return None
     if suite.data == BUILT_IN_DATA:
@@ -171,7 +201,11 @@ def _videos(file: Path, suite: Suite) -> int | None:
 
 
 def suite_first_metrics(name: str) -> tuple[str, ...]:
-    """The metrics that a suite shows first; none of no suite, or of one whose file is gone."""
+    """Return the metrics that a suite shows first.
+
+    Returns:
+        Names of metrics; empty without a suite, and if the suite's file no longer exists.
+    """
     if not name or (name not in SUITES and not Path(name).is_file()):
         return ()
     return open_suite(name).metrics
@@ -180,8 +214,17 @@ def suite_first_metrics(name: str) -> tuple[str, ...]:
 def open_suite_data(
     source: str, split: str, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Dataset:
-    """``suite:NAME`` (built-in data are made on first use) or a folder; the same string means the same data on every
-    machine."""
+    """Open data by the source string of a run, which means the same data on every machine.
+
+    Args:
+        source: ``suite:NAME`` or a dataset folder.
+        split: The split that is needed. Built-in data are made on first use.
+        progress: Called with (videos made, videos).
+
+    Raises:
+        UserError: Unknown suite or split, or a suite without data.
+        DataError: The folder is not a dataset.
+    """
     if not source.startswith(PREFIX):
         return Dataset.open(Path(source))
     name = source.removeprefix(PREFIX)
@@ -203,20 +246,20 @@ def open_suite_source(
     progress: Callable[[int, int], None] = lambda done, total: None,
     protocol: str | None = None,
 ) -> tuple[str, Dataset]:
-    """Open the data of a run, which are either a dataset folder or those of a suite.
+    """Open the data of a run, either a dataset folder or the data of a suite.
 
     Args:
-        data: A dataset folder, or that of a published benchmark's files.
+        data: A dataset folder, or the folder of a published benchmark's files.
         suite: A suite by name or path.
-        split: The split that is needed; built-in data are made on first use.
+        split: The split that is needed. Built-in data are made on first use.
         progress: Called with (videos made, videos).
         protocol: The protocol of a published benchmark; None for the suite's first one.
 
     Returns:
-        The source as a run remembers it, and its dataset.
+        The source as the run configuration stores it, and the dataset.
 
     Raises:
-        UserError: Both or neither have data.
+        UserError: Both ``data`` and the suite give data, or neither does.
     """
     from prospect_core.util.console import quiet_transformers
 

@@ -1,8 +1,6 @@
-"""Training episodes of the data that a run is about, for the baselines that learn from them.
+"""Training episodes of a run's data, from which baselines learn.
 
-    python -c "from prospect_eval.suites.training_data import open_suite_training_data; print(open_suite_training_data('suite:workbench', 'test'))"
-
-No video is opened or made.
+No video is opened or generated.
 """
 
 from __future__ import annotations
@@ -23,14 +21,21 @@ from prospect_eval.suites.suite import BUILT_IN_DATA, PREFIX, open_suite, suite_
 logger = logging.getLogger(__name__)
 
 SPLIT = "train"
-#: episodes that are learnt from, spread evenly over the split
+#: maximum number of training episodes, spread evenly over the split
 EPISODES = 120
 
 
 @dataclass(frozen=True)
 class TrainingEpisodes:
-    """Episodes to learn from. ``source`` says in words what they are, ``digest`` identifies them; without a source, an
-    episode's priors come from the other videos of its own split."""
+    """Episodes from which a baseline learns.
+
+    Without a source, an episode's priors come from the other videos of its own split.
+
+    Attributes:
+        source: Description of the episodes; empty if there are none.
+        digest: Identifies the episodes.
+        load: Reads the episodes.
+    """
 
     source: str = ""
     digest: str = ""
@@ -38,7 +43,7 @@ class TrainingEpisodes:
 
     @property
     def about(self) -> str:
-        """What is learnt from, for people."""
+        """Description of the training episodes for a reader."""
         return self.source or "the other videos of the same split (leave-one-video-out)"
 
 
@@ -46,15 +51,15 @@ NO_TRAINING = TrainingEpisodes()
 
 
 def open_suite_training_data(data: str, split: str) -> TrainingEpisodes:
-    """The training episodes of a run's data.
+    """Open the training episodes of a run's data.
 
     Args:
-        data: ``data`` of ``run.json``: a folder, ``suite:NAME``, or empty where it is not known.
-        split: The run's split; of the train split itself nothing is learnt.
+        data: ``data`` of ``run.json``: a folder, ``suite:NAME``, or empty if unknown.
+        split: The run's split. A run of the train split has no training episodes.
 
     Returns:
-        At most `EPISODES` episodes of the train split; a `TrainingEpisodes` without a source where the data has no train split
-        or cannot be opened.
+        At most `EPISODES` episodes of the train split. A `TrainingEpisodes` without a source if the
+        data has no train split or cannot be opened.
     """
     try:
         return _training_of(data, split)
@@ -64,10 +69,19 @@ def open_suite_training_data(data: str, split: str) -> TrainingEpisodes:
 
 
 def select_suite_training_data(data: Dataset, split: str) -> TrainingEpisodes:
-    """The same of an opened data set."""
+    """Select training episodes from an open dataset.
+
+    Args:
+        data: The dataset.
+        split: The run's split. A run of the train split has no training episodes.
+
+    Returns:
+        At most `EPISODES` episodes of the train split. A `TrainingEpisodes` without a source if
+        there is no train split.
+    """
     if split == SPLIT or SPLIT not in data.splits:
         return _built_in() if data.info.name == BUILT_IN_DATA and split != SPLIT else NO_TRAINING
-    # a file that is gone or damaged shows here, not when the episodes are wanted
+    # opens the file now, so that a missing or damaged file is detected before the episodes are used
     rows = data.rows(SPLIT)
     count = min(EPISODES, len(rows))
     chosen = np.linspace(0, len(rows) - 1, count).round().astype(int).tolist()
@@ -95,7 +109,7 @@ def _training_of(data: str, split: str) -> TrainingEpisodes:
 
 
 def _built_in() -> TrainingEpisodes:
-    """The workbench's train split, whose annotation is made without its videos."""
+    """Return episodes of the workbench's train split, annotated without generating videos."""
     from prospect_core.workbench.generate import WORLD_VERSION, generate_workbench_video
 
     def load() -> list[Episode]:

@@ -1,7 +1,4 @@
-"""Small YAML files that people write: plain values alone, nothing that runs, repeats itself or never ends.
-
-python -c "from prospect_eval.suites.yaml_files import read_yaml; print(read_yaml('a: [1, 2]', 'here'))"
-"""
+"""Read small YAML files that people write: plain values without aliases or tags."""
 
 from __future__ import annotations
 
@@ -11,12 +8,15 @@ import yaml
 
 from prospect_core.util.errors import UserError
 
-#: characters of a file
+#: maximum number of characters of a file
 MOST = 1 << 20
 
 
 class _Plain(yaml.SafeLoader):
-    """Without aliases: a few lines of them stand for more values than any memory holds."""
+    """Loader that refuses aliases.
+
+    A few lines with aliases can expand to more values than fit in memory.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -25,7 +25,18 @@ class _Plain(yaml.SafeLoader):
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The values of a YAML text; anything else is a one-line `UserError` that begins with ``where``."""
+    """Read the values of a YAML text.
+
+    Args:
+        text: The YAML text, at most `MOST` characters.
+        where: Name of the source, with which an error message begins.
+
+    Returns:
+        The plain values.
+
+    Raises:
+        UserError: The text is too long, not YAML, uses aliases, or is nested too deeply.
+    """
     if len(text) > MOST:
         raise UserError(f"{where}: has {len(text):,} characters; at most {MOST:,} are read")
     try:

@@ -1,12 +1,14 @@
-"""CIDEr-D (Vedantam et al. 2015), with the tokens that published captioning and ProAssist scores are made of.
+"""CIDEr-D (Vedantam et al. 2015) on the tokens that published captioning scores and ProAssist use.
 
-    python -c "from prospect_eval.text.cider import cider; print(cider(['put the red cup away', 'well done'], ['put the cup away', 'well done']))"
+Tokens follow the Penn Treebank, in lower case and without punctuation. They equal the output of
+Stanford's tokenizer, which the published code calls and which needs Java: contractions are split
+("do n't", "that 's"), hyphenated words stay whole, and ``!!!`` is a token.
 
-Tokens follow the Penn Treebank, lower-cased, without punctuation, as Stanford's tokenizer gives them to the published
-code (which needs Java): contractions split ("do n't", "that 's"), hyphenated words whole, ``!!!`` a token that stays.
-CIDEr-D is the mean over n = 1..4 of the tf-idf weighted, clipped cosine of n-grams, times a Gaussian penalty on the
-difference of lengths (sigma 6; the published code's length is the number of bigrams), times 10. Range 0..10; identical
-texts reach 10 only when all n-gram orders exist and every n-gram is rarer than the corpus; one pair alone has idf 0.
+CIDEr-D averages over the orders n = 1..4 the clipped cosine of the tf-idf weighted n-grams. It
+multiplies the mean by a Gaussian penalty on the difference of the lengths (sigma 6) and by 10. The
+published code takes the number of bigrams as the length. The range is 0..10. Identical texts reach
+10 only if all four orders exist and no n-gram occurs in every reference. For a corpus of one pair
+all idf weights are 0.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ ORDERS = 4
 SIGMA = 6.0
 _NORMAL = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": " -- ", "–": " -- ", "…": "..."})
 _TOKEN = re.compile(
-    r"(?:mr|mrs|ms|dr|prof|jr|sr|vs|etc|inc|approx|e\.g|i\.e|u\.s|a\.m|p\.m)\."  # abbreviations keep their point
+    r"(?:mr|mrs|ms|dr|prof|jr|sr|vs|etc|inc|approx|e\.g|i\.e|u\.s|a\.m|p\.m)\."  # abbreviations keep their full stop
     r"|[?!]{2,}|\.{2,}|--+"
     r"|\w+(?:[-'/&](?=\w)\w+|(?<=\d)[.,:](?=\d)\w+)*"
     r"|[^\w\s]"
@@ -38,7 +40,7 @@ _DROPPED = frozenset("'`\".?!,:;-")
 
 @lru_cache(maxsize=1 << 15)
 def cider_treebank_tokens(text: str) -> tuple[str, ...]:
-    """Lower-case Penn Treebank tokens without punctuation."""
+    """Split a text into lower-case Penn Treebank tokens without punctuation."""
     out: list[str] = []
     for token in _TOKEN.findall(text.translate(_NORMAL).lower()):
         if token in _DROPPED or re.fullmatch(r"\.{2,}|--+", token):
@@ -53,13 +55,23 @@ def cider_treebank_tokens(text: str) -> tuple[str, ...]:
 
 
 def cider_ngrams(tokens: Sequence[str]) -> list[Counter[tuple[str, ...]]]:
-    """Counts of the n-grams of each order 1..4."""
+    """Count the n-grams of each order 1..4.
+
+    Args:
+        tokens: Tokens of a text.
+
+    Returns:
+        One counter for each order, unigrams first.
+    """
     return [Counter(zip(*(tokens[k:] for k in range(n)), strict=False)) for n in range(1, ORDERS + 1)]
 
 
 class CiderIdf:
-    """Document frequencies of n-grams over references (each as often as it occurs): a reference, with all its accepted
-    wordings, is one document."""
+    """CIDEr-D with document frequencies of n-grams over a set of references.
+
+    A document is one reference with all its accepted wordings. A reference that occurs several
+    times counts as several documents.
+    """
 
     def __init__(self, references: Iterable[str | tuple[str, ...]]) -> None:
         texts = Counter((each,) if isinstance(each, str) else each for each in references)
@@ -73,7 +85,7 @@ class CiderIdf:
         self._vectors: dict[str, tuple[list[dict[tuple[str, ...], float]], list[float], int]] = {}
 
     def score(self, hypothesis: str, reference: str) -> float:
-        """CIDEr-D of one pair, 0..10."""
+        """Return the CIDEr-D of one pair of texts, 0..10."""
         if (hypothesis, reference) not in self._scores:
             self._scores[hypothesis, reference] = self._score(hypothesis, reference)
         return self._scores[hypothesis, reference]
@@ -88,7 +100,7 @@ class CiderIdf:
         return 10.0 * penalty * total / ORDERS
 
     def score_of_wordings(self, hypothesis: str, wordings: Sequence[str]) -> float:
-        """CIDEr-D with several references: the mean over them, as published."""
+        """Return the mean CIDEr-D over several wordings of a reference, as the published code does."""
         return sum(self.score(hypothesis, text) for text in wordings) / len(wordings)
 
     def _vector(self, text: str) -> tuple[list[dict[tuple[str, ...], float]], list[float], int]:
@@ -105,9 +117,19 @@ class CiderIdf:
 
 
 def cider(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Mean CIDEr-D over pairs, with idf over these very references, as published: 0..10.
+    """Return the mean CIDEr-D over pairs, with document frequencies over these references.
 
-    Pairs whose reference has no token are left out; no pair left, or lists of different lengths: ValueError.
+    Pairs whose reference has no token are left out.
+
+    Args:
+        hypotheses: Predicted texts.
+        references: Reference texts, one for each hypothesis.
+
+    Returns:
+        The mean score, 0..10.
+
+    Raises:
+        ValueError: The lists differ in length, or no reference has a token.
     """
     if len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")

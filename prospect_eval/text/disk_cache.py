@@ -1,9 +1,9 @@
-"""What was dear to compute, kept on disk by text: embeddings, METEOR of a pair, a judge's verdict.
+"""On-disk cache of values that are expensive to compute from a text.
 
-    python -c "from prospect_eval.text.disk_cache import DiskCache; s = DiskCache('notes'); s.write({'a': b'1'}); print(s.read(['a', 'b']))"
-
-One SQLite file a kind of value in the cache folder, whose name must tell everything that the value depends on beside the
-text. Several processes may use it at once. A folder that cannot be written to is a store that is always empty.
+It holds embeddings, METEOR scores and verdicts of the LLM judge. Each kind of value has one SQLite
+file in the cache folder. The file's name must identify everything that the value depends on except
+the text. Several processes can use a file concurrently. If the folder is not writable, the cache
+stays empty.
 """
 
 from __future__ import annotations
@@ -20,18 +20,29 @@ _AT_ONCE = 500
 
 
 class DiskCache:
-    """Values (bytes) by text."""
+    """Values (bytes) by text.
+
+    Attributes:
+        name: Name of the file without its suffix; it may contain folders.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @property
     def file(self) -> Path:
-        """Where it lies; the folder is looked up each time, for tests move it."""
+        """Path of the SQLite file, from the current cache folder."""
         return cache_dir() / f"{self.name}.sqlite"
 
     def read(self, texts: Iterable[str]) -> dict[str, bytes]:
-        """The values of those texts that have one."""
+        """Return the stored values of texts.
+
+        Args:
+            texts: The texts to look up.
+
+        Returns:
+            The value of each text that has one. Empty if the file does not exist or is damaged.
+        """
         if not self.file.is_file():
             return {}
         keys = {_key(text): text for text in texts}
@@ -45,7 +56,13 @@ class DiskCache:
         return out
 
     def write(self, values: Mapping[str, bytes], replace: bool = False) -> None:
-        """Keep these values; a text that has one keeps the first, or with ``replace`` gets the new one."""
+        """Store values by text. Does nothing if the file cannot be written.
+
+        Args:
+            values: The value of each text.
+            replace: Replace the value of a text that already has one. By default the old value
+                stays.
+        """
         rows = [(_key(text), value) for text, value in values.items()]
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,12 @@
-"""Semantic similarity: cosines of sentence embeddings, each text encoded once, kept on disk by model digest and text.
+"""Semantic similarity: cosines of sentence embeddings, cached on disk by model digest and text.
 
-    python -c "from prospect_eval.text.embeddings import open_embedding_similarity; print(open_embedding_similarity()(['a cup'], ['a mug']))"
+A model is a sentence-transformers folder or a name in the local Hugging Face cache. The default is
+the packaged all-MiniLM-L6-v2, whose weights must have the published digest. This module never
+downloads a model and reads only safetensors files.
 
-Any sentence-transformers model by folder, or by the name under which it lies in the Hugging Face cache; by default the
-packaged all-MiniLM-L6-v2, whose weights must be the published ones. Nothing is ever downloaded here, and only
-safetensors are read.
-
-Texts are encoded in batches of one fixed shape (padded to a multiple of 8 tokens, filled up to 32 texts): so a text's
-vector does not depend, to the last bit, on what else was encoded with it, and a score not on where a run was resumed.
+Texts are encoded in batches of one fixed shape: padded to a multiple of 8 tokens and filled up to
+32 texts. A text's vector therefore does not depend, to the last bit, on the other texts of its
+batch, and a score does not depend on where a run was resumed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from prospect_core.util.file_digest import digest_file
 from prospect_eval.text.disk_cache import DiskCache
 
 DEFAULT = "all-MiniLM-L6-v2"
-#: owner of the published models that are known by a bare name, such as all-mpnet-base-v2
+#: owner of the published models that have a name without an owner, such as all-mpnet-base-v2
 OWNER = "sentence-transformers"
 #: sha256 of the packaged model's published weights
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -34,9 +33,13 @@ BATCH, PAD_TO = 32, 8
 
 
 class SentenceSimilarity:
-    """Cosines of sentence embeddings. Equal texts have a cosine of 1 within 1e-12.
+    """Cosines of sentence embeddings. The cosine of equal texts is 1 within 1e-12.
 
-    ``model`` is the name or folder by which `open_embedding_similarity` opens the same model again.
+    Attributes:
+        digest: sha256 of the weights; over the digests of the files if there are several.
+        folder: Folder of the model.
+        signature: Name and first digits of the digest, as part of a metric's signature.
+        model: The argument with which `open_embedding_similarity` opens the same model.
     """
 
     def __init__(self, folder: Path, name: str, model: str) -> None:
@@ -51,12 +54,12 @@ class SentenceSimilarity:
         self.folder, self.signature = folder, f"{name}:{self.digest[:12]}"
         self.model = model
         self._model: Any = None
-        #: which row of ``_vectors`` is a text's
+        #: row of ``_vectors`` for each text
         self._rows: dict[str, int] = {}
         self._vectors = np.zeros((0, 0))
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-        """(len(left), len(right)) cosines."""
+        """Return the cosines between two lists of texts, shape (len(left), len(right))."""
         self.encode([*left, *right])
         if not left or not right:
             return np.zeros((len(left), len(right)))
@@ -64,7 +67,7 @@ class SentenceSimilarity:
         return np.asarray(self._vectors[ours] @ self._vectors[theirs].T)
 
     def encode(self, texts: Iterable[str]) -> None:
-        """Have the vectors of these texts at hand: from memory, from disk, or encoded now."""
+        """Load the vectors of texts into memory, from the disk cache or by encoding the texts."""
         new = sorted({text for text in texts if text not in self._rows})
         if not new:
             return
@@ -114,7 +117,19 @@ class SentenceSimilarity:
 
 
 def open_embedding_similarity(model: str | None = None) -> SentenceSimilarity:
-    """The model of a folder, of a name in the Hugging Face cache, or (None) the packaged one."""
+    """Open a sentence embedding model.
+
+    Args:
+        model: A folder, a name in the Hugging Face cache, or None for the packaged model.
+
+    Returns:
+        The similarity function of the model.
+
+    Raises:
+        UserError: The model is neither a folder nor in the Hugging Face cache.
+        DataError: The folder has no safetensors weights, or the packaged weights are not the
+            published ones.
+    """
     if model in (None, DEFAULT, f"{OWNER}/{DEFAULT}"):
         return _packaged()
     assert model is not None
@@ -125,7 +140,10 @@ def open_embedding_similarity(model: str | None = None) -> SentenceSimilarity:
 
 
 def _cached(model: str) -> Path:
-    """Folder of a model in the Hugging Face cache; a bare name is one of sentence-transformers' own models."""
+    """Return the folder of a model in the Hugging Face cache.
+
+    A name without an owner is one of the models that sentence-transformers publishes.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

@@ -1,7 +1,4 @@
-"""Texts of models and data in Markdown: they show as text, whatever they hold.
-
-python -c "from prospect_eval.text.markdown import markdown_text; print(markdown_text('a|b <script>'))"
-"""
+"""Escape texts of models and data for Markdown."""
 
 from __future__ import annotations
 
@@ -11,18 +8,25 @@ _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]|~#"})
 
 
 def markdown_text(value: str) -> str:
-    """On one line, without any mark-up: also no line break or cell's end."""
+    """Return a text on one line with all Markdown and HTML characters escaped."""
     escaped = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").translate(_MARKS)
     return " ".join(escaped.split())
 
 
 def markdown_code(value: str) -> str:
-    """As code; backticks become quotes."""
+    """Return a text as inline code on one line. Backticks become apostrophes."""
     return "`" + " ".join(value.replace("`", "'").replace("|", "\\|").split()) + "`"
 
 
 def format_markdown_value(value: Any) -> str:
-    """Four digits of a float; texts and integers as they are; a dash for nothing."""
+    """Format a value for a table cell.
+
+    Args:
+        value: A float, any other value, or None.
+
+    Returns:
+        Four significant digits for a float, a dash for None, ``str(value)`` for anything else.
+    """
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Synonyms of WordNet 3.0 for METEOR, read from a table in this package.
+"""Synonyms of WordNet 3.0 for METEOR, from a table in this package.
 
 ``python -m benchmarks.recipes.wordnet_synonyms`` builds the table.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-#: version of WordNet that the table holds
+#: version of WordNet in the table
 VERSION = "3.0"
 TABLE = Path(__file__).parent / "wordnet_data" / "synonyms.txt.gz"
 LICENSE = TABLE.with_name("LICENSE.wordnet")
 
-#: by part of speech (noun, verb, adjective, adverb): endings of inflected forms and what replaces them, from WordNet's
-#: morphological processing (morphy)
+#: by part of speech (noun, verb, adjective, adverb): endings of inflected forms and their
+#: replacements, from WordNet's morphological processing (morphy)
 ENDINGS = {
     "n": [
         ("s", ""),
@@ -37,23 +37,31 @@ ENDINGS = {
 
 @dataclass(frozen=True)
 class Lemma:
-    """A name in a set of synonyms, with the interface of NLTK's lemmas."""
+    """A name in a set of synonyms, with the interface of NLTK's lemmas.
+
+    Attributes:
+        text: The name; an underscore stands for a blank.
+    """
 
     text: str
 
     def name(self) -> str:
-        """The name; an underscore stands for a blank."""
+        """Return the name."""
         return self.text
 
 
 @dataclass(frozen=True)
 class Synset:
-    """A set of synonyms, with the interface of NLTK's synsets."""
+    """A set of synonyms, with the interface of NLTK's synsets.
+
+    Attributes:
+        names: The names of the set.
+    """
 
     names: tuple[str, ...]
 
     def lemmas(self) -> list[Lemma]:
-        """The names of the set."""
+        """Return the names of the set as lemmas."""
         return [Lemma(name) for name in self.names]
 
 
@@ -84,7 +92,7 @@ class WordNetSynonyms:
             by_word.setdefault(word, []).append(synset)
 
     def synsets(self, word: str) -> list[Synset]:
-        """The sets that hold a word, or a base form of it as any part of speech."""
+        """Return the sets that contain a word, or a base form of it, as any part of speech."""
         word = word.lower()
         found = []
         for pos, by_word in self._synsets.items():
@@ -93,7 +101,7 @@ class WordNetSynonyms:
         return found
 
     def _base_forms(self, word: str, pos: str) -> list[str]:
-        """The word itself and what it may be an inflected form of, each once."""
+        """Return the word and its possible base forms, each once."""
         irregular = self._irregular[pos].get(word)
         if irregular is None:
             regular = [word.removesuffix(old) + new for old, new in ENDINGS[pos] if word.endswith(old)]
@@ -103,5 +111,5 @@ class WordNetSynonyms:
 
 @cache
 def load_wordnet_synonyms() -> WordNetSynonyms:
-    """The table in this package; the first call takes a fraction of a second."""
+    """Return the table of this package. The first call takes a fraction of a second."""
     return WordNetSynonyms(gzip.decompress(TABLE.read_bytes()).decode("ascii"))

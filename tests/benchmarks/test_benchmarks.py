@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and that they end with one JSON object."""
+"""Formulas of the benchmarks, and their output of one JSON object."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.helpers.training import losses_of
 pytestmark = pytest.mark.integration
 
 
-def test_counted_flops_are_those_that_torch_counts(tokenizer):
-    """The formula of the utilisation figure against torch's own counter, forward and backward."""
+def test_flops_formula_equals_torch_counter(tokenizer):
+    """Compares the formula of the utilization figure with torch's counter, forward and backward."""
     throughput = import_module("benchmarks.performance.throughput")
     config = small_config(tokenizer)
     config._attn_implementation = "eager"
@@ -35,12 +35,12 @@ def test_counted_flops_are_those_that_torch_counts(tokenizer):
     with FlopCounterMode(display=False) as counter:
         losses_of(model, {k: batch[k] for k in (*MODEL_INPUTS, *batch) if k in batch})[0].sum().backward()
     counted = throughput.flops(model, 2, 512, int(speaks.sum()))
-    heads = 0.12  # the decision heads, which the formula leaves out, weigh something beside a model this small
+    heads = 0.12  # the formula leaves out the decision heads, which are not negligible in a model this small
     assert counted < counter.get_total_flops() < counted * (1 + heads)
 
 
 @pytest.mark.slow
-def test_throughput_ends_with_one_json_object(tmp_path):
+def test_throughput_prints_one_json_object(tmp_path):
     out = tmp_path / "gpu.json"
     command = [sys.executable, "-m", "benchmarks.performance.throughput", "--models", "tiny", "--rows", "1", "--length", "300",
                "--steps", "1", "--output", out]  # fmt: skip
@@ -52,7 +52,7 @@ def test_throughput_ends_with_one_json_object(tmp_path):
     assert {"device", "models", "command", "environment"} <= set(stored)
 
 
-def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised():
+def test_training_figures_have_provenance_and_meet_targets():
     figures = json.loads((ROOT / "reports" / "training" / "training.json").read_text())
     assert {"command", "environment", "threads", "details"} <= set(figures)
     assert figures["prefix_sharing_speedup"] >= 10
@@ -63,7 +63,7 @@ def test_the_committed_figures_carry_their_provenance_and_keep_what_was_promised
     assert figures["details"]["prefix_sharing_features"]["largest_gradient_difference"] == pytest.approx(0, abs=1e-5)
 
 
-def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenizer):
+def test_same_streams_ignores_rounding_only(model, tokenizer):
     from benchmarks.performance.streaming import same
     from prospect_core.stream.replay import replay_episode
     from tests.helpers.streams import busy_episode, busy_runner, pictures
@@ -79,7 +79,7 @@ def test_streams_are_the_same_only_where_everything_but_noise_is(model, tokenize
     assert not same({"e": record}, {"e": replace(record, cache_tokens=tuple(n + 1 for n in record.cache_tokens))})
 
 
-def test_the_committed_figures_of_streams_keep_what_was_promised():
+def test_stream_figures_meet_targets():
     figures = json.loads((ROOT / "reports" / "streaming" / "streaming.json").read_text())
     assert {"command", "environment", "threads", "details", "flatness", "reread"} <= set(figures)
     assert figures["same_predictions"] is True
@@ -88,7 +88,8 @@ def test_the_committed_figures_of_streams_keep_what_was_promised():
     assert figures["speedup_vs_reread"] >= 20
     assert figures["reread"]["frames"] >= 200
     assert figures["ratio_to_bound"] <= 2.0
-    # one strategy was cheaper late than early by 12 % of the time, over some 35 summaries; none dearer by a tenth
+    # for one strategy late frames took 12 % less time than early ones, over about 35 summaries;
+    # none took 10 % more
     distributed = {name for name, entry in figures["flatness"].items() if abs(entry["late_over_early"] - 1) > 0.1}
     assert distributed <= {"summarize_with_dst"}
     assert figures["late_over_early_ms"] <= 1.1
@@ -98,7 +99,7 @@ def test_the_committed_figures_of_streams_keep_what_was_promised():
     assert figures["decode_vs_pyav"] >= 0.9
 
 
-def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
+def test_mutants_failed_or_timed_out_are_killed(tmp_path):
     tests = import_module("benchmarks.reliability.tests")
 
     def note(name, codes):
@@ -121,7 +122,7 @@ def test_mutants_that_failed_a_test_or_never_ended_were_killed(tmp_path):
         tests.mutants_of(tmp_path)
 
 
-def test_busy_processes_end_with_their_context():
+def test_busy_processes_end_with_context():
     with busy.busy_processes(2) as processes:
         assert [process.poll() for process in processes] == [None, None]
     assert all(process.returncode is not None for process in processes)
@@ -129,7 +130,7 @@ def test_busy_processes_end_with_their_context():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_published_shape_is_measured_in_every_part(dtype):
+def test_published_shape_measures_every_part(dtype):
     found = published_shape.measure("tiny", dtype, 400)
     assert found["parameters"] > 2e6
     assert found["tokens_per_frame"] == 16

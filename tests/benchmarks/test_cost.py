@@ -1,4 +1,4 @@
-"""What an hour of video costs: by hand."""
+"""Cost of an hour of video, by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.commands import evaluate
 pytestmark = pytest.mark.integration
 
 
-def test_a_projection_by_hand():
+def test_cost_projection_by_hand():
     found = Profile(1, 1, {"decode": 36, "vision": 36}, {"language model": 360}, 1e6, 2e6, 5, (1, 1))
     test, train, corpus = project(found)
     # 42 h x 72 s of video, 126 h x 360 s of dialogue
@@ -26,7 +26,7 @@ def test_a_projection_by_hand():
 
 
 @pytest.mark.slow
-def test_a_profile_is_that_of_the_run(checkpoint, short_world, tmp_path):
+def test_cost_profile_equals_run(checkpoint, short_world, tmp_path):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out) == 0
     found = profile(out, 768)

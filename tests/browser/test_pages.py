@@ -1,4 +1,6 @@
-"""Reports, comparisons and sweeps in a real headless Chromium: errors, requests, filter, zoom, thresholds, deep links, axe."""
+"""Reports, comparisons and sweeps in headless Chromium: errors, requests, filter, zoom, thresholds,
+links, axe.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ HOSTILE = (
 
 
 def records(world, worse):
-    """Of the oracle; all that can be shown is in the first one, hostile words among it, and the second one failed."""
+    """Oracle records. The first contains everything that a page can show, with hostile texts; the
+    second failed.
+    """
     references = list(world.episodes("test"))
     first, second, *rest = [make_trivial_baseline("oracle", references)(e) for e in references]
     frames = first.episode.num_frames
@@ -69,7 +73,7 @@ def runs(world, tmp_path_factory):
             run_folder_record_path(root / name, record.episode.id).write_text(dump_json(replace(record, knobs=knobs)))
     for name in ("a", "b"):
         score_run(root / name)
-    # beside a finished one it has a front
+    # with a second finished run the report has a Pareto front
     score_run(root / "a")
     return root
 
@@ -83,9 +87,10 @@ def browser():
 
 
 def until(page, wanted, seconds=30):
-    """Waits for an expression to hold.
+    """Wait for an expression to be true.
 
-    Playwright's own waiting evaluates text inside the page from its second try on, which the page's policy forbids.
+    Playwright's own waiting evaluates text inside the page after its first attempt, which the
+    page's policy forbids.
     """
     end = time.monotonic() + seconds
     while not page.evaluate(wanted):
@@ -97,7 +102,7 @@ def until(page, wanted, seconds=30):
 def opened(browser):
     @contextmanager
     def go(path, hash_="", plain=False, **options):
-        """The page, plain if it has no charts; what it complains of or asks for fails the test."""
+        """Return the page. The test fails if the page reports an error or sends a request."""
         page = browser.new_page(**({"viewport": {"width": 1280, "height": 900}} | options))
         wrong = []
         page.on("console", lambda told: wrong.append(told.text) if told.type in ("error", "warning") else None)
@@ -113,7 +118,7 @@ def opened(browser):
         if not plain:
             until(page, "document.documentElement.dataset.ready === 'yes'")
         yield page
-        # where the test has ended, which may be another page
+        # the page at the end of the test, which can be another one
         if page.locator("#plotly, .plot").count():
             until(page, "document.documentElement.dataset.ready === 'yes'")
             page.evaluate("drawAll()")
@@ -126,7 +131,7 @@ def opened(browser):
 
 
 def axe(page):
-    """The serious and critical violations."""
+    """Return the serious and critical violations."""
     page.evaluate(files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
     found = page.evaluate("axe.run()")["violations"]
     return [
@@ -137,7 +142,7 @@ def axe(page):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 420)])
-def test_a_report_opens_without_error_or_request_and_can_be_read_by_all(runs, opened, scheme, width):
+def test_report_page_opens_without_error_or_request(runs, opened, scheme, width):
     with opened(runs / "a" / "report.html", color_scheme=scheme, viewport={"width": width, "height": 900}) as page:
         page.evaluate("drawAll()")
         assert page.locator(".plot .main-svg").count() > 6
@@ -145,7 +150,7 @@ def test_a_report_opens_without_error_or_request_and_can_be_read_by_all(runs, op
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_hostile_text_is_text(runs, opened, world):
+def test_report_page_shows_hostile_text_as_text(runs, opened, world):
     episode = next(iter(world.episodes("test")))
     with opened(runs / "a" / "report.html", f"#e={episode.id}&t=20") as page:
         told = page.locator("#stage .transcript").inner_text()
@@ -158,7 +163,7 @@ def test_hostile_text_is_text(runs, opened, world):
         assert page.locator("td", has_text="[cut]").count() == 1
 
 
-def test_episodes_are_filtered_searched_and_sorted(runs, opened, world):
+def test_report_page_filters_searches_sorts_episodes(runs, opened, world):
     ids = [e.id for e in world.episodes("test")]
     with opened(runs / "a" / "report.html") as page:
         shown = page.locator("#episodes tbody tr td:first-child a")
@@ -177,11 +182,11 @@ def test_episodes_are_filtered_searched_and_sorted(runs, opened, world):
         assert shown.first.inner_text() == ids[0]
         assert page.locator("th[aria-sort=descending]").inner_text() == "peak tokens"
         page.get_by_role("button", name="peak tokens").click()
-        # what is undefined comes last either way
+        # undefined values are last in both sort orders
         assert shown.first.inner_text() == ids[0]
 
 
-def test_zoom_pan_keys_and_a_link_to_a_moment(runs, opened, world):
+def test_report_page_zoom_pan_keys_and_time_link(runs, opened, world):
     episode = next(iter(world.episodes("test")))
     with opened(runs / "a" / "report.html", f"#e={episode.id}&t=12&w=8") as page:
         view = "[line.from, line.to, line.at]"
@@ -201,7 +206,7 @@ def test_zoom_pan_keys_and_a_link_to_a_moment(runs, opened, world):
         page.mouse.move(box["x"] + 600, box["y"] + 40)
         page.mouse.down()
         page.mouse.up()
-        # the picture's own scale is the page's
+        # the scale of the image equals that of the page
         share = (600 - 104) / (box["width"] - 104 - 12)
         assert page.evaluate("line.at") == pytest.approx(share * episode.num_frames / episode.fps, abs=0.5)
         page.keyboard.press("+")
@@ -216,7 +221,7 @@ def test_zoom_pan_keys_and_a_link_to_a_moment(runs, opened, world):
         until(page, f"shown.id === '{other.id}' && line.at === 3")
 
 
-def test_a_threshold_moves_what_it_would_have_decided(runs, opened, world):
+def test_report_page_threshold_moves_decisions(runs, opened, world):
     episode = next(iter(world.episodes("test")))
     with opened(runs / "a" / "report.html", f"#e={episode.id}") as page:
         values = np.asarray(records(world, 4)[0].speaking_prob)
@@ -227,21 +232,21 @@ def test_a_threshold_moves_what_it_would_have_decided(runs, opened, world):
             assert f"speaking ≥ {threshold:.2f}: {(np.rint(values * 65535) / 65535 >= threshold).sum()} frames" in told
 
 
-def test_it_prints(runs, opened):
+def test_report_page_prints(runs, opened):
     with opened(runs / "a" / "report.html") as page:
         assert page.pdf()[:5] == b"%PDF-"
         page.emulate_media(media="print")
         assert page.locator("nav").is_hidden()
 
 
-def test_a_comparison_shows_both_timelines_moving_together(runs, opened, tmp_path):
+def test_compare_page_timelines_move_together(runs, opened, tmp_path):
     (compared,) = compare_runs(runs / "a", [runs / "b"], all_metrics(TOOLS))
     changes = diff_episodes(runs / "a", runs / "b", TOOLS)
     found = replace(compared, episodes=tuple(changes))
     page_file = write_compare_page(tmp_path / "compare.html", [found], TOOLS)
     with opened(page_file) as page:
         page.locator("details.change summary").first.click()
-        # drawn once the browser has told that it was opened
+        # drawn after the browser's event for the opened element
         page.locator("svg.timeline").nth(1).wait_for()
         assert page.locator("svg.timeline").count() == 2
         page.get_by_role("button", name="zoom in").first.click()
@@ -254,7 +259,7 @@ def test_a_comparison_shows_both_timelines_moving_together(runs, opened, tmp_pat
         assert axe(page) == []
 
 
-def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
+def test_sweep_page_greys_dominated_runs_and_links_reports(runs, opened):
     def point(run, size, quality, on_front):
         return {"run": run, "model": "m", "strategy": run, "budget": None, "bytes": size, "quality": quality, "ci95": None,
                 "share": None, "on_front": on_front}  # fmt: skip
@@ -275,7 +280,7 @@ def test_a_sweep_greys_what_is_dominated_and_leads_to_the_reports(runs, opened):
         playwright.expect(page).to_have_title(re.compile("^m on test"))
 
 
-def test_the_index_of_runs_filters_and_leads_to_the_reports(runs, opened):
+def test_index_page_filters_and_links_reports(runs, opened):
     page_file = write_index_page(runs / "index.html", catalog_runs(runs))
     with opened(page_file, plain=True) as page:
         rows = page.locator("#runs tr:visible")

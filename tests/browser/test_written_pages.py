@@ -1,4 +1,4 @@
-"""Pages that commands write, opened in a real headless Chromium."""
+"""Pages that commands write, in headless Chromium."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.helpers.commands import evaluate, run_cli
 pytestmark = needs_chromium
 
 
-def test_preview_page_shows_every_frame_of_the_window(world, tmp_path):
+def test_preview_page_shows_every_frame(world, tmp_path):
     page = tmp_path / "window.html"
     assert run_cli("data", "preview", world.root, "--index", 2, "--html", page, "sampling=all") == 0
     dom = dom_of(page, tmp_path / "profile")
@@ -18,7 +18,7 @@ def test_preview_page_shows_every_frame_of_the_window(world, tmp_path):
     assert "S1 " in dom
 
 
-def test_report_of_the_released_checkpoint_opens(tmp_path, capsys):
+def test_report_page_of_released_checkpoint_opens(tmp_path, capsys):
     given = ["run", "--ckpt", "workbench-tiny", "--suite", "workbench", "--limit", 2, "--output", tmp_path / "run"]
     assert evaluate(*given) == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]

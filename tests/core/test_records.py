@@ -1,4 +1,4 @@
-"""The prediction record and the files that hold it."""
+"""The prediction record and its files."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ RECORD = EpisodeRecord(
 )  # fmt: skip
 
 
-def test_a_record_comes_back_equal():
+def test_record_round_trips():
     assert load_json(EpisodeRecord, dump_json(RECORD), "x") == RECORD
     assert RECORD.problems() == []
 
 
 @given(episodes())
 @settings(max_examples=60, deadline=None)
-def test_any_episode_and_its_oracle_come_back_equal(episode):
+def test_record_of_random_episode_round_trips(episode):
     assert load_json(Episode, dump_json(episode), "x") == episode
     record = make_trivial_baseline("oracle", [episode])(episode)
     assert load_json(EpisodeRecord, dump_json(record), "x") == record
@@ -62,12 +62,12 @@ def test_any_episode_and_its_oracle_come_back_equal(episode):
         ({"transitions": (PredictedTransition(5, "S4", "start"),)}, "not a step of this task"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_found(changes, message):
+def test_record_problems_find_contradictions(changes, message):
     problems = replace(RECORD, **changes).problems()
     assert any(message in p for p in problems), problems
 
 
-def test_the_digest_covers_what_was_decided_and_not_probabilities():
+def test_digest_records_covers_decisions_only():
     before = digest_records([RECORD])
     assert digest_records([replace(RECORD, speaking_prob=(0.9,) * 5, cache_bytes=())]) == before
     for changes in (
@@ -91,14 +91,14 @@ def test_the_digest_covers_what_was_decided_and_not_probabilities():
         (lambda d: d["knobs"].update(budget=1.5), "knobs.budget"),
     ],
 )
-def test_a_foreign_record_is_refused_by_field(change, message):
+def test_record_invalid_field_raises(change, message):
     body = json.loads(dump_json(RECORD))
     change(body)
     with pytest.raises(DataError, match=message):
         load_json(EpisodeRecord, json.dumps(body), "file.json")
 
 
-def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
+def test_write_atomic_file_is_complete_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
     write_atomic(path, "old")
 
@@ -112,7 +112,7 @@ def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch):
+def test_stage_timer_counts_innermost_stage(monkeypatch):
     from prospect_core.util import timer
 
     now = iter([0.0, 1.0, 3.0, 7.0, 10.0, 10.0, 12.0, 20.0, 23.0])
@@ -129,7 +129,7 @@ def test_a_stopwatch_counts_each_moment_once_for_the_innermost_stage(monkeypatch
     assert watch.seconds["fails"] == 8.0
 
 
-def test_what_getting_an_item_takes_is_its_stages():
+def test_stage_timer_measures_iteration():
     from prospect_core.util.timer import StageTimer
 
     watch = StageTimer()

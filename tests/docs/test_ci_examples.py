@@ -1,4 +1,4 @@
-"""The ready CI workflows are YAML, and every command in them has the options that it is given."""
+"""The example CI workflows are valid YAML, and their commands have valid options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = sorted(file for file in FOLDER.iterdir() if file.suffix in (".yml", ".ya
 
 
 def commands(value):
-    """Every text in the tree that calls us."""
+    """Return every text in the tree that calls a command of PROSPECT."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -25,7 +25,7 @@ def commands(value):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_commands_of_a_workflow_exist(file):
+def test_ci_example_commands_exist(file):
     text = file.read_text()
     found = commands(yaml.safe_load(text)) + re.findall(r"^#\s+(prospect-eval .*)$", text, re.M)
     assert {shlex.split(command)[1] for command in found} == {"doctor", "run", "gate"}
@@ -35,5 +35,5 @@ def test_commands_of_a_workflow_exist(file):
         assert {option for option in given if option.startswith("--")} <= known, command
 
 
-def test_both_systems_have_one():
+def test_ci_examples_cover_both_systems():
     assert [file.name for file in FILES] == [".gitlab-ci.yml", "github-actions.yml"]

@@ -1,4 +1,4 @@
-"""README and documentation: every command is one that there is, every example in another language runs, every page is built."""
+"""README and documentation: commands exist, examples run, pages are built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.tiers import nightly
 
 
 def parsed(command, args):
-    """Walk down to the subcommand and have click check its options, as far as it does before anything is run."""
+    """Find the subcommand and let click check its options, without running it."""
     context = click.Context(command)
     while isinstance(command, click.Group):
         name, *args = args
@@ -33,7 +33,7 @@ def parsed(command, args):
 
 
 @pytest.mark.integration
-def test_every_command_in_the_documentation_is_one_that_there_is():
+def test_docs_commands_exist():
     seen = 0
     for page, block in blocks("console"):
         for words in lines(block):
@@ -50,7 +50,7 @@ def test_every_command_in_the_documentation_is_one_that_there_is():
 
 
 @pytest.mark.integration
-def test_launchers_start_the_command_that_there_is():
+def test_docs_launchers_start_existing_command():
     for page, block in blocks("console"):
         for words in lines(block):
             if words[0] in ("torchrun", "accelerate"):
@@ -62,7 +62,7 @@ def test_launchers_start_the_command_that_there_is():
                         assert (ROOT / word).is_file(), word
 
 
-def test_make_targets_in_the_documentation_are_there():
+def test_docs_make_targets_exist():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
         for name in re.findall(r"`make ([\w-]+)`", page.read_text()):
@@ -74,18 +74,18 @@ def test_make_targets_in_the_documentation_are_there():
 
 
 @pytest.mark.integration
-def test_examples_in_python_run(tmp_path, monkeypatch):
+def test_docs_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for page, block in blocks("python"):
         exec(compile(block, str(page), "exec"), {})
 
 
-def test_examples_in_yaml_are_yaml():
+def test_docs_yaml_examples_are_valid():
     for _, block in blocks("yaml"):
         yaml.safe_load(block)
 
 
-def test_links_between_pages_and_to_files_lead_somewhere():
+def test_docs_links_have_targets():
     for page in PAGES:
         text = BLOCK.sub("", page.read_text())
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -101,8 +101,10 @@ def test_links_between_pages_and_to_files_lead_somewhere():
 
 
 @pytest.mark.integration
-def test_the_reference_pages_are_those_of_the_code(tmp_path):
-    """`make docs` writes them anew. In a process of its own: click remembers how a command was asked for help first."""
+def test_docs_reference_pages_equal_code(tmp_path):
+    """`make docs` writes the pages. A separate process, because click caches the first form of a
+    command's help.
+    """
     subprocess.run([sys.executable, "-m", "prospect_eval.cli.handbook", str(tmp_path)], check=True, cwd=ROOT)
     made = {file.relative_to(tmp_path): file.read_text() for file in tmp_path.rglob("*") if file.is_file()}
     assert len(made) > 6
@@ -111,8 +113,8 @@ def test_the_reference_pages_are_those_of_the_code(tmp_path):
 
 
 @pytest.mark.integration
-def test_the_files_that_are_written_are_what_their_schemas_say(short_world, tmp_path):
-    """A whole run: each kind of file against the schema that the documentation shows."""
+def test_docs_schemas_validate_written_files(short_world, tmp_path):
+    """Compares each kind of file of a whole run with its documented schema."""
     import json
 
     jsonschema = pytest.importorskip("jsonschema")
@@ -141,7 +143,7 @@ def test_the_files_that_are_written_are_what_their_schemas_say(short_world, tmp_
 
 
 @pytest.mark.slow
-def test_the_site_is_built_without_a_warning(tmp_path):
+def test_docs_site_builds_without_warning(tmp_path):
     pytest.importorskip("material")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", ROOT / ".ci/mkdocs.yml",
                "--site-dir", tmp_path / "site"]  # fmt: skip
@@ -156,14 +158,16 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "WARNING" not in done.stderr
     for page in ("index.html", "reference/cli/index.html", "reference/metrics/index.html", "howto/extend/index.html"):
         text = (tmp_path / "site" / page).read_text()
-        # it is read without a network
+        # the page must be readable without a network
         assert not re.findall(r'(?:src|href)="https?://(?!squidfunk)', text), page
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("short", [True, nightly(False)])
-def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path, short):
-    """All but the installation, in an empty folder, as written; the short one trains for seconds and to speak briefly."""
+def test_docs_tutorial_runs(tmp_path, short):
+    """Everything but the installation, in an empty folder; the short variant trains for seconds
+    with short replies.
+    """
     shorter = ["train.minutes=0.2", "model.max_reply_tokens=4"]
     folder = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
@@ -182,7 +186,7 @@ def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path, short):
 
 
 @pytest.mark.integration
-def test_the_notebook_runs_from_its_first_cell_to_its_last(short_world, tmp_path, monkeypatch):
+def test_docs_notebook_runs(short_world, tmp_path, monkeypatch):
     import json
 
     matplotlib = pytest.importorskip("matplotlib")
@@ -206,8 +210,10 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(short_world, tmp_path
 
 
 @pytest.mark.slow
-def test_a_wheel_and_an_sdist_bring_all_that_a_run_needs(tmp_path):
-    """Outside of the checkout: the shipped checkpoint, suites, templates and pages are package data."""
+def test_wheel_and_sdist_have_all_package_data(tmp_path):
+    """Outside of the checkout: the released checkpoint, suites, templates and pages are package
+    data.
+    """
     source = tmp_path / "source"
     kept = shutil.ignore_patterns(".*", "runs", "site", "build", "dist", "*.egg-info", "reports")
     shutil.copytree(ROOT, source, ignore=kept)

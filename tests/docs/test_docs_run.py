@@ -1,4 +1,6 @@
-"""The commands of README and documentation, run one page after the other on a desk that holds what they name."""
+"""The commands of README and documentation, run page by page in a folder with all files that they
+name.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.helpers.documentation import COMMANDS, blocks, lines
 from tests.helpers.proassist_rows import row
 from tests.helpers.proassist_tree import dst_clip
 
-#: what a command needs that no test has; it is parsed elsewhere all the same
+#: requirements of commands that no test has; such commands are only parsed, in another test
 NEEDS = {
     r"hf:": "the hub",
     r"http://|hf://": "a server",
@@ -34,7 +36,7 @@ NEEDS = {
     r"all-mpnet": "a similarity model to download",
     r"--group": "runs of several training seeds",
 }
-#: the same command with less to do
+#: replacements that make a command faster
 SHORTER = [
     (r"train\.max_steps=\d+", "train.max_steps=2 eval.thresholds=false train.batch_size=2"),
     (r"train\.minutes=\d+", "train.max_steps=2 eval.thresholds=false train.batch_size=2"),
@@ -45,7 +47,7 @@ SHORTER = [
     (r"--latency 3", "--latency 1"),
     (r"/scratch/", "scratch-"),
 ]  # fmt: skip
-#: the tutorial is run as written (tests/docs/test_docs.py)
+#: pages to run; the tutorial is run as written in tests/docs/test_docs.py
 TOLD = [page for page in dict.fromkeys(page for page, _ in blocks("console")) if page.name != "tutorial.md"]
 SUBTITLES = "1\n00:00:01,000 --> 00:00:02,000\nNow pour it.\n"
 LEVELS = "\n".join(
@@ -77,7 +79,7 @@ GENERATED = {
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """A folder with data, a checkpoint, runs and files under the names that the pages use."""
+    """A folder with data, a checkpoint, runs and files under the names in the pages."""
     root = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -138,13 +140,13 @@ def shorter(words, number):
     if "--suite" in text and re.match("prospect-eval (run|sweep)", text) and "--limit" not in text:
         text += " --limit 2"
     if text.startswith("prospect-eval run --ckpt runs/mine") and "--output" not in text:
-        # thresholds that were chosen in between make it another model, which a run folder refuses
+        # a command between may have changed the thresholds, and a run folder refuses another model
         text += f" --output runs/{number}"
     return text
 
 
 def clear(words):
-    """What a command is to make may be there already."""
+    """Remove outputs of a command that already exist."""
     if words[1] == "train":
         for word in words:
             if word.startswith("output="):
@@ -158,13 +160,13 @@ def clear(words):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("page", TOLD, ids=lambda page: page.stem)
-def test_the_commands_of_a_page_run(page, desk, tmp_path, monkeypatch, capsys):
+def test_docs_page_commands_run(page, desk, tmp_path, monkeypatch, capsys):
     here = tmp_path / "desk"
     shutil.copytree(desk, here)
     monkeypatch.chdir(here)
     for split in SPLITS:
         monkeypatch.setitem(SPLITS, split, SPLITS[split].__class__(**{**vars(SPLITS[split]), "videos": 1}))
-    # nobody says anything to `prospect watch`
+    # `prospect watch` gets no input
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ran = lacking = 0
@@ -182,16 +184,17 @@ def test_the_commands_of_a_page_run(page, desk, tmp_path, monkeypatch, capsys):
             clear(words)
             code = call(COMMANDS[words[0]], *words[1:])
             told = capsys.readouterr()
-            # doctor reports by its exit code that something is missing; the baseline may be of other data than the run
+            # doctor's exit code reports missing parts; the baseline can be of other data than the
+            # run
             allowed = {0, 3} if words[1] in ("doctor", "gate") else {0}
             if "--strict" in words:
-                allowed.add(1)  # a strict gate fails where the videos are too few to decide
+                allowed.add(1)  # a strict gate fails if the videos are too few for a verdict
             assert code in allowed, f"{whole}\n{told.out[-800:]}{told.err[-800:]}"
             ran += 1
             if words[1:3] == ["data", "new"]:
                 Path("clip.tsv").write_text(TABLE)
             if words[1:3] == ["data", "import"] and words[3].endswith(".jsonl"):
-                # as the command has said
+                # as the command's output requests
                 place = Path(words[words.index("--output") + 1]) / "frames"
                 place.mkdir()
                 shutil.copy("processed_data/assembly101/frames/a.arrow", place / "elsewhere.arrow")

@@ -1,4 +1,4 @@
-"""The Python API, against the command line over the same data."""
+"""The Python API compared with the command line over the same data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def runs(short_world, tmp_path_factory):
     return {name: evaluate(one) for name, one in options.items()}
 
 
-def test_evaluate_writes_the_metrics_of_the_command(runs, short_world, tmp_path):
+def test_evaluate_equals_run_command(runs, short_world, tmp_path):
     given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2, "--output", tmp_path / "run")
     assert run_command(*given) == 0
     done = runs["oracle"]
@@ -32,19 +32,19 @@ def test_evaluate_writes_the_metrics_of_the_command(runs, short_world, tmp_path)
     assert done.report.is_file()
 
 
-def test_load_run_gives_configuration_and_records(runs):
+def test_load_run_returns_config_and_records(runs):
     config, records = load_run(runs["silent"].folder)
     assert config.model == "baseline:silent"
     assert [len(record.utterances) for record in records] == [0, 0]
 
 
-def test_compare_gives_one_comparison_for_each_other_run(runs):
+def test_compare_returns_one_comparison_per_run(runs):
     (found,) = compare(runs["oracle"].folder, runs["silent"].folder)
     row = next(one for one in found.differences if one.name == "speaking_event_f1@2s")
     assert (row.first, row.second, row.difference) == (1.0, 0.0, -1.0)
 
 
-def test_score_run_and_gate_repeat_what_evaluate_found(runs, tmp_path):
+def test_score_run_and_gate_repeat_evaluate(runs, tmp_path):
     done = runs["oracle"]
     metrics, _ = score_run(done.folder)
     assert metrics["metrics"] == read_json(done.folder / "metrics.json")["metrics"]
@@ -61,6 +61,6 @@ def test_prepare_checked_writes_nothing(short_world, tmp_path):
     assert not evaluation.folder.exists()
 
 
-def test_prepare_checked_refuses_a_pass_that_the_model_does_not_have(short_world):
+def test_prepare_checked_unsupported_pass_raises(short_world):
     with pytest.raises(UserError, match="--teacher-forced"):
         prepare_checked(EvaluationOptions("baseline:oracle", short_world.root, teacher_forced=True))

@@ -1,4 +1,4 @@
-"""Tests of this folder need torchvision, which `make test-hf` puts beside the other packages."""
+"""Tests of this folder need torchvision, which `make test-hf` adds to the path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.torchvision_operators import make_importable
 
-# before any module imports transformers, which imports torchvision where there is one
+# before any module imports transformers, which imports torchvision if it exists
 if find_spec("torchvision") is not None:
     make_importable()
 

@@ -1,4 +1,6 @@
-"""Chat models with their own processors as streams: SmolVLM2 with its published files, and the layout of Qwen-VL."""
+"""Chat models with their own processors as streams: SmolVLM2's published files, and Qwen-VL's
+layout.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from tests.helpers.commands import evaluate, one_line
 from tests.helpers.published_smolvlm2 import brief_dataset, texts_of, write_published
 from tests.helpers.streams import TASK, pictures
 
-#: Qwen2-VL's chat template, shortened to what it does with text and pictures
+#: Qwen2-VL's chat template, reduced to text and pictures
 QWEN_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% for part in message['content'] %}"
@@ -28,7 +30,7 @@ QWEN_TEMPLATE = (
 
 @pytest.fixture(scope="module")
 def smolvlm2(shared_data, world, tmp_path_factory):
-    """The published 500M files with two layers a part and random weights."""
+    """The published 500M files with two layers per part and random weights."""
     files = shared_data / "field" / "smolvlm2" / "500M"
     folder = tmp_path_factory.mktemp("published") / "500M"
     write_published(folder, json.loads((files / "config.json").read_text()), texts_of(world), files)
@@ -40,8 +42,10 @@ def brief(short_world, tmp_path_factory):
     return brief_dataset(tmp_path_factory.mktemp("brief") / "data", short_world, 4)
 
 
-def test_smolvlm2_sees_each_frame_whole_in_one_tile_with_its_time(smolvlm2):
-    """As in its published video setting: 64 tokens a frame, where a picture alone is cut into 17 tiles of 64."""
+def test_smolvlm2_frame_is_one_tile_with_time(smolvlm2):
+    """As in its published video setting: 64 tokens per frame, while an image is cut into 17 tiles
+    of 64.
+    """
     model, processor = load_huggingface_model(str(smolvlm2), "cpu")
     assert type(processor).__name__ == "SmolVLMProcessor"
     assert huggingface_frame_format(model, processor) == FrameFormat(512, "squash")
@@ -58,12 +62,12 @@ def test_smolvlm2_sees_each_frame_whole_in_one_tile_with_its_time(smolvlm2):
     assert text.endswith("<end_of_utterance>\nAssistant:")
     assert 64 < tokens[2] - tokens[1] < 100
     assert inputs["pixel_values"].shape == (1, 3, 3, 512, 512)
-    # nothing is scaled a second time
+    # pictures are not scaled a second time
     shown = ((inputs["pixel_values"][0].permute(0, 2, 3, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
     assert np.array_equal(shown, pictures(3, 512))
 
 
-def test_smolvlm2_stops_on_its_own_end_token(smolvlm2):
+def test_smolvlm2_stops_on_own_end_token(smolvlm2):
     model, processor = load_huggingface_model(str(smolvlm2), "cpu")
     end = processor.tokenizer.convert_tokens_to_ids("<end_of_utterance>")
     assert end == 49279
@@ -82,9 +86,7 @@ def test_smolvlm2_stops_on_its_own_end_token(smolvlm2):
     assert end in asked["eos_token_id"]
 
 
-def test_smolvlm2_is_replayed_by_its_folder_until_its_positions_are_full(
-    smolvlm2, brief, tmp_path, capsys, monkeypatch
-):
+def test_smolvlm2_replay_beyond_positions_raises(smolvlm2, brief, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     given = ("run", "--ckpt", f"hf:{smolvlm2}", "--data", brief.root, "--limit", 1, "--speaking-threshold", 1)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
@@ -98,7 +100,7 @@ def test_smolvlm2_is_replayed_by_its_folder_until_its_positions_are_full(
         DataError, match=r"frame \d \(.* s\): \d+ tokens of context and up to 2 of a reply are more than"
     ):
         list(map(stream.step, pictures(8, 512)))
-    # with fewer pictures at once it goes on
+    # with fewer pictures in the chat the stream continues
     limited = RereadingStream(model, processor, threshold=1.01, frames_shown=2)
     limited.reset(TASK)
     assert len([limited.step(frame) for frame in pictures(4, 512)]) == 4
@@ -148,7 +150,7 @@ def qwen(world, tmp_path_factory):
     return folder
 
 
-def test_a_model_in_the_layout_of_qwen_vl_sees_frames_in_their_own_shape(qwen, brief, tmp_path, monkeypatch):
+def test_qwen_vl_frames_keep_aspect_ratio(qwen, brief, tmp_path, monkeypatch):
     monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     model, processor = load_huggingface_model(str(qwen), "cpu")
     assert huggingface_frame_format(model, processor).framing == "whole"

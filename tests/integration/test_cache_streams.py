@@ -1,4 +1,6 @@
-"""Streams and runs on caches that are stored in other ways: exact bytes, the same scripted decisions, a name in the report."""
+"""Streams and runs on caches of other storage types: exact bytes, scripted decisions, name in the
+report.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from tests.helpers.streams import TASK, busy_episode, busy_runner, least, pictur
 
 
 @pytest.mark.parametrize("store", STORAGES)
-def test_bytes_are_those_of_what_is_stored(model, tokenizer, store):
+def test_stream_cache_bytes_equal_storage(model, tokenizer, store):
     runner = VLMStreamRunner(model, tokenizer, Knobs(cache_dtype=store))
     runner.reset(TASK)
     text = model.config.text_config
@@ -25,8 +27,8 @@ def test_bytes_are_those_of_what_is_stored(model, tokenizer, store):
 
 @pytest.mark.parametrize("store", ["int8", "fp8"])
 @pytest.mark.parametrize("name", ["none", "keydiff", "dst_refresh"])
-def test_streams_run_on_a_small_cache_close_to_the_whole_one(model, tokenizer, store, name):
-    """Same decisions where they are scripted, probabilities near, reading ahead or not, within the budget."""
+def test_streams_small_cache_is_close_to_full(model, tokenizer, store, name):
+    """Same scripted decisions and close probabilities, with and without spans, within the budget."""
     budget = None if name == "none" else least(model, tokenizer, name) + 40
     episode = busy_episode(60)
     records = []
@@ -47,7 +49,7 @@ def test_streams_run_on_a_small_cache_close_to_the_whole_one(model, tokenizer, s
     assert [u.text for u in ahead.utterances] == [u.text for u in plain.utterances]
 
 
-def test_a_run_names_how_its_cache_is_stored(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_reports_cache_dtype(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--output", out)
     assert evaluate(*given, "--cache-dtype", "int8") == 0

@@ -1,4 +1,4 @@
-"""The examples for clusters: they load, they fit the model, and two processes train by them."""
+"""The examples for clusters: they load, match the model, and two processes train with them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ EXAMPLES = ROOT / "benchmarks" / "cluster"
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp"])
-def test_accelerate_takes_the_examples(name):
+def test_cluster_examples_load_in_accelerate(name):
     from accelerate.commands.config.config_args import load_config_from_file
 
     config = load_config_from_file(str(EXAMPLES / f"{name}.yaml"))
     assert config.distributed_type.value == {"ddp": "MULTI_GPU", "fsdp": "FSDP"}[name]
 
 
-def test_what_is_wrapped_are_the_models_own_layers(model, monkeypatch):
-    """A name that no layer has would shard nothing, or fail on the cluster after an hour in the queue."""
+def test_cluster_examples_wrap_existing_layers(model, monkeypatch):
+    """A name without a layer would shard nothing, or fail on the cluster."""
     from accelerate.utils import FullyShardedDataParallelPlugin
 
     options = yaml.safe_load((EXAMPLES / "fsdp.yaml").read_text())["fsdp_config"]
     for key, value in options.items():
         monkeypatch.setenv(key.upper(), str(value))
-    # these want a card at hand
+    # these need a GPU
     for key in ("FSDP_SYNC_MODULE_STATES", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
         monkeypatch.setenv(key, "false")
     monkeypatch.setenv("FSDP_TRANSFORMER_CLS_TO_WRAP", options["fsdp_transformer_layer_cls_to_wrap"])
@@ -43,7 +43,7 @@ def test_what_is_wrapped_are_the_models_own_layers(model, monkeypatch):
     assert wrapped <= {type(module).__name__ for module in model.modules()}
 
 
-def test_deepspeed_takes_the_example():
+def test_cluster_example_loads_in_deepspeed():
     from accelerate.utils import DeepSpeedPlugin
 
     file = EXAMPLES / "deepspeed_zero2.json"
@@ -68,5 +68,5 @@ def test_accelerate_launch_trains_with_two_processes(world, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "model.safetensors").is_file()
-    # one of the two tells
+    # only one of the two processes prints it
     assert done.stdout.count("checkpoint: ") == 1

@@ -1,4 +1,4 @@
-"""Everyday ease: results for machines, a look before the work, plain output where nobody sees colours."""
+"""Ease of use: JSON output, dry runs, plain output without a terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def told(capsys, command, *args, code=0):
     return json.loads(capsys.readouterr().out)
 
 
-def test_results_are_json_alone_where_that_is_asked_for(runs, short_world, capsys):
+def test_commands_with_json_print_only_json(runs, short_world, capsys):
     oracle, silent = runs / "oracle", runs / "silent"
     assert told(capsys, prospect_eval, "show", oracle, "--json")["metrics"]["speaking_event_f1@2s"]["value"] == 1
     assert len(told(capsys, prospect_eval, "ls", runs, "--json")) == 2
@@ -47,7 +47,7 @@ def test_results_are_json_alone_where_that_is_asked_for(runs, short_world, capsy
     assert told(capsys, prospect, "data", "validate", short_world.root, "--json") == {"problems": []}
 
 
-def test_json_goes_into_a_file_beside_the_table(runs, tmp_path, capsys):
+def test_show_command_json_file_and_table(runs, tmp_path, capsys):
     assert evaluate("show", runs / "oracle", "--json", tmp_path / "x.json") == 0
     assert "speaking_event_f1@2s" in capsys.readouterr().out
     assert json.loads((tmp_path / "x.json").read_text())["schema"] == 1
@@ -61,7 +61,7 @@ def test_json_goes_into_a_file_beside_the_table(runs, tmp_path, capsys):
     assert "cannot be written" in one_line(capsys)
 
 
-def test_every_command_that_prints_results_has_json():
+def test_commands_with_results_have_json_option():
     without = {"calibrate", "report", "sweep", "train", "watch", "new", "import", "export", "preview", "check", "features",
                "frames", "proassist", "practice", "captions", "workbench"}  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_every_command_that_prints_results_has_json():
             assert ("--json" in options) != (name in without), name
 
 
-def test_a_dry_run_tells_what_and_how_long_and_does_nothing(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_dry_run_writes_nothing(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out, "--dry-run") == 0
     text = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_a_dry_run_tells_what_and_how_long_and_does_nothing(checkpoint, short_wo
     assert not out.exists()
 
 
-def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
+def test_commands_without_terminal_print_plain_text(runs):
     code = "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"
     for extra in ({}, {"NO_COLOR": "1"}):
         done = subprocess.run(
@@ -99,7 +99,7 @@ def test_where_nobody_looks_there_are_no_colours_and_no_bars(runs):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize("program", ["prospect", "prospect-eval"])
-def test_shells_are_told_how_to_complete(program, shell):
+def test_completion_command_prints_shell_script(program, shell):
     variable = f"_{program.upper().replace('-', '_')}_COMPLETE"
     module, name = {
         "prospect": ("prospect_core.cli.commands", "prospect"),
@@ -112,14 +112,14 @@ def test_shells_are_told_how_to_complete(program, shell):
     assert variable in done.stdout, done.stderr
 
 
-def test_help_comes_at_once():
-    """Nothing heavy is imported before a command is chosen."""
+def test_help_imports_no_heavy_module():
+    """No heavy module is imported before a command is chosen."""
     code = "import sys; from prospect_eval.cli.commands import prospect_eval; print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_dry_run_of_a_sweep_counts_its_runs(checkpoint, short_world, tmp_path, capsys):
+def test_sweep_command_dry_run_counts_runs(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "sweep"
     given = (
         "--strategies",
@@ -141,7 +141,7 @@ def test_a_dry_run_of_a_sweep_counts_its_runs(checkpoint, short_world, tmp_path,
     assert not out.exists()
 
 
-def test_a_dry_run_of_a_store_counts_its_videos(short_world, tmp_path, capsys):
+def test_features_command_dry_run_counts_videos(short_world, tmp_path, capsys):
     given = ("frames", short_world.root, "--size", 64, "--split", "test", "--output", tmp_path / "store")
     assert call(prospect, "data", *given, "--dry-run") == 0
     assert "2 videos: 2 to make, 0 there already" in capsys.readouterr().out
@@ -152,7 +152,7 @@ def test_a_dry_run_of_a_store_counts_its_videos(short_world, tmp_path, capsys):
     assert "2 videos: 0 to make, 2 there already" in capsys.readouterr().out
 
 
-def test_a_dry_run_of_a_training_tries_its_steps_and_leaves_nothing(world, tmp_path, capsys, monkeypatch):
+def test_train_command_dry_run_leaves_nothing(world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
     given = [f"data={world.root}", f"output={out}", *SMALL[:-1], "model.vision_tower=frozen"]
@@ -168,7 +168,7 @@ def test_a_dry_run_of_a_training_tries_its_steps_and_leaves_nothing(world, tmp_p
     assert call(prospect, "train", "--dry-run", *given, "data.split=nowhere") == 3
 
 
-def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
+def test_run_command_one_video_reports_no_interval(short_world, tmp_path, capsys):
     given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root)
     assert evaluate(*given, "--limit", 1, "--output", tmp_path / "one") == 0
     told = capsys.readouterr().out
@@ -178,6 +178,6 @@ def test_one_video_is_said_to_have_no_interval(short_world, tmp_path, capsys):
     assert "No intervals" not in capsys.readouterr().out
 
 
-def test_counts_agree_with_their_nouns():
+def test_format_count_agrees_with_noun():
     assert [format_count(n, "video") for n in (0, 1, 2, 1200)] == ["0 videos", "1 video", "2 videos", "1,200 videos"]
     assert [format_duration(s) for s in (3.4, 119, 120, 7100, 7200)] == ["3 s", "119 s", "2 min", "118 min", "2.0 h"]

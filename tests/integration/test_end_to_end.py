@@ -1,4 +1,6 @@
-"""What takes minutes: a training from random weights, and the released checkpoint over a part of the built-in test split."""
+"""Long tests: a training from random weights, and the released checkpoint on a part of the test
+split.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from tests.helpers.commands import run_cli
 
 
 @pytest.mark.nightly
-def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
+def test_train_command_three_minutes_lowers_losses(tmp_path, capsys):
     import torch
     from transformers import AutoModel
 
@@ -30,8 +32,10 @@ def test_three_minutes_of_training_lower_all_four_losses(tmp_path, capsys):
 
 
 @pytest.mark.nightly
-def test_the_released_checkpoint_beats_every_trivial_baseline(tmp_path, capsys):
-    """On a quarter of the built-in test split; `make eval` runs the whole of it, `make gate` compares every value."""
+def test_released_checkpoint_beats_trivial_baselines(tmp_path, capsys):
+    """On a quarter of the built-in test split; `make eval` runs all of it, `make gate` compares
+    every value.
+    """
     from prospect_eval.cli.commands import prospect_eval
 
     with pytest.raises(SystemExit) as stop:

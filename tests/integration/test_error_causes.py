@@ -1,4 +1,4 @@
-"""A user reads one line about an error; ``--debug`` shows where it came from, in this process or in another."""
+"""An error is one line for the user; ``--debug`` shows its cause, in this process or in another."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_main_without_debug_prints_one_line(program, kind, capsys):
 
 
 @pytest.mark.parametrize("kind", list(ERRORS))
-def test_main_with_debug_prints_every_cause_and_the_line(program, kind, capsys):
+def test_main_with_debug_prints_causes_and_line(program, kind, capsys):
     assert call(program, "--debug", "fail", kind) == EXIT_CODES[kind]
     printed = capsys.readouterr().err
     assert "in planted" in printed
@@ -105,12 +105,12 @@ def test_main_with_debug_prints_every_cause_and_the_line(program, kind, capsys):
         ["data", "fail", "--debug", "--", "user", "--debug"],
     ],
 )
-def test_debug_anywhere_on_the_command_line_is_understood(program, arguments, capsys):
+def test_debug_option_anywhere_is_accepted(program, arguments, capsys):
     assert call(program, *arguments) == 2
     assert "in planted" in capsys.readouterr().err
 
 
-def test_debug_after_two_dashes_is_an_argument(program, capsys):
+def test_debug_after_two_dashes_is_argument(program, capsys):
     assert call(program, "fail", "user", "--", "--debug") == 2
     assert one_line(capsys) == "error: told to the user"
 
@@ -123,7 +123,7 @@ def test_debug_after_two_dashes_is_an_argument(program, capsys):
     ],
 )
 @pytest.mark.parametrize("position", [0, None])
-def test_debug_of_both_programs_prints_a_traceback(command, arguments, position, tmp_path, capsys):
+def test_debug_both_programs_print_traceback(command, arguments, position, tmp_path, capsys):
     given = [*arguments, tmp_path / "nowhere"]
     code = call(command, *given)
     line = one_line(capsys)
@@ -134,7 +134,7 @@ def test_debug_of_both_programs_prints_a_traceback(command, arguments, position,
     assert printed.splitlines()[-1] == line
 
 
-def test_debug_output_with_control_characters_is_escaped(program, capsys, monkeypatch):
+def test_debug_output_escapes_control_characters(program, capsys, monkeypatch):
     monkeypatch.setitem(ERRORS, "user", lambda: UserError("told \x1b[31m to the user"))
     assert call(program, "--debug", "fail", "user") == 2
     printed = capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_debug_output_with_control_characters_is_escaped(program, capsys, monkey
     assert r"\x1b[31m" in printed
 
 
-def test_debug_log_of_the_packages_is_shown_and_then_removed(capsys):
+def test_debug_log_is_shown_and_removed(capsys):
     @click.command(cls=Commands, invoke_without_command=True)
     @click.option("--debug", is_flag=True)
     def main(debug):
@@ -157,8 +157,8 @@ def test_debug_log_of_the_packages_is_shown_and_then_removed(capsys):
     assert logging.getLogger("prospect_core").handlers == []
 
 
-def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkeypatch, capsys):
-    """A file that is not UTF-8 is refused in one line; the decoder's own error is its cause."""
+def test_debug_shows_low_level_cause_of_data_error(tmp_path, monkeypatch, capsys):
+    """A file that is not UTF-8 is refused in one line; the decoder's own error is the cause."""
     suite = tmp_path / "suite.yaml"
     suite.write_bytes(b"\xff\xfe\xff")
     arguments = ["run", "--ckpt", "oracle", "--suite", suite, "--output", tmp_path / "out"]
@@ -184,13 +184,13 @@ def test_a_low_level_error_under_a_data_error_is_shown_by_debug(tmp_path, monkey
         slow(("prospect_core.train.trainer.DSTTrainer.get_batch_samples", planted_value_error)),
     ],
 )
-def test_train_with_a_bug_in_model_or_trainer_is_no_usage_error(planted_at, short_world, tmp_path, monkeypatch, capsys):
+def test_train_command_bug_in_model_is_no_usage_error(planted_at, short_world, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(*planted_at)
     assert call(prospect, "train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP) == EXIT_DEFECT
     assert "Error: a planted bug" in capsys.readouterr().err
 
 
-def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch, capsys):
+def test_train_command_bug_in_arguments_is_no_usage_error(short_world, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trainer_arguments, "_higher_is_better", planted_value_error)
     given = ("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, "eval.every=1")
     assert call(prospect, *given) == EXIT_DEFECT
@@ -213,7 +213,7 @@ def test_train_with_a_bug_beside_the_arguments_is_no_usage_error(short_world, tm
         (lambda: GateFailedError(), 1, ""),
     ],
 )
-def test_only_a_failed_gate_ends_with_exit_code_1(ending, program, capsys, monkeypatch):
+def test_exit_code_1_means_failed_gate(ending, program, capsys, monkeypatch):
     error, code, line = ending
     monkeypatch.setitem(ERRORS, "user", error)
     assert call(program, "fail", "user") == code
@@ -224,7 +224,7 @@ def test_only_a_failed_gate_ends_with_exit_code_1(ending, program, capsys, monke
 
 @pytest.fixture
 def no_deepspeed(monkeypatch):
-    # transformers keeps the configuration of DeepSpeed in the process, also after it has refused it
+    # transformers keeps DeepSpeed's configuration in the process, even after refusing it
     monkeypatch.setattr("transformers.integrations.deepspeed._hf_deepspeed_config_weak_ref", None)
 
 
@@ -241,7 +241,7 @@ def no_deepspeed(monkeypatch):
     ],
 )
 @pytest.mark.usefixtures("no_deepspeed")
-def test_train_with_a_wrong_option_is_one_line_with_a_cause(override, raised_in, short_world, tmp_path, capsys):
+def test_train_command_wrong_option_is_one_line_with_cause(override, raised_in, short_world, tmp_path, capsys):
     command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP, override]
     assert run_cli(*command, "--debug") == 2
     printed = capsys.readouterr().err
@@ -251,7 +251,7 @@ def test_train_with_a_wrong_option_is_one_line_with_a_cause(override, raised_in,
     assert printed.count("\nerror: ") == 1
 
 
-def test_train_all_with_debug_passes_it_on(tmp_path, monkeypatch):
+def test_train_command_multirun_passes_debug(tmp_path, monkeypatch):
     commands = []
 
     @dataclass
@@ -267,7 +267,7 @@ def test_train_all_with_debug_passes_it_on(tmp_path, monkeypatch):
     assert ["--debug" in given for given in commands] == [False, False]
 
 
-def test_objections_of_a_library_are_usage_errors():
+def test_trainer_option_errors_are_usage_errors():
     from transformers.training_args import OptimizerNames
 
     with (
@@ -279,12 +279,12 @@ def test_objections_of_a_library_are_usage_errors():
 
 
 @pytest.mark.parametrize("bug", [planted, planted_value_error])
-def test_objections_with_a_bug_of_ours_lets_it_pass(bug):
+def test_trainer_option_errors_let_bugs_pass(bug):
     with pytest.raises((TypeError, ValueError), match="a planted bug"), translate_trainer_option_errors("train"):
         bug()
 
 
-def test_a_loader_process_with_an_error_shows_its_line_by_debug(short_world, tmp_path, capsys):
+def test_debug_shows_line_of_loader_process(short_world, tmp_path, capsys):
     command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *ONE_STEP]
     command += ["sampling.max_tokens=20", "data.workers=1"]
     assert run_cli(*command, "--debug") == 2
@@ -296,7 +296,7 @@ def test_a_loader_process_with_an_error_shows_its_line_by_debug(short_world, tmp
     assert "Caught" not in after
 
 
-def test_go_with_an_error_of_several_lines_keeps_them_all():
+def test_training_error_of_several_lines_is_kept():
     class Training:
         args = SimpleNamespace(world_size=1)
 
@@ -315,7 +315,7 @@ def test_go_with_an_error_of_several_lines_keeps_them_all():
     ],
 )
 @pytest.mark.parametrize("backend", ["process", pytest.param("ray", marks=pytest.mark.nightly)])
-def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
+def test_worker_pool_error_has_line_of_worker(backend, bug, kind, line):
     if backend == "ray":
         pytest.importorskip("ray")
     with pytest.raises(kind) as raised:
@@ -325,7 +325,7 @@ def test_a_crew_worker_with_an_error_tells_its_line(backend, bug, kind, line):
 
 @pytest.fixture
 def two_records(short_world, tmp_path, monkeypatch):
-    """A record for this process and one for another."""
+    """A record for this process and one for another process."""
     from prospect_core.util.json_io import dump_json
     from prospect_eval.models.baselines.trivial import make_trivial_baseline
 
@@ -336,22 +336,22 @@ def two_records(short_world, tmp_path, monkeypatch):
     return files
 
 
-def test_a_scoring_process_with_a_bug_tells_its_line(two_records, monkeypatch):
-    # the other process does not know the question
+def test_scoring_process_bug_has_line(two_records, monkeypatch):
+    # the other process does not have this method
     monkeypatch.setattr(RecordShard, "no_such_question", lambda share: None, raising=False)
     with parallel.open_parallel_scoring_workers(two_records, None) as shards, pytest.raises(AttributeError) as raised:
         shards.ask("no_such_question")
     assert "in _serve" in str(raised.value.__cause__)
 
 
-def test_a_scoring_process_with_a_broken_record_tells_its_line(two_records):
+def test_scoring_process_damaged_record_has_line(two_records):
     two_records[1].write_text('{"schema": 1', "utf-8")
     with pytest.raises(DataError) as raised, parallel.open_parallel_scoring_workers(two_records, None):
         pass
     assert "json_io.py" in str(raised.value.__cause__)
 
 
-def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatch):
+def test_decode_pool_error_names_video(short_world, monkeypatch):
     monkeypatch.setattr(decode_pool, "choose_decode_pool_size", lambda episodes, size: 1)
     episode = next(short_world.episodes("test"))
     (found,) = decode_videos_in_pool(short_world, [replace(episode, video="videos/lost.mp4")], FrameFormat(16))
@@ -359,7 +359,7 @@ def test_decoded_by_processes_tells_where_a_video_failed(short_world, monkeypatc
     assert "in decode" in str(found.__cause__)
 
 
-def test_carried_across_a_process_is_the_error_with_its_cause():
+def test_process_pool_error_keeps_cause():
     with open_process_pool(1) as processes:
         found = processes.submit(carry_a_chain).result()
     assert isinstance(found, DataError)
@@ -368,7 +368,7 @@ def test_carried_across_a_process_is_the_error_with_its_cause():
     assert 'raise ValueError("a planted bug")' in str(found.__cause__)
 
 
-def test_carried_across_a_process_without_pickling_is_told_by_name():
+def test_process_pool_unpicklable_error_has_name():
     with open_process_pool(1) as processes:
         found = processes.submit(carry_what_cannot_be_pickled).result()
     assert isinstance(found, RuntimeError)
@@ -376,7 +376,7 @@ def test_carried_across_a_process_without_pickling_is_told_by_name():
     assert "raise UnpicklableError" in str(found.__cause__)
 
 
-def test_a_skipped_episode_is_logged_with_its_error(short_world, caplog):
+def test_skipped_episode_is_logged_with_error(short_world, caplog):
     episode = next(short_world.episodes("test"))
     config = RunConfig("m", "", "", "", "test", None, Knobs(), "")
     with caplog.at_level(logging.DEBUG, "prospect_eval"):
@@ -403,7 +403,7 @@ def test_packages_raise_nothing_from_none():
 
 
 def test_templates_raise_nothing_from_none():
-    # names in them are placeholders, so that they cannot be parsed
+    # they contain placeholders in place of names, so they cannot be parsed
     files = sorted((ROOT / "prospect_core" / "templates").rglob("*.txt"))
     assert files
     assert [file.name for file in files if "from None" in file.read_text("utf-8")] == []

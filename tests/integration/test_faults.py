@@ -1,4 +1,6 @@
-"""Crashes, two processes at once, interrupts: nothing is lost, nothing is done twice, and what happened is said."""
+"""Crashes, concurrent processes and interrupts: finished work is kept and not repeated, and
+messages report it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from tests.helpers.commands import evaluate, one_line
 
 @contextmanager
 def running(code, *args):
-    """A Python process that says a line when it has come to its point, and is killed at the end."""
+    """A Python process that prints a line at its marked point and is killed at the end."""
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, args)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline().strip() == "here"
@@ -47,7 +49,7 @@ with lock_folder(Path(sys.argv[1]), "x"):
 """
 
 
-def test_a_second_process_is_told_who_has_the_run_folder(short_world, tmp_path, capsys):
+def test_run_folder_lock_reports_holder(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     args = ["run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out]
     with running(HOLDS, out) as owner:
@@ -55,7 +57,7 @@ def test_a_second_process_is_told_who_has_the_run_folder(short_world, tmp_path, 
         line = one_line(capsys)
         assert f"{out}: another process is at work there (process {owner.pid} on " in line
         assert ", for 0 min); wait for it or choose another folder" in line
-        # killed, its lock is nobody's: what it has left behind says nothing
+        # the lock of a killed process has no owner; its leftover file has no effect
         owner.kill()
         owner.wait()
         assert (out / OWNER).is_file()
@@ -66,7 +68,7 @@ def test_a_second_process_is_told_who_has_the_run_folder(short_world, tmp_path, 
     assert evaluate("score", out) == 0
 
 
-def test_a_lock_with_a_damaged_note_or_a_clock_that_jumped_is_told_all_the_same(tmp_path):
+def test_folder_lock_damaged_note_still_refuses(tmp_path):
     for note in ("", "{", "[1]", json.dumps({"pid": 1, "host": "h", "since": time.time() + 1e6})):
         with running(HOLDS, tmp_path / "a"):
             (tmp_path / "a" / OWNER).write_text(note)
@@ -75,7 +77,7 @@ def test_a_lock_with_a_damaged_note_or_a_clock_that_jumped_is_told_all_the_same(
                 pass
 
 
-def test_a_folder_is_held_until_the_last_is_through(tmp_path):
+def test_run_folder_lock_is_held_until_last_exit(tmp_path):
     check = "import sys; from pathlib import Path; from prospect_core.util.folder_lock import lock_folder\nwith lock_folder(Path(sys.argv[1]), ''): print('free')"
     with hold_run_folder(tmp_path / "run"):
         with hold_run_folder(tmp_path / "run"):
@@ -93,7 +95,7 @@ def test_a_folder_is_held_until_the_last_is_through(tmp_path):
 
 
 def interrupting(episodes, at, times=1):
-    """The oracle, that sends itself Ctrl-C while it is at an episode."""
+    """The oracle, which sends Ctrl-C to its own process in an episode."""
     oracle = make_trivial_baseline("oracle", episodes)
 
     def predict(some):
@@ -112,7 +114,7 @@ def config():
     return RunConfig("m", "d", "data", "d", "test", None, Knobs(), "code")
 
 
-def test_ctrl_c_once_ends_after_what_is_under_way_and_the_run_goes_on_from_there(world, tmp_path, capsys):
+def test_interrupt_once_finishes_episodes_and_run_resumes(world, tmp_path, capsys):
     episodes = list(world.episodes("test"))
     assert len(episodes) > 3
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +128,7 @@ def test_ctrl_c_once_ends_after_what_is_under_way_and_the_run_goes_on_from_there
     assert [r.episode for r in read_run_folder_records(tmp_path / "run")[1]] == sorted(episodes, key=lambda e: e.id)
 
 
-def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path):
+def test_interrupt_twice_stops_and_restores_handlers(world, tmp_path):
     episodes = list(world.episodes("test"))
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
@@ -139,8 +141,8 @@ def test_ctrl_c_twice_ends_at_once_and_the_handlers_are_put_back(world, tmp_path
 
 
 @pytest.mark.slow
-def test_interrupted_the_command_exits_130_and_what_was_finished_is_kept(checkpoint, short_world, tmp_path):
-    """The real thing, in a process of its own: streams under way end, the others do not begin."""
+def test_run_command_interrupt_exits_130_and_keeps_records(checkpoint, short_world, tmp_path):
+    """A real interrupt in a separate process: running streams finish, the others do not start."""
     out = tmp_path / "run"
     command = [sys.executable, "-c", "from prospect_eval.cli.commands import prospect_eval; prospect_eval()", "run", "--ckpt", checkpoint, "--data", short_world.root,
                "--streams", "1", "--output", out]  # fmt: skip
@@ -173,8 +175,8 @@ if __name__ == "__main__":
 """
 
 
-def test_worker_processes_end_with_a_parent_that_was_killed(tmp_path):
-    """Killed, `prospect data` once left two processes behind that went on making videos."""
+def test_worker_processes_end_with_killed_parent(tmp_path):
+    """A killed `prospect data` left two processes that continued to generate videos."""
     script = tmp_path / "script.py"
     script.write_text(POOL)
     with running("import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')", script) as parent:
@@ -185,12 +187,12 @@ def test_worker_processes_end_with_a_parent_that_was_killed(tmp_path):
         assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+def test_atomic_folder_is_complete_or_absent(tmp_path):
     root = tmp_path / "set"
     with pytest.raises(TypeError), atomic_folder(root) as scratch:
         (scratch / "half").write_text(None)
     assert list(tmp_path.iterdir()) == []
-    # what a killed process has left behind is no hindrance, and is not in the result
+    # leftovers of a killed process do not matter and are not in the result
     (tmp_path / ".set.part").mkdir()
     (tmp_path / ".set.part" / "old").write_text("x")
     with atomic_folder(root) as scratch:
@@ -217,7 +219,7 @@ print("made", flush=True)
 """
 
 
-def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
+def test_atomic_folder_two_writers_wait(tmp_path):
     root = tmp_path / "set"
     with running(MAKES, root) as other:
         with pytest.raises(UserError, match="exists already"), atomic_folder(root):
@@ -227,8 +229,8 @@ def test_two_that_make_the_same_folder_wait_for_each_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world, tmp_path, monkeypatch):
-    """Every replay encodes its videos anew, at other batch sizes, on other numbers of threads, in another order."""
+def test_replay_threads_batches_order_change_nothing(checkpoint, short_world, tmp_path, monkeypatch):
+    """Every replay encodes its videos again, with other batch sizes, numbers of threads and order."""
     import torch
 
     from prospect_core.features import feature_cache
@@ -257,7 +259,7 @@ def test_threads_batches_and_order_change_no_prediction(checkpoint, short_world,
     assert len(digests) == 1
 
 
-def test_what_a_killed_process_was_writing_is_swept_up(world, tmp_path):
+def test_run_folder_partial_files_are_removed(world, tmp_path):
     episodes, out = list(world.episodes("test")), tmp_path / "run"
     execute_run(out, config(), interrupting(episodes, -1), episodes)
     (out / ".metrics.json.abc123").write_text("{")
@@ -268,8 +270,8 @@ def test_what_a_killed_process_was_writing_is_swept_up(world, tmp_path):
     assert list_run_folder_record_files(out) == whole
 
 
-def test_a_folder_that_is_being_scored_anew_is_not_whole(short_world, tmp_path, monkeypatch):
-    """Killed between two of the files that are derived, it was once taken for a finished one."""
+def test_run_folder_interrupted_scoring_is_not_done(short_world, tmp_path, monkeypatch):
+    """A folder was treated as finished if scoring was killed between two derived files."""
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", out) == 0
 

@@ -1,4 +1,4 @@
-"""Every reader of what others wrote, on damaged files: it returns or says in one line what is wrong."""
+"""Every reader of external files on damaged files: it returns, or reports the error in one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from benchmarks.reliability.fuzz_targets import TARGETS, mutate
 from prospect_core.util.errors import UserError
 
-#: damaged inputs a target; `make bench-faults` reads many more
+#: damaged inputs per target; `make bench-faults` reads many more
 INPUTS = 100
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
-def test_a_damaged_file_is_read_or_refused_in_one_line(name, tmp_path):
+def test_readers_damaged_file_is_read_or_one_line(name, tmp_path):
     target = TARGETS[name]
     whole = target.seeds()
     for number, data in enumerate(whole):

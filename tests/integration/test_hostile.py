@@ -1,4 +1,4 @@
-"""Input that means harm, or reads as if it did: refused in one line, or shown as the text that it is."""
+"""Hostile input: refused in one line, or shown as text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STEERING = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe \ud800 [red]x[/red]"
 SHOWN = r"\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe \ud800 [red]x[/red]"
 
 
-def test_text_cannot_steer_a_terminal(capsys):
+def test_print_line_escapes_control_characters(capsys):
     assert escape_for_console(STEERING) == SHOWN
     assert escape_for_console("tab\tline\näöü 👩‍🍳") == "tab\tline\näöü 👩‍🍳"
     print_line(STEERING)
@@ -48,7 +48,7 @@ def test_text_cannot_steer_a_terminal(capsys):
     assert [text.strip() for text in capsys.readouterr()] == [SHOWN, SHOWN]
 
 
-def test_tables_and_styled_text_cannot_either():
+def test_console_tables_escape_control_characters():
     from rich.table import Table
     from rich.text import Text
 
@@ -64,11 +64,11 @@ def test_tables_and_styled_text_cannot_either():
     assert "[red]x[/red]" in told
     assert not {"\x9b", "\x07", "\u202e", "\ud800"} & set(told)
     assert "\x1b[2J" not in told
-    # our own colours stay
+    # the program's own colors stay
     assert "\x1b[31m" in told
 
 
-def test_names_in_errors_and_tables_are_shown_as_text(short_world, tmp_path, capsys):
+def test_commands_show_hostile_names_as_text(short_world, tmp_path, capsys):
     assert evaluate("run", "--ckpt", "\x1b[31mno", "--data", short_world.root) == 2
     line = one_line(capsys)
     assert r"'\x1b[31mno'" in line
@@ -92,7 +92,7 @@ def _plain(episode):
 @pytest.mark.parametrize(
     "path", ["../outside.mp4", "/etc/passwd", "link.mp4", "sub/../../outside.mp4", "~/x.mp4", "a\x00b"]
 )
-def test_no_row_names_a_file_outside_of_its_dataset(short_world, tmp_path, path):
+def test_dataset_row_path_outside_raises(short_world, tmp_path, path):
     (tmp_path / "outside.mp4").write_bytes(b"x")
     root = tmp_path / "set"
     root.mkdir()
@@ -105,14 +105,14 @@ def test_no_row_names_a_file_outside_of_its_dataset(short_world, tmp_path, path)
 
 
 @pytest.mark.parametrize("name", ["v" * 5000, "/".join(["v" * 200] * 40), "v" * 256])
-def test_a_name_that_no_file_system_takes_is_told_in_one_line(short_world, tmp_path, name):
-    """The system's own error came through as it was."""
+def test_dataset_invalid_file_name_is_one_line(short_world, tmp_path, name):
+    """The system's own error was shown before."""
     data = Dataset(tmp_path, short_world.info)
     with pytest.raises(DataError, match=r": 'v.* is no path \(.*File name too long"):
         data.inside(name)
 
 
-def test_nor_does_a_split_or_a_listed_video(tmp_path):
+def test_dataset_split_or_video_path_outside_raises(tmp_path):
     (tmp_path / "secret.jsonl").write_text("{}\n")
     root = tmp_path / "set"
     root.mkdir()
@@ -133,7 +133,7 @@ def test_nor_does_a_split_or_a_listed_video(tmp_path):
         ("x" * (1 << 21), "at most 1,048,576 are read"),
     ],
 )
-def test_yaml_holds_plain_values_alone(tmp_path, monkeypatch, text, message):
+def test_yaml_only_plain_values_are_read(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "s.yaml"
     file.write_text(text)
@@ -148,8 +148,8 @@ def test_yaml_holds_plain_values_alone(tmp_path, monkeypatch, text, message):
     assert not (tmp_path / "owned").exists()
 
 
-def test_configuration_builds_no_objects(tmp_path, monkeypatch):
-    """`_target_` in a value is Hydra's way to call anything."""
+def test_compose_config_builds_no_objects(tmp_path, monkeypatch):
+    """`_target_` in a value is Hydra's way to call any function."""
     monkeypatch.chdir(tmp_path)
     for override in ("+data._target_=os.system", "data._target_=os.system", "+_target_=os.mkdir"):
         with pytest.raises(UserError):
@@ -159,11 +159,11 @@ def test_configuration_builds_no_objects(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_json_without_end_or_measure_is_refused(tmp_path, monkeypatch):
+def test_json_too_deep_or_large_raises(tmp_path, monkeypatch):
     for text in ("[" * 100_000, '{"a":' * 100_000):
         with pytest.raises(DataError, match=r"here: not JSON that can be read .nested too deeply"):
             parse_json(text, "here")
-    # infinity, written as a number of JSON, was a traceback where a row was written again
+    # a JSON number of infinite value led to a traceback when the row was written
     for text in ("NaN", '{"a": Infinity}', "-Infinity", "[1e999]", '{"a": -1.0e400}', "9" * 5000, '{"a"', b"\xff"):
         with pytest.raises(DataError, match="here: not JSON"):
             parse_json(text, "here")
@@ -196,13 +196,13 @@ def encoded(size, kind):
         ((8, 8), "TIFF", "row 0 is not a base64 JPEG"),
     ],
 )
-def test_a_stored_picture_that_unpacks_to_gigabytes_is_refused(tmp_path, size, kind, message):
+def test_frames_file_decompression_bomb_raises(tmp_path, size, kind, message):
     with pytest.raises(DataError, match=message):
         list(FramesFile(frames_file(tmp_path / "f.arrow", encoded(size, kind)), FrameFormat(16)).frames(0, 1))
 
 
-def test_a_stored_picture_whose_header_promises_gigabytes_is_refused_unread(tmp_path):
-    """60,000 x 60,000 pixels by its header, with nothing behind it."""
+def test_frames_file_huge_header_raises_unread(tmp_path):
+    """The header states 60,000 x 60,000 pixels, without data after it."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
     empty = b"IDAT" + zlib.compress(b"")
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, empty, b"IEND")]
@@ -211,8 +211,8 @@ def test_a_stored_picture_whose_header_promises_gigabytes_is_refused_unread(tmp_
         list(FramesFile(frames_file(tmp_path / "f.arrow", picture), FrameFormat(16)).frames(0, 1))
 
 
-def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_process(tmp_path):
-    """A damaged offset once ended the whole process when the row was read."""
+def test_frames_file_wrong_offset_raises(tmp_path):
+    """A wrong offset stopped the whole process when the row was read."""
     file = frames_file(tmp_path / "f.arrow", *(encoded((8, 8), "PNG") for _ in range(3)))
     data = file.read_bytes()
     offsets = np.array([0, *np.cumsum([len(encoded((8, 8), "PNG"))] * 3)], "<i4").tobytes()
@@ -222,7 +222,7 @@ def test_an_arrow_file_that_points_out_of_itself_is_refused_not_the_end_of_the_p
         FramesFile(file, FrameFormat(16))
 
 
-def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_path):
+def test_video_too_large_picture_raises_undecoded(tmp_path):
     path = tmp_path / "v.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=2)
@@ -234,14 +234,14 @@ def test_pictures_that_are_too_large_are_refused_before_they_are_decoded(tmp_pat
         VideoFile(path, 2, FrameFormat(16))
 
 
-def test_one_timestamp_far_away_does_not_make_millions_of_frames(tmp_path):
+def test_video_distant_timestamp_raises(tmp_path):
     path = write_grey(tmp_path / "v.mkv", [0, Fraction(1, 2), 3600 * (MAX_HOURS + 1)], [0, 9, 99])
     with pytest.raises(DataError, match=r"v\.mkv: its timestamps reach to 101 h; at most 100 h are read"):
         VideoFile(path, 2, FrameFormat(16))
 
 
 @pytest.mark.parametrize("fmt", ["gray", "yuv444p", "yuv420p10le", "rgb24"])
-def test_odd_pixel_formats_are_read(tmp_path, fmt):
+def test_video_odd_pixel_formats_are_read(tmp_path, fmt):
     path = tmp_path / "v.avi"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1" if fmt != "rgb24" else "png", rate=2)
@@ -254,7 +254,7 @@ def test_odd_pixel_formats_are_read(tmp_path, fmt):
     assert [abs(int(f.mean()) - 60 * k) <= 3 for k, f in enumerate(frames)] == [True] * 4
 
 
-def test_one_picture_and_a_wrong_name_are_no_hindrance(tmp_path):
+def test_video_one_picture_and_wrong_suffix_are_read(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [0], [90])
     wrong = path.rename(tmp_path / "v.txt")
     source = VideoFile(wrong, 2, FrameFormat(16))
@@ -262,8 +262,10 @@ def test_one_picture_and_a_wrong_name_are_no_hindrance(tmp_path):
     assert abs(int(next(source.frames(0, 1)).mean()) - 90) <= 4
 
 
-def test_timestamps_that_go_back_give_every_frame_or_a_place(tmp_path):
-    """Two recordings in one stream, the second beginning anew at 0: a transport stream allows it."""
+def test_video_backward_timestamps_give_frames_or_place(tmp_path):
+    """Two recordings in one stream, the second one restarting at 0, which a transport stream
+    allows.
+    """
     first = write_grey(tmp_path / "a.ts", [Fraction(k, 2) for k in range(8)], [20] * 8).read_bytes()
     path = tmp_path / "both.ts"
     path.write_bytes(first + first)
@@ -277,7 +279,7 @@ class Harm:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "model.pt"])
-def test_a_pickle_is_refused_unread(checkpoint, tmp_path, monkeypatch, name):
+def test_load_checkpoint_pickle_raises_unread(checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (checkpoint / "model.safetensors").unlink()
     torch.save({"x": Harm()}, checkpoint / name)
@@ -289,7 +291,7 @@ def test_a_pickle_is_refused_unread(checkpoint, tmp_path, monkeypatch, name):
     assert not (tmp_path / "owned").exists()
 
 
-def test_code_in_a_checkpoint_is_never_run(checkpoint, tmp_path, monkeypatch):
+def test_load_checkpoint_runs_no_code(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (checkpoint / "evil.py").write_text("open('owned', 'w')\nclass Evil: pass\n")
     config = json.loads((checkpoint / "config.json").read_text())
@@ -325,7 +327,7 @@ def damaged_weights(checkpoint, kind):
 
 
 @pytest.mark.parametrize("kind", ["truncated", "nan", "inf", "missing", "extra", "shape"])
-def test_wrong_weights_are_an_error_before_the_first_video(checkpoint, short_world, tmp_path, capsys, kind):
+def test_run_command_wrong_weights_are_refused(checkpoint, short_world, tmp_path, capsys, kind):
     damaged_weights(checkpoint, kind)
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out) == 3
@@ -333,7 +335,7 @@ def test_wrong_weights_are_an_error_before_the_first_video(checkpoint, short_wor
     assert not out.exists()
 
 
-def test_another_tokenizer_is_an_error(checkpoint, short_world, capsys):
+def test_load_checkpoint_other_tokenizer_is_refused(checkpoint, short_world, capsys):
     config = json.loads((checkpoint / "config.json").read_text())
     mine = digest_tokenizer(load_model_checkpoint(str(checkpoint))[1])
     for digest, code in ((mine, 0), ("0" * 64, 3)):
@@ -342,10 +344,8 @@ def test_another_tokenizer_is_an_error(checkpoint, short_world, capsys):
     assert "the tokenizer is not the one that the model was trained with" in one_line(capsys)
 
 
-def test_a_replay_whose_probabilities_are_no_numbers_stops_there_and_is_counted(
-    checkpoint, short_world, tmp_path, monkeypatch, capsys
-):
-    """NaN compares false with every threshold: such a model would merely be silent."""
+def test_run_command_nan_probabilities_fail_episode(checkpoint, short_world, tmp_path, monkeypatch, capsys):
+    """NaN is below every threshold: such a model would be silent without an error."""
     decide = VLMStreamRunner._decide
     episodes = list(short_world.episodes("test"))
     task = episodes[0].task
@@ -376,9 +376,7 @@ def test_a_replay_whose_probabilities_are_no_numbers_stops_there_and_is_counted(
         ("run.json", lambda plain: plain["config"].update(knobs=None), "config.knobs: "),
     ],
 )
-def test_a_run_folder_whose_files_were_edited_names_file_and_field(
-    short_world, tmp_path, capsys, file, damage, message
-):
+def test_run_folder_edited_file_names_field(short_world, tmp_path, capsys, file, damage, message):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 2, "--output", out) == 0
     plain = json.loads((out / file).read_text())
@@ -390,7 +388,7 @@ def test_a_run_folder_whose_files_were_edited_names_file_and_field(
 
 
 @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_a_device_that_is_not_there_is_one_line(checkpoint, short_world, device, tmp_path, capsys):
+def test_run_command_missing_device_is_one_line(checkpoint, short_world, device, tmp_path, capsys):
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run", "--device", device]
     assert evaluate(*given) == 2
     assert f"--device {device}: cannot be used here" in one_line(capsys)
@@ -410,8 +408,10 @@ def test_a_device_that_is_not_there_is_one_line(checkpoint, short_world, device,
         ({"max_context": "many"}, "max_context 'many': use a whole number from 0"),
     ],
 )
-def test_a_config_that_cannot_be_is_one_line(checkpoint, short_world, tmp_path, capsys, change, why):
-    """Each was a traceback and exit code 1, which means that a gate failed; a list for the text model took all memory."""
+def test_load_checkpoint_invalid_config_is_one_line(checkpoint, short_world, tmp_path, capsys, change, why):
+    """Each case was a traceback with exit code 1, the code of a failed gate; a list for the text
+    model used all memory.
+    """
     copy = tmp_path / "c"
     shutil.copytree(checkpoint, copy)
     config = json.loads((copy / "config.json").read_text())
@@ -427,7 +427,7 @@ def test_a_config_that_cannot_be_is_one_line(checkpoint, short_world, tmp_path, 
 
 
 @pytest.mark.parametrize("option", ["--speaking-threshold", "--update-threshold", "--timeout"])
-def test_no_number_is_not_taken_for_one(short_world, tmp_path, capsys, option):
+def test_run_command_invalid_numbers_are_refused(short_world, tmp_path, capsys, option):
     given = ("run", "--ckpt", "workbench-tiny", "--data", short_world.root, "--output", tmp_path / "run", option, "nan")
     assert evaluate(*given) == 2
     assert f"{option} nan: not a number" in one_line(capsys)

@@ -1,4 +1,4 @@
-"""Terminals and locales that are not UTF-8: commands end as elsewhere, and files are UTF-8."""
+"""Terminals and locales that are not UTF-8: commands work, and files are UTF-8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.integration
 
-#: a locale whose file names are ASCII, and streams of another encoding
+#: a locale with ASCII file names, and streams of another encoding
 LOCALES = [
     {"PYTHONIOENCODING": "latin-1"},
     {"PYTHONIOENCODING": "ascii"},
@@ -32,7 +32,11 @@ COMMANDS = {"prospect": "prospect_core.cli.commands", "prospect_eval": "prospect
 
 
 def program(name, *arguments, **environment):
-    """What a command does in a process of its own: (exit code, standard output, standard error) as bytes."""
+    """Run a command in a separate process.
+
+    Returns:
+        (exit code, standard output, standard error) as bytes.
+    """
     command = [
         sys.executable,
         "-c",
@@ -57,11 +61,11 @@ def oracle(short_world, tmp_path_factory):
     return folder
 
 
-def test_plain_is_ascii_and_keeps_what_it_can_name():
+def test_standard_stream_ascii_keeps_names():
     assert standard_stream_ascii("0.5 – 0.7 ± 0.1 … 茶") == r"0.5 - 0.7 +- 0.1 ... \u8336"
 
 
-def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypatch):
+def test_lenient_streams_accept_any_text_and_are_restored(monkeypatch):
     buffer = io.BytesIO()
     stream = io.TextIOWrapper(buffer, "latin-1")
     monkeypatch.setattr(sys, "stdout", stream)
@@ -72,7 +76,7 @@ def test_a_stream_of_another_encoding_takes_every_text_and_is_put_back(monkeypat
     assert stream.errors == "strict"
 
 
-def test_json_for_a_stream_of_another_encoding_loses_nothing():
+def test_json_for_standard_stream_is_lossless():
     stream = io.TextIOWrapper(io.BytesIO(), "latin-1")
     text = json.dumps({"é–茶": "𝄞"}, ensure_ascii=False)
     assert json_for_standard_stream(text, io.TextIOWrapper(io.BytesIO(), "utf-8")) == text
@@ -84,7 +88,7 @@ def test_json_for_a_stream_of_another_encoding_loses_nothing():
 @pytest.mark.slow
 @pytest.mark.parametrize("environment", LOCALES)
 @pytest.mark.parametrize("command", ["gate", "show", "ls", "show --json"])
-def test_a_terminal_that_is_not_utf8_changes_no_exit_code(command, environment, oracle):
+def test_commands_other_encoding_keep_exit_code(command, environment, oracle):
     name, *options = command.split()
     given = {"gate": [oracle / "run", "--baseline", oracle / "b.json"], "show": [oracle / "run"], "ls": [oracle]}[name]
     code, out, err = program("prospect_eval", name, *given, *options, **environment)
@@ -94,7 +98,7 @@ def test_a_terminal_that_is_not_utf8_changes_no_exit_code(command, environment, 
 
 
 @pytest.mark.slow
-def test_a_config_of_a_training_is_shown_in_another_encoding(tmp_path):
+def test_train_command_cfg_prints_in_other_encoding(tmp_path):
     given = ("train", f"data={tmp_path}", "output=x", "model.weights='é茶'", "--cfg")
     code, out, err = program("prospect", *given, PYTHONIOENCODING="latin-1")
     assert (code, err) == (0, b"")

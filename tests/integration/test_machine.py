@@ -1,4 +1,4 @@
-"""Machines that let a run down: a full disk, a folder that cannot be written, a file that goes, a clock that jumps."""
+"""Faults of the machine: full disk, read-only folder, deleted file, clock that jumps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.helpers.commands import evaluate, one_line
 
 @contextmanager
 def small_disk(folder, size):
-    """A file system of so many bytes, where this process may mount one."""
+    """A file system of the given number of bytes, if this process may mount one."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() or not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
@@ -35,7 +35,7 @@ def scores(folder):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_full_disk_is_one_line_and_resumes(checkpoint, short_world, tmp_path, capsys):
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output"]
     assert evaluate(*args, tmp_path / "whole") == 0
     whole = sorted(f.name for f in list_run_folder_record_files(tmp_path / "whole"))
@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoi
         assert line.endswith("No space left on device")
         kept = {f: f.stat().st_mtime_ns for f in list_run_folder_record_files(out)}
         assert 0 < len(kept) < len(whole)
-        # nothing half-written stays to take up room
+        # no partial file uses space
         assert [f.name for f in out.rglob(".*")] == [".lock"]
         remount("size=64m")
         assert evaluate(*args, out) == 0
@@ -59,7 +59,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(checkpoi
         assert scores(out) == scores(tmp_path / "whole")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(short_world, tmp_path, capsys):
+def test_run_command_read_only_folder_is_one_line(short_world, tmp_path, capsys):
     args = ["run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output"]
     with small_disk(tmp_path / "disk", 64 << 20) as remount:
         assert evaluate(*args, tmp_path / "disk" / "run") == 0
@@ -74,17 +74,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(short_world, tmp_path, caps
             assert str(tmp_path / "disk") in line
 
 
-def test_a_page_into_a_folder_that_is_not_there_is_one_line(short_world, tmp_path, capsys):
+def test_ls_command_page_in_missing_folder_is_one_line(short_world, tmp_path, capsys):
     assert evaluate("ls", tmp_path, "--html", tmp_path / "none" / "index.html") == 3
     assert str(tmp_path / "none") in one_line(capsys)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
-def test_a_video_that_goes_while_the_run_is_on_is_named(
-    short_world, tmp_path, monkeypatch, capsys, on_error, checkpoint
-):
-    """The first video is being read when the second one goes."""
+def test_run_command_deleted_video_is_named(short_world, tmp_path, monkeypatch, capsys, on_error, checkpoint):
+    """The second video is deleted while the first one is read."""
     root, out = tmp_path / "set", tmp_path / "run"
     shutil.copytree(short_world.root, root)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -103,12 +101,12 @@ def test_a_video_that_goes_while_the_run_is_on_is_named(
     assert f"{gone}: no such file" in (told.err if on_error == "fail" else (out / "report.html").read_text())
     if on_error == "skip":
         assert ", 3 failed" in told.out
-    # the episodes of the other one are kept
+    # the episodes of the other video are kept
     assert len(list_run_folder_record_files(out)) == (3 if on_error == "fail" else 6)
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_changes_no_number(checkpoint, short_world, tmp_path, monkeypatch):
+def test_run_command_clock_jump_changes_nothing(checkpoint, short_world, tmp_path, monkeypatch):
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output"]
     assert evaluate(*args, tmp_path / "a") == 0
     now, calls = time.time, []
@@ -123,7 +121,7 @@ def test_a_clock_that_jumps_changes_no_number(checkpoint, short_world, tmp_path,
     assert evaluate("ls", tmp_path) == 0
 
 
-def test_an_error_of_a_stream_fails_its_episode_alone(short_world):
+def test_any_stream_error_fails_one_episode(short_world):
     class Broken:
         def reset(self, *args, **kwargs):
             raise DataError("gone")

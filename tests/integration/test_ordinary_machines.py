@@ -1,4 +1,4 @@
-"""Machines as they are: umasks, homes that cannot be written, caches of two users, output paths that are no files."""
+"""Real machines: umasks, read-only homes, caches of two users, output paths that are not files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def umask_002():
 
 @pytest.fixture
 def locked_home(tmp_path, monkeypatch):
-    """A home in which nothing can be made, also for a superuser: a file stands where the folder would be."""
+    """A home without write access, also for a superuser: a file is in the place of the folder."""
     home = tmp_path / "home"
     home.mkdir()
     (home / ".cache").write_text("no folder", "utf-8")
@@ -56,7 +56,7 @@ def mode(path):
     return stat.S_IMODE(Path(path).stat().st_mode)
 
 
-def test_files_have_the_rights_that_the_umask_gives(tmp_path, umask_002):
+def test_write_atomic_uses_umask(tmp_path, umask_002):
     write_atomic(tmp_path / "a.json", "{}")
     assert mode(tmp_path / "a.json") == 0o664
     os.umask(0o027)
@@ -64,7 +64,7 @@ def test_files_have_the_rights_that_the_umask_gives(tmp_path, umask_002):
     assert mode(tmp_path / "b.json") == 0o640
 
 
-def test_a_cache_that_cannot_be_written_has_a_temporary_one_in_its_place(locked_home, capsys):
+def test_cache_dir_read_only_falls_back_to_temporary(locked_home, capsys):
     folder = cache_dir()
     assert folder == cache_dir()
     assert "prospect-cache-" in str(folder)
@@ -73,7 +73,7 @@ def test_a_cache_that_cannot_be_written_has_a_temporary_one_in_its_place(locked_
     assert "set XDG_CACHE_HOME" in line
 
 
-def test_a_user_without_a_home_has_a_temporary_cache(locked_home, monkeypatch):
+def test_cache_dir_without_home_is_temporary(locked_home, monkeypatch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -81,13 +81,13 @@ def test_a_user_without_a_home_has_a_temporary_cache(locked_home, monkeypatch):
     assert "prospect-cache-" in str(cache_dir())
 
 
-def test_without_any_place_for_a_cache_the_variable_is_named(locked_home, monkeypatch):
+def test_cache_dir_without_place_names_variable(locked_home, monkeypatch):
     monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(FileNotFoundError("no temporary folder")))
     with pytest.raises(DataError, match="set XDG_CACHE_HOME"):
         cache_dir()
 
 
-def test_scores_do_not_depend_on_a_cache_that_can_be_written(locked_home, short_world, tmp_path, monkeypatch, capsys):
+def test_run_command_without_cache_scores_equally(locked_home, short_world, tmp_path, monkeypatch, capsys):
     given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 1)
     assert evaluate(*given, "--output", tmp_path / "a") == 0
     assert "set XDG_CACHE_HOME" in capsys.readouterr().err.splitlines()[0]
@@ -96,7 +96,7 @@ def test_scores_do_not_depend_on_a_cache_that_can_be_written(locked_home, short_
     assert (tmp_path / "a" / "metrics.json").read_bytes() == (tmp_path / "b" / "metrics.json").read_bytes()
 
 
-def test_a_link_is_written_through_and_stays_a_link(tmp_path):
+def test_write_atomic_keeps_link(tmp_path):
     (tmp_path / "there").mkdir()
     link = tmp_path / "link.json"
     link.symlink_to(tmp_path / "there" / "target.json")
@@ -106,7 +106,7 @@ def test_a_link_is_written_through_and_stays_a_link(tmp_path):
         assert (tmp_path / "there" / "target.json").read_text("utf-8") == text
 
 
-def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+def test_write_atomic_keeps_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read = []
@@ -120,7 +120,9 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
 
 @pytest.fixture
 def device():
-    """The path of a character device in whose folder nothing can be made: a defect cannot replace it, as it could /dev/null."""
+    """The path of a character device in a folder without write access, so that a defect cannot
+    replace it.
+    """
     ours, theirs = os.openpty()
     reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
     reader.start()
@@ -131,13 +133,13 @@ def device():
 
 
 def _drain(handle):
-    """Read what is written to a terminal until it is closed."""
+    """Read a terminal's output until it is closed."""
     with suppress(OSError):
         while os.read(handle, 1 << 16):
             pass
 
 
-def test_a_device_is_written_to_and_stays_a_device(device, tmp_path):
+def test_write_atomic_keeps_device(device, tmp_path):
     link = tmp_path / "device"
     link.symlink_to(device)
     for path in (device, link):
@@ -151,8 +153,8 @@ def test_a_device_is_written_to_and_stays_a_device(device, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["device", "link to standard output", "standard output"])
-def test_results_may_go_to_a_device(kind, device, short_world, tmp_path):
-    # what /dev/stdout is
+def test_show_command_json_to_device(kind, device, short_world, tmp_path):
+    # /dev/stdout is such a link
     link = tmp_path / "stdout"
     link.symlink_to("/proc/self/fd/1")
     path = {"device": str(device), "link to standard output": str(link), "standard output": "/dev/fd/1"}[kind]
@@ -168,12 +170,12 @@ def test_results_may_go_to_a_device(kind, device, short_world, tmp_path):
     assert stat.S_ISCHR(device.stat().st_mode)
     assert link.is_symlink()
     text = out.read_text("utf-8")
-    # the results and the table after them, neither lost
+    # the results, followed by the table
     assert ("predictions_digest" in text) == (kind != "device")
     assert "proactive_event_f1@1s" in text.split("predictions_digest")[-1]
 
 
-def test_a_page_into_a_link_or_a_device_replaces_neither(device, short_world, tmp_path):
+def test_page_commands_keep_link_or_device(device, short_world, tmp_path):
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r") == 0
     (tmp_path / "page.html").symlink_to(tmp_path / "target.html")
     (tmp_path / "terminal").symlink_to(device)
@@ -184,7 +186,7 @@ def test_a_page_into_a_link_or_a_device_replaces_neither(device, short_world, tm
     assert read_json(tmp_path / "r" / "metrics.json")
 
 
-def test_a_run_that_goes_on_under_other_versions_notes_both(short_world, tmp_path, capsys):
+def test_run_command_resume_other_versions_are_noted(short_world, tmp_path, capsys):
     given = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "r")
     assert evaluate(*given) == 0
     assert "resumed" not in read_json(tmp_path / "r" / "run.json")
@@ -210,7 +212,7 @@ def test_a_run_that_goes_on_under_other_versions_notes_both(short_world, tmp_pat
         (("model-00001-of-00002.safetensors", "model-00001-of-00003.safetensors"), "shards of 2, shards of 3"),
     ],
 )
-def test_two_sets_of_weights_in_one_folder_are_refused(names, sets, tmp_path):
+def test_checkpoint_folder_two_weight_sets_raise(names, sets, tmp_path):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=f"holds two sets of weights .{sets}.; keep the one"):
@@ -220,13 +222,13 @@ def test_two_sets_of_weights_in_one_folder_are_refused(names, sets, tmp_path):
 @pytest.mark.parametrize(
     "names", [("model.safetensors",), ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")]
 )
-def test_one_set_of_weights_is_taken(names, tmp_path):
+def test_checkpoint_folder_one_weight_set_is_accepted(names, tmp_path):
     for name in (*names, "consolidated.safetensors", "model.safetensors.index.json"):
         (tmp_path / name).touch()
     require_one_checkpoint_weight_set(tmp_path)
 
 
-def test_no_loader_takes_one_of_two_sets_of_weights(tmp_path, short_world, capsys):
+def test_loaders_two_weight_sets_raise(tmp_path, short_world, capsys):
     folder = tmp_path / "ckpt"
     shutil.copytree(find_checkpoint_folder("workbench-tiny"), folder)
     (folder / "SHA256SUMS").unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""ProAssist's tree as its scripts lay it out: read, trained on, evaluated, exported and read back, all in its place."""
+"""ProAssist's tree in the layout of its scripts: read, trained on, evaluated, exported and read
+again in place.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,10 @@ def tree(tmp_path, cache_folder, monkeypatch):
     return write_tree(tmp_path / "processed_data")
 
 
-def test_splits_are_read_as_published(tree, tmp_path, capsys):
-    """Clips with summaries to train on, whole dialogues to evaluate on; of equal rows those of the fewest tokens."""
+def test_proassist_command_splits_as_published(tree, tmp_path, capsys):
+    """Clips with summaries for training, whole dialogues for evaluation; of equal rows those with
+    the fewest tokens.
+    """
     assert run_cli("data", "proassist", tree, "--output", tmp_path / "set") == 0
     told = capsys.readouterr().out
     assert "train 8, val 4, test 4 episodes" in told
@@ -36,7 +40,7 @@ def test_splits_are_read_as_published(tree, tmp_path, capsys):
         assert [(e.start_frame, e.end_frame, e.summary) for e in data.episodes(split)] == [(4, 50, "")] * 4
 
 
-def test_exported_rows_of_a_tree_are_the_tree_s_own(tree, tmp_path):
+def test_export_command_tree_rows_round_trip(tree, tmp_path):
     assert run_cli("data", "export", tree, "--output", tmp_path / "rows") == 0
     for split, name in (("train", "dialog-klg-sum_train_L4096_I1"), ("test", "dialog-klg_test_L0_I1")):
         files = [tree / subset / "prepared" / f"{name}.jsonl" for subset in ("assembly101", "wtag")]
@@ -44,7 +48,7 @@ def test_exported_rows_of_a_tree_are_the_tree_s_own(tree, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tree_is_trained_on_and_evaluated_where_it_lies(tree, tmp_path, capsys):
+def test_proassist_tree_trains_and_evaluates_in_place(tree, tmp_path, capsys):
     before = sorted(path for path in tree.rglob("*"))
     given = [f"data={tree}", "train.max_steps=2", *SMALL]
     assert run_cli("train", "--dry-run", *given, f"output={tmp_path / 'dry'}") == 0
@@ -60,7 +64,7 @@ def test_a_tree_is_trained_on_and_evaluated_where_it_lies(tree, tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_clips_of_the_dst_extension_in_a_tree_are_read_and_come_back(tree, tmp_path, capsys):
+def test_proassist_tree_dst_clips_round_trip(tree, tmp_path, capsys):
     assert run_cli("data", "proassist", tree, "--kind", "dst", "--output", tmp_path / "set") == 0
     assert "train 4, val 4, test 4 episodes" in capsys.readouterr().out
     run = tmp_path / "run"
@@ -71,7 +75,7 @@ def test_clips_of_the_dst_extension_in_a_tree_are_read_and_come_back(tree, tmp_p
     assert json.loads((tmp_path / "clips" / "train.json").read_text()) == given
 
 
-def test_other_kinds_of_rows_are_read_when_they_are_asked_for(tree, tmp_path, capsys):
+def test_proassist_command_reads_requested_kinds(tree, tmp_path, capsys):
     given = ["data", "proassist", tree, "--kind", "summary", "--kind", "dialog", "--subset", "wtag"]
     assert run_cli(*given, "--output", tmp_path / "set") == 0
     assert "train 2, val 4, test 2 episodes" in capsys.readouterr().out
@@ -82,14 +86,14 @@ def test_other_kinds_of_rows_are_read_when_they_are_asked_for(tree, tmp_path, ca
     assert "did you mean 'summary'?" in one_line(capsys)
 
 
-def test_a_changed_tree_is_read_again(tree):
+def test_proassist_tree_change_is_detected(tree):
     assert len(list(Dataset.open(tree).episodes("test"))) == 4
     file = tree / "wtag" / "prepared" / "dialog-klg_test_L0_I1.jsonl"
     file.write_text(file.read_text().splitlines()[0] + "\n")
     assert len(list(Dataset.open(tree).episodes("test"))) == 3
 
 
-def test_published_features_are_read_with_their_model_named(tree):
+def test_proassist_features_name_their_model(tree):
     (stored,) = find_proassist_features(tree / "assembly101")
     assert (stored.model, stored.layer) == ("google/siglip-so400m-patch14-384", "-2")
     assert stored.videos == ["nusar_a"]

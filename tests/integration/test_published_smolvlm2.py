@@ -1,4 +1,6 @@
-"""The published 500M files: configuration (every key of it, with two layers a part and random weights) and processor."""
+"""The published 500M files: configuration (with two layers per part and random weights) and
+processor.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.helpers.tiers import nightly
 
 pytestmark = pytest.mark.slow
 
-#: frames of the episodes that are trained on and replayed
+#: frames of the episodes for training and replay
 FRAMES = 4
 
 
@@ -34,7 +36,7 @@ def files(shared_data):
 
 @pytest.fixture(scope="module")
 def published(files, world, tmp_path_factory):
-    """(folder, the model that its weights are of)."""
+    """(folder, model with the same weights)."""
     config = json.loads((files / "config.json").read_text())
     assert config["text_config"]["torch_dtype"] == "bfloat16"
     folder = tmp_path_factory.mktemp("published") / "500M"
@@ -46,7 +48,7 @@ def brief(short_world, tmp_path_factory):
     return brief_dataset(tmp_path_factory.mktemp("brief") / "data", short_world, FRAMES)
 
 
-def test_load_published_gives_float32_and_the_published_values(published):
+def test_load_published_model_is_float32_with_published_values(published):
     folder, source = published
     model, _ = load_published_model(str(folder), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -59,7 +61,9 @@ def test_load_published_gives_float32_and_the_published_values(published):
 
 
 def of_256m(files):
-    """The shape that the first generation's 256M has; the second one's own configuration is not at hand."""
+    """The shape of the first generation's 256M; the second generation's own configuration is not
+    available.
+    """
     config = json.loads((files / "config.json").read_text())
     text = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3}
     config["text_config"] |= text
@@ -67,7 +71,9 @@ def of_256m(files):
 
 
 def of_2_2b(files):
-    """The part of the configuration that is at hand, which lacks many keys, and the vision tower that gives 81 tokens."""
+    """The available part of the configuration, which lacks many keys, and the vision tower with 81
+    tokens.
+    """
     config = json.loads((files.parent / "2.2B" / "config.partial.json").read_text())
     config["vision_config"] = {"model_type": "smolvlm_vision", "hidden_size": 1152, "intermediate_size": 4304,
                                "num_attention_heads": 16, "image_size": 384, "patch_size": 14}  # fmt: skip
@@ -75,7 +81,7 @@ def of_2_2b(files):
 
 
 @pytest.mark.parametrize(("config_of", "tokens"), [(of_256m, 64), nightly(of_2_2b, 81)])
-def test_other_published_sizes_load_with_their_values(files, world, tmp_path, config_of, tokens):
+def test_load_published_model_other_sizes(files, world, tmp_path, config_of, tokens):
     source = write_published(tmp_path / "weights", config_of(files), texts_of(world))
     model, _ = load_published_model(str(tmp_path / "weights"), 0)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -88,7 +94,9 @@ def test_other_published_sizes_load_with_their_values(files, world, tmp_path, co
 
 
 def published_pixels(path, files):
-    """What transformers makes of the first two seconds of a video, by the published settings: (2, 3, S, S) float32."""
+    """Return transformers' pixels of the first two seconds of a video by the published settings:
+    (2, 3, S, S) float32.
+    """
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
     from transformers.video_utils import load_video
 
@@ -100,8 +108,8 @@ def published_pixels(path, files):
 
 
 @torch.no_grad()
-def test_features_and_logits_of_a_video_file_are_those_of_transformers(published, files, tmp_path):
-    """To the last bit, with decoding and preprocessing."""
+def test_load_published_model_video_equals_transformers(published, files, tmp_path):
+    """To the last bit, including decoding and preprocessing."""
     folder, source = published
     model, tokenizer = load_published_model(str(folder), 0)
     rng = np.random.default_rng(0)
@@ -123,10 +131,8 @@ def test_features_and_logits_of_a_video_file_are_those_of_transformers(published
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_epoch_from_published_weights_ends_with_a_calibrated_checkpoint_that_replays(
-    published, brief, tmp_path, precision
-):
-    """All tokens of a frame; the checkpoint loads again, is calibrated anew and is replayed."""
+def test_train_command_published_weights_gives_calibrated_checkpoint(published, brief, tmp_path, precision):
+    """All tokens of a frame; the checkpoint is loaded, calibrated and replayed."""
     out = tmp_path / "out"
     options = ["model=smolvlm2_500m", f"model.weights={published[0]}", f"data={brief.root}", f"output={out}"]
     options += ["model.tokens_per_frame=0", "train.max_steps=2", "train.batch_size=1", "eval.episodes=1"]
@@ -143,10 +149,8 @@ def test_an_epoch_from_published_weights_ends_with_a_calibrated_checkpoint_that_
     assert evaluate("run", *given, "--output", tmp_path / "run") == 0
 
 
-def test_features_of_a_published_tower_are_encoded_ahead_and_trained_on_without_videos(
-    published, brief, tmp_path, capsys
-):
-    """In half precision, by the folder of the published weights; then training and calibration need no video."""
+def test_features_command_published_tower_trains_without_videos(published, brief, tmp_path, capsys):
+    """In half precision, from the published weights; training and calibration then need no video."""
     folder, root, store = published[0], tmp_path / "data", tmp_path / "store"
     shutil.copytree(brief.root, root)
     given = ["data", "features", root, "--ckpt", folder, "--output", store, "--dtype", "float16"]
@@ -163,7 +167,7 @@ def test_features_of_a_published_tower_are_encoded_ahead_and_trained_on_without_
 
 
 class MovedWeights(TrainerCallback):
-    """Notes after each step which weights of the text layers differ from those at the beginning."""
+    """Records after each step which weights of the text layers differ from their first values."""
 
     def __init__(self, before):
         self.before = before
@@ -176,8 +180,10 @@ class MovedWeights(TrainerCallback):
 
 
 @pytest.mark.nightly
-def test_every_weight_of_the_text_layers_moves_under_the_preset_for_gpus(published, brief, tmp_path, monkeypatch):
-    """8 steps at 1e-5 in bfloat16: where weights are kept in bfloat16 too, 13 % of them move."""
+def test_train_command_gpu_preset_moves_every_weight(published, brief, tmp_path, monkeypatch):
+    """8 steps at 1e-5 in bfloat16: if the weights are stored in bfloat16 too, only 13 % of them
+    change.
+    """
     folder, source = published
     before = {k: v for k, v in source.model.text_model.state_dict().items() if k.startswith("layers.")}
     assert len(before) == 2 * 9
@@ -193,7 +199,7 @@ def test_every_weight_of_the_text_layers_moves_under_the_preset_for_gpus(publish
     options += ["train.max_steps=8", "train.learning_rate=1e-5", "train.batch_tokens=500", "train.accumulation=1"]
     options += ["sampling.min_frames=2", "sampling.max_frames=3", "eval.thresholds=false", "train.warmup=0"]
     assert run_cli("train", *options) == 0
-    # also those that came back, in the last step, to the very number that they began with
+    # includes weights that returned to their first value in the last step
     assert all(bool(moved.all()) for moved in callback.moved.values())
     trained = load_model_checkpoint(str(out))[0].model.text_model.state_dict()
     changed = sum(int((trained[name] != tensor).sum()) for name, tensor in before.items())

@@ -16,8 +16,8 @@ from tests.helpers.proassist_rows import PREPARED
 from tests.helpers.tiers import slow
 
 
-def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, tmp_path, monkeypatch, capsys):
-    # no features from other tests: this one asks where the time of decoding went
+def test_run_command_checkpoint_is_replayed_and_reported(checkpoint, short_world, tmp_path, monkeypatch, capsys):
+    # a new cache without features of other tests, because this test measures decoding
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
@@ -50,7 +50,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
     assert config["environment"]["versions"]["torch"]
     timings = json.loads((out / "timings.json").read_text())["episodes"]
     assert set(timings) == {r.episode.id for r in records}
-    # every second is some stage's: the vision of the batches was once lost to that of the stream
+    # the stages add up to the total; the vision time of batches was missing before
     for timing in timings.values():
         assert sum(timing["stages"].values()) == pytest.approx(timing["seconds"], rel=1e-6)
     assert {"decode", "vision", "language model", "rest"} <= {stage for t in timings.values() for stage in t["stages"]}
@@ -58,7 +58,7 @@ def test_a_checkpoint_is_replayed_scored_and_reported(checkpoint, short_world, t
 
 
 @pytest.mark.parametrize("strategy", [slow("drop_all"), slow("dst_refresh")])
-def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
+def test_run_command_strategies_stay_within_budget(checkpoint, world, tmp_path, strategy):
     out = tmp_path / "run"
     args = ["--strategy", strategy, "--budget", 920, "--limit", 1, "--output", out]
     assert evaluate("run", "--ckpt", checkpoint, "--data", world.root, *args) == 0
@@ -68,7 +68,7 @@ def test_strategies_run_under_a_budget(checkpoint, world, tmp_path, strategy):
     assert record.compressions
 
 
-def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_resume_is_byte_identical(checkpoint, short_world, tmp_path, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 3, "--output"]
     assert evaluate(*args, whole) == 0
@@ -88,9 +88,7 @@ def test_a_run_goes_on_where_it_stopped_and_ends_byte_identical(checkpoint, shor
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(
-    checkpoint, short_world, tmp_path, capsys
-):
+def test_run_command_other_configuration_is_refused(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
     assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
@@ -101,7 +99,7 @@ def test_another_configuration_in_the_same_folder_is_refused_with_what_differs(
     assert (out / "metrics.json").is_file()
 
 
-def test_a_refused_run_leaves_the_finished_one_finished(short_world, tmp_path, capsys):
+def test_run_command_refused_run_keeps_finished_one(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     args = ["run", "--data", short_world.root, "--limit", 1, "--output", out]
     assert evaluate(*args, "--ckpt", "baseline:oracle") == 0
@@ -109,14 +107,14 @@ def test_a_refused_run_leaves_the_finished_one_finished(short_world, tmp_path, c
     assert (out / "DONE.json").is_file()
 
 
-def test_a_folder_that_is_no_run_is_left_alone(short_world, tmp_path, capsys):
+def test_run_command_other_folder_is_refused(short_world, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("x")
     assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path) == 2
     assert "is not a run folder" in one_line(capsys)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_an_imported_row_without_its_frames_says_which_file_and_exits_3(checkpoint, tmp_path, capsys):
+def test_run_command_row_without_frames_names_file(checkpoint, tmp_path, capsys):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps(PREPARED) + "\n")
     assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
@@ -127,7 +125,7 @@ def test_an_imported_row_without_its_frames_says_which_file_and_exits_3(checkpoi
     assert not (tmp_path / "run" / "DONE.json").exists()
 
 
-def test_a_real_row_of_the_origin_without_its_frames(checkpoint, shared_data, tmp_path, capsys):
+def test_run_command_origin_row_without_frames_names_file(checkpoint, shared_data, tmp_path, capsys):
     rows = shared_data / "origin" / "proassist_prepared.jsonl"
     assert call(prospect, "data", "import", rows, "--output", tmp_path / "in") == 0
     capsys.readouterr()
@@ -135,7 +133,7 @@ def test_a_real_row_of_the_origin_without_its_frames(checkpoint, shared_data, tm
     assert "_mono10bit.arrow: no such file" in one_line(capsys)
 
 
-def test_skipped_episodes_are_counted_and_shown(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_skipped_episodes_are_reported(checkpoint, short_world, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(short_world.root, data)
     videos = sorted({e.video for e in short_world.episodes("test")})
@@ -153,7 +151,7 @@ def test_skipped_episodes_are_counted_and_shown(checkpoint, short_world, tmp_pat
     assert "not a readable video" in page
 
 
-def test_when_everything_failed_the_run_has_failed(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_all_failed_is_error(checkpoint, short_world, tmp_path, capsys):
     data = tmp_path / "data"
     shutil.copytree(short_world.root, data)
     for video in {e.video for e in short_world.episodes("test")}:
@@ -181,7 +179,7 @@ def test_when_everything_failed_the_run_has_failed(checkpoint, short_world, tmp_
         (["--ckpt", "CKPT", "--strategy", "drop_all", "--budget", "99"], 2, "tokens are needed"),
     ],
 )
-def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, short_world, tmp_path, capsys):
+def test_run_command_wrong_use_is_one_line(args, code, message, checkpoint, short_world, tmp_path, capsys):
     args = [str(checkpoint) if a == "CKPT" else a for a in args]
     assert evaluate("run", "--data", short_world.root, "--output", tmp_path / "run", *args) == code
     line = one_line(capsys)
@@ -190,7 +188,7 @@ def test_wrong_use_is_one_line_with_its_code(args, code, message, checkpoint, sh
 
 @pytest.mark.parametrize("command", ["run", "sweep"])
 @pytest.mark.parametrize("names", ["metrics: [dst_jag]", "gate: {metrics: {dst_jag: {margin: 0.1}}}"])
-def test_metrics_of_a_suite_that_do_not_exist_are_told_before_the_replay(command, names, tmp_path, capsys):
+def test_run_command_unknown_suite_metrics_are_refused(command, names, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(f"data: workbench\n{names}\n")
     out = ("--output", tmp_path / "out")
     assert evaluate(command, "--ckpt", "baseline:silent", "--suite", tmp_path / "mine.yaml", *out) == 2
@@ -198,14 +196,14 @@ def test_metrics_of_a_suite_that_do_not_exist_are_told_before_the_replay(command
     assert not (tmp_path / "out").exists()
 
 
-def test_data_or_suite_must_be_given_and_be_known(capsys):
+def test_run_command_needs_data_or_suite(capsys):
     assert evaluate("run", "--ckpt", "baseline:silent") == 2
     assert "give either --data FOLDER or --suite NAME" in one_line(capsys)
     assert evaluate("run", "--ckpt", "baseline:silent", "--suite", "workbnch") == 2
     assert "did you mean 'workbench'" in one_line(capsys)
 
 
-def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_untrained_checkpoint_is_refused(checkpoint, short_world, tmp_path, capsys):
     edit_json(checkpoint / "config.json", trained_steps=0)
     args = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
     assert evaluate(*args) == 3
@@ -217,8 +215,8 @@ def test_an_untrained_or_misfitting_checkpoint_is_never_scored(checkpoint, short
 
 
 @pytest.mark.parametrize("left", [None, "broken"])
-def test_a_finished_run_whose_timings_are_lost_goes_on(short_world, tmp_path, left):
-    """No score hangs on them; the latency that is not there was once looked for in a file that is not there."""
+def test_run_command_missing_timings_is_accepted(short_world, tmp_path, left):
+    """No score depends on them; missing latencies were read from a missing file."""
     args = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "run")
     assert evaluate(*args) == 0
     timings = tmp_path / "run" / "timings.json"
@@ -227,7 +225,7 @@ def test_a_finished_run_whose_timings_are_lost_goes_on(short_world, tmp_path, le
     assert json.loads(timings.read_text())["metrics"]["ms_per_frame_p50"]["status"] == "undefined"
 
 
-def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, short_world, tmp_path, capsys):
+def test_score_command_again_changes_nothing(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out) == 0
     before = (out / "metrics.json").read_bytes()
@@ -238,26 +236,26 @@ def test_scoring_again_needs_no_model_and_changes_nothing(checkpoint, short_worl
     assert evaluate("score", tmp_path / "nowhere") == 3
 
 
-def test_doctor_tells_what_is_there(capsys, tmp_path, monkeypatch):
+def test_doctor_command_reports_parts(capsys, tmp_path, monkeypatch):
     assert evaluate("doctor") == 0
     out = capsys.readouterr().out
     for word in ("H.264", "METEOR", "similarity", "device"):
         assert word in out
 
 
-def test_a_run_that_is_refused_leaves_no_folder_behind(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_refused_run_leaves_no_folder(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out)
     assert evaluate(*given, "--strategy", "drop_all", "--budget", 10) == 2
     assert "too small" in one_line(capsys)
     assert not out.exists()
-    # and none of what was there before
+    # no earlier record is reused
     (out / "episodes").mkdir(parents=True)
     assert evaluate(*given, "--limit", 1) == 2
     assert (out / "episodes").is_dir()
 
 
-def test_a_baseline_refuses_a_device_that_it_would_ignore(short_world, tmp_path, capsys):
+def test_run_command_baseline_device_is_refused(short_world, tmp_path, capsys):
     given = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "x")
     assert evaluate(*given, "--device", "cuda") == 2
     assert "would ignore --device" in one_line(capsys)

@@ -1,4 +1,4 @@
-"""`prospect new`: what is written works, and is found once it is installed."""
+"""`prospect new`: the written packages work and are found after installation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def written(kind, folder, capsys, name="mine"):
 
 
 def install(folder):
-    """As pip would, without it: the entry points beside the module."""
+    """Install without pip: the module with its entry points."""
     info = folder / "mine-0.1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1.0\n")
@@ -40,8 +40,8 @@ def python(folder, *args):
 
 
 @pytest.mark.slow
-def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
-    """All kinds in one process, which imports torch once; each has at least one test of its own."""
+def test_new_command_package_passes_own_tests(tmp_path, capsys):
+    """All kinds in one process, which imports torch once; each has at least one test."""
     folders = [written(kind, tmp_path / f"my_{kind}", capsys, f"my_{kind}") for kind in KINDS]
     report = tmp_path / "report.xml"
     done = python(
@@ -60,7 +60,7 @@ def test_what_is_written_passes_its_own_tests(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):
+def test_installed_metric_is_in_report(short_world, tmp_path, capsys):
     folder = written("metric", tmp_path / "mine", capsys)
     install(folder)
     out = tmp_path / "run"
@@ -74,7 +74,7 @@ def test_an_installed_metric_is_in_every_report(short_world, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_installed_strategy_and_adapter_are_found_by_name(checkpoint, short_world, tmp_path, capsys):
+def test_installed_strategy_and_adapter_are_found(checkpoint, short_world, tmp_path, capsys):
     folder = written("strategy", tmp_path / "mine", capsys)
     install(folder)
     given = ["run", "--data", short_world.root, "--limit", 1, "--output", tmp_path / "run", "--ckpt"]
@@ -99,21 +99,21 @@ def test_an_installed_strategy_and_adapter_are_found_by_name(checkpoint, short_w
         (("metric", "class"), "name 'class'"),
     ],
 )
-def test_kinds_and_names_that_cannot_be_are_refused(given, line, capsys, tmp_path, monkeypatch):
+def test_new_command_invalid_kind_or_name_is_refused(given, line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call(prospect, "new", *given) == 2
     assert line in one_line(capsys)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_written_over(tmp_path, capsys):
+def test_new_command_existing_folder_is_refused(tmp_path, capsys):
     folder = written("suite", tmp_path / "mine", capsys)
     before = (folder / "mine.yaml").read_text()
     assert call(prospect, "new", "metric", "mine", "--output", folder) == 2
     assert (folder / "mine.yaml").read_text() == before
 
 
-def test_a_name_that_would_hide_a_module_is_refused(tmp_path, capsys):
+def test_new_command_name_of_module_is_refused(tmp_path, capsys):
     assert call(prospect, "new", "metric", "numpy", "--output", tmp_path / "numpy") == 2
     assert "a module of that name is installed" in one_line(capsys)
     assert not (tmp_path / "numpy").exists()

@@ -1,4 +1,4 @@
-"""`prospect train`: from a command line to a checkpoint, interrupted or not."""
+"""`prospect train`: from a command line to a checkpoint, with and without interruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.helpers.tiers import slow
 from tests.helpers.training import SMALL, rows_of
 
 
-def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world, tmp_path, capsys):
+def test_train_command_writes_checkpoint_and_configuration(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     assert run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=12", *SMALL) == 0
     assert f"checkpoint: {out}" in capsys.readouterr().out
@@ -36,7 +36,7 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world,
     rows = [json.loads(line) for line in (out / "train_log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert all(row[name] is None or np.isfinite(row[name]) for row in rows for name in OBJECTIVES)
-    # one step's windows are not another's: means of several tell that it learns
+    # windows differ between steps, so the means of several steps are compared
     for name in ("state", "response"):
         first, last = (np.mean([row[name] for row in part if row[name]]) for part in (rows[:4], rows[-4:]))
         assert first > last, name
@@ -49,15 +49,15 @@ def test_train_writes_a_checkpoint_that_loads_and_its_configuration(short_world,
     assert load_model_checkpoint(str(again))[0].config.trained_steps == 14
 
 
-def test_no_batch_of_an_epoch_is_dropped(short_world, tmp_path, capsys):
-    """An iterator zipped in the wrong order once cost every second batch."""
+def test_train_command_uses_every_batch(short_world, tmp_path, capsys):
+    """An iterator that was zipped in the wrong order lost every second batch."""
     run_cli("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL)
     rows = (tmp_path / "x" / "train_log.jsonl").read_text().splitlines()
     trainer_epochs = [json.loads(row)["epoch"] for row in rows]
     assert trainer_epochs == [0.5, 1.0]
 
 
-def test_two_trainings_of_one_seed_are_equal(short_world, tmp_path):
+def test_train_command_same_seed_is_equal(short_world, tmp_path):
     for name in ("one", "two"):
         run_cli("train", f"data={short_world.root}", f"output={tmp_path / name}", "train.max_steps=3", *SMALL)
     one, two = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("one", "two"))
@@ -83,7 +83,7 @@ def test_two_trainings_of_one_seed_are_equal(short_world, tmp_path):
         ("a=b=c=[", ""),
     ],
 )  # fmt: skip
-def test_a_wrong_option_is_one_line_and_exit_2(override, message, capsys, tmp_path):
+def test_train_command_wrong_option_is_one_line(override, message, capsys, tmp_path):
     code = run_cli("train", override, f"output={tmp_path / 'x'}", "data=/nowhere")
     error = capsys.readouterr().err.strip()
     assert code == 2
@@ -92,28 +92,28 @@ def test_a_wrong_option_is_one_line_and_exit_2(override, message, capsys, tmp_pa
     assert message in error
 
 
-def test_missing_data_is_exit_3(tmp_path, capsys):
+def test_train_command_missing_data_exits_3(tmp_path, capsys):
     assert run_cli("train", "data=/nowhere", f"output={tmp_path / 'x'}") == 3
     assert "not a dataset" in capsys.readouterr().err
 
 
-def test_training_never_overwrites_a_checkpoint(checkpoint, short_world, capsys):
+def test_train_command_existing_checkpoint_is_kept(checkpoint, short_world, capsys):
     assert run_cli("train", f"data={short_world.root}", f"output={checkpoint}") == 2
     assert "holds a checkpoint already" in capsys.readouterr().err
 
 
-def test_cfg_prints_the_resolved_configuration(capsys):
+def test_train_command_cfg_prints_configuration(capsys):
     assert run_cli("train", "--cfg", "train.batch_size=3") == 0
     assert "batch_size: 3" in capsys.readouterr().out
 
 
-def test_any_path_can_follow_data(tmp_path):
+def test_compose_config_any_data_path(tmp_path):
     for path in ("/data/my set", "/data/a=b", "rel/ü", '/data/quo"te', "/data/a,b"):
         assert compose_config([f"data={path}"])[0].data.path == path
     assert compose_config(["data=workbench"])[0].data.path == "workbench"
 
 
-def test_groups_and_keys_come_together():
+def test_compose_config_groups_and_keys():
     config, text = compose_config(["model=smolvlm2_500m", "loss=uncertainty", "sampling=balanced", "run=gpu",
                                    "optimiser=adafactor", "loss.speaking.gamma=1.5", "train.learning_rate=1e-4"])  # fmt: skip
     assert config.model.weights == "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
@@ -130,13 +130,13 @@ def test_groups_and_keys_come_together():
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_preset_composes(group):
+def test_compose_config_every_preset(group):
     for name in composable_group_options(group):
         compose_config([f"{group}={name}"])
 
 
 @pytest.mark.slow
-def test_multirun_trains_every_combination(short_world, tmp_path, capfd):
+def test_train_command_multirun_trains_every_combination(short_world, tmp_path, capfd):
     base = tmp_path / "sweep"
     command = [
         "train",
@@ -156,7 +156,7 @@ def test_multirun_trains_every_combination(short_world, tmp_path, capfd):
     assert "there already" in capfd.readouterr().out
 
 
-def test_a_sweep_is_checked_before_its_first_training(tmp_path, capsys):
+def test_train_command_multirun_is_checked_first(tmp_path, capsys):
     assert run_cli("train", "-m", f"output={tmp_path / 's'}", *SMALL, "train.batch_size=2,0") == 2
     assert "train.batch_size=0" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
@@ -167,8 +167,8 @@ def losses_by_step(folder):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(short_world, tmp_path):
-    """SIGKILL in the middle; the same command again goes on from the last whole checkpoint, bit for bit."""
+def test_train_command_killed_and_resumed_equals_uninterrupted(short_world, tmp_path):
+    """After SIGKILL the same command resumes from the last complete checkpoint, bit for bit."""
     options = [f"data={short_world.root}", "train.max_steps=30", "train.save_every=5", "sampling=curriculum",
                "loss=gradnorm", *SMALL]  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -193,7 +193,7 @@ def test_killed_and_resumed_the_losses_are_those_of_an_uninterrupted_run(short_w
     assert not (killed / ".trainer").exists()
 
 
-def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp_path, capsys, monkeypatch):
+def test_train_command_resume_other_options_is_refused(short_world, tmp_path, capsys, monkeypatch):
     import prospect_core.train.run as module
 
     out = tmp_path / "run"
@@ -209,8 +209,10 @@ def test_an_unfinished_training_is_not_continued_as_another_one(short_world, tmp
 
 
 @pytest.mark.slow
-def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(short_world, tmp_path, capsys, monkeypatch):
-    """The metric is that of a closed-loop replay by the evaluation's own code, found by entry point."""
+def test_train_command_early_stopping_takes_best(short_world, tmp_path, capsys, monkeypatch):
+    """The metric comes from a closed-loop replay by the evaluation's own code, found by entry
+    point.
+    """
     import prospect_eval.analysis.training_evaluator as evaluator
 
     seen, scores = [], iter([0.2, 0.6, 0.5, 0.4, 0.9])
@@ -232,7 +234,7 @@ def test_early_stopping_follows_a_streaming_metric_and_takes_the_best(short_worl
     assert all(knobs.strategy == "none" for _, each, _ in seen for knobs in each)
 
 
-def test_the_real_metric_is_computed_while_training(short_world, tmp_path):
+def test_train_command_computes_streaming_metric(short_world, tmp_path):
     out = tmp_path / "run"
     assert run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=2", *SMALL, "eval.every=2",
                    "eval.episodes=1", "eval.metric=dst_head_jga") == 0  # fmt: skip
@@ -240,7 +242,7 @@ def test_the_real_metric_is_computed_while_training(short_world, tmp_path):
     assert 0 <= row["eval"]["dst_head_jga"] <= 1
 
 
-def test_an_unknown_metric_is_named_before_training(short_world, tmp_path, capsys):
+def test_train_command_unknown_metric_is_refused(short_world, tmp_path, capsys):
     options = [f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=2", *SMALL, "eval.every=1"]
     assert run_cli("train", *options, "eval.metric=speaking_event_f1@3s") == 2
     assert "did you mean 'speaking_event_f1@" in capsys.readouterr().err
@@ -249,7 +251,7 @@ def test_an_unknown_metric_is_named_before_training(short_world, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path, capsys):
+def test_train_command_stores_thresholds_with_digest(world, tmp_path, capsys):
     out = tmp_path / "run"
     options = [o for o in SMALL if not o.startswith("eval.")]
     assert (
@@ -260,7 +262,7 @@ def test_thresholds_are_chosen_on_val_and_stored_with_its_digest(world, tmp_path
     assert "thresholds, round 1: speaking" in capsys.readouterr().err
 
 
-def test_data_without_val_says_that_thresholds_stay(short_world, tmp_path, capsys):
+def test_train_command_no_val_keeps_thresholds(short_world, tmp_path, capsys):
     from prospect_core.data.dataset import write_dataset
 
     root = tmp_path / "set"
@@ -272,7 +274,7 @@ def test_data_without_val_says_that_thresholds_stay(short_world, tmp_path, capsy
     assert load_model_checkpoint(str(tmp_path / "x"))[0].config.thresholds_data == ""
 
 
-def test_tensorboard_gets_the_four_losses(short_world, tmp_path):
+def test_train_command_tensorboard_has_four_losses(short_world, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"
@@ -287,7 +289,7 @@ def test_tensorboard_gets_the_four_losses(short_world, tmp_path):
     assert {f"train/loss_{name}" for name in ("speaking", "update", "state")} <= set(events.Tags()["scalars"])
 
 
-def test_the_log_tells_losses_throughput_and_memory(short_world, tmp_path):
+def test_train_command_log_has_losses_throughput_memory(short_world, tmp_path):
     out = tmp_path / "run"
     run_cli("train", f"data={short_world.root}", f"output={out}", "train.max_steps=2", *SMALL)
     for row in rows_of(out):
@@ -296,7 +298,7 @@ def test_the_log_tells_losses_throughput_and_memory(short_world, tmp_path):
         assert row["memory_mb"] > 50
 
 
-def test_blank_windows_are_in_the_data(short_world, tokenizer):
+def test_training_data_has_blank_windows(short_world, tokenizer):
     builder = SequenceBuilder(tokenizer, 4)
     window = next(short_world.episodes("train")).window(40, 44)
     blank = builder.window(window, Context())
@@ -304,7 +306,7 @@ def test_blank_windows_are_in_the_data(short_world, tokenizer):
 
 
 @pytest.mark.slow
-def test_worker_processes_change_no_loss(short_world, tmp_path):
+def test_train_command_workers_change_no_loss(short_world, tmp_path):
     losses = []
     for workers in (0, 2):
         out = tmp_path / str(workers)
@@ -316,7 +318,7 @@ def test_worker_processes_change_no_loss(short_world, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["full", "lora", "frozen"])
-def test_mixed_precision_checkpointing_and_accumulation_work_together(short_world, tmp_path, backbone, monkeypatch):
+def test_train_command_mixed_precision_with_accumulation(short_world, tmp_path, backbone, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=3", *SMALL, "train.accumulation=2",
@@ -328,8 +330,10 @@ def test_mixed_precision_checkpointing_and_accumulation_work_together(short_worl
     assert all(np.isfinite(value) for row in losses_by_step(out).values() for value in row if value is not None)
 
 
-def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
-    """Begun at one half, a model that would yet talk on every frame made the choice take longer than the training."""
+def test_validation_thresholds_start_silent(short_world, model, tokenizer):
+    """From one half, a model that still talks on every frame made the choice take longer than the
+    training.
+    """
     from prospect_core.features.picture_cache import PictureCache
     from prospect_core.train.validation import SILENT, Validation
 
@@ -353,7 +357,7 @@ def test_choosing_thresholds_begins_silent(short_world, model, tokenizer):
     assert len(replays) == 1
 
 
-def test_a_finished_training_given_again_says_so_and_does_nothing(short_world, tmp_path, capsys):
+def test_train_command_finished_training_does_nothing(short_world, tmp_path, capsys):
     given = [f"data={short_world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", *SMALL]
     assert run_cli("train", *given) == 0
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
@@ -364,15 +368,15 @@ def test_a_finished_training_given_again_says_so_and_does_nothing(short_world, t
     assert run_cli("train", *given, "loss.state.weight=7") == 2
 
 
-def test_the_summary_of_a_short_training_has_two_sides(short_world, tmp_path, capsys):
+def test_train_command_short_training_summary(short_world, tmp_path, capsys):
     given = [f"data={short_world.root}", f"output={tmp_path / 'run'}", "train.max_steps=2", "train.log_every=1", *SMALL]
     assert run_cli("train", *given) == 0
     rows = rows_of(tmp_path / "run")
     assert f"state: loss {rows[0]['state']:.4f} -> {rows[1]['state']:.4f}" in capsys.readouterr().out
 
 
-def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_path):
-    """They were chosen for other weights: without a choice of its own a training writes the neutral 0.5."""
+def test_train_command_init_thresholds_are_not_kept(short_world, tmp_path):
+    """They belong to other weights: a training without a choice writes the neutral 0.5."""
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["train", f"data={short_world.root}", *SMALL, "train.max_steps=1"]
     assert run_cli(*options, f"output={first}") == 0
@@ -383,8 +387,8 @@ def test_thresholds_of_the_checkpoint_begun_from_are_not_kept(short_world, tmp_p
 
 
 @pytest.mark.parametrize("dtype", [slow("float32"), slow("float16"), "bfloat16"])
-def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short_world, checkpoint, tmp_path, dtype):
-    """Validation reads the same store; it decoded the videos, after the last step."""
+def test_train_command_feature_store_needs_no_video(short_world, checkpoint, tmp_path, dtype):
+    """Validation reads the same store; it decoded the videos after the last step before."""
     root, out, store = tmp_path / "set", tmp_path / "out", tmp_path / "store"
     shutil.copytree(short_world.root, root)
     assert run_cli("data", "features", root, "--ckpt", checkpoint, "--output", store, "--dtype", dtype) == 0
@@ -402,7 +406,7 @@ def test_training_from_a_feature_store_needs_no_video_to_choose_thresholds(short
     assert json.loads((out / "config.json").read_text())["thresholds_data"].startswith("short/val/")
 
 
-def test_a_missing_video_of_val_ends_the_training_before_its_first_step(short_world, tmp_path, capsys):
+def test_train_command_missing_val_video_is_refused(short_world, tmp_path, capsys):
     root, out = tmp_path / "set", tmp_path / "out"
     shutil.copytree(short_world.root, root)
     video = next(short_world.episodes("val")).video

@@ -1,4 +1,6 @@
-"""Training under faults: kills at bad moments, damaged files, diverging losses, odd command lines."""
+"""Training with faults: kills at critical times, damaged files, diverging losses, odd command
+lines.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ def interrupt(*args):
 @pytest.mark.parametrize(
     "extra", [[], slow(["eval.every=2", "eval.episodes=1", "eval.patience=1", "eval.metric=dst_jga"])]
 )
-def test_killed_while_winding_up_it_does_not_train_on(short_world, tmp_path, monkeypatch, extra):
-    """A step too many was made when the last thing that a kill had interrupted was the writing of the checkpoint."""
+def test_train_killed_while_publishing_trains_no_step(short_world, tmp_path, monkeypatch, extra):
+    """If the kill interrupted only the writing of the checkpoint, one step too many was trained."""
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK, *extra]
     monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
@@ -42,8 +44,8 @@ def test_killed_while_winding_up_it_does_not_train_on(short_world, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
-    """An evaluation starts from the thresholds of the one before it: after a resume as in one go."""
+def test_train_resume_keeps_thresholds_and_patience(short_world, tmp_path, monkeypatch):
+    """An evaluation starts from the previous thresholds, after a resume as without interruption."""
     options = [
         f"data={short_world.root}",
         *SMALL,
@@ -76,7 +78,7 @@ def test_thresholds_and_patience_go_on_too(short_world, tmp_path, monkeypatch):
     assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
 
 
-def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_world, tmp_path, monkeypatch, capsys):
+def test_train_resume_changed_null_option_is_refused(short_world, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
     monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
@@ -91,7 +93,7 @@ def test_a_changed_option_is_noticed_also_where_it_was_or_becomes_null(short_wor
     assert "training.json: is damaged" in capsys.readouterr().err
 
 
-def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
+def test_train_two_on_one_output_is_refused(short_world, tmp_path, capsys):
     out = tmp_path / "run"
     hold = (
         "import sys; from pathlib import Path; from prospect_core.util.folder_lock import lock_folder\n"
@@ -111,7 +113,7 @@ def test_two_trainings_on_one_output_are_refused(short_world, tmp_path, capsys):
     "tail",
     [slow(b'{"step": 3, "weights": {"a": 1}'), b'{"step": 3, "x": "\xc3', slow(b'{"no": 1}\n'), slow(b"[]\n")],
 )
-def test_a_log_that_a_crash_cut_is_read_up_to_there(short_world, tmp_path, monkeypatch, tail):
+def test_train_truncated_log_is_read(short_world, tmp_path, monkeypatch, tail):
     out = tmp_path / "run"
     command = ["train", f"data={short_world.root}", f"output={out}", *QUICK]
     monkeypatch.setattr(module, "publish_to_output_dir", interrupt)
@@ -126,7 +128,7 @@ def test_a_log_that_a_crash_cut_is_read_up_to_there(short_world, tmp_path, monke
 
 
 @pytest.mark.parametrize("saves", [[], ["train.log_every=100"]])
-def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(short_world, tmp_path, capsys, saves):
+def test_train_diverging_ends_without_checkpoint(short_world, tmp_path, capsys, saves):
     out = tmp_path / "run"
     code = run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK, "train.learning_rate=1e18", *saves)
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
@@ -137,14 +139,14 @@ def test_a_diverging_training_ends_with_one_line_and_no_checkpoint(short_world, 
 
 
 @pytest.mark.slow
-def test_a_sweep_on_a_used_output_is_not_passed_over(short_world, tmp_path, capfd):
+def test_train_multirun_used_output_is_refused(short_world, tmp_path, capfd):
     base = [f"data={short_world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", "-m", *base, "loss=focal,plain") == 0
     assert run_cli("train", "-m", *base, "loss=uncertainty,gradnorm") == 2
     assert "holds a checkpoint already" in capfd.readouterr().err
 
 
-def test_errors_out_of_worker_processes_are_one_line(short_world, tmp_path, capsys):
+def test_train_worker_process_error_is_one_line(short_world, tmp_path, capsys):
     command = ["train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *QUICK, "sampling.max_tokens=20"]
     for workers, code in ((0, 2), (1, 2)):
         assert run_cli(*command, f"data.workers={workers}") == code
@@ -154,7 +156,7 @@ def test_errors_out_of_worker_processes_are_one_line(short_world, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_world, tmp_path, monkeypatch):
+def test_train_silent_model_metric_is_undefined(short_world, tmp_path, monkeypatch):
     import prospect_eval.analysis.training_evaluator as evaluator
 
     values = iter([None, 0.3])
@@ -195,7 +197,7 @@ def test_a_metric_of_a_model_that_is_silent_yet_is_undefined_not_the_end(short_w
         ),
     ],
 )
-def test_an_odd_command_line_is_one_short_line(overrides, message):
+def test_compose_config_odd_command_line_is_one_line(overrides, message):
     with pytest.raises(UserError) as error:
         compose_config(overrides)
     assert message in str(error.value)
@@ -204,13 +206,13 @@ def test_an_odd_command_line_is_one_short_line(overrides, message):
 
 
 @pytest.mark.parametrize("override", ["train.learning_rate=interval(0,1)", "+x=1,2", "~loss=focal,plain", "loss=a,b,"])
-def test_an_odd_sweep_is_one_line(override):
+def test_compose_sweep_odd_values_are_one_line(override):
     with pytest.raises(UserError, match=r"^[^\n]+$"):
         list(map(compose_config, compose_sweep_commands([override])))
 
 
 @pytest.mark.parametrize("path", ["/a b", "/ü", "/it's", "/a(b)", "/a=b", "/a,b", '/q"x', "~/x", "/{x}", "/$x"])
-def test_any_path_can_be_given(path):
+def test_compose_config_any_path(path):
     config, _ = compose_config([f"output={path}", f"init={path}", f"data.path={path}", f"model.weights={path}"])
     assert (config.output, config.init, config.data.path, config.model.weights) == (path,) * 4
 
@@ -228,7 +230,7 @@ def test_any_path_can_be_given(path):
         ("output=", "give a folder"),
     ],
 )
-def test_what_cannot_be_built_is_one_line_and_exit_2(override, message, short_world, tmp_path, capsys):
+def test_train_impossible_model_is_one_line(override, message, short_world, tmp_path, capsys):
     code = run_cli("train", f"data={short_world.root}", f"output={tmp_path / 'x'}", *QUICK, override)
     error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("warning: ", "0.1"))]
     assert code == 2
@@ -237,7 +239,7 @@ def test_what_cannot_be_built_is_one_line_and_exit_2(override, message, short_wo
     assert message in error[0]
 
 
-def test_an_output_that_is_a_file_is_refused_at_once(tmp_path, capsys):
+def test_train_output_file_is_refused(tmp_path, capsys):
     file = tmp_path / "x"
     file.write_text("")
     assert run_cli("train", "data=/nowhere", f"output={file}") == 2
@@ -253,15 +255,13 @@ def test_an_output_that_is_a_file_is_refused_at_once(tmp_path, capsys):
         (["--html", "/tmp"], "--html /tmp: give a file"),
     ],
 )
-def test_a_preview_takes_only_what_it_can_show(args, message, short_world, capsys):
+def test_preview_command_other_options_are_refused(args, message, short_world, capsys):
     assert run_cli("data", "preview", short_world.root, *args) == 2
     assert message in capsys.readouterr().err
 
 
-def test_interrupted_once_the_step_under_way_is_kept_and_training_goes_on_from_it(
-    short_world, tmp_path, monkeypatch, capsys
-):
-    """What Ctrl-C did before: all since the last checkpoint was lost, which was everything in a training of minutes."""
+def test_train_interrupted_once_keeps_step_and_resumes(short_world, tmp_path, monkeypatch, capsys):
+    """Before, Ctrl-C lost all steps since the last checkpoint."""
     command = ["train", f"data={short_world.root}", *SMALL, "train.max_steps=6", "train.save_every=200"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run_cli(*command, f"output={whole}") == 0

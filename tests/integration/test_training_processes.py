@@ -1,4 +1,6 @@
-"""Training in several processes and with sharded models: one log, one checkpoint, the model that was trained."""
+"""Training in several processes and with sharded models: one log, one checkpoint, the trained
+model.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ from tests.helpers.training import SMALL, rows_of
 
 
 @pytest.mark.slow
-def test_one_command_trains_with_two_processes(short_world, tmp_path):
-    """As torchrun starts it: one log, one checkpoint; sharding, which needs accelerators, says that it did not happen."""
+def test_train_two_processes_write_one_checkpoint(short_world, tmp_path):
+    """Started like torchrun: one log, one checkpoint; sharding, which needs accelerators, reports
+    that it is off.
+    """
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2",
                "train.fsdp=full_shard", *SMALL]  # fmt: skip
@@ -31,8 +35,8 @@ def test_one_command_trains_with_two_processes(short_world, tmp_path):
     assert load_model_checkpoint(str(out))[0].config.trained_steps == 4
 
 
-def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
-    """One that was still in the group when it ended was aborted by the group's threads, after 42 minutes of training."""
+def test_train_process_leaves_group_at_any_end(tmp_path):
+    """A process that ended inside its group was aborted by the group's threads."""
     import torch.distributed
 
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
@@ -43,9 +47,10 @@ def test_a_process_leaves_the_others_however_its_training_ends(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["full", "lora"])
-def test_a_sharded_training_writes_the_configuration_that_was_trained(short_world, tmp_path, monkeypatch, backbone):
-    """Of a model whose tensors are put together from several processes: utterances shown, tokenizer, and fitted connector
-    were those of a model made anew."""
+def test_train_sharded_writes_trained_configuration(short_world, tmp_path, monkeypatch, backbone):
+    """The tensors come from several processes. Utterances, tokenizer and connector fit were those
+    of a new model.
+    """
     real = DSTTrainer.train
 
     def put_together(self, *args, **kwargs):
@@ -78,15 +83,16 @@ def test_a_sharded_training_writes_the_configuration_that_was_trained(short_worl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["full", nightly("lora")])
-def test_the_checkpoint_of_a_model_sharded_by_fsdp_is_the_one_that_was_trained(short_world, tmp_path, backbone):
-    """Two processes, each with half of every tensor, over gloo on the CPU."""
+def test_train_fsdp_checkpoint_equals_trained_model(short_world, tmp_path, backbone):
+    """Two processes with half of every tensor each, over gloo on the CPU."""
     out, trained = tmp_path / "run", tmp_path / "trained.safetensors"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=2", f"model.backbone={backbone}",
                "model.framing=letterbox", "sampling.recent_share=0.5", "sampling.recent_utterances=5", *SMALL]  # fmt: skip
     torchrun(["-m", "tests.helpers.sharded_train", *options], {"TRAINED_WEIGHTS": str(trained)})
     model, _ = load_model_checkpoint(str(out))
     written, expected = model.state_dict(), load_file(trained)
-    # without adapters, whose merged weights are compared with transformers' in test_backbone.py
+    # without adapters, whose merged weights are compared with transformers' in
+    # test_model_factory.py
     common = [name for name in written if name in expected]
     assert len(common) == len(written) or backbone == "lora"
     assert len(common) > 20
@@ -98,7 +104,7 @@ def test_the_checkpoint_of_a_model_sharded_by_fsdp_is_the_one_that_was_trained(s
 
 
 def torchrun(module: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A module in two processes, as torchrun starts it."""
+    """Run a module in two processes like torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *module]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)

@@ -1,4 +1,4 @@
-"""Jobs shared by workers: none is lost or done twice, whoever dies; the same on this machine's processes and on Ray."""
+"""Worker pools: every job is done exactly once although workers die, on processes and on Ray."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def backend(request):
 BATCHES = [[1, 2, 3], [4, 5], [6], [7, 8, 9]]
 
 
-def test_a_replacement_takes_the_cards_of_the_worker_that_was_lost(tmp_path):
-    """There are workers on cards 0, 1 and 2, and the second one dies. Its replacement works on card 1."""
+def test_process_backend_replacement_uses_gpus_of_lost_worker(tmp_path):
+    """Workers use GPUs 0, 1 and 2, and the second one dies. Its replacement uses GPU 1."""
     pool = ProcessBackend(Squares(tmp_path), WorkerOptions(3, gpus=1))
     pool._places = {0: 0, 1: 1, 2: 2}
     assert pool._free_place() == 3
@@ -47,7 +47,7 @@ def test_a_replacement_takes_the_cards_of_the_worker_that_was_lost(tmp_path):
     assert _cards(pool._free_place(), 1) == "1"
 
 
-def test_every_job_is_done_once(backend, tmp_path):
+def test_schedule_jobs_does_every_job_once(backend, tmp_path):
     shards = {}
     found = list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, backend), shards))
     assert sorted(found) == [(job, job * job) for job in range(1, 10)]
@@ -55,7 +55,7 @@ def test_every_job_is_done_once(backend, tmp_path):
     assert os.getpid() not in {share.pid for share in shards.values()}
 
 
-def test_a_worker_that_dies_costs_what_it_had_in_hand(backend, tmp_path):
+def test_schedule_jobs_dead_worker_repeats_only_its_jobs(backend, tmp_path):
     factory = Squares(tmp_path, kills=(2, 8))
     factory.kill_at(2, 1)
     factory.kill_at(8, 2)
@@ -63,7 +63,7 @@ def test_a_worker_that_dies_costs_what_it_had_in_hand(backend, tmp_path):
     assert sorted(found) == [(job, job * job) for job in range(1, 10)]
 
 
-def test_a_job_that_kills_every_worker_is_given_up(tmp_path):
+def test_schedule_jobs_killing_job_is_given_up(tmp_path):
     factory = Squares(tmp_path, kills=(2,))
     factory.kill_at(2, 9)
     found = dict(schedule_jobs(factory, BATCHES, WorkerOptions(2)))
@@ -72,17 +72,17 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path):
     assert sorted(found.items()) == [(job, job * job) for job in (1, 3, 4, 5, 6, 7, 8, 9)]
 
 
-def test_an_error_of_a_worker_is_the_callers(backend, tmp_path):
+def test_schedule_jobs_worker_error_is_raised(backend, tmp_path):
     with pytest.raises(DataError, match="7 is broken"):
         list(schedule_jobs(Squares(tmp_path, fails=(7,)), BATCHES, WorkerOptions(2, backend)))
 
 
-def test_workers_that_never_come_up_are_not_waited_for(backend, tmp_path):
+def test_schedule_jobs_workers_that_never_start_raise(backend, tmp_path):
     with pytest.raises(DataError, match="no worker comes up"):
         list(schedule_jobs(Squares(tmp_path, born=False), BATCHES, WorkerOptions(2, backend)))
 
 
-def test_after_an_interrupt_only_what_is_in_hand_is_done(tmp_path, monkeypatch):
+def test_schedule_jobs_interrupt_finishes_running_jobs(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("prospect_core.parallel.scheduler.stop_requested", lambda: bool(asked) or stop_requested())
     found = []
@@ -93,14 +93,14 @@ def test_after_an_interrupt_only_what_is_in_hand_is_done(tmp_path, monkeypatch):
 
 
 @pytest.mark.nightly
-def test_a_cluster_without_room_is_told_of(tmp_path):
+def test_schedule_jobs_full_cluster_is_reported(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(UserError, match=r"--workers 2: they need 6 GPU, the cluster has 0"):
         list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", gpus=3)))
 
 
 @pytest.mark.nightly
-def test_an_address_that_nobody_answers_at_is_told_of(tmp_path):
+def test_schedule_jobs_unreachable_address_is_reported(tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(DataError, match=r"--address 127\.0\.0\.1:9: no Ray cluster answers"):
         list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", address="127.0.0.1:9")))
@@ -111,19 +111,19 @@ def test_an_address_that_nobody_answers_at_is_told_of(tmp_path):
     st.integers(1, 16),
     st.integers(1, 4),
 )
-def test_packs_hold_every_job_once_and_groups_together(jobs, least, workers):
+def test_schedule_batches_have_each_job_once_by_group(jobs, least, workers):
     costs, groups = [cost for cost, _ in jobs], [group for _, group in jobs]
     batches = schedule_batches(costs, groups, least, workers)
     assert sorted(job for batch in batches for job in batch) == list(range(len(jobs)))
     homes = Counter(group for batch in batches for group in {groups[job] for job in batch})
     assert set(homes.values()) == {1}
-    # the dearest begin first
+    # the most expensive jobs start first
     most = [max(costs[job] for job in batch) for batch in batches]
     assert most == sorted(most, reverse=True)
 
 
-def test_packs_by_hand():
-    """Ten jobs of five videos for two workers: packs of two, the longest videos first."""
+def test_schedule_batches_by_hand():
+    """Ten jobs of five videos for two workers: batches of two, the longest videos first."""
     costs = [5, 6, 9, 9, 1, 1, 7, 8, 3, 2]
     videos = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"]
     assert schedule_batches(costs, videos, 16, 2) == [[2, 3], [6, 7], [0, 1], [8, 9], [4, 5]]
@@ -132,13 +132,13 @@ def test_packs_by_hand():
 
 
 @pytest.mark.slow
-def test_a_run_by_workers_is_the_run_of_one_process(backend, checkpoint, short_world, tmp_path, capsys):
-    """Also where they do not see the run folder: records come back then."""
+def test_run_command_workers_equal_one_process(backend, checkpoint, short_world, tmp_path, capsys):
+    """Also if the workers have no access to the run folder and send the records back."""
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 3, "--output"]
     assert evaluate(*given, tmp_path / "alone") == 0
     capsys.readouterr()
     assert evaluate(*given, tmp_path / "apart", "--workers", 2, "--backend", backend) == 0
-    # whichever comes up first may do all; what they have done is all there is
+    # the first worker can do all jobs; their numbers add up to all jobs
     shards = re.findall(r"  worker [01] on \S+: (\d) episodes?, ", capsys.readouterr().out)
     assert sum(map(int, shards)) == 3
     assert digest(tmp_path / "apart") == digest(tmp_path / "alone")
@@ -153,10 +153,10 @@ def brightness(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_records_come_back_where_the_run_folder_is_not_seen(brightness, short_world, tmp_path, monkeypatch):
+def test_run_command_workers_without_folder_send_records(brightness, short_world, tmp_path, monkeypatch):
     given = ["run", "--ckpt", brightness, "--data", short_world.root, "--limit", 2, "--workers", 2, "--output"]
     assert evaluate(*given, tmp_path / "seen") == 0
-    # what is looked for there is never found
+    # the worker does not find the token
     monkeypatch.setattr("prospect_eval.runs.distributed.secrets.token_hex", lambda size: "")
     monkeypatch.setattr("prospect_eval.runs.distributed.write_atomic", lambda *args: None)
     assert evaluate(*given, tmp_path / "unseen") == 0
@@ -164,7 +164,7 @@ def test_records_come_back_where_the_run_folder_is_not_seen(brightness, short_wo
 
 
 @pytest.mark.slow
-def test_a_broken_video_fails_its_episodes_alone(short_world, brightness, tmp_path, capsys):
+def test_run_command_workers_damaged_video_fails_own_episodes(short_world, brightness, tmp_path, capsys):
     import shutil
 
     root = tmp_path / "set"
@@ -187,12 +187,12 @@ def test_a_broken_video_fails_its_episodes_alone(short_world, brightness, tmp_pa
         (["--address", "x:1", "--workers", "2"], "--address x:1: belongs to --backend ray"),
     ],
 )
-def test_workers_that_cannot_be_are_refused(given, line, capsys):
+def test_run_command_invalid_workers_are_refused(given, line, capsys):
     assert call(prospect_eval, "run", "--ckpt", "workbench-tiny", "--suite", "workbench", *given) == 2
     assert line in capsys.readouterr().err
 
 
-def test_without_ray_one_line_says_what_to_install(monkeypatch, tmp_path):
+def test_schedule_jobs_without_ray_names_extra(monkeypatch, tmp_path):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -200,8 +200,8 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch, tmp_path):
         list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray")))
 
 
-def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
-    """Three that die while another one works end nothing."""
+def test_schedule_jobs_idle_dead_workers_do_not_end_run(monkeypatch):
+    """Three idle workers that die while another one works do not end the run."""
     from prospect_core.parallel import protocol, scheduler
 
     class Played:
@@ -235,7 +235,7 @@ def test_a_worker_that_dies_idle_is_not_one_that_never_came_up(monkeypatch):
     assert list(schedule_jobs(None, [["job"]], WorkerOptions(4))) == [("job", "done")]
 
 
-def test_who_leaves_the_replay_to_others_never_imports_torch(short_world):
+def test_distributed_predictor_imports_no_torch(short_world):
     asked = "PredictorOptions('drop_all', 600, speaking_threshold=0.3, distributed=True)"
     told = (
         "import sys; from prospect_eval.models.registry import PredictorOptions, open_registered_predictor;"

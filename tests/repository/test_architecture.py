@@ -1,4 +1,4 @@
-"""Dependencies point one way, the packages stay light, and nothing loads pickles."""
+"""Dependencies have one direction, imports stay light, and no code loads pickles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.pyproject import tool_settings
 
 @cache
 def modules():
-    """(name, syntax tree, file) of every module of both packages."""
+    """Yield (name, syntax tree, file) of every module of both packages."""
     found = []
     for package in ("prospect_core", "prospect_eval"):
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -32,15 +32,15 @@ def imports(tree):
             yield node.module
 
 
-def test_import_contracts_of_the_linter_have_no_exception():
-    """`make lint` checks the contracts; here only that none of them lets anything pass."""
+def test_import_contracts_have_no_exception():
+    """`make lint` checks the contracts; this test checks that they have no exceptions."""
     linter = tool_settings("importlinter")
     assert {"packages", "core", "eval"} <= {contract["id"] for contract in linter["contracts"]}
     assert not [contract["id"] for contract in linter["contracts"] if "ignore_imports" in contract]
     assert "lint-imports" in (ROOT / "Makefile").read_text("utf-8")
 
 
-def test_python_files_lie_in_the_folders_of_the_layout():
+def test_python_files_are_in_layout_folders():
     at_the_top = {
         package: {file.name for file in (ROOT / package).glob("*.py")} for package in ("prospect_core", "prospect_eval")
     }
@@ -50,7 +50,7 @@ def test_python_files_lie_in_the_folders_of_the_layout():
     }
 
 
-def test_no_circles_between_modules():
+def test_modules_have_no_import_cycles():
     graph = {
         name: {t for t in imports(tree) if t.startswith("prospect_") and t != name and not name.startswith(t + ".")}
         for name, tree, _ in modules()
@@ -65,7 +65,7 @@ def test_no_circles_between_modules():
         visit(start, [])
 
 
-def test_timeline_is_pure_and_records_lean_on_it_alone():
+def test_timeline_is_pure_and_records_import_only_it():
     trees = {name: tree for name, tree, _ in modules()}
     timeline = [tree for name, tree in trees.items() if name.startswith("prospect_core.timeline")]
     used = {t for tree in timeline for t in imports(tree) if t.startswith("prospect_")}
@@ -76,15 +76,17 @@ def test_timeline_is_pure_and_records_lean_on_it_alone():
 
 @pytest.mark.parametrize("what", ["import prospect_core", "import prospect_eval", "from prospect_core.cli.commands import prospect",
                                   "from prospect_eval.cli.commands import prospect_eval", "import prospect_core.timeline, prospect_core.records"])  # fmt: skip
-def test_heavy_libraries_wait_until_they_are_needed(what):
+def test_heavy_libraries_are_imported_lazily(what):
     code = f"{what}; import sys; print([m for m in ('torch', 'transformers', 'scipy', 'av', 'pydantic') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.integration
-def test_baseline_run_never_imports_torch(short_world, tmp_path):
-    """Replay, scores and report of a model that needs no torch: it starts in seconds, once the texts are embedded."""
+def test_baseline_run_imports_no_torch(short_world, tmp_path):
+    """Replay, scores and report of a model without torch start in seconds if the embeddings are
+    cached.
+    """
     from prospect_eval.metrics.resources import make_scoring_resources
     from prospect_eval.suites.training_data import open_suite_training_data
 
@@ -102,7 +104,7 @@ def test_baseline_run_never_imports_torch(short_world, tmp_path):
 
 
 @pytest.mark.integration
-def test_names_of_the_front_door_lead_somewhere():
+def test_package_exports_exist():
     import prospect_core
 
     for name in prospect_core._LAZY:
@@ -117,7 +119,7 @@ def count_docstring_lines(tree):
     return sum(docstring.end_lineno - docstring.lineno + 1 for docstring in docstrings)
 
 
-def test_files_are_small_and_say_what_they_are_for():
+def test_files_are_small_and_have_docstrings():
     for name, tree, file in modules():
         text = ast.get_docstring(tree)
         assert text, f"{name} has no docstring"
@@ -125,14 +127,14 @@ def test_files_are_small_and_say_what_they_are_for():
         assert lines <= 400, f"{name} is too long without its docstrings"
 
 
-def test_no_pickle_is_ever_loaded():
+def test_packages_load_no_pickle():
     for name, tree, file in modules():
         assert not {"pickle", "dill", "joblib"} & set(imports(tree)), name
         assert "torch.load" not in file.read_text(), name
 
 
 def names_no_encoding(call):
-    """Whether a call reads or writes text in the encoding of the machine's locale."""
+    """Return whether a call reads or writes text in the locale's encoding."""
     if not isinstance(call.func, ast.Attribute) or any(k.arg in ("encoding", None) for k in call.keywords):
         return False
     first = call.args[0] if call.args else None
@@ -144,7 +146,7 @@ def names_no_encoding(call):
     return starts and any(k.arg in ("text", "universal_newlines") for k in call.keywords)
 
 
-def test_files_are_never_read_or_written_in_the_encoding_of_the_locale():
+def test_packages_state_text_encoding():
     assert [
         f"{file.relative_to(ROOT)}:{node.lineno}"
         for _, tree, file in modules()

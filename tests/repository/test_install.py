@@ -1,4 +1,4 @@
-"""The script that installs what tests need: by uv with the settings of pip, else by pip."""
+"""The script that installs the test requirements: with uv and pip's settings, otherwise with pip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-#: stands in for Python: lists pip's settings, writes down every other call, fails as uv where it is told to
+#: replacement for Python: lists pip's settings, records every other call, and fails as uv on
+#: request
 PYTHON = """#!/bin/sh
 case "$*" in
   "-m pip config list")
@@ -29,7 +30,7 @@ esac
 
 
 def _install(folder: Path, uv_result: int) -> list[str]:
-    """The calls that installing the package x made."""
+    """Return the calls to install the package x."""
     python, calls = folder / "python", folder / "calls"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -49,7 +50,5 @@ PIP = "-m pip install --quiet --disable-pip-version-check -c constraints.txt x"
 
 
 @pytest.mark.parametrize(("uv_result", "calls"), [(0, [UV]), (1, [UV, PIP])], ids=["uv", "uv-fails"])
-def test_packages_are_installed_by_uv_with_the_settings_of_pip(
-    tmp_path: Path, uv_result: int, calls: list[str]
-) -> None:
+def test_install_script_uses_uv_with_pip_settings(tmp_path: Path, uv_result: int, calls: list[str]) -> None:
     assert _install(tmp_path, uv_result) == calls

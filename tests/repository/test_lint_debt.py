@@ -1,4 +1,6 @@
-"""The files that may break a rule of the linter are exactly those that do: none is added, and a mended one leaves the list."""
+"""The list of lint exceptions equals the files that need one: no file is added, and a fixed file is
+removed.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,19 @@ FOLDERS = ("prospect_core", "prospect_eval", "benchmarks", "tests")
 
 @pytest.fixture(scope="module")
 def listed():
-    """[(pattern, code)] of the exceptions in pyproject.toml."""
+    """Return [(pattern, code)] of the exceptions in pyproject.toml."""
     lint = tool_settings("ruff")["lint"]
     return [(pattern, code) for pattern, codes in lint["per-file-ignores"].items() for code in codes]
 
 
 @pytest.fixture(scope="module")
 def found():
-    """{(path, code)} that ruff finds where no file is excepted."""
+    """Return {(path, code)} of ruff's findings without exceptions."""
     command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "json"]
     done = subprocess.run(
         [*command, "--config", "lint.per-file-ignores={}", *FOLDERS], cwd=ROOT, capture_output=True, text=True
     )
-    # 1: something was found
+    # exit code 1: ruff has findings
     assert done.returncode in (0, 1), done.stderr
     return {(Path(one["filename"]).relative_to(ROOT).as_posix(), one["code"]) for one in json.loads(done.stdout)}
 
@@ -42,17 +44,17 @@ def covers(entry, offence):
     return bool(is_same_rule) and fnmatch(path, pattern)
 
 
-def test_no_file_breaks_a_rule_that_is_not_listed_for_it(listed, found):
+def test_lint_debt_has_every_finding(listed, found):
     new = sorted(one for one in found if not any(covers(entry, one) for entry in listed))
     assert not new, f"mend these files, the list in pyproject.toml does not grow: {new}"
 
 
-def test_every_listed_exception_is_still_needed(listed, found):
+def test_lint_debt_entries_are_needed(listed, found):
     unneeded = [entry for entry in listed if not any(covers(entry, one) for one in found)]
     assert not unneeded, f"take these out of per-file-ignores in pyproject.toml: {unneeded}"
 
 
-def test_the_list_is_sorted_and_names_each_file_by_its_path(listed):
+def test_lint_debt_is_sorted_by_path(listed):
     assert listed == sorted(listed)
     files = [pattern for pattern, _ in listed if not pattern.endswith("/**")]
     assert not [path for path in files if not (ROOT / path).is_file()]

@@ -1,4 +1,4 @@
-"""Names: each public one is defined once, and words that the glossary replaces do not come back."""
+"""Names: each public name is defined once, and no name contains a word that the glossary replaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from tests.helpers.paths import ROOT
 
 PACKAGES = ("prospect_core", "prospect_eval")
-#: word of an identifier that the glossary replaces: what to write instead
+#: replacement for each word of an identifier that the glossary replaces
 REPLACED = {
     "slip": "context noise",
     "slips": "context noise",
@@ -32,8 +32,8 @@ REPLACED = {
     "faces": "hf_evaluate",
     "catalogue": "run index",
 }
-#: replaced as names of modules; as words of other identifiers they are plain English. `diagnostics/passes`,
-#: `live/screen` and `strategies/tokens` have their meaning from their folder
+#: replaced as names of modules only; in other identifiers they are plain English. The folder gives
+#: the meaning of `diagnostics/passes`, `live/screen` and `strategies/tokens`
 REPLACED_MODULES = {
     "ahead", "begin", "backbone", "fitting", "places", "reading", "together", "alone", "cache", "teacher", "watching", "live",
     "changed", "counts", "shares", "store", "derived", "finish", "forced", "tools", "front", "noise", "judge", "hands",
@@ -58,7 +58,7 @@ def test_public_names_are_defined_once():
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
 
 
-def test_identifiers_hold_no_word_that_the_glossary_replaces():
+def test_identifiers_have_no_replaced_word():
     found = []
     for file in sources():
         with tokenize.open(file) as stream:
@@ -69,14 +69,14 @@ def test_identifiers_hold_no_word_that_the_glossary_replaces():
     assert not found
 
 
-def test_modules_hold_no_name_that_the_glossary_replaces():
+def test_modules_have_no_replaced_name():
     assert not [file for file in sources() if file.stem in {*REPLACED_MODULES, *REPLACED}]
 
 
 @pytest.mark.parametrize(
     "file", sorted((ROOT / "prospect_core/train/conf").rglob("*.yaml")), ids=lambda file: file.stem
 )
-def test_configuration_keys_hold_no_word_that_the_glossary_replaces(file):
+def test_configuration_keys_have_no_replaced_word(file):
     def keys(node):
         for key, value in node.items() if isinstance(node, dict) else ():
             yield key
@@ -85,7 +85,7 @@ def test_configuration_keys_hold_no_word_that_the_glossary_replaces(file):
     assert not [key for key in keys(yaml.safe_load(file.read_text("utf-8"))) if set(words_of(str(key))) & set(REPLACED)]
 
 
-def test_commands_and_options_hold_no_word_that_the_glossary_replaces():
+def test_commands_have_no_replaced_word():
     from prospect_core.cli.commands import prospect
     from prospect_eval.cli.commands import prospect_eval
 
@@ -119,8 +119,8 @@ def names_defined_in(module):
     return defined
 
 
-def test_examples_import_names_that_are_there():
-    """In docstrings, documentation and templates, which no linter reads."""
+def test_examples_import_existing_names():
+    """Examples in docstrings, documentation and templates, which no linter checks."""
     texts = [
         *sources(),
         *(ROOT / "docs").rglob("*.md"),

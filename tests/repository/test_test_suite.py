@@ -1,4 +1,4 @@
-"""Rules of the test suite itself: tiers, shared helpers, fixtures that are made once."""
+"""Rules of the test suite: tiers, shared helpers, cached fixtures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEST_MODULES = sorted((ROOT / "tests").rglob("test_*.py"))
 MODULES = ("prospect_core.timeline",)
 
 
-def test_ruff_import_of_a_test_module_is_refused():
+def test_ruff_refuses_import_of_test_module():
     folders = [folder.name for folder in sorted((ROOT / "tests").iterdir()) if any(folder.glob("test_*.py"))]
     code = "".join(f"from tests.{folder}.test_some import thing\n" for folder in [*folders, "conftest"])
     command = [
@@ -37,16 +37,16 @@ def test_ruff_import_of_a_test_module_is_refused():
     assert done.stdout.count("TID251") == len(folders) + 1, done.stdout
 
 
-def test_markers_of_pyproject_are_the_tiers(pytestconfig):
+def test_pyproject_markers_equal_tiers(pytestconfig):
     declared = [line.split(":")[0] for line in pytestconfig.getini("markers")]
     assert set(TIERS) <= set(declared)
 
 
-def test_every_test_module_lies_in_a_folder():
+def test_test_modules_are_in_folders():
     assert not [file.name for file in TEST_MODULES if file.parent == ROOT / "tests"]
 
 
-def test_module_names_are_unique():
+def test_test_module_names_are_unique():
     """The documentation names tests as ``test_module.py::test_name``."""
     names = [file.name for file in TEST_MODULES]
     assert len(names) == len(set(names))
@@ -61,7 +61,7 @@ def test_module_names_are_unique():
         ("@pytest.mark.slow\ndef test_x(): ...\n", True),
     ],
 )
-def test_holds_unit_tests_reads_the_module_marker(tmp_path, monkeypatch, text, expected):
+def test_holds_unit_tests_reads_module_marker(tmp_path, monkeypatch, text, expected):
     monkeypatch.setattr("tests.helpers.tiers.ROOT", tmp_path)
     file = tmp_path / "tests" / "core" / "test_x.py"
     file.parent.mkdir(parents=True)
@@ -70,16 +70,16 @@ def test_holds_unit_tests_reads_the_module_marker(tmp_path, monkeypatch, text, e
 
 
 @pytest.mark.integration
-def test_unit_tests_import_of_torch_is_an_error(tmp_path):
-    """`pytest -m unit` fails a test that needs torch, instead of getting slow without notice."""
+def test_block_torch_import_in_unit_test_fails(tmp_path):
+    """`pytest -m unit` fails a test that imports torch, so that the tier stays fast."""
     code = "from tests.helpers.tiers import block_torch; block_torch(); import torch"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert "mark the test with pytest.mark.integration" in done.stderr
 
 
-def test_promises_name_tests_that_exist_and_run_before_a_merge():
-    """No promise of docs/trust.md is tested by a nightly test alone."""
+def test_trust_page_names_existing_tests():
+    """No promise in docs/trust.md depends on a nightly test alone."""
     text = (ROOT / "docs" / "trust.md").read_text()
     sources = {file.name: file.read_text() for file in TEST_MODULES}
     module, checked = None, 0
@@ -97,7 +97,7 @@ def test_promises_name_tests_that_exist_and_run_before_a_merge():
 
 
 class Maker:
-    """Counts how often it is called; slow enough for others to come meanwhile."""
+    """Counts its calls; slow enough for concurrent callers."""
 
     def __init__(self, seconds=0.0):
         self.calls, self.seconds = 0, seconds
@@ -117,7 +117,7 @@ def test_fixture_cache_same_content_is_made_once(tmp_path):
     assert maker.calls == 1
 
 
-def test_fixture_cache_at_the_same_time_is_made_once(tmp_path):
+def test_fixture_cache_concurrent_callers_make_once(tmp_path):
     maker, folders = Maker(seconds=0.1), []
     threads = [
         threading.Thread(target=lambda: folders.append(FixtureCache(tmp_path).folder("x", MODULES, {}, maker)))
@@ -131,7 +131,7 @@ def test_fixture_cache_at_the_same_time_is_made_once(tmp_path):
     assert len(set(folders)) == 1
 
 
-def test_fixture_cache_other_parameters_or_sources_are_made_again(tmp_path, monkeypatch):
+def test_fixture_cache_other_parameters_are_made_again(tmp_path, monkeypatch):
     maker, cache = Maker(), FixtureCache(tmp_path)
     folders = {cache.folder("x", MODULES, {"seed": 1}, maker), cache.folder("x", MODULES, {"seed": 2}, maker)}
     edited = tmp_path / "edited.py"
@@ -144,7 +144,7 @@ def test_fixture_cache_other_parameters_or_sources_are_made_again(tmp_path, monk
     assert maker.calls == len(folders) == 3
 
 
-def test_fixture_cache_maker_that_fails_leaves_nothing_whole(tmp_path):
+def test_fixture_cache_failing_maker_leaves_nothing(tmp_path):
     def fail(folder: Path) -> None:
         folder.mkdir()
         raise RuntimeError("no")

@@ -1,4 +1,4 @@
-"""The repository's own CI files: their jobs exist and run targets that the Makefile has."""
+"""The repository's CI files: their jobs exist and run targets of the Makefile."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def commands_of(job):
     return [step["run"] for step in job["steps"] if "run" in step]
 
 
-def test_workflow_has_the_stages_of_a_public_project():
+def test_workflow_has_expected_jobs():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     assert set(jobs) == {"lint", "unit", "integration", "browser", "oldest", "gate", "docs", "nightly"}
     assert all(job["timeout-minutes"] > 0 for job in jobs.values())
 
 
-def test_workflow_runs_targets_of_the_makefile():
+def test_workflow_runs_makefile_targets():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     commands = [command for job in jobs.values() for command in commands_of(job)]
     targets = {target for command in commands if command.startswith("make ") for target in command.split()[1:]}
     assert {"lint", "test-browser", "test-slow", "test-oldest", "eval", "gate", "docs", "nightly"} <= targets <= TARGETS
 
 
-def test_ci_script_runs_targets_of_the_makefile():
+def test_ci_script_runs_makefile_targets():
     text = (ROOT / ".ci" / "run").read_text()
     targets = set(re.findall(r"stage \w+ make ([\w-]+)", text))
     assert {"test", "test-slow", "test-browser", "test-oldest", "eval", "gate", "docs"} <= targets <= TARGETS
 
 
-def test_pre_commit_runs_the_tools_of_make_quick():
+def test_pre_commit_runs_tools_of_make_quick():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     assert {hook["entry"].split()[0] for hook in hooks} == {
         ".venv/bin/ruff",
@@ -49,7 +49,7 @@ def test_pre_commit_runs_the_tools_of_make_quick():
     assert all((ROOT / script).is_file() for script in scripts)
 
 
-def test_every_test_file_that_the_makefile_names_is_there():
+def test_makefile_names_existing_test_files():
     printed = subprocess.run(
         ["make", "--dry-run", "test-oldest", "test-hf"], cwd=ROOT, capture_output=True, text=True, check=True
     )

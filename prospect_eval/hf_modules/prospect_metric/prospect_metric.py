@@ -1,8 +1,9 @@
-"""The script that `evaluate.load` reads: every metric, chosen by its configuration name.
+"""Script that `evaluate.load` reads: every metric of PROSPECT, selected by configuration name.
 
     evaluate.load(prospect_eval.metrics.hf_evaluate.MODULE, "matched_f1")
 
-It is copied by `evaluate` and holds nothing but the class; everything else is in `prospect_eval.metrics.hf_evaluate`.
+`evaluate` copies this file, so it holds only the class. The implementation is in
+`prospect_eval.metrics.hf_evaluate`.
 """
 
 from prospect_eval.metrics import hf_evaluate

@@ -1,10 +1,11 @@
-"""Symbolic observers as predictions: what one frame, ten seconds or everything tells of a workbench episode.
+"""Limited observers of workbench episodes as predictions: one frame, ten seconds or everything.
 
     prospect-eval run --ckpt baseline:observer_all --suite workbench
 
-They know what the pixels mean (`prospect_core.workbench.symbolic_observers`), so they exist for the workbench only. ``dst_head_jga``
-scores what the keyhole tells by itself, ``dst_jga`` the same with a notebook that takes every legal change. They answer the
-user's questions from what they take for true, and say nothing else.
+The observers know the meaning of the pixels (`prospect_core.workbench.symbolic_observers`), so they
+exist for the workbench only. ``dst_head_jga`` scores what the observer sees. ``dst_jga`` scores a
+tracker that applies every legal change that the observer sees. The observers answer the user's
+questions from their beliefs and say nothing else.
 """
 
 from __future__ import annotations
@@ -19,18 +20,26 @@ from prospect_core.workbench.symbolic_observers import Belief, symbolic_observer
 from prospect_core.workbench.world.tasks import Assignment
 from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
 
-#: observer -> seconds that it sees (0: the current frame, None: everything)
+#: number of last seconds that each observer sees (0: the current frame, None: everything)
 LIMITED_OBSERVERS: dict[str, float | None] = {"observer_frame": 0, "observer_10s": 10, "observer_all": None}
 
 
 def limited_observer(name: str) -> Callable[[Episode], EpisodeRecord]:
-    """The observer of that name as a function of an episode; an episode of another dataset is a `UserError`."""
+    """Return a limited observer as a function of an episode.
+
+    Args:
+        name: One of `LIMITED_OBSERVERS`.
+
+    Returns:
+        A function from an episode to its record. It raises a `UserError` for an episode of another
+        dataset.
+    """
     watched: dict[str, list[Belief]] = {}
 
     def observe(episode: Episode) -> EpisodeRecord:
         plan = regenerate_workbench_plan(episode)
         if episode.video not in watched:
-            watched.clear()  # episodes of one video follow each other
+            watched.clear()  # episodes of one video are consecutive
             watched[episode.video] = symbolic_observer_beliefs(
                 plan, episode.end_frame, episode.fps, LIMITED_OBSERVERS[name]
             )
@@ -52,7 +61,15 @@ def limited_observer(name: str) -> Callable[[Episode], EpisodeRecord]:
 
 
 def limited_observer_transitions(episode: Episode, believed: list[Belief]) -> list[tuple[int, str, Change]]:
-    """Transitions of a tracker that takes every legal change towards what is believed."""
+    """Return the transitions of a tracker that applies every legal change towards the beliefs.
+
+    Args:
+        episode: The episode.
+        believed: The observer's belief after each frame.
+
+    Returns:
+        (frame, step id, change) in order of time.
+    """
     state = episode.initial_state
     out: list[tuple[int, str, Change]] = []
     for frame, belief in enumerate(believed):
@@ -64,7 +81,13 @@ def limited_observer_transitions(episode: Episode, believed: list[Belief]) -> li
 
 
 def limited_observer_answer(event: Event, belief: Belief, task: Assignment) -> str:
-    """What one who believes so replies to a question."""
+    """Return the answer to a question according to a belief.
+
+    Args:
+        event: The user's question.
+        belief: The observer's belief.
+        task: The assignment of the workbench video.
+    """
     asked = [int(step[1:]) - 1 for step in event.slots.get("steps", "").split()]
     if event.question == "past" and len(asked) == 1:
         return "Yes." if belief.states[asked[0]] == "completed" else "No."

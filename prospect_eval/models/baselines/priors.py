@@ -1,9 +1,7 @@
-"""What training episodes tell about dialogues that nobody has seen: when turns come, which texts are said, how long steps take.
+"""Priors of dialogues, learned from training episodes: times of turns, texts, pace of steps.
 
-    python -c "from prospect_eval.models.baselines.priors import Priors; help(Priors)"
-
-The blind baselines of `prospect_eval.models.baselines.trivial` speak and track by these priors. Without training episodes the priors of an
-episode come from the other videos of the same split.
+The blind baselines of `prospect_eval.models.baselines.trivial` speak and track by these priors.
+Without training episodes, the priors of an episode come from the other videos of the same split.
 """
 
 from __future__ import annotations
@@ -21,39 +19,49 @@ from prospect_core.timeline import Change, Episode
 from prospect_eval.matching.matcher import Similarity
 from prospect_eval.stats.clusters import find_episode_cluster
 
-#: the most frequent texts that the best one is chosen from
+#: number of the most frequent texts among which the most typical one is chosen
 CANDIDATES = 300
-#: of more videos than this, several are left out at a time
+#: maximum number of folds; with more videos, several are left out together
 FOLDS = 50
 
 
 @dataclass(frozen=True)
 class EpisodeFacts:
-    """What one episode contributes. Times are in seconds, positions are shares of the episode's length."""
+    """Contribution of one episode to a prior.
+
+    Attributes:
+        cluster: Cluster of the episode.
+        texts: Texts of the turns.
+        positions: Times of the turns as shares of the episode's length.
+        first_start_s: Seconds to the first start of a step; None without one.
+        first_turn_s: Seconds to the first proactive turn; None without one.
+        step_gaps_s: Seconds between the starts of consecutive steps.
+        turn_gaps_s: Seconds between consecutive proactive turns.
+        leads_s: Seconds from an instruction to the start of its step.
+        instructions: (step name, instruction) pairs.
+    """
 
     cluster: str
     texts: tuple[str, ...]
     positions: tuple[float, ...]
-    #: first step start, first proactive turn; None where there is none
     first_start_s: float | None
     first_turn_s: float | None
     step_gaps_s: tuple[float, ...]
     turn_gaps_s: tuple[float, ...]
-    #: seconds from an instruction to the start of its step, and (step name, instruction)
     leads_s: tuple[float, ...]
     instructions: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What was learnt.
+    """A learned prior.
 
     Attributes:
-        text: The text that is most similar to all others on average; empty where nothing was said.
-        positions: Shares of the episode's length at which turns came, sorted.
-        first_start_s: When the first step starts, in seconds from the episode's start; None where that is not known.
-        seconds_per_step: From the start of a step to that of the next one.
-        lead_s: From an instruction to the start of its step.
+        text: The text with the highest mean similarity to all others; empty without texts.
+        positions: Times of the turns as shares of the episode's length, sorted.
+        first_start_s: Seconds from the episode's start to the first step; None if unknown.
+        seconds_per_step: Seconds from the start of a step to the start of the next one.
+        lead_s: Seconds from an instruction to the start of its step.
         instructions: The most frequent instruction of each step name.
     """
 
@@ -69,10 +77,11 @@ class Priors:
     """The prior of each episode, from training episodes or from the other videos.
 
     Args:
-        training: Episodes to learn from; empty to learn from ``episodes`` themselves, leaving out the video (recording,
-            participant) that is asked about.
-        episodes: The episodes that priors will be asked for.
-        similarity: Cosines of two lists of texts, to choose the most typical text by; None takes the most frequent one.
+        training: Episodes to learn from. If empty, the priors are learned from ``episodes``,
+            without the video (or recording, or participant) of the requested episode.
+        episodes: The episodes that priors will be requested for.
+        similarity: Cosines of two lists of texts, used to choose the most typical text. None takes
+            the most frequent text.
     """
 
     def __init__(
@@ -84,7 +93,7 @@ class Priors:
         self._learnt: dict[int, Prior] = {}
 
     def of(self, episode: Episode) -> Prior:
-        """The prior of an episode."""
+        """Return the prior of an episode."""
         fold = self._folds.get(_cluster(episode), -1) if self._leaves_out else -1
         if fold not in self._learnt:
             some = [f for f in self._facts if self._folds[f.cluster] != fold]
@@ -97,7 +106,7 @@ class Priors:
 
     @cached_property
     def _folds(self) -> dict[str, int]:
-        """The part that each cluster is left out with."""
+        """The fold of each cluster, which is left out as a whole."""
         return {name: k % FOLDS for k, name in enumerate(sorted({f.cluster for f in self._facts}))}
 
     @cached_property
@@ -106,7 +115,7 @@ class Priors:
 
 
 def prior_episode_facts(episode: Episode) -> EpisodeFacts:
-    """What one episode tells."""
+    """Return the contribution of one episode."""
     turns = episode.utterances()
     seconds = [(turn.frame - episode.start_frame) / episode.fps for turn in turns]
     names = {step.id: step.name for step in episode.task.steps}
@@ -116,7 +125,7 @@ def prior_episode_facts(episode: Episode) -> EpisodeFacts:
             starts.setdefault(step, (frame - episode.start_frame) / episode.fps)
     leads, instructions, before = [], [], float("-inf")
     for step, start in sorted(starts.items(), key=lambda item: item[1]):
-        # what is said last before a step starts, and after the one before it started, tells the person to start it
+        # the last turn between the starts of two steps is the instruction of the later step
         said = [(time, turn.text) for time, turn in zip(seconds, turns, strict=True) if before < time <= start]
         if said:
             leads.append(start - said[-1][0])
@@ -138,7 +147,14 @@ def prior_episode_facts(episode: Episode) -> EpisodeFacts:
 
 
 def learn_prior(some: Sequence[EpisodeFacts], choose: Callable[[Counter[str]], str]) -> Prior:
-    """The prior of these episodes. Where none has steps, a step is taken to last from one proactive turn to the next."""
+    """Learn a prior from episodes.
+
+    If no episode has steps, a step lasts from one proactive turn to the next.
+
+    Args:
+        some: Contributions of the episodes.
+        choose: Chooses the most typical text from counts of texts.
+    """
     first = _median(f.first_start_s for f in some if f.first_start_s is not None)
     gap = _median(gap for f in some for gap in f.step_gaps_s)
     lead = _median(lead for f in some for lead in f.leads_s)
@@ -162,8 +178,18 @@ def learn_prior(some: Sequence[EpisodeFacts], choose: Callable[[Counter[str]], s
 def make_prior_text_chooser(
     every: Sequence[EpisodeFacts], similarity: Similarity | None
 ) -> Callable[[Counter[str]], str]:
-    """A function that chooses the text with the highest mean similarity to all texts of a count, out of the most frequent
-    ones; the most frequent one without a ``similarity``. Cosines are computed once."""
+    """Return a function that chooses the most typical text.
+
+    That is the text with the highest mean similarity to all texts, among the `CANDIDATES` most
+    frequent ones. Cosines are computed once.
+
+    Args:
+        every: Contributions of all episodes.
+        similarity: Cosines of two lists of texts. None chooses the most frequent text.
+
+    Returns:
+        A function from counts of texts to a text, empty if there are no texts.
+    """
     known = _most_frequent(Counter(text for f in every for text in f.texts))[:CANDIDATES]
     cosines = similarity(known, known) if similarity is not None and known else None
 
@@ -174,16 +200,23 @@ def make_prior_text_chooser(
             return _most_frequent(texts)[0]
         weights = np.array([texts[text] for text in known], dtype=float)
         mean = np.where(weights > 0, cosines @ weights, -np.inf)
-        # equal to the last digits on every machine
+        # rounded, so that the choice is the same on every machine
         return known[int(np.argmax(np.round(mean / weights.sum(), 9)))] if weights.any() else _most_frequent(texts)[0]
 
     return choose
 
 
 def pace_steps_by_prior(episode: Episode, prior: Prior) -> list[tuple[str, str, int]]:
-    """(step id, text, frame on which the step starts) of each step in the listed order, as far as the episode lasts.
+    """Schedule the steps of an episode in the listed order at the pace of a prior.
 
-    Of a task without steps, the numbered lines of its knowledge are the steps.
+    If the task has no steps, the numbered lines of its knowledge are the steps.
+
+    Args:
+        episode: The episode.
+        prior: Its prior.
+
+    Returns:
+        (step id, text, frame of the step's start) of each step that starts before the episode ends.
     """
     steps = episode.task.steps or parse_proassist_recipe_steps(episode.task.knowledge)
     if prior.first_start_s is None or prior.seconds_per_step <= 0:
@@ -200,7 +233,15 @@ def pace_steps_by_prior(episode: Episode, prior: Prior) -> list[tuple[str, str, 
 def keep_legal_prior_changes(
     episode: Episode, moves: Iterable[tuple[int, str, Change]]
 ) -> list[tuple[int, str, Change]]:
-    """Those of these changes that are legal one after the other and lie within the episode, in order of time."""
+    """Keep the changes that are legal in sequence and lie within the episode.
+
+    Args:
+        episode: The episode.
+        moves: (frame, step id, change) in any order.
+
+    Returns:
+        The kept changes in order of time.
+    """
     state = episode.initial_state
     out: list[tuple[int, str, Change]] = []
     for frame, step, change in sorted(moves, key=lambda move: move[0]):
@@ -211,7 +252,16 @@ def keep_legal_prior_changes(
 
 
 def spread_frames_by_prior(episode: Episode, count: int, positions: np.ndarray) -> list[int]:
-    """``count`` frames of an episode, each a different one, at the quantiles of the positions; evenly without any."""
+    """Place frames in an episode at the quantiles of positions.
+
+    Args:
+        episode: The episode.
+        count: Number of frames.
+        positions: Sorted shares of the episode's length. If empty, the frames are spread evenly.
+
+    Returns:
+        ``count`` different frames, ascending.
+    """
     levels = (np.arange(count) + 0.5) / max(count, 1)
     shares = np.quantile(positions, levels) if len(positions) else levels
     frames = [episode.start_frame + int(share * episode.num_frames) for share in shares]
@@ -227,7 +277,7 @@ def _cluster(episode: Episode) -> str:
 
 
 def _most_frequent(texts: Counter[str]) -> list[str]:
-    """Texts by falling frequency, equal ones in the order of the alphabet."""
+    """Sort texts by descending frequency, equal ones alphabetically."""
     return sorted(texts, key=lambda text: (-texts[text], text))
 
 

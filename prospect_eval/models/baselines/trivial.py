@@ -1,12 +1,18 @@
-"""Predictions that need no model: the oracle and the trivial ones that every number stands beside.
+"""Baselines without a model: the oracle, and trivial baselines with which every score is compared.
 
     prospect-eval run --ckpt baseline:oracle --suite workbench
 
-`BASELINES` has them all, with what each is told of the reference. Trivial baselines are told nothing: speakers (``silent``,
-``always_talk``, ``periodic``, ``rate_matched_random``, ``reply_to_user``), trackers (``never_update``, ``linear_schedule``), and
-``recite_steps``, which does both at the pace of the training data. Two are told half: ``prior_text_at_reference_times`` the
-times, ``reference_text_at_prior_times`` the texts. ``oracle`` repeats the reference. These stand in every table; the workbench's
-observers (`prospect_eval.models.baselines.limited_observers`) are run by name only.
+`BASELINES` lists all with the part of the reference that each one uses:
+
+- Trivial baselines use no reference. Speakers: ``silent``, ``always_talk``, ``periodic``,
+  ``rate_matched_random``, ``reply_to_user``. Trackers: ``never_update``, ``linear_schedule``.
+  ``recite_steps`` speaks and tracks at the pace of the training data.
+- ``prior_text_at_reference_times`` uses the times of the reference,
+  ``reference_text_at_prior_times`` its texts.
+- ``oracle`` repeats the reference.
+
+Every table has these baselines. The workbench's observers
+(`prospect_eval.models.baselines.limited_observers`) run only by name.
 """
 
 from __future__ import annotations
@@ -44,17 +50,21 @@ Track = Callable[[Episode], list[tuple[int, str, Change]]]
 
 
 def silent_baseline(episode: Episode) -> list[tuple[int, str]]:
-    """Never says a word."""
+    """Return no utterances."""
     return []
 
 
 def always_talk_baseline(episode: Episode) -> list[tuple[int, str]]:
-    """Speaks on every frame."""
+    """Return an utterance on every frame."""
     return [(frame, TEXT) for frame in range(episode.start_frame, episode.end_frame)]
 
 
 def periodic_baseline(seconds: float) -> Speak:
-    """Speaks every so many seconds."""
+    """Return a baseline that speaks periodically.
+
+    Args:
+        seconds: The period.
+    """
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         every = max(1, round(seconds * episode.fps))
@@ -64,7 +74,16 @@ def periodic_baseline(seconds: float) -> Speak:
 
 
 def best_baseline_period(episodes: Iterable[Episode]) -> float:
-    """The period in seconds with the best pooled event F1 within 1 s over these very episodes (it is allowed to look)."""
+    """Return the period with the best pooled event F1 within 1 s over the evaluated episodes.
+
+    The period is fitted to the evaluated episodes, which favors this baseline.
+
+    Args:
+        episodes: The evaluated episodes.
+
+    Returns:
+        The period in seconds, one of `PERIODS_S`.
+    """
     scores = dict.fromkeys(PERIODS_S, (0, 0))
     for episode in episodes:
         reference = [u.frame for u in episode.utterances()]
@@ -77,7 +96,7 @@ def best_baseline_period(episodes: Iterable[Episode]) -> float:
 
 
 def rate_matched_random_baseline(episode: Episode) -> list[tuple[int, str]]:
-    """As many utterances as the reference, on random frames (seeded by the episode's id)."""
+    """Return as many utterances as the reference, on random frames (seeded by the episode's id)."""
     seed = int.from_bytes(hashlib.sha256(episode.id.encode()).digest()[:8], "little")
     count = len(episode.utterances())
     frames = np.random.default_rng(seed).choice(episode.num_frames, size=min(count, episode.num_frames), replace=False)
@@ -85,18 +104,18 @@ def rate_matched_random_baseline(episode: Episode) -> list[tuple[int, str]]:
 
 
 def reply_to_user_baseline(episode: Episode) -> list[tuple[int, str]]:
-    """Speaks on the frame after each user turn, and never else."""
+    """Return an utterance on the frame after each user turn."""
     frames = {frame + 1 for frame, _ in episode.user_turns() if frame + 1 < episode.end_frame}
     return [(frame, TEXT) for frame in sorted(frames)]
 
 
 def never_update_baseline(episode: Episode) -> list[tuple[int, str, Change]]:
-    """Leaves every step as it is at the start."""
+    """Return no transitions."""
     return []
 
 
 def linear_schedule_baseline(episode: Episode) -> list[tuple[int, str, Change]]:
-    """Steps one after the other in the listed order, each for an equal share of the episode."""
+    """Return transitions through the steps in the listed order, with equal shares of the episode."""
     count = len(episode.task.steps)
     edges = [episode.start_frame + round(k * episode.num_frames / count) for k in range(count + 1)] if count else []
     moves: list[tuple[int, str, Change]] = []
@@ -106,7 +125,10 @@ def linear_schedule_baseline(episode: Episode) -> list[tuple[int, str, Change]]:
 
 
 def recite_speech_baseline(priors: Priors) -> Speak:
-    """Says each step's most frequent instruction (else its name) in the listed order, at the pace of the training data."""
+    """Return a baseline that speaks the steps' instructions at the pace of the training data.
+
+    It takes each step's most frequent instruction, or the step's name, in the listed order.
+    """
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         prior = priors.of(episode)
@@ -119,7 +141,10 @@ def recite_speech_baseline(priors: Priors) -> Speak:
 
 
 def recite_transitions_baseline(priors: Priors) -> Track:
-    """Starts each step in the listed order at the pace of the training data, and completes it when the next one starts."""
+    """Return a baseline that tracks the steps at the pace of the training data.
+
+    It starts each step in the listed order and completes it when the next one starts.
+    """
 
     def track(episode: Episode) -> list[tuple[int, str, Change]]:
         prior = priors.of(episode)
@@ -134,7 +159,7 @@ def recite_transitions_baseline(priors: Priors) -> Track:
 
 
 def trivial_prior_text_baseline(priors: Priors) -> Speak:
-    """Says the most typical text of the training data whenever the reference speaks."""
+    """Return a baseline that says the most typical training text at the reference times."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         text = priors.of(episode).text or TEXT
@@ -144,7 +169,7 @@ def trivial_prior_text_baseline(priors: Priors) -> Speak:
 
 
 def trivial_prior_times_baseline(priors: Priors) -> Speak:
-    """Says the reference's texts in order, when the training data would have had so many turns."""
+    """Return a baseline that says the reference texts in order, at times from the training data."""
 
     def speak(episode: Episode) -> list[tuple[int, str]]:
         texts = [turn.text for turn in episode.utterances()]
@@ -155,16 +180,16 @@ def trivial_prior_times_baseline(priors: Priors) -> Speak:
 
 
 def oracle_baseline_speech(episode: Episode) -> list[tuple[int, str]]:
-    """The reference utterances."""
+    """Return the reference utterances."""
     return [(u.frame, u.text) for u in episode.utterances()]
 
 
 def oracle_baseline_transitions(episode: Episode) -> list[tuple[int, str, Change]]:
-    """The reference transitions."""
+    """Return the reference transitions."""
     return episode.transitions()
 
 
-#: in the order of `STEP_STATES`
+#: probabilities in the order of `STEP_STATES`
 _ONE_HOT: dict[StepState, tuple[float, float, float]] = {
     "not_started": (1.0, 0.0, 0.0),
     "in_progress": (0.0, 1.0, 0.0),
@@ -174,13 +199,14 @@ _ONE_HOT: dict[StepState, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline by name.
+    """A baseline in the table `BASELINES`.
 
     Attributes:
-        description: What it does, in a sentence.
-        sees: What it is told of an episode's reference: ``nothing``, the ``time`` of its turns, their ``text``, or
-            ``everything``. Only those that see nothing are trivial baselines, which a model has to beat.
-        make: (speech, tracking) of the episodes that it will be asked for and of their priors.
+        description: A sentence about its behavior.
+        sees: The part of the reference that it uses: ``nothing``, the ``time`` of the turns, their
+            ``text``, or ``everything``. Only those that use nothing are trivial baselines, which a
+            model must beat.
+        make: Makes (speech, tracking) from the evaluated episodes and their priors.
         learns: Whether it uses the priors.
     """
 
@@ -230,12 +256,19 @@ BASELINES: dict[str, Baseline] = {
 def make_trivial_baseline(
     name: str, episodes: Sequence[Episode], priors: Priors | None = None
 ) -> Callable[[Episode], EpisodeRecord]:
-    """The baseline of that name as a function of an episode.
+    """Return a baseline as a function of an episode.
 
     Args:
         name: One of `BASELINES`.
-        episodes: The episodes that it will be asked for: ``periodic`` looks at them.
-        priors: What the learning baselines know; by default they learn from the other videos of ``episodes``.
+        episodes: The evaluated episodes; ``periodic`` chooses its period from them.
+        priors: Priors of the learned baselines. By default they are learned from the other videos
+            of ``episodes``.
+
+    Returns:
+        A function from an episode to its record.
+
+    Raises:
+        UserError: The name is unknown.
     """
     require_choice("baseline", name, list(BASELINES))
     speak, track = BASELINES[name].make(episodes, priors or Priors((), episodes))
@@ -249,8 +282,18 @@ def make_trivial_baseline_record(
     transitions: list[tuple[int, str, Change]],
     believed: Sequence[Sequence[StepState]] | None = None,
 ) -> EpisodeRecord:
-    """A record of certain decisions: probabilities are 0 or 1. The state head says what is tracked, or, where given,
-    what is ``believed`` after each frame."""
+    """Make a record of certain decisions: all probabilities are 0 or 1.
+
+    Args:
+        model: Name of the model.
+        episode: The episode.
+        speech: (frame, text) of the utterances.
+        transitions: (frame, step id, change) of the transitions.
+        believed: States after each frame for the state head. None takes the tracked states.
+
+    Returns:
+        The record.
+    """
     spoken, changed = {f for f, _ in speech}, {f for f, _, _ in transitions}
     record = EpisodeRecord(
         schema=SCHEMA,
@@ -270,7 +313,10 @@ def make_trivial_baseline_record(
 
 
 def answer_baseline_polls(name: str, episode: Episode) -> tuple[PolledAnswer, ...]:
-    """The answers of a baseline to the polls of an episode: the oracle's are right, those of all others are empty."""
+    """Return a baseline's answers to the polls of an episode.
+
+    The oracle answers correctly. The answers of all other baselines are empty.
+    """
     return tuple(
         PolledAnswer(poll.id, episode.poll_frame(poll), poll.accepted[0] if name == "oracle" and poll.accepted else "")
         for poll in episode.polls

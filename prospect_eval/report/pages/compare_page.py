@@ -1,4 +1,4 @@
-"""``compare --html``: differences of runs, and the episodes that changed most with both timelines side by side.
+"""Page of ``compare --html``: differences of runs, and timelines of the most changed episodes.
 
 prospect-eval compare runs/a runs/b --html compare.html
 """
@@ -22,7 +22,16 @@ SCRIPTS = ("dom.js", "charts.js", "timeline.js", "compare.js")
 
 
 def write_compare_page(path: Path, comparisons: Sequence[Comparison], resources: ScoringResources) -> Path:
-    """Render the page; the episodes are read from the run folders."""
+    """Write the page of comparisons.
+
+    Args:
+        path: The file.
+        comparisons: The comparisons. Their episodes are read from the run folders.
+        resources: Resources for scoring.
+
+    Returns:
+        The file.
+    """
     pairs, shown = [], []
     for found in comparisons:
         sides = {}

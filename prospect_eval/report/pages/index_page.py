@@ -1,8 +1,9 @@
-"""One static page over many runs: what each scored, linked to its report, and each metric's history by commit.
+"""Page over many runs: scores with links to the reports, and each metric's history by commit.
 
     prospect-eval ls runs --html runs/index.html
 
-Runs of one model (by name) on the same data, split, strategy and budget are one history, oldest first.
+Runs of one model (by name) on the same data, split, strategy and budget are one history, oldest
+first.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ WIDTH, HEIGHT, MARGIN = 220, 60, 8
 
 
 def write_index_page(path: Path, runs: Sequence[Run]) -> Path:
-    """Render the page; links to reports are relative to it."""
+    """Write the page of an index of runs.
+
+    Args:
+        path: The file. Links to reports are relative to it.
+        runs: The runs.
+
+    Returns:
+        The file.
+    """
     names = choose_catalog_metrics(runs)
     rows = [
         {"run": run, "place": _relative(run.folder, path), "name": Path(run.model).name, "when": _when(run),
@@ -51,7 +60,7 @@ def _relative(path: str | Path, page: Path) -> str:
 
 
 def _histories(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Of every group of two scored runs or more: a title, and a chart a metric."""
+    """Return a title and a chart for each metric, for every group of at least two scored runs."""
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.finished is not None and run.metrics:
@@ -67,7 +76,7 @@ def _histories(runs: Sequence[Run], names: Sequence[str]) -> list[dict[str, Any]
 
 
 def _chart(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
-    """Points at equal distances, each with its interval; None where fewer than two runs have a value."""
+    """Return equidistant points with intervals; None if fewer than two runs have a value."""
     known = [(run, run.metrics[name]) for run in runs if run.metrics.get(name, {}).get("value") is not None]
     if len(known) < 2:
         return None

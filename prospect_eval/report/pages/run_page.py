@@ -1,4 +1,4 @@
-"""Build ``report.html`` of a run folder: verdict, scores beside the baselines, charts, every episode over time.
+"""Build ``report.html`` of a run folder: verdict, scores and baselines, charts, episodes over time.
 
 prospect-eval report runs/first
 """
@@ -45,7 +45,18 @@ def write_run_page(
     metrics: dict[str, Any],
     resources: ScoringResources | None = None,
 ) -> Path:
-    """Render the report beside the records; returns its path."""
+    """Write the report into the run folder.
+
+    Args:
+        folder: The run folder.
+        config: Configuration of the run.
+        records: Its records.
+        metrics: Contents of ``metrics.json`` with the counts.
+        resources: Resources for scoring; None for the packaged ones.
+
+    Returns:
+        The file.
+    """
     resources = resources or make_scoring_resources()
     good = [record for record in records if record.status == "ok"]
     scored = Scored.over(good, resources)
@@ -97,7 +108,7 @@ def write_run_page(
 
 
 def _beside(metrics: dict[str, Any], name: str) -> list[tuple[str, float]]:
-    """The oracle and the best trivial baseline of a metric, where they are defined."""
+    """Return the oracle's and the best trivial baseline's value of a metric, if defined."""
     oracle = metrics["baselines"].get("oracle", {}).get(name, {}).get("value")
     out = [] if oracle is None else [("oracle", oracle)]
     best = best_metric_table_baseline(metrics, name)
@@ -105,7 +116,12 @@ def _beside(metrics: dict[str, Any], name: str) -> list[tuple[str, float]]:
 
 
 def collect_run_page_pictures(config: RunConfig, records: Sequence[EpisodeRecord]) -> dict[str, dict[str, Any]]:
-    """Pictures of each video; none where the data is not at hand."""
+    """Return the thumbnail sheets of the records' videos; empty if the data is not available.
+
+    Args:
+        config: Configuration of the run, which names the data.
+        records: The records.
+    """
     wanted: dict[tuple[str, float], tuple[Episode, set[int]]] = {}
     for record in records:
         episode = record.episode
@@ -121,7 +137,7 @@ def collect_run_page_pictures(config: RunConfig, records: Sequence[EpisodeRecord
 
 
 def _passes(folder: Path) -> list[dict[str, Any]]:
-    """What was taken beside the replay and lies in the run folder, with what it is and is not."""
+    """Return the tables of the diagnostic passes in the run folder, with explanations."""
     out = []
     for file, title, text in (
         ("timings.json", "Latency and memory of a plain pass", "Frame by frame as if live, on the hardware named below."),
@@ -131,7 +147,7 @@ def _passes(folder: Path) -> list[dict[str, Any]]:
          "1 to 5; beside it how far repeats of a judgement agree (share of equal pairs, Krippendorff's alpha)."),
     ):  # fmt: skip
         found = read_json(folder / file) if (folder / file).is_file() else {}
-        # a replay alone has no latency: no table of dashes
+        # after a replay only, all latencies are undefined, so the table is left out
         if any(entry["value"] is not None for entry in found.get("metrics", {}).values()):
             beside = found.get("agreement", {})
             more = ["equal", "alpha"] if beside else []
@@ -143,7 +159,7 @@ def _passes(folder: Path) -> list[dict[str, Any]]:
 
 
 def _profile(folder: Path) -> list[tuple[str, float, float]]:
-    """(stage, seconds, share) of all episodes together, the largest first; empty where nothing was timed."""
+    """Return (stage, seconds, share) over all episodes, the largest first; empty without timings."""
     file = folder / "timings.json"
     rows = read_json(file).get("episodes", {}).values() if file.is_file() else ()
     total: dict[str, float] = {}
@@ -155,13 +171,18 @@ def _profile(folder: Path) -> list[tuple[str, float, float]]:
 
 
 def _thresholds_peeked(config: RunConfig) -> bool:
-    """Whether the thresholds were chosen on the data that they are tested on, or on test data at all."""
+    """Return whether the thresholds were chosen on the tested data or on other test data."""
     source, _, mark = config.thresholds_from.partition(" ")
     return f" {mark}" == FORCED or source.endswith(f"/{config.split}/{config.data_digest[:16]}")
 
 
 def _unseen_lengths(records: Sequence[EpisodeRecord]) -> list[tuple[str, int, int, float]]:
-    """(kind of length, longest in training, episodes that went beyond it, seconds into the stream at the earliest)."""
+    """Return how often streams exceeded the lengths of training.
+
+    Returns:
+        (kind of length, longest in training, number of episodes beyond it, earliest second) of each
+        kind.
+    """
     found: dict[tuple[str, int], list[float]] = {}
     for record in records:
         for item in record.unseen:

@@ -1,4 +1,4 @@
-"""The page of a sweep: quality over memory of all its runs, with links to their reports.
+"""Page of a sweep: quality against memory of all its runs, with links to their reports.
 
 prospect-eval sweep --ckpt workbench-tiny --suite workbench
 """
@@ -15,7 +15,15 @@ SCRIPTS = ("dom.js", "charts.js", "sweep.js")
 
 
 def write_sweep_page(root: Path, result: dict[str, Any]) -> Path:
-    """Render ``report.html`` beside ``sweep.json``, whose contents ``result`` are."""
+    """Write ``report.html`` next to ``sweep.json``.
+
+    Args:
+        root: Folder of the sweep.
+        result: Contents of ``sweep.json``.
+
+    Returns:
+        The file.
+    """
     runs = [run | {"link": quote(f"{run['folder']}/report.html")} for run in result["runs"]]
     data = {"runs": runs, "pareto_front": result["pareto_front"], "curves": result["curves"]}
     return write_page(

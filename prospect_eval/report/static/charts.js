@@ -1,5 +1,5 @@
-// Charts by Plotly, drawn once they came into view, one whenever there is nothing else to do; all before printing, and anew when
-// light turns to dark.
+// Charts by Plotly. A chart is drawn when it is in view and the browser is idle. All charts are drawn before printing, and again
+// when the color scheme changes.
 "use strict";
 
 const CHARTS = [];
@@ -15,7 +15,7 @@ function loadPlotly() {
   return plotly;
 }
 
-// figure() gives {data, layout}; words says what the chart shows to those who cannot see it
+// figure() returns {data, layout}; words is a description for screen readers
 function chart(host, title, words, figure, height = 300) {
   const place = el("div", { class: "plot", style: `height:${height}px`, role: "img", "aria-label": `${title}. ${words}` });
   host.append(el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title), " ", el("span", { class: "soft small" }, words)), place));
@@ -38,7 +38,7 @@ function draw(entry) {
   entry.drawn = true;
 }
 
-// a chart takes longer than a key may: reading Plotly is a turn of its own, and every chart
+// parsing Plotly and drawing each chart are separate tasks, so that the page responds to keys between them
 const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
 const waiting = [];
 
@@ -72,10 +72,10 @@ window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () 
 
 const frontName = (p) => (p.budget === null ? p.strategy : `${p.strategy} ${p.budget}`);
 
-// where the names of points stand that lie close together
+// positions of the labels of close points
 const AROUND = ["top center", "bottom center", "middle right", "middle left", "top right", "bottom right"];
 
-// quality over bytes of cache; points that another one beats are grey
+// quality over bytes of cache; dominated points are grey
 function frontChart(host, found) {
   chart(host, "Quality and memory", `${found.quality} against the mean peak of the cache; grey: another run has at least its quality in at most its bytes, and is better in one of them.`, () => {
     const trace = (points, name, mark, shape) => ({
@@ -94,7 +94,7 @@ function frontChart(host, found) {
   }, 380);
 }
 
-// differences with their intervals, as of metrics that are shares
+// differences with their intervals, for metrics that are shares
 function differenceChart(host, rows) {
   const hue = { better: "good", worse: "bad", differs: "off" };
   const size = (d) => Math.abs(d.difference);
@@ -110,7 +110,7 @@ function differenceChart(host, rows) {
   }), 60 + 20 * shown.length);
 }
 
-// event F1 over a threshold, one line a knob
+// event F1 over a threshold, one line for each threshold
 function thresholdChart(host, found, used) {
   const words = `Event F1 within ${found.tolerance_s} s by threshold. Dotted: the run's own thresholds, where a curve is the run's score. ` +
     "Elsewhere it is what the stored probabilities would have decided (open loop), with updates as the state tracker commits them.";
@@ -125,7 +125,7 @@ function thresholdChart(host, found, used) {
   });
 }
 
-// share of positive frames over the mean probability of each bin, one line a decision
+// share of positive frames over the mean probability of each bin, one line for each decision
 function reliabilityChart(host, found) {
   const words = `Frames in bins of equal width by their probability: the share that lies within ${found.tolerance_s} s of a reference event, with 95 % intervals. On the dotted line a probability is what it says; markers grow with the frames of a bin.`;
   const all = Object.values(found.bins).flat().reduce((sum, bin) => sum + bin.frames, 0);
@@ -156,7 +156,7 @@ function reliabilityChart(host, found) {
   });
 }
 
-// utility over the cost of an unhelpful utterance: the run with its interval, baselines beside it
+// utility over the cost of an unhelpful utterance: the run with its interval, and the baselines
 function utilityChart(host, found) {
   const words = "Timely correct utterances minus c times all others, a minute of video, over the cost c of an unhelpful one; silence has a utility of 0. Shaded: 95 % intervals of this run.";
   chart(host, "Benefit against annoyance", words, () => {
@@ -168,7 +168,7 @@ function utilityChart(host, found) {
       data.push({ ...edge, y: band.map((ends) => ends[1]), fill: "tonexty", fillcolor: `${color("speak")}33` });
     }
     const dashes = ["dot", "dash", "dashdot", "longdash"];
-    // baselines that say the same have the same curve: one line with all their names
+    // baselines with the same curve share one line with all their names
     const names = new Map();
     for (const [name, curve] of Object.entries(found.curves)) {
       const key = name === "this run" ? name : JSON.stringify(curve.value);
@@ -182,7 +182,7 @@ function utilityChart(host, found) {
         : { color: color("grey"), width: 1.5, dash: dashes[k % dashes.length] };
       data.push({ x: found.costs, y: curve.value, name: same.join(", ").replaceAll("_", " "), mode: "lines", line });
     });
-    // always talking would press all others flat
+    // the curve of always_talk would flatten all others
     const own = [...found.curves["this run"].value, ...(found.curves.oracle?.value ?? []), 0];
     const room = 0.1 * (Math.max(...own) - Math.min(...own)) + 0.1;
     return {

@@ -1,4 +1,4 @@
-// Runs beside the first one: differences of all metrics, the episodes that changed most, and both timelines of each.
+// Comparison with the first run: differences of all metrics, and the most changed episodes with both timelines.
 "use strict";
 
 const HUES = { better: "good", worse: "bad", differs: "off" };
@@ -43,7 +43,7 @@ function beside(host, names, sides) {
 
 for (const pair of DATA.pairs) {
   const main = document.getElementById("pairs"), charts = el("div");
-  // of a single pair the page's title says the same
+  // with a single pair the page's title has the same text
   if (DATA.pairs.length > 1) main.append(el("h2", {}, `${pair.names[1]} compared with ${pair.names[0]}`));
   main.append(charts, ...differences(pair));
   differenceChart(charts, pair.differences);

@@ -1,4 +1,4 @@
-// Elements, numbers and packed arrays; everything that comes from data becomes text, never markup.
+// Elements, numbers and packed arrays. Values from data become text, never markup.
 "use strict";
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
@@ -20,7 +20,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-// as prospect_eval.report.page.number
+// same format as prospect_eval.report.page.format_page_number
 function number(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);

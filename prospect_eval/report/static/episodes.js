@@ -1,4 +1,4 @@
-// The table of episodes (sort, filter, search), and the episode that is open: its timeline, transcript and compressions.
+// The table of episodes (sort, filter, search), and timeline, transcript and compressions of the open episode.
 "use strict";
 
 const COLUMNS = [
@@ -41,7 +41,7 @@ function episodeTable(host, episodes, open) {
     const rows = episodes.filter((e) => (!user.value || e.user === user.value) && holds[only.value](e) && (!wanted || said(e).includes(wanted)));
     rows.sort((a, b) => {
       const [x, y] = [value(a), value(b)];
-      // what is undefined comes last, whichever way the rest is sorted
+      // undefined values are last in both sort orders
       if (x === null || x === undefined || y === null || y === undefined) return (x ?? null) === (y ?? null) ? 0 : x === null || x === undefined ? 1 : -1;
       return (order.down ? -1 : 1) * (x < y ? -1 : x > y ? 1 : 0);
     });

@@ -1,4 +1,4 @@
-// The report of one run: charts, the table of episodes, and a link to any moment: #e=EPISODE&t=SECONDS&w=SECONDS SHOWN.
+// The report of one run: charts, the table of episodes, and links to a time: #e=EPISODE&t=SECONDS&w=SECONDS SHOWN.
 "use strict";
 
 const byId = new Map(DATA.episodes.map((e) => [e.id, e]));

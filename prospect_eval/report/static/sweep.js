@@ -1,4 +1,4 @@
-// All runs of a sweep: the front with what is dominated in grey, curves over thresholds, a table that leads to the reports.
+// All runs of a sweep: Pareto front with dominated runs in grey, curves over thresholds, table with links to the reports.
 "use strict";
 
 const charts = document.getElementById("charts");

@@ -1,4 +1,4 @@
-// One episode over time: pictures, turns and their matches, probabilities with thresholds to move, step states, cache.
+// One episode over time: pictures, turns and their matches, probabilities with movable thresholds, step states, cache.
 "use strict";
 
 const LEFT = 104, RIGHT = 12, LANE = 20, SHEETS = {};
@@ -34,7 +34,7 @@ function pairsWithin(predicted, reference, within) {
 }
 
 class Timeline {
-  // moved(timeline) is told about every change of view or moment
+  // moved(timeline) is called on every change of the view or the time
   constructor(host, episode, title, moved = () => {}) {
     Object.assign(this, { host, episode, moved });
     this.begin = episode.start / episode.fps;
@@ -132,7 +132,7 @@ class Timeline {
     window.addEventListener("pointerup", drop, { once: true });
   }
 
-  // the page goes on scrolling; with ctrl (or a pinch) it zooms
+  // the wheel scrolls the page; with ctrl (or a pinch) it zooms the timeline
   wheel(event) {
     if (!event.ctrlKey) return;
     event.preventDefault();
@@ -186,7 +186,7 @@ class Timeline {
     }
   }
 
-  // as many as have room beside each other, and the whole of each
+  // as many whole pictures as fit next to each other
   pictures(g, top) {
     this.label(top + 30, "pictures");
     let free = -Infinity;
@@ -308,7 +308,7 @@ class Timeline {
     }
   }
 
-  // the moment in words, and what the thresholds would have decided
+  // the time as text, and the decisions at the current thresholds
   explain() {
     const e = this.episode, said = [];
     for (const [knob, reference] of [["speaking", e.references.map((r) => r[0])], ["update", e.transitions[0]]]) {

@@ -50,7 +50,7 @@ CLIP = {
 }  # fmt: skip
 
 
-def test_prepared_rows_keep_the_frames_they_carry_and_come_back_equal():
+def test_proassist_row_round_trips_with_frames():
     episode = episode_from_proassist_row(PREPARED).validate()
     assert [(d.event.kind, d.frame) for d in episode.decisions()] == [
         ("user", 8),
@@ -64,17 +64,18 @@ def test_prepared_rows_keep_the_frames_they_carry_and_come_back_equal():
     assert list(back) == list(PREPARED)
 
 
-def test_an_assistant_turn_right_after_a_user_turn_is_not_lost():
-    """The published reader drops it silently; ours decides it on the next frame."""
+def test_proassist_row_reply_on_user_frame_is_kept():
+    """The published reader drops it silently; PROSPECT decides it on the next frame."""
     turns = [t for k, t in enumerate(PREPARED["conversation"]) if k not in (3, 4)]
     turns[3] = {**turns[3]}
     episode = episode_from_proassist_row({**PREPARED, "conversation": turns}).validate()
     assert [(d.event.text, d.frame) for d in episode.decisions()][:2] == [("Hello", 8), ("Boil.", 9)]
 
 
-def test_dst_clips_round_trip_and_the_time_wins_where_the_anchor_contradicts_it():
+def test_dst_clip_round_trips_and_time_overrides_anchor():
     episode = episode_from_proassist_dst(CLIP).validate()
-    # frame 19 lies within a second of 10.0 s and stays; frame 21 for 20.0 s is the turn before, and is given up
+    # frame 19 is within a second of 10.0 s and is kept; frame 21 for 20.0 s belongs to the previous
+    # turn and is dropped
     assert episode.transitions() == [(19, "S1", "start"), (40, "S1", "complete")]
     assert [s.name for s in episode.task.steps] == ["boil", "pour"]
     back = episode_to_proassist_dst(load_json(Episode, dump_json(episode), "x"))
@@ -82,7 +83,7 @@ def test_dst_clips_round_trip_and_the_time_wins_where_the_anchor_contradicts_it(
     assert list(back) == list(CLIP)
 
 
-def test_an_episode_of_ours_survives_both_formats(world):
+def test_workbench_episode_round_trips_both_formats(world):
     for episode in world.episodes("test"):
         assert (
             episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(episode)))).validate() == episode
@@ -92,15 +93,17 @@ def test_an_episode_of_ours_survives_both_formats(world):
         assert clip.task.steps == episode.task.steps
 
 
-def test_a_clip_of_ours_with_its_frames_and_state_survives_too(world):
+def test_workbench_clip_round_trips_with_state(world):
     episode = max(world.episodes("test"), key=lambda e: len(e.events))
     clip = episode.window(30, 120)
     assert clip.initial is not None
     assert episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(clip)))) == clip
 
 
-def test_what_others_see_of_our_rows_is_all_there(world):
-    """Without our extras the row gives the same turns on the same frames, as ProAssist's own reader takes them."""
+def test_proassist_row_without_extras_has_same_turns(world):
+    """Without the extra keys the row gives the same turns on the same frames in ProAssist's own
+    reader.
+    """
     episode = max(world.episodes("test"), key=lambda e: len(e.events))
     row = episode_to_proassist_row(episode)
     del row["metadata"]["prospect"]
@@ -110,8 +113,10 @@ def test_what_others_see_of_our_rows_is_all_there(world):
     assert [e.progress for e in plain.events] == [e.progress for e in episode.events if e.kind != "transition"]
 
 
-def test_everything_that_an_event_may_hold_comes_back(world):
-    """A user's progress and a transition's text were lost; a line separator inside a text broke the row in two."""
+def test_proassist_row_all_event_fields_round_trip(world):
+    """A user's progress and a transition's text were lost, and a line separator in a text split the
+    row.
+    """
     events = (
         Event("u", 1.0, "user", "Hi\u2028there\n", progress="p", slots={"a": "ü"}),
         Event("d", 2.0, "transition", "because", step="S1", change="start", labels="x", slots={"a": "b"}, progress="q"),
@@ -121,7 +126,7 @@ def test_everything_that_an_event_may_hold_comes_back(world):
     assert episode_from_proassist_row(json.loads(json.dumps(episode_to_proassist_row(episode)))) == episode
 
 
-def test_rows_with_odd_line_breaks_are_read_from_files(world, tmp_path):
+def test_proassist_rows_with_odd_line_breaks_are_read(world, tmp_path):
     episode = next(world.episodes("test"))
     odd = replace(episode, events=(replace(episode.events[0], text="a\u2028b\x85c"), *episode.events[1:]))
     (tmp_path / "x.jsonl").write_text(json.dumps(episode_to_proassist_row(odd), ensure_ascii=False) + "\n")
@@ -129,8 +134,10 @@ def test_rows_with_odd_line_breaks_are_read_from_files(world, tmp_path):
 
 
 @pytest.mark.parametrize("source", [PREPARED, CLIP])
-def test_imported_episodes_are_exported_in_either_format_and_changed_ones_as_they_are(source):
-    """There an export named turns of the one format in the other's rows, and a changed episode lost its changes."""
+def test_imported_episode_exports_in_both_formats(source):
+    """An export put turns of one format into rows of the other, and a changed episode lost its
+    changes.
+    """
     episode = (episode_from_proassist_dst if "dst" in source else episode_from_proassist_row)(source)
     assert episode_from_proassist_row(episode_to_proassist_row(episode)) == episode
     assert episode_from_proassist_dst(episode_to_proassist_dst(episode)).transitions() == episode.transitions()
@@ -140,7 +147,7 @@ def test_imported_episodes_are_exported_in_either_format_and_changed_ones_as_the
     assert episode_from_proassist_row(episode_to_proassist_row(changed)) == changed
 
 
-def test_extras_of_the_wrong_kind_are_refused(world):
+def test_proassist_row_wrong_extras_raise(world):
     row = episode_to_proassist_row(next(world.episodes("test")))
     for key, value in (("meta", 5), ("file_order", "x"), ("id", 7)):
         extra = {**row["metadata"]["prospect"], key: value}
@@ -148,7 +155,7 @@ def test_extras_of_the_wrong_kind_are_refused(world):
             episode_from_proassist_row({**row, "metadata": {**row["metadata"], "prospect": extra}})
 
 
-def test_a_row_that_contradicts_its_extras_is_refused(world):
+def test_proassist_row_contradicting_extras_raise(world):
     row = episode_to_proassist_row(next(world.episodes("test")))
     turns = [t for t in row["conversation"] if t["role"] != "frames"]
     for conversation in (turns, row["conversation"][:-4], [*row["conversation"], turns[-1]]):
@@ -156,7 +163,7 @@ def test_a_row_that_contradicts_its_extras_is_refused(world):
             episode_from_proassist_row({**row, "conversation": conversation})
 
 
-def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, capsys):
+def test_export_command_dataset_round_trips(world, tmp_path, capsys):
     from prospect_core.cli.commands import prospect
     from prospect_core.data.dataset import Dataset
 
@@ -182,7 +189,7 @@ def test_the_whole_set_is_exported_and_imported_back_equal(world, tmp_path, caps
         assert text in capsys.readouterr().err
 
 
-def test_an_initial_state_comes_in_and_goes_out():
+def test_dst_clip_initial_state_round_trips():
     clip = {**CLIP, "initial_dst_state": {"S2": "completed"}}
     episode = episode_from_proassist_dst(clip).validate()
     assert episode.initial_state == DialogState(("S1", "S2"), ("not_started", "completed"))
@@ -194,7 +201,7 @@ def test_an_initial_state_comes_in_and_goes_out():
         episode_from_proassist_dst({**CLIP, "initial_dst_state": {"S7": "completed"}})
 
 
-def test_real_rows_of_the_origin_round_trip(shared_data):
+def test_origin_rows_real_ones_round_trip(shared_data):
     path = shared_data / "origin" / "proassist_prepared.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for row, episode in zip(rows, read_proassist_episodes(path), strict=True):
@@ -209,15 +216,15 @@ def test_real_rows_of_the_origin_round_trip(shared_data):
 
 
 @pytest.mark.integration
-def test_the_real_annotations_that_reach_beyond_their_videos_are_found(shared_data, tmp_path, capsys):
-    """80 clips of Assembly101 end after the last frame that the origin had stored; it trained on them all the same."""
+def test_validate_command_finds_annotations_beyond_video(shared_data, tmp_path, capsys):
+    """80 clips of Assembly101 end after the last frame that the origin had stored and trained on."""
     found = json.loads((shared_data / "origin" / "annotation_frame_mismatches.json").read_text())
     (tmp_path / "rows").mkdir()
     lines: dict[str, list[str]] = {}
     for mismatch in found:
         video, end = mismatch["video_uid"], mismatch["sparse_frame"]
         sound = mismatch["arrow_frames"]
-        # beside each, one that ends with its video
+        # next to each mismatch, a row that ends with its video
         for number, last in ((mismatch["sample_idx"], end), (10**6 + mismatch["sample_idx"], sound)):
             row = PREPARED | {
                 "dataset": "assembly101", "video_uid": video, "clip_idx": number, "frames_file": f"frames/{video}.arrow",
@@ -252,11 +259,11 @@ def test_the_real_annotations_that_reach_beyond_their_videos_are_found(shared_da
     [("ego4d/narration_val", (2.5, 2.5)), ("ego4d", (4.0, 8.5)), ("Assembly101", (2.0, 4.0)), ("wtag", (3.0, 6.0)),
      ("workbench", (2.5, 2.5)), ("epickitchens", (1.5, 3.0)), ("holoassist", (1.5, 2.5)), ("egoexolearn", (2.0, 3.5))],
 )  # fmt: skip
-def test_windows_of_proassist(name, window):
+def test_proassist_matching_window_by_dataset(name, window):
     assert proassist_matching_window(name) == window
 
 
-def test_steps_of_a_recipe():
+def test_parse_recipe_steps_by_hand():
     assert parse_proassist_recipe_steps("Tea\n1. boil\n 2) pour it \nnot a step") == (
         Step("S1", "boil"),
         Step("S2", "pour it"),
@@ -276,7 +283,7 @@ def test_steps_of_a_recipe():
         ("", "holds no row"),
     ],
 )
-def test_broken_origin_files_name_row_and_field(tmp_path, text, message):
+def test_read_proassist_episodes_error_names_row_and_field(tmp_path, text, message):
     path = tmp_path / "rows.jsonl"
     path.write_text(text)
     with pytest.raises(DataError) as error:
@@ -298,7 +305,7 @@ def small_set(root, **changes):
     return write_dataset(root, "small", "1", 2, {"test": [replace(episode, **changes)]})
 
 
-def test_a_dataset_comes_back_as_written(tmp_path):
+def test_write_dataset_round_trips(tmp_path):
     dataset = small_set(tmp_path / "set")
     (episode,) = Dataset.open(tmp_path / "set").episodes("test")
     assert episode.events[0].change == "start"
@@ -307,12 +314,12 @@ def test_a_dataset_comes_back_as_written(tmp_path):
     assert (stats["episodes"], stats["speaking frames (%)"], stats["user types"]) == (1, 5.0, {"no_talk": 1})
 
 
-def test_writing_an_illegal_episode_is_refused(tmp_path):
+def test_write_dataset_illegal_episode_raises(tmp_path):
     with pytest.raises(ValueError, match="outside the episode"):
         small_set(tmp_path / "set", end_frame=3)
 
 
-def test_validation_finds_what_is_wrong(tmp_path):
+def test_validate_dataset_finds_errors(tmp_path):
     dataset = small_set(tmp_path / "set", end_frame=24)
     assert [p for p in validate_dataset(dataset) if "ends at frame 24, its video videos/v.mp4 has 20" in p]
     with pytest.raises(DataError, match="has 20 frames at 2 fps, episode e1 needs 24"):
@@ -339,7 +346,7 @@ def test_validation_finds_what_is_wrong(tmp_path):
         ('"time":3.0', '"time":99.0', "row 1: e1: event a (assistant 'Go on.') at 99 s lies outside"),
     ],
 )
-def test_a_bad_row_names_file_row_and_field(tmp_path, old, new, message):
+def test_dataset_bad_row_names_file_row_field(tmp_path, old, new, message):
     small_set(tmp_path / "set")
     file = tmp_path / "set" / "test.jsonl"
     assert old in file.read_text()
@@ -351,7 +358,7 @@ def test_a_bad_row_names_file_row_and_field(tmp_path, old, new, message):
 
 
 @pytest.mark.parametrize("path", ["../outside.mp4", "/etc/passwd", "videos/../../outside.mp4", "link.mp4"])
-def test_paths_cannot_leave_the_dataset(tmp_path, path):
+def test_dataset_path_outside_raises(tmp_path, path):
     dataset = small_set(tmp_path / "set")
     (tmp_path / "outside.mp4").write_bytes(b"x")
     (tmp_path / "set" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
@@ -359,7 +366,7 @@ def test_paths_cannot_leave_the_dataset(tmp_path, path):
         dataset.frame_source(replace(next(dataset.episodes("test")), video=path), FrameFormat(16))
 
 
-def test_a_video_in_two_splits_is_found(tmp_path):
+def test_validate_dataset_finds_video_in_two_splits(tmp_path):
     dataset = small_set(tmp_path / "set")
     (episode,) = dataset.episodes("test")
     write_dataset(tmp_path / "set", "small", "1", 2, {"train": [replace(episode, id="e2")], "test": [episode]})
@@ -367,12 +374,12 @@ def test_a_video_in_two_splits_is_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_several_processes_find_and_count_the_same(world, tmp_path, monkeypatch):
+def test_validate_dataset_several_processes_equals_one(world, tmp_path, monkeypatch):
     rows = [replace(e, id=f"{e.id}-{k}") for k in range(4) for split in world.splits for e in world.episodes(split)]
     made = write_dataset(tmp_path / "set", "many", "1", 2, {"train": rows[:30], "test": rows[30:]})
     shutil.copytree(world.root / "videos", made.root / "videos")
     (made.root / rows[0].video).unlink()
-    # episodes in both splits are not written, but a file may come to hold them
+    # the writer refuses episodes in both splits, but a file can contain them
     train, test = ((made.root / f"{split}.jsonl").read_text().splitlines() for split in ("train", "test"))
     text = train[20:] + test
     text[3] = text[3].replace('"fps":2.0', '"fps":"two"')
@@ -401,7 +408,7 @@ def run_cli(*args):
     return stop.value.code
 
 
-def test_data_commands(tmp_path, capsys, world):
+def test_data_commands_validate_stats_import(tmp_path, capsys, world):
     assert run_cli("data", "validate", world.root) == 0
     assert "sound (train 6, val 3, test 6 episodes)" in capsys.readouterr().out
     assert run_cli("data", "stats", world.root) == 0
@@ -417,13 +424,15 @@ def test_data_commands(tmp_path, capsys, world):
     assert "frames/v1.arrow: no such file" in capsys.readouterr().out
 
 
-def test_asking_for_an_unknown_split_lists_the_splits(world):
+def test_dataset_unknown_split_lists_splits(world):
     with pytest.raises(DataError, match="no split 'tset'; it has train, val, test; did you mean 'test'"):
         list(world.episodes("tset"))
 
 
-def test_a_field_that_came_later_changes_no_digest(world, tmp_path):
-    """``videos_root`` was written even where it was empty: the same videos, made anew, were other data than the baseline's."""
+def test_dataset_digest_ignores_empty_new_field(world, tmp_path):
+    """An empty ``videos_root`` was written, so that identical videos got another digest than the
+    baseline's.
+    """
     assert "videos_root" not in json.loads((world.root / "dataset.json").read_bytes())
     elsewhere = write_dataset(tmp_path, "elsewhere", "1", 2, {}, videos_root="/somewhere")
     assert Dataset.open(tmp_path).info.videos_root == elsewhere.info.videos_root == "/somewhere"

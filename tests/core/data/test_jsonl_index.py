@@ -1,4 +1,4 @@
-"""Episodes that are read when they are asked for: the same as read all at once, whatever parts a file is indexed in."""
+"""Lazy episodes equal episodes that are read in one pass, for any partition of the index."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def written(folder, episodes, blank=()):
     return folder / "test.jsonl"
 
 
-def test_rows_are_the_episodes_in_any_order(world):
+def test_jsonl_index_rows_in_any_order(world):
     for split in world.splits:
         every, rows = list(world.episodes(split)), world.rows(split)
         assert len(rows) == len(every)
@@ -46,13 +46,13 @@ def test_rows_are_the_episodes_in_any_order(world):
         assert list(rows[1:3]) == every[1:3]
         assert rows.clips() == [EpisodeHeader(e.id, e.video, e.fps, e.start_frame, e.end_frame) for e in every]
         assert rows.clip(1) == rows[1:].clips()[0]
-        # as a process of its own reads them
+        # the way a separate process reads them
         assert list(pickle.loads(pickle.dumps(rows[::2]))) == every[::2]
         with pytest.raises(IndexError):
             rows[len(rows)]
 
 
-def test_a_file_is_read_through_once_and_again_when_it_has_changed(episodes, tmp_path, monkeypatch):
+def test_jsonl_index_reads_file_again_after_change(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(0, 7))
     reads = []
     monkeypatch.setattr(
@@ -63,7 +63,7 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(episodes, tmp
     for _ in range(3):
         assert list(open_jsonl_index(file)) == episodes
     assert len(reads) == 1
-    # moved, it is the same file
+    # a moved file is the same file
     (tmp_path / "set").rename(tmp_path / "moved")
     file = tmp_path / "moved" / "test.jsonl"
     assert open_jsonl_index(file)[3] == episodes[3]
@@ -73,14 +73,14 @@ def test_a_file_is_read_through_once_and_again_when_it_has_changed(episodes, tmp
     assert len(reads) == 2
 
 
-def test_what_is_written_is_indexed_already(episodes, tmp_path, monkeypatch):
+def test_write_dataset_writes_index(episodes, tmp_path, monkeypatch):
     written(tmp_path / "from", episodes)
     made = write_dataset(tmp_path / "set", "small", "1", 2, {"test": episodes})
     monkeypatch.setattr(jsonl_index, "read_jsonl_index_rows", None)
     assert list(Dataset.open(made.root).rows("test")) == episodes
 
 
-def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
+def test_jsonl_index_change_while_open_raises(episodes, tmp_path):
     file = written(tmp_path / "set", episodes[:2])
     rows = open_jsonl_index(file)
     text = file.read_bytes()
@@ -95,8 +95,8 @@ def test_a_file_that_changes_while_it_is_open_is_an_error(episodes, tmp_path):
         rows[1]
 
 
-def test_an_edit_that_keeps_size_and_time_is_noticed(episodes, tmp_path, monkeypatch):
-    """A row that nobody has checked is never handed out, by the file as it was opened nor by one opened later."""
+def test_jsonl_index_edit_with_same_size_and_time_is_detected(episodes, tmp_path, monkeypatch):
+    """An unchecked row is never returned, neither by an open file nor by one opened later."""
     monkeypatch.setattr(jsonl_index, "WORTH_KEEPING", 0)
     file = written(tmp_path / "set", episodes)
     rows = open_jsonl_index(file)
@@ -111,7 +111,7 @@ def test_an_edit_that_keeps_size_and_time_is_noticed(episodes, tmp_path, monkeyp
 
 
 @pytest.mark.integration
-def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch):
+def test_jsonl_index_parts_have_each_row_once(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(0, 3, 19))
     size = file.stat().st_size
     whole = [jsonl_index._entry(*row) for row in jsonl_index.read_jsonl_index_rows(file)]
@@ -136,7 +136,7 @@ def test_any_parts_of_a_file_hold_each_row_once(episodes, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_several_processes_index_a_large_file_and_name_the_bad_row(episodes, tmp_path, monkeypatch):
+def test_jsonl_index_several_processes_name_bad_row(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes, blank=(4,))
     monkeypatch.setattr(jsonl_index, "PART", file.stat().st_size // 12)
     assert list(open_jsonl_index(file, workers=2)) == episodes
@@ -147,12 +147,12 @@ def test_several_processes_index_a_large_file_and_name_the_bad_row(episodes, tmp
         open_jsonl_index(file, workers=2)
 
 
-def test_without_a_cache_rows_are_read_all_the_same(episodes, tmp_path, monkeypatch):
+def test_jsonl_index_without_cache_reads_rows(episodes, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     file = written(tmp_path / "set", episodes)
     assert list(open_jsonl_index(file)) == episodes
-    # nor does a damaged index do harm
+    # a damaged index is replaced
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     open_jsonl_index(file)
     (kept,) = (tmp_path / "cache").rglob("*.arrow")
@@ -163,14 +163,14 @@ def test_without_a_cache_rows_are_read_all_the_same(episodes, tmp_path, monkeypa
         open_jsonl_index(tmp_path / "none.jsonl")
 
 
-def test_of_a_small_file_nothing_is_kept(episodes, tmp_path, monkeypatch):
+def test_jsonl_index_small_file_is_not_cached(episodes, tmp_path, monkeypatch):
     file = written(tmp_path / "set", episodes)
     monkeypatch.setattr(jsonl_index, "WORTH_KEEPING", file.stat().st_size + 1)
     assert list(open_jsonl_index(file)) == episodes
     assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
-def test_joined_sequences_are_one(episodes, tmp_path):
+def test_joined_sequences_act_as_one(episodes, tmp_path):
     rows = open_jsonl_index(written(tmp_path / "set", episodes[:12]))
     both = Joined([rows, episodes[12:15], [], episodes[15:]])
     assert len(both) == 20
@@ -183,7 +183,7 @@ def test_joined_sequences_are_one(episodes, tmp_path):
     assert len(Joined([])) == 0
 
 
-def test_two_rows_of_one_id_are_refused(episodes, tmp_path):
+def test_jsonl_index_two_rows_of_one_id_raise(episodes, tmp_path):
     """A run replayed both and kept one."""
     file = written(tmp_path / "set", [episodes[0], episodes[1], episodes[0]], blank=(1,))
     with pytest.raises(DataError, match=r"test\.jsonl: rows 1 and 4 are both episode 'é0'"):

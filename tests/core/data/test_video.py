@@ -1,4 +1,4 @@
-"""Frames by presentation timestamp, on files that these tests make."""
+"""Frames by presentation timestamp, on files that these tests generate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def close(seen, expected, within=3):
 
 
 def shown_at(times, grey, moment):
-    """Level of the last picture at or before a moment, the first one before that: the definition itself."""
+    """Return the level of the last picture at or before a time, or of the first picture, by
+    definition.
+    """
     due = [g for t, g in zip(times, grey, strict=True) if Fraction(t) <= moment]
     return due[-1] if due else grey[0]
 
@@ -37,7 +39,7 @@ def shown_at(times, grey, moment):
     "rate", [Fraction(30), Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001), Fraction(10)]
 )
 @pytest.mark.parametrize("fps", [2, 4])
-def test_no_rate_drifts(tmp_path, rate, fps):
+def test_video_frames_no_rate_drifts(tmp_path, rate, fps):
     """Counting pictures drifts by 42 s in ten minutes at 29.97 fps; timestamps do not."""
     count = int(rate * 21)
     times, grey = [Fraction(k) / rate for k in range(count)], [k * 230 // count + 10 for k in range(count)]
@@ -48,7 +50,7 @@ def test_no_rate_drifts(tmp_path, rate, fps):
     close(levels(source, 15, 33), expected[15:33])
 
 
-def test_variable_frame_rate(tmp_path):
+def test_video_frames_variable_rate(tmp_path):
     times = [Fraction(t) for t in ("0", "0.1", "0.15", "1.9", "2.0", "2.05", "4.4", "4.45", "6")]
     grey = [20 + 25 * k for k in range(9)]
     source = VideoFile(write_grey(tmp_path / "v.mp4", times, grey), 2, FrameFormat(16))
@@ -56,8 +58,8 @@ def test_variable_frame_rate(tmp_path):
     close(levels(source, 0, 12), expected)
 
 
-def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
-    """Sound begins at 0 s, the picture at 1.5 s."""
+def test_video_frame_0_is_first_picture(tmp_path):
+    """The sound starts at 0 s, the picture at 1.5 s."""
     times, grey = [Fraction(3, 2), Fraction(2), Fraction(5, 2)], [50, 120, 200]
     source = VideoFile(write_grey(tmp_path / "v.mkv", times, grey, sound=True), 2, FrameFormat(16))
     close(levels(source, 0, 6), [50, 50, 50, 50, 120, 200])
@@ -65,8 +67,10 @@ def test_frame_0_is_the_first_picture_even_when_it_is_shown_later(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(60), Fraction(1001, 30000), Fraction(10**5)])
-def test_container_start_time_is_not_part_of_the_time_axis(tmp_path, suffix, start):
-    """Recorders, HLS segments and ``-copyts`` leave any start time; a player's clock begins at 0 all the same."""
+def test_video_container_start_time_is_subtracted(tmp_path, suffix, start):
+    """Recorders, HLS segments and ``-copyts`` write any start time, but a player's clock starts at
+    0.
+    """
     times, grey = [start + Fraction(k, 2) for k in range(8)], [20 + 25 * k for k in range(8)]
     source = VideoFile(write_grey(tmp_path / f"v.{suffix}", times, grey), 2, FrameFormat(16))
     assert source.num_frames == 8
@@ -75,8 +79,8 @@ def test_container_start_time_is_not_part_of_the_time_axis(tmp_path, suffix, sta
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_rotation_metadata_is_applied(tmp_path, rotation):
-    """The bright corner stands where a player shows it: FFmpeg's rotation is counter-clockwise."""
+def test_video_rotation_metadata_is_applied(tmp_path, rotation):
+    """The bright corner is where a player shows it: FFmpeg's rotation is counter-clockwise."""
     times = [Fraction(k, 10) for k in range(10)]
     path = write_grey(tmp_path / "v.mp4", times, [20] * 10, (64, 64), rotation, corner=True)
     frame = next(iter(VideoFile(path, 2, FrameFormat(32)).frames(0, 1))).mean(-1)
@@ -85,14 +89,14 @@ def test_rotation_metadata_is_applied(tmp_path, rotation):
     assert np.abs(frame - np.rot90(plain, rotation // 90)).mean() < 12
 
 
-def test_the_middle_of_a_wide_picture_is_kept_square(tmp_path):
+def test_video_wide_picture_is_cropped_to_middle(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(0), Fraction(1)], [60, 60], (128, 64))
     frame = next(iter(VideoFile(path, 2, FrameFormat(24)).frames(0, 1)))
     assert frame.shape == (24, 24, 3)
     assert frame.dtype == np.uint8
 
 
-def test_a_video_shorter_than_its_annotation_says_so(tmp_path):
+def test_video_shorter_than_annotation_raises(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(k, 10) for k in range(30)], [90] * 30)
     source = VideoFile(path, 2, FrameFormat(16))
     assert source.num_frames == 6
@@ -117,7 +121,7 @@ def damaged(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "sound", "truncated"])
-def test_a_bad_file_is_one_clear_line(tmp_path, kind):
+def test_video_bad_file_is_one_line(tmp_path, kind):
     path = damaged(tmp_path, kind)
     with pytest.raises(DataError) as error:
         list(VideoFile(path, 2, FrameFormat(16)).frames(0, 1))
@@ -125,7 +129,7 @@ def test_a_bad_file_is_one_clear_line(tmp_path, kind):
     assert "\n" not in str(error.value)
 
 
-def test_a_broken_middle_is_a_stated_place_or_still_readable(tmp_path):
+def test_video_damaged_middle_names_place_or_is_readable(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(k, 10) for k in range(200)], [k for k in range(200)])
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -140,7 +144,7 @@ def test_a_broken_middle_is_a_stated_place_or_still_readable(tmp_path):
     assert len(frames) == 40 or "v.mp4: cannot be decoded at" in problem
 
 
-def test_frames_files_of_the_origin_round_trip(tmp_path):
+def test_frames_file_round_trips(tmp_path):
     frames = [np.full((24, 24, 3), 10 * k, np.uint8) for k in range(9)]
     path = tmp_path / "f.arrow"
     assert write_video_frames_file(path, iter(frames)) == 9
@@ -152,7 +156,7 @@ def test_frames_files_of_the_origin_round_trip(tmp_path):
         list(source.frames(0, 10))
 
 
-def test_an_arrow_file_of_another_kind_is_named(tmp_path):
+def test_open_video_frames_other_arrow_file_raises(tmp_path):
     path = tmp_path / "f.arrow"
     path.write_bytes(b"not arrow")
     with pytest.raises(DataError, match=r"f\.arrow: not an Arrow stream"):
@@ -165,7 +169,7 @@ def test_an_arrow_file_of_another_kind_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(("tokens", "names"), [(1, ("cls",)), (4, ("2x2",)), (5, ("cls", "2x2")), (10, ("cls", "3x3"))])
-def test_feature_files_round_trip(tmp_path, tokens, names):
+def test_proassist_features_round_trip(tmp_path, tokens, names):
     assert proassist_feature_columns(tokens) == names
     rng = np.random.default_rng(0)
     columns = {n: rng.normal(size=(7, 1 if n == "cls" else int(n[0]) ** 2, 6)) for n in ("cls", "2x2", "3x3")}
@@ -175,6 +179,6 @@ def test_feature_files_round_trip(tmp_path, tokens, names):
     np.testing.assert_allclose(read, np.concatenate([columns[n] for n in names], axis=1), atol=2e-3)
 
 
-def test_impossible_numbers_of_tokens_are_refused():
+def test_proassist_feature_columns_invalid_number_raises():
     with pytest.raises(UserError, match="use 1, N"):
         proassist_feature_columns(7)

@@ -1,4 +1,4 @@
-"""Which pictures of odd files are shown when: joined recordings, several streams, missing parts, odd names."""
+"""Time of each picture in odd files: joined recordings, several streams, missing parts, odd names."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def levels(path: Path, fps: float = 2) -> list[int]:
 
 
 def recording(path: Path, first_level: int, start: Fraction = Fraction(0)) -> bytes:
-    """Four seconds of 30 pictures a second, ten levels brighter every half second."""
+    """Four seconds at 30 pictures per second, ten levels brighter every half second."""
     times = [start + Fraction(k, 30) for k in range(120)]
     return write_grey(path, times, [first_level + 10 * (k // 15) for k in range(120)]).read_bytes()
 
 
 @pytest.mark.parametrize("starts", [(0, 0), (0, 3600), (3600, 0), (0, 100_000)])
-def test_second_recording_of_a_transport_stream_follows_the_first(tmp_path, starts):
+def test_transport_stream_second_recording_follows_first(tmp_path, starts):
     parts = [recording(tmp_path / f"{k}.ts", 20 + 100 * k, Fraction(start)) for k, start in enumerate(starts)]
     path = tmp_path / "both.ts"
     path.write_bytes(b"".join(parts))
@@ -48,7 +48,7 @@ def test_second_recording_of_a_transport_stream_follows_the_first(tmp_path, star
     assert note.startswith("timestamps jump at 4.0")
 
 
-def test_short_gap_of_a_transport_stream_stays(tmp_path):
+def test_transport_stream_short_gap_is_kept(tmp_path):
     times = [Fraction(0), Fraction(1, 2), Fraction(5), Fraction(11, 2)]
     path = write_grey(tmp_path / "v.ts", times, [20, 60, 100, 140])
     assert VideoFile(path, 2, SHAPE).num_frames == 12
@@ -80,21 +80,21 @@ def two_streams(path: Path, sizes: tuple[int, int], default: int | None) -> Path
 @pytest.mark.parametrize(
     ("sizes", "default", "level"), [((64, 64), 1, 180), ((64, 64), 0, 60), ((64, 32), 1, 180), ((32, 64), None, 180)]
 )
-def test_stream_that_players_show_is_read_and_named(tmp_path, sizes, default, level):
+def test_video_default_stream_is_read_and_named(tmp_path, sizes, default, level):
     path = two_streams(tmp_path / "v.mkv", sizes, default)
     assert abs(levels(path)[0] - level) <= 3
     (note,) = VideoFile(path, 2, SHAPE).notes
     assert note == f"has 2 video streams; stream {level // 100} ({sizes[level // 100]} x {sizes[level // 100]}) is read"
 
 
-def test_last_pictures_of_a_second_stream_are_decoded(tmp_path):
+def test_video_second_stream_last_pictures_are_decoded(tmp_path):
     path = write_grey(
         tmp_path / "v.mp4", [Fraction(k, 2) for k in range(8)], [20 + 25 * k for k in range(8)], sound=True
     )
     assert abs(levels(path)[-1] - 195) <= 3
 
 
-def test_colon_in_the_name_of_a_video_in_the_current_folder(tmp_path, monkeypatch):
+def test_video_name_with_colon_is_read(tmp_path, monkeypatch):
     name = "2026-01-26T20:57:04Z.mp4"
     recording(tmp_path / "v.mp4", 20)
     (tmp_path / "v.mp4").rename(tmp_path / name)
@@ -102,7 +102,7 @@ def test_colon_in_the_name_of_a_video_in_the_current_folder(tmp_path, monkeypatc
     assert VideoFile(Path(name), 2, SHAPE).num_frames == 8
 
 
-def test_theora_packet_without_bytes_repeats_the_picture(tmp_path):
+def test_theora_empty_packet_repeats_picture(tmp_path):
     path = tmp_path / "v.ogv"
     try:
         write_grey(path, [Fraction(k, 10) for k in range(20)], [100] * 20, codec="libtheora")
@@ -112,7 +112,7 @@ def test_theora_packet_without_bytes_repeats_the_picture(tmp_path):
 
 
 def cut_video(folder: Path) -> Path:
-    """A file of 20 s with its index in front, of which 40 % of the bytes are there."""
+    """A file of 20 s with its index in front, of which only the first 40 % of the bytes exist."""
     rng = np.random.default_rng(0)
     whole = folder / "whole.mp4"
     with av.open(str(whole), "w", options={"movflags": "faststart"}) as container:
@@ -139,7 +139,7 @@ def half(tmp_path):
 MISSING = r"half\.mp4: holds [78]\.\d of the 20\.0 s that its header states; bring the whole file"
 
 
-def test_truncated_video_is_reported_by_check_validate_and_run(half, tmp_path, capfd):
+def test_truncated_video_is_reported_by_commands(half, tmp_path, capfd):
     table = tmp_path / "a.tsv"
     table.write_text("# video: half.mp4\n# goal: make tea\ntime\tkind\twhat\n0:02\tsay\tGood, now go on.\n")
     (note,) = read_annotation_table(table).reading.notes
@@ -151,7 +151,7 @@ def test_truncated_video_is_reported_by_check_validate_and_run(half, tmp_path, c
     assert Dataset.open(tmp_path / "ds").missing_parts(Dataset.open(tmp_path / "ds").rows("test").clips()) == [problem]
 
 
-def test_whole_videos_lack_nothing(tmp_path):
+def test_find_missing_packets_complete_video_is_empty(tmp_path):
     for suffix in ("mp4", "mov", "mkv", "avi", "ts"):
         path = tmp_path / f"v.{suffix}"
         recording(path, 20)
@@ -164,7 +164,7 @@ def test_whole_videos_lack_nothing(tmp_path):
     )
 
 
-def test_timestamps_that_go_back_elsewhere_are_refused_with_the_place(tmp_path):
+def test_joiner_backward_timestamp_raises_with_place(tmp_path):
     path = write_grey(tmp_path / "v.mkv", [Fraction(k, 2) for k in range(8)], [20] * 8)
     with av.open(str(path)) as container:
         packets = list(container.demux(container.streams.video[0]))
@@ -177,7 +177,7 @@ def test_timestamps_that_go_back_elsewhere_are_refused_with_the_place(tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.slow
-def test_changed_rows_and_videos_are_refused_until_they_are_accepted(tmp_path, capsys):
+def test_changed_data_is_refused_until_accepted(tmp_path, capsys):
     write_raw(tmp_path / "black.avi", 20)
     write_raw(tmp_path / "white.avi", 230)
     table = tmp_path / "a.tsv"
@@ -206,7 +206,7 @@ def test_changed_rows_and_videos_are_refused_until_they_are_accepted(tmp_path, c
 
 
 def write_raw(path: Path, level: int) -> None:
-    """Ten seconds of one level; all such files have one size."""
+    """Ten seconds of one level; all these files have the same size."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("rawvideo", rate=2)
         assert isinstance(stream, av.VideoStream)

@@ -1,4 +1,6 @@
-"""Frames of odd video files, picture by picture, against the ffmpeg command where it is installed."""
+"""Frames of odd video files, compared picture by picture with the ffmpeg command if it is
+installed.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the ffmpeg command is not installed"),
 ]
-#: pixels a side, and the largest mean difference of two scalers and decoders
+#: pixels of a side, and the largest mean difference between two scalers and decoders
 SIZE, CLOSE = 16, 8
 
 
 @pytest.mark.parametrize("name", [*ODD_VIDEOS, *JOINED_VIDEOS])
-def test_frames_of_an_odd_file_are_those_of_ffmpeg(name, tmp_path):
+def test_video_frames_odd_file_equal_ffmpeg(name, tmp_path):
     try:
         file = make_odd_video(name, tmp_path)
         shown = show_by_ffmpeg(file, SIZE)

@@ -1,4 +1,4 @@
-"""bfloat16 numbers kept as uint16 are PyTorch's."""
+"""bfloat16 values stored as uint16 equal PyTorch's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False), min_size=1, max_size=20))
-def test_bits_are_those_of_torch(numbers):
+def test_bfloat16_bits_equal_torch(numbers):
     array = np.array(numbers, dtype=np.float32)
     expected = torch.from_numpy(array).to(torch.bfloat16)
     bits = to_bfloat16_bits(array)
@@ -22,6 +22,6 @@ def test_bits_are_those_of_torch(numbers):
     assert from_bfloat16_bits(bits).tolist() == expected.float().tolist()
 
 
-def test_any_shape_is_kept():
+def test_bfloat16_bits_keep_shape():
     array = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
     assert np.array_equal(from_bfloat16_bits(to_bfloat16_bits(array)), array)

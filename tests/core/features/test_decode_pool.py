@@ -1,4 +1,4 @@
-"""Whole videos decoded ahead of a training, by processes."""
+"""Prefetch of whole videos for a training by worker processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def videos(world):
 
 
 @pytest.mark.parametrize("few", [0, 99])
-def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
+def test_decode_pool_pictures_are_in_order(world, monkeypatch, few):
     monkeypatch.setattr(decode_pool, "FEW", few)
     monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
     episodes = videos(world)
@@ -41,7 +41,7 @@ def test_pictures_come_in_order_whoever_decodes_them(world, monkeypatch, few):
         assert np.array_equal(first, second)
 
 
-def test_long_videos_are_not_held_whole_by_many_processes(world, monkeypatch):
+def test_choose_decode_pool_size_limits_memory(world, monkeypatch):
     monkeypatch.setattr(decode_pool, "FEW", 0)
     monkeypatch.setattr(decode_pool, "count_cores", lambda: 8)
     episodes = videos(world)
@@ -52,7 +52,7 @@ def test_long_videos_are_not_held_whole_by_many_processes(world, monkeypatch):
 
 
 @pytest.mark.parametrize("few", [0, 99])
-def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypatch, few):
+def test_decode_pool_features_equal_one_process(world, model, tmp_path, monkeypatch, few):
     monkeypatch.setattr(decode_pool, "FEW", few)
     monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
     episodes = videos(world)
@@ -65,7 +65,7 @@ def test_features_are_the_same_whoever_decodes(world, model, tmp_path, monkeypat
         np.testing.assert_array_equal(cache(episode, 0, episode.end_frame), expected)
 
 
-def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkeypatch):
+def test_picture_cache_prepared_decodes_nothing(world, monkeypatch):
     episodes = videos(world)
     cache = PictureCache(world, FrameFormat(16))
     cache.prepare(episodes)
@@ -78,7 +78,7 @@ def test_a_prepared_cache_decodes_nothing_more_and_keeps_its_limit(world, monkey
         assert np.array_equal(cache(episode, 2, 5), expected[episode.id])
 
 
-def test_a_lost_video_is_told_before_training(world):
+def test_picture_cache_missing_video_raises(world):
     lost = replace(videos(world)[0], video="videos/lost.mp4")
     with pytest.raises(DataError, match="no such file"):
         PictureCache(world, FrameFormat(16)).prepare([lost])

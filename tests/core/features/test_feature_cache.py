@@ -1,4 +1,4 @@
-"""Pictures in memory, features on disk: what is kept, what makes it stale, and that training may trust it."""
+"""Pictures in memory and features on disk: stored values, invalidation, and use in training."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ from tests.helpers.training import SMALL
 pytestmark = pytest.mark.integration
 
 
-def test_stored_frames_and_features_of_another_time_axis_are_not_met(model, tmp_path, monkeypatch):
-    """Which picture is frame 0 has changed for videos whose container does not start at 0."""
+def test_feature_cache_other_time_axis_is_ignored(model, tmp_path, monkeypatch):
+    """The definition of frame 0 has changed for videos whose container does not start at 0."""
     before = feature_cache_vision_digest(model), open_picture_cache(str(tmp_path), FrameFormat(16)).name
     monkeypatch.setattr(feature_cache, "FRAMES_VERSION", 99)
     monkeypatch.setattr(picture_cache, "FRAMES_VERSION", 99)
@@ -55,12 +55,12 @@ def test_stored_frames_and_features_of_another_time_axis_are_not_met(model, tmp_
     assert before[1] != after[1]
 
 
-def test_vision_digest_of_a_loaded_model_is_that_of_the_saved_one(model, checkpoint):
+def test_vision_digest_of_loaded_model_equals_saved(model, checkpoint):
     assert feature_cache_vision_digest(load_model_checkpoint(str(checkpoint))[0]) == feature_cache_vision_digest(model)
 
 
-def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeypatch):
-    """It was hashed whole for every window."""
+def test_feature_cache_video_without_digest_is_hashed_once(world, tmp_path, monkeypatch):
+    """The whole video was hashed for every window."""
     root = tmp_path / "set"
     shutil.copytree(world.root, root)
     info = json.loads((root / "dataset.json").read_text())
@@ -78,7 +78,7 @@ def test_a_video_without_a_stated_digest_is_hashed_once(world, tmp_path, monkeyp
     assert cache.path(episode) not in paths
 
 
-def test_pictures_are_those_of_the_video_and_within_the_limit(world):
+def test_picture_cache_equals_video_within_limit(world):
     episodes = {e.video: e for split in world.splits for e in world.episodes(split)}
     cache = PictureCache(world, FrameFormat(16), limit_bytes=1)
     for episode in episodes.values():
@@ -92,7 +92,7 @@ def test_pictures_are_those_of_the_video_and_within_the_limit(world):
     assert len(roomy._videos) == len(episodes)
 
 
-def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tmp_path, monkeypatch):
+def test_feature_cache_equals_model_and_encodes_once(world, model, tmp_path, monkeypatch):
     episodes = list(world.episodes("train"))
     cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     assert cache.prepare(model, episodes) == 2
@@ -110,14 +110,14 @@ def test_features_are_what_the_model_gives_and_are_encoded_once(world, model, tm
 
 
 @pytest.mark.parametrize("part", ["vision_model", "connector"])
-def test_changed_vision_weights_never_meet_old_features(model, part):
+def test_vision_digest_changes_with_vision_weights(model, part):
     before = feature_cache_vision_digest(model)
     with torch.no_grad():
         next(getattr(model.model, part).parameters()).flatten()[0] += 1e-3
     assert feature_cache_vision_digest(model) != before
 
 
-def test_text_weights_do_not_matter_but_pooling_does(model, tokenizer):
+def test_vision_digest_depends_on_pooling_not_text(model, tokenizer):
     before = feature_cache_vision_digest(model)
     with torch.no_grad():
         model.speaking_head.weight += 1
@@ -127,7 +127,7 @@ def test_text_weights_do_not_matter_but_pooling_does(model, tokenizer):
     assert feature_cache_vision_digest(DSTSmolVLM(small_config(tokenizer, tokens_per_frame=1))) != before
 
 
-def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(tokenizer):
+def test_vision_digest_depends_on_tower_shape(tokenizer):
     digests = set()
     for heads in (2, 4):
         torch.manual_seed(0)
@@ -137,7 +137,7 @@ def test_another_shape_of_the_tower_is_another_digest_even_with_equal_weights(to
     assert len(digests) == 2
 
 
-def test_damaged_features_are_encoded_again_and_short_videos_refused(world, model, tmp_path):
+def test_feature_cache_damaged_file_is_encoded_again(world, model, tmp_path):
     episodes = list(world.episodes("train"))
     cache = FeatureCache(world, tmp_path, "x", FrameFormat(32))
     cache.prepare(model, episodes)
@@ -149,8 +149,8 @@ def test_damaged_features_are_encoded_again_and_short_videos_refused(world, mode
         cache.prepare(model, [longer])
 
 
-def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model, tmp_path, monkeypatch):
-    """Two episodes of one video, one that no video has, and one that is longer than its video."""
+def test_feature_cache_feed_is_in_order(world, model, tmp_path, monkeypatch):
+    """Two episodes of one video, one without a video, and one that is longer than its video."""
     first, second = {e.video: e for e in world.episodes("train")}.values()
     part = replace(first, start_frame=7, end_frame=30)
     lost, longer = replace(first, video="videos/none.mp4"), replace(second, end_frame=second.end_frame + 500)
@@ -179,7 +179,7 @@ def test_features_come_in_order_each_video_decoded_and_encoded_once(world, model
     assert "frames at 2 fps" in str(again[1])
 
 
-def test_what_is_fetched_ahead_is_bounded_and_its_thread_ends():
+def test_prefetch_is_bounded_and_thread_ends():
     asked = []
 
     def numbers(count, error=None):
@@ -195,7 +195,7 @@ def test_what_is_fetched_ahead_is_bounded_and_its_thread_ends():
     some = prefetch(numbers(50), 3)
     assert [next(some), next(some)] == [0, 1]
     time.sleep(0.3)
-    # two taken, three waiting, one in hand
+    # two taken, three in the queue, one in progress
     assert len(asked) <= 6
     some.close()
     broken = prefetch(numbers(2, DataError("breaks off")), 9)
@@ -205,7 +205,7 @@ def test_what_is_fetched_ahead_is_bounded_and_its_thread_ends():
     assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
-def test_a_replaced_video_shows_by_its_size(world, model, tmp_path):
+def test_feature_cache_path_depends_on_video_size(world, model, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(world.root, root)
     data = Dataset.open(root)
@@ -219,8 +219,8 @@ def test_a_replaced_video_shows_by_its_size(world, model, tmp_path):
         cache.path(episode)
 
 
-def test_the_rate_of_an_episode_counts(world):
-    """Two rates of one video are two sets of pictures."""
+def test_picture_cache_depends_on_rate(world):
+    """Two frame rates of one video are two sets of pictures."""
     episode = next(world.episodes("train"))
     slow = replace(episode, fps=1.0, end_frame=episode.end_frame // 2)
     cache = PictureCache(world, FrameFormat(16))
@@ -230,8 +230,8 @@ def test_the_rate_of_an_episode_counts(world):
     assert np.array_equal(expected, fast[::2])
 
 
-def test_a_replaced_video_of_the_same_size_has_other_features(world, model, tmp_path):
-    """Also where the dataset still states the digest of the old one, in a cache and in a store."""
+def test_feature_cache_replaced_video_has_other_features(world, model, tmp_path):
+    """Also if the dataset still states the old digest, in a cache and in a store."""
     root = tmp_path / "set"
     shutil.copytree(world.root, root)
     data = Dataset.open(root)
@@ -248,8 +248,8 @@ def test_a_replaced_video_of_the_same_size_has_other_features(world, model, tmp_
     assert find_picture_cache_key(data, open_picture_cache(url, FrameFormat(16)), episode) is None
 
 
-def test_a_process_that_fails_to_encode_still_meets_the_others(world, model, tmp_path):
-    """They would wait for it until the time-out of their group."""
+def test_feature_cache_failing_process_joins_others(world, model, tmp_path):
+    """The other processes would wait for it until their group's timeout."""
     root = tmp_path / "set"
     shutil.copytree(world.root, root)
     data = Dataset.open(root)
@@ -262,7 +262,7 @@ def test_a_process_that_fails_to_encode_still_meets_the_others(world, model, tmp
     assert len(waits) == 2
 
 
-def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
+def test_digest_file_is_computed_once_for_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "v.mp4"
     file.write_bytes(b"one")
@@ -270,7 +270,7 @@ def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(file_digest, "digest_file", lambda path: reads.append(path) or digest_file(path))
     for _ in range(2):
         assert digest_file_content(file) == hashlib.sha256(b"one").hexdigest()
-        # what another process would find
+        # the cache as another process finds it
         file_digest._digest_of_state.cache_clear()
     assert len(reads) == 1
     (kept,) = (tmp_path / "cache" / "prospect" / "digests").iterdir()
@@ -281,7 +281,7 @@ def test_a_digest_is_worked_out_once_for_all_processes(tmp_path, monkeypatch):
     assert digest_file_content(file) == hashlib.sha256(b"two").hexdigest()
 
 
-def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypatch):
+def test_feature_cache_crash_leaves_no_file(world, model, tmp_path, monkeypatch):
     cache = FeatureCache(world, tmp_path, "x", FrameFormat(32))
     monkeypatch.setattr(np, "save", lambda file, array, allow_pickle: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -289,8 +289,8 @@ def test_a_crash_while_encoding_leaves_no_file(world, model, tmp_path, monkeypat
     assert list(cache.folder.iterdir()) == []
 
 
-def test_files_of_features_do_not_all_stay_open(world, model, tmp_path, monkeypatch):
-    """Each was mapped for good: with a thousand videos a process had no more files to open."""
+def test_feature_cache_files_are_closed(world, model, tmp_path, monkeypatch):
+    """Each file stayed mapped: with a thousand videos a process ran out of file handles."""
     monkeypatch.setattr("prospect_core.features.feature_cache.MOST_OPEN", 2)
     cache = FeatureCache(world, tmp_path, feature_cache_vision_digest(model), FrameFormat(32))
     episodes = list({e.video: e for split in world.splits for e in world.episodes(split)}.values())
@@ -303,8 +303,10 @@ def test_files_of_features_do_not_all_stay_open(world, model, tmp_path, monkeypa
     assert all(np.array_equal(a, b) for a, b in zip(seen, reversed(seen), strict=True))
 
 
-def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_path, monkeypatch):
-    """On a GPU's machine one CPU core encoded three thousand videos, and the training had not begun when time was up."""
+def test_training_features_are_encoded_on_training_device(world, model, tmp_path, monkeypatch):
+    """On a GPU machine one CPU core encoded three thousand videos, and the training had not started
+    at its time limit.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     config, _ = compose_config(["model.vision_tower=frozen"])
     found = []
@@ -317,13 +319,13 @@ def test_features_are_encoded_where_the_model_will_be_trained(world, model, tmp_
     assert found == ["meta"]
 
 
-def test_an_accelerator_encodes_small_pictures_many_at_a_time():
-    """As many pixels as 64 pictures of 512 have; a CPU gains nothing from that."""
+def test_feature_cache_batch_size_by_device():
+    """The batch has as many pixels as 64 pictures of 512 x 512; a CPU does not benefit."""
     assert [feature_cache_batch_size(torch.device("cuda"), size) for size in (512, 96, 10**5)] == [64, 1820, 1]
     assert feature_cache_batch_size(torch.device("cpu"), 96) == 64
 
 
-def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, tmp_path, monkeypatch):
+def test_feature_cache_uses_batch_size(world, model, tmp_path, monkeypatch):
     monkeypatch.setattr(decode_pool, "FEW", 0)
     monkeypatch.setattr(decode_pool, "count_cores", lambda: 2)
     monkeypatch.setattr(feature_cache, "feature_cache_batch_size", lambda device, size: 7)
@@ -343,8 +345,10 @@ def test_videos_are_encoded_in_batches_of_the_size_that_is_meant(world, model, t
 
 
 @pytest.mark.slow
-def test_a_frozen_tower_trains_alike_from_features_and_from_pictures(world, tmp_path, monkeypatch, capsys):
-    """And with a trained tower stored features would be stale: they are not read, and asking for them warns."""
+def test_train_frozen_tower_features_equal_pictures(world, tmp_path, monkeypatch, capsys):
+    """With a trained tower stored features would be stale: they are not read, and asking for them
+    warns.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     losses = {}
     for from_store in ("true", "false"):

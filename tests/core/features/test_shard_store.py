@@ -1,4 +1,6 @@
-"""Sharded stores: a folder, an object store, and what training and evaluation read there instead of decoding."""
+"""Sharded stores in a folder or an object store, read by training and evaluation in place of
+decoding.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="session")
 def object_store():
-    """An object store on this machine that speaks S3."""
+    """An object store on this machine with the S3 protocol."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -57,7 +59,7 @@ def arrays(rng, count=5):
     return [(f"v{k}", rng.random((k + 1, 4, 3), dtype=np.float32), 100 + k) for k in range(count)]
 
 
-def test_what_is_written_is_read_back(url):
+def test_shard_store_round_trips(url):
     videos = arrays(np.random.default_rng(0))
     store = ShardStore(url, "x")
     store.write(videos[:2])
@@ -72,13 +74,13 @@ def test_what_is_written_is_read_back(url):
     assert "v0" not in ShardStore(url, "y")
 
 
-def test_pictures_are_kept_to_the_last_bit(url):
+def test_shard_store_pictures_are_exact(url):
     pictures = np.random.default_rng(0).integers(0, 255, (7, 16, 16, 3), dtype=np.uint8)
     ShardStore(url, "frames-16").write([("v", pictures, 1)])
     np.testing.assert_array_equal(ShardStore(url, "frames-16").read("v"), pictures)
 
 
-def test_features_of_a_folder_are_mapped_not_read(tmp_path):
+def test_shard_store_folder_features_are_mapped(tmp_path):
     store = ShardStore(str(tmp_path), "x")
     store.write([("v", np.ones((50, 4, 3), dtype=np.float32), 1)])
     found = ShardStore(str(tmp_path), "x").read("v")
@@ -86,8 +88,10 @@ def test_features_of_a_folder_are_mapped_not_read(tmp_path):
     assert not found.flags.writeable
 
 
-def test_two_writers_do_not_meet(url):
-    """Of a video that both have made, one is read; what a reader opened before is seen once it looks again."""
+def test_shard_store_two_writers_do_not_conflict(url):
+    """If both have written a video, one is read; a reader that was opened before sees it after a
+    refresh.
+    """
     first, second = ShardStore(url, "x"), ShardStore(url, "x")
     a, b = np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32)
     first.write([("v", a, 1), ("w", b, 1)])
@@ -98,8 +102,8 @@ def test_two_writers_do_not_meet(url):
     np.testing.assert_array_equal(second.read("w"), b)
 
 
-def test_a_shard_without_its_list_is_not_there(tmp_path):
-    """Killed between the two, a writer has written nothing."""
+def test_shard_store_shard_without_list_is_ignored(tmp_path):
+    """A writer that is killed between the two files has written nothing."""
     store = ShardStore(str(tmp_path), "x")
     store.write(arrays(np.random.default_rng(0)))
     next((tmp_path / "x").glob("*.json")).unlink()
@@ -107,7 +111,7 @@ def test_a_shard_without_its_list_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * len(b)])
-def test_a_damaged_shard_is_told_of(tmp_path, damage):
+def test_shard_store_damaged_shard_raises(tmp_path, damage):
     ShardStore(str(tmp_path), "x").write(arrays(np.random.default_rng(0)))
     shard = next((tmp_path / "x").glob("*.arrow"))
     shard.write_bytes(damage(shard.read_bytes()))
@@ -115,7 +119,7 @@ def test_a_damaged_shard_is_told_of(tmp_path, damage):
         ShardStore(str(tmp_path), "x").read("v1")
 
 
-def test_addresses_that_cannot_be_are_refused(monkeypatch):
+def test_shard_store_invalid_address_raises(monkeypatch):
     with pytest.raises(UserError, match=r"Protocol not known: nope; give a folder or an address of fsspec's"):
         ShardStore("nope://x", "y")
 
@@ -127,7 +131,7 @@ def test_addresses_that_cannot_be_are_refused(monkeypatch):
         ShardStore("s3://bucket/x", "y")
 
 
-def test_a_bucket_that_is_not_there_is_told_of(url):
+def test_shard_store_missing_bucket_raises(url):
     if not url.startswith("s3"):
         pytest.skip("a folder is made")
     with pytest.raises(DataError, match="s3://nobody/x"):
@@ -135,8 +139,8 @@ def test_a_bucket_that_is_not_there_is_told_of(url):
 
 
 @pytest.mark.slow
-def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_path, monkeypatch, capsys):
-    """Nothing is decoded or encoded any more, the videos themselves may be gone, and every digit is the same."""
+def test_feature_store_training_and_evaluation_are_equal(checkpoint, short_world, url, tmp_path, monkeypatch, capsys):
+    """Nothing is decoded or encoded, the videos can be missing, and every digit is equal."""
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output"]
     assert evaluate(*given, tmp_path / "plain") == 0
     made = ["data", "features", short_world.root, "--ckpt", checkpoint, "--output", url, "--split", "test"]
@@ -163,7 +167,7 @@ def test_training_and_evaluation_read_a_store(checkpoint, short_world, url, tmp_
     assert cache.prepare(model, [episode]) == 0
 
 
-def test_a_store_of_something_else_is_not_taken_for_this_ones(checkpoint, short_world, tmp_path, capsys):
+def test_feature_store_of_other_model_is_refused(checkpoint, short_world, tmp_path, capsys):
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run"]
     assert evaluate(*given, "--features", tmp_path) == 3
     assert f"{tmp_path}: holds no features of this checkpoint" in one_line(capsys)
@@ -171,7 +175,7 @@ def test_a_store_of_something_else_is_not_taken_for_this_ones(checkpoint, short_
     assert "would ignore --features" in one_line(capsys)
 
 
-def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_world, tmp_path):
+def test_feature_store_replaced_video_is_detected(checkpoint, short_world, tmp_path):
     root = tmp_path / "set"
     shutil.copytree(short_world.root, root)
     data, episode = Dataset.open(root), next(short_world.episodes("test"))
@@ -183,7 +187,7 @@ def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_w
     assert cache.prepare(model, [episode]) == 0
     other = next(e for e in short_world.episodes("test") if e.video != episode.video)
     before, theirs = cache(episode, 0, 5), cache(other, 0, 5)
-    # what it holds now is in the store, under the other one's name
+    # the store has its current contents under the other video's name
     shutil.copy(root / other.video, root / episode.video)
     assert cache.prepare(model, [episode]) == 0
     assert np.array_equal(cache(episode, 0, 5), theirs)
@@ -194,7 +198,7 @@ def test_a_video_that_was_replaced_is_known_by_what_it_holds(checkpoint, short_w
 
 
 @pytest.mark.slow
-def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monkeypatch, capsys):
+def test_frames_command_store_equals_video(short_world, tmp_path, monkeypatch, capsys):
     url = str(tmp_path / "store")
     assert (
         call(
@@ -222,8 +226,8 @@ def test_pictures_of_a_store_are_those_of_the_video(short_world, tmp_path, monke
         np.testing.assert_array_equal(cache(episode, 2, 9), pictures)
 
 
-def test_decoding_a_store_of_pictures_never_imports_torch(short_world, tmp_path):
-    """Workers that only decode start without it."""
+def test_picture_store_decoding_imports_no_torch(short_world, tmp_path):
+    """Workers that only decode start without torch."""
     arguments = ["data", "frames", str(short_world.root), "--size", "16", "--output", str(tmp_path / "store")]
     code = (
         "import contextlib, sys; from prospect_core.cli.commands import prospect\n"
@@ -235,7 +239,7 @@ def test_decoding_a_store_of_pictures_never_imports_torch(short_world, tmp_path)
     assert "5 videos made" in done.stdout
 
 
-def test_a_broken_video_does_not_stop_the_others(short_world, tmp_path, capsys):
+def test_frames_command_damaged_video_is_skipped(short_world, tmp_path, capsys):
     root = tmp_path / "set"
     shutil.copytree(short_world.root, root)
     broken = next(short_world.episodes("test")).video
@@ -247,13 +251,13 @@ def test_a_broken_video_does_not_stop_the_others(short_world, tmp_path, capsys):
     assert "1 video(s) could not be made" in captured.err
 
 
-def test_a_split_that_is_not_there_is_refused(short_world, tmp_path, capsys):
+def test_features_command_unknown_split_is_refused(short_world, tmp_path, capsys):
     given = ["data", "frames", short_world.root, "--size", 16, "--output", tmp_path / "s", "--split", "tset"]
     assert call(prospect, *given) == 2
     assert "--split tset" in one_line(capsys)
 
 
-def test_shards_are_bounded(monkeypatch, short_world):
+def test_precompute_features_shards_are_bounded(monkeypatch, short_world):
     monkeypatch.setattr(precompute, "SHARD_BYTES", 250)
     clips = short_world.rows("test").clips()  # 60 frames each
     assert [len(pack) for pack in precompute.group_precompute_shards(clips, 1, 1)] == [4, 2]
@@ -262,7 +266,7 @@ def test_shards_are_bounded(monkeypatch, short_world):
     assert precompute.group_precompute_shards([], 9, 1) == []
 
 
-def test_the_lists_of_a_store_are_small_and_plain(tmp_path):
+def test_shard_store_lists_are_small_json(tmp_path):
     ShardStore(str(tmp_path), "x").write([("v", np.ones((5, 4), np.float32), 7)])
     told = json.loads(next((tmp_path / "x").glob("*.json")).read_text())
     assert told == {"schema": 1, "videos": [{"key": "v", "frames": 5, "shape": [4], "bytes": 7}]}

@@ -1,4 +1,4 @@
-"""Watching live: in real time, never behind, and what was said is on disk however it ends."""
+"""Live sessions: real time without lag, and all turns on disk at any end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LEVELS = [10 * k % 250 for k in range(60)]
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """Six seconds at 10 pictures a second."""
+    """Six seconds at 10 pictures per second."""
     times = [Fraction(k, 10) for k in range(60)]
     return write_grey(tmp_path_factory.mktemp("clip") / "clip.mp4", times, LEVELS)
 
@@ -49,8 +49,8 @@ def talker(model, tokenizer, cls=Scripted):
 
 
 @pytest.mark.slow
-def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
-    """Same frames, same words, in the time that the file takes. A step has a third of a second."""
+def test_watch_source_file_equals_replay(model, tokenizer, clip):
+    """Same frames and same words, in the time of the file. A step has a third of a second."""
     runner, told = talker(model, tokenizer), []
     users = iter([None, "What now?"])
     begin = time.monotonic()
@@ -58,7 +58,7 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
     ending = watch_live_source(
         runner, TASK, frames, 2, 5, lambda: next(users, None), lambda o, dropped: told.append((o, dropped))
     )
-    # the last of the 12 frames is due at 5.5 s, one and a half times as fast
+    # the last of the 12 frames is due at 5.5 s, played at 1.5 times the speed
     assert 5.5 / 1.5 <= time.monotonic() - begin < 5.5 / 1.5 + 2
     assert ending == Ending("ended", True, 12, 0)
     other = talker(model, tokenizer)
@@ -75,7 +75,7 @@ def test_a_file_is_watched_as_it_is_replayed(model, tokenizer, clip):
 
 
 @pytest.mark.slow
-def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
+def test_watch_source_slow_model_drops_frames(model, tokenizer, clip):
     class Slow(Scripted):
         def step(self, frame, user_text=None):
             time.sleep(0.35)
@@ -87,7 +87,7 @@ def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
 
     def tell(output, dropped):
         told.append((output.frame, dropped))
-        # when it was due, against when it was done with
+        # lag: time at which the step ended minus time at which the frame was due
         late.append(time.monotonic() - begin - output.frame / 10)
 
     ending = watch_live_source(
@@ -99,7 +99,7 @@ def test_frames_are_dropped_rather_than_falling_behind(model, tokenizer, clip):
     assert ending.frames + ending.dropped == numbers[-1] + 1
     assert ending.dropped > 30
     assert all(number - before - 1 == dropped for before, (number, dropped) in zip([-1, *numbers], told, strict=False))
-    # a step takes .35 s and the newest frame is a tenth of a second old at most: no more lag at the end than at first
+    # a step takes .35 s and the newest frame is at most 0.1 s old, so the lag does not grow
     assert max(late) < 1.5
 
 
@@ -110,7 +110,7 @@ def blocked(count, then=None):
     time.sleep(60)
 
 
-def test_a_stall_and_a_break_end_the_stream_cleanly(model, tokenizer):
+def test_watch_source_stall_or_error_ends_stream(model, tokenizer):
     begin = time.monotonic()
     ending = watch_live_source(talker(model, tokenizer), TASK, paced(blocked(5)), 2, 0.5)
     assert ending == Ending("stalled: no picture for 0.5 s", False, 5, 0)
@@ -128,7 +128,7 @@ def paced(frames):
 
 @contextmanager
 def dripping(body, whole):
-    """A server that sends a video, all of it or half, and then keeps the line open."""
+    """A server that sends all or half of a video and then keeps the connection open."""
     gone = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -160,7 +160,7 @@ def dripping(body, whole):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer, tmp_path, whole):
+def test_watch_source_network_stream_can_stall(model, tokenizer, tmp_path, whole):
     ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
     told = []
     with dripping(ts.read_bytes(), whole) as address:
@@ -179,7 +179,7 @@ def test_a_network_stream_is_watched_as_it_comes_and_may_stall(model, tokenizer,
         next(read_live_source_frames("http://127.0.0.1:9/none.ts", 2, FrameFormat(32), 1, 1))
 
 
-def test_pictures_of_a_live_stream_that_are_too_large_end_it_in_a_line(model, tokenizer, tmp_path, monkeypatch):
+def test_watch_source_too_large_picture_ends_stream(model, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr("prospect_core.data.frame_format.MAX_SIDE", 40)
     ts = write_grey(tmp_path / "live.ts", [Fraction(k, 10) for k in range(100)], [k * 2 for k in range(100)])
     with dripping(ts.read_bytes(), True) as address:
@@ -189,14 +189,14 @@ def test_pictures_of_a_live_stream_that_are_too_large_end_it_in_a_line(model, to
     assert ending.reason.endswith("64 x 48 pictures; at most 40 a side")
 
 
-def test_the_log_holds_every_event_at_once_and_no_log_is_written_over(tmp_path):
+def test_watch_log_is_flushed_and_never_overwritten(tmp_path):
     path = tmp_path / "log.jsonl"
     log = WatchLog(path)
     silent = StepOutput(4, 0.1, 0.1, None)
     log.step(silent, 0, 2, None)
     assert path.read_text() == ""
     log.step(silent, 3, 2, "héllo \u2028?")
-    # readable before it is closed
+    # the file is readable before it is closed
     assert json.loads(path.read_text()) == {"frame": 4, "seconds": 2.0, "dropped": 3, "user": "héllo \u2028?"}
     with pytest.raises(UserError, match="exists already"):
         WatchLog(path)
@@ -207,7 +207,7 @@ def events(path):
     return [json.loads(line) for line in path.read_text().split("\n") if line]
 
 
-def test_the_command_plays_a_file_with_the_user_on_standard_input(checkpoint, clip, tmp_path, capsys, monkeypatch):
+def test_watch_command_file_with_user_input(checkpoint, clip, tmp_path, capsys, monkeypatch):
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"speaking_threshold": 0.0, "max_context": 2048}))
     monkeypatch.setattr(sys, "stdin", io.StringIO("what  now?\n\n"))
@@ -241,7 +241,7 @@ def test_the_command_plays_a_file_with_the_user_on_standard_input(checkpoint, cl
         assert message in one_line(capsys)
 
 
-def test_a_step_whose_line_was_interrupted_is_counted_as_a_frame(tmp_path, monkeypatch):
+def test_watch_log_interrupted_step_is_counted(tmp_path, monkeypatch):
     log = WatchLog(tmp_path / "log.jsonl")
 
     def interrupted(_: int) -> None:
@@ -258,7 +258,7 @@ def test_a_step_whose_line_was_interrupted_is_counted_as_a_frame(tmp_path, monke
 
 
 @pytest.mark.slow
-def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, tmp_path):
+def test_watch_command_killed_keeps_log(checkpoint, clip, tmp_path):
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"speaking_threshold": 0.0, "max_context": 2048}))
     given = [
@@ -277,7 +277,8 @@ def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, t
     for sign, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         out = tmp_path / f"{sign.name}.jsonl"
         process = subprocess.Popen([*given, "--output", out], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   # whoever runs the tests in the background has it ignored, and children inherit that
+                                   # a background test run ignores SIGINT, and child processes
+                                   # inherit that
                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                    stderr=subprocess.PIPE, text=True)  # fmt: skip
         until = time.monotonic() + 60
@@ -295,7 +296,7 @@ def test_an_interrupted_or_killed_watch_leaves_what_was_said(checkpoint, clip, t
             assert lines[-1]["frames"] > 0
 
 
-def test_the_screen_shows_dialogue_steps_and_cache_and_no_markup_of_the_model():
+def test_screen_shows_session_without_markup():
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, color_system=None)
     screen = Screen(TASK, "clip.mp4 - tidy up", 2, 1000, console)
     state = DialogState.initial(TASK).apply("S1", "start", 1.0)
@@ -318,7 +319,7 @@ def test_the_screen_shows_dialogue_steps_and_cache_and_no_markup_of_the_model():
     ]
 
 
-def test_tasks_and_typed_lines(tmp_path):
+def test_live_session_task_and_typed_lines(tmp_path):
     file = tmp_path / "task.json"
     file.write_text(json.dumps({"goal": "tea", "steps": [{"id": "S1", "name": "boil"}], "knowledge": "hot"}))
     assert read_live_session_task(file, None, ()) == Task("tea", (Step("S1", "boil"),), "hot")
@@ -336,8 +337,8 @@ def test_tasks_and_typed_lines(tmp_path):
     assert typed() == "one two three"
 
 
-def test_an_input_that_is_closed_or_cannot_be_read_says_nothing(monkeypatch):
-    """A command in the background: its standard input is absent, or reading it is an error."""
+def test_typed_closed_input_is_silent(monkeypatch):
+    """The standard input of a background command is absent, or reading it is an error."""
     failures = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
     unreadable = io.StringIO("one")
@@ -357,7 +358,7 @@ def test_an_input_that_is_closed_or_cannot_be_read_says_nothing(monkeypatch):
     [(b"caf\xe9?\n", "caf\ufffd?"), (b"\xff\xfe\n\nwhat\n", "\ufffd\ufffd what"), (b"na\xc3\xafve", "naïve")],
 )
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
-def test_bytes_on_standard_input_that_are_no_text_are_replaced(given, heard, errors):
+def test_typed_invalid_bytes_are_replaced(given, heard, errors):
     typed = Typed(io.TextIOWrapper(io.BytesIO(given), "utf-8", errors=errors))
     found, until = [], time.monotonic() + 10
     while " ".join(found) != heard and time.monotonic() < until:
@@ -366,5 +367,5 @@ def test_bytes_on_standard_input_that_are_no_text_are_replaced(given, heard, err
     assert " ".join(found) == heard
 
 
-def test_a_goal_of_bytes_that_are_no_text_is_read_with_replacements():
+def test_live_session_task_invalid_bytes_are_replaced():
     assert read_live_session_task(None, "caf\udce9", ("tee \udcff",)).goal == "caf\ufffd"

@@ -1,4 +1,4 @@
-"""Models that do without an input: neither training nor a stream shows it to them."""
+"""Input ablation: neither training nor a stream shows the model an ablated input."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def told(builder, sequence):
     return builder.tokenizer.decode(sequence.ids)
 
 
-def test_pictures_are_black(plain):
+def test_ablated_pictures_are_black(plain):
     model, _, _ = lacking(plain, "pictures")
     size = model.config.image_size
     pixels = torch.rand(2, 3, size, size)
@@ -56,7 +56,7 @@ def test_pictures_are_black(plain):
     assert not torch.equal(model.encode_frames(pixels), model.encode_frames(-torch.ones(2, 3, size, size)))
 
 
-def test_black_features_are_kept_apart_from_those_of_pictures(plain):
+def test_ablated_pictures_have_other_vision_digest(plain):
     from prospect_core.features.feature_cache import feature_cache_vision_digest
 
     model, _, _ = lacking(plain)
@@ -65,7 +65,7 @@ def test_black_features_are_kept_apart_from_those_of_pictures(plain):
     assert feature_cache_vision_digest(model) != before
 
 
-def test_without_steps_a_prompt_has_their_ids_and_markers_alone(plain):
+def test_ablated_steps_prompt_has_only_ids(plain):
     _, _, builder = lacking(plain, "steps")
     prompt = builder.prompt(TASK, Context(EPISODE.initial_state))
     assert "cup" not in prompt.text
@@ -73,7 +73,7 @@ def test_without_steps_a_prompt_has_their_ids_and_markers_alone(plain):
     assert len(prompt.markers) == 2
 
 
-def test_without_state_neither_prompt_nor_context_tells_any(plain):
+def test_ablated_state_is_absent_from_context(plain):
     model, tokenizer, builder = lacking(plain, "state")
     window = builder.window(EPISODE.window(5, 10), Context(EPISODE.state_at(4)))
     assert "progress" not in told(builder, window)
@@ -87,7 +87,7 @@ def test_without_state_neither_prompt_nor_context_tells_any(plain):
     assert "progress" not in tokenizer.decode(runner.stream.context.ids)
 
 
-def test_without_the_past_each_frame_is_read_as_the_first(plain):
+def test_ablated_past_stream_reads_each_frame_first(plain):
     model, tokenizer, builder = lacking(plain, "past")
     runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
     size = model.config.image_size
@@ -99,14 +99,14 @@ def test_without_the_past_each_frame_is_read_as_the_first(plain):
         assert runner.step(frame).speaking_prob == pytest.approx(speaking, abs=1e-6)
     prompt = len(runner.stream.prompt.ids)
     assert runner.length == prompt + builder.tokens_per_frame
-    # a question is heard with the frame that it was asked on
+    # the model gets a question with the frame on which it was asked
     runner.step(frames[0], "What now?")
     assert runner.length > prompt + 2 * builder.tokens_per_frame
     runner.step(frames[1])
     assert runner.length == prompt + builder.tokens_per_frame
 
 
-def test_windows_without_the_past_show_one_frame_and_ask_for_every_state(plain):
+def test_ablated_past_windows_have_one_frame(plain):
     _, _, builder = lacking(plain, "past")
     sampler = WindowSampler(recent_share=1, summary_share=0.5, progress_share=0, event_share=0.5)
     lengths = set()
@@ -116,11 +116,11 @@ def test_windows_without_the_past_show_one_frame_and_ask_for_every_state(plain):
         lengths.add(window.end - window.start)
         assert all(label >= 0 for states in sequence.states for label in states)
         assert "User:" not in told(builder, sequence)
-    # a reply's window begins with its question
+    # the window of a reply starts with its question
     assert lengths == {1, 2}
 
 
-def test_windows_without_state_ask_for_what_the_window_shows_alone(plain):
+def test_ablated_state_windows_label_visible_states(plain):
     _, _, builder = lacking(plain, "state")
     state = DialogState.initial(TASK).apply("S1", "start", 0.0)
     episode = Episode("e", "v.mp4", 2, 0, 4, TASK, (), state, file_order=True).validate()
@@ -128,13 +128,13 @@ def test_windows_without_state_ask_for_what_the_window_shows_alone(plain):
     assert all(label < 0 for states in window.tokens(builder).states for label in states) == (window.start > 0)
 
 
-def test_a_teacher_forced_pass_would_show_the_past_and_is_refused(plain):
+def test_ablated_past_teacher_forcing_raises(plain):
     model, tokenizer, builder = lacking(plain, "past")
     with pytest.raises(UserError, match="does without the past"):
         run_teacher_forcing(model, tokenizer, EPISODE, torch.zeros(10, builder.tokens_per_frame, 8), 0.5)
 
 
-def test_an_unknown_input_is_refused_by_name():
+def test_ablated_inputs_unknown_name_raises():
     with pytest.raises(ValueError, match="ablated_inputs sound: use any of pictures, steps, state, past"):
         DSTSmolVLMConfig(ablated_inputs=["sound"])
     with pytest.raises(UserError, match=r"model\.ablated_inputs"):
@@ -142,6 +142,6 @@ def test_an_unknown_input_is_refused_by_name():
     assert compose_config(["model.ablated_inputs=[pictures,past]"])[0].model.ablated_inputs == ("pictures", "past")
 
 
-def test_old_key_of_a_configuration_is_refused_instead_of_ignored():
+def test_model_config_old_key_raises():
     with pytest.raises(ValueError, match=r"rename it in config\.json"):
         DSTSmolVLMConfig(lacks=["pictures"])

@@ -1,4 +1,4 @@
-"""How a model with random weights begins."""
+"""Weight initialization of a model without pretrained weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ def made(world, *overrides):
 
 
 def attention(model, layer):
-    """Of each head (H, T, T), on random words."""
+    """Attention of each head on random words, shape (H, T, T)."""
     model.set_attn_implementation("eager")
     ids = torch.randint(9, 300, (1, 60))
     return model.model.text_model(input_ids=ids, output_attentions=True).attentions[layer][0]
 
 
-def test_a_frames_token_is_as_large_as_a_words(world):
-    """Undivided it would be 19 times as large, and no layer of the text model could add to it anything that counts."""
+def test_initialization_frame_token_has_size_of_word(world):
+    """Without the division it would be 19 times as large, and the text model's layers could not add
+    to it.
+    """
     model = made(world)
     pixels = torch.rand(8, 3, model.config.image_size, model.config.image_size)
     frames = model.encode_frames(pixels).norm(dim=-1).mean()
@@ -35,8 +37,8 @@ def test_a_frames_token_is_as_large_as_a_words(world):
     assert 0.3 < frames / words < 2
 
 
-def test_local_heads_read_the_tokens_right_before(world):
-    """Each its own, in the first two layers; a head that is not told to looks anywhere."""
+def test_initialization_local_heads_attend_previous_tokens(world):
+    """Each local head of the first two layers has its own position; other heads attend everywhere."""
     given = (
         "model.text.layers=4",
         "model.text.hidden_size=256",
@@ -54,17 +56,17 @@ def test_local_heads_read_the_tokens_right_before(world):
     assert attention(model, 2)[:, 20:].diagonal(19, dim1=1, dim2=2).mean(-1).max() < 0.2
 
 
-def test_without_local_heads_there_are_no_biases(world):
+def test_initialization_no_local_heads_has_no_biases(world):
     model = made(world, "model.text.local_heads=0")
     assert not any(name.endswith("proj.bias") for name, _ in model.model.text_model.named_parameters())
 
 
-def test_heads_of_a_group_look_near_with_their_key(world):
+def test_initialization_grouped_heads_share_local_key(world):
     model = made(world, "model.text.heads=4", "model.text.kv_heads=2", "model.text.local_heads=1")
     before = attention(model, 0)[:, 20:].diagonal(19, dim1=1, dim2=2).mean(-1)
     assert before[:2].min() > 0.4 > before[2:].max()
 
 
-def test_more_local_heads_than_keys_are_refused(world):
+def test_initialization_too_many_local_heads_raises(world):
     with pytest.raises(UserError, match=r"model\.text\.local_heads=9: there are \d+ key heads a layer"):
         made(world, "model.text.local_heads=9")

@@ -23,7 +23,7 @@ from tests.helpers.small_models import TEXT, VISION, small_config
 pytestmark = pytest.mark.integration
 
 
-def test_auto_model_loads_what_was_saved_tensor_by_tensor(checkpoint, model):
+def test_auto_model_loads_saved_tensors(checkpoint, model):
     loaded = AutoModel.from_pretrained(checkpoint)
     assert isinstance(loaded, DSTSmolVLM)
     assert isinstance(AutoConfig.from_pretrained(checkpoint).vision_config.image_size, int)
@@ -48,7 +48,7 @@ def change_tensors(folder, change):
         (lambda t: t.update({"update_head.weight": torch.zeros(1, 7)}), "mismatched keys"),
     ],
 )
-def test_a_misfitting_checkpoint_is_refused_never_filled_up(checkpoint, change, message):
+def test_load_checkpoint_misfitting_weights_raise(checkpoint, change, message):
     change_tensors(checkpoint, change)
     with pytest.raises(CheckpointError, match=message):
         DSTSmolVLM.from_pretrained(checkpoint)
@@ -57,13 +57,13 @@ def test_a_misfitting_checkpoint_is_refused_never_filled_up(checkpoint, change, 
     assert "\n" not in str(error.value)
 
 
-def test_an_untrained_checkpoint_is_refused(checkpoint):
+def test_load_checkpoint_untrained_raises(checkpoint):
     edit_json(checkpoint / "config.json", trained_steps=0)
     with pytest.raises(DataError, match="never trained"):
         load_model_checkpoint(str(checkpoint))
 
 
-def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
+def test_load_checkpoint_damaged_file_is_one_line(checkpoint, tokenizer):
     weights = checkpoint / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
@@ -82,7 +82,7 @@ def test_broken_files_are_refused_in_one_line(checkpoint, tokenizer):
             load_model_checkpoint(str(checkpoint))
 
 
-def test_a_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):
+def test_load_checkpoint_other_tokenizer_raises(checkpoint, tmp_path):
     from prospect_core.sequence.tokenizer import train_tokenizer
 
     train_tokenizer(["quite other words " * 9, "and more of them"], 600).save_pretrained(checkpoint)
@@ -93,19 +93,19 @@ def test_a_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):
         load_model_checkpoint(str(checkpoint))
 
 
-def test_an_unknown_name_is_a_usage_error_with_a_hint():
+def test_load_checkpoint_unknown_name_suggests_nearest():
     with pytest.raises(UserError, match="neither a folder nor a shipped checkpoint"):
         load_model_checkpoint("workbench-tny")
 
 
-def test_the_digest_follows_every_file(checkpoint):
+def test_digest_checkpoint_folder_covers_every_file(checkpoint):
     before = digest_checkpoint_folder(checkpoint)
     assert digest_checkpoint_folder(checkpoint) == before
     edit_json(checkpoint / "config.json", speaking_threshold=0.25)
     assert digest_checkpoint_folder(checkpoint) != before
 
 
-def test_every_special_token_has_its_own_embedding_row(model, tokenizer):
+def test_special_tokens_have_own_embedding_rows(model, tokenizer):
     """The origin clamped ids to the vocabulary, so that two special tokens shared one embedding."""
     table = model.model.text_model.get_input_embeddings().weight
     rows = table[list(vars(SpecialIds.of(tokenizer)).values())]
@@ -114,7 +114,7 @@ def test_every_special_token_has_its_own_embedding_row(model, tokenizer):
     assert float(distance.min().detach()) > 0
 
 
-def test_special_tokens_can_be_added_to_a_published_tokenizer():
+def test_add_special_tokens_to_published_tokenizer():
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -129,7 +129,7 @@ def test_special_tokens_can_be_added_to_a_published_tokenizer():
     assert ids.pad != ids.eos == published.eos_token_id
 
 
-def test_frames_and_slots_must_agree(model, tokenizer):
+def test_model_frames_and_slots_must_agree(model, tokenizer):
     image = SpecialIds.of(tokenizer).image
     with pytest.raises(ValueError, match="3 frame slots in the tokens, 4 frame embeddings"):
         model.joint_embed(torch.tensor([[image] * 3]), torch.zeros(1, 4, 48))
@@ -137,7 +137,7 @@ def test_frames_and_slots_must_agree(model, tokenizer):
         model.joint_embed(torch.tensor([[image]]))
 
 
-def test_frame_embeddings_land_in_their_slots_in_reading_order(model, tokenizer):
+def test_model_frame_embeddings_fill_slots_in_order(model, tokenizer):
     image = SpecialIds.of(tokenizer).image
     frames = torch.arange(2 * 4 * 48.0).reshape(2, 4, 48)
     ids = torch.tensor([[9, *[image] * 4, 10, *[image] * 4]])
@@ -148,7 +148,7 @@ def test_frame_embeddings_land_in_their_slots_in_reading_order(model, tokenizer)
 
 
 @pytest.mark.parametrize("count", [1, 4, 0])
-def test_pooling_gives_the_wanted_tokens_and_keeps_where_things_are(tokenizer, count):
+def test_model_pooling_keeps_positions(tokenizer, count):
     torch.manual_seed(0)
     model = DSTSmolVLM(small_config(tokenizer, tokens_per_frame=count)).eval()
     seen = []
@@ -162,17 +162,19 @@ def test_pooling_gives_the_wanted_tokens_and_keeps_where_things_are(tokenizer, c
         torch.testing.assert_close(out, grid)
 
 
-def test_a_black_frame_is_a_frame():
-    """The library drops all-zero frames as padding; ours are never zero, and encoded one by one."""
+def test_encode_frames_black_frame_is_encoded():
+    """The library drops all-zero frames as padding; PROSPECT's are never zero and are encoded one
+    by one.
+    """
     assert float(process_images_to_pixels(np.zeros((1, 8, 8, 3), np.uint8)).max()) == -1.0
 
 
-def test_a_frame_is_encoded_alike_alone_and_in_a_batch(model):
+def test_encode_frames_batch_equals_single(model):
     pixels = torch.randn(5, 3, 32, 32)
     torch.testing.assert_close(model.encode_frames(pixels)[2:3], model.encode_frames(pixels[2:3]), atol=1e-5, rtol=0)
 
 
-def test_the_state_head_scores_each_step_alone(model):
+def test_state_head_scores_each_step_separately(model):
     frame, markers = torch.randn(1, 2, 48), torch.randn(1, 5, 48)
     whole = model.state_head(frame, markers)
     assert whole.shape == (1, 2, 5, 3)
@@ -180,7 +182,7 @@ def test_the_state_head_scores_each_step_alone(model):
     assert model.state_head(frame, markers[:, :0]).shape == (1, 2, 0, 3)
 
 
-def test_a_later_token_changes_nothing_before_it(model):
+def test_model_is_causal(model):
     ids = torch.tensor([[20, 21, 22, 23, 24]])
     other = torch.tensor([[20, 21, 22, 30, 31]])
     a, b = (model.read(model.joint_embed(x)) for x in (ids, other))
@@ -188,8 +190,8 @@ def test_a_later_token_changes_nothing_before_it(model):
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 9, 16, 25, 36, 49, 64])
-def test_every_square_grid_of_tokens_loads_again(tokenizer, tmp_path, count):
-    """0 stores the tower's own number, of 8 x 8 patches here."""
+def test_model_square_token_grids_round_trip(tokenizer, tmp_path, count):
+    """0 selects the tower's own number of tokens, here 8 x 8 patches."""
     vision = {**VISION, "patch_size": 4}
     model = DSTSmolVLM(small_config(tokenizer, vision_config=vision, scale_factor=1, tokens_per_frame=count))
     model.save_pretrained(tmp_path)
@@ -200,8 +202,8 @@ def test_every_square_grid_of_tokens_loads_again(tokenizer, tmp_path, count):
 
 
 @pytest.mark.parametrize("part", ["text_config", "vision_config"])
-def test_dtype_of_a_part_changes_no_weight(tokenizer, tmp_path, part):
-    """Published configurations say bfloat16 in text_config and float32 at the top."""
+def test_model_dtype_of_part_changes_no_weight(tokenizer, tmp_path, part):
+    """Published configurations have bfloat16 in text_config and float32 at the top."""
     parts = {"text_config": {**TEXT, "vocab_size": len(tokenizer)}, "vision_config": dict(VISION)}
     parts[part]["dtype"] = "bfloat16"
     model = DSTSmolVLM(small_config(tokenizer, **parts))
@@ -211,13 +213,13 @@ def test_dtype_of_a_part_changes_no_weight(tokenizer, tmp_path, part):
 
 
 @pytest.mark.parametrize("bad", [{"tokens_per_frame": 5}, {"tokens_per_frame": 9}])
-def test_impossible_tokens_per_frame_are_refused(tokenizer, bad):
+def test_model_invalid_tokens_per_frame_raises(tokenizer, bad):
     with pytest.raises(ValueError, match="tokens_per_frame"):
         small_config(tokenizer, **bad)
 
 
-def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
-    """One changed byte of its weights, or of its words, is noticed before anything is scored by it."""
+def test_load_checkpoint_damaged_release_raises(tmp_path):
+    """A changed byte in the weights or the vocabulary is detected before scoring."""
     name = "workbench-tiny"
     told = (SHIPPED / name / SUMS).read_text()
     assert [line.split("  ")[1] for line in told.splitlines()] == ["model.safetensors", "tokenizer.json"]
@@ -232,7 +234,7 @@ def test_a_shipped_checkpoint_that_was_damaged_is_refused(tmp_path):
             load_model_checkpoint(str(folder))
 
 
-def test_a_checkpoint_without_its_tokenizer_says_so(checkpoint, tmp_path):
+def test_load_checkpoint_without_tokenizer_raises(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "c")
     (tmp_path / "c" / "tokenizer.json").unlink()
     with pytest.raises(DataError, match=r"no tokenizer\.json; bring the tokenizer that it was trained with"):

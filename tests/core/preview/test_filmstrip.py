@@ -1,4 +1,4 @@
-"""An episode as a filmstrip: every event on its decision frame, nothing given away when events are hidden."""
+"""An episode as a filmstrip: events on their decision frames, and no hints if events are hidden."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def longest(world):
     return max(world.episodes("val"), key=lambda e: len(e.events))
 
 
-def test_every_event_stands_under_its_decision_frame(world, longest):
+def test_filmstrip_events_are_under_decision_frames(world, longest):
     film = make_filmstrip(world, longest, every_s=5)
     shown = [(still.frame, event.id) for still in film.stills for event in still.events]
     assert shown == [(d.frame, d.event.id) for d in longest.decisions()]
@@ -30,14 +30,14 @@ def test_every_event_stands_under_its_decision_frame(world, longest):
     assert film.stills[0].picture.shape == (160, 160, 3)
 
 
-def test_a_clip_begins_with_its_own_frames_and_state(world, longest):
+def test_filmstrip_clip_starts_with_its_state(world, longest):
     clip = longest.window(40, 80)
     film = make_filmstrip(world, clip, every_s=2)
     assert (film.stills[0].frame, film.stills[-1].frame < 80) == (40, True)
     assert film.stills[0].states == longest.state_at(40).states
 
 
-def test_hidden_events_are_not_in_the_page(world, longest):
+def test_filmstrip_hidden_events_are_not_in_page(world, longest):
     film = make_filmstrip(world, longest, every_s=5, hidden=True)
     page = filmstrip_html(film)
     assert len(film.stills) == len(range(0, longest.end_frame, 10))
@@ -45,14 +45,14 @@ def test_hidden_events_are_not_in_the_page(world, longest):
     assert not any(step.name in page for step in longest.task.steps)
 
 
-def test_text_of_the_data_is_escaped(world, longest):
+def test_filmstrip_html_escapes_text(world, longest):
     event = replace(longest.events[0], text="<script>alert(1)</script>")
     page = filmstrip_html(make_filmstrip(world, replace(longest, events=(event, *longest.events[1:])), every_s=20))
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
-def test_the_terminal_lists_events_with_the_states_of_the_steps(world, longest):
+def test_filmstrip_terminal_lists_events_and_states(world, longest):
     console = Console(width=400, file=io.StringIO())
     print_filmstrip(make_filmstrip(world, longest), console)
     text = console.file.getvalue()
@@ -62,7 +62,7 @@ def test_the_terminal_lists_events_with_the_states_of_the_steps(world, longest):
     assert "■" in text
 
 
-def test_an_episode_is_found_by_id_or_number_or_named_in_one_line(world):
+def test_find_filmstrip_episode_by_id_or_number(world):
     ids = [e.id for e in world.episodes("test")]
     assert find_filmstrip_episode(world, "test", ids[3]).id == find_filmstrip_episode(world, "test", "3").id == ids[3]
     with pytest.raises(UserError, match=f"did you mean '{ids[0]}'"):
@@ -71,7 +71,7 @@ def test_an_episode_is_found_by_id_or_number_or_named_in_one_line(world):
         find_filmstrip_episode(world, "test", "99")
 
 
-def test_the_command_writes_a_page_and_refuses_what_cannot_be(world, tmp_path, capsys):
+def test_preview_command_writes_page_or_is_refused(world, tmp_path, capsys):
     def run(*args):
         with pytest.raises(SystemExit) as stop:
             prospect(["data", "preview", str(world.root), *map(str, args)])
@@ -89,13 +89,13 @@ def test_the_command_writes_a_page_and_refuses_what_cannot_be(world, tmp_path, c
         assert (code, text.count("\n")) == (2, 1), args
 
 
-def test_an_empty_split_says_so(world, tmp_path):
+def test_find_filmstrip_episode_empty_split_raises(world, tmp_path):
     empty = write_dataset(tmp_path / "set", "t", "1", 2, {"val": []})
     with pytest.raises(UserError, match="has no episode"):
         find_filmstrip_episode(Dataset.open(empty.root), "val", "0")
 
 
-def test_what_would_steer_is_shown_as_its_escape(world, longest):
+def test_filmstrip_control_characters_are_escaped(world, longest):
     steering = "a\x07b\x1bc"
     film = make_filmstrip(world, replace(longest, task=replace(longest.task, goal=steering)), every_s=60)
     page = filmstrip_html(film)

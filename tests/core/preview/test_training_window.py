@@ -1,4 +1,4 @@
-"""`prospect data preview`: what is shown is what the model gets, in the terminal and in a browser."""
+"""`prospect data preview` shows exactly the model's input, in the terminal and in a browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dataset(world, tokenizer):
     return DSTTrainingDataset(list(world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, draws)
 
 
-def test_tokens_and_labels_are_those_of_the_sequence(dataset):
+def test_preview_window_equals_sequence(dataset):
     for index in range(len(dataset)):
         sequence, media = dataset[index]
         shown = preview_training_window(dataset, index)
@@ -47,7 +47,7 @@ def test_tokens_and_labels_are_those_of_the_sequence(dataset):
             assert [IGNORE if v is None else v for v in row.states] == sequence.states[k]
 
 
-def test_what_the_context_has_otherwise_than_it_should_be_is_told(world, tokenizer):
+def test_preview_window_reports_context_noise(world, tokenizer):
     draws = SamplingPlan(WindowSampler(400, 400, progress_share=0, context_noise=NoiseRates(0, 1.0, 1.0, 1.0, 0)))
     data = DSTTrainingDataset(list(world.episodes("train"))[:1], SequenceBuilder(tokenizer, 4), pictures, draws)
     window, _ = data.window(0)
@@ -67,7 +67,7 @@ def printed(shown, terminal, everything=False):
     return out.getvalue()
 
 
-def test_the_terminal_shows_thumbnails_of_supervised_frames_and_counts_the_others(dataset):
+def test_preview_window_terminal_shows_supervised_frames(dataset):
     shown = preview_training_window(dataset, 0)
     text = printed(shown, terminal=True)
     assert text.count("▀") == 24 * 12 * sum(row.supervised for row in shown.rows)
@@ -78,7 +78,7 @@ def test_the_terminal_shows_thumbnails_of_supervised_frames_and_counts_the_other
     assert printed(shown, False, everything=True).count("x <image>") == len(shown.rows)
 
 
-def test_hostile_text_stays_text(dataset):
+def test_preview_window_html_escapes_text(dataset):
     episode = dataset.episodes[0]
     events = tuple(
         replace(e, text="<script>alert(1)</script>[bold]x") if e.kind == "user" else e for e in episode.events
@@ -95,12 +95,12 @@ def test_hostile_text_stays_text(dataset):
     assert "[bold]x" in printed(shown, False)
 
 
-def test_an_index_beyond_the_epoch_says_what_there_is(dataset):
+def test_preview_window_index_beyond_epoch_raises(dataset):
     with pytest.raises(UserError, match="windows 0 to 5"):
         preview_training_window(dataset, 6)
 
 
-def test_the_command_line_writes_a_page(world, tmp_path, capsys):
+def test_preview_command_writes_window_page(world, tmp_path, capsys):
     page = tmp_path / "window.html"
     assert run_cli("data", "preview", world.root, "--index", 2, "--html", page, "sampling=all") == 0
     assert capsys.readouterr().out.strip() == str(page)

@@ -1,4 +1,4 @@
-"""What a stream gets wrong, in training windows: what is written then, and that labels stay true."""
+"""Context noise in training windows: the written context, and labels that stay correct."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def builder(tokenizer):
 
 
 def written(builder, sequence):
-    """{frame: what is written after it}."""
+    """Return {frame: text that is written after it}."""
     ends = [*sequence.frame_last[1:], len(sequence.ids)]
     pieces = [sequence.ids[a + 1 : b] for a, b in zip(sequence.frame_last, ends, strict=True)]
     texts = [builder.tokenizer.decode(piece).split("<image>")[0] for piece in pieces]
@@ -55,31 +55,32 @@ X = IGNORE
             {2: "S1->start", 6: "S1->complete", 9: "S2->start"},
             [0, X, 1, X, 0, X, 1, X, X, 1, X, 0, 0, 0],
         ),
-        # late: due on every frame until it is written
+        # late: the update is due on every frame until it is written
         (
             ContextNoise(frozenset({2, 3, 4})),
             {5: "S1->start", 6: "S1->complete", 9: "S2->start"},
             [0, X, 1, 1, 1, 1, 1, X, X, 1, X, 0, 0, 0],
         ),
-        # missed until something else is written, which brings both
+        # missed: the next written update contains both
         (
             ContextNoise(frozenset(range(2, 6))),
             {6: "S1->start; S1->complete", 9: "S2->start"},
             [0, X, 1, 1, 1, 1, 1, X, X, 1, X, 0, 0, 0],
         ),
-        # another step is started instead: the right one is still due; the wrong one cannot be taken back
+        # another step is started: the correct one is still due, and the wrong start cannot be
+        # undone
         (
             ContextNoise(wrong={2: ("S3", "start")}),
             {2: "S3->start", 3: "S1->start", 6: "S1->complete", 9: "S2->start"},
             [0, X, 1, 1, 0, X, 1, X, X, 1, X, 0, 0, 0],
         ),
-        # completed too early: reopened
+        # completed too early: the step is reopened
         (
             ContextNoise(wrong={4: ("S1", "complete")}),
             {2: "S1->start", 4: "S1->complete", 5: "S1->reopen", 6: "S1->complete", 9: "S2->start"},
             [0, X, 1, X, 0, 1, 1, X, X, 1, X, 0, 0, 0],
         ),
-        # not legal then: what is due instead
+        # not legal at that time: the due update is written
         (
             ContextNoise(wrong={2: ("S2", "complete")}),
             {2: "S1->start", 6: "S1->complete", 9: "S2->start"},
@@ -87,15 +88,17 @@ X = IGNORE
         ),
     ],
 )
-def test_what_is_written_and_when_an_update_is_due(builder, context_noise, said, update):
+def test_context_noise_written_and_due_updates(builder, context_noise, said, update):
     sequence = builder.window(EPISODE, written=context_noise.apply_to(EPISODE))
     assert written(builder, sequence) == said
     assert sequence.update == update
     assert sequence.states == builder.window(EPISODE).states
 
 
-def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world, tokenizer):
-    """Shown every update in its place, a model took the written for the true and never recovered from a miss."""
+def test_context_noise_missed_update_keeps_labels(world, tokenizer):
+    """A model that always saw every update in its place relied on the context and never recovered
+    from a miss.
+    """
     builder = SequenceBuilder(tokenizer, 4)
     episode = next(e for e in world.episodes("train") if len(e.transitions()) > 2)
     frame = episode.transitions()[0][0]
@@ -111,10 +114,12 @@ def test_an_update_missed_by_the_stream_is_not_written_but_its_labels_stay(world
 
 @settings(deadline=None, max_examples=80)
 @given(episode=episodes(), seed=st.integers(0, 1000))
-def test_written_at_last_the_context_tells_the_truth_where_it_can(builder, episode, seed):
-    """A brute-force reader of the written text ends on the true state, but for steps that were started wrongly."""
+def test_context_noise_ends_in_reference_state(builder, episode, seed):
+    """A brute-force reader of the written text ends in the reference state, except for wrongly
+    started steps.
+    """
     context_noise = NoiseRates(0, 0.5, 0.3, 0, 0).draw(random.Random(seed), episode)
-    # on the last frame all that is due is written
+    # on the last frame all due updates are written
     context_noise = context_noise.within(episode.start_frame, episode.end_frame - 1)
     wrongly = {step for step, change in context_noise.wrong.values() if change == "start"}
     sequence = builder.window(episode, written=context_noise.apply_to(episode))
@@ -131,7 +136,7 @@ def test_written_at_last_the_context_tells_the_truth_where_it_can(builder, episo
     ]
 
 
-def test_shares_are_kept_and_late_ones_end(world):
+def test_noise_rates_are_kept_and_delays_end(world):
     every = [e for e in world.episodes("train") if e.transitions()]
     shares, rng = NoiseRates(0, 0.5, 0.4, 0.3, 0.2), random.Random(0)
     late = wrong = early = unsaid = changes = replies = 0
@@ -148,14 +153,14 @@ def test_shares_are_kept_and_late_ones_end(world):
             for frame, (step, change) in context_noise.wrong.items():
                 assert episode.state_at(frame - 1).is_legal(step, change)
                 assert episode.state_at(frame - 1).apply(step, change, 0)[step] != episode.state_at(frame)[step]
-    # frames that fall into the delay of the change before are missed too
+    # updates within the delay of the previous change are missed too
     assert 0.45 < late / changes < 0.75
     assert 0.2 < wrong / changes <= 0.42
     assert early / replies == pytest.approx(0.3, abs=0.03)
     assert unsaid / replies == pytest.approx(0.2 * 0.7, abs=0.03)
 
 
-def test_windows_with_slips_fit_into_their_tokens(world, tokenizer):
+def test_context_noise_windows_fit_token_limit(world, tokenizer):
     builder = SequenceBuilder(tokenizer, 4)
     sampler = WindowSampler(20, 400, context_noise=NoiseRates(0.1, 0.3, 1.0, 0.3, 0.1))
     rng = random.Random(1)

@@ -1,4 +1,4 @@
-"""Many streams at once: each as if alone, to the last bit."""
+"""Concurrent streams: each equals a single stream to the last bit."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
-def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
-    """Grouped-query and full attention: hidden states, words, keys and values are those of a stream alone, bit for bit,
-    and those of one plain forward."""
+def test_stream_requests_batched_equal_single(tokenizer, heads):
+    """Hidden states, words, keys and values equal those of a single stream and of a plain forward,
+    bit for bit.
+
+    With grouped-query and full attention.
+    """
     text = {**small_config(tokenizer).text_config.to_dict(), "num_attention_heads": 4, "num_key_value_heads": heads,
             "hidden_size": 64}  # fmt: skip
     torch.manual_seed(2)
@@ -64,8 +67,8 @@ def test_what_is_read_does_not_hang_on_who_reads_beside_it(tokenizer, heads):
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_streams_together_give_the_records_of_each_alone(model, tokenizer, name):
-    """Different lengths, user turns, updates, refusals, replies and compressions, each at times of its own."""
+def test_stream_batcher_records_equal_single_streams(model, tokenizer, name):
+    """The streams have different lengths, user turns, updates, refusals, replies and compressions."""
     budget = None if name is None else least(model, tokenizer, name) + 40
     lengths = (80, 40, 15)
     episodes = [replace(busy_episode(n), id=f"e{n}") for n in lengths]
@@ -89,7 +92,7 @@ def test_streams_together_give_the_records_of_each_alone(model, tokenizer, name)
             assert min(timing.stages.values()) >= 0
 
 
-def test_a_stream_that_fails_ends_the_whole_and_no_stream_runs_without_a_hub(model):
+def test_stream_batcher_failing_stream_ends_all(model):
     def broken():
         raise DataError("this video breaks off")
 

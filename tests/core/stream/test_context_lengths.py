@@ -1,4 +1,4 @@
-"""Streams that get longer than what their model was trained on, or than the model can take at all."""
+"""Streams that exceed the lengths of training or the model's positions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.training import SMALL
 pytestmark = pytest.mark.integration
 
 
-def test_each_length_is_noted_once_where_it_is_first_passed(tokenizer):
+def test_stream_lengths_note_first_excess(tokenizer):
     lengths = StreamLengths(small_config(tokenizer, trained_frames=3, trained_tokens=100, trained_compressions=1))
     for frame in range(7):
         lengths.note(frame, frame + 1, 90 + 5 * frame, frame // 3)
@@ -35,8 +35,8 @@ def test_each_length_is_noted_once_where_it_is_first_passed(tokenizer):
 
 
 @pytest.mark.parametrize("longest", [1, 64])
-def test_a_record_tells_where_its_stream_left_the_lengths_of_training(model, tokenizer, longest):
-    """The same whether frames are read one by one or ahead."""
+def test_record_notes_lengths_beyond_training(model, tokenizer, longest):
+    """The same for frames that are read one by one and in spans."""
     model.config.trained_frames, model.config.trained_tokens = 20, 10**6
     runner = busy_runner(model, tokenizer, "dst_refresh", least(model, tokenizer, "dst_refresh") + 40)
     record, _ = replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x", longest)
@@ -47,19 +47,19 @@ def test_a_record_tells_where_its_stream_left_the_lengths_of_training(model, tok
     assert record.problems() == []
 
 
-def test_a_context_beyond_the_positions_of_the_model_is_refused(model, tokenizer):
+def test_stream_beyond_positions_raises(model, tokenizer):
     model.config.text_config.max_position_embeddings = 300
     runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
     with pytest.raises(DataError, match=r"frame \d+: a context of \d+ tokens, and the model has 300 positions; give a"):
         replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x")
-    # with a budget it goes on
+    # with a budget the stream continues
     budget = least(model, tokenizer, "dst_refresh")
     model.config.text_config.max_position_embeddings = budget
     limited = VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", budget, 1.0, 1.0))
     assert replay_episode(limited, busy_episode(), pictures(120), limited.knobs, "x")[0].compressions
 
 
-def test_the_longest_windows_of_all_trainings_are_kept(tokenizer):
+def test_final_model_keeps_longest_training_lengths(tokenizer):
     config = small_config(tokenizer)
     plain, _ = compose_config(["output=x", "sampling.summary_share=0", "sampling.recent_share=0"])
     note_final_model_lengths(config, (500, 32), plain.sampling)
@@ -68,7 +68,7 @@ def test_the_longest_windows_of_all_trainings_are_kept(tokenizer):
     assert (config.trained_tokens, config.trained_frames, config.trained_compressions) == (500, 64, 1)
 
 
-def test_validation_over_episodes_beyond_the_positions_is_refused_before_the_first_step(short_world, tmp_path, capsys):
+def test_train_validation_beyond_positions_is_refused(short_world, tmp_path, capsys):
     out = tmp_path / "out"
     options = [f"data={short_world.root}", f"output={out}", *SMALL, "train.max_steps=1", "eval.thresholds=true"]
     assert run_cli("train", *options, "model.text.max_position_embeddings=100") == 2
@@ -76,8 +76,8 @@ def test_validation_over_episodes_beyond_the_positions_is_refused_before_the_fir
     assert not (out / "train_log.jsonl").exists()
 
 
-def test_stages_of_a_device_that_works_on_are_waited_for(model, tokenizer):
-    """Seconds of what was only begun were counted for the stage that waited for it."""
+def test_stage_timer_waits_for_device(model, tokenizer):
+    """Otherwise the time of an asynchronous operation would count for the stage that waits for it."""
     waits = []
     runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
     runner.watch = StageTimer(lambda: waits.append(runner.watch._running[-1:]))

@@ -1,4 +1,6 @@
-"""How keys and values are stored: exact bytes, bounded errors, and everything that a cache does, in every way of storing."""
+"""Storage of keys and values: exact bytes, bounded errors, and all cache operations for every
+storage type.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from prospect_core.stream.kv_storage import STORAGES, rotate_kv_storage_keys
 
 pytestmark = pytest.mark.integration
 
-#: the largest error of a number, in units of the largest one of its token and head
+#: largest error of a value, in units of the largest value of its token and head
 ERROR = {"model": 0.0, "int8": 0.5 / 127, "fp8": 2**-4}
 
 
@@ -29,7 +31,7 @@ def states(tokens, seed=0):
 
 
 @pytest.mark.parametrize("store", STORAGES)
-def test_what_is_stored_comes_back_within_its_error(store):
+def test_stream_cache_storage_error_is_bounded(store):
     cache = StreamCache(store)
     keys, values = states(300, 1), states(300, 2)
     for start, end in ((0, 5), (5, 6), (6, 290), (290, 300)):
@@ -39,14 +41,14 @@ def test_what_is_stored_comes_back_within_its_error(store):
         assert bool(((back - stored).abs() <= allowed).all())
         assert (store == "model") == torch.equal(back, stored)
         assert bool(torch.isfinite(back).all())
-    # an empty token does not divide by nothing
+    # a zero token does not divide by 0
     assert torch.equal(
         StreamCache(store).update(keys[..., :1, :] * 0, values[..., :1, :] * 0, 0)[0], keys[..., :1, :] * 0
     )
 
 
 @pytest.mark.parametrize("store", STORAGES)
-def test_truncating_and_keeping_change_no_other_stream_of_the_pool(store):
+def test_stream_cache_truncate_keeps_other_streams(store):
     frequencies = torch.tensor([1.0, 0.1, 0.01, 0.001])
     cache = StreamCache(store)
     for layer in range(2):
@@ -75,13 +77,14 @@ def filled(store):
     return cache
 
 
-def test_a_cache_grows_in_place_or_moves_and_keeps_what_it_holds():
+def test_stream_cache_grows_or_moves_with_contents():
     pool = KVPool()
     first, second = StreamCache(pool=pool), StreamCache(pool=pool)
     first.update(states(10, 1), states(10, 2), 0)
     second.update(states(10, 7), states(10, 8), 0)
     assert (first.begin, first.end, second.begin, second.end) == (0, FIRST_ROOM, FIRST_ROOM, 2 * FIRST_ROOM)
-    # the rows behind the first are the second's: it moves; the rows behind the second are free
+    # the rows after the first cache belong to the second, so it moves; the rows after the second
+    # are free
     first.update(states(60, 3), states(60, 4), 0)
     assert (first.begin, first.end) == (2 * FIRST_ROOM, 2 * FIRST_ROOM + 96)
     second.update(states(60, 5), states(60, 6), 0)
@@ -91,7 +94,7 @@ def test_a_cache_grows_in_place_or_moves_and_keeps_what_it_holds():
         assert cache.nbytes == 2 * 70 * 2 * 8 * 4
     second.update(states(200, 9), states(200, 9), 0)
     assert second.end - second.begin == kv_cache_bucket_size(270) == 384
-    # rows of caches that are gone are used again
+    # rows of deleted caches are reused
     begin = first.begin
     del first, cache
     third = StreamCache(pool=pool)
@@ -101,7 +104,7 @@ def test_a_cache_grows_in_place_or_moves_and_keeps_what_it_holds():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 200), st.booleans()), max_size=40))
-def test_streams_of_one_pool_never_share_a_row(steps):
+def test_stream_cache_streams_share_no_row(steps):
     pool, caches, held = KVPool(), {}, {}
     for number, (name, count, ends) in enumerate(steps):
         cache = caches.setdefault(name, StreamCache(pool=pool))
@@ -120,21 +123,21 @@ def test_streams_of_one_pool_never_share_a_row(steps):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300))
-def test_buckets_are_at_most_half_too_large(count, least):
+def test_kv_cache_bucket_size_wastes_at_most_half(count, least):
     size = kv_cache_bucket_size(count, least)
     assert max(count, least) <= size
     assert size <= 2 or size <= 1.5 * max(count, least)
     assert kv_cache_bucket_size(size, least) == size
 
 
-def test_lengths_sizes_and_layers_by_hand():
+def test_stream_cache_lengths_and_bytes_by_hand():
     cache = StreamCache("int8")
     assert (cache.length, cache.nbytes, cache.tensors()) == (0, 0, [])
     cache.update(states(3), states(3), 0)
     cache.update(states(3), states(3), 1)
     assert cache.length == cache.get_seq_length() == 3
     assert cache.get_mask_sizes(2, 0) == (5, 0)
-    # a byte a number, four a scale, keys and values, two layers
+    # one byte per value, four per scale, keys and values, two layers
     assert cache.nbytes == 2 * 2 * 3 * 2 * (8 + 4)
     cache.truncate(5)
     assert cache.length == 3
@@ -147,7 +150,7 @@ def test_lengths_sizes_and_layers_by_hand():
 
 
 @pytest.mark.parametrize(("store", "largest", "kind"), [("int8", 127, torch.int8), ("fp8", 448, torch.float8_e4m3fn)])
-def test_codes_and_scales_by_hand(store, largest, kind):
+def test_storage_codes_and_scales_by_hand(store, largest, kind):
     given = torch.tensor([[[[0.0, 1.0, -2.0, 0.26]]]])
     codes, scale = STORAGES[store].parts(given)
     assert codes.dtype == torch.uint8
@@ -157,17 +160,17 @@ def test_codes_and_scales_by_hand(store, largest, kind):
     assert numbers[2] == -largest
     assert numbers[0] == 0
     assert abs(numbers[3] - 0.26 / 2 * largest) <= (0.5 if store == "int8" else 2.0)
-    # smaller than one, they use all codes too
+    # values below one use all codes too
     small = STORAGES[store].parts(given / 100)[0].view(kind).float().flatten().tolist()
     assert small == pytest.approx(numbers, abs=1 if store == "int8" else 16)
     assert small[2] == -largest
-    # a token that is all but nothing keeps what it has
+    # a token with tiny values keeps them
     tiny = torch.full((1, 1, 1, 4), 1e-14)
     back = STORAGES[store].states(STORAGES[store].parts(tiny), torch.float32)
     assert float(back.abs().max()) <= 1e-14 + 1e-12 / largest
 
 
-def test_a_turn_is_a_rotation_by_position_times_frequency():
+def test_rotate_keys_equals_rotation_by_position():
     frequencies = torch.tensor([0.5, 0.25])
     key = torch.tensor([[[1.0, 0.0, 0.0, 2.0]]])
     found = rotate_kv_storage_keys(key, torch.tensor([-3]), frequencies)[0, 0].tolist()
@@ -181,7 +184,7 @@ def test_a_turn_is_a_rotation_by_position_times_frequency():
     torch.testing.assert_close(back, key)
 
 
-def test_a_second_stream_of_a_pool_shares_no_rows():
+def test_stream_cache_second_stream_shares_no_rows():
     cache = StreamCache("fp8")
     cache.update(states(5, 1), states(5, 2), 0)
     other = StreamCache("fp8", cache.pool)
@@ -196,8 +199,10 @@ def test_a_second_stream_of_a_pool_shares_no_rows():
 
 
 @pytest.mark.parametrize("store", ["int8", "fp8"])
-def test_errors_of_stored_keys_do_not_grow_with_compressions(store):
-    """Bytes stay what they were: only the angle of a key changes, which is worked out at once from where it began."""
+def test_stream_cache_key_error_is_constant_over_compressions(store):
+    """The stored bytes do not change: only the angle of a key changes, always computed from its
+    origin.
+    """
     inv_freq = 1.0 / 100 ** (torch.arange(4) / 4)
     keys, rounded = states(60, 1), StreamCache(store)
     rounded.update(keys, states(60, 2), 0)
@@ -211,11 +216,11 @@ def test_errors_of_stored_keys_do_not_grow_with_compressions(store):
         kept.pop(drop)
         for cache in (rounded, exact):
             cache.keep([k for k in range(cache.length) if k != drop], inv_freq)
-        # what is read later lies behind what was moved
+        # later tokens are after the moved ones
         if number == 20:
             rounded.update(states(1, 5), states(1, 6), 0)
             rounded.truncate(rounded.length - 1)
     assert torch.equal(rounded.stored(0)[0], first[kept])
     (keys, _), (_, _) = rounded.tensors()[0], exact.tensors()[0]
-    # turned once from the stored base, or step by step without rounding: the same
+    # one rotation from the stored base equals stepwise rotations without rounding
     torch.testing.assert_close(keys, exact.tensors()[1][0], atol=2e-5, rtol=0)

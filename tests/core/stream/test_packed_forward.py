@@ -1,4 +1,4 @@
-"""The packed forward: transformers' numbers, the same bits in any company, few operators."""
+"""The packed forward: transformers' values, the same bits with any other streams, few operators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def random_ids(count, seed=0):
 
 
 def read_in_two_turns(model, storage="model", lengths=LENGTHS, pool=None):
-    """Hidden states of each stream: all but the last third of its tokens first, then the rest."""
+    """Return hidden states of each stream, read in two parts: all but the last third of its tokens,
+    then the rest.
+    """
     caches = [StreamCache(storage, pool) for _ in lengths]
     ids = [random_ids(count, seed) for seed, count in enumerate(lengths)]
     cuts = [max(1, count * 2 // 3) for count in lengths]
@@ -48,7 +50,7 @@ def read_in_two_turns(model, storage="model", lengths=LENGTHS, pool=None):
 
 
 def plain(model, lengths=LENGTHS):
-    """The same by transformers' own forward, each stream alone."""
+    """Return the same hidden states by transformers' own forward of each stream."""
     with torch.no_grad():
         return [
             model.read(model.joint_embed(torch.tensor([random_ids(count, seed)]))) for seed, count in enumerate(lengths)
@@ -69,7 +71,7 @@ def plain(model, lengths=LENGTHS):
     ],
     ids=lambda text: "-".join(text) or "llama",
 )  # fmt: skip
-def test_hidden_states_are_those_of_transformers(tokenizer, text):
+def test_packed_forward_equals_transformers(tokenizer, text):
     model = random_model(tokenizer, **text)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -79,14 +81,14 @@ def test_hidden_states_are_those_of_transformers(tokenizer, text):
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
 
 
-def test_hidden_states_in_bfloat16_are_those_of_transformers(tokenizer):
+def test_packed_forward_bfloat16_equals_transformers(tokenizer):
     model = random_model(tokenizer).compute_in(torch.bfloat16)
     for found, expected in zip(read_in_two_turns(model)[0], plain(model), strict=True):
         assert found.dtype == torch.bfloat16
         torch.testing.assert_close(found, expected, atol=0.06, rtol=0.06)
 
 
-def test_adapters_are_applied(tokenizer):
+def test_packed_forward_applies_adapters(tokenizer):
     model = random_model(tokenizer)
     before = plain(model)
     inject_adapter_in_model(LoraConfig(r=4, target_modules=["q_proj", "o_proj", "up_proj"]), model)
@@ -102,7 +104,9 @@ def test_adapters_are_applied(tokenizer):
 
 @pytest.fixture(params=[1, 2, 3])
 def threads(request):
-    """Threads of a forward, whatever the worker has: which one computes what may depend on the other streams."""
+    """Number of threads of a forward: the distribution of work over threads can depend on the other
+    streams.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -111,13 +115,13 @@ def threads(request):
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("storage", STORAGES)
-def test_other_streams_groups_and_rows_of_the_pool_change_no_bit(tokenizer, monkeypatch, storage):
+def test_packed_forward_is_independent_of_other_streams(tokenizer, monkeypatch, storage):
     model = random_model(tokenizer)
     together, caches = read_in_two_turns(model, storage)
     for cache in caches[::2]:
         cache.keep(range(0, cache.length, 3), model.model.text_model.rotary_emb.inv_freq)
     third = forward_stream_requests(model, [ForwardRequest([11, 12], cache) for cache in caches])
-    # a pool that is in use already, one stream at a time
+    # a pool that is already in use, one stream per forward
     pool = KVPool(storage)
     guest = StreamCache(storage, pool)
     forward_stream_requests(model, [ForwardRequest(random_ids(33), guest)])
@@ -132,14 +136,14 @@ def test_other_streams_groups_and_rows_of_the_pool_change_no_bit(tokenizer, monk
         if number % 2 == 0:
             alone.keep(range(0, length, 3), model.model.text_model.rotary_emb.inv_freq)
         assert torch.equal(forward_stream_requests(model, [ForwardRequest([11, 12], alone)])[0], third[number])
-    # small groups, small forwards
+    # with small groups and small forwards
     monkeypatch.setattr(packed_attention, "MOST_SCORES", 100)
     monkeypatch.setattr(forward, "MOST_TOKENS", 50)
     for one, other in zip(read_in_two_turns(model, storage)[0], together, strict=True):
         assert torch.equal(one, other)
 
 
-def test_streams_of_one_forward_share_pool_and_storage(model):
+def test_packed_forward_mixed_pools_raise(model):
     with pytest.raises(ValueError, match="share one of each"):
         forward_stream_requests(model, [ForwardRequest([11], StreamCache()), ForwardRequest([11], StreamCache("int8"))])
     with pytest.raises(ValueError, match="2 pools"):
@@ -148,7 +152,7 @@ def test_streams_of_one_forward_share_pool_and_storage(model):
         )
 
 
-def test_weights_that_change_are_read_changed(tokenizer):
+def test_packed_forward_uses_changed_weights(tokenizer):
     model = random_model(tokenizer)
     read_in_two_turns(model)
     for change in ("in place", "replaced", "moved"):
@@ -164,7 +168,7 @@ def test_weights_that_change_are_read_changed(tokenizer):
             torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
 
 
-def test_a_model_that_has_read_trains_and_is_saved_as_before(tokenizer, tmp_path):
+def test_packed_forward_keeps_model_trainable(tokenizer, tmp_path):
     model, fresh = random_model(tokenizer), random_model(tokenizer)
     read_in_two_turns(model)
     for each in (model, fresh):
@@ -179,7 +183,7 @@ def test_a_model_that_has_read_trains_and_is_saved_as_before(tokenizer, tmp_path
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_norm_of_tiny_and_zero_states_follows_eps(tokenizer):
+def test_packed_forward_norm_of_zero_states(tokenizer):
     model = random_model(tokenizer)
     norm = model.model.text_model.norm
     for scale in (0.0, 1e-8, 1e-3, 1.0, 1e6):
@@ -188,11 +192,11 @@ def test_norm_of_tiny_and_zero_states_follows_eps(tokenizer):
         torch.testing.assert_close(found, norm(states), atol=1e-6, rtol=2e-6)
 
 
-def test_operators_of_a_forward_do_not_grow_with_the_number_of_streams():
-    """24 layers once needed 1,208 operators for one stream and 2,387 for sixteen."""
+def test_packed_forward_operators_do_not_grow_with_streams():
+    """24 layers needed 1,208 operators for one stream and 2,387 for sixteen."""
     model = layered_model()
     one, sixteen = forward_operators(model, 1), forward_operators(model, 16)
     assert sixteen <= one <= 500
     assert sixteen * 5 <= 2387
-    # streams of different lengths need a few operators for each group
+    # streams of different lengths need additional operators for each group
     assert forward_operators(model, 16, tokens=8) <= 500

@@ -40,7 +40,7 @@ def stream_of(record):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("longest", [1, 16])
-def test_ask_between_frames_leaves_the_stream_bit_equal(model, tokenizer, name, longest):
+def test_runner_ask_leaves_stream_bit_equal(model, tokenizer, name, longest):
     knobs = Knobs(name, least(model, tokenizer, name) + 30) if name else Knobs()
     without, _ = replay_episode(
         make_runner(model, tokenizer, knobs), polled(()), pictures(FRAMES), knobs, "x", longest_span=longest
@@ -54,7 +54,7 @@ def test_ask_between_frames_leaves_the_stream_bit_equal(model, tokenizer, name, 
     assert stream_of(asked) == without
 
 
-def test_ask_reads_unread_tokens_again_in_the_next_step(model, tokenizer):
+def test_runner_ask_unread_tokens_are_read_in_next_step(model, tokenizer):
     runner = make_runner(model, tokenizer, Knobs())
     runner.reset(TASK)
     for picture in pictures(10):
@@ -67,7 +67,7 @@ def test_ask_reads_unread_tokens_again_in_the_next_step(model, tokenizer):
     assert (list(context.ids), context.unread, context.cache.length, len(context.meta)) == before
 
 
-def test_ask_twice_gives_the_same_answer(model, tokenizer):
+def test_runner_ask_twice_gives_same_answer(model, tokenizer):
     runner = make_runner(model, tokenizer, Knobs())
     runner.reset(TASK)
     for picture in pictures(5):
@@ -75,7 +75,7 @@ def test_ask_twice_gives_the_same_answer(model, tokenizer):
     assert runner.ask("What now?") == runner.ask("What now?")
 
 
-def test_ask_with_keep_leaves_question_and_answer_in_the_context(model, tokenizer):
+def test_runner_ask_keep_adds_question_and_answer(model, tokenizer):
     runner = make_runner(model, tokenizer, Knobs())
     runner.reset(TASK)
     runner.step(pictures(1)[0])
@@ -87,7 +87,7 @@ def test_ask_with_keep_leaves_question_and_answer_in_the_context(model, tokenize
     runner.step(pictures(1)[0])
 
 
-def test_long_questions_are_read_whole(model, tokenizer, monkeypatch):
+def test_runner_ask_long_question_is_read_completely(model, tokenizer, monkeypatch):
     runner = make_runner(model, tokenizer, Knobs())
     runner.reset(TASK)
     runner.step(pictures(1)[0])
@@ -101,7 +101,7 @@ def test_long_questions_are_read_whole(model, tokenizer, monkeypatch):
     assert "B. a blue ball" in tokenizer.decode(read[0])
 
 
-def test_streams_that_are_polled_in_one_batch_equal_single_streams(model, tokenizer):
+def test_batcher_polled_streams_equal_single_streams(model, tokenizer):
     episodes = [replace(polled(POLLS[k : k + 3]), id=f"e{k}") for k in range(4)]
     single = {
         episode.id: replay_episode(make_runner(model, tokenizer, Knobs()), episode, pictures(FRAMES), Knobs(), "x")[0]
@@ -117,7 +117,7 @@ def test_streams_that_are_polled_in_one_batch_equal_single_streams(model, tokeni
         assert record == single[record.episode.id]
 
 
-def test_protocol_polled_never_speaks(model, tokenizer):
+def test_replay_polled_protocol_never_speaks(model, tokenizer):
     knobs = Knobs(protocol=ReplayProtocol("polled"))
     record, _ = replay_episode(make_runner(model, tokenizer, knobs), polled(), pictures(FRAMES), knobs, "x")
     assert record.utterances == ()
@@ -125,7 +125,7 @@ def test_protocol_polled_never_speaks(model, tokenizer):
     assert [t.frame for t in record.transitions] == [4, 9, 9, 21]
 
 
-def test_protocol_recut_asks_each_poll_on_its_own_clip(model, tokenizer):
+def test_replay_recut_polls_use_own_clips(model, tokenizer):
     """A stream without events gives the same answers in one pass and over clips that begin at 0."""
     polls = [poll for poll in POLLS if poll.time < 10]
     episode = Episode("e", "v", 2, 0, FRAMES, TASK, polls=tuple(polls)).validate()
@@ -145,7 +145,7 @@ def test_protocol_recut_asks_each_poll_on_its_own_clip(model, tokenizer):
     assert read == [(0, FRAMES), (0, 1), (0, 5), (0, 10), (0, 10), (0, 15)]
 
 
-def test_recut_clip_begins_at_the_start_of_the_poll(model, tokenizer):
+def test_replay_recut_clip_starts_with_poll(model, tokenizer):
     poll = replace(POLLS[4], clip_start=3.2)
     episode = Episode("e", "v", 2, 0, FRAMES, TASK, polls=(poll,)).validate()
     read = []
@@ -155,13 +155,13 @@ def test_recut_clip_begins_at_the_start_of_the_poll(model, tokenizer):
     assert read == [(6, 15)]
 
 
-def test_recut_without_a_way_to_read_frames_again_is_refused(model, tokenizer):
+def test_replay_recut_without_clip_reader_raises(model, tokenizer):
     knobs = Knobs(protocol=ReplayProtocol("polled", polling="recut"))
     with pytest.raises(UserError, match="read the video again"):
         replay_episode(VLMStreamRunner(model, tokenizer, knobs), polled(), pictures(FRAMES), knobs, "x")
 
 
-def test_gold_history_replaces_the_own_words_in_the_context(model, tokenizer):
+def test_replay_gold_history_replaces_own_words(model, tokenizer):
     turns = (
         Event("a1", 3.0, "assistant", "Take the red cube.", frame=6),
         Event("a2", 4.5, "assistant", "Put it away.", frame=9),
@@ -182,7 +182,7 @@ def test_gold_history_replaces_the_own_words_in_the_context(model, tokenizer):
     assert contexts["gold"].count("[ASST]") == 2
 
 
-def test_gold_history_is_the_same_frame_by_frame_and_in_spans(model, tokenizer):
+def test_replay_gold_history_spans_equal_single_frames(model, tokenizer):
     turns = tuple(Event(f"a{k}", k / 2, "assistant", f"Number {k}.", frame=k) for k in (3, 9, 10, 33))
     episode = Episode("e", "v", 2, 0, FRAMES, TASK, turns, file_order=True).validate()
     knobs = Knobs(protocol=ReplayProtocol(history="gold"))
@@ -193,13 +193,13 @@ def test_gold_history_is_the_same_frame_by_frame_and_in_spans(model, tokenizer):
     assert one == many
 
 
-def test_rules_of_a_protocol_name_the_reference_by_frame():
+def test_stream_rules_have_reference_by_frame():
     turns = (Event("a1", 3.0, "assistant", "Yes."), Event("a2", 3.1, "assistant", "Now."))
     episode = Episode("e", "v", 2, 0, 10, TASK, turns)
     assert StreamRules.of(ReplayProtocol(), episode) == StreamRules()
     assert StreamRules.of(ReplayProtocol("chunked", "gold"), episode) == StreamRules(False, {6: "Yes. Now."})
 
 
-def test_poll_question_lists_choices_by_letter():
+def test_format_poll_question_lists_choices_by_letter():
     assert format_poll_question("Which?", ("a", "b")) == "Which?\nA. a\nB. b"
     assert format_poll_question("Which?", ()) == "Which?"

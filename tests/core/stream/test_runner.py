@@ -1,4 +1,4 @@
-"""The runner: the golden test, budgets, strategies, and the rules of updating."""
+"""The runner: the golden test, budgets, strategies, and the rules of updates."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("size", [{}, {"text_config": None}, {"tokens_per_frame": 1}, {"tie_word_embeddings": False}])
-def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch, size):
-    """Frame by frame with a KV cache, with user turns, updates and answers in it, against one pass over the tokens."""
+def test_runner_golden_stream_equals_one_forward(tokenizer, monkeypatch, size):
+    """Compares a stream with KV cache, user turns, updates and answers with one pass over its
+    tokens.
+    """
     options = dict(size)
     if "text_config" in options:
         options["text_config"] = {**small_config(tokenizer).text_config.to_dict(), "num_hidden_layers": 4,
@@ -40,7 +42,7 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch,
     def recording(text, embeds, counts, caches, pool):
         (before,) = [cache.length for cache in caches]
         out = packed_forward(text, embeds, counts, caches, pool)
-        # tokens that were drafted and taken back are written over, and those that fill up the row are left out
+        # rejected draft tokens are overwritten, and padding tokens are left out
         hidden.update({before + k: out[k] for k in range(sum(counts))})
         return out
 
@@ -80,8 +82,8 @@ def test_golden_streamed_logits_are_those_of_one_forward(tokenizer, monkeypatch,
         torch.testing.assert_close(state, whole.state_BFK3[0, k], atol=1e-4, rtol=0)
 
 
-def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, monkeypatch):
-    """What was predicted, written down as an episode, gives the same tokens in the training builder."""
+def test_runner_tokens_equal_training_sequence(model, tokenizer, monkeypatch):
+    """The predictions, written as an episode, give the same tokens in the training builder."""
     wanted = {3: ("in_progress", "not_started"), 8: ("completed", "in_progress")}
     runner = Scripted(model, tokenizer, Knobs(), wanted, speaks={5, 8})
     said = iter(["Good.", "Next, the blue ball."])
@@ -102,7 +104,7 @@ def test_the_stream_reads_the_very_tokens_that_training_shows(model, tokenizer, 
 
 
 @pytest.mark.parametrize("name", ["drop_all", "dst_refresh"])
-def test_the_cache_is_never_over_budget_and_compressions_are_recorded(model, tokenizer, name):
+def test_runner_stays_within_budget_and_records_compressions(model, tokenizer, name):
     least = VLMStreamRunner(model, tokenizer, Knobs(name, 10**6)).least_budget(TASK)
     knobs = Knobs(name, least + 20)
     runner = Scripted(model, tokenizer, knobs, {6: ("in_progress", "not_started")}, speaks=set(range(0, 80, 7)))
@@ -118,7 +120,7 @@ def test_the_cache_is_never_over_budget_and_compressions_are_recorded(model, tok
     assert len(timing.compression_seconds) == len(record.compressions)
 
 
-def test_cache_bytes_are_exact(model, tokenizer):
+def test_runner_cache_bytes_are_exact(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs())
     runner.reset(TASK)
     text = model.config.text_config
@@ -128,8 +130,8 @@ def test_cache_bytes_are_exact(model, tokenizer):
     assert runner.step(pictures(1)[0]).cache_bytes == runner.length * per_token
 
 
-def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_context(model, tokenizer):
-    """The origin generated summaries and lost them: what a strategy keeps must be in the tokens that follow."""
+def test_dst_refresh_keeps_state_and_last_words(model, tokenizer):
+    """The origin dropped its summaries: a strategy's kept text must be in the following tokens."""
     knobs = Knobs("dst_refresh", VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6)).least_budget(TASK))
     runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     runner.reset(TASK, fps=2)
@@ -147,7 +149,7 @@ def test_dst_refresh_puts_the_tracked_state_and_the_last_words_into_the_next_con
     assert runner.state["S1"] == "completed"
 
 
-def test_drop_all_forgets_the_states_but_not_the_steps(model, tokenizer):
+def test_drop_all_keeps_steps_without_states(model, tokenizer):
     knobs = Knobs("drop_all", VLMStreamRunner(model, tokenizer, Knobs("drop_all", 10**6)).least_budget(TASK))
     runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     runner.reset(TASK)
@@ -157,7 +159,7 @@ def test_drop_all_forgets_the_states_but_not_the_steps(model, tokenizer):
     assert runner.state["S1"] == "completed"
 
 
-def test_a_budget_too_small_is_refused_with_the_least_possible_one(model, tokenizer):
+def test_runner_small_budget_names_smallest(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs("drop_all", 50))
     least = runner.least_budget(TASK)
     with pytest.raises(UserError, match=f"at least {least} tokens"):
@@ -173,13 +175,15 @@ def test_a_budget_too_small_is_refused_with_the_least_possible_one(model, tokeni
         ("drop_al", 9, "did you mean 'drop_all'"),
     ],
 )
-def test_knobs_that_would_do_nothing_are_refused(model, tokenizer, name, budget, message):
+def test_runner_knobs_without_effect_raise(model, tokenizer, name, budget, message):
     with pytest.raises(UserError, match=message):
         VLMStreamRunner(model, tokenizer, Knobs(name, budget))
 
 
-def test_a_jump_that_lasts_counts_as_start_and_complete(model, tokenizer):
-    """Nearly every wrong jump of a well trained model lasts for less; what was written of it was then believed."""
+def test_runner_lasting_jump_is_start_and_complete(model, tokenizer):
+    """Nearly all wrong jumps of a well-trained model are shorter, and a written wrong jump misleads
+    the model.
+    """
     runner = Scripted(model, tokenizer, Knobs(), dict.fromkeys(range(4), ("completed", "in_progress")))
     runner.reset(TASK)
     outputs = [runner.step(frame) for frame in pictures(4)]
@@ -190,7 +194,7 @@ def test_a_jump_that_lasts_counts_as_start_and_complete(model, tokenizer):
     assert tokenizer.decode(runner.stream.context.ids).endswith("[DST]S1->start; S1->complete<eos>")
 
 
-def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
+def test_runner_illegal_update_is_refused_and_counted(model, tokenizer):
     start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))
     rest = model.config.update_rest_frames = 2
     wanted = dict.fromkeys(range(10), ("not_started", "not_started"))
@@ -205,8 +209,8 @@ def test_illegal_wishes_are_refused_counted_and_updates_rest(model, tokenizer):
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_a_jump_that_silent_frames_break_has_not_lasted(model, tokenizer, at_once):
-    """Of a span that is read at once, only the last frame reaches the tracker."""
+def test_runner_interrupted_jump_is_not_committed(model, tokenizer, at_once):
+    """Of a span that is read in one call, only the last frame reaches the state tracker."""
     wanted = dict.fromkeys((0, 1, 3, 4, 5, 6), ("completed", "not_started"))
     runner = Scripted(model, tokenizer, Knobs(), wanted)
     runner.reset(TASK)
@@ -216,7 +220,7 @@ def test_a_jump_that_silent_frames_break_has_not_lasted(model, tokenizer, at_onc
     assert [o.frame for o in outputs if o.transitions] == [6]
 
 
-def test_a_lasting_jump_is_written_beside_a_lasting_illegal_wish(model, tokenizer):
+def test_runner_lasting_jump_with_illegal_update_is_committed(model, tokenizer):
     model.config.update_rest_frames = 2
     start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))
     runner = Scripted(model, tokenizer, Knobs(), dict.fromkeys(range(8), ("not_started", "completed")))
@@ -226,8 +230,10 @@ def test_a_lasting_jump_is_written_beside_a_lasting_illegal_wish(model, tokenize
     assert runner.state["S2"] == "completed"
 
 
-def test_an_update_that_comes_a_frame_after_nothing_was_wanted_is_taken(model, tokenizer):
-    """The frame before a change carries no label, so an update may fire there too soon: resting then lost the change."""
+def test_runner_update_after_empty_update_is_committed(model, tokenizer):
+    """The frame before a change has no label, so an update can fire there too early; the rest
+    period then lost the change.
+    """
     model.config.update_rest_frames = 2
     runner = Scripted(model, tokenizer, Knobs(), {0: ("not_started", "not_started"), 1: ("in_progress", "not_started")})
     runner.reset(TASK)
@@ -235,7 +241,7 @@ def test_an_update_that_comes_a_frame_after_nothing_was_wanted_is_taken(model, t
     assert [[(t.step, t.change) for t in o.transitions] for o in outputs] == [[], [("S1", "start")]]
 
 
-def test_a_partly_legal_wish_is_taken_where_legal(model, tokenizer):
+def test_runner_partly_legal_update_is_committed(model, tokenizer):
     start = DialogState(TASK.step_ids, ("completed", "not_started"), (("S1", 0.0),))
     runner = Scripted(model, tokenizer, Knobs(), {0: ("not_started", "in_progress"), 1: ("in_progress", "in_progress")})
     runner.reset(TASK, start)
@@ -245,9 +251,9 @@ def test_a_partly_legal_wish_is_taken_where_legal(model, tokenizer):
     assert [(t.step, t.change) for t in second.transitions] == [("S1", "reopen")]
 
 
-def test_an_utterance_cut_by_the_limit_is_marked_and_the_context_closed(model, tokenizer):
+def test_runner_truncated_reply_is_marked(model, tokenizer):
     runner = Scripted(model, tokenizer, Knobs(), speaks={0})
-    model.config.eos_token_id = len(tokenizer) - 1  # a random model will not say this one
+    model.config.eos_token_id = len(tokenizer) - 1  # a token that a random model does not generate
     runner.builder.special = replace(runner.builder.special, eos=len(tokenizer) - 1)
     runner.reset(TASK)
     output = runner.step(pictures(1)[0])
@@ -257,11 +263,11 @@ def test_an_utterance_cut_by_the_limit_is_marked_and_the_context_closed(model, t
     assert runner.stream.context.ids[-1] == len(tokenizer) - 1
     assert (
         runner.stream.context.cache.length == len(runner.stream.context.ids) - 1
-    )  # the end token is read with what comes next
+    )  # the end token is read with the next tokens
 
 
-def test_a_reply_never_holds_a_special_token(model, tokenizer):
-    """An image slot said by the model would need a frame; a marker would be read as a command."""
+def test_runner_reply_has_no_special_token(model, tokenizer):
+    """An image slot in a reply would need a frame; a marker would be read as a command."""
     special = SequenceBuilder(tokenizer, 4).special
     embedding = model.model.text_model.get_input_embeddings()
     with torch.no_grad():
@@ -274,7 +280,7 @@ def test_a_reply_never_holds_a_special_token(model, tokenizer):
     assert runner.stream.context.ids.count(special.image) == 6 * model.config.tokens_per_frame
 
 
-def test_no_steps_and_no_text_is_a_legal_stream(model, tokenizer):
+def test_runner_task_without_steps_or_text(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=1.0, update_threshold=0.0))
     runner.reset(Task("watch"))
     output = runner.step(pictures(1)[0])
@@ -282,12 +288,12 @@ def test_no_steps_and_no_text_is_a_legal_stream(model, tokenizer):
     assert (output.transitions, output.text) == ((), "")
 
 
-def test_step_before_reset_is_an_error(model, tokenizer):
+def test_runner_step_before_reset_raises(model, tokenizer):
     with pytest.raises(UserError, match="reset"):
         VLMStreamRunner(model, tokenizer, Knobs()).step(pictures(1)[0])
 
 
-def test_replay_is_deterministic_and_encoded_frames_are_the_same_as_pictures(model, tokenizer, world):
+def test_replay_is_deterministic_for_pictures_and_features(model, tokenizer, world):
     episode = replace(next(world.episodes("test")), end_frame=30, events=())
     source = world.frame_source(episode, FrameFormat(32))
     encoded = encode_feature_cache_pictures(model, source.frames(0, 30))
@@ -299,7 +305,7 @@ def test_replay_is_deterministic_and_encoded_frames_are_the_same_as_pictures(mod
     np.testing.assert_allclose(seen.speaking_prob, one.speaking_prob, atol=1e-4)
 
 
-def test_a_user_turn_after_a_frame_is_read_before_the_next(model, tokenizer):
+def test_runner_user_turn_is_read_before_next_frame(model, tokenizer):
     runner = VLMStreamRunner(model, tokenizer, Knobs(speaking_threshold=1.0, update_threshold=1.0))
     episode = Episode("e", "v", 2, 10, 14, TASK, (Event("u", 5.5, "user", "Hm?"),)).validate()
     replay_episode(runner, episode, pictures(4), runner.knobs, "x")

@@ -1,4 +1,4 @@
-"""Reading ahead, frames and words: the plain loop's record, in fewer forwards."""
+"""Speculation over frames and words: the record of the plain loop with fewer forwards."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
-    """Updates, refusals, replies, user turns and compressions inside the spans."""
+def test_speculation_equals_plain_loop(model, tokenizer, name):
+    """The spans contain updates, refusals, replies, user turns and compressions."""
     budget = None if name is None else least(model, tokenizer, name) + 40
     plain_runner = busy_runner(model, tokenizer, name or "none", budget)
     plain, _ = replay_episode(plain_runner, busy_episode(), pictures(120), plain_runner.knobs, "x", longest_span=1)
@@ -46,8 +46,8 @@ def test_speculation_gives_the_plain_loops_record(model, tokenizer, name):
 
 
 @given(st.lists(st.integers(1, 64), min_size=0, max_size=40), st.integers(1, 64))
-def test_speculation_hands_over_every_frame_once(stops, longest):
-    """Whatever an advance makes of its span, the outputs are those of the frames, each once, in order."""
+def test_replay_in_spans_outputs_each_frame_once(stops, longest):
+    """For any split of a span, the outputs are those of the frames, each once and in order."""
     frames, taken = list(range(len(stops) * 3)), iter([*stops, *[1] * 1000])
 
     def advance(span):
@@ -58,7 +58,7 @@ def test_speculation_hands_over_every_frame_once(stops, longest):
 
 
 def one_token_at_a_time(model, hidden, cache, limit, banned, eos):
-    """Greedy decoding as it is written in books."""
+    """Plain greedy decoding."""
     out = []
     with torch.no_grad():
         while len(out) < limit:
@@ -74,8 +74,8 @@ def one_token_at_a_time(model, hidden, cache, limit, banned, eos):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 9, 40])
-def test_looking_up_the_prompt_changes_no_word(model, limit):
-    """Random models repeat themselves; what they repeat is drafted, and what was drafted wrongly is taken back."""
+def test_prompt_lookup_changes_no_word(model, limit):
+    """Random models repeat themselves: repeated words are drafted, and wrong drafts are rejected."""
     forwards, drafted = [], 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def test_looking_up_the_prompt_changes_no_word(model, limit):
         assert sum(few for few, _ in forwards) < sum(many for _, many in forwards)
 
 
-def test_a_draft_is_what_followed_last_time():
+def test_prompt_lookup_drafts_last_continuation():
     from prospect_core.model.generation import Lookup
 
     lookup = Lookup([1, 2, 3, 4, 1, 2, 5, 6, 9, 7])
@@ -124,8 +124,8 @@ def test_a_draft_is_what_followed_last_time():
     assert Lookup([]).draft(4, set()) == []
 
 
-def test_a_wrong_draft_is_taken_back():
-    """The words leave the beaten track at the fourth: what was read beyond it is forgotten."""
+def test_generate_greedily_wrong_draft_is_rejected():
+    """The words differ from the draft at the fourth token: everything after it is rejected."""
     from prospect_core.model.generation import generate_greedily
 
     words, held, taken = [1, 2, 3, 7, 8, 0], [], []
@@ -143,13 +143,13 @@ def test_a_wrong_draft_is_taken_back():
 
     assert generate_greedily(1, following, take_back, 0, 40, context=[1, 2, 3, 4, 5]) == ([1, 2, 3, 7, 8], False)
     assert held == [1, 2, 3, 7, 8]
-    # of 3, 4, 5, 1, 2 the first was right
+    # of the draft 3, 4, 5, 1, 2 the first token was correct
     assert taken == [4]
 
 
 @pytest.mark.parametrize(("ends", "cut"), [(True, False), (False, True)])
-def test_decode_of_a_reply_as_long_as_the_limit_is_cut_only_if_it_goes_on(ends, cut):
-    """A reply of exactly the limit that ends itself is whole."""
+def test_generate_greedily_reply_of_maximum_length_is_complete(ends, cut):
+    """A reply of exactly the maximum length with an end token is complete."""
     eos, words = 1, [10, 11, 12]
     after = iter([*words[1:], eos if ends else 13])
     assert generate_greedily(words[0], lambda tokens: [next(after)], lambda count: None, eos, len(words), draft=0) == (

@@ -1,4 +1,4 @@
-"""Which of the states that are seen are written: jumps that last, and one change of a kind a frame."""
+"""The state tracker: debounced jumps, and one committed change of a kind per frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N, P, C = STEP_STATES
 
 
 def seen(*states, sure=()):
-    """Probabilities of such states, each ``sure`` (default 0.9)."""
+    """Return probabilities of the given states, each with probability ``sure`` (default 0.9)."""
     rows = []
     for k, state in enumerate(states):
         p = sure[k] if sure else 0.9
@@ -27,16 +27,16 @@ def tracker(*states, fps=2):
 
 
 @pytest.mark.parametrize(("fps", "frame"), [(1, 2), (2, 3), (8, 12), (30, 45)])
-def test_a_jump_is_written_once_it_has_lasted(fps, frame):
+def test_state_tracker_lasting_jump_is_committed(fps, frame):
     stream = tracker(N, fps=fps)
     written = [stream.follow(k, seen(C))[0] for k in range(frame + 2)]
     assert written == [[]] * frame + [[("S1", "start"), ("S1", "complete")], []]
     assert stream.state.completions == (("S1", frame / fps),)
 
 
-def test_a_jump_has_to_be_seen_on_all_frames_that_are_read():
+def test_state_tracker_interrupted_jump_restarts():
     stream = tracker(N)
-    # on frame 2 no update was due, on frame 5 nothing was seen
+    # on frame 2 no update was due, on frame 5 the state was not_started
     for frame, state in [(0, C), (1, C), (2, None), (3, C), (4, C), (5, N), (6, C), (7, C), (8, C)]:
         if state is None:
             stream.nothing_due()
@@ -45,31 +45,33 @@ def test_a_jump_has_to_be_seen_on_all_frames_that_are_read():
     assert stream.follow(9, seen(C))[0] == [("S1", "start"), ("S1", "complete")]
 
 
-def test_a_jump_lasts_over_frames_that_were_never_read():
-    """A live stream that is too slow skips frames, and it is there that starts are missed."""
+def test_state_tracker_jump_lasts_over_dropped_frames():
+    """A live stream that is too slow skips frames, and starts are missed there."""
     stream = tracker(N)
     assert [bool(stream.follow(frame, seen(C))[0]) for frame in (0, 2, 4)] == [False, False, True]
 
 
-def test_a_step_that_is_seen_begun_while_its_jump_is_held_begins():
+def test_state_tracker_start_during_held_jump_is_committed():
     stream = tracker(N)
     assert stream.follow(0, seen(C)) == ([], [])
     assert stream.follow(1, seen(P))[0] == [("S1", "start")]
     assert stream.follow(2, seen(C))[0] == [("S1", "complete")]
 
 
-def test_of_two_steps_that_look_alike_the_surer_one_is_written():
-    """Beside a true completion a step of a like name was seen completed too, and its jump was written with it."""
+def test_state_tracker_two_candidates_commits_more_probable():
+    """At the completion of one step, a step with a similar name was also predicted as completed and
+    committed.
+    """
     stream = tracker(P, P, N)
     assert stream.follow(7, seen(C, C, C, sure=(0.6, 0.8, 0.99)))[0] == [("S2", "complete")]
-    # with that in the context the others are seen as they are
+    # with this update in the context, the other states are predicted correctly
     assert stream.follow(8, seen(P, C, N)) == ([], [])
     stream = tracker(N, N)
     assert stream.follow(0, seen(P, P, sure=(0.7, 0.6)))[0] == [("S1", "start")]
     assert stream.follow(1, seen(P, P, sure=(0.7, 0.6)))[0] == [("S2", "start")]
 
 
-def test_changes_of_several_kinds_go_together_and_illegal_ones_are_told():
+def test_state_tracker_several_kinds_are_committed_together():
     stream = tracker(P, N, C, C)
     made, illegal = stream.follow(3, seen(C, P, P, N))
     assert made == [("S1", "complete"), ("S2", "start"), ("S3", "reopen")]
@@ -78,8 +80,10 @@ def test_changes_of_several_kinds_go_together_and_illegal_ones_are_told():
 
 
 @given(st.data())
-def test_what_stays_true_is_written_in_the_end(data):
-    """Whatever was tracked and seen before: all that can be legally reached is reached, one legal change after another."""
+def test_state_tracker_reaches_every_legal_state(data):
+    """From any tracked state, every legally reachable state is reached, one legal change after
+    another.
+    """
     count = data.draw(st.integers(0, 5))
     states = st.lists(st.sampled_from(STEP_STATES), min_size=count, max_size=count)
     stream = tracker(*data.draw(states))

@@ -1,4 +1,4 @@
-"""ProAssist's call of a runner: a row in, outputs by frame and a result file out."""
+"""ProAssist's call of a runner: input is a row, output are the results by frame and a result file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PICTURES = np.arange(FRAMES, dtype=np.uint8)[:, None, None, None] * np.ones((1, 
 
 
 class Echo:
-    """Repeats what the user says, and keeps the frames that it sees."""
+    """Repeats the user's words and stores its frames."""
 
     def __init__(self):
         self.knobs, self.seen = Knobs(), []
@@ -37,7 +37,7 @@ class Echo:
 
 
 @pytest.mark.parametrize("form", ["(N, 3, H, W)", "(N, H, W, 3)", "PIL"])
-def test_row_with_images_gives_an_output_a_frame_and_a_result_file(tmp_path, form):
+def test_run_video_inference_images_gives_outputs_and_file(tmp_path, form):
     from PIL import Image
 
     images = PICTURES
@@ -49,7 +49,7 @@ def test_row_with_images_gives_an_output_a_frame_and_a_result_file(tmp_path, for
     got = run_video_inference(model, SHAPE, {**PREPARED, "images": images, "sample_idx": 7}, tmp_path / "results")
     assert model.seen == list(range(FRAMES))
     assert [o.frame_idx_in_stream for o in got["predictions"]] == list(range(FRAMES))
-    # the user speaks after frame 8, the sixth frame of the stream is read with it
+    # the user speaks after frame 8, so the text is read with the sixth frame of the stream
     assert got["predictions"][5] == FrameOutput("You said Hello", "Boil.", [["user", "Hello"]], 5, 9, 3.0)
     stored = read_json(tmp_path / "results/7.json")
     assert stored["predictions"] == [output.to_dict() for output in got["predictions"]]
@@ -57,7 +57,7 @@ def test_row_with_images_gives_an_output_a_frame_and_a_result_file(tmp_path, for
     assert (got["metadata"]["dataset"], got["metadata"]["sample_idx"]) == ("wtag", 7)
 
 
-def test_row_as_it_lies_in_a_file_opens_its_frames(tmp_path):
+def test_run_video_inference_row_opens_frames_file(tmp_path):
     (tmp_path / "frames").mkdir()
     stored = np.repeat(PICTURES[:1].transpose(0, 2, 3, 1), PREPARED["end_frame_idx"], 0)
     write_video_frames_file(tmp_path / "frames/v1.arrow", iter(stored))
@@ -80,7 +80,7 @@ def test_row_as_it_lies_in_a_file_opens_its_frames(tmp_path):
         ({}, DataError, "no such file"),
     ],
 )
-def test_row_that_cannot_be_run_is_one_line(change, error, message):
+def test_run_video_inference_invalid_row_is_one_line(change, error, message):
     with pytest.raises(error) as caught:
         run_video_inference(Echo(), SHAPE, {**PREPARED, **change})
     assert message in str(caught.value)
@@ -88,7 +88,7 @@ def test_row_that_cannot_be_run_is_one_line(change, error, message):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_runner_of_a_checkpoint_has_the_published_call(tmp_path):
+def test_runner_has_published_call(tmp_path):
     from prospect_core.model.checkpoint import load_model_checkpoint
     from prospect_core.stream.runner import VLMStreamRunner
 

@@ -19,29 +19,29 @@ def make(*events, polls=(), candidates=(), start=0, frames=20):
     return Episode("e", "v", 2, start, start + frames, TASK, events, polls=tuple(polls), candidates=tuple(candidates))
 
 
-def test_annotation_with_all_new_fields_is_sound_and_comes_back_equal():
+def test_episode_with_polls_and_spans_round_trips():
     episode = make(QUESTION, ANSWER, polls=[POLL], candidates=[CandidateInterval("c", 0.0, 2.5)])
     assert episode.problems() == []
     assert load_json(Episode, dump_json(episode), "here") == episode
 
 
-def test_annotation_without_new_fields_is_written_as_before():
+def test_episode_without_polls_has_no_new_keys():
     text = dump_json(make(Event("a", 4.0, "assistant", "Yes.")))
     for name in ("polls", "candidates", "reply_span", "answers_to", "group", "open_until"):
         assert f'"{name}"' not in text
 
 
-def test_standing_question_that_closes_at_zero_is_kept():
+def test_episode_standing_question_closing_at_zero_is_kept():
     question = Event("q", 0.0, "user", "Now?", open_until=0.0)
     assert load_json(Episode, dump_json(make(question)), "here").events == (question,)
 
 
 @pytest.mark.parametrize(("time", "frame"), [(0.0, 0), (0.4999, 0), (0.5, 1), (2.6, 5), (9.999, 19), (10.0, 19)])
-def test_poll_frame_is_the_last_one_seen(time, frame):
+def test_episode_poll_frame_is_last_seen_frame(time, frame):
     assert make().poll_frame(replace(POLL, time=time)) == frame
 
 
-def test_candidate_frames_tile_a_video():
+def test_episode_candidate_frames_tile_video():
     intervals = [CandidateInterval(f"c{k}", k * 1.25, (k + 1) * 1.25) for k in range(8)]
     episode = make(candidates=intervals)
     frames = [list(episode.candidate_frames(interval)) for interval in intervals]
@@ -68,12 +68,12 @@ def test_candidate_frames_tile_a_video():
         (make(candidates=[CandidateInterval("c", 11.0, 12.0)]), "begins outside the episode's 0..10 s"),
     ],
 )  # fmt: skip
-def test_annotation_problem_is_named(episode, problem):
+def test_episode_problem_is_reported(episode, problem):
     (found,) = episode.problems()
     assert problem in found
 
 
-def test_clip_that_begins_after_the_question_keeps_the_link():
+def test_episode_clip_after_question_keeps_link():
     clip = make(QUESTION, ANSWER).window(6, 20)
     assert clip.problems() == []
     assert clip.events[0].answers_to == "q"

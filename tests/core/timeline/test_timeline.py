@@ -43,11 +43,11 @@ def transition(id_, time, step, change):
         (3600, 29.97, 107892, 107892),
     ],
 )
-def test_frames_are_exact_where_floats_are_not(time, fps, floor, ceil):
+def test_frame_floor_and_ceil_are_exact(time, fps, floor, ceil):
     assert (frame_floor(time, fps), frame_ceil(time, fps)) == (floor, ceil)
 
 
-def test_decision_frames_by_hand():
+def test_episode_decision_frames_by_hand():
     episode = make(
         Event("u", 1.2, "user", "hello"),
         Event("a", 1.3, "assistant", "hi"),
@@ -56,28 +56,29 @@ def test_decision_frames_by_hand():
         Event("b", 4.0, "assistant", "good"),
         Event("f", 9.9, "assistant", "bye"),
     ).validate()
-    # the reply shares the user's frame 2 by time and so waits for frame 3; 3.2 s is first seen on frame 7
+    # the reply's time is on the user's frame 2, so it is decided on frame 3; 3.2 s is first visible
+    # on frame 7
     assert [(d.event.id, d.frame) for d in episode.decisions()] == [
         ("u", 2), ("a", 3), ("d", 7), ("c", 8), ("b", 8), ("f", 19),
     ]  # fmt: skip
 
 
-def test_two_assistant_turns_on_one_frame_are_one_utterance_with_both_ids():
+def test_episode_two_turns_on_frame_are_one_utterance():
     episode = make(Event("a", 1.0, "assistant", "Good."), Event("b", 1.2, "assistant", "Next."))
     (utterance,) = episode.utterances()
     assert (utterance.frame, utterance.text, utterance.ids) == (2, "Good. Next.", ("a", "b"))
 
 
-def test_nothing_is_decided_before_its_user_turn_is_read():
+def test_episode_decisions_follow_user_turn():
     episode = make(Event("u", 5.0, "user", "x"), transition("d", 5.0, "S1", "start"), Event("a", 5.0, "assistant", "y"))
     assert [d.frame for d in episode.validate().decisions()] == [10, 11, 11]
 
 
-def test_user_turn_after_the_last_frame_is_an_error():
+def test_episode_user_turn_after_last_frame_raises():
     assert "after the last frame" in make(Event("u", 10.0, "user", "x")).problems()[0]
 
 
-def test_reply_to_a_user_on_the_last_frame_is_an_error_not_a_loss():
+def test_episode_reply_after_last_frame_raises():
     episode = make(Event("u", 9.5, "user", "x"), Event("a", 9.6, "assistant", "y"))
     assert "after the last frame" in episode.problems()[0]
 
@@ -93,14 +94,14 @@ def test_reply_to_a_user_on_the_last_frame_is_an_error_not_a_loss():
         (Event("a", 1.0, "assistant", "x", frame=20), "names frame 20"),
     ],
 )
-def test_illegal_annotation_is_named(event, message):
+def test_episode_illegal_annotation_raises(event, message):
     (problem,) = make(event).problems()
     assert message in problem
     with pytest.raises(TimelineError, match=r"^e: "):
         make(event).validate()
 
 
-def test_unordered_and_repeated_things_are_named():
+def test_episode_unordered_or_repeated_raises():
     a, b = Event("a", 2.0, "assistant", "x"), Event("a", 1.0, "assistant", "y")
     problems = make(a, b).problems()
     assert any("event id 'a' appears twice" in p for p in problems)
@@ -108,12 +109,12 @@ def test_unordered_and_repeated_things_are_named():
     assert not any("not ordered" in p for p in make(a, b, file_order=True).problems())
 
 
-def test_no_steps_is_legal():
+def test_episode_without_steps_is_legal():
     episode = Episode("e", "v", 2, 0, 5, Task("watch"), (Event("a", 1.0, "assistant", "hi"),)).validate()
     assert episode.state_at(4) == DialogState((), ())
 
 
-def test_completions_keep_order_and_time_and_reopen_forgets():
+def test_dialog_state_completions_keep_order_and_time():
     episode = make(
         transition("1", 1.0, "S2", "start"), transition("2", 2.0, "S2", "complete"), transition("3", 3.0, "S1", "start"),
         transition("4", 4.0, "S1", "complete"), transition("5", 5.0, "S2", "reopen"),
@@ -123,7 +124,7 @@ def test_completions_keep_order_and_time_and_reopen_forgets():
     assert episode.state_at(10)["S2"] == "in_progress"
 
 
-def test_changes_to_takes_a_jump_as_start_and_complete_and_knows_what_cannot_be():
+def test_dialog_state_changes_to_splits_jump():
     state = DialogState(("S1", "S2", "S3"), ("not_started", "completed", "in_progress"))
     assert state.changes_to(["completed", "not_started", "in_progress"]) == [
         ("S1", "completed", ("start", "complete")),
@@ -142,19 +143,19 @@ def test_changes_to_takes_a_jump_as_start_and_complete_and_knows_what_cannot_be(
         ("completed", "not_started", ()),
     ],
 )
-def test_the_changes_between_any_two_states(old, new, changes):
+def test_dialog_state_changes_to_any_state(old, new, changes):
     state = DialogState(("S1", "S2"), (old, "completed"))
     assert state.changes_to((new, "completed")) == [("S1", new, changes)]
     assert state.changes_to((old, "completed")) == []
     assert state.path_to((new, "completed")) == [("S1", change) for change in changes]
     assert state.path_to((old, "completed")) == []
-    # they lead there
+    # the changes lead to the target state
     for step, change in state.path_to((new, "completed")):
         state = state.apply(step, change, 1.0)
     assert state["S1"] == (new if changes else old)
 
 
-def test_a_path_follows_the_steps_and_leaves_out_what_cannot_be():
+def test_dialog_state_path_is_legal():
     state = DialogState(("S1", "S2", "S3"), ("not_started", "completed", "in_progress"))
     assert state.path_to(("completed", "not_started", "completed")) == [
         ("S1", "start"), ("S1", "complete"), ("S3", "complete"),
@@ -164,8 +165,8 @@ def test_a_path_follows_the_steps_and_leaves_out_what_cannot_be():
             ask(("completed",))
 
 
-def test_a_reply_to_what_was_said_before_the_first_frame_or_with_it():
-    """A user turn on frame 0 is answered from frame 1 on, and only by what comes first."""
+def test_episode_responsive_at_first_frame():
+    """A user turn on frame 0 is answered from frame 1 on, and only by the first reply."""
     episode = make(Event("u", 0.0, "user", "x"), Event("v", 4.0, "user", "y"), frames=60)
     assert episode.responsive([0, 1, 2]) == {1}
     assert episode.responsive([10]) == {10}
@@ -174,7 +175,7 @@ def test_a_reply_to_what_was_said_before_the_first_frame_or_with_it():
     assert episode.responsive(iter([9, 8])) == {8, 9}
 
 
-def test_responsive_is_the_first_within_five_seconds_of_the_user():
+def test_episode_responsive_is_first_within_five_seconds():
     episode = make(Event("u", 2.0, "user", "x"), frames=60)
     assert episode.responsive([2, 5, 6]) == {5}
     assert episode.responsive([4]) == set()
@@ -184,7 +185,7 @@ def test_responsive_is_the_first_within_five_seconds_of_the_user():
 
 @given(episodes())
 @settings(max_examples=150, deadline=None)
-def test_no_event_is_lost_and_order_is_kept(episode):
+def test_episode_random_events_are_kept_in_order(episode):
     decisions = episode.decisions()
     assert [d.event.id for d in decisions] == [e.id for e in episode.events]
     blocked = -1
@@ -202,7 +203,7 @@ def test_no_event_is_lost_and_order_is_kept(episode):
 
 @given(episodes(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_state_at_any_cut_is_the_replay_of_what_came_before(episode, data):
+def test_episode_state_at_equals_replay(episode, data):
     cut = data.draw(st.integers(episode.start_frame, episode.end_frame - 1))
     window = episode.window(cut, episode.end_frame).validate()
     state = episode.initial_state
@@ -217,7 +218,7 @@ def test_state_at_any_cut_is_the_replay_of_what_came_before(episode, data):
 
 @given(episodes(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_clips_hold_every_event_once_on_its_own_frame(episode, data):
+def test_episode_windows_have_each_event_once(episode, data):
     cuts = sorted(data.draw(st.sets(st.integers(episode.start_frame + 1, episode.end_frame - 1), max_size=4)))
     edges = [episode.start_frame, *cuts, episode.end_frame]
     clips = [episode.window(a, b).validate() for a, b in pairwise(edges)]
@@ -230,7 +231,7 @@ def test_clips_hold_every_event_once_on_its_own_frame(episode, data):
     assert [interval.id for clip in clips for interval in clip.candidates] == [c.id for c in episode.candidates]
 
 
-def test_window_outside_is_refused():
+def test_episode_window_outside_raises():
     with pytest.raises(TimelineError, match="not inside"):
         make().window(5, 21)
 
@@ -241,5 +242,5 @@ def test_episode_is_immutable(name):
         setattr(make(), name, None)
 
 
-def test_episode_is_replaced_by_a_changed_one():
+def test_episode_replace_gives_changed_episode():
     assert replace(make(), fps=3).fps == 3

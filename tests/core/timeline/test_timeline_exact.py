@@ -1,4 +1,4 @@
-"""Time and state to the letter: every message whole, every border once on each side."""
+"""Time and state exactly: complete messages, and every boundary tested on both sides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def moves(*changes):
     return tuple(Event(f"t{k}", time, "transition", step=s, change=c) for k, (time, s, c) in enumerate(changes))
 
 
-def test_an_illegal_change_says_what_the_step_is():
+def test_dialog_state_illegal_change_names_state():
     state = DialogState.initial(TASK).apply("S1", "start", 1)
     with pytest.raises(TimelineError, match=r"^S1->start at 2\.5 s is illegal: S1 is in_progress$"):
         state.apply("S1", "start", 2.5)
@@ -69,7 +69,7 @@ def test_an_illegal_change_says_what_the_step_is():
         ),
         (make(Event("a", 1, "assistant", "now", frame=19), file_order=True), []),
         (
-            # read after the last frame: nothing can be decided on it
+            # the turn is read after the last frame, so no decision follows it
             make(Event("u", 9.5, "user", "wait"), Event("a", 9.75, "assistant", "yes")),
             [
                 "e: assistant 'yes' at 9.75 s comes after the last frame 19"
@@ -78,11 +78,11 @@ def test_an_illegal_change_says_what_the_step_is():
         ),
     ],
 )  # fmt: skip
-def test_every_problem_is_told_whole(episode, problems):
+def test_episode_problem_messages_are_exact(episode, problems):
     assert episode.problems() == problems
 
 
-def test_step_and_event_ids_that_appear_twice_are_both_told():
+def test_episode_repeated_ids_are_reported():
     task = Task("tea", (Step("S1", "a"), Step("S1", "b")))
     episode = make(Event("u", 1, "user", "hi"), Event("u", 2, "user", "ho"), task=task)
     assert episode.problems() == ["e: step id 'S1' appears twice", "e: event id 'u' appears twice"]
@@ -97,19 +97,19 @@ def test_step_and_event_ids_that_appear_twice_are_both_told():
     assert sound.validate() is sound
 
 
-def test_states_by_change_begin_before_the_first_frame_and_have_one_entry_a_frame():
+def test_episode_states_by_change_has_one_entry_per_frame():
     episode = make(*moves((3, "S1", "start"), (3, "S1", "complete"), (4, "S2", "start")), start=4)
     blank = DialogState.initial(TASK)
     done = blank.apply("S1", "start", 3).apply("S1", "complete", 3)
     assert episode.states_by_change() == [(3, blank), (6, done), (8, done.apply("S2", "start", 4))]
     assert episode.states_by_change(until=7) == [(3, blank), (6, done)]
     assert episode.states_by_change(until=8)[-1][0] == 8
-    # a time of completion is its decision frame's
+    # the time of a completion is that of its decision frame
     late = make(*moves((3.2, "S1", "start"), (3.2, "S1", "complete")))
     assert late.state_at(7).completions == (("S1", 3.5),)
 
 
-def test_a_window_has_its_own_frames_keeps_the_files_order_and_is_never_empty():
+def test_episode_window_keeps_frames_and_order():
     episode = make(*moves((3, "S1", "start"), (4, "S1", "complete")), start=2, end=20)
     clip = episode.window(7, 8)
     assert (clip.start_frame, clip.end_frame, clip.file_order, clip.events) == (7, 8, True, ())

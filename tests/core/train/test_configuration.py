@@ -1,4 +1,4 @@
-"""The configuration schema: one declaration of each key, presets that only change what differs."""
+"""The configuration schema: one declaration of each key, presets that change only differing values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prospect_core.util.errors import UserError
 from tests.helpers.paths import ROOT
 
 
-def test_defaults_of_the_schema_are_those_of_the_command_line():
+def test_compose_config_defaults_equal_schema():
     assert compose_config()[0] == Config()
 
 
-def test_components_are_built_by_the_configuration():
+def test_compose_config_builds_components():
     config, _ = compose_config(["sampling.context_noise.late=0.25", "sampling.frames.silent.rate=0.5"])
     assert config.sampling.context_noise == NoiseRates(late=0.25)
     assert config.sampling.frames.silent == Silent(0.5)
@@ -30,18 +30,18 @@ def test_components_are_built_by_the_configuration():
     "given",
     ["sampling.context_noise.late=1.5", "sampling.frames.silent.rate=-1", "sampling.curriculum={start: 0, until: 0.5}"],
 )
-def test_range_of_a_component_is_enforced(given):
+def test_compose_config_component_range_raises(given):
     with pytest.raises(UserError, match=given.partition("=")[0].replace(".", r"\.")):
         compose_config([given])
 
 
-def test_every_key_is_described():
+def test_config_keys_have_descriptions():
     described = {one.key: one for one in describe_config_keys()}
     assert list(described) == list(composable_config_keys())
     assert not [key for key, one in described.items() if not one.meaning]
 
 
-def test_described_defaults_are_those_of_the_schema():
+def test_config_key_defaults_equal_schema():
     def flat(tree, prefix=""):
         for key, value in tree.items():
             if isinstance(value, dict):
@@ -51,19 +51,19 @@ def test_described_defaults_are_those_of_the_schema():
 
     values = dict(flat(asdict(Config())))
     for one in describe_config_keys():
-        # a component that is switched off has no values in the tree
+        # a disabled component has no values in the tree
         if one.default and one.key in values:
             assert yaml.safe_load(one.default) == pytest.approx(values[one.key]) or one.default == str(values[one.key])
 
 
 @pytest.mark.parametrize("group", ["model", "data", "sampling", "loss", "optimiser", "run"])
-def test_presets_name_only_keys_that_they_change(group):
+def test_config_presets_repeat_no_default(group):
     folder = ROOT / "prospect_core" / "train" / "conf" / group
     base = asdict(Config())
 
     def repeated(preset, default, prefix=""):
         for key, value in (preset or {}).items():
-            # the shape of a published model is given whole
+            # the shape of a published model is given completely
             if key in ("vision", "text"):
                 continue
             if isinstance(value, dict) and isinstance(default.get(key), dict):

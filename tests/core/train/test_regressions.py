@@ -1,7 +1,8 @@
-"""What broke in the system that we succeed, one test a failure. Others stand beside the code that they concern.
+"""Regression tests for failures of the origin, one test each.
 
-eos never learnt, a loss without its causal shift: test_losses. Two tokens sharing one embedding: test_model. Pictures of
-other frames: test_windows. Checkpoints that did not load: test_backbone, test_model. No resume: test_training.
+Further ones are next to the code that they test: eos without loss and the causal shift in
+test_losses, shared embeddings in test_modeling, pictures of other frames in test_training_dataset,
+checkpoints that did not load in test_model_factory and test_modeling, resume in test_training.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ def builder(tokenizer):
     return SequenceBuilder(tokenizer, 4)
 
 
-def test_labels_sit_on_the_frame_of_their_own_event_not_of_the_one_before(short_world, builder):
-    """There each label sat at the previous event's time: a step that began at 97 s was labelled on frame 0."""
+def test_labels_are_on_own_event_frame(short_world, builder):
+    """In the origin each label was at the previous event's time: a step that started at 97 s was
+    labeled on frame 0.
+    """
     for episode in short_world.episodes("train"):
         sequence = builder.window(episode)
         spoken = {f for f, label in zip(sequence.frames, sequence.speaking, strict=True) if label == 1}
@@ -51,8 +54,10 @@ def test_labels_sit_on_the_frame_of_their_own_event_not_of_the_one_before(short_
                 assert min(frame_ceil(event.time, episode.fps), episode.end_frame - 1) in updated
 
 
-def test_labels_of_a_real_clip_sit_on_their_own_frames(shared_data, builder):
-    """The origin's published sample: S1->start at 97.2 s belongs to frame 195 of the video, not to its first."""
+def test_labels_of_real_clip_are_on_own_frames(shared_data, builder):
+    """In the origin's published sample S1->start at 97.2 s belongs to frame 195 of the video, not
+    to its first.
+    """
     path = shared_data / "origin" / "prospect_dst_clip.json"
     (episode,) = read_proassist_episodes(path)
     sequence = builder.window(episode)
@@ -65,16 +70,16 @@ def test_labels_of_a_real_clip_sit_on_their_own_frames(shared_data, builder):
         assert min(abs(frame / episode.fps - turn["time"]) for frame in updated) <= 1.0
 
 
-def test_assistant_update_and_user_text_all_enter_the_sequence(short_world, builder):
-    """There the model was trained on frames alone for weeks, and user turns never entered at all."""
+def test_sequence_has_assistant_update_and_user_text(short_world, builder):
+    """The origin was trained on frames only, and user turns never entered."""
     for episode in short_world.episodes("train"):
         text = builder.tokenizer.decode(builder.window(episode).ids)
         for event in episode.events:
             assert (event.text or f"{event.step}->{event.change}") in text
 
 
-def test_a_windows_prompt_shows_the_state_at_its_start_not_at_its_end(short_world, builder):
-    """There the prompt of a clip showed the state at its end: the answers leaked."""
+def test_window_prompt_has_state_at_start(short_world, builder):
+    """In the origin the prompt of a clip had the state at its end, which leaked the answers."""
     episode = max(short_world.episodes("train"), key=lambda e: len(e.transitions()))
     for start in range(episode.start_frame + 1, episode.end_frame - 20, 7):
         window = WindowSampler(20, 20, 0.0, 0.0, 0.0, 0.0, progress_share=0)
@@ -82,8 +87,10 @@ def test_a_windows_prompt_shows_the_state_at_its_start_not_at_its_end(short_worl
         assert drawn.context.state == episode.state_at(drawn.start - 1)
 
 
-def test_a_decision_token_is_not_trained_to_predict_itself(short_world, builder):
-    """There [ASST] was labelled at its own position, unshifted: the head decides, the LM never learns the mark."""
+def test_decision_token_has_no_own_label(short_world, builder):
+    """In the origin [ASST] was labeled at its own position, without shift. Here the head decides,
+    and the LM has no label.
+    """
     sequence = builder.window(next(short_world.episodes("train")))
     special = builder.special
     learnt = [i for i, label in zip(sequence.ids, sequence.lm_labels, strict=True) if label != IGNORE]
@@ -91,8 +98,10 @@ def test_a_decision_token_is_not_trained_to_predict_itself(short_world, builder)
     assert not {special.asst, special.dst, special.user, special.image, special.pad} & set(learnt)
 
 
-def test_speaking_and_updating_on_one_frame_do_not_compete(model, builder, short_world):
-    """There both came out of one softmax, so neither could pass one half on the frames where both happen."""
+def test_speaking_and_update_probabilities_are_independent(model, builder, short_world):
+    """In the origin both were outputs of one softmax, so neither exceeded one half on frames with
+    both.
+    """
     episode = next(e for e in short_world.episodes("train") if any(u.frame in {f for f, _, _ in e.transitions()} for u in e.utterances()))  # fmt: skip
     sequence = builder.window(episode)
     assert any(s == u == 1 for s, u in zip(sequence.speaking, sequence.update, strict=True))
@@ -105,15 +114,17 @@ def test_speaking_and_updating_on_one_frame_do_not_compete(model, builder, short
     assert float(update.sigmoid().min()) > 0.9
 
 
-def test_the_focal_loss_takes_logits():
-    """There probabilities were fed to a loss that wants logits, so that it could not fall below log 2 times a half."""
+def test_focal_loss_takes_logits():
+    """In the origin probabilities were the input of a loss on logits, so that it could not fall
+    below half of log 2.
+    """
     sure = torch.tensor([8.0, -8.0])
     assert float(focal_loss(sure, torch.tensor([1, 0]), 0.0, 0.5)) < 1e-3
     assert float(focal_loss(sure.sigmoid(), torch.tensor([1, 0]), 0.0, 0.5)) > 0.3
 
 
-def test_sampling_does_not_touch_or_follow_the_global_generators(short_world, builder):
-    """There negatives were drawn with the global generator and nothing was seeded."""
+def test_sampling_ignores_global_generators(short_world, builder):
+    """In the origin negatives were drawn from an unseeded global generator."""
     from prospect_core.train.data.training_dataset import DSTTrainingDataset
 
     config, _ = compose_config(["sampling=balanced"])
@@ -127,8 +138,10 @@ def test_sampling_does_not_touch_or_follow_the_global_generators(short_world, bu
     assert data[0][0] == first
 
 
-def test_long_windows_are_shortened_by_frames_never_by_tokens(short_world, builder):
-    """There a collator cut the sequence wherever the limit fell, through an answer or an image's tokens."""
+def test_long_windows_are_truncated_by_frames(short_world, builder):
+    """In the origin a collator cut the sequence at the limit, through an answer or an image's
+    tokens.
+    """
     from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan
 
     draws = SamplingPlan(WindowSampler(90, 90), max_tokens=480)
@@ -143,8 +156,8 @@ def test_long_windows_are_shortened_by_frames_never_by_tokens(short_world, build
         assert sequence.ids.count(builder.special.eos) == starts
 
 
-def test_every_option_is_read_by_the_code_that_it_configures():
-    """There sub-modules looked options up one level too deep, and every one of them silently kept its default."""
+def test_config_every_key_is_read():
+    """In the origin sub-modules read options one level too deep and silently used defaults."""
     code = "\n".join(
         file.read_text() for file in (ROOT / "prospect_core").rglob("*.py") if file.name != "config.py"
     )  # fmt: skip
@@ -164,12 +177,12 @@ def test_every_option_is_read_by_the_code_that_it_configures():
         ("train.optimiser=adafactor", "optim", "adafactor"), ("train.precision=bfloat16", "bf16", True),
     ],
 )  # fmt: skip
-def test_an_option_of_the_loop_arrives_where_it_acts(override, name, value, tmp_path):
+def test_trainer_arguments_use_loop_options(override, name, value, tmp_path):
     arguments = make_trainer_arguments(compose_config([override])[0], tmp_path, tmp_path)
     assert getattr(arguments, name) == value
 
 
-def test_options_of_sampling_arrive_where_they_act(builder):
+def test_sampling_plan_uses_options(builder):
     config, _ = compose_config(["sampling.frames.silent.rate=0.25", "sampling.frames.transitions.before_s=3",
                                 "sampling.frames.regular=null", "sampling.blank_share=0.2", "sampling.max_tokens=500",
                                 "data.dialogues_per_video=2", "data.windows_per_episode=3", "sampling=curriculum"])  # fmt: skip
@@ -201,13 +214,15 @@ def test_options_of_sampling_arrive_where_they_act(builder):
         (["model.backbone=lora", "model.lora.rank=4"], None),
     ],
 )  # fmt: skip
-def test_an_option_without_effect_warns(overrides, warned):
+def test_config_option_without_effect_warns(overrides, warned):
     lines = report_idle_compose_options(compose_config(overrides)[0], overrides)
     assert [line.split(" has no effect: ")[0] for line in lines] == ([] if warned is None else [warned])
 
 
-def test_gradnorm_balances_the_heads_of_a_frozen_backbone(short_world, tmp_path):
-    """Norms are taken at the hidden states that all heads share; frozen ones had no gradient and ended the first step."""
+def test_gradnorm_frozen_backbone_balances_heads(short_world, tmp_path):
+    """Norms are computed at the shared hidden states; frozen ones had no gradient, which stopped
+    the first step.
+    """
     out = tmp_path / "run"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=3", *SMALL]
     assert run_cli("train", *options, "loss=gradnorm", "model.backbone=frozen") == 0
@@ -217,7 +232,7 @@ def test_gradnorm_balances_the_heads_of_a_frozen_backbone(short_world, tmp_path)
     assert last != first
 
 
-def test_a_warning_is_printed_by_the_command(short_world, tmp_path, capsys):
+def test_train_command_prints_warning(short_world, tmp_path, capsys):
     run_cli(
         "train",
         f"data={short_world.root}",
@@ -236,7 +251,7 @@ def test_a_warning_is_printed_by_the_command(short_world, tmp_path, capsys):
         ("train.optimiser=adamx", "adamx is not a valid OptimizerNames"),
     ],
 )
-def test_what_the_library_objects_to_is_one_line(override, message, short_world, tmp_path, capsys):
+def test_train_command_library_error_is_one_line(override, message, short_world, tmp_path, capsys):
     code = run_cli(
         "train", f"data={short_world.root}", f"output={tmp_path / 'x'}", "train.max_steps=1", *SMALL, override
     )
@@ -247,8 +262,10 @@ def test_what_the_library_objects_to_is_one_line(override, message, short_world,
     assert not (tmp_path / "x" / "config.json").exists()
 
 
-def test_padding_is_not_eos_and_lengths_make_the_mask(short_world, builder):
-    """There the mask was `ids != pad` with pad = eos: every eos vanished from attention and from the loss."""
+def test_collator_mask_uses_lengths_not_pad(short_world, builder):
+    """In the origin the mask was `ids != pad` with pad = eos, which removed every eos from
+    attention and loss.
+    """
     episode = next(short_world.episodes("train"))
     items = [(builder.window(e), pictures(e, 0, e.num_frames)) for e in (episode.window(0, 12), episode.window(0, 5))]
     batch = DSTDataCollator(builder.special.pad)(items)
@@ -259,8 +276,10 @@ def test_padding_is_not_eos_and_lengths_make_the_mask(short_world, builder):
     assert batch["attention_mask"].sum(1).tolist() == [len(item.ids) for item, _ in items]
 
 
-def test_a_blank_context_is_not_answered_from_what_it_cannot_know(short_world, builder):
-    """There a split dialogue restarted from an empty state, and the true one was asked of the model all the same."""
+def test_blank_context_has_no_unknowable_labels(short_world, builder):
+    """In the origin a split dialogue restarted from an empty state, while the labels had the
+    reference state.
+    """
     episode = max(short_world.episodes("train"), key=lambda e: len(e.transitions()))
     window = TrainingWindow(episode, episode.end_frame - 10, episode.end_frame, Context())
     sequence = window.tokens(builder)

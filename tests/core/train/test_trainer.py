@@ -1,4 +1,6 @@
-"""The trainer: one forward for all samples of a window, global counts, many processes, checkpoints."""
+"""The trainer: one forward for all samples of a window, global counts, several processes,
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ def make_dataset(short_world, builder, media=pictures, frames=None, **windows):
 
 @pytest.mark.parametrize("stored", [False, True], ids=["pictures", "features"])
 @pytest.mark.parametrize("frames", [None, Every()], ids=["sampled", "every"])
-def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, short_world, builder, frames, stored):
-    """One forward of a window is all of its samples: context up to the frame, labels of that frame alone."""
+def test_trainer_prefix_sharing_equals_separate_samples(model, short_world, builder, frames, stored):
+    """One forward of a window contains all of its samples: context up to a frame, labels of that
+    frame.
+    """
     features = lambda e, a, b: np.random.default_rng(a).normal(size=(b - a, 4, 48)).astype(np.float32)  # noqa: E731
     dataset = make_dataset(
         short_world, builder, features if stored else pictures, frames, min_frames=18, progress_share=1.0
@@ -70,8 +74,10 @@ def test_prefix_sharing_gives_the_gradients_of_separate_samples(model, short_wor
     assert checked > 12
 
 
-def test_losses_are_means_over_the_global_count_not_means_of_batch_means(short_world, builder, tokenizer, tmp_path):
-    """Four windows of very different numbers of labels: the same gradients in one batch or accumulated one by one."""
+def test_trainer_losses_use_global_count(short_world, builder, tokenizer, tmp_path):
+    """Four windows with different numbers of labels: the same gradients in one batch or
+    accumulated.
+    """
     found = []
     for size, accumulation in ((4, 1), (1, 4)):
         torch.manual_seed(0)
@@ -120,8 +126,10 @@ def run_workers(short_world, output, processes, batch_size, weighting, *seconds)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weighting", ["fixed", "gradnorm"])
-def test_two_gloo_processes_give_the_gradients_of_one(short_world, tmp_path, weighting):
-    """Windows of different lengths, so that each process counts differently: only global counts give one result."""
+def test_trainer_two_processes_equal_one(short_world, tmp_path, weighting):
+    """Windows of different lengths, so that the processes have different counts: only global counts
+    give one result.
+    """
     one = run_workers(short_world, tmp_path / "one.npz", 1, 4, weighting)
     two = run_workers(short_world, tmp_path / "two.npz", 2, 2, weighting)
     assert set(one.files) == set(two.files)
@@ -131,14 +139,16 @@ def test_two_gloo_processes_give_the_gradients_of_one(short_world, tmp_path, wei
 
 
 @pytest.mark.slow
-def test_all_processes_stop_by_one_clock(short_world, tmp_path):
-    """Each by its own, one stopped after its last step while the other went on and waited for it forever."""
+def test_trainer_processes_stop_by_one_clock(short_world, tmp_path):
+    """With separate clocks one process stopped after its last step while the other waited for it
+    forever.
+    """
     run_workers(short_world, tmp_path / "stopped.npz", 2, 2, "fixed", 4)
     assert (tmp_path / "stopped.npz").is_file()
 
 
-def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(short_world, builder, tokenizer, tmp_path):
-    """In the origin the flag stood in the YAML and nobody read it."""
+def test_trainer_gradient_checkpointing_keeps_gradients(short_world, builder, tokenizer, tmp_path):
+    """In the origin the flag was in the YAML and no code read it."""
     found = []
     for on in (False, True):
         torch.manual_seed(0)
@@ -154,7 +164,7 @@ def test_gradient_checkpointing_is_passed_on_and_changes_no_gradient(short_world
 
 
 @pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm"])
-def test_learned_weights_are_logged_and_survive_a_checkpoint(short_world, builder, tokenizer, tmp_path, weighting):
+def test_trainer_learned_weights_are_logged_and_saved(short_world, builder, tokenizer, tmp_path, weighting):
     def run(folder, **options):
         torch.manual_seed(0)
         model = DSTSmolVLM(small_config(tokenizer))
@@ -176,8 +186,8 @@ def test_learned_weights_are_logged_and_survive_a_checkpoint(short_world, builde
 @pytest.mark.parametrize(
     "damage", ["cut weights", "no optimiser", "cut state", "state is a list", "no state", "cut rng"]
 )
-def test_a_damaged_checkpoint_is_passed_over(short_world, builder, model, tmp_path, damage):
-    """The one before it is taken; a folder of another name never is."""
+def test_trainer_damaged_checkpoint_is_skipped(short_world, builder, model, tmp_path, damage):
+    """The previous checkpoint is used; a folder with another name never is."""
     trainer = make_trainer(
         model, make_dataset(short_world, builder), tmp_path, max_steps=4, save_strategy="steps", save_steps=2
     )
@@ -200,8 +210,10 @@ def test_a_damaged_checkpoint_is_passed_over(short_world, builder, model, tmp_pa
     assert last_whole_trainer_checkpoint(tmp_path / "nowhere") is None
 
 
-def test_the_next_step_reports_only_its_own_losses(short_world, builder, model, tmp_path):
-    """Sums since the last report, not since the beginning; what nothing was supervised for is no loss, not zero."""
+def test_trainer_log_has_losses_since_last_report(short_world, builder, model, tmp_path):
+    """Sums since the last report, not since the start. A loss without supervision is absent, not
+    zero.
+    """
     dataset = make_dataset(short_world, builder, frames=lambda rng, view: set(), progress_share=0)
     trainer = make_trainer(model, dataset, tmp_path, max_steps=2)
     trainer.train()
@@ -210,8 +222,10 @@ def test_the_next_step_reports_only_its_own_losses(short_world, builder, model, 
     assert not any(key.startswith("loss_") for row in rows for key in row)
 
 
-def test_an_optimiser_steps_windows_are_drawn_together(short_world, builder, model, tmp_path):
-    """All micro-batches of a step: were it one batch, those of a step would differ in length between processes."""
+def test_trainer_step_draws_micro_batches_together(short_world, builder, model, tmp_path):
+    """All micro-batches of a step are drawn together; otherwise their lengths would differ between
+    processes.
+    """
     draws = SamplingPlan(windows=WindowSampler(2, 4), windows_per_episode=2)
     data = DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, draws)
     assert data.together == 1

@@ -1,4 +1,4 @@
-"""How long threads that wait for each other spin, with and without the user's own choice."""
+"""Spin time of waiting threads, with and without the user's own setting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prospect_core.util.processes import SPINS, limit_spinning
     ("given", "spins"),
     [({}, str(SPINS)), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
-def test_spinning_is_limited_unless_the_user_chose(monkeypatch, given, spins):
+def test_limit_spinning_keeps_user_setting(monkeypatch, given, spins):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
@@ -25,7 +25,7 @@ def test_spinning_is_limited_unless_the_user_chose(monkeypatch, given, spins):
     monkeypatch.undo()
 
 
-def test_both_commands_limit_spinning_before_torch_is_imported():
+def test_commands_limit_spinning_before_torch_import():
     """OpenMP reads the variable when its library is loaded, and worker processes inherit it."""
     code = (
         "import os, sys; from importlib import import_module\n"

@@ -1,4 +1,4 @@
-"""Worlds written to disk: the same bytes for the same seed, whole or not at all, any split at any level."""
+"""Workbench on disk: the same bytes for the same seed, complete or absent, any split at any level."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prospect_core.workbench.world.levels import SPLITS
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
+def test_generate_workbench_same_seed_is_equal(world, tmp_path):
     again = generate_workbench(tmp_path / "again", 7, {"train": 2, "val": 1, "test": 2}, workers=1, video_fps=2)
     for split in world.splits:
         assert (again.root / f"{split}.jsonl").read_bytes() == (world.root / f"{split}.jsonl").read_bytes()
@@ -38,7 +38,7 @@ def test_same_seed_same_rows_and_same_pixels(world, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_encoder_gives_the_same_bytes_every_time(tmp_path):
+def test_render_video_is_deterministic(tmp_path):
     """x264's macroblock tree differed from run to run on processors with AVX-512."""
     plans = [generate_workbench_video(0, "train", number)[1] for number in range(60)]
     plan = min(plans, key=lambda plan: plan.duration)
@@ -47,14 +47,16 @@ def test_the_encoder_gives_the_same_bytes_every_time(tmp_path):
     assert len({(tmp_path / f"{number}.mp4").read_bytes() for number in range(3)}) == 1
 
 
-def test_every_sampled_frame_has_a_picture_of_its_own_time():
-    """A picture of 0.4 s shown at 0.5 s would hide what happens in between from its decision frame."""
+def test_workbench_frames_have_own_pictures():
+    """A picture of 0.4 s shown at 0.5 s would hide changes in between from its decision frame."""
     assert VIDEO_FPS % 2 == 0
 
 
 @pytest.mark.slow
-def test_a_video_with_no_more_pictures_than_are_read_shows_the_same(world, tmp_path):
-    """The world of the tests has no more; one with all of them is made here."""
+def test_generate_workbench_fewer_pictures_show_same_frames(world, tmp_path):
+    """The tests' workbench has only the pictures that are read; this test generates one with all
+    pictures.
+    """
     full = generate_workbench(tmp_path / "full", 7, {"train": 1})
     one, two = (next(d.episodes("train")) for d in (full, world))
     assert one == two
@@ -68,12 +70,12 @@ def test_a_video_with_no_more_pictures_than_are_read_shows_the_same(world, tmp_p
         generate_workbench(tmp_path / "odd", 7, {"train": 1}, video_fps=3)
 
 
-def test_an_existing_folder_is_never_overwritten(world):
+def test_generate_workbench_existing_folder_raises(world):
     with pytest.raises(UserError, match="exists already"):
         generate_workbench(world.root, 7, {"val": 1})
 
 
-def test_unknown_splits_and_levels_are_refused(tmp_path):
+def test_generate_workbench_unknown_split_or_level_raises(tmp_path):
     with pytest.raises(UserError, match="did you mean 'test_hard'"):
         generate_workbench(tmp_path / "a", 0, {"test_hrd": 1})
     with pytest.raises(UserError, match="easy, hard, normal"):
@@ -81,7 +83,7 @@ def test_unknown_splits_and_levels_are_refused(tmp_path):
 
 
 @pytest.mark.integration
-def test_a_failed_generation_leaves_nothing(tmp_path, monkeypatch):
+def test_generate_workbench_failure_leaves_nothing(tmp_path, monkeypatch):
     import prospect_core.workbench.generate as module
 
     def fail(*args, **kwargs):
@@ -94,7 +96,7 @@ def test_a_failed_generation_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, monkeypatch):
+def test_generate_workbench_two_processes_share_result(tmp_path, monkeypatch):
     import prospect_core.workbench.generate as module
 
     real = module.write_dataset
@@ -112,7 +114,7 @@ def test_two_processes_that_make_the_built_in_set_at_once_both_get_it(tmp_path, 
 
 
 @pytest.mark.slow
-def test_the_commands_make_any_split_at_any_level(tmp_path, capsys):
+def test_workbench_command_any_split_and_level(tmp_path, capsys):
     def run(*args):
         with pytest.raises(SystemExit) as stop:
             prospect(["data", *map(str, args)])

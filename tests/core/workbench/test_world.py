@@ -1,4 +1,4 @@
-"""The world: deterministic, legal, balanced, and every transition's evidence in sight by its decision frame."""
+"""The workbench: deterministic, legal, balanced, and with visible evidence by each decision frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from prospect_core.workbench.world.levels import LEVELS, SPLITS
 from prospect_core.workbench.world.scene import REST_Y, Key, Plan, scene_at
 from prospect_core.workbench.world.tasks import CHAINS, KINDS, UNSEEN_PAIRS, sample_world_task
 
-#: the act of a change: which effect shows it, per (verb, change); where there is none, a tool is down on the thing
+#: visible effect of each (verb, change); without an entry, a tool is down on the thing
 EFFECT = {
     ("put", "start"): "take", ("put", "reopen"): "take", ("put", "complete"): "away",
     ("fetch", "start"): "take", ("fetch", "complete"): "lay",
@@ -48,13 +48,13 @@ def test_videos():
     return [generate_workbench_video(0, "test", number) for number in range(60)]
 
 
-def test_other_seeds_and_splits_share_no_video(many, test_videos):
+def test_world_seeds_and_splits_share_no_video(many, test_videos):
     tasks = [plan.assignment for _, plan in many + test_videos]
     tasks += [generate_workbench_video(1, "train", k)[1].assignment for k in range(60)]
     assert len(set(tasks)) == len(tasks)
 
 
-def test_an_episode_tells_its_plan(many):
+def test_world_episode_regenerates_plan(many):
     episodes, plan = many[3]
     assert regenerate_workbench_plan(episodes[1]) == plan
     easy, plan = generate_workbench_video(2, "val", 0, "easy")
@@ -66,14 +66,14 @@ def test_an_episode_tells_its_plan(many):
             regenerate_workbench_plan(stranger)
 
 
-def test_three_user_types_share_a_video_and_its_transitions(many):
+def test_world_user_types_share_transitions(many):
     for episodes, _ in many:
         assert tuple(e.user_type for e in episodes) == USER_TYPES
         assert len({tuple(e.transitions()) for e in episodes}) == 1
         assert len(episodes[0].user_turns()) == 1 < len(episodes[2].user_turns())
 
 
-def test_tasks_follow_the_grammar():
+def test_world_tasks_follow_grammar():
     rng = random.Random(1)
     for _ in range(300):
         steps = rng.randint(4, 12)
@@ -86,7 +86,7 @@ def test_tasks_follow_the_grammar():
 
 
 @pytest.mark.integration
-def test_the_out_of_distribution_split_alone_has_unseen_looks_and_pairs():
+def test_world_only_ood_split_has_unseen_pairs():
     def parts(split):
         for number in range(40):
             task = generate_workbench_video(0, split, number)[1].assignment
@@ -109,7 +109,7 @@ def test_the_out_of_distribution_split_alone_has_unseen_looks_and_pairs():
     assert len(KINDS) == 6
 
 
-def test_the_world_has_disorder_mistakes_undo_and_things_left_out(many):
+def test_world_has_disorder_mistakes_and_skips(many):
     orders = [[s for _, s, c in e[0].transitions() if c == "complete"] for e, _ in many]
     assert 20 < sum(order != sorted(order, key=lambda s: int(s[1:])) for order in orders) < 60
     kinds = Counter(h.kind for _, p in many for h in p.happenings)
@@ -123,7 +123,7 @@ def _interleaves(episode):
     return any(state.states.count("in_progress") > 1 for _, state in episode.states_by_change())
 
 
-def test_speaking_is_rare(many, test_videos, world):
+def test_world_speaking_is_rare(many, test_videos, world):
     for videos in (many, test_videos):
         for k, kind in enumerate(USER_TYPES):
             said = sum(len(e[k].utterances()) for e, _ in videos)
@@ -131,14 +131,14 @@ def test_speaking_is_rare(many, test_videos, world):
     assert 2 <= compute_dataset_stats(world, "train")["speaking frames (%)"] <= 7
 
 
-def test_every_label_kind_of_the_origin_occurs(test_videos):
+def test_world_has_every_origin_label(test_videos):
     labels = {event.labels for e, _ in test_videos for episode in e for event in episode.events}
     kinds = {part for label in labels if label for part in label.split("|")[1].split(",")}
     assert kinds == {"instruction", "correction", "info_sharing", "feedback", "other"}
     assert {label.split("|")[0] for label in labels if label} == {"initiative", "responsive"}
 
 
-def test_paraphrases_are_held_out_for_the_test_splits(many, test_videos):
+def test_world_test_splits_have_own_paraphrases(many, test_videos):
     held_out = [form.split("{")[0] for _, unseen in PHRASES.values() for form in unseen]
     held_out = [text for text in held_out if len(text) > 10]
     seen = {form.split("{")[0] for forms, _ in PHRASES.values() for form in forms}
@@ -152,7 +152,7 @@ def test_paraphrases_are_held_out_for_the_test_splits(many, test_videos):
     assert uses(many) == 0 < 100 < uses(test_videos)
 
 
-def test_questions_are_balanced(test_videos):
+def test_world_questions_are_balanced(test_videos):
     events = [x for e, _ in test_videos for episode in e for _, x in episode.user_turns() if x.question]
     kinds = Counter(x.question for x in events)
     assert all(abs(kinds[k] / len(events) - 1 / 3) <= 0.05 for k in ("present", "past", "remainder"))
@@ -166,8 +166,10 @@ def test_questions_are_balanced(test_videos):
     assert max(left.values()) / sum(left.values()) <= 0.25
 
 
-def test_the_place_in_the_list_does_not_answer_questions_on_the_past(many, test_videos):
-    """People mostly work from top to bottom: left to itself, "early in the list" answers far more than half."""
+def test_world_list_position_does_not_answer_questions(many, test_videos):
+    """People mostly work from top to bottom: without balancing, the position in the list answers
+    more than half.
+    """
     agrees = []
     for episodes, plan in many + test_videos:
         for episode in episodes:
@@ -179,8 +181,8 @@ def test_the_place_in_the_list_does_not_answer_questions_on_the_past(many, test_
     assert abs(sum(agrees) / len(agrees) - 0.5) <= 0.1
 
 
-def test_every_question_has_a_pause_of_its_own(test_videos):
-    """Rounding put a moment just outside its pause, and a second question into the same one."""
+def test_world_questions_have_own_pauses(test_videos):
+    """Rounding moved a time just outside its pause, and a second question into the same one."""
     for episodes, plan in test_videos:
         for episode in episodes:
             times = [x.time for x in episode.events if x.kind == "user" and x.time > 3]
@@ -188,7 +190,7 @@ def test_every_question_has_a_pause_of_its_own(test_videos):
                 assert sum(begin <= time <= end for time in times) <= 1
 
 
-def test_answers_are_what_the_state_says(many, test_videos):
+def test_world_answers_equal_state(many, test_videos):
     for episodes, plan in many + test_videos:
         for episode in episodes:
             replies = {u.frame: u.text for u in episode.utterances()}
@@ -212,7 +214,7 @@ def test_answers_are_what_the_state_says(many, test_videos):
                     assert plan.assignment.things[job.thing].name == event.accepted[0]
 
 
-def test_summaries_tell_order_and_nothing_that_a_stream_could_not_know(many):
+def test_world_summaries_have_only_known_facts(many):
     episode, plan = many[0][0][2], many[0][1]
     last = [e for e in episode.events if e.kind == "assistant"][-1]
     state = episode.state_at(episode.end_frame - 1)
@@ -223,15 +225,15 @@ def test_summaries_tell_order_and_nothing_that_a_stream_could_not_know(many):
     assert [number_phrase(n) for n in (0, 7, 20, 31)] == ["none", "seven", "twenty", "thirty-one"]
 
 
-def test_whether_a_reminder_comes_does_not_depend_on_what_is_asked_later(many):
+def test_world_reminders_do_not_depend_on_later_questions(many):
     for episodes, plan in many:
         for begin, end in plan.quiet[1:]:
             for event in episodes[2].events:
                 assert event.kind != "user" or not begin + 7.5 < event.time <= end
 
 
-def test_which_was_first_is_told_by_the_text_alone(many, test_videos):
-    """Two names alone left open which of their steps was meant; a step done twice has two times."""
+def test_world_order_questions_identify_steps(many, test_videos):
+    """Two names did not identify the steps: a step that is done twice has two times."""
     for episodes, plan in many + test_videos:
         redone = {f"S{h.job + 1}" for h in plan.happenings if h.kind == "reopen"}
         for _, event in episodes[2].user_turns():
@@ -241,14 +243,16 @@ def test_which_was_first_is_told_by_the_text_alone(many, test_videos):
                 assert not redone & set(steps)
 
 
-def test_reminders_come_after_eight_quiet_seconds(many):
+def test_world_reminders_follow_eight_quiet_seconds(many):
     plan = replace(many[0][1], quiet=((0.0, 7.0), (20.0, 32.0), (40.0, 46.0), (60.0, 75.0)))
     assert dialogue_writer_reminders(plan, []) == [28.0, 68.0]
     assert dialogue_writer_reminders(plan, [62.0, 23.5]) == [70.5]
 
 
 def without(plan: Plan, job: int, change: str, time: float) -> Plan:
-    """The same video in which one act does not show: its effect is missing, or the tool stays beside the thing."""
+    """Return the same video with one act hidden: its effect is missing, or the tool stays next to
+    the thing.
+    """
     todo = plan.assignment.jobs[job]
     kind = EFFECT.get((todo.verb, change))
     if kind is not None:
@@ -262,8 +266,10 @@ def without(plan: Plan, job: int, change: str, time: float) -> Plan:
     return replace(plan, hand=tuple(keys))
 
 
-def test_evidence_is_in_the_frames_up_to_the_decision_frame(many):
-    """With and without the act, some picture up to the decision frame differs; before the act none does."""
+def test_world_evidence_is_visible_by_decision_frame(many):
+    """With and without the act, a picture up to the decision frame differs; no picture before the
+    act does.
+    """
     seen = Counter()
     for _, plan in many[:12]:
         for h in plan.happenings:
@@ -271,7 +277,7 @@ def test_evidence_is_in_the_frames_up_to_the_decision_frame(many):
                 continue
             verb = plan.assignment.jobs[h.job].verb
             if (verb, h.kind) == ("wipe", "complete"):
-                continue  # the evidence is how long the cloth was down: see the next test
+                continue  # the evidence is the time that the cloth was down: see the next test
             other = without(plan, h.job, h.kind, h.time)
             frame = frame_ceil(h.time, 2)
             a, b = (np.asarray(render_picture(p, frame / 2), dtype=int) for p in (plan, other))
@@ -282,9 +288,11 @@ def test_evidence_is_in_the_frames_up_to_the_decision_frame(many):
     assert len(seen) >= 10
 
 
-def test_a_wipe_is_done_when_it_was_long_and_not_when_it_was_short(many):
+def test_world_wipe_is_done_if_long_enough(many):
     def rubs(plan, job):
-        """Seconds that the cloth is down at each visit, with whether the step was done by it."""
+        """Return the seconds that the cloth is down at each visit, and whether that completed the
+        step.
+        """
         out = []
         for h in plan.happenings:
             if h.job == job and h.kind in ("complete", "aside"):
@@ -300,7 +308,7 @@ def test_a_wipe_is_done_when_it_was_long_and_not_when_it_was_short(many):
     assert max(s for s, done in found if not done) < 2.5 < 3.4 < min(s for s, done in found if done)
 
 
-def test_things_that_are_put_away_covered_or_in_the_drawer_are_out_of_sight(many):
+def test_world_hidden_things_are_not_visible(many):
     hidden = Counter()
     for _, plan in many[:20]:
         things = len(plan.assignment.looks)
@@ -315,7 +323,7 @@ def test_things_that_are_put_away_covered_or_in_the_drawer_are_out_of_sight(many
     assert {"covered", "drawer", "box", "basket", "bin"} <= set(hidden)
 
 
-def test_the_level_of_difficulty_changes_what_is_seen():
+def test_world_level_changes_pictures():
     def spread(level):
         plans = [generate_workbench_video(0, "val", k, level)[1] for k in range(8)]
         cameras = [[scene_at(p, t).camera.x for t in np.arange(0, p.duration, 0.5)] for p in plans]
@@ -330,13 +338,13 @@ def test_the_level_of_difficulty_changes_what_is_seen():
     assert SPLITS["test_hard"].level == "hard"
 
 
-def test_long_videos_are_as_long_as_they_are_meant_to_be():
+def test_world_long_videos_have_stated_length():
     for number in range(2):
         _, plan = generate_workbench_video(0, "test_long", number)
         assert SPLITS["test_long"].minutes[number] <= plan.duration / 60 < SPLITS["test_long"].minutes[number] + 3
 
 
-def test_plans_are_well_formed():
+def test_world_plans_are_well_formed():
     for seed in range(120):
         rng = random.Random(seed)
         level = rng.choice(list(LEVELS.values()))
@@ -353,8 +361,8 @@ def test_plans_are_well_formed():
 FROZEN = "4ec85b7653218c19af9e9b04938deea2be4830afceaa379f3ea072357ae0d147"
 
 
-def test_the_world_is_frozen():
-    """A change of anything that a seed gives needs another WORLD_VERSION and new figures."""
+def test_world_is_frozen():
+    """A change of any seeded output needs another WORLD_VERSION and new figures."""
     digest = hashlib.sha256()
     for split in ("train", "val", "test", "test_hard", "test_ood"):
         for number in range(3):

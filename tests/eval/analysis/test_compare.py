@@ -1,4 +1,4 @@
-"""What may be compared, and what may be concluded."""
+"""Comparison of runs: comparable runs and valid conclusions."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.helpers.tiers import slow
 pytestmark = pytest.mark.integration
 METRICS = all_metrics(TOOLS)
 SPEAKING = "speaking_event_f1@2s"
-#: as few metrics as the tests read: each one that is compared takes time
+#: only the metrics that the tests read, because each compared metric takes time
 SOME = [m for m in METRICS if m.name in (SPEAKING, "matched_f1", "dst_jga", "speaking_event_f1@1s", "bleu", "cider")]
 
 
 @pytest.fixture(autouse=True)
 def headline(monkeypatch):
-    """Two headline metrics, whichever are marked so."""
+    """Two headline metrics of any kind."""
     monkeypatch.setattr(
         "prospect_eval.suites.suite.suite_first_metrics", lambda name: (SPEAKING, "dst_jga") if name else ()
     )
@@ -44,14 +44,14 @@ def episodes(count):
     return [toy_episode(n) for n in range(count)]
 
 
-def test_compare_runs_on_other_data_are_refused(tmp_path):
+def test_compare_runs_other_data_raises(tmp_path):
     records = oracle(episodes(12))
     first, second = (scored_run(tmp_path / d, records, data_digest=d * 64) for d in "ab")
     with pytest.raises(UserError, match=r"cannot be compared: their data differs \(a+ and b+\)"):
         compare_runs(first, [second], SOME)
 
 
-def test_compare_runs_on_another_split_are_refused(tmp_path):
+def test_compare_runs_other_split_raises(tmp_path):
     records = oracle(episodes(12))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records, split="val")
     with pytest.raises(UserError, match=r"their split differs \(test and val\)"):
@@ -78,7 +78,7 @@ def test_compare_other_episodes_are_refused_and_named_unless_intersected(tmp_pat
     assert {d.videos for d in found.differences} == {12}
 
 
-def test_compare_a_run_that_failed_on_its_hard_half_is_not_better(tmp_path):
+def test_compare_runs_failed_episodes_is_not_better(tmp_path):
     rng, good, bad = np.random.default_rng(3), [], []
     for n in range(12):
         for k, share in enumerate((1.0, 0.3)):
@@ -88,13 +88,13 @@ def test_compare_a_run_that_failed_on_its_hard_half_is_not_better(tmp_path):
             bad.append(record if k == 0 else failed(record))
     found = compared(scored_run(tmp_path / "a", good, suite="x"), scored_run(tmp_path / "b", bad, suite="x"))
     assert found[SPEAKING].verdict == "worse"
-    # of each video 9 turns of 18 are said, and nothing else: 2 * 9 / (9 + 18)
+    # in each video 9 of 18 turns are predicted, and nothing else: 2 * 9 / (9 + 18)
     assert found[SPEAKING].second == pytest.approx(2 / 3)
     first, second = found[SPEAKING].without_failed
     assert first < second == 1.0
 
 
-def test_failed_episodes_count_as_the_worst_value(tmp_path):
+def test_metrics_failed_episodes_count_as_worst_value(tmp_path):
     records = oracle(episodes(2))
     folder = scored_run(tmp_path / "a", [records[0], failed(records[1])])
     table = read_json(folder / "metrics.json")
@@ -106,11 +106,11 @@ def test_failed_episodes_count_as_the_worst_value(tmp_path):
     assert values["speaking_ap"] < 0.6
     assert table["without_failed"][SPEAKING] == table["without_failed"]["dst_jga"] == 1.0
     assert table["episodes"] == {"scored": 1, "failed": 1, "failed_ids": ["e01"]}
-    # a rate without an upper end has no worst value: the failed episode is left out
+    # a rate without an upper end has no worst value, so the failed episode is left out
     assert table["metrics"]["false_alarms_per_minute"]["n_undefined"] == 1
 
 
-def test_failed_episodes_are_not_alone_in_a_metric(tmp_path):
+def test_metrics_only_failed_episodes_are_left_out(tmp_path):
     from dataclasses import replace
 
     # a model without probabilities
@@ -120,7 +120,7 @@ def test_failed_episodes_are_not_alone_in_a_metric(tmp_path):
 
 
 @pytest.mark.parametrize("videos", [10, slow(12)])
-def test_compare_silent_with_the_oracle_is_better_from_ten_videos_on(tmp_path, videos):
+def test_compare_runs_oracle_is_better_from_ten_videos(tmp_path, videos):
     some = [toy_episode(n, frames=100 + 4 * n) for n in range(videos)]
     first = scored_run(tmp_path / "silent", silent(some), suite="x")
     found = compared(first, scored_run(tmp_path / "oracle", oracle(some), suite="x"))
@@ -128,7 +128,7 @@ def test_compare_silent_with_the_oracle_is_better_from_ten_videos_on(tmp_path, v
     assert found[SPEAKING].p == pytest.approx(2 * 2 / 2**videos)
 
 
-def test_compare_with_too_few_videos_says_how_many_it_needs(tmp_path):
+def test_compare_runs_too_few_videos_reports_needed_number(tmp_path):
     first, second = (
         scored_run(tmp_path / d, made(episodes(5)), suite="x") for d, made in (("a", silent), ("b", oracle))
     )
@@ -137,14 +137,14 @@ def test_compare_with_too_few_videos_says_how_many_it_needs(tmp_path):
     assert found.note == "cannot be shown with 5 videos; at least 10 are needed for 2 tests"
 
 
-def test_compare_a_run_with_itself_is_identical(tmp_path):
+def test_compare_runs_same_run_is_identical(tmp_path):
     first = scored_run(tmp_path / "a", oracle(episodes(12)), suite="x")
     found = compared(first, first)
     assert {d.verdict for d in found.values() if d.tested} == {"identical"}
     assert {d.ci95 for d in found.values()} == {None}
 
 
-def test_compare_tests_the_suites_metrics_alone(tmp_path):
+def test_compare_runs_suite_tests_its_metrics(tmp_path):
     some = episodes(12)
     first, second = (scored_run(tmp_path / d, made(some), suite="x") for d, made in (("a", silent), ("b", oracle)))
     (found,) = compare_runs(first, [second], SOME)
@@ -158,7 +158,7 @@ def test_compare_tests_the_suites_metrics_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_compare_detectable_is_at_the_corrected_level(tmp_path):
+def test_compare_runs_detectable_uses_corrected_level(tmp_path):
     rng = np.random.default_rng(5)
     records = oracle(episodes(20))
     first = scored_run(tmp_path / "a", [partly_said(r, 0.7, rng) for r in records], suite="x")
@@ -170,7 +170,7 @@ def test_compare_detectable_is_at_the_corrected_level(tmp_path):
     assert 0.02 < one.detectable < several.detectable
 
 
-def test_compare_runs_of_another_version_ask_to_rescore(tmp_path):
+def test_compare_runs_other_family_version_asks_to_rescore(tmp_path):
     records = oracle(episodes(12))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records)
     table = read_json(second / "metrics.json")["metrics"]
@@ -181,18 +181,18 @@ def test_compare_runs_of_another_version_ask_to_rescore(tmp_path):
         compare_runs(first, [second], SOME)
 
 
-def test_counts_of_an_older_version_ask_to_rescore(tmp_path):
+def test_compare_runs_older_counts_schema_asks_to_rescore(tmp_path):
     first = scored_run(tmp_path / "a", oracle(episodes(3)))
     edit_json(first / "counts.json", schema=1)
     with pytest.raises(DataError, match="scored by another version; `prospect-eval score"):
         compare_runs(first, [first], SOME)
 
 
-def test_differing_keys_of_signatures():
+def test_pairing_differing_keys_lists_differences():
     assert pairing_differing_keys("metric:a|tol:1s", "metric:a|bs:5") == ["tol: 1s / absent", "bs: absent / 5"]
 
 
-def test_compare_command_shows_tested_metrics_and_one_line_a_family(tmp_path):
+def test_compare_command_shows_tested_metrics_and_families(tmp_path):
     some = episodes(12)
     first, second = (scored_run(tmp_path / d, made(some), suite="x") for d, made in (("a", silent), ("b", oracle)))
     result = CliRunner().invoke(prospect_eval, ["compare", str(first), str(second), "--episodes", "0"])
@@ -205,7 +205,7 @@ def test_compare_command_shows_tested_metrics_and_one_line_a_family(tmp_path):
     assert max(map(len, lines[:8])) <= 110
 
 
-def test_markdown_of_a_comparison_has_whole_rows(tmp_path):
+def test_format_compare_markdown_has_complete_rows(tmp_path):
     some = episodes(12)
     first, second = (scored_run(tmp_path / d, made(some), suite="x") for d, made in (("a|b", silent), ("b", oracle)))
     (found,) = compare_runs(first, [second], SOME)
@@ -217,7 +217,7 @@ def test_markdown_of_a_comparison_has_whole_rows(tmp_path):
 
 
 def trained(tmp_path, name, share, seeds=3):
-    """Scored runs of several trainings of a recipe, which say this share of all turns."""
+    """Scored runs of several trainings of a recipe with the given shares of spoken turns."""
     return [
         scored_run(
             tmp_path / f"{name}{seed}",
@@ -229,7 +229,7 @@ def trained(tmp_path, name, share, seeds=3):
 
 
 @pytest.mark.slow
-def test_groups_of_seeds_are_compared_by_their_means(tmp_path):
+def test_compare_seed_groups_compares_means(tmp_path):
     good, bad = trained(tmp_path, "g", 0.95), trained(tmp_path, "b", 0.4)
     found = {d.name: d for d in compare_seed_groups(bad, good, SOME)}[SPEAKING]
     values = [[read_json(f / "metrics.json")["metrics"][SPEAKING]["value"] for f in group] for group in (bad, good)]
@@ -241,13 +241,13 @@ def test_groups_of_seeds_are_compared_by_their_means(tmp_path):
     assert same.verdict == "not shown"
 
 
-def test_groups_of_one_seed_are_refused(tmp_path):
+def test_compare_seed_groups_one_seed_raises(tmp_path):
     runs = trained(tmp_path, "g", 0.9, 2)
     with pytest.raises(UserError, match="at least 2 training seeds are needed"):
         compare_seed_groups(runs[:1], runs, SOME)
 
 
-def test_leaderboard_puts_the_best_first_and_tests_the_others(tmp_path):
+def test_make_leaderboard_ranks_and_tests_runs(tmp_path):
     rng, records = np.random.default_rng(1), oracle(episodes(12))
     runs = [
         scored_run(tmp_path / name, [partly_said(r, share, rng) for r in records], suite="x")

@@ -1,4 +1,4 @@
-"""Which episodes changed most between two runs and why, by hand; and comparisons of several runs as text and files."""
+"""Episode diff by hand, and comparisons of several runs as text and files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def records():
 
 @pytest.fixture(scope="module")
 def runs(records, tmp_path_factory):
-    """The oracle, and one that misses two turns of e03, says one for nothing in e05, and misses an update of e07."""
+    """The oracle, and a run that misses two turns of e03, has a redundant one in e05, and misses an
+    update of e07.
+    """
     root = tmp_path_factory.mktemp("changed")
     first = store_run(root / "first", records)
     changed = list(records)
@@ -41,15 +43,15 @@ def runs(records, tmp_path_factory):
     return first, second
 
 
-def test_the_most_changed_first_and_by_what(runs):
+def test_diff_episodes_lists_most_changed_with_reasons(runs):
     found = diff_episodes(*runs, TOOLS)
     assert [change.episode for change in found] == ["e03", "e07", "e05"]
     three, seven, five = found
-    # F1 1 -> 2 * 1 / (1 + 3), said well 1 -> 1/3
+    # F1 1 -> 2 * 1 / (1 + 3), share of correct matches 1 -> 1/3
     assert three.score == pytest.approx(0.5 + 2 / 3)
     assert asdict(three.second) == {"speaking": pytest.approx(0.5), "matched": pytest.approx(1 / 3), "states": 1.0}
     assert three.why == ("6.0 s, no longer said well: 'Good | so <b>far</b>.' and 1 more",)
-    # 5 of 21 frames from 8 s on
+    # 5 of 21 frames, starting at 8 s
     assert seven.score == pytest.approx(5 / 21)
     assert seven.why == ("8.0 s, states lost for 2 s: S1 is in progress where completed is right",)
     assert five.why == ("8.0 s, now said for nothing: 'Stop!'",)
@@ -61,7 +63,7 @@ def test_the_most_changed_first_and_by_what(runs):
     assert diff_episodes(runs[0], runs[0], TOOLS) == []
 
 
-def test_runs_without_a_common_episode_are_refused(runs, records, tmp_path):
+def test_diff_episodes_no_common_episode_raises(runs, records, tmp_path):
     other = store_run(
         tmp_path / "other", [replace(r, episode=replace(r.episode, id=f"x{k}")) for k, r in enumerate(records)]
     )
@@ -69,7 +71,7 @@ def test_runs_without_a_common_episode_are_refused(runs, records, tmp_path):
         diff_episodes(runs[0], other, TOOLS)
 
 
-def test_several_runs_against_the_first_as_files(runs, tmp_path, capsys):
+def test_compare_command_several_runs_writes_files(runs, tmp_path, capsys):
     files = tmp_path / "c.md", tmp_path / "c.json"
     with pytest.raises(SystemExit) as stop:
         prospect_eval(["compare", *map(str, (*runs, runs[0])), "--markdown", str(files[0]), "--json", str(files[1])])
@@ -84,6 +86,6 @@ def test_several_runs_against_the_first_as_files(runs, tmp_path, capsys):
     assert "Good \\| so &lt;b&gt;far&lt;/b&gt;." in table
 
 
-def test_what_people_write_shows_as_text_in_markdown():
+def test_markdown_text_escapes_markup():
     assert markdown_text("a|b\n*c* <script>") == "a\\|b \\*c\\* &lt;script&gt;"
     assert markdown_code("a`b|c") == "`a'b\\|c`"

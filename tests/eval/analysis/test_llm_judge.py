@@ -1,4 +1,4 @@
-"""The judge, against a server on this machine."""
+"""The LLM judge, with a server on this machine."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def record(number=0):
     return predict(reference, [(6, f"Boil it {number}."), (12, "Pour."), (30, "Done.")])
 
 
-def test_both_dialogues_are_told_with_their_seconds():
+def test_judge_messages_contain_both_dialogues_with_times():
     assert judge_dialogue(record(), reference=True).splitlines() == [
         "[2.0 s] Assistant: Boil the water.", "[6.0 s] User: What now?", "[8.0 s] Assistant: Pour it.",
     ]  # fmt: skip
-    # on the same frame the assistant's turn is first: the user's comes right after the frame
+    # on the same frame the assistant's turn is first, because the user's turn follows the frame
     assert judge_dialogue(record(), reference=False).splitlines() == [
         "[3.0 s] Assistant: Boil it 0.", "[6.0 s] Assistant: Pour.", "[6.0 s] User: What now?", "[15.0 s] Assistant: Done.",
     ]  # fmt: skip
@@ -75,12 +75,12 @@ def test_both_dialogues_are_told_with_their_seconds():
         ("{" * 100_000, "no verdict"),
     ],
 )
-def test_verdicts_are_read_strictly(text, expected):
+def test_read_judge_verdict_is_strict(text, expected):
     found = read_judge_verdict(text)
     assert (found["overall"] if isinstance(found, dict) else found) == expected
 
 
-def test_agreement_by_hand():
+def test_judge_agreement_by_hand():
     assert judge_agreement([[3, 3, 3], [5, 5, 5]]) == {"equal": 1.0, "mean_difference": 0.0, "alpha": 1.0}
     # pairs 0, 1, 1 of the first and 0 of the second; alpha: D_o = (2/5)(1+1)/2 = .4, D_e = 2 var(1, 1, 2, 4, 4) = 4.6
     found = judge_agreement([[1, 1, 2], [4, 4], [5]])
@@ -90,7 +90,7 @@ def test_agreement_by_hand():
     assert judge_agreement([[3, 3], [3, 3]])["alpha"] is None
 
 
-def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
+def test_judge_command_writes_scores_and_agreement(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
     open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     for n in range(3):
@@ -110,7 +110,7 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
         first = (folder / "judge.json").read_bytes()
         unreadable = json.loads(first)["replies"]["unreadable"]["no verdict"]
         assert evaluate(*given) == 0
-        # only what could not be read is asked again
+        # only unreadable replies are requested again
         assert len(asked) == 12 + unreadable
     result = json.loads(first)
     assert result["metrics"]["judge_overall"]["value"] == 4.0
@@ -123,7 +123,7 @@ def test_a_run_is_judged_counted_and_kept(tmp_path, capsys, monkeypatch):
 
 
 def kept_replies() -> int:
-    """Number of replies in the judge's store."""
+    """Return the number of replies in the cache of the LLM judge."""
     file = DiskCache("judge/replies").file
     if not file.is_file():
         return 0
@@ -141,7 +141,7 @@ def kept_replies() -> int:
         (reply(""), "no verdict"),
     ],
 )
-def test_bad_replies_of_a_judge_are_not_kept(bad, reason):
+def test_judge_records_unreadable_reply_is_not_cached(bad, reason):
     well, before = [], kept_replies()
     with server(lambda *_: GOOD if well else (200, bad)) as (url, asked):
         with pytest.raises(DataError, match=f"none of 2 replies .*{reason}"):
@@ -155,9 +155,9 @@ def test_bad_replies_of_a_judge_are_not_kept(bad, reason):
     assert kept_replies() == before + 2
 
 
-def test_a_bad_reply_that_is_kept_already_is_asked_again(monkeypatch):
+def test_judge_records_cached_unreadable_reply_is_requested_again(monkeypatch):
     with server(lambda *_: GOOD) as (url, asked), monkeypatch.context() as patch:
-        # an earlier version kept every reply
+        # an earlier version stored every reply
         patch.setattr("prospect_eval.analysis.llm_judge.is_judge_verdict", lambda text: True)
         patch.setattr("tests.eval.analysis.test_llm_judge.GOOD", "nonsense")
         with pytest.raises(DataError, match="no verdict"):
@@ -168,7 +168,7 @@ def test_a_bad_reply_that_is_kept_already_is_asked_again(monkeypatch):
     assert len(asked) == 2
 
 
-def test_request_options_of_a_judge_are_sent_and_in_the_signature():
+def test_judge_records_options_are_sent_and_signed():
     with server(lambda *_: GOOD) as (url, asked):
         options = {"temperature": None, "max_completion_tokens": 900}
         result = judge_records([record()], Endpoint(url, "m", options=options), repeats=1)
@@ -176,7 +176,7 @@ def test_request_options_of_a_judge_are_sent_and_in_the_signature():
     assert '"max_completion_tokens":900' in result["metrics"]["judge_overall"]["signature"]
 
 
-def test_busy_servers_are_asked_again():
+def test_judge_records_busy_server_is_retried():
     with server(lambda _, number: (503, "{}") if number < 3 else GOOD) as (url, asked):
         result = judge_records([record()], Endpoint(url, "m"), repeats=1)
     assert len(asked) == 3
@@ -194,12 +194,12 @@ def test_busy_servers_are_asked_again():
         ("nonsense", DataError, "none of 2 replies of 'm' could be read .no verdict: 2."),
     ],
 )
-def test_what_goes_wrong_is_one_line(given, kind, message):
+def test_judge_records_error_is_one_line(given, kind, message):
     with server(lambda *_: given) as (url, _), pytest.raises(kind, match=message):
         judge_records([record()], Endpoint(url, "m", retries=0), repeats=2)
 
 
-def test_no_server_and_a_slow_one(tmp_path, capsys):
+def test_judge_command_unreachable_or_slow_server_is_one_line(tmp_path, capsys):
     with pytest.raises(DataError, match="no usable answer"):
         Endpoint("http://127.0.0.1:9/v1", "m", retries=0).complete([], 0, 1, 5)
     wait = threading.Event()
@@ -211,7 +211,7 @@ def test_no_server_and_a_slow_one(tmp_path, capsys):
     assert "not a run folder" in one_line(capsys)
 
 
-def test_what_was_answered_before_a_failure_is_kept():
+def test_judge_records_replies_before_failure_are_cached():
     records = [record(n) for n in range(6)]
     with server(lambda _, number: GOOD if number < 4 else (400, "{}")) as (url, asked):
         with pytest.raises(UserError, match="refuses"):
@@ -219,5 +219,5 @@ def test_what_was_answered_before_a_failure_is_kept():
         before = len(asked)
         with pytest.raises(UserError, match="refuses"):
             judge_records(records, Endpoint(url, "m", retries=0), repeats=1, workers=1)
-        # the three that were answered are not asked again
+        # the three answered requests are not repeated
         assert len(asked) - before <= 3

@@ -1,4 +1,4 @@
-"""Other matching parameters: values and orders by hand, and real sentence-transformers models made here."""
+"""Matching sensitivity: values and orders by hand, and sentence-transformers models generated here."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ REFERENCE = episode(say(5.0, "put the cup away"), say(15.0, "go on now please"),
 
 
 def table_similarity(left, right):
-    """Cosines by the first word of a predicted text, which is its cosine with anything."""
+    """Cosines by the first word of a predicted text, which is its cosine with any reference."""
     return np.array([[float(text.split()[0]) for _ in right] for text in left]).reshape(len(left), len(right))
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three runs: two pairs of cosine .55; one of .9 and one of .45; one pair of .9, the other one 4 s late."""
+    """Three runs: two pairs of cosine .55; pairs of .9 and .45; a pair of .9 and one that is 4 s
+    late.
+    """
     sides = {
         "a": [(10, "0.55 x"), (30, "0.55 y")],
         "b": [(10, "0.9 x"), (30, "0.45 y")],
@@ -47,14 +49,14 @@ def by_table(monkeypatch):
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty Hugging Face cache; models opened before are forgotten."""
+    """An empty Hugging Face cache without models in memory."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     resources._open_resources.cache_clear()
     yield tmp_path / "hub"
     resources._open_resources.cache_clear()
 
 
-def test_values_and_orders_by_hand(runs, by_table):
+def test_matching_sensitivity_values_and_orders_by_hand(runs, by_table):
     result = matching_sensitivity(runs)
     found = {(row.setting.threshold, row.setting.window): row for row in result.rows if row.metric == "matched_f1"}
     assert len(found) == 9
@@ -69,7 +71,7 @@ def test_values_and_orders_by_hand(runs, by_table):
     assert found[0.6, 2.0].order == ((2,), (1,), (0,))
 
 
-def test_kendalls_tau_by_hand(runs, by_table):
+def test_matching_sensitivity_tau_by_hand(runs, by_table):
     found = {(row.setting.threshold, row.setting.window): row.tau for row in matching_sensitivity(runs).rows[::2]}
     assert found[0.5, 1.0] == pytest.approx(1.0)
     # both orders tie the second and third run: the two other pairs are reversed
@@ -78,11 +80,11 @@ def test_kendalls_tau_by_hand(runs, by_table):
     assert found[0.6, 2.0] == pytest.approx(-2 / np.sqrt(2 * 3))
 
 
-def test_two_runs_have_no_tau(runs, by_table):
+def test_matching_sensitivity_two_runs_have_no_tau(runs, by_table):
     assert all(row.tau is None for row in matching_sensitivity(runs[:2]).rows)
 
 
-def test_content_accuracy_depends_on_the_window(tmp_path, by_table):
+def test_matching_sensitivity_window_changes_content_accuracy(tmp_path, by_table):
     said = Event("a", 5.0, "assistant", "take the red cup", slots={"object": "red cup"})
     late = predict(episode(said, frames=60), [(18, "0.9 red cup")])
     result = matching_sensitivity([store_run(tmp_path / "r", [late])])
@@ -90,7 +92,7 @@ def test_content_accuracy_depends_on_the_window(tmp_path, by_table):
     assert found == {0.5: (None,), 1.0: (None,), 2.0: (1.0,)}
 
 
-def test_only_shared_episodes_are_scored(tmp_path, by_table):
+def test_matching_sensitivity_scores_shared_episodes(tmp_path, by_table):
     other = replace(REFERENCE, id="f", video="w")
     first = store_run(tmp_path / "a", [predict(REFERENCE, [(10, "0.9")]), predict(other)])
     second = store_run(tmp_path / "b", [predict(REFERENCE, [(10, "0.9")])])
@@ -99,7 +101,7 @@ def test_only_shared_episodes_are_scored(tmp_path, by_table):
     assert result.rows[0].values[0] == result.rows[0].values[1]
 
 
-def test_failed_episodes_count_as_the_worst_value(tmp_path, by_table):
+def test_matching_sensitivity_failed_episodes_count_as_worst(tmp_path, by_table):
     other = replace(REFERENCE, id="f", video="w")
     said = [(10, "0.9"), (30, "0.9 x")]
     whole = store_run(tmp_path / "a", [predict(REFERENCE, said), predict(other, said)])
@@ -107,11 +109,11 @@ def test_failed_episodes_count_as_the_worst_value(tmp_path, by_table):
     partial = store_run(tmp_path / "b", [predict(REFERENCE, said), failed])
     result = matching_sensitivity([whole, partial])
     assert result.episodes == 2
-    # 2 of 4 references are said
+    # 2 of 4 references have an utterance
     assert result.rows[0].values == (1.0, pytest.approx(2 * 2 / (2 + 4)))
 
 
-def test_runs_without_a_common_episode_or_with_other_references_are_refused(tmp_path, by_table):
+def test_matching_sensitivity_unmatched_episodes_raise(tmp_path, by_table):
     first = store_run(tmp_path / "a", [predict(REFERENCE)])
     other = store_run(tmp_path / "b", [predict(replace(REFERENCE, id="f"))])
     changed = store_run(tmp_path / "c", [predict(episode(say(5.0), frames=60))])
@@ -121,7 +123,7 @@ def test_runs_without_a_common_episode_or_with_other_references_are_refused(tmp_
         matching_sensitivity([first, changed])
 
 
-def test_runs_of_other_data_are_refused(tmp_path, by_table):
+def test_matching_sensitivity_other_data_raises(tmp_path, by_table):
     folders = [store_run(tmp_path / name, [predict(REFERENCE)]) for name in ("a", "b")]
     file = folders[1] / "run.json"
     file.write_text(file.read_text().replace('"data_digest": "d"', '"data_digest": "e"'))
@@ -129,7 +131,7 @@ def test_runs_of_other_data_are_refused(tmp_path, by_table):
         matching_sensitivity(folders)
 
 
-def test_settings_are_part_of_the_signatures_and_the_defaults_change_none():
+def test_match_settings_change_signatures_unless_default():
     plain = {metric.name: metric.signature_text for metric in all_metrics(TOOLS)}
     same = {metric.name: metric.signature_text for metric in all_metrics(replace(TOOLS, settings=ScoreSettings()))}
     assert same == plain
@@ -141,7 +143,7 @@ def test_settings_are_part_of_the_signatures_and_the_defaults_change_none():
     assert changed["speaking_f1"] == plain["speaking_f1"]
 
 
-def test_views_of_other_settings_do_not_share_their_counts():
+def test_scored_view_other_settings_have_own_counts():
     item = Scored(predict(REFERENCE, [(10, "put the cup")]), TOOLS)
     strict = replace(item, resources=replace(TOOLS, settings=ScoreSettings(match=MatchSettings(0.9))))
     assert len(item.view("proactive").good_pairs) == 1
@@ -149,17 +151,17 @@ def test_views_of_other_settings_do_not_share_their_counts():
 
 
 @pytest.mark.parametrize(("threshold", "scale"), [(float("nan"), 1.0), (0.5, 0.0), (0.5, -1.0), (0.5, float("inf"))])
-def test_impossible_settings_are_refused(threshold, scale):
+def test_match_settings_out_of_range_raise(threshold, scale):
     with pytest.raises(UserError, match="must be"):
         MatchSettings(threshold, scale)
 
 
-def test_order_of_groups_ties_and_leaves_out_the_undefined():
+def test_sensitivity_order_groups_ties_without_undefined():
     assert sensitivity_order((0.2, None, 0.5, 0.2)) == ((2,), (0, 3))
 
 
 @pytest.mark.integration
-def test_models_by_folder_and_by_cached_name(tmp_path, hub, capsys):
+def test_sensitivity_command_models_by_folder_and_name(tmp_path, hub, capsys):
     model = make_sentence_model(tmp_path / "tiny", seed=1)
     put_in_hub_cache(hub, "sentence-transformers/all-mpnet-base-v2", make_sentence_model(tmp_path / "m", 2))
     records = [
@@ -178,7 +180,7 @@ def test_models_by_folder_and_by_cached_name(tmp_path, hub, capsys):
 
 
 @pytest.mark.integration
-def test_cosines_are_those_of_sentence_transformers(tmp_path):
+def test_embedding_similarity_equals_sentence_transformers(tmp_path):
     from sentence_transformers import SentenceTransformer
 
     from prospect_eval.text.embeddings import open_embedding_similarity
@@ -190,7 +192,7 @@ def test_cosines_are_those_of_sentence_transformers(tmp_path):
 
 
 @pytest.mark.integration
-def test_a_model_that_is_not_at_hand_is_one_line(tmp_path, hub, capsys):
+def test_sensitivity_command_unknown_model_is_one_line(tmp_path, hub, capsys):
     run = store_run(tmp_path / "a", [predict(REFERENCE)])
     assert evaluate("sensitivity", run, "--similarity", "all-mpnet-base-v2") == 2
     line = one_line(capsys)
@@ -199,7 +201,7 @@ def test_a_model_that_is_not_at_hand_is_one_line(tmp_path, hub, capsys):
 
 
 @pytest.mark.integration
-def test_the_table_fits_into_100_columns(tmp_path, capsys):
+def test_sensitivity_command_table_fits_100_columns(tmp_path, capsys):
     folders = [store_run(tmp_path / f"run-{k}", [predict(REFERENCE, [(10 + k, "put the cup")])]) for k in range(6)]
     assert evaluate("sensitivity", *folders) == 0
     out = capsys.readouterr().out

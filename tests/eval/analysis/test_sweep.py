@@ -1,4 +1,4 @@
-"""Many settings below one folder: what is combined, that a sweep goes on where it stopped, and what it tells of all."""
+"""Sweeps: combined settings, resume, and results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def evaluate(*args):
 
 
 def fake_run(peaks, quality):
-    """A run that writes the scores that it is given: {folder name: quality}, with bytes of its budget."""
+    """A run that writes given scores, {folder name: quality}, and the bytes of its budget."""
 
     def run(setting, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def fake_run(peaks, quality):
     return run
 
 
-def test_budgets_are_shares_of_the_peak_and_never_below_the_floor(tmp_path):
+def test_run_sweep_budgets_are_shares_above_minimum(tmp_path):
     grid = Grid(("a",), ("drop_middle", "none"), (0.5, 0.25, 0.125, 300))
     result = run_sweep(tmp_path, grid, fake_run({"a": 800}, lambda s: 0.9), lambda ckpt, strategy: 180)
     found = [(run["strategy"], run.get("budget"), run["at_the_floor"]) for run in result["runs"]]
@@ -60,11 +60,11 @@ def test_budgets_are_shares_of_the_peak_and_never_below_the_floor(tmp_path):
     [(0.3, "speaking-0.30"), (0.301, "speaking-0.301"), (0.304, "speaking-0.304"), (1.0, "speaking-1.00"),
      (0.0001, "speaking-0.0001")],
 )  # fmt: skip
-def test_setting_folder_keeps_every_digit_of_the_threshold(threshold, name):
+def test_sweep_setting_folder_keeps_all_digits(threshold, name):
     assert SweepSetting("a", knob="speaking", threshold=threshold).folder() == f"none/{name}"
 
 
-def test_dominated_points_are_not_on_the_front(tmp_path):
+def test_run_sweep_dominated_points_are_off_front(tmp_path):
     def quality(setting):
         return {None: 0.9, 400: 0.9, 200: 0.5}[setting.budget] - (setting.strategy == "drop_all") * 0.2
 
@@ -80,7 +80,7 @@ def test_dominated_points_are_not_on_the_front(tmp_path):
     }
 
 
-def test_thresholds_are_moved_one_at_a_time_and_stay_off_the_front(tmp_path):
+def test_run_sweep_thresholds_move_one_at_a_time(tmp_path):
     grid = Grid(("a", "b"), thresholds={"speaking": (0.7, 0.3), "update": (0.5,)})
     result = run_sweep(tmp_path, grid, fake_run({"a": 8, "b": 9}, lambda s: 0.5), lambda ckpt, strategy: 1)
     folders = [run["folder"] for run in result["runs"]]
@@ -98,12 +98,12 @@ def test_thresholds_are_moved_one_at_a_time_and_stay_off_the_front(tmp_path):
         (Grid(("x/a", "y/a")), "two are called a"),
     ],
 )
-def test_a_grid_that_cannot_be_is_one_line(grid, message):
+def test_grid_invalid_is_one_line(grid, message):
     with pytest.raises(UserError, match=message):
         grid.check()
 
 
-def test_budgets_as_they_are_written():
+def test_budgets_parameter_parses_tokens_and_shares():
     def read(text):
         return Budgets().convert(text, None, None)
 
@@ -113,13 +113,13 @@ def test_budgets_as_they_are_written():
             read(wrong)
 
 
-def test_the_name_of_a_setting_says_what_differs():
+def test_sweep_setting_folder_names_differences():
     assert SweepSetting("c").folder() == "none"
     assert SweepSetting("c", "dst_refresh", 600, "update", 0.5).folder() == "dst_refresh-600/update-0.50"
 
 
 @pytest.mark.slow
-def test_a_sweep_replays_each_setting_and_goes_on(checkpoint, short_world, tmp_path, capsys):
+def test_sweep_command_replays_each_setting_and_resumes(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "sweep"
     given = ("sweep", "--ckpt", checkpoint, "--data", short_world.root, "--split", "val", "--limit", 1, "--output", out,
              "--speaking", "1", "--strategies", "none,drop_middle", "--budgets", "1/8")  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_sweep_replays_each_setting_and_goes_on(checkpoint, short_world, tmp_p
     assert (stored["loop"], stored["split"]) == ("closed", "val")
     name = checkpoint.name
     assert [p["threshold"] for p in stored["curves"][f"{name}/none"]["speaking"]] == [1.0]
-    # at 1 it never speaks: the replay itself has changed, not only the decision
+    # at 1 the model never speaks: the replay has changed, not only the decision
     own, silent = (read_run_folder_records(out / name / "none" / place)[1][0] for place in ("", "speaking-1.00"))
     assert own.utterances
     assert silent.utterances == ()
@@ -140,7 +140,7 @@ def test_a_sweep_replays_each_setting_and_goes_on(checkpoint, short_world, tmp_p
     files = sorted(p for p in out.rglob("*.json") if p.name != "sweep.json")
     assert sum(p.name == "DONE.json" for p in files) == 4
     before = [(p, p.stat().st_mtime_ns) for p in files]
-    # one of them is taken away: it alone is done again
+    # one run is deleted: only this one is repeated
     gone = out / name / "none" / "speaking-1.00"
     next((gone / "episodes").iterdir()).unlink()
     capsys.readouterr()

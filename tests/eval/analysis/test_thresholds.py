@@ -1,4 +1,4 @@
-"""Threshold curves, open and closed loop, and their choice on validation data."""
+"""Threshold curves, open and closed loop, and the choice on validation data."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def record(number=0, video="v", seed=0):
     rng = np.random.default_rng(seed)
     speaking, update = rng.uniform(0, 0.9, 20).round(3).tolist(), [0.1] * 20
     speaking[4], update[12] = 0.95, 0.2
-    # the head sees the start, and three frames of a completion that never was
+    # the head predicts the start, and on the last three frames a completion that does not exist
     states = [((1.0, 0.0, 0.0),)] * 12 + [((0.1, 0.9, 0.0),)] * 5 + [((0.0, 0.4, 0.6),)] * 3
     return EpisodeRecord(SCHEMA, "m", Knobs(), episode, tuple(speaking), tuple(update), tuple(states))
 
 
-def test_the_best_threshold_is_found():
+def test_choose_thresholds_finds_best():
     one = record()
     choice = choose_thresholds([one])
     assert max(p for k, p in enumerate(one.speaking_prob) if k != 4) < choice.speaking <= 0.95
@@ -43,30 +43,32 @@ def test_the_best_threshold_is_found():
     assert (choice.speaking_f1, choice.update_jga) == (1.0, 1.0)
 
 
-def test_the_update_threshold_is_the_one_whose_updates_keep_the_state_right():
+def test_choose_thresholds_update_maximizes_joint_accuracy():
     one = record()
-    # on every frame: right until the completion that never was; at the start alone: always; never: until the start
+    # updates on every frame: correct until the false completion; only at the start: always; never:
+    # until the start
     assert threshold_joint_accuracy(one, (0.05, 0.15, 0.5)) == [17 / 20, 1.0, 12 / 20]
-    # an update a frame late costs that frame, and one where nothing is to be written costs nothing
+    # an update a frame late costs that frame, and an update without a change costs nothing
     late = replace(one, update_prob=(*[0.1] * 5, 0.3, *[0.1] * 7, 0.3, *[0.1] * 6))
     assert threshold_joint_accuracy(late, (0.2,)) == [19 / 20]
-    # videos count alike, whatever their number of episodes
+    # videos have equal weight, independent of their number of episodes
     worse = replace(late, update_prob=(0.0,) * 20)
     records = [worse, *(replace(late, episode=replace(late.episode, id=f"f{k}", video="w")) for k in range(5))]
     assert choose_thresholds(records).update_jga == pytest.approx((12 / 20 + 19 / 20) / 2)
     assert choose_thresholds([replace(one, state_probs=())]).update_jga == 0
 
 
-def test_a_jump_that_is_not_due_all_along_is_not_written_open_loop_either():
+def test_threshold_joint_accuracy_interrupted_jump_is_not_committed():
     one = record()
     jump = replace(one, state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
-    # due on two frames of three it never lasts, and at the end the state is not what began at frame 12
+    # due on two frames of three, the jump is never committed, so the state is wrong from frame 12
+    # on
     assert threshold_joint_accuracy(jump, (0.5,)) == [12 / 20]
-    # due on all, it is written on the fourth
+    # due on all frames, it is committed on the fourth
     assert threshold_joint_accuracy(jump, (0.05,)) == [3 / 20]
 
 
-def test_an_open_loop_curve_is_what_counting_gives():
+def test_threshold_curve_equals_brute_force():
     records = [record(n, f"v{n // 2}", seed=n) for n in range(24)]
     points = threshold_curve(records, "speaking", (0.2, 0.5, 0.99))
     for point in points:
@@ -81,12 +83,12 @@ def test_an_open_loop_curve_is_what_counting_gives():
     low, high = points[0].ci95
     assert low <= points[0].f1 <= high
     assert low < high
-    # the silent end: nothing is said, and that is an F1 of 0, not undefined
+    # the silent end of the curve: F1 is 0, not undefined
     assert points[2].f1 == 0.0
     assert threshold_curve([replace(records[0], speaking_prob=())], "speaking") == []
 
 
-def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
+def test_sweep_command_open_loop_writes_thresholds(tmp_path, capsys):
     folder = tmp_path / "run"
     open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     for n in range(3):
@@ -113,7 +115,7 @@ def test_open_loop_of_a_run_by_the_command(tmp_path, capsys):
 
 
 @pytest.mark.integration
-def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, world, capsys):
+def test_calibrate_command_stores_thresholds_with_data(checkpoint, world, capsys):
     assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--limit", 1) == 0
     config = json.loads((checkpoint / "config.json").read_text())
     assert config["thresholds_data"] == f"workbench/val/{world.digest[:16]}"
@@ -125,7 +127,7 @@ def test_thresholds_are_chosen_on_val_and_stored_with_their_data(checkpoint, wor
 
 
 @pytest.mark.slow
-def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, short_world, tmp_path):
+def test_calibrate_command_forced_on_test_marks_checkpoint(checkpoint, short_world, tmp_path):
     data = ("--ckpt", checkpoint, "--data", short_world.root, "--limit", 1)
     assert evaluate("calibrate", *data, "--split", "test", "--force") == 0
     assert json.loads((checkpoint / "config.json").read_text())["thresholds_data"].endswith(" forced")
@@ -137,7 +139,7 @@ def test_a_choice_forced_on_test_is_marked_for_good(checkpoint, short_world, tmp
 
 
 @pytest.mark.integration
-def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
+def test_score_run_with_thresholds_file_is_unchanged(tmp_path):
     folder = tmp_path / "run"
     open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     run_folder_record_path(folder, "e0").write_text(dump_json(record()))
@@ -148,23 +150,27 @@ def test_records_score_alike_with_and_without_a_sweep_beside_them(tmp_path):
     assert (folder / "metrics.json").read_bytes() == before
 
 
-def test_updates_of_the_open_loop_are_those_that_the_tracker_commits():
-    """At .05 an update is due on each of 20 frames: the tracker commits the start at 12 and the completion at 17."""
+def test_threshold_curve_updates_equal_state_tracker():
+    """At .05 an update is due on each of 20 frames: the tracker commits the start at 12 and the
+    completion at 17.
+    """
     (point,) = threshold_curve([record()], "update", (0.05,))
     assert (point.precision, point.recall) == (1 / 2, 1.0)
-    # without a state head all that is known is where an update is due
+    # without a state head only the due frames are known
     (blind,) = threshold_curve([replace(record(), state_probs=())], "update", (0.05,))
     assert blind.precision == 1 / 20
 
 
-def test_a_jump_that_does_not_last_is_not_committed_open_loop():
+def test_threshold_curve_short_jump_is_not_committed():
     jump = replace(record(), state_probs=(((0.0, 0.0, 1.0),),) * 20, update_prob=(*[0.9, 0.9, 0.1] * 6, 0.9, 0.9))
     (point,) = threshold_curve([jump], "update", (0.5,))
     assert (point.recall, point.precision) == (0.0, None)
 
 
-def test_at_the_runs_own_threshold_each_curve_is_the_runs_score():
-    """What a run decided counts there, also where its probabilities alone would have decided otherwise."""
+def test_open_loop_thresholds_own_threshold_equals_score():
+    """At this threshold the recorded decisions count, even if the probabilities give other
+    decisions.
+    """
     records = []
     for n in range(12):
         plain = record(n, f"v{n}", seed=n)
@@ -181,7 +187,7 @@ def test_at_the_runs_own_threshold_each_curve_is_the_runs_score():
         assert 0 < score["value"] < 1
 
 
-def test_tasks_without_steps_have_no_part_in_the_update_curve():
+def test_threshold_curve_tasks_without_steps_are_left_out():
     plain = record()
     watch = replace(
         plain, episode=replace(plain.episode, task=Task("watch"), events=plain.episode.events[:1]), state_probs=()

@@ -1,4 +1,6 @@
-"""The teacher-forced pass against one forward over the whole sequence, and the timed plain pass."""
+"""The teacher-forced pass compared with one forward over the whole sequence, and the timed plain
+pass.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ EPISODE = Episode("e", "v", 2, 0, 30, TASK, EVENTS).validate()
 
 
 def whole_forward(model, tokenizer, episode, frames):
-    """(speaking probability by frame, logits by token, sequence) of one pass over everything."""
+    """Return (speaking probability by frame, logits by token, sequence) of one pass over
+    everything.
+    """
     builder = SequenceBuilder.of(model.config, tokenizer)
     sequence = builder.window(episode)
     with torch.no_grad():
@@ -45,7 +49,7 @@ def whole_forward(model, tokenizer, episode, frames):
 
 
 def brute_force(model, tokenizer, episode, frames, threshold):
-    """The definitions read off whole forwards, one for each turn that has to be looked ahead from."""
+    """Compute the definitions from whole forwards, one for each turn."""
     probs, logits, sequence = whole_forward(model, tokenizer, episode, frames)
     turns = [u.frame for u in episode.utterances()]
     starts = [k for k, (a, b) in enumerate(zip(sequence.lm_labels, [-1, *sequence.lm_labels], strict=False))
@@ -77,7 +81,7 @@ def brute_force(model, tokenizer, episode, frames, threshold):
 
 
 @pytest.mark.parametrize(("chunk", "seeds"), [(CHUNK, 3), (7, 1)])
-def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model, tokenizer, monkeypatch, chunk, seeds):
+def test_teacher_forcing_equals_whole_forward(model, tokenizer, monkeypatch, chunk, seeds):
     monkeypatch.setattr("prospect_core.stream.teacher_forcing.CHUNK", chunk)
     seen = set()
     for seed in range(seeds):
@@ -93,7 +97,7 @@ def test_every_turn_is_judged_as_one_forward_over_the_reference_judges_it(model,
     assert seeds < 6 or {"none", "on time", -1, 1} <= seen
 
 
-def test_a_cache_cut_back_is_the_cache_before(model):
+def test_stream_cache_truncate_restores_cache(model):
     ids = torch.arange(20)[None] + 10
     cache, again = StreamCache(), StreamCache()
     with torch.no_grad():
@@ -119,16 +123,16 @@ def turn(decisions=4, diff=0, on_time=False, tokens=6, right=0, nats=0.0):
         (turn(on_time=True, right=6), 1.0),
         (turn(diff=-2, right=6), (4 - 2) / 10),
         (turn(diff=2, right=6), (4 - 1) / 10),
-        # one decision, not taken: looked ahead by no frame, which is not on time
+        # one decision, which is wrong: the turn is not on time although the distance is 0
         (turn(decisions=1, diff=0), 0.0),
         (turn(diff=None), (4 - 1) / 10),
     ],
 )
-def test_fluency_by_hand(one, expected):
+def test_teacher_forced_fluency_by_hand(one, expected):
     assert teacher_forced_fluency(one) == pytest.approx(expected)
 
 
-def test_scores_are_means_over_turns_then_videos():
+def test_score_teacher_forced_averages_turns_then_videos():
     other = replace(EPISODE, id="f", video="w")
     third = replace(EPISODE, id="g", video="x")
     turns = {
@@ -150,7 +154,7 @@ def latency(steps, firsts=(), **more):
     return EpisodeLatency("e", tuple(steps), tuple(firsts), **values)
 
 
-def test_latency_is_taken_over_all_frames():
+def test_latency_diagnostics_pool_all_frames():
     rng = np.random.default_rng(0)
     times = rng.gamma(2, 0.02, (12, 50))
     table = compute_latency_diagnostics(
@@ -167,13 +171,13 @@ def test_latency_is_taken_over_all_frames():
     assert "CPU" in table["device_peak_bytes"]["reason"]
 
 
-def test_timing_metrics_share_no_name_with_replay_metrics():
+def test_latency_diagnostics_names_are_unique():
     from prospect_eval.metrics.context import METRICS
 
     assert not compute_latency_diagnostics([("v", latency([0.1]))]).keys() & {metric.name for metric in METRICS}
 
 
-def test_nothing_is_known_of_latency_after_a_replay():
+def test_latency_diagnostics_after_replay_are_undefined():
     table = compute_latency_diagnostics([])
     assert {entry["value"] for entry in table.values()} == {None}
     assert all("--latency" in entry["reason"] for entry in table.values())
@@ -184,7 +188,7 @@ def test_nothing_is_known_of_latency_after_a_replay():
 
 
 @pytest.mark.slow
-def test_a_run_takes_both_passes_beside_its_replay_and_keeps_them(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_keeps_both_passes(checkpoint, short_world, tmp_path, capsys):
     out = tmp_path / "run"
     given = ("run", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 2, "--output", out)
     assert evaluate(*given) == 0

@@ -1,4 +1,4 @@
-"""The gate: passes what is no worse, fails what is, says when it cannot tell, and never passes what it did not see."""
+"""The gate passes equal runs, fails worse ones, and is inconclusive with too little data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VIDEOS = 24
 
 
 def episodes(count):
-    """Of a video each: eight turns and two steps, at random times."""
+    """One episode per video with eight turns and two steps at random times."""
     rng, out = random.Random(4), []
     task = Task("t", (Step("S1", "one"), Step("S2", "two")))
     for k in range(count):
@@ -60,7 +60,7 @@ def episodes(count):
 
 
 def dropped(record, share, rng):
-    """Each utterance is not said with this chance."""
+    """Remove each utterance with this probability."""
     return replace(record, utterances=tuple(u for u in record.utterances if rng.random() >= share))
 
 
@@ -102,7 +102,9 @@ def write_run(folder: Path, records, data="d" * 64, strategy="none") -> Path:
 
 @pytest.fixture(scope="module")
 def folders(oracle, tmp_path_factory):
-    """Run folders: the oracle's twice, some with turns left out, five videos, other data, another strategy."""
+    """Run folders: the oracle twice, runs without some turns, five videos, other data, another
+    strategy.
+    """
     root, rng = tmp_path_factory.mktemp("gate"), random.Random(1)
     write_run(root / "good", oracle)
     write_run(root / "same", oracle)
@@ -125,7 +127,7 @@ def verdicts(gate):
     return {check.name: check.verdict for check in gate.checks}
 
 
-def test_the_same_run_passes(folders, held):
+def test_check_gate_same_run_passes(folders, held):
     gate = check_gate(folders / "same", held, METRICS)
     assert gate.verdict == "PASS"
     assert gate.passes
@@ -135,8 +137,8 @@ def test_the_same_run_passes(folders, held):
     assert checked.reason == "equal on every video"
 
 
-def test_graded_damage_fails_from_the_size_that_the_stated_power_says(folders, held):
-    """Whatever lost more than the loss that is said to be found fails; what lost less than the margin never does."""
+def test_check_gate_loss_above_detectable_fails(folders, held):
+    """A loss above the detectable loss fails, and a loss below the margin never does."""
     seen = {c.verdict for c in check_gate(folders / "same", held, METRICS).checks if c.name == SPEAKING}
     for share in (0.01, 0.05, 0.1, 0.2, 0.4):
         check = next(c for c in check_gate(folders / f"drop-{share}", held, METRICS).checks if c.name == SPEAKING)
@@ -150,8 +152,10 @@ def test_graded_damage_fails_from_the_size_that_the_stated_power_says(folders, h
 
 
 @pytest.mark.slow
-def test_the_stated_power_is_what_repeated_damage_finds(oracle):
-    """Losses as large as the stated one fail some four times of five; losses of the margin, once in forty."""
+def test_check_gate_power_equals_simulation(oracle):
+    """Losses of the stated size fail in about four of five cases, losses of the margin in one of
+    forty.
+    """
     metric = next(m for m in METRICS if m.name == SPEAKING)
     from prospect_eval.gate.gate import _non_inferior
 
@@ -173,7 +177,7 @@ def test_the_stated_power_is_what_repeated_damage_finds(oracle):
             stated.append(margin + check.detectable)
         return np.mean(out), np.mean(stated)
 
-    # a share p of turns left out costs p / (2 - p) of F1
+    # leaving out a share p of the turns costs p / (2 - p) of F1
     share = 0.12
     loss = share / (2 - share)
     _, stated = fails(share, 0.0, 20)
@@ -184,7 +188,7 @@ def test_the_stated_power_is_what_repeated_damage_finds(oracle):
     assert wrongly < 0.08
 
 
-def test_five_videos_are_inconclusive_whatever_they_say(folders, held):
+def test_check_gate_five_videos_is_inconclusive(folders, held):
     gate = check_gate(folders / "five", held, METRICS, intersect=True)
     assert gate.verdict == "INCONCLUSIVE"
     assert gate.passes
@@ -192,14 +196,14 @@ def test_five_videos_are_inconclusive_whatever_they_say(folders, held):
     assert "5 videos in common, at least 10 are needed" in next(c.reason for c in gate.checks if c.name == SPEAKING)
 
 
-def test_a_run_over_a_part_of_the_videos_does_not_pass(folders, held):
+def test_check_gate_part_of_videos_raises(folders, held):
     with pytest.raises(UserError, match=r"has 20 of the baseline's 24 episodes and 0 others; --intersect"):
         check_gate(folders / "most", held, METRICS)
     gate = check_gate(folders / "most", held, METRICS, intersect=True)
     assert gate.notes == ("4 episodes left out: only one side has them",)
 
 
-def test_an_inconclusive_check_says_how_many_videos_would_decide(folders, held):
+def test_check_gate_inconclusive_reports_needed_videos(folders, held):
     check = next(c for c in check_gate(folders / "drop-0.05", held, METRICS).checks if c.name == SPEAKING)
     assert check.verdict == "INCONCLUSIVE"
     low, high = check.ci95
@@ -209,7 +213,7 @@ def test_an_inconclusive_check_says_how_many_videos_would_decide(folders, held):
     assert check.reason == f"too few videos to tell: about {needed:,} would decide, there are 24"
 
 
-def test_other_thresholds_than_the_baselines_are_named(oracle, held, tmp_path):
+def test_check_gate_other_thresholds_are_noted(oracle, held, tmp_path):
     folder = write_run(tmp_path / "moved", oracle)
     body = json.loads((folder / "run.json").read_text())
     body["config"]["knobs"]["speaking_threshold"] = 0.97
@@ -220,7 +224,7 @@ def test_other_thresholds_than_the_baselines_are_named(oracle, held, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", ["workbench", "workbench_long", "proassist"])
-def test_a_silent_model_fails_the_gate_of_every_shipped_suite(suite, oracle, tmp_path):
+def test_check_gate_silent_model_fails_every_suite(suite, oracle, tmp_path):
     from prospect_eval.scoring.score import score_records
 
     rules = open_suite(suite).rules()
@@ -235,14 +239,14 @@ def test_a_silent_model_fails_the_gate_of_every_shipped_suite(suite, oracle, tmp
     assert gate.verdict == "FAIL"
 
 
-def test_what_is_exact_is_compared_to_the_last_digit(folders):
+def test_check_gate_exact_values_must_be_equal(folders):
     rules = make_gate_rules({"exact": ["predictions_digest", "compressions"]}, "test")
     base = make_gate_baseline(folders / "good", rules, METRICS, "test")
     assert check_gate(folders / "same", base, METRICS).verdict == "PASS"
     assert verdicts(check_gate(folders / "drop-0.01", base, METRICS))["predictions_digest"] == "FAIL"
 
 
-def test_a_metric_that_became_undefined_fails(folders, oracle, tmp_path):
+def test_check_gate_undefined_now_fails(folders, oracle, tmp_path):
     rules = make_gate_rules({"metrics": {"matched_precision": {"margin": 0.5}}}, "test")
     base = make_gate_baseline(folders / "good", rules, METRICS, "test")
     silent = write_run(tmp_path / "silent", [replace(r, utterances=()) for r in oracle])
@@ -250,7 +254,7 @@ def test_a_metric_that_became_undefined_fails(folders, oracle, tmp_path):
     assert (check.verdict, check.now) == ("FAIL", None)
 
 
-def test_less_is_better_where_the_rule_or_the_metric_says_so(folders, oracle, tmp_path):
+def test_check_gate_lower_is_better_by_rule_or_metric(folders, oracle, tmp_path):
     name = "false_alarms_per_minute"
     base = make_gate_baseline(
         folders / "good", make_gate_rules({"metrics": {name: {"margin": 0.05}}}, "test"), METRICS, "test"
@@ -262,13 +266,13 @@ def test_less_is_better_where_the_rule_or_the_metric_says_so(folders, oracle, tm
     assert check.verdict == "FAIL"
 
 
-def test_more_failed_episodes_than_in_the_baseline_fail(folders, held, oracle, tmp_path):
+def test_check_gate_more_failed_episodes_fails(folders, held, oracle, tmp_path):
     broken = replace(oracle[0], status="failed", error="broken video")
     folder = write_run(tmp_path / "broken", [broken, *oracle[1:]])
     assert verdicts(check_gate(folder, held, METRICS))["failed episodes"] == "FAIL"
 
 
-def test_other_data_no_baseline_and_no_episodes_are_no_verdict(folders, held, tmp_path):
+def test_check_gate_unusable_input_raises(folders, held, tmp_path):
     with pytest.raises(DataError, match="other data than the baseline's"):
         check_gate(folders / "other", held, METRICS)
     with pytest.raises(UserError, match=r"knobs\.strategy is drop_all, the baseline's none"):
@@ -291,7 +295,7 @@ def run(*args):
     return stop.value.code or 0
 
 
-def test_the_command_writes_a_baseline_judges_by_it_and_tells_ci(folders, tmp_path, capsys):
+def test_gate_command_writes_baseline_and_exit_codes(folders, tmp_path, capsys):
     base, rules = tmp_path / "base.json", tmp_path / "rules.yaml"
     rules.write_text("exact: [schema]\nmetrics:\n  speaking_event_f1@2s: {margin: 0.02}\n")
     assert run("gate", folders / "good", "--baseline", base) == 3
@@ -316,22 +320,22 @@ def test_the_command_writes_a_baseline_judges_by_it_and_tells_ci(folders, tmp_pa
     assert run("gate", folders / "five", "--baseline", base, "--intersect") == 0
     assert run("gate", folders / "five", "--baseline", base, "--intersect", "--strict") == 1
     assert run("gate", folders / "other", "--baseline", base) == 3
-    # another run takes the baseline's place, under the same rules
+    # another run becomes the baseline, with the same rules
     assert run("gate", folders / "drop-0.4", "--baseline", base, "--update") == 0
     assert run("gate", folders / "drop-0.4", "--baseline", base) == 0
 
 
-def test_odd_names_do_not_break_the_table_or_the_xml(folders, held):
+def test_gate_formats_odd_names_are_escaped(folders, held):
     gate = check_gate(folders / "five", held, METRICS, intersect=True)
     odd = "a|b\n<script>`x`</script>\x07\u202e"
     table = format_gate_as_markdown(gate, odd, "base")
-    # in a code span nothing is mark-up, and no backtick ends it
+    # in a code span nothing is markup, and no backtick ends it
     assert table.splitlines()[0] == "### ❔ INCONCLUSIVE: `a\\|b <script>'x'</script>\x07\u202e` against `base`"
     assert all(line.count(" | ") == table.splitlines()[2].count(" | ") for line in table.splitlines()[4:8])
     assert "<script>" in ElementTree.fromstring(format_gate_as_junit(gate, odd).encode()).find("testsuite").get("name")
 
 
-def test_a_rule_for_no_metric_is_refused_with_the_nearest(folders):
+def test_make_gate_baseline_unknown_metric_suggests_nearest(folders):
     rules = make_gate_rules({"metrics": {"dst_jag": {"margin": 0.1}}}, "r")
     with pytest.raises(UserError, match="there is no metric 'dst_jag'; did you mean 'dst_jga'"):
         make_gate_baseline(folders / "good", rules, METRICS, "r")
@@ -339,8 +343,8 @@ def test_a_rule_for_no_metric_is_refused_with_the_nearest(folders):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replays", [5, nightly(20)])
-def test_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_world, tmp_path, capsys, replays):
-    """However many episodes are replayed at once."""
+def test_gate_command_repeated_replay_passes(checkpoint, short_world, tmp_path, capsys, replays):
+    """For any number of concurrent streams."""
     rules, base = tmp_path / "rules.yaml", tmp_path / "base.json"
     rules.write_text("exact: [schema, predictions_digest, cache_peak_bytes, compressions]")
     digests = set()
@@ -356,7 +360,7 @@ def test_replays_of_one_checkpoint_pass_and_are_equal(checkpoint, short_world, t
     assert len(digests) == 1
 
 
-def test_what_is_undefined_on_both_sides_is_not_held_against_a_run(oracle, tmp_path, capsys):
+def test_gate_command_undefined_on_both_sides_passes(oracle, tmp_path, capsys):
     rules = tmp_path / "rules.yaml"
     rules.write_text("metrics:\n  dst_jga: {margin: 0.02}\n  matched_precision: {margin: 0.1}\n")
     silent = write_run(tmp_path / "silent", [replace(r, utterances=()) for r in oracle])
@@ -375,13 +379,13 @@ def checked(first, second, margin):
     return _non_inferior("m", margin, Statistic(ratio), (1.0, 1.0), (np.array(first), np.array(second)))
 
 
-def test_a_metric_that_one_video_alone_defines_is_inconclusive():
+def test_non_inferior_one_defined_video_is_inconclusive():
     rest = [[0.0, 0.0]] * 11
     check = checked([[1.0, 2.0], *rest], [[2.0, 2.0], *rest], 0.1)
     assert (check.verdict, check.reason) == ("INCONCLUSIVE", "undefined in too many resamples")
 
 
-def test_a_metric_without_range_that_changes_alike_on_every_video_is_judged_by_the_change():
+def test_non_inferior_constant_change_is_compared_with_margin():
     first, second = [[5.0, 1.0]] * 12, [[4.0, 1.0]] * 12
     assert checked(first, second, 2.0).verdict == "PASS"
     assert checked(first, second, 0.5).verdict == "FAIL"

@@ -1,4 +1,4 @@
-"""The verdict on a run: the gate's, else by paired differences from the trivial baselines."""
+"""The verdict on a run: the gate's, or paired differences from the trivial baselines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def counts(rows):
 
 
 def stored(run, rivals, videos=12, failed=0, metric=SHARE):
-    """metrics.json of one metric, with counts."""
+    """Contents of metrics.json of one metric, with counts."""
     entry = {"value": 0.5, "n_videos": videos}
     tables = {name: {metric.name: {"value": 0.25}} for name in rivals}
     return {
@@ -50,24 +50,24 @@ GOOD = counts([(9, 10, 10 + k % 3) for k in range(12)])
 POOR = counts([(2 + k % 2, 10, 10) for k in range(12)])
 
 
-def test_a_run_that_is_better_in_every_video_is_above_all_baselines(tmp_path):
+def test_run_verdict_better_everywhere_is_above_all(tmp_path):
     found = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR, "periodic": POOR}), [SHARE])
     assert (found.word, found.kind, found.by) == ("Above all baselines", "good", "report")
     assert found.reasons[0].startswith("better than every trivial baseline in share")
 
 
-def test_a_run_that_is_no_better_names_the_baseline_and_its_value(tmp_path):
+def test_run_verdict_not_above_names_baseline(tmp_path):
     found = decide_run_verdict(tmp_path, stored(POOR, {"silent": POOR, "periodic": GOOD}), [SHARE])
     assert (found.word, found.kind) == ("Not above all baselines", "off")
     assert found.reasons == ("share is not shown to be better than silent (0.250) and 1 other baseline",)
 
 
-def test_of_costs_the_lower_one_is_better(tmp_path):
+def test_run_verdict_lower_cost_is_better(tmp_path):
     assert above(COST, POOR, GOOD) is True
     assert above(COST, GOOD, POOR) is False
 
 
-def test_few_videos_and_failed_episodes_come_before_the_comparison(tmp_path):
+def test_run_verdict_few_videos_or_failures_take_precedence(tmp_path):
     few = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, videos=2), [SHARE])
     assert (few.word, few.reasons[0]) == ("Too few videos", "2 videos: at least 10 are needed to conclude anything")
     broken = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, failed=1), [SHARE])
@@ -76,7 +76,7 @@ def test_few_videos_and_failed_episodes_come_before_the_comparison(tmp_path):
     assert decide_run_verdict(tmp_path, nothing, [SHARE]).word == "Nothing scored"
 
 
-def test_a_gate_has_the_first_word(tmp_path):
+def test_run_verdict_gate_takes_precedence(tmp_path):
     checks = [
         {"name": "dst_jga", "verdict": "FAIL", "reason": "lost"},
         {"name": "bleu", "verdict": "PASS", "reason": ""},
@@ -86,7 +86,7 @@ def test_a_gate_has_the_first_word(tmp_path):
     assert (found.word, found.kind, found.by, found.reasons) == ("FAIL", "bad", "gate", ("dst_jga: lost",))
 
 
-def test_an_undefined_metric_is_no_reason_against_a_run(tmp_path):
+def test_run_verdict_undefined_metric_is_left_out(tmp_path):
     metrics = stored(GOOD, {"silent": POOR})
     metrics["metrics"]["cost"] = {"value": None, "n_videos": 0}
     found = decide_run_verdict(tmp_path, metrics, [SHARE, COST])
@@ -94,31 +94,33 @@ def test_an_undefined_metric_is_no_reason_against_a_run(tmp_path):
     assert "cost" not in found.reasons[0]
 
 
-def test_baselines_that_see_the_reference_do_not_count(tmp_path):
+def test_run_verdict_ignores_baselines_with_reference(tmp_path):
     metrics = stored(POOR, {"oracle": GOOD, "prior_text_at_reference_times": GOOD, "silent": counts([(0, 0, 10)] * 12)})
     metrics["baseline_info"] = {"prior_text_at_reference_times": {"sees": "time"}, "silent": {"sees": "nothing"}}
     assert decide_run_verdict(tmp_path, metrics, [SHARE]).word == "Above all baselines"
 
 
-def test_metrics_of_matched_pairs_alone_are_not_compared():
-    """One lucky pair makes a baseline's pairs perfect."""
+def test_run_verdict_ignores_pairs_only_metrics():
+    """One pair that a baseline matches by chance makes its pairs perfect."""
     pairs = replace(SHARE, turns="pairs")
     assert decide_verdict_against_baselines(None, stored(POOR, {"silent": GOOD}), [pairs]) == ([], [])
 
 
-def test_videos_of_which_one_side_has_no_counts_are_left_out():
+def test_is_above_baseline_missing_counts_are_left_out():
     run = {**GOOD, "extra": [0.0, 100.0, 100.0]}
     assert above(SHARE, run, POOR) is True
     assert above(SHARE, {"a": [1.0, 1.0, 1.0]}, {"b": [1.0, 1.0, 1.0]}) is None
 
 
-def test_a_difference_that_is_the_same_in_every_video_is_shown():
+def test_is_above_baseline_constant_difference_is_significant():
     assert above(SHARE, counts([(5, 5, 5)] * 12), counts([(0, 0, 5)] * 12)) is True
     assert above(SHARE, counts([(5, 5, 5)] * 12), counts([(5, 5, 5)] * 12)) is False
 
 
-def test_equal_systems_are_called_above_in_one_of_forty_cases():
-    """400 draws of two systems of one quality over 20 videos: 2.5 % expected, 99.9 % of such counts are at most 5.3 %."""
+def test_is_above_baseline_equal_systems_false_positive_rate():
+    """400 draws of two equal systems over 20 videos: 2.5 % expected, 99.9 % of such counts are at
+    most 5.3 %.
+    """
     rng = np.random.default_rng(5)
     calls = 0
     for _ in range(400):
@@ -131,8 +133,8 @@ def test_equal_systems_are_called_above_in_one_of_forty_cases():
     assert 1 <= calls <= 21
 
 
-def test_the_oracle_is_above_all_baselines_on_data_without_steps(tmp_path):
-    """Dialogues of different length, whose tasks have neither steps nor questions."""
+def test_run_verdict_oracle_without_steps_is_above_all(tmp_path):
+    """Dialogues of different length whose tasks have neither steps nor questions."""
     rng = np.random.default_rng(1)
     references = []
     for k in range(12):
@@ -145,13 +147,13 @@ def test_the_oracle_is_above_all_baselines_on_data_without_steps(tmp_path):
         "Above all baselines",
         "better than every trivial baseline in speaking_event_f1@2s, proactive_event_f1@1s, matched_f1 ",
     )
-    # and the same from the files of a run folder
+    # the same result from the files of a run folder
     write_score_metrics(tmp_path, metrics)
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert decide_run_verdict(tmp_path, read, METRICS) == found
 
 
-def test_a_silent_model_is_not_above_the_baselines(tmp_path):
+def test_run_verdict_silent_model_is_not_above(tmp_path):
     references = [
         episode(say(4.0), step(6.0, "S1", "start"), say(12.0), video=f"v{k}", id_=f"e{k:02d}") for k in range(12)
     ]

@@ -1,4 +1,4 @@
-"""Matching against brute force, hand-made cases, and the published code's values."""
+"""Matching compared with brute force, cases by hand, and the published code's values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def match(predictions, references, cosines, window=(2, 4), **more):
     st.integers(0, 4),
 )
 @settings(max_examples=300, deadline=None)
-def test_events_match_as_brute_force_says(predicted, reference, tolerance):
+def test_match_events_equals_brute_force(predicted, reference, tolerance):
     pairs = match_events(predicted, reference, tolerance)
     assert len({p for p, _ in pairs}) == len({r for _, r in pairs}) == len(pairs)
     best = (0, 0)
@@ -48,8 +48,8 @@ def test_events_match_as_brute_force_says(predicted, reference, tolerance):
     st.integers(0, 5),
 )
 @settings(max_examples=300, deadline=None)
-def test_match_events_uneven_window_finds_most_pairs_at_least_distance(predicted, reference, early, late):
-    """Every assignment of references to predictions is tried."""
+def test_match_events_uneven_window_equals_brute_force(predicted, reference, early, late):
+    """Compares with every assignment of references to predictions."""
     pairs = match_events(predicted, reference, early, late)
     assert len({p for p, _ in pairs}) == len({r for _, r in pairs}) == len(pairs)
     assert all(-early <= predicted[p] - reference[r] <= late for p, r in pairs)
@@ -62,7 +62,7 @@ def test_match_events_uneven_window_finds_most_pairs_at_least_distance(predicted
     assert best == (-len(pairs), sum(abs(predicted[p] - reference[r]) for p, r in pairs))
 
 
-def test_match_events_uneven_window_prefers_the_nearest_prediction():
+def test_match_events_uneven_window_prefers_nearest():
     assert match_events([5, 10], [10], early=19, late=12) == [(1, 0)]
     assert match_events([8, 11], [10, 30], early=2, late=1) == [(1, 0)]
     assert match_events([12], [10], early=2, late=1) == []
@@ -70,8 +70,8 @@ def test_match_events_uneven_window_prefers_the_nearest_prediction():
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
-def test_utterances_match_at_the_least_total_cost(data):
-    """Every assignment of predictions to frames is tried."""
+def test_match_utterances_equals_brute_force(data):
+    """Compares with every assignment of predictions to frames."""
     predicted = data.draw(st.lists(st.integers(3, 9), unique=True, max_size=3))
     reference = data.draw(st.lists(st.integers(3, 9), unique=True, max_size=3))
     cosines = {
@@ -111,8 +111,10 @@ def test_utterances_match_at_the_least_total_cost(data):
         assert len(taken) + len(silent) == len(predicted)
 
 
-def test_a_perfect_hit_is_kept():
-    """The published code loses a pair of cost exactly 0: the oracle scored 0.45 to 0.81 on real dialogues."""
+def test_match_utterances_keeps_perfect_hit():
+    """The published code loses a pair of cost exactly 0: the oracle scored 0.45 to 0.81 on real
+    dialogues.
+    """
     got = match([(3, "a")], [(3, "a")], {("a", "a"): 1.0})
     assert (got.pairs, got.costs, got.missed, got.redundant) == (((0, 0),), (0.0,), (), ())
 
@@ -128,28 +130,28 @@ def test_a_perfect_hit_is_kept():
         (6, 12, 0.05, False),
     ],
 )
-def test_the_window_is_late_and_early(predicted, reference, cosine, paired):
+def test_match_utterances_window_is_late_and_early(predicted, reference, cosine, paired):
     got = match([(predicted, "p")], [(reference, "r")], {("p", "r"): cosine})
     assert bool(got.pairs) is paired
 
 
-def test_empty_sides():
+def test_match_utterances_empty_sides():
     assert match([], [(3, "a")], {}).missed == (0,)
     assert match([(3, "a")], [], {}).redundant == (0,)
     assert match([], [], {}).pairs == ()
 
 
-def test_a_table_of_cosines_is_what_a_function_gives():
+def test_match_utterances_cosine_table_equals_function():
     predictions, references = [(3, "a"), (9, "b"), (12, "a")], [(4, "x"), (11, "y")]
     cosines = {("a", "x"): 0.9, ("a", "y"): -0.7, ("b", "x"): 0.2, ("b", "y"): 0.4}
     rows = np.array([[cosines[p, r] for _, r in references] for _, p in predictions])
     by_function = match(predictions, references, cosines)
     assert match_utterances(predictions, references, rows, (2, 4), 2) == by_function
     assert by_function.pairs == ((0, 0), (2, 1))
-    # a cosine's sign does not count
+    # the sign of a cosine has no effect
     assert by_function.similarities == pytest.approx((0.9, 0.7))
     assert by_function.redundant == (1,)
-    # without one, any two utterances are equal
+    # without a similarity, any two utterances are equal
     assert match_utterances(predictions, references, None, (2, 4), 2).similarities == (1.0, 1.0)
 
 
@@ -162,7 +164,7 @@ def test_a_table_of_cosines_is_what_a_function_gives():
         (lambda left, right: np.ones((2, 2)), r"the similarity gave \(2, 2\) cosines for 1 x 2 texts"),
     ],
 )
-def test_cosines_that_do_not_fit_are_refused(cosines, message):
+def test_match_utterances_wrong_cosines_raise(cosines, message):
     with pytest.raises(ValueError, match=message):
         match_utterances([(3, "a"), (5, "a")], [(4, "x"), (8, "y")], cosines, (2, 4), 2)
 
@@ -174,8 +176,8 @@ def test_cosines_that_do_not_fit_are_refused(cosines, message):
     st.integers(0, 4),
     st.integers(0, 4),
 )
-def test_those_near_a_reference_are_those_in_its_block(frames, spoken, late, early):
-    """Blocks by brute force: predictions whose reaches touch belong together."""
+def test_near_a_reference_equals_brute_force(frames, spoken, late, early):
+    """Blocks by brute force: predictions with overlapping windows are in one block."""
     found = _near_a_reference(np.array(frames), np.array(spoken), late, early)
     at = sorted(frames)
     blocks = [[at[0]]]
@@ -186,12 +188,12 @@ def test_those_near_a_reference_are_those_in_its_block(frames, spoken, late, ear
     assert {f for f, is_near in zip(frames, found, strict=True) if is_near} == near
 
 
-def test_two_utterances_on_one_frame_are_refused():
+def test_match_utterances_two_on_one_frame_raises():
     with pytest.raises(ValueError, match="join them first"):
         match([(3, "a"), (3, "b")], [(3, "a")], {})
 
 
-def test_an_hour_with_500_utterances_is_no_matrix_of_frames():
+def test_match_utterances_hour_is_fast():
     rng = np.random.default_rng(0)
     frames = [sorted(rng.choice(7200, 500, replace=False).tolist()) for _ in range(2)]
     cosines = rng.uniform(0, 1, (500, 500))
@@ -221,11 +223,11 @@ def published_cases(shared_data, kind):
     return [c for c in json.loads((shared_data / "metric_cases.json").read_text())["cases"] if c["kind"] == kind]
 
 
-def test_published_matching_cases(shared_data):
+def test_match_utterances_published_cases(shared_data):
     for case in published_cases(shared_data, "match"):
         given_, expected = case["input"], case["expected_fixed"]["match"]
         if min(given_["window_frames"]) > 0 or given_["similarity"] != "table":
-            continue  # a window that excludes the prediction's own frame is a trap of the published default
+            continue  # the published default window excludes the prediction's own frame
         cosines = {tuple(key.split("||")): value for key, value in given_["cosine_table"].items()}
         got = match_utterances(
             [tuple(p) for p in given_["predictions"]], [tuple(r) for r in given_["references"]],
@@ -239,7 +241,7 @@ def test_published_matching_cases(shared_data):
         assert len(got.redundant) == len(expected["redundant"]), case["id"]
 
 
-def test_published_recordings_of_real_dialogues(shared_data):
+def test_match_utterances_published_recordings(shared_data):
     from prospect_eval.metrics.resources import make_scoring_resources
 
     rows = [json.loads(line) for line in (shared_data / "origin" / "proassist_prepared.jsonl").read_text().splitlines()]

@@ -1,4 +1,6 @@
-"""Metrics by hand, against independent references, and on the oracle and the trivial baselines."""
+"""Metrics by hand, compared with independent references, and on the oracle and the trivial
+baselines.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from tests.helpers.predictions import TASK, TOOLS, WORDS, episode, predict, say,
 from tests.helpers.random_episodes import episodes
 
 
-def test_speaking_by_hand():
+def test_speaking_metrics_by_hand():
     reference = episode(say(5.0), say(10.0), say(15.0))
     record = predict(reference, [(10, "a"), (21, "b"), (38, "c"), (39, "d")])
     got = score(record)
@@ -37,7 +39,7 @@ def test_speaking_by_hand():
     assert got["responsive_event_f1@1s"]["status"] == "undefined"
 
 
-def test_frame_f1_is_that_of_scikit_learn():
+def test_speaking_f1_equals_scikit_learn():
     rng = np.random.default_rng(0)
     truth, guess = rng.random(200) < 0.1, rng.random(200) < 0.15
     reference = Episode(
@@ -53,7 +55,7 @@ def test_frame_f1_is_that_of_scikit_learn():
     assert score(record, name="speaking_f1") == pytest.approx(f1_score(truth, guess))
 
 
-def test_proactive_and_responsive_turns_are_counted_apart():
+def test_speaking_event_f1_by_kind_of_turn():
     reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5), say(15.0))
     replies = predict(reference, [(9, "x")])
     got = score(replies)
@@ -63,12 +65,12 @@ def test_proactive_and_responsive_turns_are_counted_apart():
 
 
 def test_false_alarms_by_hand():
-    reference = episode(say(10.0), frames=100)  # frames 10..30 are near the turn, 79 frames are quiet
+    reference = episode(say(10.0), frames=100)  # frames 10..30 are near the turn, the other 79 frames are not
     record = predict(reference, [(5, "x"), (15, "y"), (90, "z")])
     assert score(record, name="false_alarms_per_minute") == pytest.approx(2 / (79 / 120))
 
 
-def test_dst_by_hand():
+def test_state_metrics_by_hand():
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
     record = predict(reference, (), [(5, "S1", "start"), (12, "S1", "complete"), (30, "S2", "start")])
     got = score(record)
@@ -81,7 +83,7 @@ def test_dst_by_hand():
     assert got["dst_head_jga"]["status"] == "undefined"
 
 
-def test_joint_goal_accuracy_is_a_mean_over_videos_not_frames():
+def test_dst_jga_averages_videos_not_frames():
     long = episode(step(0.0, "S1", "start"), frames=1000, video="long", id_="a")
     short = [episode(frames=10, video="short", id_=i) for i in ("b", "c")]
     records = [predict(long), predict(short[0]), predict(short[1], (), [(5, "S1", "start")])]
@@ -89,31 +91,31 @@ def test_joint_goal_accuracy_is_a_mean_over_videos_not_frames():
     assert score(*records, name="dst_jga") == pytest.approx((0 + 0.75) / 2)
 
 
-def test_one_update_of_three_is_not_perfect():
-    """Index-aligned accuracy calls this 1.0."""
+def test_transition_f1_one_update_of_three_is_not_perfect():
+    """The index-aligned accuracy is 1.0 here."""
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
     assert score(predict(reference, (), [(4, "S1", "start")]), name="transition_f1@1s") == pytest.approx(0.5)
 
 
-def test_a_task_without_steps_is_undefined_not_perfect():
+def test_state_metrics_task_without_steps_is_undefined():
     got = score(predict(episode(say(3.0), steps=Task("watch"))))
     for name in ("dst_jga", "transition_f1@2s", "dst_final_accuracy"):
         assert got[name]["value"] is None
         assert got[name]["reason"] == "the task has no steps"
 
 
-def test_matched_dialogue_and_text_by_hand():
+def test_matched_and_text_metrics_by_hand():
     reference = episode(say(5.0, "put the cup away"), say(10.0, "well done"), say(15.0, "stop now"))
     record = predict(reference, [(10, "put the cup away"), (20, "something else"), (38, "stop now")])
     got = score(record)
-    # one good pair, one pair of other words or none at all, one missed, one redundant
+    # one correct pair, one pair with other words or no pair, one missed, one redundant
     assert got["matched_precision"]["value"] == pytest.approx(1 / 3)
     assert got["matched_recall"]["value"] == pytest.approx(1 / 3)
     assert got["similarity"]["value"] == 1.0
     assert got["similarity_w"]["value"] == pytest.approx(got["matched_jaccard"]["value"])
 
 
-def test_answers_are_whole_words_within_five_seconds():
+def test_answer_accuracy_whole_words_within_five_seconds():
     question = Event("u", 5.0, "user", "How many?", question="remainder", accepted=("two", "2"))
     reference = episode(question, say(5.5, "Two left."), frames=60)
     for frame, text, value in ((11, "There are TWO left.", 1.0), (11, "Two, or twenty2", 1.0), (11, "twofold", 0.0), (11, "twenty-two left", 0.0),
@@ -136,7 +138,7 @@ def test_cache_metrics_by_hand():
 @pytest.mark.integration
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_bleu_is_sacrebleus_to_the_last_digit_also_from_summed_counts(pairs):
+def test_bleu_equals_sacrebleu_from_summed_counts(pairs):
     hypotheses, references = map(list, zip(*pairs, strict=True))
     expected = sacrebleu.corpus_bleu(hypotheses, [references], use_effective_order=True).score
     assert bleu(hypotheses, references) == pytest.approx(expected, abs=1e-9)
@@ -145,30 +147,30 @@ def test_bleu_is_sacrebleus_to_the_last_digit_also_from_summed_counts(pairs):
 
 
 @pytest.mark.parametrize("texts", [["Yes", "Stop it", "Go on now"], ["Yes"], ["?", "杯"], ["Put the cup away now."]])
-def test_bleu_of_equal_texts_is_100_however_short_they_are(texts):
+def test_bleu_equal_short_texts_is_100(texts):
     assert bleu(texts, texts) == pytest.approx(100.0, abs=1e-9)
     assert float(bleu_value(bleu_stats(texts, texts))) == pytest.approx(100.0, abs=1e-9)
 
 
-def test_bleu_of_short_texts_by_hand():
-    # unigrams 1 of 2, bigrams 0 of 1 (smoothed to 1/2), no order above: sqrt(1/2 * 1/2)
+def test_bleu_short_texts_by_hand():
+    # unigrams 1 of 2, bigrams 0 of 1 (smoothed to 1/2), no higher order: sqrt(1/2 * 1/2)
     assert float(bleu_value(bleu_stats(["stop now"], ["stop it"]))) == pytest.approx(50.0, abs=1e-9)
 
 
-def test_bleu_signature_states_the_effective_order():
+def test_bleu_signature_has_effective_order():
     metric = next(m for m in all_metrics(TOOLS) if m.name == "bleu")
     assert "bleu:nrefs:1,case:mixed,eff:yes,tok:13a,smooth:exp" in metric.signature_text
     assert "|v:3|" in metric.signature_text
 
 
-def test_bleu_refuses_lists_that_do_not_belong_together():
+def test_bleu_unequal_lists_raise():
     with pytest.raises(ValueError, match="3 hypotheses for 2 references"):
         bleu(["a", "b", "c"], ["a", "b"])
     with pytest.raises(ValueError, match="at least one"):
         bleu([], [])
 
 
-def test_equal_texts_have_a_similarity_of_one():
+def test_similarity_equal_texts_is_one():
     from prospect_eval.metrics.resources import make_scoring_resources
 
     texts = ["Put the red cube in the box.", "Two left.", "☕"]
@@ -177,7 +179,7 @@ def test_equal_texts_have_a_similarity_of_one():
     assert "53aa51172d14" in make_scoring_resources().similarity_signature
 
 
-def test_bca_intervals_are_those_of_scipy():
+def test_bootstrap_interval_bca_equals_scipy():
     from scipy import stats
 
     rng = np.random.default_rng(1)
@@ -190,7 +192,7 @@ def test_bca_intervals_are_those_of_scipy():
     np.testing.assert_allclose(ours, (theirs.low, theirs.high), atol=0.006)
 
 
-def test_intervals_are_seeded_and_need_two_videos():
+def test_bootstrap_interval_is_seeded_and_needs_two_videos():
     counts = np.random.default_rng(0).random((12, 2)) + 1
     ratio = lambda c: c[..., 0] / c[..., 1]  # noqa: E731
     assert bootstrap_interval(counts, ratio) == bootstrap_interval(counts, ratio)
@@ -204,7 +206,7 @@ PERFECT = ("_f1", "_precision", "_recall", "_jaccard", "similarity", "dst_jga", 
 @pytest.mark.integration
 @given(st.lists(episodes(), min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_oracle_is_perfect(references):
+def test_score_records_oracle_is_perfect(references):
     references = [replace(e, id=f"e{k}", video=f"v{k}") for k, e in enumerate(references)]
     records = [make_trivial_baseline("oracle", references)(e) for e in references]
     assert all(r.problems() == [] for r in records)
@@ -220,7 +222,7 @@ def test_the_oracle_is_perfect(references):
 
 
 @pytest.mark.integration
-def test_the_oracle_on_real_words_is_perfect_with_the_real_tools(world):
+def test_score_records_oracle_with_real_resources_is_perfect(world):
     table = score_records([make_trivial_baseline("oracle", [])(e) for e in world.episodes("test")])["metrics"]
     for name in ("speaking_f1", "speaking_event_f1@1s", "matched_f1", "matched_jaccard", "similarity", "similarity_w", "dst_jga",
                  "dst_head_jga", "transition_f1@1s", "answer_accuracy@past"):  # fmt: skip
@@ -230,7 +232,7 @@ def test_the_oracle_on_real_words_is_perfect_with_the_real_tools(world):
 
 
 @pytest.mark.integration
-def test_trivial_baselines_are_what_the_formulas_say(world):
+def test_score_records_trivial_baselines_by_formula(world):
     references = list(world.episodes("train"))
     table = score_records([make_trivial_baseline("oracle", references)(e) for e in references], TOOLS)["baselines"]
     assert set(table) == set(BASELINES)
@@ -249,33 +251,33 @@ def test_trivial_baselines_are_what_the_formulas_say(world):
 
 @given(episodes())
 @settings(max_examples=60, deadline=None)
-def test_every_baseline_makes_legal_records_of_any_episode(reference):
+def test_trivial_baselines_random_episode_makes_legal_record(reference):
     for name in BASELINES:
         assert make_trivial_baseline(name, [reference])(reference).problems() == []
 
 
-def test_periodic_takes_its_best_rate():
+def test_best_baseline_period_maximizes_f1():
     reference = Episode(
         "e", "v", 2, 0, 200, TASK, tuple(Event(f"a{t}", float(t), "assistant", "x") for t in range(8, 96, 8))
     )
     assert best_baseline_period([reference]) == 8
 
 
-def test_linear_schedule_gives_each_step_an_equal_share():
+def test_linear_schedule_gives_equal_shares():
     record = make_trivial_baseline("linear_schedule", [])(episode(frames=40))
     assert [(t.frame, t.step, t.change) for t in record.transitions] == [
         (0, "S1", "start"), (20, "S1", "complete"), (20, "S2", "start"),
     ]  # fmt: skip
 
 
-def test_signatures_tell_what_must_be_equal():
+def test_metric_signatures_contain_settings():
     names = {m.name: m.signature_text for m in all_metrics(TOOLS)}
     assert names["speaking_event_f1@2s"] != names["speaking_event_f1@1s"]
     assert "sim:words" in names["matched_f1"]
     assert len(set(names)) == len(all_metrics(TOOLS))
 
 
-def test_make_record_says_with_certainty_what_it_decides():
+def test_make_trivial_baseline_record_has_certain_probabilities():
     record = make_trivial_baseline_record("m", episode(frames=6), [(2, "x")], [(3, "S1", "start")])
     assert record.speaking_prob == (0, 0, 1, 0, 0, 0)
     assert record.update_prob == (0, 0, 0, 1, 0, 0)

@@ -1,4 +1,4 @@
-"""Accuracy of answers, with expected values by hand."""
+"""Accuracy of answers, by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ask(time, accepted, kind="past"):
 
 
 def accuracy(reference, said, kind="past", others=()):
-    """Answer accuracy of one prediction, in a split that holds other episodes too."""
+    """Return the answer accuracy of one prediction, in a split with further episodes."""
     corpus = Corpus.of([reference, *others])
     table = score_records([predict(reference, said)], replace(TOOLS, corpus=corpus))["metrics"]
     return table[f"answer_accuracy@{kind}"]["value"]
@@ -43,26 +43,26 @@ OTHERS = [
         ("", 0.0),
     ],
 )
-def test_answer_with_other_values_of_its_kind_is_wrong(reply, value):
+def test_answer_accuracy_other_value_of_kind_is_wrong(reply, value):
     assert accuracy(ONE, [(11, reply)] if reply else [], others=OTHERS) == value
 
 
-def test_answer_values_of_another_kind_do_not_compete():
+def test_answer_accuracy_values_of_other_kind_are_ignored():
     count = episode(ask(5.0, ["two"], "remainder"), say(5.5, "Two."), id_="count")
     assert accuracy(ONE, [(11, "The cup, and two are left.")], others=[count]) == 1.0
 
 
-def test_answer_with_several_accepted_values_is_right():
+def test_answer_accuracy_several_accepted_values_is_correct():
     both = episode(ask(5.0, ["two", "2"]), say(5.5, "Two left."))
     assert accuracy(both, [(11, "Two (2) left.")], others=OTHERS) == 1.0
 
 
-def test_answer_longer_accepted_value_does_not_name_the_shorter():
+def test_answer_accuracy_longer_value_excludes_shorter():
     red = episode(ask(5.0, ["red cup"]), say(5.5, "The red cup."))
     assert accuracy(red, [(11, "The red cup.")], others=[ONE]) == 1.0
 
 
-def test_answer_values_that_the_reference_reply_names_are_allowed():
+def test_answer_accuracy_reference_values_are_allowed():
     polar = episode(ask(5.0, ["yes"]), say(5.5, "Yes, the cup is in the bowl."))
     assert accuracy(polar, [(11, "Yes, the cup is in the bowl.")], others=[ONE, *OTHERS]) == 1.0
     assert accuracy(polar, [(11, "Yes, the cup is in.")], others=[ONE, *OTHERS]) == 1.0
@@ -72,19 +72,19 @@ def test_answer_values_that_the_reference_reply_names_are_allowed():
 TWO = episode(ask(5.0, ["yes"]), say(5.5, "Yes."), ask(6.0, ["two"], "remainder"), say(6.5, "Two are left."), frames=80)
 
 
-def test_answer_reply_to_a_later_question_does_not_serve_an_earlier_one():
+def test_answer_accuracy_reply_serves_last_question():
     said = [(14, "Yes, and two are left.")]
     assert accuracy(TWO, said) == 0.0
     assert accuracy(TWO, said, "remainder") == 1.0
 
 
-def test_answer_each_question_has_a_reply_of_its_own():
+def test_answer_accuracy_each_question_has_own_reply():
     said = [(11, "Yes."), (13, "Two are left.")]
     assert accuracy(TWO, said) == 1.0
     assert accuracy(TWO, said, "remainder") == 1.0
 
 
-def test_signature_of_answer_accuracy_holds_a_digest_of_the_values():
+def test_answer_accuracy_signature_has_digest_of_values():
     corpus = Corpus.of([ONE, *OTHERS])
     table = score_records([predict(ONE)], replace(TOOLS, corpus=corpus))["metrics"]
     assert f"|values:{corpus.answers_digest}|" in table["answer_accuracy@past"]["signature"]

@@ -1,4 +1,4 @@
-"""Average precision from histograms against scikit-learn's."""
+"""Average precision from histograms compared with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def binned(labels, probabilities):
 
 
 def simulated(mean, spread, rate, gap=2.5):
-    """Labels and probabilities of 4,000 frames, positive ones with higher log odds."""
+    """Return labels and probabilities of 4,000 frames; positive ones have higher log odds."""
     rng = np.random.default_rng(0)
     labels = rng.random(4000) < rate
     log_odds = rng.normal(mean, spread, 4000) + gap * labels
@@ -32,7 +32,7 @@ def simulated(mean, spread, rate, gap=2.5):
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_reported_average_precision_is_scikit_learns(rows):
+def test_average_precision_reported_equals_scikit_learn(rows):
     labels, probabilities = np.array([(a, b / 6) for a, b in rows]).T
     got = average_precision_without_histogram([np.stack([labels, probabilities])])
     if labels.any():
@@ -43,12 +43,12 @@ def test_reported_average_precision_is_scikit_learns(rows):
 
 @pytest.mark.parametrize("mean", [-20, -16, -13, -9, -4, 0, 5])
 @pytest.mark.parametrize("spread", [0.5, 1.5])
-def test_histogram_average_precision_agrees_at_any_log_odds(mean, spread):
+def test_histogram_average_precision_any_log_odds_is_close(mean, spread):
     labels, probabilities = simulated(mean, spread, rate=0.05)
     assert binned(labels, probabilities) == pytest.approx(average_precision_score(labels, probabilities), abs=0.013)
 
 
-def test_histogram_average_precision_certain_decisions_are_exact():
+def test_histogram_average_precision_certain_decisions_is_exact():
     labels = [True, True, True, False, False, False, False]
     probabilities = [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
     # 2 of 3 positives at precision 2/3, the last one at 3/7
@@ -64,7 +64,7 @@ def test_probability_histogram_separates_float32_extremes():
     assert histogram[0] == histogram[BINS - 1] == 1
 
 
-def test_gradient_of_average_precision_with_certain_decisions_is_the_numeric_one():
+def test_histogram_average_precision_gradient_certain_equals_numeric():
     labels = np.array([True, True, False, True, False, True, False, False])
     counts = probability_histogram(labels, [1.0, 1.0, 1.0, 0.8, 0.3, 0.0, 0.0, 0.0])[None]
     used = np.flatnonzero(counts[0])
@@ -73,5 +73,5 @@ def test_gradient_of_average_precision_with_certain_decisions_is_the_numeric_one
     np.testing.assert_allclose(found[used], expected[used], atol=1e-6)
 
 
-def test_histogram_average_precision_without_a_positive_is_undefined():
+def test_histogram_average_precision_no_positive_is_undefined():
     assert np.isnan(binned([False, False], [0.2, 0.4]))

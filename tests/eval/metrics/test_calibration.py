@@ -1,4 +1,4 @@
-"""Calibration by hand and against scikit-learn on the pooled frames."""
+"""Calibration by hand and compared with scikit-learn on the pooled frames."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from prospect_eval.scoring.score import score_records
 from tests.helpers.predictions import TOOLS, episode, predict, say, score, step
 
 EDGES = np.linspace(0, 1, BINS + 1)
-#: probabilities, also on the edges of bins
+#: probabilities, some of them on the edges of bins
 PROBABILITIES = st.one_of(st.floats(0, 1, width=32), st.integers(0, BINS).map(lambda k: k / BINS))
 FRAMES = st.lists(st.tuples(st.booleans(), PROBABILITIES), min_size=1, max_size=80)
 
 
 def pooled_error(labels, probabilities):
-    """Expected calibration error bin by bin, straight from its definition."""
+    """Return the expected calibration error, bin by bin from its definition."""
     total = 0.0
     for k in range(BINS):
         low, high = EDGES[k], EDGES[k + 1]
@@ -43,9 +43,9 @@ def pooled_error(labels, probabilities):
     return total
 
 
-def test_brier_and_ece_by_hand():
+def test_speaking_calibration_by_hand():
     reference = episode(say(2.0), frames=10)
-    # the reference speaks on frame 4; within 1 s lie frames 2 to 6
+    # the reference speaks on frame 4; frames 2 to 6 are within 1 s
     record = predict(reference, speaking_prob=(0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0, 0.25))
     got = {name: entry["value"] for name, entry in score(record).items()}
     assert got["speaking_brier"] == pytest.approx((0.25 + 1 + 0 + 1 + 0.25 + 0.0625) / 10)
@@ -68,7 +68,7 @@ def test_update_calibration_by_hand():
 
 @given(FRAMES)
 @settings(max_examples=200, deadline=None)
-def test_ece_is_scikit_learns_reliability_diagram_weighted_by_frames(rows):
+def test_expected_calibration_error_equals_definition(rows):
     labels, probabilities = [int(a) for a, _ in rows], [b for _, b in rows]
     expected = pooled_error(labels, probabilities)
     assert expected_calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-12)
@@ -76,7 +76,7 @@ def test_ece_is_scikit_learns_reliability_diagram_weighted_by_frames(rows):
 
 @given(st.lists(FRAMES, min_size=1, max_size=4))
 @settings(max_examples=100, deadline=None)
-def test_metrics_of_records_equal_scikit_learn_on_pooled_frames(videos):
+def test_calibration_metrics_equal_scikit_learn(videos):
     records, labels, probabilities = [], [], []
     for number, rows in enumerate(videos):
         events = [say(frame / 2) for frame, (label, _) in enumerate(rows) if label]
@@ -96,12 +96,12 @@ def test_metrics_of_records_equal_scikit_learn_on_pooled_frames(videos):
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.floats(0, 5))
 @settings(max_examples=200, deadline=None)
-def test_tolerant_labels_are_those_near_an_event(labels, tolerance):
+def test_calibration_labels_include_frames_near_event(labels, tolerance):
     expected = [any(other and abs(i - j) <= tolerance for j, other in enumerate(labels)) for i in range(len(labels))]
     assert calibration_labels(np.array(labels), tolerance).tolist() == expected
 
 
-def test_reliability_diagram_equals_scikit_learns():
+def test_reliability_diagram_equals_scikit_learn():
     rng = np.random.default_rng(0)
     probabilities = rng.random(200)
     labels = rng.random(200) < probabilities
@@ -121,7 +121,7 @@ def test_reliability_diagram_equals_scikit_learns():
     assert got["bins"]["update"] == []
 
 
-def test_records_without_probabilities_or_steps_are_undefined():
+def test_calibration_no_probabilities_or_steps_is_undefined():
     got = score(predict(episode(say(2.0))))
     assert got["speaking_ece@1s"]["reason"] == "the record holds no probabilities"
     without = score(predict(episode(say(2.0), frames=4, steps=Task("watch")), update_prob=(0.0,) * 4))
@@ -130,7 +130,7 @@ def test_records_without_probabilities_or_steps_are_undefined():
     assert np.isnan(calibration_error(np.zeros(45)))
 
 
-def test_perfectly_calibrated_and_certain_probabilities_score_zero():
+def test_calibration_perfect_probabilities_score_zero():
     reference = episode(say(2.0), frames=10)
     certain = score(predict(reference, speaking_prob=tuple(float(frame == 4) for frame in range(10))))
     assert certain["speaking_brier"]["value"] == 0
@@ -140,7 +140,7 @@ def test_perfectly_calibrated_and_certain_probabilities_score_zero():
     assert constant["speaking_brier"]["value"] == pytest.approx(0.09)
 
 
-def test_gradient_of_the_error_is_the_numeric_one():
+def test_calibration_error_gradient_equals_numeric():
     rng = np.random.default_rng(0)
     counts = np.concatenate([rng.integers(5, 50, BINS), rng.random(BINS) * 5, rng.random(BINS) * 5])
     got = calibration_error_gradient(counts)
@@ -151,12 +151,12 @@ def test_gradient_of_the_error_is_the_numeric_one():
         assert got[index] == pytest.approx(float(numeric), abs=1e-7), index
 
 
-def test_a_failed_episode_counts_as_the_worst_case():
+def test_calibration_failed_episode_counts_as_worst():
     whole = predict(episode(say(2.0), frames=10), speaking_prob=tuple(float(frame == 4) for frame in range(10)))
     lost = episode(say(2.0), frames=10, id_="lost", video="w")
     failed = EpisodeRecord(1, "m", Knobs(), lost, status="failed", error="no")
     got = score_records([whole, failed], TOOLS)["metrics"]
-    # right on 10 frames, wrong on 10
+    # correct on 10 frames, wrong on 10
     assert got["speaking_brier"]["value"] == pytest.approx(0.5)
     # within 1 s the first one is wrong on 4 of its 10 frames
     assert got["speaking_brier@1s"]["value"] == pytest.approx((4 + 10) / 20)

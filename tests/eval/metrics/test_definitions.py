@@ -1,4 +1,4 @@
-"""Every metric says what it measures and what scores well without deserving it."""
+"""Every metric states its definition and its failure mode."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ HEADLINE = {"content_accuracy", "answer_accuracy@past", "bleu", "meteor", "simil
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_metric_has_a_definition_and_a_failure_mode(metric):
+def test_metrics_have_definition_and_failure_mode(metric):
     for text in (metric.definition, metric.failure_mode):
         assert text.endswith(".")
         assert "\n" not in text
 
 
-def test_headline_metrics_of_text_content_and_context():
+def test_metrics_headlines_of_text_content_context():
     families = (TEXT, CONTENT, FIELD_TIMING, CONTEXT)
     found = [metric for metric in all_metrics(TOOLS) if metric.family in families]
     assert {metric.name for metric in found if metric.headline} == HEADLINE

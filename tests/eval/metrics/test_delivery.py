@@ -24,7 +24,7 @@ SECONDS = st.floats(0, 3, allow_nan=False)
 
 
 def scores(record, resources=TOOLS):
-    """Values of the family for one record."""
+    """Return the values of the family for one record."""
     scored = Scored(record, resources)
     table = {
         metric.name: metric.compute([scored], intervals=False)
@@ -33,23 +33,23 @@ def scores(record, resources=TOOLS):
     return {name: entry["value"] for name, entry in table.items()}
 
 
-def test_speech_of_ten_words_ends_after_four_seconds():
+def test_delivery_times_ten_words_take_four_seconds():
     assert delivery_times([5.0], ["one two three four five six seven eight nine ten"], 150) == [(5.0, 9.0)]
 
 
-def test_overlapping_speech_waits_for_the_previous_utterance():
-    # 2, 1 and 1 seconds of speech; the second one is ready while the first is spoken, the third one is not
+def test_delivery_times_overlapping_speech_waits():
+    # 2, 1 and 1 seconds of speech; the second utterance is ready during the first, the third is not
     assert delivery_times([0.0, 1.0, 10.0], ["a b", "c", "d"], 60) == [(0.0, 2.0), (2.0, 3.0), (10.0, 11.0)]
 
 
-def test_a_slow_step_delays_the_frames_behind_it():
-    # frames arrive at 0, .5, 1, 1.5 s; the first step takes 1.2 s and holds up the next two
+def test_delivery_delays_slow_step_delays_next_frames():
+    # frames arrive at 0, .5, 1, 1.5 s; the first step takes 1.2 s and delays the next two
     assert compute_delivery_delays([1.2, 0.1, 0.1, 0.1], 2) == pytest.approx([1.2, 0.8, 0.4, 0.1])
 
 
 @given(st.lists(SECONDS, max_size=20), st.sampled_from([1.0, 2.0, 10.0]))
 @settings(max_examples=100, deadline=None)
-def test_compute_delays_are_at_least_the_step_and_exact_when_steps_are_quick(steps, fps):
+def test_delivery_delays_are_at_least_the_step(steps, fps):
     delays = compute_delivery_delays(steps, fps)
     assert all(delay >= step - 1e-9 for delay, step in zip(delays, steps, strict=True))
     if all(step <= 1 / fps for step in steps):
@@ -58,7 +58,7 @@ def test_compute_delays_are_at_least_the_step_and_exact_when_steps_are_quick(ste
 
 @given(st.lists(st.tuples(SECONDS, st.integers(0, 8)), max_size=12))
 @settings(max_examples=100, deadline=None)
-def test_delivered_speech_never_overlaps_and_takes_its_words(rows):
+def test_delivery_times_never_overlap(rows):
     moments = sorted(moment for moment, _ in rows)
     texts = ["word " * count for _, count in rows]
     spoken = delivery_times(moments, texts, 120)
@@ -68,7 +68,7 @@ def test_delivered_speech_never_overlaps_and_takes_its_words(rows):
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(spoken))
 
 
-def test_delivered_scores_by_hand():
+def test_delivery_metrics_by_hand():
     # 5 words take 2 s: the reference ends at 7 and 17 s
     reference = episode(say(5.0, "now put the cup away"), say(15.0, "now put the cup away"))
     # on time with 10 words: ends at 9 s, 2 s late; decided at 14 s with 5 words: ends at 16 s, 1 s early
@@ -80,7 +80,7 @@ def test_delivered_scores_by_hand():
     assert got["delivered_overlap_share"] == 0.0
 
 
-def test_repeating_the_reference_is_perfect_also_where_it_overlaps():
+def test_delivery_metrics_reference_repeated_is_perfect():
     reference = episode(say(5.0, "one two three four five six"), say(6.0, "seven eight nine"))
     record = predict(reference, [(turn.frame, turn.text) for turn in reference.utterances()])
     got = scores(record)
@@ -89,7 +89,7 @@ def test_repeating_the_reference_is_perfect_also_where_it_overlaps():
     assert got["delivered_overlap_share"] == 0.5
 
 
-def test_a_slower_voice_delivers_a_long_reply_later():
+def test_delivery_metrics_slower_voice_is_later():
     reference = episode(say(5.0, "stop"))
     record = predict(reference, [(10, "please do stop now")])
     slow = replace(TOOLS, settings=ScoreSettings(words_per_minute=60))
@@ -97,7 +97,7 @@ def test_a_slower_voice_delivers_a_long_reply_later():
     assert scores(record, slow)["delivered_event_f1@2s"] == 0.0
 
 
-def test_signatures_carry_the_rate_and_the_source_of_compute_time():
+def test_delivery_signatures_have_rate_and_compute():
     slow = ScoreSettings(words_per_minute=120)
     plain = {metric.name: metric.signature_text for metric in delivery.delivery_metrics(slow)}
     measured = {metric.name: metric.signature_text for metric in delivery.delivery_metrics(slow, measured=True)}
@@ -106,12 +106,12 @@ def test_signatures_carry_the_rate_and_the_source_of_compute_time():
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
-def test_a_speech_rate_must_be_above_zero(rate):
+def test_score_settings_speech_rate_must_be_positive(rate):
     with pytest.raises(UserError, match="words a minute"):
         ScoreSettings(words_per_minute=rate)
 
 
-def test_compute_time_of_a_plain_pass_stands_in_timings_only(tmp_path):
+def test_delivery_with_compute_is_in_timings_only(tmp_path):
     reference = episode(say(5.0, "stop"), frames=40)
     other = episode(say(5.0, "stop"), frames=40, id_="unmeasured", video="w")
     records = [predict(each, [(10, "stop")]) for each in (reference, other)]
@@ -130,7 +130,7 @@ def test_compute_time_of_a_plain_pass_stands_in_timings_only(tmp_path):
     assert not any(name.endswith("_with_compute") for name in plain)
 
 
-def test_a_plain_pass_of_other_frames_is_not_used(tmp_path):
+def test_delivery_with_compute_other_frames_are_ignored(tmp_path):
     record = predict(episode(say(5.0, "stop")), [(10, "stop")])
     store_latency_diagnostics(tmp_path, [("v", EpisodeLatency("e", (0.1,) * 7, (), 0.1, 3.5, 1, 1, 1, None))])
     store_delivery_by_measured_latency(tmp_path, [record], TOOLS)
@@ -139,6 +139,6 @@ def test_a_plain_pass_of_other_frames_is_not_used(tmp_path):
     assert "run --latency" in entry["reason"]
 
 
-def test_a_folder_without_timings_gets_none(tmp_path):
+def test_delivery_with_compute_no_timings_writes_nothing(tmp_path):
     store_delivery_by_measured_latency(tmp_path, [predict(episode(say(5.0)))], TOOLS)
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == "[]"

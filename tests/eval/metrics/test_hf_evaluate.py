@@ -1,4 +1,4 @@
-"""Every metric as a module of `evaluate`; the fixture `no_network` refuses every connection."""
+"""`hf_evaluate` wrappers of all metrics; the fixture `no_network` refuses every connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXTS = {"predictions": ["put it away", "well done"], "references": ["put it bac
 
 @pytest.fixture(autouse=True)
 def own_caches(tmp_path, monkeypatch):
-    """Nothing is read from, or left in, the caches of the one who runs the tests."""
+    """Use separate caches, so that the user's caches are neither read nor changed."""
     monkeypatch.setattr("evaluate.config.HF_METRICS_CACHE", tmp_path / "metrics")
     monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr("evaluate.loading.HF_MODULES_CACHE", str(tmp_path / "modules"), raising=False)
@@ -35,7 +35,7 @@ def records():
     return [dump_json(asdict(predict(reference, [(10, "Go on.")])))]
 
 
-def test_a_metric_loads_from_the_shipped_folder(records):
+def test_hf_evaluate_metric_loads_from_folder(records):
     metric = evaluate.load(MODULE, "speaking_event_f1@2s", keep_in_memory=True)
     got = metric.compute(predictions=records)
     assert got["speaking_event_f1@2s"] == pytest.approx(2 / 3)
@@ -44,14 +44,14 @@ def test_a_metric_loads_from_the_shipped_folder(records):
 
 
 @pytest.mark.slow
-def test_every_metric_loads_from_the_shipped_folder(records):
+def test_hf_evaluate_every_metric_loads_from_folder(records):
     for name in (*OF_TEXTS, *(metric.name for metric in all_metrics(make_scoring_resources()))):
         metric = evaluate.load(MODULE, name, keep_in_memory=True)
         if name not in OF_TEXTS:
             assert name in metric.compute(predictions=records)
 
 
-def test_several_metrics_are_combined(records):
+def test_hf_evaluate_combines_metrics_of_records(records):
     names = ("speaking_event_f1@2s", "matched_f1", "false_alarms_per_minute")
     together = evaluate.combine([evaluate.load(MODULE, name, keep_in_memory=True) for name in names])
     got = together.compute(predictions=records)
@@ -60,7 +60,7 @@ def test_several_metrics_are_combined(records):
     assert got["matched_f1_status"] == "ok"
 
 
-def test_several_metrics_of_texts_are_combined():
+def test_hf_evaluate_combines_metrics_of_texts():
     together = evaluate.combine(
         [evaluate.load(MODULE, name, keep_in_memory=True) for name in ("bleu_of_texts", "chrf_of_texts")]
     )
@@ -72,12 +72,12 @@ def test_several_metrics_of_texts_are_combined():
     assert got["chrf_of_texts"] == sacrebleu.corpus_chrf(TEXTS["predictions"], [TEXTS["references"]]).score
 
 
-def test_a_metric_loads_without_keeping_data_in_memory(records):
+def test_hf_evaluate_metric_loads_without_keep_in_memory(records):
     got = evaluate.load(MODULE, "matched_f1").compute(predictions=records)
     assert got["matched_f1"] == pytest.approx(2 / 3)
 
 
-def test_load_metric_takes_tools_and_refuses_unknown_names(records):
+def test_load_hf_evaluate_metric_resources_and_unknown_names(records):
     got = load_hf_evaluate_metric("speaking_event_f1@2s", TOOLS).compute(predictions=records)
     assert got["speaking_event_f1@2s"] == pytest.approx(2 / 3)
     with pytest.raises(UserError, match="speaking_event_f1@2s"):
@@ -86,5 +86,5 @@ def test_load_metric_takes_tools_and_refuses_unknown_names(records):
         evaluate.load(MODULE)
 
 
-def test_the_module_is_a_folder_with_a_script_of_its_name():
+def test_hf_evaluate_module_is_a_folder_with_script():
     assert Path(MODULE, f"{Path(MODULE).name}.py").is_file()

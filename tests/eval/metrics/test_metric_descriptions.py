@@ -1,4 +1,4 @@
-"""Every metric states its family, definition, range and failure mode, and tables need no list of names."""
+"""Every metric has a family, definition, range and failure mode, and tables need no list of names."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def table():
     return score_records(records, TOOLS)
 
 
-def test_every_metric_has_a_family_a_definition_and_a_failure_mode():
+def test_metrics_have_family_definition_failure_mode():
     lacking = [m.name for m in METRICS if not (m.definition and m.failure_mode) or m.family.name == "other"]
     assert lacking == []
 
 
-def test_every_value_lies_within_the_range_of_its_metric(table):
+def test_metrics_values_are_within_range(table):
     for metric in METRICS:
         for name, scores in ({"run": table["metrics"]} | table["baselines"]).items():
             value = scores[metric.name]["value"]
@@ -57,7 +57,7 @@ def test_every_value_lies_within_the_range_of_its_metric(table):
     assert all(not math.isnan(bound) for metric in METRICS for bound in metric.range)
 
 
-def test_metrics_json_describes_each_metric_and_names_the_families(table):
+def test_metrics_json_describes_metrics_and_families(table):
     entry = table["metrics"]["matched_f1"]
     assert (entry["family"], entry["headline"], entry["companion"]) == ("matched", True, "content_accuracy")
     assert "cosine above 0.5" in entry["definition"]
@@ -66,7 +66,7 @@ def test_metrics_json_describes_each_metric_and_names_the_families(table):
     assert "definition" not in table["baselines"]["silent"]["matched_f1"]
 
 
-def test_headline_metrics_come_in_the_order_of_the_table_after_those_asked_for_first():
+def test_metric_table_headlines_order_after_requested():
     plain = {"family": "a", "headline": True}
     stored = {"x": plain, "y": {"family": "a", "headline": False}, "z": {"family": "b", "headline": True}}
     assert metric_table_headlines(stored) == ["x", "z"]
@@ -75,7 +75,7 @@ def test_headline_metrics_come_in_the_order_of_the_table_after_those_asked_for_f
     assert group_metric_table_families(stored, {"a": "Alpha"}) == [("Alpha", ["x", "y"]), ("Other", ["z"])]
 
 
-def test_a_companion_follows_its_metric_wherever_that_is_shown():
+def test_metric_table_headlines_companion_follows_metric():
     stored = {
         "content": {"headline": True},
         "matched": {"headline": True, "companion": "content"},
@@ -87,16 +87,16 @@ def test_a_companion_follows_its_metric_wherever_that_is_shown():
     assert metric_table_leading_names(stored) == ["matched", "content", "last"]
 
 
-def test_content_accuracy_is_shown_right_after_matched_f1(table):
+def test_metric_table_headlines_content_accuracy_follows_matched_f1(table):
     names = metric_table_headlines(table["metrics"])
     assert names[names.index("matched_f1") + 1] == "content_accuracy"
 
 
-def test_tables_written_before_headlines_were_stored_show_every_metric():
+def test_metric_table_headlines_old_table_shows_all():
     assert metric_table_headlines({"a": {"value": 1.0}, "b": {"value": None}}) == ["a", "b"]
 
 
-def test_the_handbook_has_each_metric_in_its_family_with_the_familys_text():
+def test_handbook_metrics_page_has_metrics_by_family():
     page = make_handbook_metrics_page()
     for metric in METRICS:
         assert page.count(f"`{metric.name}`") >= 1
@@ -108,22 +108,24 @@ def test_the_handbook_has_each_metric_in_its_family_with_the_familys_text():
     )
 
 
-def test_talking_on_every_frame_scores_low_on_responsive_event_f1():
-    """Each of 10 frames within 5 s of the user turn (2 fps) but the one that is paired is a false answer."""
+def test_responsive_event_f1_always_talk_is_low():
+    """Each of the 10 frames within 5 s of the user turn (2 fps) except the paired one is a false
+    answer.
+    """
     reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5))
     talks = make_trivial_baseline("always_talk", [])(reference)
     assert score(talks, name="responsive_event_f1@1s") == pytest.approx(2 * 1 / (10 + 1))
     assert score(make_trivial_baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
 
 
-def test_a_proactive_turn_right_after_an_answer_is_no_false_answer():
+def test_responsive_event_f1_proactive_turn_is_no_false_answer():
     reference = episode(Event("u", 4.0, "user", "What now?"), say(4.5), say(7.0))
     assert score(make_trivial_baseline("oracle", [])(reference), name="responsive_event_f1@1s") == 1.0
     # the answer is missing, and the proactive turn is paired with its own reference
     assert score(predict(reference, [(14, "x")]), name="responsive_event_f1@1s") == 0.0
 
 
-def test_systems_that_speak_alike_count_once_in_the_agreement_of_timing_metrics():
+def test_timing_agreement_equal_systems_count_once():
     def scores(value):
         return {"a": {"value": value}, "b": {"value": value}}
 
@@ -132,11 +134,11 @@ def test_systems_that_speak_alike_count_once_in_the_agreement_of_timing_metrics(
     assert found["kendall_tau_b"]["a"]["b"] == pytest.approx(1.0)
 
 
-def test_every_baseline_stands_in_the_table(table):
+def test_score_records_has_every_baseline(table):
     assert set(table["baselines"]) == set(BASELINES)
 
 
-def test_the_best_trivial_baseline_is_the_best_of_all_that_see_nothing():
+def test_best_metric_table_baseline_ignores_baselines_with_reference():
     metrics = {
         "metrics": {"up": {"better": "higher"}, "down": {"better": "lower"}, "none": {"better": ""}},
         "baselines": {
@@ -152,7 +154,7 @@ def test_the_best_trivial_baseline_is_the_best_of_all_that_see_nothing():
     assert best_metric_table_baseline(metrics, "none") is None
 
 
-def test_the_terminal_table_names_the_best_trivial_baseline_within_100_columns(table, capsys):
+def test_print_scores_table_fits_100_columns(table, capsys):
     print_scores_table("my_model:x:", table)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100

@@ -1,4 +1,6 @@
-"""Speaking, transitions, segments, retention and context by hand and against independent references."""
+"""Speaking, transitions, segments, retention and context by hand and compared with independent
+references.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from prospect_eval.metrics.transitions import (
 from tests.helpers.predictions import TOOLS, WORDS, episode, predict, say, score, step
 
 
-def test_average_precision_of_records_is_pooled_over_frames():
+def test_speaking_ap_pools_frames_of_records():
     one = predict(episode(say(3.0), id_="a", video="a", frames=20), speaking_prob=tuple(k / 20 for k in range(20)))
     two = predict(episode(say(4.0), id_="b", video="b", frames=20), speaking_prob=tuple(1 - k / 40 for k in range(20)))
     labels = [f == 6 for f in range(20)] + [f == 8 for f in range(20)]
@@ -42,13 +44,13 @@ def test_average_precision_of_records_is_pooled_over_frames():
 
 @given(st.lists(st.integers(-10, 10), min_size=1, max_size=30), st.sampled_from([0.5, 0.9]))
 @settings(max_examples=200, deadline=None)
-def test_quantiles_of_a_histogram_are_numpys(halves, q):
+def test_histogram_quantile_equals_numpy(halves, q):
     values = [h / 2 for h in halves]
     got = float(histogram_quantile(seconds_histogram(values, 5), q, 5))
     assert got == pytest.approx(np.quantile(values, q), abs=1e-9)
 
 
-def test_frame_scores_are_those_of_scikit_learn():
+def test_speaking_frame_scores_equal_scikit_learn():
     rng = np.random.default_rng(0)
     truth, guess = rng.random(200) < 0.1, rng.random(200) < 0.15
     got = speaking_frame_scores(np.flatnonzero(guess).tolist(), np.flatnonzero(truth).tolist(), 200)
@@ -63,9 +65,10 @@ def test_frame_scores_are_those_of_scikit_learn():
     assert speaking_event_scores([4], [], 1, 2) == {"precision": 0.0, "recall": None, "f1": 0.0}
 
 
-def test_delays_misses_and_duplicates_by_hand():
+def test_speaking_delays_misses_duplicates_by_hand():
     reference = episode(say(5.0), say(10.0), say(22.0), frames=80)
-    # one early by 1 s, one late by 2 s with a second one behind it, the third is missed, one far from all
+    # one early by 1 s, one late by 2 s followed by a second one, the third is missed, one far from
+    # all
     record = predict(reference, [(8, "a"), (24, "b"), (26, "c"), (70, "d")])
     got = {name: entry["value"] for name, entry in score(record).items()}
     assert got["speaking_delay_median_s"] == pytest.approx(0.5)
@@ -80,7 +83,7 @@ def test_delays_misses_and_duplicates_by_hand():
 @pytest.mark.integration
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6))
 @settings(max_examples=200, deadline=None)
-def test_chrf_is_sacrebleus_to_the_last_digit_also_from_summed_counts(pairs):
+def test_chrf_equals_sacrebleu_from_summed_counts(pairs):
     hypotheses, references = map(list, zip(*pairs, strict=True))
     expected = sacrebleu.corpus_chrf(hypotheses, [references]).score
     assert chrf(hypotheses, references) == expected
@@ -88,7 +91,7 @@ def test_chrf_is_sacrebleus_to_the_last_digit_also_from_summed_counts(pairs):
     assert float(chrf_value(parts)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_state_scores_by_hand_and_scikit_learn():
+def test_state_scores_equal_hand_and_scikit_learn():
     ours, theirs = [[0, 0], [1, 0], [2, 1], [2, 1]], [[0, 0], [1, 0], [1, 0], [2, 1]]
     got = state_scores(ours, theirs)
     assert got["jga"] == 0.75
@@ -97,7 +100,7 @@ def test_state_scores_by_hand_and_scikit_learn():
     assert got["macro_f1"] == pytest.approx(sklearn_f1(np.ravel(theirs), np.ravel(ours), average="macro"))
 
 
-def test_granular_changes_by_hand():
+def test_granular_change_accuracy_by_hand():
     reference = [(10, "S1", "start"), (20, "S1", "complete"), (40, "S2", "start")]
     predicted = [(11, "S1", "start"), (21, "S1", "reopen"), (30, "S3", "start")]
     assert count_granular_transitions(predicted, reference, 4) == (1, 1, 1, 1)
@@ -110,7 +113,7 @@ def test_granular_changes_by_hand():
 
 
 def neighbours(word, alphabet):
-    """Every text one edit away, with its price."""
+    """Yield every text that is one edit away, with its cost."""
     for k in range(len(word) + 1):
         for letter in alphabet:
             yield word[:k] + letter + word[k:], 1
@@ -122,7 +125,7 @@ def neighbours(word, alphabet):
         yield word[:k] + word[k + 1] + word[k] + word[k + 2 :], 1
 
 
-def test_edit_distance_is_the_shortest_way_there():
+def test_transition_edit_distance_equals_shortest_path():
     for first, second in itertools.product(["", "a", "ab", "abc", "acb"], ["b", "ba", "cab", "bac"]):
         best, frontier = {first: 0}, [first]
         while frontier:
@@ -134,7 +137,7 @@ def test_edit_distance_is_the_shortest_way_there():
         assert transition_edit_distance(first, second, 2, 1) == best[second], (first, second)
 
 
-def test_segments_by_hand():
+def test_transition_segments_by_hand():
     reference = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
     late = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
     assert transition_edit_score(late, reference) == 1.0
@@ -145,16 +148,16 @@ def test_segments_by_hand():
     assert transition_segmental_counts(late, reference, 0.5) == (1, 2, 2)
 
 
-def test_procedure_order_by_hand():
+def test_procedure_order_similarity_by_hand():
     assert procedure_order_similarity(["S1", "S2", "S3"], ["S1", "S2", "S3"]) == 1
     assert procedure_order_similarity(["S2", "S1", "S3"], ["S1", "S2", "S3"]) == pytest.approx(2 / 3)
     assert procedure_order_similarity([], ["S1"]) == 0
     assert procedure_order_similarity(["S1"], []) is None
 
 
-def test_retention_by_hand():
+def test_retention_metrics_by_hand():
     reference = episode(step(2.0, "S1", "start"), frames=40)
-    # the tracked state is wrong on frames 4 .. 9, that is 0 .. 2.5 s after the change
+    # the tracked state is wrong on frames 4 .. 9, which are 0 .. 2.5 s after the change
     got = score(predict(reference, (), [(10, "S1", "start")]))
     assert got["dst_jga@0-5s"]["value"] == pytest.approx((4 + 4) / (4 + 10))
     assert got["dst_jga@5-15s"]["value"] == 1.0
@@ -168,7 +171,7 @@ def test_retention_by_hand():
     assert table["dst_jga_after_compression"]["value"] == 1.0
 
 
-def test_content_is_compared_word_for_word():
+def test_content_accuracy_compares_whole_words():
     turn = Event("a", 5.0, "assistant", "Two left.", slots={"count": "two"})
     other = Event("b", 15.0, "assistant", "Three left.", slots={"count": "three"})
     reference = episode(turn, other)
@@ -180,8 +183,8 @@ def test_content_is_compared_word_for_word():
     assert score(hedging, name="content_accuracy") == 0.5
 
 
-def test_known_failures_of_the_fields_timing_metrics():
-    """What stands beside them in the report is true of them."""
+def test_rival_timing_known_failures_hold():
+    """The failure modes in the report are true."""
     reference = episode(say(5.0), say(12.0), say(18.0), frames=60)
     silent, always = predict(reference), predict(reference, [(f, "Go on.") for f in range(60)])
     got, chatter = score(silent), score(always)
@@ -192,7 +195,7 @@ def test_known_failures_of_the_fields_timing_metrics():
     assert score(words)["estp_f1_surrogate"]["value"] == 1.0
 
 
-def test_one_of_three_updates_is_perfect_for_the_origin_only():
+def test_index_aligned_accuracy_one_of_three_updates_is_perfect():
     updates = ["S1->start", "S1->complete", "S2->start"]
     assert index_aligned_state_accuracy(updates[:1], updates)["dst_exact_match"] == 1.0
     reference = episode(step(2.0, "S1", "start"), step(6.0, "S1", "complete"), step(10.0, "S2", "start"))
@@ -200,7 +203,7 @@ def test_one_of_three_updates_is_perfect_for_the_origin_only():
 
 
 def slot_turns(id_, frames=60):
-    """An episode with two turns, each with the name of a thing in it."""
+    """An episode with two turns, each of which names a thing."""
     cup = Event("a", 5.0, "assistant", "take the cup now", slots={"object": "cup"})
     bowl = Event("b", 20.0, "assistant", "take the bowl now", slots={"object": "bowl"})
     return episode(cup, bowl, frames=frames, id_=id_, video=id_)
@@ -208,7 +211,7 @@ def slot_turns(id_, frames=60):
 
 def test_content_accuracy_w_counts_pairs_of_low_similarity():
     right = predict(slot_turns("e1"), [(10, "take the cup now"), (40, "take the bowl now")])
-    # paired in time, with a cosine below 0.5 and no thing named
+    # paired in time, with a cosine below 0.5 and without a thing
     wrong = predict(slot_turns("e2"), [(10, "look over there please"), (40, "well done my friend")])
     table = score(right, wrong)
     assert table["content_accuracy"]["value"] == 0.5
@@ -217,7 +220,7 @@ def test_content_accuracy_w_counts_pairs_of_low_similarity():
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "meteor", "cider", "similarity", "content_accuracy"])
-def test_weighted_text_metric_is_the_score_times_jaccard(name):
+def test_weighted_text_metric_is_score_times_jaccard(name):
     half = predict(slot_turns("e1"), [(10, "take the cup now please"), (25, "hello"), (40, "no such thing at all")])
     full = predict(slot_turns("e2"), [(11, "take the cup now"), (40, "take the red bowl now")])
     silent = predict(slot_turns("e3"))
@@ -226,7 +229,7 @@ def test_weighted_text_metric_is_the_score_times_jaccard(name):
     assert table[f"{name}_w"]["value"] == pytest.approx(product)
 
 
-def test_parts_count_the_turns_of_their_kind():
+def test_score_records_parts_count_their_turns():
     from prospect_eval.scoring.score import score_records
 
     label = "initiative|instruction"
@@ -242,8 +245,10 @@ def test_parts_count_the_turns_of_their_kind():
     assert "user_type" not in parts
 
 
-def test_validation_sees_the_scores_that_evaluation_gives():
-    """CIDEr's idf was counted over no reference at all, and a delay was taken for something to raise or lower."""
+def test_metric_values_equal_score_records():
+    """CIDEr's document frequencies had no reference, and a delay was treated as a metric with a
+    direction.
+    """
     from prospect_core.util.errors import UserError
     from prospect_eval.analysis.training_evaluator import check_metric, metric_values
     from prospect_eval.metrics.resources import make_scoring_resources

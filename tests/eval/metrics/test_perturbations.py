@@ -1,4 +1,4 @@
-"""The table of perturbations and metrics holds, on the world and on random episodes."""
+"""The table of the perturbation test holds on the workbench and on random episodes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from tests.helpers.tiers import slow
 
 
 def hold(name, oracle, resources):
-    """The row of the table for this perturbation, done to perfect records."""
+    """Check the table's row of this perturbation on perfect records."""
     assert all(PERTURBATIONS[name](record, grade).problems() == [] for record in oracle for grade in GRADES)
     checks = _check(name, oracle, resources)
     assert [check for check in checks if check.status == "violated"] == []
 
 
-#: perturbations that change many texts, which are all embedded; the property test below holds for it too
+#: perturbations that change many texts, which must all be embedded; the property test below covers
+#: them too
 SLOW = ("swap_slots", "duplicate")
 
 
@@ -34,7 +35,7 @@ def oracle(world):
 
 
 @pytest.mark.parametrize("name", [slow(name) if name in SLOW else name for name in TABLE])
-def test_damage_shows_where_it_must_and_nowhere_else(oracle, name):
+def test_perturbations_world_matches_table(oracle, name):
     hold(name, oracle, make_scoring_resources())
 
 
@@ -43,7 +44,9 @@ THINGS = ("mug", "bowl", "plate", "lamp", "jug", "box", "pan", "knife", "fork", 
 
 @st.composite
 def dialogues(draw):
-    """Turns about different things and a step after the other, six frames or more between any two events."""
+    """Turns about different things and consecutive steps, with at least six frames between any two
+    events.
+    """
     turns = draw(st.integers(4, len(THINGS)))
     things = draw(st.permutations(THINGS))[:turns]
     gaps = draw(st.lists(st.integers(6, 20), min_size=2 * turns, max_size=2 * turns))
@@ -65,11 +68,11 @@ def dialogues(draw):
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=15, deadline=None)
 @given(episode=dialogues())
-def test_the_table_of_damage_holds_for_any_dialogue(name, episode):
+def test_perturbations_random_dialogue_matches_table(name, episode):
     hold(name, [make_trivial_baseline("oracle", [])(episode)], TOOLS)
 
 
-def test_status_of_values_by_hand():
+def test_selfcheck_status_by_hand():
     assert _status("delay", "falls", (1.0, 0.8, 0.5), True) == "ok"
     assert _status("delay", "falls", (1.0, 0.8, 0.9), True) == "violated"
     assert _status("shuffle_text", "falls", (1.0, 0.8, 0.9), True) == "ok"
@@ -91,7 +94,7 @@ def test_selfcheck_command_reports_every_expectation(short_world, tmp_path, caps
     assert statuses.count("ok") > wanted / 2
 
 
-def test_selfcheck_notices_a_metric_that_does_not_react(short_world, monkeypatch, capsys):
+def test_selfcheck_command_detects_metric_without_reaction(short_world, monkeypatch, capsys):
     monkeypatch.setitem(PERTURBATIONS, "drop", lambda record, grade: PERTURBATIONS["delay"](record, grade))
     assert evaluate("selfcheck", "--data", short_world.root, "--limit", 1) == 3
     assert "violated" in capsys.readouterr().out

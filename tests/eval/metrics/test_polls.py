@@ -26,14 +26,14 @@ FREE = Poll("f", 1.0, "How many?", (), ("two", "2"))
         ("blue", {"C"}), ("It is dark blue.", {"B"}), ("Blue!", {"C"}), ("", set()), ("D", set()), ("It's red", {"A"}),
     ],
 )  # fmt: skip
-def test_poll_choices_named_in_a_text(text, letters):
+def test_find_poll_choices_by_hand(text, letters):
     assert find_poll_choices(text, CHOICE) == letters
 
 
 @pytest.mark.parametrize(
     ("text", "right"), [("two", True), ("There are 2 cups.", True), ("one or two", False), ("12", False), ("", False)]
 )
-def test_free_answer_holds_an_accepted_text_and_no_other(text, right):
+def test_is_poll_answer_right_free_text(text, right):
     assert is_poll_answer_right(text, FREE, ("one", "two", "2", "three")) is right
 
 
@@ -45,7 +45,7 @@ def scores(episode, utterances=(), answers=(), status="ok"):
     return {metric.name: metric.compute([scored], intervals=False)["value"] for metric in METRICS}
 
 
-def test_poll_metrics_count_a_poll_without_an_answer_as_wrong():
+def test_poll_accuracy_missing_answer_is_wrong():
     polls = (CHOICE, replace(CHOICE, id="q"), replace(FREE, id="r", accepted=("one",)), FREE)
     episode = Episode("e", "v", 2, 0, 20, Task("t"), polls=polls).validate()
     answers = [PolledAnswer("p", 2, "C"), PolledAnswer("q", 2, ""), PolledAnswer("f", 2, "one, no two")]
@@ -73,7 +73,7 @@ def test_span_metrics_by_hand():
     st.lists(st.integers(0, 20), max_size=7, unique=True),
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=7),
 )
-def test_reply_span_pairs_are_as_many_as_possible(frames, sizes):
+def test_pair_reply_spans_is_maximal(frames, sizes):
     spans = [(start, start + length) for start, length in sizes]
     expected = 0
     if frames and spans:

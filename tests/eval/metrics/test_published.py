@@ -1,4 +1,4 @@
-"""What the published code would print, on inputs that the reference material does not hold."""
+"""Values of the published code on inputs that the reference data does not contain."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ ALL_FOUR = {"correctness": 4, "promptness": 4, "efficiency": 4, "overall": 4}
         ("I refuse", None),
     ],
 )
-def test_judge_scores_reads_replies_as_published(text, expected):
+def test_published_judge_reply_is_parsed_as_published(text, expected):
     assert published.parse_published_judge_reply(text) == expected
 
 
-def test_dialogue_quality_counts_the_turns_of_the_user():
+def test_published_dialogue_quality_counts_user_turns():
     turns = [("user", 0.0, "How do I start?"), ("user", 3.0, "Hello?"), ("assistant", 6.0, "Start with the base.")]
     got = published.compute_published_dialogue_quality([(0, 10), (10, 20)], turns)
-    # turns are 0, 3 and 4 s from a boundary; steps begin 0 and 4 s from a turn; neither question is answered in 2 s
+    # turns are 0, 3 and 4 s from a boundary; steps start 0 and 4 s from a turn; no question is
+    # answered within 2 s
     assert got["avg_time_diff_p"] == pytest.approx(7 / 3)
     assert got["avg_time_diff_r"] == 2.0
     assert got["no_resp_user_turns"] == 2
@@ -42,12 +43,12 @@ def test_dialogue_quality_counts_the_turns_of_the_user():
 @pytest.mark.parametrize(
     ("text", "unanswered"), [("And now?", 1), ("And now? ", 0), ("And now.", 0)]
 )  # fmt: skip
-def test_dialogue_quality_question_ends_in_a_question_mark(text, unanswered):
+def test_published_dialogue_quality_question_needs_question_mark(text, unanswered):
     turns = [("user", 0.0, text), ("assistant", 2.5, "Go on.")]
     assert published.compute_published_dialogue_quality([(0, 10)], turns)["no_resp_user_turns"] == unanswered
 
 
-def test_dialogue_quality_question_as_last_turn_is_not_penalized():
+def test_published_dialogue_quality_last_question_is_free():
     turns = [("assistant", 0.0, "Go on."), ("user", 9.0, "And now?")]
     assert published.compute_published_dialogue_quality([(0, 10)], turns)["no_resp_penalty"] == 0.0
 
@@ -55,20 +56,20 @@ def test_dialogue_quality_question_as_last_turn_is_not_penalized():
 ONE_FRAME = ([(5, "go on")], [(5, "go on")])
 
 
-def test_published_match_window_of_zero_frames_raises():
+def test_published_match_zero_window_raises():
     with pytest.raises(ZeroDivisionError):
         published.find_published_match(*ONE_FRAME, None, (0, 0), 10)
 
 
-def test_match_utterances_window_of_zero_frames_pairs_the_same_frame():
+def test_match_utterances_zero_window_pairs_same_frame():
     assert match_utterances(*ONE_FRAME, None, (0, 0), 2).pairs == ((0, 0),)
 
 
-def test_match_utterances_factor_of_the_distance_scales_the_cost():
+def test_match_utterances_factor_scales_cost():
     got = match_utterances([(4, "go on")], [(9, "go on")], None, (2.5, 2.5), 2, distance_factor=0.2)
     assert got.costs == pytest.approx([0.2])
 
 
-def test_published_match_prediction_that_can_take_no_frame_is_redundant():
+def test_published_match_prediction_without_frame_is_redundant():
     got = published.find_published_match([(9, "go on")], [(2, "go on")], None, (5, 5), 10)
     assert (got["matched"], got["redundant"], got["missed"]) == ([], [9], [2])

@@ -1,4 +1,4 @@
-"""The published code's own inputs and outputs, case by case, where the reference data is beside the checkout."""
+"""The published code's own inputs and outputs, case by case, if the reference data is available."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.published_cases import FIXED, UPSTREAM, agree, each, expectat
 
 
 def published_pairs(given, keep_perfect_hits):
-    """`published.published_match` of a case of matching."""
+    """Return `find_published_match` of a matching case."""
     predictions, references = ([tuple(x) for x in given[side]] for side in ("predictions", "references"))
     return published.find_published_match(
         predictions, references, similarity_of(given), tuple(given["window_frames"]), given["num_frames"],
@@ -26,7 +26,7 @@ def published_pairs(given, keep_perfect_hits):
 @pytest.mark.integration
 @each("match")
 @pytest.mark.parametrize("version", [UPSTREAM, FIXED])
-def test_published_match_equals_the_published_pairs(case, version):
+def test_published_match_equals_published_pairs(case, version):
     expected = expectation(case, version)
     got = published_pairs(case["input"], keep_perfect_hits=version == FIXED)
     if "tie" not in case["id"]:
@@ -36,8 +36,10 @@ def test_published_match_equals_the_published_pairs(case, version):
 
 @pytest.mark.integration
 @each("match")
-def test_published_match_where_the_published_code_raises(case):
-    """It raises too where its formula divides by zero; where its solver fails, it finds no pair."""
+def test_published_match_raises_like_published(case):
+    """It raises too if its formula divides by zero; if the published solver fails, it finds no
+    pair.
+    """
     if "raises" not in case and "raises" not in (case.get(UPSTREAM) or {}):
         pytest.skip("the published code has a result for this case")
     try:
@@ -48,7 +50,7 @@ def test_published_match_where_the_published_code_raises(case):
 
 @pytest.mark.integration
 @each("match")
-def test_match_utterances_equals_the_fixed_pairs(case):
+def test_match_utterances_equals_fixed_pairs(case):
     given, expected = case["input"], expectation(case, FIXED)
     if min(given["window_frames"]) > 0:
         pytest.skip("a window that excludes the prediction's own frame: ours is always late and early")
@@ -71,7 +73,7 @@ def test_match_utterances_equals_the_fixed_pairs(case):
 @pytest.mark.integration
 @each("recording")
 @pytest.mark.parametrize("version", [UPSTREAM, FIXED])
-def test_recording_equals_the_published_scores(case, version):
+def test_published_metrics_recording_equals_published(case, version):
     given, expected = case["input"], expectation(case, version)
     if version == UPSTREAM and "oracle" in case["id"]:
         pytest.skip("which perfect hits the published code lost depends on float32 cosines of another machine")
@@ -90,7 +92,7 @@ def test_recording_equals_the_published_scores(case, version):
 
 
 @each("aggregate")
-def test_published_stream_metrics_pools_counts_over_videos(case):
+def test_published_stream_metrics_pool_counts(case):
     given = case["input"]
     matches = [
         published.find_published_match(
@@ -104,7 +106,7 @@ def test_published_stream_metrics_pools_counts_over_videos(case):
 
 
 @each("nlg")
-def test_published_nlg_equals_the_captioning_scores(case):
+def test_published_text_metrics_equal_captioning_code(case):
     sides = [[pair[side] for pair in case["input"]["pairs"]] for side in ("hyp", "ref")]
     expected = case[UPSTREAM]
     agree(published.compute_published_text_metrics(*sides), {k: v for k, v in expected.items() if k[0] in "BC"})
@@ -113,37 +115,37 @@ def test_published_nlg_equals_the_captioning_scores(case):
 
 
 @each("counts")
-def test_published_scores_equals_the_published_ratios(case):
+def test_published_dialogue_metrics_equal_published(case):
     agree(published.compute_published_dialogue_metrics(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_content")
-def test_compat_content_accuracy_equals_the_published_one(case):
+def test_index_aligned_accuracy_equals_published(case):
     agree(index_aligned_state_accuracy(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_binary")
-def test_binary_scores_equals_the_published_ones(case):
+def test_published_binary_metrics_equal_published(case):
     agree(published.compute_published_binary_metrics(**case["input"]), case[UPSTREAM])
 
 
 @each("dst_state_update")
-def test_updated_state_equals_the_published_one(case):
+def test_published_state_update_equals_published(case):
     assert published.apply_published_state_update(**case["input"]) == case[UPSTREAM]
 
 
 @each("judge_parse")
-def test_judge_scores_equals_the_published_reading(case):
+def test_published_judge_reply_equals_published(case):
     assert published.parse_published_judge_reply(case["input"]["text"]) == case[UPSTREAM]
 
 
 @each("dialogue_quality")
-def test_dialogue_quality_equals_the_published_score(case):
+def test_published_dialogue_quality_equals_published(case):
     agree(published.compute_published_dialogue_quality(**case["input"]), case[UPSTREAM])
 
 
 @each("distance_cost")
-def test_distance_cost_equals_the_published_one(case):
+def test_published_distance_cost_equals_published(case):
     given = case["input"]
     got = published.compute_published_distance_cost(
         given["frame_distance"], given["range_frames"], given["factor"], given["power"]
@@ -152,6 +154,6 @@ def test_distance_cost_equals_the_published_one(case):
 
 
 @each("window")
-def test_window_equals_the_published_one(case):
+def test_proassist_window_equals_published(case):
     late, early = case[UPSTREAM]["window_seconds"]
     assert proassist_matching_window(case["input"]["dataset"]) == (-late, early)

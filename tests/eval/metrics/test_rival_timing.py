@@ -1,4 +1,4 @@
-"""Timing metrics of other benchmarks, with expected values by hand."""
+"""Timing metrics of other benchmarks, by hand."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from prospect_eval.metrics.rival_timing import rival_timing_estp_counts, rival_t
 from prospect_eval.scoring.score import score_timing_agreement, score_timing_names
 from tests.helpers.predictions import TOOLS, episode, predict, say
 
-#: ego4d: 4.0 s late, 8.5 s early; 2 frames a second
+#: ego4d's window: 4.0 s late, 8.5 s early; 2 frames per second
 UNEVEN = replace(episode(say(50.0, "take the cup now"), frames=200), dataset="ego4d")
 
 
-def test_estp_perfect_hit_next_to_an_early_stranger_takes_the_reference():
+def test_estp_perfect_hit_next_to_early_utterance_is_paired():
     record = predict(UNEVEN, [(96, "hello there friend of mine"), (100, "take the cup now")])
-    # the hit earns (1 + 4 + 5) / 10, the stranger is the only false alarm
+    # the hit scores (1 + 4 + 5) / 10, the unrelated utterance is the only false alarm
     assert rival_timing_estp_counts(Scored(record, TOOLS)) == pytest.approx([1.0, 1, 0])
 
 
 @pytest.mark.parametrize(("frame", "pairs"), [(83, 1), (82, 0), (108, 1), (109, 0)])
-def test_sw_f1_window_reaches_8_5_s_early_and_4_s_late(frame, pairs):
+def test_sw_f1_window_is_8_5_s_early_4_s_late(frame, pairs):
     assert rival_timing_weighted_counts(Scored(predict(UNEVEN, [(frame, "now")]), TOOLS))[0] == pairs
 
 
@@ -31,22 +31,22 @@ NAMES = score_timing_names(all_metrics(TOOLS))
 
 
 def entries(**values):
-    """A system's table: the named values, 0.5 for every other timing metric."""
+    """Return a system's table: the named values, and 0.5 for every other timing metric."""
     return {name: {"value": values.get(name.partition("@")[0], 0.5)} for name in NAMES}
 
 
-def test_timing_agreement_copies_of_a_system_count_once():
+def test_timing_agreement_copies_count_once():
     first = entries(sw_f1=0.1, matched_f1=0.2)
     second = entries(sw_f1=0.3, matched_f1=0.1)
     third = entries(sw_f1=0.5, matched_f1=0.6)
     found = score_timing_agreement({"a": first, "b": second, "copy of a": dict(first), "c": third}, NAMES)
     assert found["systems"] == ["a", "b", "c"]
     assert found["copies"] == {"copy of a": "a"}
-    # of 3 pairs of systems 2 are in the same order and 1 is not
+    # 2 of 3 pairs of systems have the same order
     assert found["kendall_tau_b"]["sw_f1"]["matched_f1"] == pytest.approx(1 / 3)
 
 
-def test_timing_agreement_undefined_values_make_copies_too():
+def test_timing_agreement_undefined_values_can_be_copies():
     silent = entries(sw_f1=None)
     found = score_timing_agreement({"silent": silent, "never_update": dict(silent), "c": entries()}, NAMES)
     assert found["copies"] == {"never_update": "silent"}

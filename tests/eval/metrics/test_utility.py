@@ -1,4 +1,4 @@
-"""Utility of speaking over the cost of an unhelpful utterance, by hand."""
+"""Utility of speaking against the cost of an unhelpful utterance, by hand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from tests.helpers.predictions import TOOLS, episode, predict, say, score
 
 
 def make_record(id_="e", video="v"):
-    """A minute with 3 reference turns: 2 said well, 1 in other words, and 2 utterances far from all."""
+    """A minute with 3 reference turns: 2 correct matches, 1 with other words, and 2 utterances far
+    from all.
+    """
     reference = episode(
         say(5.0, "put it away"), say(10.0, "well done"), say(15.0, "stop"), frames=120, id_=id_, video=video
     )
     return predict(reference, [(10, "put it away"), (20, "well done"), (30, "other words"), (80, "a b"), (100, "c d")])
 
 
-def test_utility_by_hand():
+def test_utility_metrics_by_hand():
     got = score(make_record())
     assert got["timely_correct_per_minute"]["value"] == 2.0
     assert got["unhelpful_per_minute"]["value"] == 3.0
@@ -25,13 +27,13 @@ def test_utility_by_hand():
     assert got["utility@c=1"]["value"] == pytest.approx(2 - 3)
 
 
-def test_a_correct_text_at_the_wrong_time_is_unhelpful():
+def test_utility_correct_text_at_wrong_time_is_unhelpful():
     reference = episode(say(5.0, "put it away"), frames=120)
     got = score(predict(reference, [(60, "put it away")]))
     assert got["utility@c=1"]["value"] == -1.0
 
 
-def test_the_curve_is_linear_and_meets_the_metrics():
+def test_utility_curve_is_linear():
     table = score_records([make_record(), make_record("f", "w")], TOOLS)
     curve = table["utility"]["curves"]["this run"]
     assert table["utility"]["costs"] == list(GRID)
@@ -42,7 +44,7 @@ def test_the_curve_is_linear_and_meets_the_metrics():
         assert curve["ci95"][GRID.index(cost)] == pytest.approx(entry["ci95"])
 
 
-def test_baselines_stand_in_the_curve_and_silence_is_zero():
+def test_utility_curve_has_baselines():
     table = score_records([make_record()], TOOLS)
     curves = table["utility"]["curves"]
     assert set(curves) == {"this run", *table["baselines"]}

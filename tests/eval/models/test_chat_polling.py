@@ -42,7 +42,7 @@ def replay(protocol, polls=(), events=()):
     return stream, replay_episode(stream, episode, PICTURES, knobs, "echo")[0]
 
 
-def test_polled_chat_is_asked_at_polls_alone():
+def test_chat_polled_protocol_answers_only_polls():
     polls = (Poll("a", 1.0, "What is seen?", ("a cube", "a ball")), Poll("b", 3.5, "And now?"))
     stream, record = replay(ReplayProtocol("polled"), polls)
     assert [(answer.poll, answer.frame, answer.text) for answer in record.answers] == [
@@ -55,7 +55,7 @@ def test_polled_chat_is_asked_at_polls_alone():
     assert record.utterances == ()
 
 
-def test_cumulative_poll_stays_in_the_chat():
+def test_chat_cumulative_poll_is_kept():
     polls = (Poll("a", 1.0, "What is seen?", history="cumulative"), Poll("b", 3.5, "And now?"))
     stream, _ = replay(ReplayProtocol("polled"), polls)
     said = texts(stream.chats[1])
@@ -63,14 +63,14 @@ def test_cumulative_poll_stays_in_the_chat():
     assert ("assistant", "3 pictures") in said
 
 
-def test_autonomous_chat_is_the_same_with_and_without_polls():
+def test_chat_polls_change_no_autonomous_reply():
     _, without = replay(None)
     _, asked = replay(None, (Poll("a", 1.0, "What is seen?"),))
     assert asked.utterances == without.utterances
     assert len(without.utterances) == 8
 
 
-def test_gold_history_replaces_the_own_replies_in_the_chat():
+def test_chat_gold_history_replaces_own_replies():
     gold = (Event("g", 1.0, "assistant", "Take the cube."),)
     stream, record = replay(ReplayProtocol(history="gold"), events=gold)
     said = [text for role, text in texts(stream.chats[-1]) if role == "assistant"]

@@ -1,4 +1,4 @@
-"""What a model computes in: float32 as before, bfloat16 near it and told everywhere."""
+"""Data type of a model: float32 as before; bfloat16 is close to it and reported everywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.commands import call, evaluate, one_line
 pytestmark = pytest.mark.integration
 
 
-def test_a_run_in_bfloat16_is_near_and_says_what_it_was_computed_in(checkpoint, short_world, tmp_path, capsys):
+def test_run_command_bfloat16_is_close_and_reported(checkpoint, short_world, tmp_path, capsys):
     records = {}
     for dtype in ("float32", "bfloat16"):
         out = tmp_path / dtype
@@ -26,7 +26,7 @@ def test_a_run_in_bfloat16_is_near_and_says_what_it_was_computed_in(checkpoint, 
     assert near["knobs"]["dtype"] == "bfloat16"
     assert near["speaking_prob"] == pytest.approx(exact["speaking_prob"], abs=0.02)
     assert near["speaking_prob"] != exact["speaking_prob"]
-    # keys and values take half the bytes
+    # keys and values use half the bytes
     assert 2 * near["cache_bytes"][-1] == exact["cache_bytes"][-1]
     capsys.readouterr()
     assert evaluate(*given, "--dtype", "bfloat16", "--output", tmp_path / "float32") == 2
@@ -35,7 +35,7 @@ def test_a_run_in_bfloat16_is_near_and_says_what_it_was_computed_in(checkpoint, 
     assert "would ignore --dtype" in one_line(capsys)
 
 
-def test_decision_heads_stay_float32(checkpoint):
+def test_load_checkpoint_bfloat16_keeps_heads_float32(checkpoint):
     model, _ = load_model_checkpoint(str(checkpoint), dtype="bfloat16")
     assert model.dtype == torch.bfloat16
     heads = (model.speaking_head, model.update_head, model.state_head)
@@ -46,7 +46,7 @@ def test_decision_heads_stay_float32(checkpoint):
 
 @pytest.mark.parametrize(("device", "has_it", "expected"), [("cpu", True, "float32"), ("cuda:1", True, "bfloat16"),
                                                             ("cuda", False, "float32"), ("mps", True, "float32")])  # fmt: skip
-def test_auto_is_what_the_device_is_made_for(monkeypatch, device, has_it, expected):
+def test_choose_dtype_auto_depends_on_device(monkeypatch, device, has_it, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_it)
     assert choose_checkpoint_folder_dtype(device, "auto") == expected
@@ -54,7 +54,7 @@ def test_auto_is_what_the_device_is_made_for(monkeypatch, device, has_it, expect
 
 
 @pytest.mark.slow
-def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
+def test_commands_that_replay_accept_dtype(checkpoint, short_world, tmp_path):
     from prospect_core.cli.commands import prospect
 
     given = ("--ckpt", checkpoint, "--data", short_world.root, "--limit", 1, "--dtype", "bfloat16")
@@ -69,7 +69,7 @@ def test_every_command_that_replays_takes_it(checkpoint, short_world, tmp_path):
     ("device", "dtype", "allowed"),
     [("cuda:0", "bfloat16", ["high"]), ("cuda", "float32", []), ("cpu", "bfloat16", [])],
 )
-def test_tf32_is_allowed_on_a_gpu_that_computes_in_bfloat16(monkeypatch, device, dtype, allowed):
+def test_tf32_is_allowed_with_bfloat16_on_gpu(monkeypatch, device, dtype, allowed):
     seen = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", seen.append)
     allow_checkpoint_tf32(device, dtype)

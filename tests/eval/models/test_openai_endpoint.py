@@ -1,4 +1,4 @@
-"""Servers as they are: thinking, ends of replies, refusals, errors, contexts that are too long, refused parameters."""
+"""Real servers: thinking, finish reasons, refusals, errors, long contexts, refused parameters."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def asked_once(body, status=200, **options):
         ("", ("", False)),
     ],
 )
-def test_thinking_in_text_is_taken_out(text, expected):
+def test_strip_thinking_removes_marked_text(text, expected):
     assert strip_chat_reply_thinking(text) == expected
 
 
@@ -73,7 +73,7 @@ def test_thinking_in_text_is_taken_out(text, expected):
         (reply([]), "", False),
     ],
 )
-def test_replies_are_read_without_their_thinking(body, text, cut):
+def test_read_chat_reply_removes_thinking(body, text, cut):
     found = asked_once(body)
     assert (found.text, found.cut) == (text, cut)
 
@@ -95,7 +95,7 @@ def test_replies_are_read_without_their_thinking(body, text, cut):
         (reply(None, "tool_calls"), "called a tool"),
     ],
 )
-def test_a_reply_without_an_answer_is_an_error_and_not_silence(body, message):
+def test_read_chat_reply_no_answer_raises(body, message):
     with pytest.raises(NoReplyError, match=message):
         asked_once(body)
 
@@ -114,7 +114,7 @@ def test_a_reply_without_an_answer_is_an_error_and_not_silence(body, message):
         ("<html>busy</html>", "no usable answer"),
     ],
 )
-def test_an_error_with_status_200_keeps_the_servers_words(body, message):
+def test_read_chat_reply_error_with_status_200_raises(body, message):
     with pytest.raises(DataError, match=message) as caught:
         asked_once(body)
     assert "\n" not in str(caught.value)
@@ -131,18 +131,18 @@ def test_an_error_with_status_200_keeps_the_servers_words(body, message):
     ],
 )
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_context_that_is_too_long_is_an_error_of_the_data(words, status):
+def test_endpoint_context_overflow_is_data_error(words, status):
     with pytest.raises(DataError, match=r"longer than the context of 'm'.*--frames-shown"):
         asked_once(json.dumps({"error": {"message": words}}), status)
 
 
-def test_a_refused_parameter_names_the_option_that_leaves_it_out():
+def test_endpoint_refused_parameter_names_option():
     with pytest.raises(UserError, match="--request-option KEY=null leaves a parameter out") as caught:
         asked_once('{"error": {"message": "Unsupported parameter: max_tokens"}}', 400)
     assert not isinstance(caught.value, DataError)
 
 
-def test_a_request_refused_after_accepted_ones_is_an_error_of_the_data():
+def test_endpoint_late_refusal_is_data_error():
     with server(lambda _, number: reply("SILENT") and ("SILENT" if number == 1 else (400, "{}"))) as (url, _):
         endpoint = Endpoint(url, "m", retries=0)
         endpoint.complete(ASKED, 0, 1, 128)
@@ -163,13 +163,13 @@ def test_a_request_refused_after_accepted_ones_is_an_error_of_the_data():
         ),
     ],
 )
-def test_request_options_are_sent(options, sent):
+def test_endpoint_sends_request_options(options, sent):
     with server(lambda *_: "SILENT") as (url, asked):
         Endpoint(url, "m", options=options).complete(ASKED, 0, 1, 128)
     assert {k: v for k, v in asked[0][2].items() if k not in ("model", "messages")} == sent
 
 
-def test_request_options_are_read_as_json_or_text():
+def test_request_options_are_json_or_text():
     given = ("a=1", "b=null", "c=low", 'd={"x": [true]}', "e=x=y", "f=")
     assert read_chat_client_options(given) == {"a": 1, "b": None, "c": "low", "d": {"x": [True]}, "e": "x=y", "f": ""}
 
@@ -183,14 +183,18 @@ def test_request_options_are_read_as_json_or_text():
         ("model=x", "cannot be set"),
     ],
 )
-def test_request_options_that_cannot_be_are_refused(given, message):
+def test_request_options_invalid_raise(given, message):
     with pytest.raises(UserError, match=message):
         read_chat_client_options((given,))
 
 
 @pytest.fixture
 def run_endpoint(short_world, tmp_path, capsys):
-    """Run one short episode behind a server that answers as told; gives (exit code, the record or None, standard error)."""
+    """Run one short episode with a server that sends the given answers.
+
+    Returns:
+        (exit code, the record or None, standard error).
+    """
 
     def run(answer, *further):
         with server(answer) as (url, _):
@@ -218,21 +222,21 @@ def run_endpoint(short_world, tmp_path, capsys):
 @pytest.mark.parametrize(
     "body", [reply(None, "length", reasoning_content="A cup"), reply(None, "content_filter", refusal="no")]
 )
-def test_a_model_that_only_thinks_or_refuses_is_not_scored_as_silent(run_endpoint, body):
+def test_run_endpoint_thinking_or_refusal_is_not_silence(run_endpoint, body):
     code, record, line = run_endpoint(lambda *_: (200, body))
     assert code == 3
     assert record is None
     assert line.startswith("error: frame ")
 
 
-def test_a_failed_reply_fails_its_episode_under_skip(run_endpoint):
+def test_run_endpoint_failed_reply_with_skip_fails_episode(run_endpoint):
     code, record, _ = run_endpoint(lambda *_: (200, reply(None, "content_filter")), "--on-error", "skip")
     assert code == 3
     assert record.status == "failed"
     assert "content filter" in record.error
 
 
-def test_a_context_overflow_fails_its_episode_under_skip(run_endpoint):
+def test_run_endpoint_overflow_with_skip_fails_episode(run_endpoint):
     words = '{"error": {"message": "maximum context length is 100 tokens"}}'
     code, record, _ = run_endpoint(lambda _, number: "SILENT" if number < 3 else (400, words), "--on-error", "skip")
     assert code == 3
@@ -240,13 +244,13 @@ def test_a_context_overflow_fails_its_episode_under_skip(run_endpoint):
     assert "maximum context length is 100 tokens" in record.error
 
 
-def test_thinking_is_never_spoken_and_changes_no_step(run_endpoint):
+def test_run_endpoint_thinking_is_not_spoken(run_endpoint):
     code, record, _ = run_endpoint(lambda *_: "<think>Is S1->start due? Better wait.</think>\n\nSILENT")
     assert code == 0
     assert (record.utterances, record.transitions, record.refusals) == ((), (), ())
 
 
-def test_a_reply_that_its_limit_ended_is_marked_as_cut(run_endpoint, tmp_path):
+def test_run_endpoint_truncated_reply_is_marked(run_endpoint, tmp_path):
     cut = (200, reply("Now take the cup and then", "length"))
     code, record, _ = run_endpoint(lambda _, number: cut if number == 3 else "SILENT", "--request-option", "seed=3")
     assert code == 0
@@ -255,6 +259,6 @@ def test_a_reply_that_its_limit_ended_is_marked_as_cut(run_endpoint, tmp_path):
     assert '{"seed":3}' in read_json(tmp_path / "r" / "run.json")["config"]["model_digest"]
 
 
-def test_request_options_of_other_models_are_refused(short_world, capsys):
+def test_run_command_request_option_needs_endpoint(short_world, capsys):
     assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--request-option", "a=1") == 2
     assert "--request-option is for endpoint:MODEL" in one_line(capsys)

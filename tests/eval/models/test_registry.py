@@ -1,4 +1,4 @@
-"""Models that are not ours: any chat model as a stream, a plain Hugging Face one, and one behind an endpoint."""
+"""Models of other kinds: any chat model as a stream, a Hugging Face model, and an endpoint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.integration
 
 
 class Told(ChatStream):
-    """Answers what it is told to, and keeps what it was asked."""
+    """Gives prescribed answers and stores its chats."""
 
     def __init__(self, answers, frames_shown=None):
         super().__init__(frames_shown)
@@ -63,11 +63,11 @@ class Told(ChatStream):
         ("S1->started", "S1->started", []),
     ],
 )
-def test_answers_are_read(answer, said, changes):
+def test_read_chat_answer_splits_words_and_changes(answer, said, changes):
     assert read_chat_answer(answer) == (said, changes)
 
 
-def test_a_chat_is_a_stream_with_the_same_rules_of_state():
+def test_chat_stream_applies_state_rules():
     answers = ["SILENT", "S1->start", "Go on.", "S2->complete Fine.", "S1->start S9->start", "SILENT"]
     model = Told(answers, frames_shown=2)
     model.reset(TASK, fps=2)
@@ -76,7 +76,7 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
     assert [(t.frame, t.step, t.change) for o in outputs for t in o.transitions] == [
         (1, "S1", "start"), (3, "S2", "start"), (3, "S2", "complete"),
     ]  # fmt: skip
-    # S1 is under way already, S9 is no step
+    # S1 is already in progress, S9 is not a step
     assert [r for o in outputs for r in o.refusals] == [
         Refusal(4, "S1", "in_progress"),
         Refusal(4, "S9", "in_progress"),
@@ -84,7 +84,7 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
     assert "put the red cube in the box (not started)" in model.asked[0][0][1][0]
     assert model.asked[0][1:] == [("user", ["\nFrame from 00:00:", "picture"])]
     for asked in model.asked:
-        # user and assistant take turns, also when all pictures of a turn are forgotten
+        # user and assistant alternate, also after all pictures of a turn are removed
         assert [role for role, _ in asked] == ["system", *["user", "assistant"] * (len(asked) // 2)][: len(asked)]
     assert model.asked[4][1:] == [
         ("user", [NOT_SHOWN]),
@@ -101,13 +101,13 @@ def test_a_chat_is_a_stream_with_the_same_rules_of_state():
     assert "none are given" in model.asked[0][0][1][0]
 
 
-def test_what_a_model_cannot_tell_is_left_empty_in_its_record():
+def test_chat_stream_unknown_values_stay_empty():
     model = Told(["SILENT"] * 11 + ["Stop."])
     record, _ = replay_episode(model, busy_episode(12), pictures(12), Knobs(), "x")
     assert record.problems() == []
     assert (record.speaking_prob, record.update_prob, record.state_probs, record.cache_tokens) == ((), (), (), ())
     assert [(u.frame, u.text) for u in record.utterances] == [(11, "Stop.")]
-    # the user turn right after frame 3 comes with frame 4
+    # the user turn after frame 3 is read with frame 4
     shown = ["\nFrame from 00:00:", "picture", "\nFrame from 00:00:", "picture"]
     shown += ["\nFrame from 00:01:", "picture", "\nFrame from 00:01:", "picture"]
     assert model.asked[3][1][1] == shown
@@ -118,7 +118,7 @@ def test_what_a_model_cannot_tell_is_left_empty_in_its_record():
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory, world, tokenizer):
-    """A random small image-text model in the layout that `from_pretrained` reads."""
+    """A random small image-text model in the layout for `from_pretrained`."""
     import copy
 
     from prospect_core.model.modeling import DSTSmolVLM
@@ -130,18 +130,18 @@ def plain(tmp_path_factory, world, tokenizer):
     return folder
 
 
-def test_a_plain_model_rereads_everything_at_each_decision(plain):
+def test_rereading_stream_reads_whole_history(plain):
     model, processor = load_huggingface_model(str(plain), "cpu")
     stream = RereadingStream(model, processor, threshold=1.01)
     stream.reset(TASK)
     silent = [stream.step(p, "What now?" if n == 2 else None) for n, p in enumerate(pictures(4))]
     assert [o.text for o in silent] == [""] * 4
     tokens = [o.cache_tokens for o in silent]
-    # 16 patches pooled to 4 tokens, two marks around them and one before; and the words of its time
+    # 16 patches pooled to 4 tokens, two marks around them and one before, and the words of the time
     assert tokens[1] - tokens[0] == tokens[3] - tokens[2] > 7
     assert tokens[2] - tokens[1] > tokens[1] - tokens[0]
     assert all(0 < o.speaking_prob <= 1 for o in silent)
-    # the probability is that of the words as the model gives them, over the whole chat
+    # the probability of the words under the model, over the whole chat
     inputs, silence = stream._inputs(stream.messages())
     assert inputs["pixel_values"].shape[1] == 4
     read = processor.tokenizer.decode(inputs["input_ids"][0])
@@ -154,13 +154,13 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
             given = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
             probability *= float(model(**given).logits[0, -1].softmax(-1)[token])
             ids = torch.cat([ids, torch.tensor([[token]])], 1)
-    # of a random model it is next to nothing
+    # for a random model it is close to 0
     assert stream._probability(*stream._inputs(stream.messages())) == pytest.approx(probability, rel=1e-3)
     assert silent[3].speaking_prob == pytest.approx(1 - probability, abs=1e-6)
     talking = RereadingStream(model, processor, threshold=0.0)
     talking.reset(TASK)
     first = talking.step(pictures(1)[0])
-    # a random model may write marks alone, which are no words
+    # a random model can write only marks, which are not words
     assert first.utterance is None or first.utterance.tokens <= 128
     inputs, silence = talking._inputs(talking.messages()[:2])
     expected = model.generate(
@@ -170,13 +170,13 @@ def test_a_plain_model_rereads_everything_at_each_decision(plain):
     assert first.text == read_chat_answer(words.strip())[0]
 
 
-def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, monkeypatch):
+def test_run_command_huggingface_model_by_name(plain, short_world, tmp_path, capsys, monkeypatch):
     shutil.copytree(short_world.root, tmp_path / "set")
     episode = next(short_world.episodes("test"))
     start = episode.start_frame
     write_dataset(tmp_path / "set", "few", "1", 2, {"test": [episode.window(start, start + 16)]})
     given = ("run", "--ckpt", f"hf:{plain}", "--data", tmp_path / "set", "--speaking-threshold", 1)
-    # a random model talks on every frame, and every frame costs a forward over all before it
+    # a random model talks on every frame, and every frame needs a forward over all earlier ones
     monkeypatch.setattr("prospect_eval.models.huggingface.REPLY_TOKENS", 2)
     assert evaluate(*given, "--output", tmp_path / "run") == 0
     (path,) = (tmp_path / "run" / "episodes").iterdir()
@@ -194,7 +194,7 @@ def test_a_plain_model_runs_by_its_name(plain, short_world, tmp_path, capsys, mo
 
 
 @pytest.mark.slow
-def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tmp_path, capsys, monkeypatch):
+def test_run_command_endpoint_limits_concurrent_requests(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     under_way, most, lock = [], [], threading.Lock()
@@ -217,7 +217,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
         assert max(most) == 2
         frames = [json.loads(p.read_text())["episode"] for p in (out / "episodes").iterdir()]
         needed = sum(e["end_frame"] - e["start_frame"] for e in frames)
-        # one question a frame, and one more for the server that was busy
+        # one request per frame, and one more for the busy server
         assert len(asked) == needed + 1
         assert {body["model"] for _, _, body in asked} == {"tiny"}
         shown = []
@@ -239,7 +239,7 @@ def test_a_model_behind_an_endpoint_is_replayed_within_its_bound(short_world, tm
 
 
 @pytest.mark.slow
-def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, capsys, monkeypatch):
+def test_run_command_endpoint_error_fails_one_episode(short_world, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     broken = []
 
@@ -272,7 +272,7 @@ def test_a_server_that_breaks_fails_its_episode_alone(short_world, tmp_path, cap
     assert sorted(r.status for r in records) == ["failed", "ok"]
 
 
-def test_any_stream_model_is_a_predictor(world):
+def test_any_stream_predictor_replays_model(world):
     episodes = [replace(e, end_frame=e.start_frame + 5, events=()) for e in world.episodes("test")][:3]
 
     class Odd:
@@ -304,8 +304,8 @@ def evaluate_endpoint(url):
     return Endpoint(url, "m")
 
 
-def test_pictures_reach_the_model_as_they_are(plain):
-    """Not scaled twice, not swapped: black and white differ in what is read."""
+def test_rereading_stream_keeps_pictures(plain):
+    """Pictures are neither scaled twice nor swapped: black and white give different inputs."""
     model, processor = load_huggingface_model(str(plain), "cpu")
     stream = RereadingStream(model, processor, threshold=1.01)
     probs = []
@@ -320,7 +320,7 @@ def test_pictures_reach_the_model_as_they_are(plain):
     assert probs[0] != probs[1]
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line_at_once(monkeypatch, tmp_path):
+def test_load_huggingface_model_unreachable_hub_is_one_line(monkeypatch, tmp_path):
     def unreachable(*args):
         raise OSError(101, "Network is unreachable")
 

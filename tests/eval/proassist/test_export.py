@@ -1,4 +1,6 @@
-"""Runs written as ProAssist's evaluation folders: the published fields, the published scores, and the same records back."""
+"""Runs as ProAssist's evaluation folders: the published fields, the published scores, and equal
+records after import.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ from tests.helpers.published_cases import FIXED, UPSTREAM, agree, each, expectat
 from tests.helpers.random_episodes import episodes
 from tests.helpers.run_folders import numbered_episode, store_run
 
-#: the fields of the published FrameOutput that are written: its evaluator builds one of each prediction
+#: written fields of the published FrameOutput, which its evaluator builds from each prediction
 FRAME_OUTPUT = {
     "gen",
     "ref",
@@ -49,7 +51,7 @@ FRAME_OUTPUT = {
 
 @st.composite
 def records(draw: st.DrawFn) -> EpisodeRecord:
-    """A record with anything that a record may hold."""
+    """A record with every kind of content."""
     reference = draw(episodes())
     frames = list(range(reference.start_frame, reference.end_frame))
     places = st.lists(st.sampled_from(frames), unique=True, max_size=5).map(sorted)
@@ -85,7 +87,7 @@ def records(draw: st.DrawFn) -> EpisodeRecord:
 
 @given(records())
 @settings(max_examples=150, deadline=None)
-def test_exported_record_reads_back_equal(record):
+def test_export_record_round_trips(record):
     contents = json.loads(dump_json(make_proassist_outputs(record, 3)))
     assert read_proassist_result_stream(contents, "here") == record
     assert read_proassist_result_stream(contents, "here", [record.episode]) == record
@@ -93,14 +95,14 @@ def test_exported_record_reads_back_equal(record):
     assert [frame["frame_idx_in_stream"] for frame in contents["predictions"]] == list(range(record.episode.num_frames))
 
 
-def test_failed_record_reads_back_equal_and_is_silence():
+def test_export_failed_record_round_trips_as_silence():
     record = EpisodeRecord(SCHEMA, "m", Knobs(), numbered_episode(1), status="failed", error="no video")
     contents = make_proassist_outputs(record, 0)
     assert read_proassist_result_stream(contents, "here") == record
     assert not any(frame["gen"] for frame in contents["predictions"])
 
 
-def test_changed_export_is_read_as_it_stands():
+def test_export_changed_file_is_read_as_changed():
     record = predict(numbered_episode(1), [(4, "Boil it.")])
     contents = json.loads(dump_json(make_proassist_outputs(record, 0)))
     contents["predictions"][4]["gen"] = "Something else."
@@ -117,7 +119,7 @@ def exported(tmp_path, *found, similarity=same_words):
     return export_proassist(found, tmp_path / "out", similarity)
 
 
-def test_export_writes_one_evaluation_folder_a_data_set(tmp_path):
+def test_export_writes_one_folder_per_dataset(tmp_path):
     one, other = numbered_episode(1), replace(numbered_episode(2), dataset="wtag/dialog")
     first = predict(one, [(4, "Boil the water, 1."), (15, "Wrong.")], [(8, "S1", "start")])
     got = exported(tmp_path, first, predict(other, [(4, "Boil the water, 2.")]))
@@ -150,7 +152,7 @@ def test_export_writes_one_evaluation_folder_a_data_set(tmp_path):
     )  # fmt: skip
 
 
-def test_exported_table_alone_has_what_it_can_hold(tmp_path):
+def test_export_table_alone_is_read(tmp_path):
     reference = episode(
         say(5.0, 'Boil, "it".'), step(6.0, "S1", "start"), step(9.0, "S1", "complete"), say(12.0, "Two\nlines.")
     )
@@ -168,14 +170,14 @@ def test_exported_table_alone_has_what_it_can_hold(tmp_path):
 
 
 def record_of_case(given, predictions, references):
-    """A record of a case, its references on the frames that the case gives."""
+    """Return the record of a case, with references on the frames in the case."""
     events = tuple(Event(f"r{f}", f / given["fps"], "assistant", text, frame=f) for f, text in sorted(references))
     reference = Episode("e", "v", given["fps"], 0, given["num_frames"], Task("t"), events, dataset="x", file_order=True)
     return predict(reference, sorted(predictions))
 
 
 def match_settings(given):
-    """The matching parameters of a case."""
+    """Return the matching parameters of a case."""
     late, early = given["window_seconds"]
     return MatchSettings(
         given.get("semantic_threshold", 0.5), window_s=(abs(late), early),
@@ -184,7 +186,7 @@ def match_settings(given):
 
 
 def published_scores_of_file(path, similarity, given):
-    """The published formulas over the frames of a result file, nothing else of it read."""
+    """Compute the published formulas from the frames of a result file only."""
     frames = json.loads(path.read_text())["predictions"]
     sides = [[(f["frame_idx_in_stream"], f[key]) for f in frames if f[key]] for key in ("gen", "ref")]
     window = tuple(int(side * given["fps"]) for side in given["window_seconds"])
@@ -206,7 +208,7 @@ OURS = {
 
 
 def our_scores(record, similarity, match):
-    """Our matched metrics under the parameters of a case; undefined as 0."""
+    """Return PROSPECT's matched metrics with the parameters of a case; undefined values are 0."""
     resources = ScoringResources(similarity, "s", TOOLS.meteor, "m", ScoreSettings(match))
     metrics = {metric.name: metric for metric in all_metrics(resources)}
     scored = Scored.over([record], resources)
@@ -215,7 +217,7 @@ def our_scores(record, similarity, match):
 
 @pytest.mark.integration
 @each("match")
-def test_exported_case_scores_as_published_and_as_ours(case, tmp_path):
+def test_export_case_equals_published_scores(case, tmp_path):
     expected, given = expectation(case, UPSTREAM), case["input"]
     if min(given["window_frames"]) > 0:
         pytest.skip("a window that excludes the prediction's own frame has no seconds late and early")
@@ -235,7 +237,7 @@ def test_exported_case_scores_as_published_and_as_ours(case, tmp_path):
 
 @pytest.mark.integration
 @each("recording")
-def test_exported_recording_scores_as_published(case, tmp_path):
+def test_export_recording_equals_published_scores(case, tmp_path):
     given, expected = case["input"], expectation(case, UPSTREAM)
     if "oracle" in case["id"]:
         pytest.skip("which perfect hits the published code lost depends on float32 cosines of another machine")
@@ -252,7 +254,7 @@ def test_exported_recording_scores_as_published(case, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_run_exported_and_scored_again_has_equal_records(short_world, tmp_path, capsys):
+def test_export_command_records_round_trip(short_world, tmp_path, capsys):
     run = tmp_path / "run"
     options = ("--data", short_world.root, "--limit", 2, "--strategy", "summarize_and_drop", "--budget", 900)
     assert evaluate("run", "--ckpt", "workbench-tiny", *options, "--output", run) == 0
@@ -265,7 +267,7 @@ def test_run_exported_and_scored_again_has_equal_records(short_world, tmp_path, 
     assert after["metrics"]["matched_f1"]["value"] == before["metrics"]["matched_f1"]["value"]
 
 
-def test_export_into_a_folder_that_exists_is_refused(tmp_path, capsys):
+def test_export_command_existing_folder_is_refused(tmp_path, capsys):
     run = store_run(tmp_path / "run", [predict(numbered_episode(1))])
     (tmp_path / "out").mkdir()
     assert evaluate("export", run, "--format", "proassist", "--output", tmp_path / "out") == 2

@@ -1,4 +1,6 @@
-"""Published scores next to ours: equal where they should be, and a reason for every difference."""
+"""Published scores next to PROSPECT's: equal where they should be, with a reason for every
+difference.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,18 @@ def rows(table):
     return {row.name: row for row in table.rows}
 
 
-def test_profile_of_perfect_hits_names_how_many_are_lost():
+def test_profile_perfect_hits_reports_lost_pairs():
     record = predict(REFERENCE, [(10, "Boil the water."), (18, "Pour it in."), (31, "Wait for it.")])
     (table,) = make_proassist_profile([record], TOOLS)
     assert (table.dataset, table.streams, table.window_s, table.lost_hits) == ("x", 1, (2.5, 2.5), 2)
     found = rows(table)
-    # the two exact hits are lost, the one that is a frame late is kept
+    # the two exact hits are lost, the hit that is a frame late is kept
     assert found["F1"].published == pytest.approx(1 / 3)
     assert found["F1"].ours == 1.0
     assert "2 pairs of cost 0 (same frame, same words) lost as published, kept here" in found["F1"].reason
 
 
-def test_profile_has_a_reason_for_every_difference_and_none_for_equal_values():
+def test_profile_has_reason_for_each_difference():
     record = predict(REFERENCE, [(11, "Boil the water."), (19, "Pour it away."), (25, "Hm.")])
     for row in make_proassist_profile([record], TOOLS)[0].rows:
         equal = row.published is not None and row.ours is not None and abs(row.published - row.ours) < 1e-4
@@ -43,9 +45,9 @@ def test_profile_has_a_reason_for_every_difference_and_none_for_equal_values():
     assert names == {name for name in PAIRS if not name.startswith(DST)}
 
 
-def test_profile_of_tracked_states_has_the_published_scores_of_updates():
+def test_profile_updates_have_published_scores():
     reference = episode(step(2.0, "S1", "start"), say(5.0, "Go on."), step(9.0, "S1", "complete"))
-    # an update a frame late; the second one never comes
+    # an update a frame late; the second one is missing
     one = predict(reference, [(10, "Go on.")], [(5, "S1", "start")])
     found = rows(make_proassist_profile([one, predict(replace(reference, id="e2", video="w"))], TOOLS)[0])
     assert (found["speaking_f1"].published, found["speaking_f1"].ours) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
@@ -55,14 +57,14 @@ def test_profile_of_tracked_states_has_the_published_scores_of_updates():
     assert all(found[name].reason for name in ("dst_update_f1", "dst_exact_match"))
 
 
-def test_profile_of_a_silent_run_says_that_ours_is_undefined():
+def test_profile_silent_run_explains_undefined():
     found = rows(make_proassist_profile([predict(REFERENCE)], TOOLS)[0])
     assert (found["precision"].published, found["precision"].ours) == (0.0, None)
     assert found["precision"].reason == "nothing to divide by: 0 as published, undefined here"
     assert (found["recall"].published, found["recall"].ours, found["recall"].reason) == (0.0, 0.0, "")
 
 
-def test_profile_over_data_sets_averages_as_the_paper_does():
+def test_profile_several_datasets_are_averaged():
     one, other = numbered_episode(1), replace(numbered_episode(2), dataset="wtag")
     perfect = predict(one, [(u.frame - 1, u.text) for u in one.utterances()])
     tables = make_proassist_profile([perfect, predict(other)], TOOLS)
@@ -71,12 +73,12 @@ def test_profile_over_data_sets_averages_as_the_paper_does():
     found = rows(tables[-1])
     assert found["recall"].published == 0.5
     assert found["F1"].published == 0.5
-    # pooled: 3 of 3 utterances right, 3 of 6 references found
+    # pooled: 3 of 3 utterances correct, 3 of 6 references found
     assert found["F1"].ours == pytest.approx(2 / 3)
     assert "published: mean over 2 data sets; ours: counts pooled" in found["F1"].reason
 
 
-def test_profile_of_a_failed_stream_says_how_it_counts():
+def test_profile_failed_stream_is_explained():
     failed = EpisodeRecord(SCHEMA, "m", Knobs(), numbered_episode(2), status="failed", error="no video")
     heard = predict(numbered_episode(1), [(4, "Boil the water, 1.")])
     found = rows(make_proassist_profile([heard, failed], TOOLS)[0])
@@ -84,7 +86,7 @@ def test_profile_of_a_failed_stream_says_how_it_counts():
 
 
 def near_or_far(left, right):
-    """Similarities: 1 for equal texts, 0.9 for those that share words, else 0."""
+    """Similarities: 1 for equal texts, 0.9 for texts with a common word, otherwise 0."""
     shares = same_words(left, right)
     return 0.9 * (shares > 0.3) + 0.1 * (shares == 1)
 
@@ -99,7 +101,7 @@ def near_or_far(left, right):
         (MatchSettings(0.95, window_s=(4.0, 4.0)), 1),
     ],
 )
-def test_parameters_of_the_matching_change_published_and_ours_alike(match, correct):
+def test_profile_match_settings_apply_to_both(match, correct):
     # one frame late with the same words; six frames late with other words of a cosine of 0.9
     record = predict(REFERENCE, [(11, "Boil the water."), (36, "Wait for it now.")])
     resources = replace(TOOLS, similarity=near_or_far, settings=ScoreSettings(match))
@@ -108,7 +110,7 @@ def test_parameters_of_the_matching_change_published_and_ours_alike(match, corre
     assert found["F1"].ours == pytest.approx(found["F1"].published)
 
 
-def test_window_without_a_frame_is_refused():
+def test_published_scores_empty_window_raises():
     stream = Stream(predict(REFERENCE, [(11, "Boil the water.")]), same_words, MatchSettings(window_s=(0.0, 0.4)))
     with pytest.raises(UserError, match="less than one frame at 2 a second"):
         compute_published_scores([stream])
@@ -116,7 +118,7 @@ def test_window_without_a_frame_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_score_with_the_published_profile_prints_and_stores_both(tmp_path, capsys):
+def test_score_command_profile_prints_and_stores_both(tmp_path, capsys):
     theirs = tmp_path / "theirs.jsonl"
     theirs.write_text(dump_json(predict(REFERENCE, [(10, "Boil the water."), (20, "Pour it in.")])) + "\n")
     run = tmp_path / "run"

@@ -1,4 +1,6 @@
-"""The report: escaped, self-contained, its pictures and its verdict; test_pages.py opens it in a real browser."""
+"""The report: escaped, self-contained, with pictures and verdict; test_pages.py opens it in a
+browser.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,14 @@ def page(world, tmp_path) -> Path:
     return write_run_page(tmp_path / "run", config, records, score_records(records))
 
 
-def test_what_models_and_data_say_is_escaped(page):
+def test_run_page_escapes_texts(page):
     html = page.read_text()
     assert EVIL not in html
     assert "&lt;script&gt;" in html
     assert "1 episode(s) failed" in html
 
 
-def test_the_page_needs_nothing_from_outside(page):
+def test_run_page_is_self_contained(page):
     html = page.read_text()
     ours = html[: html.index('id="plotly"')]
     loads = re.findall(r'(?:src|href)="([^"#][^"]*)"', ours)
@@ -60,7 +62,7 @@ def test_the_page_needs_nothing_from_outside(page):
     assert page.stat().st_size < 6_000_000
 
 
-def test_numbers_are_readable():
+def test_format_page_number_is_readable():
     assert [format_page_number(v) for v in (None, 0.5, 12.34, 5234.4, 2.5e6)] == [
         "–",
         "0.500",
@@ -72,7 +74,7 @@ def test_numbers_are_readable():
     assert format_page_interval(None) == ""
 
 
-def test_numbers_are_packed_as_the_page_reads_them():
+def test_encode_page_numbers_is_little_endian():
     assert base64.b64decode(encode_page_numbers([0.0, 0.5, 1.0, 1.5], "u2")) == struct.pack(
         "<4H", 0, 32768, 65535, 65535
     )
@@ -80,14 +82,14 @@ def test_numbers_are_packed_as_the_page_reads_them():
     assert encode_page_numbers([], "u2") == ""
 
 
-def test_no_text_ends_the_data_that_it_lies_in():
+def test_embed_page_json_is_not_closed_by_text():
     told = {"said": "</script><!--\u2028&\ud800", "x": [1, None]}
     text = str(embed_page_json(told))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == told
 
 
-def test_sheets_hold_the_pictures_of_the_frames_that_they_name(world, tmp_path, monkeypatch):
+def test_thumbnail_sheets_have_pictures_of_named_frames(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     episode = next(iter(world.episodes("test")))
     wanted = {(episode.video, episode.fps): (episode, select_thumbnail_frames(episode, [7]))}
@@ -109,7 +111,7 @@ def test_sheets_hold_the_pictures_of_the_frames_that_they_name(world, tmp_path, 
     assert make_thumbnail_sheets(world, wanted) == made
 
 
-def test_a_lost_video_has_no_pictures_and_a_damaged_one_neither(world, tmp_path, monkeypatch):
+def test_thumbnail_sheets_missing_or_damaged_video_has_none(world, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     episode = replace(next(iter(world.episodes("test"))), video="videos/lost.mp4")
     assert make_thumbnail_sheets(world, {(episode.video, episode.fps): (episode, {0})}) == {}

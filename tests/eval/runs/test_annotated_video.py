@@ -1,4 +1,4 @@
-"""Annotated videos of a run: every frame for its time, marks on the frames that speak, and a file of subtitles."""
+"""Annotated videos of a run: frame times, marks on frames with utterances, and subtitles."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def pictures():
     return (np.zeros((SIDE, SIDE, 3), np.uint8) for _ in range(12))
 
 
-def test_frames_that_speak_are_marked():
+def test_annotated_frames_mark_utterances():
     made = list(draw_annotated_video_frames(RECORD, pictures()))
     assert [image.size for image in made] == [(SIDE + PANEL, SIDE)] * 12
     assert [k for k, image in enumerate(made) if image.getpixel((5, 2)) == REFERENCE_COLOR] == [4, 10]
     assert [k for k, image in enumerate(made) if image.getpixel((5, 10)) == MODEL_COLOR] == [4, 8]
 
 
-def test_subtitles_hold_every_word_at_the_time_of_its_frame():
+def test_annotated_subtitles_have_all_words_in_time():
     assert make_annotated_video_subtitles(RECORD) == (
         "1\n00:00:02,000 --> 00:00:04,000\nDUE: Boil it.\nSAID: Boil it!\n\n"
         "2\n00:00:04,000 --> 00:00:05,000\nSAID: Zwölf 茶?\n\n"
@@ -41,14 +41,14 @@ def test_subtitles_hold_every_word_at_the_time_of_its_frame():
     )
 
 
-def test_panel_of_many_steps_shows_those_around_the_current_one():
+def test_annotated_panel_shows_steps_around_current():
     states = [(f"S{k}", "completed" if k < 20 else "not_started") for k in range(30)]
     assert [name for name, _ in _near_the_current(states)] == [f"S{k}" for k in range(14, 26)]
     assert _near_the_current(states[:5]) == states[:5]
 
 
 @pytest.mark.parametrize("fps", [2, 29.97])
-def test_video_shows_each_frame_for_its_own_time(tmp_path, fps):
+def test_annotated_video_keeps_frame_times(tmp_path, fps):
     import av
 
     write_annotated_video(tmp_path / "v.mp4", draw_annotated_video_frames(RECORD, pictures()), fps)
@@ -59,7 +59,7 @@ def test_video_shows_each_frame_for_its_own_time(tmp_path, fps):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_run_is_exported_as_videos(short_world, tmp_path, capsys):
+def test_export_command_writes_videos(short_world, tmp_path, capsys):
     run = tmp_path / "run"
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--limit", 1, "--output", run) == 0
     assert evaluate("export", run, "--format", "mp4", "--output", tmp_path / "videos") == 0

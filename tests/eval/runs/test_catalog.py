@@ -1,4 +1,4 @@
-"""Runs are found, listed and shown as they were stored; their frames are a table for pandas."""
+"""The list of runs and their stored scores, and the table of frames for pandas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(*args):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """One scored run, one that never ended, and a folder that is none."""
+    """One scored run, one unfinished run, and a folder that is not a run."""
     root = tmp_path_factory.mktemp("runs")
     records = [make_trivial_baseline("oracle", [])(numbered_episode(k)) for k in range(3)]
     score_run(store_run(root / "a" / "scored", records))
@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
     return root
 
 
-def test_runs_are_found_with_what_they_scored(runs, capsys):
+def test_catalog_runs_lists_scores(runs, capsys):
     done, begun = catalog_runs(runs)
     assert (done.folder, done.status, done.scored) == (str(runs / "a" / "scored"), "done", 3)
     assert done.metrics["dst_jga"]["value"] == 1.0
@@ -65,14 +65,14 @@ def test_runs_are_found_with_what_they_scored(runs, capsys):
     assert "holds no run folder" in capsys.readouterr().out
 
 
-def test_a_run_whose_scores_were_cut_is_not_said_to_be_done(runs, tmp_path):
+def test_catalog_runs_truncated_scores_is_unscored(runs, tmp_path):
     shutil.copytree(runs / "a" / "scored", tmp_path / "cut")
     scores = tmp_path / "cut" / "metrics.json"
     scores.write_text(scores.read_text()[:100])
     assert [run.status for run in catalog_runs(tmp_path)] == ["unscored"]
 
 
-def test_a_suite_says_which_metrics_come_first(runs, capsys):
+def test_print_scores_table_suite_metrics_come_first(runs, capsys):
     assert suite_first_metrics("workbench")[0] == "speaking_event_f1@2s"
     assert (suite_first_metrics(""), suite_first_metrics("gone.yaml")) == ((), ())
     metrics = json.loads((runs / "a" / "scored" / "metrics.json").read_text())
@@ -81,7 +81,7 @@ def test_a_suite_says_which_metrics_come_first(runs, capsys):
     assert rows[:2] == ["dst_edit", "speaking_event_f1@2s"]
 
 
-def test_frames_are_a_row_each_with_what_was_right(runs, tmp_path):
+def test_frame_table_has_a_row_per_frame(runs, tmp_path):
     table = read_frame_table_as_pandas(runs / "a" / "scored")
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 3 * 21
@@ -98,8 +98,10 @@ def test_frames_are_a_row_each_with_what_was_right(runs, tmp_path):
         read_frame_table_as_pandas(tmp_path)
 
 
-def test_the_table_is_what_the_metrics_count(checkpoint_record, tmp_path):
-    """Of a model with probabilities and a state head: means of its columns are the metrics' own numbers."""
+def test_frame_table_means_equal_metrics(checkpoint_record, tmp_path):
+    """For a model with probabilities and a state head, means of the table's columns equal the
+    metrics.
+    """
     scored = Scored(checkpoint_record, TOOLS)
     write_frame_table(tmp_path, [checkpoint_record, replace(checkpoint_record, status="failed", error="x")], TOOLS)
     table = parquet.read_table(tmp_path / FILE).to_pandas()
@@ -112,7 +114,7 @@ def test_the_table_is_what_the_metrics_count(checkpoint_record, tmp_path):
 
 @pytest.fixture
 def checkpoint_record():
-    """An oracle's record with the arrays that a model gives."""
+    """An oracle's record with the arrays of a model."""
     record = make_trivial_baseline("oracle", [])(numbered_episode(0))
     rng = np.random.default_rng(0)
     probs = rng.dirichlet((1, 1, 1), (21, 1))
@@ -126,8 +128,10 @@ def checkpoint_record():
     )
 
 
-def test_a_page_over_many_runs_with_their_history(runs, tmp_path, capsys):
-    """Each run with a link to its report; two runs of one thing are a history; names show as text."""
+def test_index_page_has_links_and_histories(runs, tmp_path, capsys):
+    """Each run has a link to its report; two runs of one configuration are a history; names are
+    escaped.
+    """
     done, begun = catalog_runs(runs)
     worse = {**done.metrics, "dst_jga": {**done.metrics["dst_jga"], "value": 0.5, "ci95": [0.4, 0.6]}}
     later = replace(done, folder="x/<b>odd</b>", commit="abc123", finished=done.finished + 60, metrics=worse)

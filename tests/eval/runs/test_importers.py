@@ -1,4 +1,4 @@
-"""Others' predictions, scored without a model; two runs set side by side, or refused."""
+"""Predictions of other programs, scored without a model; comparison or refusal of two runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def proassist_stream(reference, said, **meta):
 REFERENCE = episode(say(5.0, "Boil it."), Event("u", 8.0, "user", "What now?"), say(9.0, "Pour it."))
 
 
-def test_a_proassist_file_is_the_record_it_stands_for(tmp_path):
+def test_import_proassist_file_gives_record(tmp_path):
     file = tmp_path / "0.json"
     file.write_text(json.dumps(proassist_stream(REFERENCE, {10: "Boil it.", 30: "Well done."})))
     (alone,), _ = read_imported_predictions(file)
@@ -64,7 +64,7 @@ def test_a_proassist_file_is_the_record_it_stands_for(tmp_path):
         ('{"schema": 1}', "model"),
     ],
 )
-def test_what_is_no_prediction_is_one_line(tmp_path, text, message):
+def test_import_invalid_file_is_one_line(tmp_path, text, message):
     file = tmp_path / "p.json"
     file.write_text(text)
     with pytest.raises(DataError, match=message):
@@ -72,7 +72,7 @@ def test_what_is_no_prediction_is_one_line(tmp_path, text, message):
 
 
 @pytest.mark.integration
-def test_records_of_any_model_are_scored_by_the_command(tmp_path, monkeypatch):
+def test_score_command_scores_imported_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record = predict(REFERENCE, [(10, "Boil it."), (18, "Pour it.")])
     (tmp_path / "theirs.jsonl").write_text(dump_json(record) + "\n")
@@ -88,7 +88,7 @@ def test_records_of_any_model_are_scored_by_the_command(tmp_path, monkeypatch):
 
 
 def runs(tmp_path, *shifts, videos=12):
-    """Scored run folders whose predictions come so many frames late."""
+    """Scored run folders with delayed predictions."""
     folders = []
     for shift in shifts:
         records = []
@@ -103,7 +103,7 @@ def runs(tmp_path, *shifts, videos=12):
 
 
 @pytest.mark.slow
-def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path, monkeypatch):
+def test_compare_runs_late_model_is_worse(tmp_path, monkeypatch):
     tested = ("speaking_event_f1@1s", "speaking_event_f1@5s")
     monkeypatch.setattr("prospect_eval.analysis.pairing.pairing_headline_metrics", lambda runs, metrics: tested)
     monkeypatch.setattr("prospect_eval.analysis.compare.pairing_headline_metrics", lambda runs, metrics: tested)
@@ -121,7 +121,7 @@ def test_a_late_model_is_worse_and_the_same_one_is_not(tmp_path, monkeypatch):
 
 
 def placed(folder, strategy, budget, peak, quality, digest="d"):
-    """A scored run folder of which only what a front needs is there."""
+    """A scored run folder with only the files for a Pareto front."""
     config = RunConfig("m", "w", "data", digest, "test", None, Knobs(strategy, budget), "c")
     open_run_folder(folder, config)
     entries = {
@@ -134,7 +134,7 @@ def placed(folder, strategy, budget, peak, quality, digest="d"):
     return folder
 
 
-def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
+def test_pareto_front_has_undominated_runs(tmp_path, capsys):
     runs = [
         placed(tmp_path / "none", "none", None, 1000, 0.9),
         placed(tmp_path / "a", "dst_refresh", 100, 500, 0.8),
@@ -144,7 +144,7 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
         placed(tmp_path / "e", "drop_middle", 25, 100, 0.1),
     ]
     found = pareto_front(runs)
-    # equal in both: neither beats the other
+    # equal in both values: neither dominates the other
     assert [p.strategy for p in found["points"] if p.on_front] == ["drop_middle", "drop_all", "uniform", "none"]
     assert [p.share for p in found["points"]] == [0.1, 0.25, 0.25, 0.5, 0.5, 1.0]
     assert found["lines"] == {"none": [[1000, 0.9]], "drop_middle": [[100, 0.1], [500, 0.7]]}
@@ -160,7 +160,7 @@ def test_the_front_is_what_no_other_run_beats(tmp_path, capsys):
     assert len(read_json(tmp_path / "front.json")["points"]) == 6
 
 
-def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
+def test_compare_noise_floors_other_runs_raise(tmp_path):
     folders = runs(tmp_path, 0, 1, 2)
     floors = compare_noise_floors(folders, all_metrics(TOOLS))
     assert floors["speaking_event_f1@2s"] == 0.0
@@ -173,7 +173,7 @@ def test_a_noise_floor_is_of_runs_of_the_same_thing(tmp_path):
         compare_noise_floors(folders[:1], all_metrics(TOOLS))
 
 
-def test_a_noise_floor_over_training_seeds_lets_models_differ(tmp_path):
+def test_compare_noise_floors_seeds_allow_other_models(tmp_path):
     folders = runs(tmp_path, 0, 1)
     body = read_json(folders[1] / "run.json")
     body["config"] |= {"model": "seed2", "model_digest": "x"}
@@ -183,7 +183,7 @@ def test_a_noise_floor_over_training_seeds_lets_models_differ(tmp_path):
     assert compare_noise_floors(folders, all_metrics(TOOLS), seeds=True)["speaking_f1"] == 1.0
 
 
-def test_a_partial_predictions_file_names_its_missing_episodes_first(short_world, tmp_path, monkeypatch):
+def test_score_command_partial_file_reports_missing(short_world, tmp_path, monkeypatch):
     from prospect_core.data.dataset import Dataset
     from prospect_eval.models.baselines.trivial import make_trivial_baseline
     from prospect_eval.runs.executor import select_run_episodes
@@ -206,7 +206,7 @@ def test_a_partial_predictions_file_names_its_missing_episodes_first(short_world
 
 
 @pytest.mark.integration
-def test_records_that_cannot_be_scored_together_or_at_all_are_refused(short_world, tmp_path, capsys):
+def test_score_command_mixed_records_are_refused(short_world, tmp_path, capsys):
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "run") == 0
     good = [json.loads(file.read_text()) for file in sorted((tmp_path / "run/episodes").iterdir())]
     frames = good[0]["episode"]["end_frame"] - good[0]["episode"]["start_frame"]
@@ -222,7 +222,7 @@ def test_records_that_cannot_be_scored_together_or_at_all_are_refused(short_worl
         assert why in one_line(capsys)
 
 
-def test_a_broken_package_is_named_and_not_a_traceback(monkeypatch, tmp_path):
+def test_load_entry_point_broken_package_is_one_line(monkeypatch, tmp_path):
     from importlib.metadata import EntryPoint
 
     (tmp_path / "broken_plugin.py").write_text("def (:")
@@ -234,25 +234,25 @@ def test_a_broken_package_is_named_and_not_a_traceback(monkeypatch, tmp_path):
 
 
 @pytest.mark.integration
-def test_the_shipped_checkpoint_is_not_calibrated_in_place(short_world, capsys):
+def test_calibrate_command_released_checkpoint_is_refused(short_world, capsys):
     assert evaluate("calibrate", "--ckpt", "workbench-tiny", "--data", short_world.root, "--split", "val") == 2
     assert "comes with the package, thresholds and all; calibrate a copy" in one_line(capsys)
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "\u200b", "?!", "\n\t", "—"])
-def test_an_utterance_without_words_is_refused(text, tmp_path):
+def test_import_utterance_without_words_raises(text, tmp_path):
     write_atomic(tmp_path / "p.jsonl", dump_json(predict(REFERENCE, [(4, "Boil it."), (10, text)])) + "\n")
     with pytest.raises(DataError, match=r"p.jsonl: row 1: the utterance .* on frame 10 holds no word; leave it out"):
         read_imported_predictions(tmp_path / "p.jsonl")
 
 
 @pytest.mark.parametrize("text", ["杯", "7", "👍", "é", "a."])
-def test_an_utterance_with_words_of_any_script_is_read(text, tmp_path):
+def test_import_utterance_of_any_script_is_read(text, tmp_path):
     write_atomic(tmp_path / "p.jsonl", dump_json(predict(REFERENCE, [(10, text)])) + "\n")
     assert read_imported_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == text
 
 
-def test_a_text_without_words_of_the_reference_itself_may_be_said(tmp_path):
+def test_import_wordless_reference_text_is_accepted(tmp_path):
     write_atomic(tmp_path / "p.jsonl", dump_json(predict(episode(say(5.0, "...")), [(10, "...")])) + "\n")
     assert read_imported_predictions(tmp_path / "p.jsonl")[0][0].utterances[0].text == "..."
 
@@ -275,7 +275,7 @@ def test_a_text_without_words_of_the_reference_itself_may_be_said(tmp_path):
         ({"ref": 5}, "ref is 5; text is needed"),
     ],
 )
-def test_a_proassist_stream_with_values_that_cannot_be_is_one_line(change, message, tmp_path):
+def test_import_proassist_invalid_values_are_one_line(change, message, tmp_path):
     stream = proassist_stream(REFERENCE, {10: "Boil it."})
     if "fps" in change:
         stream["metadata"] |= change
@@ -287,7 +287,7 @@ def test_a_proassist_stream_with_values_that_cannot_be_is_one_line(change, messa
     assert "\n" not in str(caught.value)
 
 
-def test_a_record_of_months_is_refused(tmp_path):
+def test_import_too_long_record_raises(tmp_path):
     far = replace(REFERENCE, end_frame=10**9)
     write_atomic(tmp_path / "p.jsonl", dump_json(predict(far, [(10, "Boil it.")])) + "\n")
     with pytest.raises(DataError, match="more than 100 h; correct the frame numbers or the rate"):

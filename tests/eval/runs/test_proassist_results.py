@@ -1,4 +1,6 @@
-"""ProAssist's result files and frame tables as records: frames, states, and one line for whatever cannot be read."""
+"""ProAssist's result files and frame tables as records: frames, states, and messages for unreadable
+parts.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ def output(index, gen="", ref="", asked=(), **more):
 
 
 def stream(*outputs, **meta):
-    """A result file of 20 frames with these outputs among them."""
+    """A result file of 20 frames that contains these outputs."""
     given = {one["frame_idx_in_stream"]: one for one in outputs}
     frames = [given.get(index, output(index)) for index in range(20)]
     return {"metadata": {"video_uid": "v", "fps": 2, "dataset": "wtag", **meta}, "predictions": frames}
@@ -49,7 +51,7 @@ def references(record):
         [output(18, "One.", "One."), output(19, "Two.", "Two.", ["Last."])],
     ],
 )
-def test_reference_is_never_moved_or_merged_by_a_user_turn(outputs):
+def test_proassist_stream_user_turn_keeps_reference_frame(outputs):
     record = read_proassist_result_stream(stream(*outputs), "here")
     expected = [(one["frame_idx_in_stream"], one["ref"]) for one in outputs]
     assert references(record) == expected
@@ -59,8 +61,8 @@ def test_reference_is_never_moved_or_merged_by_a_user_turn(outputs):
     assert score(record, name="matched_f1") == 1.0
 
 
-def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
-    """Index i is the picture at i / fps; what the user says is given with the frame after it."""
+def test_proassist_stream_equals_record_frames():
+    """Index i is the picture at i / fps; the user's text is given with the frame after it."""
     file = read_proassist_result_stream(
         stream(output(4, ref="One."), output(9, ref="Two.", asked=["Hm?"]), output(10, ref="Three.")), "f"
     )
@@ -73,7 +75,7 @@ def test_stream_record_with_times_and_record_with_frames_have_the_same_frames():
     assert found[0] == found[1] == found[2] == [(4, "One.", False), (9, "Two.", True), (10, "Three.", False)]
 
 
-def test_record_whose_references_wait_for_a_user_turn_says_so(tmp_path):
+def test_import_delayed_references_are_reported(tmp_path):
     record = predict(episode(Event("u", 4.5, "user", "Hm?"), say(4.5, "Two."), say(9.0, "Three.")), [(9, "Two.")])
     (tmp_path / "theirs.jsonl").write_text(dump_json(record) + "\n")
     told = []
@@ -108,7 +110,7 @@ def test_record_whose_references_wait_for_a_user_turn_says_so(tmp_path):
         ({"metadata": {"fps": 10**400}}, "at most 1000"),
     ],
 )
-def test_result_file_that_is_damaged_is_one_line(change, message):
+def test_proassist_stream_damaged_is_one_line(change, message):
     with pytest.raises(DataError) as error:
         read_proassist_result_stream({**stream(), **change}, "here")
     assert str(error.value).startswith("here: ")
@@ -116,7 +118,7 @@ def test_result_file_that_is_damaged_is_one_line(change, message):
     assert "\n" not in str(error.value)
 
 
-def test_state_updates_of_a_stream_are_scored_against_the_data():
+def test_proassist_stream_updates_use_data():
     outputs = [output(4, dst_update="S1->start"), output(9, dst_update="S1->complete; S9->start\nnonsense")]
     reference = episode(step(2.0, "S1", "start"), say(5.0, "Go on."), frames=20)
     record = read_proassist_result_stream(stream(output(10, ref="Go on."), *outputs), "here", [reference])
@@ -125,14 +127,14 @@ def test_state_updates_of_a_stream_are_scored_against_the_data():
     assert record.problems() == []
 
 
-def test_state_updates_without_a_reference_are_told():
+def test_proassist_stream_updates_without_reference_are_reported():
     told = []
     record = read_proassist_result_stream(stream(output(4, dst_update="S1->start")), "here", tell=told.append)
     assert record.transitions == ()
     assert told == ["here: 1 state update left out: the file has no reference states; give --data FOLDER"]
 
 
-def test_context_lengths_are_kept_or_told():
+def test_proassist_stream_context_lengths_are_kept_or_reported():
     whole = [output(k, context_length=100 + 10 * k) for k in range(20)]
     assert read_proassist_result_stream(stream(*whole), "here").cache_tokens == tuple(range(100, 300, 10))
     told = []
@@ -149,7 +151,7 @@ def table(*rows):
     return "\n".join([HEADER, *lines, ""]).encode()
 
 
-def test_table_of_the_dst_extension_is_read_whole(tmp_path):
+def test_proassist_table_is_read_completely(tmp_path):
     file = tmp_path / "clip-1" / "frame_predictions.csv"
     file.parent.mkdir()
     file.write_bytes(
@@ -164,13 +166,13 @@ def test_table_of_the_dst_extension_is_read_whole(tmp_path):
     assert (record.episode.id, record.episode.fps, record.episode.num_frames) == ("clip-1", 2, 12)
     assert references(record) == [(2, "Boil the water.")]
     assert [(u.frame, u.text) for u in record.utterances] == [(2, "Boil, then wait.")]
-    # the table's reference completes S1 first: it was in progress before
+    # the table's reference completes S1 first, so it was in progress before
     assert record.episode.initial_state["S1"] == "in_progress"
     assert record.episode.transitions() == [(2, "S1", "complete"), (2, "S2", "start"), (9, "S2", "complete")]
     assert [(t.frame, t.step) for t in record.transitions] == [(2, "S1")]
     assert [(r.frame, r.step, r.wanted) for r in record.refusals] == [(5, "S3", "start"), (9, "S2", "complete")]
     assert record.speaking_prob[2] == 0.9
-    # upstream writes 0 where its model has no head
+    # the DST extension writes 0 if its model has no head
     assert record.update_prob == ()
     assert told == [f"{file}: dst_prob is 0 on every frame and is taken for not known"]
 
@@ -188,14 +190,14 @@ def test_table_of_the_dst_extension_is_read_whole(tmp_path):
         (table("3,0,0,0,,,1,0,0,,S1->start", "4,0,0,0,,,1,0,0,,S1->start"), "S1->start at 2 s is illegal"),
     ],
 )
-def test_table_that_is_damaged_is_one_line(tmp_path, data, message):
+def test_proassist_table_damaged_is_one_line(tmp_path, data, message):
     with pytest.raises(DataError) as error:
         read_proassist_result_table(data, tmp_path / "frame_predictions.csv")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_evaluation_folder_is_read_from_its_results(tmp_path):
+def test_import_evaluation_folder_reads_results(tmp_path):
     folder = tmp_path / "model/eval/wtag/stream/notalk0.5-maxlen_4k"
     (folder / "results").mkdir(parents=True)
     for number in range(2):
@@ -206,7 +208,7 @@ def test_evaluation_folder_is_read_from_its_results(tmp_path):
         assert [record.episode.id for record in read_imported_predictions(path)[0]] == ["v.0", "v.1"]
 
 
-def test_folder_without_predictions_says_what_it_looked_for(tmp_path):
+def test_import_empty_folder_names_expected_files(tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(
         DataError, match=r"holds no .json or .jsonl file, no results/\*.json and no frame_predictions.csv"
@@ -216,7 +218,7 @@ def test_folder_without_predictions_says_what_it_looked_for(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_score_of_streams_without_a_data_set_says_which_window_it_uses(tmp_path, monkeypatch):
+def test_score_command_unnamed_dataset_reports_window(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     contents = stream(output(13, "Boil it.", ""), output(8, "", "Boil it."))
     del contents["metadata"]["dataset"]
@@ -235,7 +237,7 @@ def test_score_of_streams_without_a_data_set_says_which_window_it_uses(tmp_path,
     assert "factor:0.2|power:1.5|window:2.5s-0s" in signature
 
 
-def test_record_of_others_without_a_data_set_is_named(tmp_path):
+def test_import_predictions_dataset_names_records(tmp_path):
     from prospect_eval.runs.importers import import_predictions
 
     record = predict(episode(say(5.0)))

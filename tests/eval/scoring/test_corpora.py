@@ -1,4 +1,4 @@
-"""The corpus of a split: an episode's score does not depend on which other episodes were scored."""
+"""The corpus of a split: an episode's score does not depend on the other scored episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ TEXTS = ("put the red cup on the tray", "wipe the blue bowl with the cloth", "pu
 
 
 def cups(number):
-    """An episode of one of three texts, twice; all from the third one on have the same."""
+    """An episode that has one of three texts twice; from the third episode on all have the same
+    text.
+    """
     text = TEXTS[min(number, 2)]
     return episode(say(5.0, text), say(15.0, f"{text} now"), frames=60, id_=f"e{number}", video=f"v{number}")
 
@@ -41,14 +43,14 @@ def failed(reference):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of corpora that begins empty."""
+    """An empty cache of corpora."""
     monkeypatch.setattr(corpora, "cache_dir", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def data(tmp_path):
-    """A data set of nine episodes."""
+    """A dataset of nine episodes."""
     root = tmp_path / "data"
     (root / "videos").mkdir(parents=True)
     write_dataset(root, "cups", "1", 2, {"test": [cups(number) for number in range(9)]})
@@ -56,7 +58,7 @@ def data(tmp_path):
 
 
 def store(folder, records, data=None):
-    """A run folder of the records, on a data set or on none that can be opened."""
+    """A run folder of the records, with or without an available dataset."""
     source, digest = (str(data.root), data.digest) if data else ("gone", "d" * 64)
     open_run_folder(folder, RunConfig("m", "", source, digest, "test", None, Knobs(), ""))
     for record in records:
@@ -65,12 +67,12 @@ def store(folder, records, data=None):
 
 
 def cider_of(folder):
-    """CIDEr's counts by episode and signature of a run folder, scored now."""
+    """Score a run folder and return CIDEr's counts by episode and its signature."""
     metrics, _ = score_run(folder)
     return metrics["counts"]["cider"], metrics["metrics"]["cider"]["signature"]
 
 
-def test_cider_does_not_depend_on_the_other_episodes_scored(data, tmp_path):
+def test_cider_is_independent_of_other_episodes(data, tmp_path):
     records = [spoken(cups(number)) for number in range(9)]
     whole, signature = cider_of(store(tmp_path / "whole", records, data))
     some, same = cider_of(store(tmp_path / "some", records[:3], data))
@@ -78,7 +80,7 @@ def test_cider_does_not_depend_on_the_other_episodes_scored(data, tmp_path):
     assert signature == same
 
 
-def test_cider_does_not_depend_on_failed_episodes(data, tmp_path):
+def test_cider_is_independent_of_failed_episodes(data, tmp_path):
     records = [spoken(cups(number)) for number in range(9)]
     whole, signature = cider_of(store(tmp_path / "whole", records, data))
     others, same = cider_of(store(tmp_path / "others", [failed(cups(0)), *records[1:]], data))
@@ -86,7 +88,7 @@ def test_cider_does_not_depend_on_failed_episodes(data, tmp_path):
     assert signature == same
 
 
-def test_cider_without_data_uses_the_references_of_failed_episodes(tmp_path):
+def test_cider_no_data_uses_failed_episodes(tmp_path):
     records = [spoken(cups(number)) for number in range(6)]
     whole, signature = cider_of(store(tmp_path / "whole", records))
     others, same = cider_of(store(tmp_path / "others", [failed(cups(0)), *records[1:]]))
@@ -94,7 +96,7 @@ def test_cider_without_data_uses_the_references_of_failed_episodes(tmp_path):
     assert signature == same
 
 
-def test_cider_is_the_same_when_scored_again_without_the_data(data, cache, tmp_path):
+def test_cider_rescored_without_data_is_equal(data, cache, tmp_path):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(3)], data)
     first = cider_of(folder)
     (data.root / "dataset.json").unlink()
@@ -103,7 +105,7 @@ def test_cider_is_the_same_when_scored_again_without_the_data(data, cache, tmp_p
     assert cider_of(folder) == first
 
 
-def test_cider_of_changed_data_uses_the_records(data, tmp_path):
+def test_cider_changed_data_uses_records(data, tmp_path):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(3)])
     run = json.loads((folder / "run.json").read_text())
     run["config"]["data"] = str(data.root)
@@ -115,7 +117,7 @@ def test_cider_of_changed_data_uses_the_records(data, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", '{"schema": 1}'])
-def test_damaged_corpus_file_is_made_again(data, tmp_path, content):
+def test_corpus_file_damaged_is_written_again(data, tmp_path, content):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(3)], data)
     first = cider_of(folder)
     whole = (folder / FILE).read_bytes()
@@ -125,7 +127,7 @@ def test_damaged_corpus_file_is_made_again(data, tmp_path, content):
 
 
 @pytest.mark.slow
-def test_cider_by_several_processes_uses_the_whole_split(data, tmp_path, monkeypatch):
+def test_cider_several_processes_use_whole_split(data, tmp_path, monkeypatch):
     folder = store(tmp_path / "run", [spoken(cups(number)) for number in range(4)], data)
     alone = parallel.score_folder_in_parallel(folder)
     monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
@@ -133,7 +135,7 @@ def test_cider_by_several_processes_uses_the_whole_split(data, tmp_path, monkeyp
     assert alone["corpus"]["source"] == "split"
 
 
-def test_baselines_are_scored_with_the_corpus_of_the_split():
+def test_baseline_scores_use_corpus_of_split():
     records = [spoken(cups(number)) for number in range(3)]
     alone = score_records(records, TOOLS)
     whole = score_records(records, replace(TOOLS, corpus=Corpus.of(cups(number) for number in range(9))))
@@ -142,7 +144,7 @@ def test_baselines_are_scored_with_the_corpus_of_the_split():
     assert alone["metrics"]["cider"]["signature"] != whole["metrics"]["cider"]["signature"]
 
 
-def test_signature_of_cider_holds_a_digest_of_the_references():
+def test_cider_signature_has_digest_of_references():
     corpus = Corpus.of([cups(0)])
     table = score_records([spoken(cups(0))], replace(TOOLS, corpus=corpus))["metrics"]
     for name in ("cider", "cider_w"):
@@ -150,7 +152,7 @@ def test_signature_of_cider_holds_a_digest_of_the_references():
     assert len(corpus.idf_digest) == 12
 
 
-def test_evaluate_metric_uses_the_corpus_of_its_tools():
+def test_hf_evaluate_metric_uses_corpus_of_resources():
     from prospect_eval.metrics.hf_evaluate import load_hf_evaluate_metric
 
     record = spoken(cups(0))

@@ -1,4 +1,4 @@
-"""Scoring in several processes, and what is kept on disk between scorings."""
+"""Scoring in several processes, and values on disk between scorings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def run_folder(world, tmp_path):
-    """A run of a baseline with made-up probabilities, one episode failed."""
+    """A run of a baseline with generated probabilities and one failed episode."""
     folder = tmp_path / "run"
     open_run_folder(folder, RunConfig("m", "", "", "", "test", None, Knobs(), ""))
     predict = make_trivial_baseline("rate_matched_random", list(world.episodes("test")))
@@ -36,7 +36,7 @@ def run_folder(world, tmp_path):
 
 
 @pytest.mark.slow
-def test_several_processes_score_as_one(run_folder, monkeypatch):
+def test_parallel_scoring_equals_one_process(run_folder, monkeypatch):
     alone = parallel.score_folder_in_parallel(run_folder)
     monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
     shared = parallel.score_folder_in_parallel(run_folder)
@@ -45,7 +45,7 @@ def test_several_processes_score_as_one(run_folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monkeypatch):
+def test_parallel_scoring_damaged_record_is_named(run_folder, monkeypatch):
     monkeypatch.setattr(parallel, "WORTH_SHARING", 0)
     broken = next((run_folder / "episodes").iterdir())
     broken.write_text('{"schema": 1')
@@ -53,7 +53,7 @@ def test_a_broken_record_is_named_by_the_process_that_reads_it(run_folder, monke
         parallel.score_folder_in_parallel(run_folder)
 
 
-def test_a_process_that_dies_is_told(run_folder):
+def test_parallel_scoring_dead_process_is_reported(run_folder):
     with parallel.open_parallel_scoring_workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
         for process in active_children():
             process.kill()
@@ -74,7 +74,7 @@ ARRAYS = {"speaking_prob": [0.1, 0.2], "state_probs": [[[0.1, 0.2, 0.7]], [[0.1,
         ({"more": 1}, "more"),
     ],
 )
-def test_long_arrays_read_apart_are_as_strict(world, change, message):
+def test_record_long_arrays_are_validated(world, change, message):
     record = make_trivial_baseline("oracle", [])(next(iter(world.episodes("test"))))
     plain = json.loads(dump_json(record)) | ARRAYS
     assert load_json(EpisodeRecord, json.dumps(plain), "here").state_probs == (((0.1, 0.2, 0.7),),) * 2
@@ -84,7 +84,7 @@ def test_long_arrays_read_apart_are_as_strict(world, change, message):
         load_json(EpisodeRecord, json.dumps(plain).replace("0.7", "NaN"), "here")
 
 
-def test_the_store_keeps_and_survives(tmp_path, monkeypatch):
+def test_disk_cache_keeps_values_and_survives_damage(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     store = DiskCache("some/values")
     assert store.read(["a"]) == {}
@@ -96,7 +96,7 @@ def test_the_store_keeps_and_survives(tmp_path, monkeypatch):
     store.write({"a": b"1"})
 
 
-def test_meteor_is_kept_on_disk(tmp_path, monkeypatch):
+def test_meteor_is_cached_on_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, pairs = Meteor(), [("put it away", "put it away now"), ("go", "stop")]
     first.prepare(pairs)
@@ -107,6 +107,6 @@ def test_meteor_is_kept_on_disk(tmp_path, monkeypatch):
     assert [again(*pair) for pair in pairs] == [first(*pair) for pair in pairs] == expected
 
 
-def test_resources_state_the_version_of_wordnet():
+def test_scoring_resources_signature_has_wordnet_version():
     assert "wordnet:3.0," in make_scoring_resources().meteor_signature
     assert Path(DiskCache("x").file).suffix == ".sqlite"

@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy, brute force and simulation."""
+"""Intervals and tests compared with scipy, brute force and simulation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prospect_eval.stats.permutation import holm_correction, sign_flip_p_value
 
 
 def counts_of(rng, videos, quality=(3, 2)):
-    """(pairs, predicted, reference) of videos that differ in length and difficulty."""
+    """Return (pairs, predicted, reference) of videos that differ in length and difficulty."""
     reference = rng.poisson(rng.gamma(2, 7, videos)) + 1
     hits = rng.binomial(reference, rng.beta(*quality, videos))
     return np.stack([hits, hits + rng.poisson(reference * rng.gamma(1, 0.4, videos)), reference], -1).astype(float)
 
 
 @pytest.mark.parametrize(("method", "theirs"), [("bca", "BCa"), ("percentile", "percentile")])
-def test_intervals_are_those_of_scipy(method, theirs):
+def test_bootstrap_interval_equals_scipy(method, theirs):
     rng = np.random.default_rng(1)
     counts = np.stack([rng.poisson(4, 40), rng.poisson(8, 40) + 5], axis=1).astype(float)
     ours = bootstrap_interval(counts, ratio, Resampling(20000, method=method))
@@ -33,7 +33,7 @@ def test_intervals_are_those_of_scipy(method, theirs):
     np.testing.assert_allclose(ours, (expected.low, expected.high), atol=0.006)
 
 
-def test_a_studentised_interval_is_that_of_a_loop():
+def test_bootstrap_interval_studentised_equals_loop():
     counts = counts_of(np.random.default_rng(2), 25)
     ours = bootstrap_interval(counts, f1, Resampling(4000, method="studentised"))
     rng, pivots, n = np.random.default_rng(5), [], len(counts)
@@ -50,7 +50,7 @@ def test_a_studentised_interval_is_that_of_a_loop():
     np.testing.assert_allclose(ours, (low, high), atol=0.015)
 
 
-def test_intervals_cover_the_truth():
+def test_bootstrap_interval_covers_true_value():
     rng = np.random.default_rng(3)
     truth = float(f1(counts_of(rng, 100_000).sum(0)))
     inside = 0
@@ -60,13 +60,13 @@ def test_intervals_cover_the_truth():
     assert 0.92 <= inside / 400 <= 0.98
 
 
-def test_intervals_stay_within_the_bounds_of_the_metric():
+def test_bootstrap_interval_stays_within_bounds():
     counts = np.array([[10, 10, 10]] * 9 + [[7, 10, 10], [8, 10, 9]], dtype=float)
     low, high = bootstrap_interval(counts, Statistic(f1, (0, 1)))
     assert 0 <= low < high <= 1
 
 
-def test_permutation_by_brute_force():
+def test_sign_flip_equals_brute_force():
     rng = np.random.default_rng(4)
     first, second = counts_of(rng, 7), counts_of(rng, 7)
     observed = abs(float(f1(second.sum(0)) - f1(first.sum(0))))
@@ -78,7 +78,7 @@ def test_permutation_by_brute_force():
     assert sign_flip_p_value(first, second, f1) == pytest.approx(extreme / 2**7)
 
 
-def test_permutation_of_means_is_that_of_scipy():
+def test_sign_flip_of_means_equals_scipy():
     rng = np.random.default_rng(6)
     first, second = np.ones((12, 2)), np.ones((12, 2))
     first[:, 0], second[:, 0] = rng.random(12), rng.random(12) + 0.2
@@ -89,13 +89,13 @@ def test_permutation_of_means_is_that_of_scipy():
     assert sign_flip_p_value(first, second, ratio) == pytest.approx(expected, abs=1e-9)
 
 
-def test_five_videos_can_never_reach_the_level():
+def test_sign_flip_five_videos_never_significant():
     first = np.ones((5, 2))
     second = np.column_stack([np.full(5, 2.0), np.ones(5)])
     assert sign_flip_p_value(first, second, ratio) == pytest.approx(2 / 2**5)
 
 
-def test_many_videos_are_permuted_at_random_and_seeded():
+def test_sign_flip_many_videos_is_random_and_seeded():
     rng = np.random.default_rng(7)
     first, second = counts_of(rng, 60), counts_of(rng, 60, (30, 1))
     p = sign_flip_p_value(first, second, f1)
@@ -103,7 +103,7 @@ def test_many_videos_are_permuted_at_random_and_seeded():
     assert sign_flip_p_value(first, first, f1) == 1.0
 
 
-def test_pairing_takes_what_videos_share_out_of_the_interval():
+def test_paired_interval_is_narrower_than_unpaired():
     rng = np.random.default_rng(8)
     first = counts_of(rng, 40)
     second = first + np.array([1.0, 1.0, 0.0])
@@ -115,12 +115,12 @@ def test_pairing_takes_what_videos_share_out_of_the_interval():
         paired_bootstrap_interval(first, second[:10], f1)
 
 
-def test_holm_by_hand():
+def test_holm_correction_by_hand():
     assert holm_correction([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm_correction([]) == []
 
 
-def test_noise_floor_and_agreement():
+def test_noise_floor_and_agreement_by_hand():
     assert agreement_noise_floor([0.5, 0.52, 0.49]) == pytest.approx(0.03)
     with pytest.raises(ValueError, match="two runs"):
         agreement_noise_floor([0.5])

@@ -1,4 +1,6 @@
-"""Intervals at the ends of a range, of quantiles, and the power that is promised: by hand, by scipy, by simulation."""
+"""Intervals at the ends of a range and of quantiles, and stated power: by hand, by scipy, by
+simulation.
+"""
 
 from __future__ import annotations
 
@@ -34,24 +36,25 @@ SHARE = (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 12), (12, 12), (3, 10), (59, 60)])
-def test_binomial_bounds_are_those_of_scipy(successes, trials):
+def test_boundary_binomial_interval_equals_scipy(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(method="exact")
     assert boundary_binomial_interval(successes, trials) == pytest.approx(tuple(expected), abs=1e-9)
 
 
 @pytest.mark.parametrize("videos", [2, 12, 60])
-def test_interval_of_perfect_videos_has_width(videos):
+def test_bootstrap_interval_perfect_videos_has_width(videos):
     low, high = bootstrap_interval(np.array([[3.0, 3.0]] * videos), Statistic(ratio, SHARE))
     assert (low, high) == (pytest.approx(0.025 ** (1 / videos)), 1.0)
 
 
-def test_interval_of_two_equal_videos_is_not_a_point():
+def test_bootstrap_interval_two_equal_videos_has_width():
     low, high = bootstrap_interval(np.array([[1.0, 2.0], [1.0, 2.0]]), Statistic(ratio, SHARE))
     assert low < 0.1 < 0.9 < high
 
 
-def test_interval_near_the_boundary_is_korn_and_graubards():
-    # 11 of 12 videos right: share 11/12 with the standard error of 12 independent trials, s^2 / 12 of 0s and 1s
+def test_bootstrap_interval_near_boundary_is_korn_graubard():
+    # 11 of 12 videos correct: share 11/12 with the standard error of 12 independent trials, s^2 /
+    # 12 of 0s and 1s
     counts = np.column_stack([np.r_[np.ones(11), 0.0], np.ones(12)])
     share, error = 11 / 12, np.r_[np.ones(11), 0.0].std(ddof=1) / np.sqrt(12)
     effective = share * (1 - share) / error**2 * (stats.norm.ppf(0.975) / stats.t.ppf(0.975, 11)) ** 2
@@ -62,7 +65,7 @@ def test_interval_near_the_boundary_is_korn_and_graubards():
 
 @pytest.mark.parametrize("share", [slow(0.9), 0.97, slow(0.99), 1.0])
 @pytest.mark.parametrize("videos", [10, slow(30)])
-def test_interval_near_the_boundary_covers(share, videos):
+def test_bootstrap_interval_near_boundary_covers(share, videos):
     rng, inside = np.random.default_rng(videos), 0
     for _ in range(300):
         counts = np.stack([rng.binomial(3, share, videos), np.full(videos, 3)], -1).astype(float)
@@ -71,20 +74,20 @@ def test_interval_near_the_boundary_covers(share, videos):
     assert inside / 300 >= 0.93
 
 
-def test_interval_of_a_value_without_range_that_never_varies_is_none():
+def test_bootstrap_interval_constant_unbounded_is_none():
     assert bootstrap_interval(np.array([[4.0, 2.0]] * 12), ratio) is None
 
 
-def test_interval_in_other_units_is_scaled():
+def test_boundary_proportion_interval_scales_with_unit():
     assert boundary_proportion_interval(100, 0, 12, (0, 100)) == pytest.approx((100 * 0.025 ** (1 / 12), 100))
 
 
-def test_difference_of_equal_counts_has_no_interval():
+def test_paired_interval_equal_counts_is_none():
     counts = np.array([[3.0, 4.0]] * 12)
     assert paired_bootstrap_interval(counts, counts, ratio) is None
 
 
-def test_difference_interval_by_hand():
+def test_boundary_difference_interval_by_hand():
     # two of ten clusters gain, the largest contribution is 0.5, none loses
     pseudo = np.array([0.5, 0.3] + [0.0] * 8)
     gain, loss = boundary_binomial_interval(2, 10), boundary_binomial_interval(0, 10)
@@ -92,7 +95,7 @@ def test_difference_interval_by_hand():
     assert boundary_difference_interval(pseudo) == pytest.approx(expected)
 
 
-def test_difference_to_which_two_videos_contribute_is_not_certain():
+def test_paired_interval_two_contributing_videos_includes_zero():
     first = np.array([[3.0, 3.0]] * 12)
     second = first.copy()
     second[:2, 0] = 2
@@ -114,7 +117,7 @@ def test_woodruff_interval_by_hand():
     assert woodruff_quantile_interval(np.zeros((4, 4)), 0.5, values) is None
 
 
-def test_gradient_of_average_precision_is_the_numeric_one():
+def test_histogram_average_precision_gradient_equals_numeric():
     rng = np.random.default_rng(3)
     labels = rng.random(300) < 0.2
     counts = probability_histogram(labels, rng.random(300))[None]
@@ -126,7 +129,7 @@ def test_gradient_of_average_precision_is_the_numeric_one():
 
 
 @pytest.mark.slow
-def test_average_precision_interval_covers():
+def test_bootstrap_interval_average_precision_covers():
     def draw(rng, videos):
         rows = []
         for _ in range(videos):
@@ -144,10 +147,10 @@ def test_average_precision_interval_covers():
     assert inside >= 90
 
 
-def test_two_videos_of_a_million_bytes_have_no_p_of_zero():
+def test_sign_flip_two_large_videos_is_not_zero():
     first = np.array([[1e7 / 3, 1.0], [1e7 / 7, 1.0]])
     second = first + np.array([[1e6 / 3, 0.0], [1e6 / 7, 0.0]])
-    # of the four flips two have the observed size
+    # two of the four flips have the observed size
     assert sign_flip_p_value(first, second, ratio) == 0.5
 
 
@@ -168,7 +171,7 @@ def paired(rng, videos, difference):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("videos", "alpha"), [(20, 0.05), (30, 0.005)])
-def test_detectable_difference_is_found_with_the_power_promised(videos, alpha):
+def test_detectable_difference_has_stated_power(videos, alpha):
     rng, found = np.random.default_rng(videos), 0
     for _ in range(60):
         detectable = power_detectable_difference(*paired(rng, videos, 0.0), ratio, alpha)
@@ -176,7 +179,7 @@ def test_detectable_difference_is_found_with_the_power_promised(videos, alpha):
     assert found / 60 >= 0.7
 
 
-def test_detectable_difference_is_near_the_textbooks_and_grows_with_stricter_levels():
+def test_detectable_difference_is_close_to_textbook():
     first, second = paired(np.random.default_rng(9), 60, 0.0)
     error = (second - first)[:, 0].std(ddof=1) / np.sqrt(60)
     found = power_detectable_difference(first, second, ratio)
@@ -184,7 +187,7 @@ def test_detectable_difference_is_near_the_textbooks_and_grows_with_stricter_lev
     assert power_detectable_difference(first, second, ratio, 0.005) > 1.2 * found
 
 
-def test_detectable_difference_is_none_where_nothing_can_be_found():
+def test_detectable_difference_undetectable_is_none():
     first, second = paired(np.random.default_rng(9), 5, 0.0)
     assert power_detectable_difference(first, second, ratio) is None
     assert power_detectable_difference(first[:1], second[:1], ratio) is None
@@ -193,7 +196,7 @@ def test_detectable_difference_is_none_where_nothing_can_be_found():
     assert power_detectable_difference(np.ones((20, 3)), np.ones((20, 3)), f1) is None
 
 
-def test_detectable_difference_of_a_median_on_a_coarse_grid_is_not_zero():
+def test_detectable_difference_coarse_median_is_positive():
     from functools import partial
 
     from prospect_eval.metrics.histogram import histogram_quantile, seconds_histogram
@@ -211,7 +214,7 @@ def test_detectable_difference_of_a_median_on_a_coarse_grid_is_not_zero():
         assert power_detectable_difference(first, second, median) > 0.1
 
 
-def test_detectable_by_interval_is_the_textbooks():
+def test_detectable_by_interval_equals_textbook():
     first, second = paired(np.random.default_rng(4), 40, 0.0)
     error = (second - first)[:, 0].std(ddof=1) / np.sqrt(40)
     expected = (1.959964 + 0.841621) * error

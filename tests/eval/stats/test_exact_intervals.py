@@ -1,4 +1,4 @@
-"""Statistics to the last digit: every formula written out once more, every edge by hand."""
+"""Statistics to the last digit: every formula implemented a second time, and edge cases by hand."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def bca_by_hand(draws, point, left_out, alphas):
     ("draws", "point", "left_out"),
     [
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 0.33, [0.30, 0.36, 0.31, 0.20]),
-        # draws that equal the point count half
+        # draws that equal the point count as one half
         ([0.1, 0.2, 0.2, 0.2, 0.5, 0.6], 0.2, [0.1, 0.1, 0.4]),
         ([0.2, 0.2, 0.2, 0.7], 0.2, [0.1, 0.5, 0.4]),
-        # no spread among what is left out: no acceleration
+        # without spread of the leave-one-out values there is no acceleration
         ([0.1, 0.2, 0.3, 0.9], 0.25, [0.2, 0.2, 0.2]),
     ],
 )
-def test_bca_levels_are_efrons_formula(draws, point, left_out):
+def test_bca_levels_equal_efron_formula(draws, point, left_out):
     found = _bca_levels(np.array(draws), point, np.array(left_out), LEVELS)
     assert found.tolist() == pytest.approx(bca_by_hand(draws, point, left_out, LEVELS), abs=1e-12)
 
@@ -70,19 +70,19 @@ def test_bca_levels_are_efrons_formula(draws, point, left_out):
         ([0.1, 0.2, 0.3], 0.15, [0.1, math.inf]),
     ],
 )
-def test_where_there_is_no_correction_the_levels_stay(draws, point, left_out):
+def test_bca_levels_without_correction_are_unchanged(draws, point, left_out):
     assert _bca_levels(np.array(draws), point, np.array(left_out), LEVELS) is LEVELS
 
 
 def resampled(counts, resamples=RESAMPLES, seed=SEED):
-    """Sums of each resample, one by one."""
+    """Return the sums of each resample, one by one."""
     n = len(counts)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     return [sum(w * row for w, row in zip(ws, counts, strict=True)) for ws in weights]
 
 
 @pytest.mark.parametrize("level", [0.95, 0.8])
-def test_percentile_and_bca_intervals_are_those_of_a_loop(level):
+def test_bootstrap_interval_percentile_bca_equal_loop(level):
     counts = counts_of(1, 9)
     draws = [s[0] / s[1] for s in resampled(counts, 500, 7)]
     alphas = [(1 - level) / 2, (1 + level) / 2]
@@ -96,7 +96,7 @@ def test_percentile_and_bca_intervals_are_those_of_a_loop(level):
     )
 
 
-def test_a_studentised_interval_is_its_formula():
+def test_bootstrap_interval_studentised_equals_formula():
     counts = counts_of(2, 12)
     n, total = len(counts), counts.sum(0)
     point = total[0] / total[1]
@@ -106,7 +106,7 @@ def test_a_studentised_interval_is_its_formula():
     pivots = []
     for ws in weights:
         a, b = (ws[:, None] * counts).sum(0)
-        # of a ratio the influence of a video is known
+        # the influence of a video on a ratio is known
         influence = counts[:, 0] / b - a / b**2 * counts[:, 1]
         first, second = (ws * influence).sum() / n, (ws * influence**2).sum() / n
         own = math.sqrt(max(second - first**2, 0) * n**2 / (n - 1))
@@ -120,28 +120,28 @@ def test_a_studentised_interval_is_its_formula():
     assert bootstrap_interval(counts, ratio, Resampling(400, 3)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_gradient_is_that_of_a_ratio():
+def test_bootstrap_numeric_gradient_of_ratio():
     sums = np.array([[3.0, 4.0], [0.0, 5.0]])
     expected = [[1 / 4, -3 / 16], [1 / 5, 0.0]]
     np.testing.assert_allclose(bootstrap_numeric_gradient(ratio, sums), expected, atol=1e-6)
 
 
-def test_no_interval_where_there_is_nothing_to_resample():
+def test_bootstrap_interval_nothing_to_resample_is_none():
     assert bootstrap_interval(np.ones((1, 2)), ratio) is None
     assert bootstrap_interval(np.ones((0, 2)), ratio) is None
     two = np.array([[1.0, 2.0], [2.0, 3.0]])
     assert bootstrap_interval(two, ratio) is not None
-    # always the same, of a value without a range
+    # equal clusters, and a value without a range
     assert bootstrap_interval(np.ones((5, 2)), ratio) is None
     assert bootstrap_interval(np.zeros((5, 2)), ratio) is None
-    # undefined wherever the only video that counts is left out: in (4 / 5)^5 = 0.33 of all resamples
+    # undefined without the only video that counts: in (4 / 5)^5 = 0.33 of all resamples
     assert bootstrap_interval(np.array([[1.0, 2.0]] + [[0.0, 0.0]] * 4), ratio) is None
-    # in (15 / 20)^20 = 0.003: left out
+    # undefined in (15 / 20)^20 = 0.003 of the resamples, which are left out
     rare = np.array([[1.0, 2.0], [2.0, 3.0], [1.0, 4.0], [3.0, 4.0], [1.0, 3.0]] + [[0.0, 0.0]] * 15)
     assert bootstrap_interval(rare, ratio) is not None
 
 
-def test_bounds_cut_both_ends():
+def test_bootstrap_interval_bounds_clip_both_ends():
     counts = np.array([[9.0, 10.0], [10.0, 10.0], [1.0, 10.0]])
     low, high = bootstrap_interval(counts, ratio, Resampling(method="percentile"))
     assert bootstrap_interval(
@@ -151,14 +151,14 @@ def test_bounds_cut_both_ends():
     assert high > 0.9
 
 
-def test_weights_are_seeded_and_each_resample_has_as_many_videos():
+def test_bootstrap_weights_are_seeded_and_sum_to_videos():
     weights, drawn = _weights(7, 50, 3)
     assert weights[drawn].shape == (50, 7)
     assert set(weights.sum(1)) == {7.0}
     assert not np.array_equal(weights, _weights(7, 50, 4)[0])
 
 
-def test_resamples_of_few_videos_are_computed_once_and_are_the_same_ones(monkeypatch):
+def test_bootstrap_weights_few_videos_are_distinct(monkeypatch):
     counts = counts_of(6, 4)
     few, (distinct, drawn) = bootstrap_interval(counts, ratio), _weights(4, 2000, 1)
     assert len(distinct) == 35
@@ -169,13 +169,13 @@ def test_resamples_of_few_videos_are_computed_once_and_are_the_same_ones(monkeyp
     _weights.cache_clear()
 
 
-def test_the_jackknife_error_of_a_mean_is_the_textbooks():
+def test_jackknife_error_of_mean_equals_textbook():
     values = np.array([1.0, 4.0, 2.0, 7.0])
     left_out = (values.sum() - values) / 3
     assert bootstrap_jackknife_error(left_out) == pytest.approx(values.std(ddof=1) / 2)
 
 
-def test_a_paired_interval_is_that_of_the_differences():
+def test_paired_interval_equals_interval_of_differences():
     first, second = counts_of(4, 10), counts_of(5, 10)
     both = np.hstack([first, second])
     expected = bootstrap_interval(both, lambda c: ratio(c[..., 2:]) - ratio(c[..., :2]), Resampling(300, 2))
@@ -203,23 +203,23 @@ def brute_p(first, second, value):
 
 
 @pytest.mark.parametrize("videos", [1, 2, 3, 6, 9])
-def test_permutation_is_exact(videos):
+def test_sign_flip_few_videos_is_exact(videos):
     first, second = counts_of(6, videos), counts_of(7, videos)
     assert sign_flip_p_value(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
 
 
-def test_flips_without_a_value_are_left_out():
+def test_sign_flip_undefined_flips_are_left_out():
     first = np.array([[2.0, 3.0], [0.0, 0.0], [1.0, 2.0]])
     second = np.array([[0.0, 0.0], [1.0, 3.0], [1.0, 4.0]])
     some = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [1.0, 2.0]])
     assert sign_flip_p_value(first, second, ratio) == pytest.approx(brute_p(first, second, ratio))
-    # (1, 1) against (1, 2); flipped, one side has nothing
+    # (1, 1) against (1, 2); after a flip one side is empty
     assert sign_flip_p_value(*some, ratio) == pytest.approx(brute_p(*some, ratio)) == 1.0
     assert sign_flip_p_value(np.zeros((3, 2)), second, ratio) is None
 
 
 @pytest.mark.parametrize("videos", [16, 18, 22])
-def test_permutation_of_many_videos_is_that_of_scipy_or_its_monte_carlo(videos):
+def test_sign_flip_many_videos_equals_scipy(videos):
     first, second = np.ones((videos, 2)), np.ones((videos, 2))
     rng = np.random.default_rng(1)
     first[:, 0] = rng.random(videos)
@@ -236,26 +236,26 @@ def test_permutation_of_many_videos_is_that_of_scipy_or_its_monte_carlo(videos):
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_shapes_that_cannot_be_paired_are_refused():
+def test_paired_statistics_unequal_shapes_raise():
     for call in (sign_flip_p_value, paired_bootstrap_interval, power_detectable_difference):
         with pytest.raises(ValueError, match="counts of 3 and 4 videos cannot be paired"):
             call(np.ones((3, 2)), np.ones((4, 2)), ratio)
 
 
-def test_holm_steps_down_keeps_order_and_ends_at_one():
+def test_holm_correction_keeps_order_and_ends_at_one():
     assert holm_correction([0.5, 0.4]) == [0.8, 0.8]
     assert holm_correction([0.9, 0.6, 0.01]) == pytest.approx([1.0, 1.0, 0.03])
     assert holm_correction([0.02, 0.02, 0.02]) == pytest.approx([0.06] * 3)
     assert holm_correction([0.3]) == [0.3]
 
 
-def test_a_noise_floor_is_the_widest_gap():
+def test_noise_floor_is_largest_difference():
     assert agreement_noise_floor([0.1, 0.4, 0.2]) == pytest.approx(0.3)
     with pytest.raises(ValueError, match=r"^a noise floor needs at least two runs of the same thing$"):
         agreement_noise_floor([1.0])
 
 
-def test_agreement_needs_three_systems_and_an_order():
+def test_kendall_agreement_needs_three_systems():
     scores = np.array([[1, 2, 3.0, np.nan], [3, 1, 2, 5], [1, 1, 1, 1], [np.nan, 2, np.nan, 1]])
     table = kendall_agreement(scores)
     assert table.shape == (4, 4)

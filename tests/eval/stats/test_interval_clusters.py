@@ -32,14 +32,14 @@ def four_videos():
     return [episode(say(2.0 * k), id_=f"e{k}", video=f"v{k}") for k in range(1, 5)]
 
 
-def test_videos_of_one_participant_are_one_cluster(four_videos):
+def test_intervals_participant_is_one_cluster(four_videos):
     people = [replace(e, participant=f"P{k // 2}") for k, e in enumerate(four_videos)]
     entry = scored(people)["metrics"]["speaking_event_f1@2s"]
     assert (entry["n_videos"], entry["n_scored"]) == (2, 4)
     assert "|cluster:participant|" in entry["signature"]
 
 
-def test_videos_of_one_recording_are_one_cluster(four_videos):
+def test_intervals_recording_is_one_cluster(four_videos):
     cameras = [replace(e, recording="kitchen") for e in four_videos]
     result = scored(cameras)
     entry = result["metrics"]["speaking_event_f1@2s"]
@@ -48,14 +48,14 @@ def test_videos_of_one_recording_are_one_cluster(four_videos):
     assert set(result["clusters"].values()) == {"recording x/kitchen"}
 
 
-def test_a_participant_comes_before_a_recording_and_a_recording_before_a_video():
+def test_find_episode_cluster_precedence():
     plain = episode(say(1.0))
     assert find_episode_cluster(plain) == Cluster("video", "v")
     assert find_episode_cluster(replace(plain, recording="r")) == Cluster("recording", "x/r")
     assert find_episode_cluster(replace(plain, recording="r", participant="p")) == Cluster("participant", "x/p")
 
 
-def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):
+def test_metric_signature_names_mixed_clusters(four_videos):
     mixed = [replace(four_videos[0], participant="P1"), *four_videos[1:]]
     entry = scored(mixed)["metrics"]["speaking_event_f1@2s"]
     assert "|cluster:participant+video|" in entry["signature"]
@@ -63,16 +63,16 @@ def test_a_run_whose_episodes_have_different_clusters_names_both(four_videos):
     assert pairing_differing_keys(videos["signature"], entry["signature"]) == ["cluster: video / participant+video"]
 
 
-def test_episodes_that_name_nobody_have_the_json_and_the_digest_that_they_had():
+def test_episode_without_cluster_fields_keeps_digest():
     plain = replace(episode(say(1.0)), meta={"a": "b"})
     text = dump_json(plain)
     assert text.endswith('"summary":"","meta":{"a":"b"}}')
     assert "participant" not in dump_json(predict(plain))
-    # sha256 of the JSON of the same episode, before the fields were there
+    # sha256 of the JSON of the same episode before the fields existed
     assert digest_json(plain) == "7facd7e6037230bbda63b0923cc06b30a6865bca645e86438c103e674a49ad8c"
 
 
-def test_participant_and_recording_come_back_from_json_and_from_prepared_rows():
+def test_episode_participant_and_recording_round_trip():
     named = replace(episode(say(1.0)), recording="r", participant="p")
     assert load_json(Episode, dump_json(named), "here") == named
     assert json.loads(dump_json(predict(named)))["episode"]["participant"] == "p"
@@ -89,11 +89,11 @@ def test_participant_and_recording_come_back_from_json_and_from_prepared_rows():
         ("workbench", "P01_101", ""),
     ],
 )
-def test_participants_are_read_from_the_names_of_videos_that_state_them(dataset, video, person):
+def test_participant_from_proassist_names(dataset, video, person):
     assert participant_from_proassist_names(dataset, video) == person
 
 
-def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, world):
+def test_annotation_table_names_participant_and_recording(tmp_path, world):
     clip = next(iter((world.root / "videos").iterdir()))
     table = tmp_path / "clip.tsv"
     head = f"# video: {clip}\n# goal: tea\n# participant: anna\n# recording: monday\n"
@@ -102,7 +102,7 @@ def test_a_table_of_an_annotation_may_name_participant_and_recording(tmp_path, w
     assert (found.participant, found.recording) == ("anna", "monday")
 
 
-def test_the_units_of_intervals_are_named_in_words(four_videos):
+def test_metric_table_resampled_units_in_words(four_videos):
     people = [replace(e, participant=f"P{k // 2}") for k, e in enumerate(four_videos)]
     assert metric_table_resampled_units(scored(people)["metrics"]) == "participants"
     assert (

@@ -20,7 +20,7 @@ from tests.helpers.paths import ROOT
 
 
 @pytest.mark.parametrize("name", list_benchmarks())
-def test_open_benchmark_each_name_gives_a_complete_object(name):
+def test_open_benchmark_every_name_is_complete(name):
     benchmark = open_benchmark(name)
     assert isinstance(benchmark, Benchmark)
     assert benchmark.name == name
@@ -31,19 +31,19 @@ def test_open_benchmark_each_name_gives_a_complete_object(name):
 
 
 @pytest.mark.parametrize("name", list_benchmarks())
-def test_values_of_totals_of_nothing_name_the_headline(name):
+def test_values_of_totals_empty_has_headline_names(name):
     benchmark = open_benchmark(name)
     values = benchmark.values_of_totals({})
     assert set(benchmark.headline) <= set(values)
 
 
-def test_list_benchmarks_holds_the_folders_with_a_benchmark_module():
+def test_list_benchmarks_equals_benchmark_folders():
     folders = {file.parent.name for file in (ROOT / "prospect_eval" / "suites").glob("*/benchmark.py")}
     assert set(list_benchmarks()) == folders
     assert {"ovo_bench", "ovo_timing", "streamingbench"} <= folders
 
 
-def test_list_benchmarks_imports_none_of_them():
+def test_list_benchmarks_imports_no_benchmark():
     code = (
         "import sys; from prospect_eval.suites.benchmark import list_benchmarks; names = list_benchmarks(); "
         "assert names; sys.exit(any(f'prospect_eval.suites.{name}' in sys.modules for name in names))"
@@ -51,7 +51,7 @@ def test_list_benchmarks_imports_none_of_them():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_open_benchmark_unknown_name_names_the_nearest():
+def test_open_benchmark_unknown_name_suggests_nearest():
     with pytest.raises(UserError, match=r"'ovo_bensh' is unknown: .*did you mean 'ovo_bench'\?"):
         open_benchmark("ovo_bensh")
 
@@ -62,7 +62,7 @@ def test_make_values_of_totals_undefined_value_is_none():
     assert values_of_totals({"right": 0.0, "number": 0.0}) == {"share": None}
 
 
-def test_make_values_of_totals_gives_plain_floats():
+def test_make_values_of_totals_returns_plain_floats():
     values = make_values_of_totals(lambda totals: {"half": totals["x"] / 2})({"x": np.float64(1.0)})
     assert type(values["half"]) is float
 
@@ -73,6 +73,6 @@ def test_read_counts_of_counts_kinds_and_reasons():
     assert counts.describe_refused() == ["no task: 2"]
 
 
-def test_find_value_range_of_a_named_value_goes_first():
+def test_find_value_range_prefers_named_range():
     benchmark = open_benchmark("ovo_bench")
     assert benchmark.find_value_range("total") == (0.0, 1.0)

@@ -17,11 +17,11 @@ def test_rank_constant_answer_splits_models_at_its_value():
     assert rank.describe() == "forward of the constant answer is above that of 1 of 3 models"
 
 
-def test_rank_constant_answer_undefined_constant_ranks_nothing():
+def test_rank_constant_answer_undefined_constant_has_no_rank():
     rank = rank_constant_answer(score_of(None), {"a": score_of(0.6)}, "forward")
     assert (rank.constant, rank.models, rank.undefined) == (None, 0, ("a",))
 
 
-def test_rank_constant_answer_value_that_a_model_lacks_is_undefined():
+def test_rank_constant_answer_missing_model_value_is_undefined():
     rank = rank_constant_answer(score_of(0.5), {"a": OfficialScore({}, ())}, "forward")
     assert rank.undefined == ("a",)

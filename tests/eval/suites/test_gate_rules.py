@@ -1,4 +1,4 @@
-"""Rules of gates and the suites that name them: wrong ones are refused in one line."""
+"""Gate rules and the suites that name them: errors are one-line messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS = all_metrics(TOOLS)
         ("", "the file"),
     ],
 )
-def test_a_wrong_rule_is_one_line(text, message):
+def test_read_gate_rules_invalid_is_one_line(text, message):
     with pytest.raises(UserError, match=message) as error:
         read_gate_rules(text, "rules.yaml")
     assert "\n" not in str(error.value)
@@ -38,7 +38,7 @@ def test_a_wrong_rule_is_one_line(text, message):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", SUITES)
-def test_the_built_in_suites_name_what_there_is(name):
+def test_built_in_suites_name_existing_metrics(name):
     from prospect_core.stream.strategies.registry import BUILT_IN
 
     suite = open_suite(name)
@@ -47,7 +47,7 @@ def test_the_built_in_suites_name_what_there_is(name):
     assert set(suite.strategies) <= {strategy.name for strategy in BUILT_IN}
 
 
-def test_a_wrong_suite_is_one_line(tmp_path):
+def test_open_suite_invalid_is_one_line(tmp_path):
     file = tmp_path / "s.yaml"
     for text, message in (
         ("splitt: test", "splitt"),
@@ -65,7 +65,7 @@ def test_a_wrong_suite_is_one_line(tmp_path):
         open_suite("missing.yaml")
 
 
-def test_a_suite_whose_split_cannot_decide_its_rules_is_refused(tmp_path, monkeypatch):
+def test_open_suite_too_few_built_in_videos_raises(tmp_path, monkeypatch):
     from prospect_core.workbench.world import levels
 
     monkeypatch.setitem(levels.SPLITS, "test_long", replace(levels.SPLITS["test_long"], videos=6))
@@ -76,7 +76,7 @@ def test_a_suite_whose_split_cannot_decide_its_rules_is_refused(tmp_path, monkey
     assert open_suite(str(file)).split == "test_long"
 
 
-def test_a_suite_over_a_small_folder_is_refused(short_world, tmp_path):
+def test_open_suite_too_few_videos_in_folder_raises(short_world, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(f"data: {short_world.root}\nsplit: test\ngate: {{metrics: {{dst_jga: {{margin: 0.1}}}}}}\n")
     with pytest.raises(UserError, match=r"split 'test' has \d+ videos, rules with margins need at least 10"):

@@ -71,7 +71,7 @@ MIXED = np.clip(RIGHT + RNG.integers(-1, 2, 24), 0, 10)
 COUNTS = RNG.integers(0, 3, (40, 4)).astype(float)
 
 
-def test_interval_of_a_share_is_the_bootstrap_over_videos():
+def test_find_official_intervals_share_equals_bootstrap():
     found = find_official_intervals(BENCHMARK, scored(make_score(RIGHT)), ["a"], FEW)["a"]
     counts = np.stack([RIGHT, np.full(24, 10.0)], axis=1)
     # the totals are ordered by name: number before right
@@ -81,7 +81,7 @@ def test_interval_of_a_share_is_the_bootstrap_over_videos():
     assert found.videos == 24
 
 
-def test_interval_items_of_one_video_are_kept_together():
+def test_find_official_intervals_keep_items_of_video_together():
     single = make_score(RIGHT)
     halves = [
         replace(item, id=f"{item.id}/{half}", totals={name: total / 2 for name, total in item.totals.items()})
@@ -92,7 +92,7 @@ def test_interval_items_of_one_video_are_kept_together():
     assert find_official_intervals(BENCHMARK, scored(halves), ["a"], FEW) == first
 
 
-def test_interval_videos_without_items_of_the_value_are_left_out():
+def test_find_official_intervals_irrelevant_videos_are_left_out():
     items = make_score(RIGHT[:14]) + [
         replace(item, video=f"other {item.video}") for item in make_score(RIGHT[14:], task="b")
     ]
@@ -100,7 +100,7 @@ def test_interval_videos_without_items_of_the_value_are_left_out():
     assert {name: interval.videos for name, interval in found.items()} == {"a": 14, "b": 10, "mean": 24}
 
 
-def test_interval_value_of_no_single_video_is_resampled():
+def test_find_official_intervals_mean_over_videos_is_resampled():
     items = make_score(RIGHT[:12]) + [
         replace(item, video=f"other {item.video}") for item in make_score(RIGHT[12:], task="b")
     ]
@@ -109,24 +109,24 @@ def test_interval_value_of_no_single_video_is_resampled():
     assert high - low < 0.3
 
 
-def test_interval_perfect_value_is_not_a_point():
+def test_find_official_intervals_perfect_value_has_width():
     for task_videos in (make_score([10] * 24), make_score([10] * 24) + make_score([10] * 24, task="b")):
         low, high = find_official_intervals(BENCHMARK, scored(task_videos), ["a"], FEW)["a"].ci95
         assert high == 1.0
         assert 0.8 < low < 1.0
 
 
-def test_interval_undefined_value_has_none():
+def test_find_official_intervals_undefined_value_is_none():
     found = find_official_intervals(BENCHMARK, scored(make_score(RIGHT)), ["b"], FEW)["b"]
     assert (found.point, found.ci95, found.videos) == (None, None, 0)
 
 
-def test_interval_unknown_value_is_an_error():
+def test_find_official_intervals_unknown_value_raises():
     with pytest.raises(UserError, match="the official value of small 'meen' is unknown"):
         find_official_intervals(BENCHMARK, scored(make_score(RIGHT)), ["meen"])
 
 
-def test_value_of_counts_rows_equal_arrays():
+def test_make_value_of_counts_rows_equal_arrays():
     names = ["a.number", "a.right", "b.number", "b.right"]
     by_rows = make_value_of_counts(replace(BENCHMARK, array_values=None), names, "mean")
     by_arrays = make_value_of_counts(BENCHMARK, names, "mean")
@@ -135,7 +135,7 @@ def test_value_of_counts_rows_equal_arrays():
     assert np.isnan(make_value_of_counts(BENCHMARK, names, "other")(COUNTS)).all()
 
 
-def test_intervals_without_array_values_are_the_same():
+def test_find_official_intervals_without_arrays_are_equal():
     items = make_score(RIGHT) + make_score(RIGHT[::-1], task="b")
     slow = find_official_intervals(replace(BENCHMARK, array_values=None), scored(items), ["mean"], FEW)
     fast = find_official_intervals(BENCHMARK, scored(items), ["mean"], FEW)
@@ -147,7 +147,7 @@ def test_sum_items_by_video_adds_items():
     assert sum_items_by_video(items) == {"v": {"a.right": 1.0, "a.number": 10.0}}
 
 
-def test_compare_p_values_are_the_sign_flip_test_with_holm():
+def test_compare_official_scores_p_is_holm_sign_flip():
     base = make_score(RIGHT)
     others = {
         "more": make_score(MORE),
@@ -165,24 +165,24 @@ def test_compare_p_values_are_the_sign_flip_test_with_holm():
     assert found["mixed"][0].verdict == "not shown"
 
 
-def test_compare_fewer_right_answers_are_worse():
+def test_compare_official_scores_fewer_correct_is_worse():
     found = compare_official_scores(BENCHMARK, scored(make_score(RIGHT)), {"x": scored(make_score(RIGHT - 2))}, ["a"])
     assert found["x"][0].verdict == "worse"
     assert found["x"][0].difference == pytest.approx(-0.2)
 
 
-def test_compare_equal_totals_are_identical():
+def test_compare_official_scores_equal_totals_are_identical():
     found = compare_official_scores(BENCHMARK, scored(make_score(RIGHT)), {"x": scored(make_score(RIGHT))}, ["a"])
     assert (found["x"][0].verdict, found["x"][0].p, found["x"][0].difference) == ("identical", 1.0, 0.0)
 
 
-def test_compare_few_videos_are_not_tested():
+def test_compare_official_scores_few_videos_are_not_tested():
     found = compare_official_scores(BENCHMARK, scored(make_score([1, 2])), {"x": scored(make_score([9, 9]))}, ["a"])
     assert (found["x"][0].verdict, found["x"][0].p) == ("too few", None)
     assert "with 2 videos" in found["x"][0].note
 
 
-def test_compare_other_tasks_are_not_tested():
+def test_compare_official_scores_other_tasks_are_not_tested():
     def values(totals):
         right = totals.get("a.right", 0.0) + totals.get("b.right", 0.0)
         return {"all": right / (totals.get("a.number", 0.0) + totals.get("b.number", 0.0))}
@@ -196,13 +196,13 @@ def test_compare_other_tasks_are_not_tested():
     assert compare_official_scores(pooled, first, {"x": second}, ["all"])["x"][0].verdict == "identical"
 
 
-def test_compare_undefined_value_is_said():
+def test_compare_official_scores_undefined_value_is_reported():
     other = scored(make_score(RIGHT, task="b"))
     found = compare_official_scores(BENCHMARK, scored(make_score(RIGHT)), {"x": other}, ["a"])["x"][0]
     assert (found.verdict, found.difference, found.p) == ("undefined", None, None)
 
 
-def test_keep_common_items_missing_items_are_left_out_on_both_sides():
+def test_keep_common_items_drops_missing_on_both_sides():
     full = make_score(RIGHT)
     missing = [replace(item, totals={}, status="missing") if item.id == "a3" else item for item in full]
     first, second = keep_common_items(BENCHMARK, scored(full), scored(missing))

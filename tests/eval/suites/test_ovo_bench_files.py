@@ -40,7 +40,7 @@ def forward(*responses, **changes):
     return {"id": 2, "task": "REC", "video": "v2.mp4", "test_info": polls, **changes}
 
 
-def test_annotations_are_typed_by_task(annotations):
+def test_read_ovo_bench_annotations_types_by_task(annotations):
     assert annotations.counts.read == {"EPM": 1, "REC": 1, "SSR": 1, "CRR": 1}
     item, count, step, clue = annotations.items
     assert item.letter == "B"
@@ -49,7 +49,7 @@ def test_annotations_are_typed_by_task(annotations):
     assert clue.clue_time == 9
 
 
-def test_annotations_unknown_keys_are_ignored(tmp_path):
+def test_read_ovo_bench_annotations_unknown_keys_are_ignored(tmp_path):
     polls = [{"realtime": 1, "count": 0, "note": "x"}]
     entries = [choice_entry(1, source="x"), count_entry(2, test_info=polls)]
     assert len(write_ovo_bench(tmp_path / "a.json", entries).items) == 2
@@ -69,14 +69,14 @@ def test_annotations_unknown_keys_are_ignored(tmp_path):
         (clue_entry(9, test_info=[{"realtime": 1}]), "Object missing required field `type` - at `$.test_info[...]`"),
     ],
 )
-def test_annotations_refused_entry_is_counted_with_its_reason(tmp_path, entry, reason):
+def test_read_ovo_bench_annotations_refused_entry_is_counted(tmp_path, entry, reason):
     found = write_ovo_bench(tmp_path / "a.json", [*ENTRIES, entry])
     assert len(found.items) == 4
     assert found.counts.refused == {reason: 1}
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "[1]", '[{"task": "EPM"}]', "not json"])
-def test_annotations_other_file_is_one_line(tmp_path, content):
+def test_read_ovo_bench_annotations_other_file_raises(tmp_path, content):
     file = tmp_path / "a.json"
     file.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -85,13 +85,13 @@ def test_annotations_other_file_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_annotations_are_found_in_a_copy_of_the_repository(tmp_path):
+def test_read_ovo_bench_annotations_finds_file_in_repository(tmp_path):
     (tmp_path / "data").mkdir()
     write_ovo_bench(tmp_path / "data" / "ovo_bench_new.json", ENTRIES)
     assert len(read_ovo_bench_annotations(tmp_path).items) == 4
 
 
-def test_results_rows_as_published(read):
+def test_read_ovo_bench_results_published_rows(read):
     results = read(backward=[choice()], realtime=[], forward=[forward("1", "2")])
     assert results.counts.read == {"backward": 1, "forward": 1}
     assert results.choices[0].response == "B"
@@ -99,24 +99,24 @@ def test_results_rows_as_published(read):
     assert results.notes == ()
 
 
-def test_results_one_element_lists_are_unwrapped(read):
+def test_read_ovo_bench_results_one_element_list_is_unwrapped(read):
     results = read(backward=[choice(response=["B"])], forward=[forward(["1"], ["2"])])
     assert list(results.responses) == ["B", "1", "2"]
     assert results.notes == ("one-element lists, read as their element; the published scorer stops on them in REC: 3",)
 
 
-def test_results_numbers_are_read_as_text(read):
+def test_read_ovo_bench_results_number_becomes_text(read):
     results = read(forward=[forward(1, 2)])
     assert list(results.responses) == ["1", "2"]
     assert "numbers, read as their text" in results.notes[0]
 
 
 @pytest.mark.parametrize("response", [None, [], ["A", "B"], {"text": "B"}, [None]])
-def test_results_other_responses_are_null(read, response):
+def test_read_ovo_bench_results_other_response_is_null(read, response):
     assert list(read(backward=[choice(response=response)]).responses) == [None]
 
 
-def test_results_absent_response_is_null_and_noted(read):
+def test_read_ovo_bench_results_absent_response_is_noted(read):
     row = choice()
     del row["response"]
     results = read(backward=[row])
@@ -124,7 +124,7 @@ def test_results_absent_response_is_null_and_noted(read):
     assert "absent responses, read as null" in results.notes[0]
 
 
-def test_results_absent_gold_is_the_annotations(read):
+def test_read_ovo_bench_results_absent_gold_is_annotated_gold(read):
     row = choice()
     del row["ground_truth"]
     polls = [{"realtime": 3, "response": "1"}, {"realtime": 7.5, "response": "2"}]
@@ -145,25 +145,25 @@ def test_results_absent_gold_is_the_annotations(read):
         ({"forward": [forward(test_info=[{"response": "1"}])]}, "a poll has neither count nor type"),
     ],
 )
-def test_results_refused_row_is_counted_with_its_reason(read, rows, reason):
+def test_read_ovo_bench_results_refused_row_is_counted(read, rows, reason):
     kept = choice(task="ASI")
     results = read(**{"realtime": [kept], **rows})
     assert len(results.ids) == 1
     assert [number for text, number in results.counts.refused.items() if text.startswith(reason)] == [1]
 
 
-def test_results_null_list_is_an_empty_one(read):
+def test_read_ovo_bench_results_null_list_is_empty(read):
     assert len(read(backward=None, realtime=[choice()]).ids) == 1
 
 
-def test_results_row_without_id_is_kept(read):
+def test_read_ovo_bench_results_row_without_id_is_kept(read):
     row = choice()
     del row["id"]
     assert read(backward=[row]).ids == ["row 0 of backward in rows.json"]
 
 
 @pytest.mark.parametrize("content", ["[]", '{"results": []}', '{"backward": {}}', '{"backward": []}', "7"])
-def test_results_other_file_is_one_line(tmp_path, annotations, content):
+def test_read_ovo_bench_results_other_file_raises(tmp_path, annotations, content):
     file = tmp_path / "x.json"
     file.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -172,7 +172,7 @@ def test_results_other_file_is_one_line(tmp_path, annotations, content):
     assert "\n" not in str(caught.value)
 
 
-def test_result_facts_compare_rows_with_annotations(annotations, read):
+def test_find_result_facts_by_hand(annotations, read):
     results = read(
         backward=[choice(video="elsewhere.mp4"), choice(ground_truth="A"), choice(id=99, response=None)],
         forward=[forward("1", "2")],

@@ -45,7 +45,7 @@ def values_of(choices=(), forward=()):
         (None, "A", 0),
     ],
 )
-def test_score_choice_is_an_occurrence_of_the_letter(response, letter, score):
+def test_score_choice_searches_letter(response, letter, score):
     assert score_choice(response, letter) == score
 
 
@@ -67,11 +67,11 @@ def test_score_count_joins_all_digits(response, count, score):
         ("Yes or No", 1, 1), ("Yes or No", 0, 1), ("Not sure.", 0, 1), ("None", 0, 1), ("Noodles", 0, 1), (None, 0, 0),
     ],
 )  # fmt: skip
-def test_score_yes_no_is_an_occurrence_of_the_word(response, type_, score):
+def test_score_yes_no_searches_word(response, type_, score):
     assert score_yes_no(response, type_) == score
 
 
-def test_one_element_list_scores_by_membership_and_stops_rec():
+def test_score_functions_one_element_list():
     assert score_choice(["B"], "B") == 1
     assert score_choice(["B."], "B") == 0
     assert score_yes_no(["Yes"], 1) == 1
@@ -79,7 +79,7 @@ def test_one_element_list_scores_by_membership_and_stops_rec():
         score_count(["2"], 2)
 
 
-def test_categories_are_means_of_tasks_and_total_of_categories():
+def test_score_ovo_bench_categories_are_means_of_tasks():
     values = values_of(
         [
             choice_row("1", "B"),
@@ -94,13 +94,13 @@ def test_categories_are_means_of_tasks_and_total_of_categories():
     assert values["total"] == pytest.approx((0.5 + 1.0 + 0.75) / 3)
 
 
-def test_category_without_rows_has_no_value_and_no_total():
+def test_score_ovo_bench_empty_category_is_undefined():
     score = score_ovo_bench(NO_ANNOTATIONS, OvoBenchResults((choice_row("1", "B"),), ()))
     assert (score.values["backward"], score.values["forward"], score.values["total"]) == (1.0, None, None)
     assert any("forward has no row" in note for note in score.notes)
 
 
-def test_task_of_no_category_counts_in_the_list_that_holds_it():
+def test_score_ovo_bench_unknown_task_counts_in_its_list():
     values = values_of([choice_row("1", "B", task="NEW"), choice_row("2", "A")])
     assert (values["NEW"], values["EPM"], values["backward"]) == (1.0, 0.0, 0.5)
 
@@ -110,7 +110,7 @@ def annotations(tmp_path):
     return write_ovo_bench(tmp_path / "a.json", [choice_entry(1), count_entry(2), step_entry(3), clue_entry(4)])
 
 
-def test_items_have_the_videos_of_the_annotations(annotations):
+def test_score_ovo_bench_items_have_annotated_videos(annotations):
     results = OvoBenchResults((choice_row("1", "B"),), (forward_row("2", "REC", (1, "1"), (2, None)),))
     score = score_ovo_bench(annotations, results)
     found = {item.id: (item.video, item.task, item.status) for item in score.items}
@@ -126,7 +126,7 @@ def test_items_have_the_videos_of_the_annotations(annotations):
     assert score.values["REC"] == 0.5
 
 
-def test_repeated_and_unknown_ids_all_count_and_are_noted(annotations):
+def test_score_ovo_bench_repeated_and_unknown_ids_are_noted(annotations):
     rows = (choice_row("1", "B"), choice_row("1", "A"), choice_row("99", "B"))
     score = score_ovo_bench(annotations, OvoBenchResults(rows, ()))
     assert score.values["EPM"] == pytest.approx(2 / 3)
@@ -135,13 +135,13 @@ def test_repeated_and_unknown_ids_all_count_and_are_noted(annotations):
     assert "ids that the annotations lack, scored as they stand: 1 (99)" in score.notes
 
 
-def test_letter_of_the_results_counts_and_is_noted(annotations):
+def test_score_ovo_bench_letter_of_results_is_noted(annotations):
     score = score_ovo_bench(annotations, OvoBenchResults((choice_row("1", "A", truth="A"),), ()))
     assert score.values["EPM"] == 1.0
     assert "rows scored against another letter than the annotation's: 1 (1)" in score.notes
 
 
-def test_other_counts_of_the_results_are_noted(annotations):
+def test_score_ovo_bench_other_counts_are_noted(annotations):
     score = score_ovo_bench(annotations, OvoBenchResults((), (forward_row("2", "REC", (1, "1"), (3, "3")),)))
     assert score.values["REC"] == 1.0
     assert "forward rows scored against other numbers than the annotation's: 1 (2)" in score.notes
@@ -168,7 +168,7 @@ def transcribe_poll(task, gold, response):
 
 @settings(max_examples=50)
 @given(st.lists(CHOICES), st.lists(POLLS))
-def test_values_equal_a_plain_transcription(choices, forward):
+def test_score_ovo_bench_equals_plain_transcription(choices, forward):
     of_task = {task: category for category, tasks in CATEGORIES.items() for task in tasks}
     scores = {}
     for task, response, letter in choices:

@@ -19,7 +19,7 @@ def kinds(tmp_path):
     return find
 
 
-def test_items_without_faults_have_no_problem(kinds):
+def test_find_problems_sound_items_have_none(kinds):
     assert kinds(choice_entry(1), count_entry(2), step_entry(3), clue_entry(4)) == []
 
 
@@ -45,20 +45,20 @@ def test_items_without_faults_have_no_problem(kinds):
         (count_entry(1, start_times=[1, 7]), "a span does not end after it starts"),
     ],
 )
-def test_fault_is_named_with_its_item(kinds, entry, kind):
+def test_find_problems_fault_names_item(kinds, entry, kind):
     assert kinds(entry) == [("1", kind)]
 
 
-def test_polls_at_one_time_that_contradict_each_other(kinds):
+def test_find_problems_contradicting_polls(kinds):
     polls = [{"realtime": 3, "count": 1}, {"realtime": 3, "count": 2}]
     assert ("1", "polls at one time contradict each other") in kinds(count_entry(1, test_info=polls))
 
 
-def test_question_that_holds_two_options_is_no_fault(kinds):
+def test_find_problems_two_options_in_question_are_accepted(kinds):
     assert kinds(choice_entry(1, question="Is it on the table or on the floor?")) == []
 
 
-def test_repeated_questions_are_named_at_the_later_item(kinds):
+def test_find_problems_repeated_question_names_later_item(kinds):
     first, other = choice_entry(1), choice_entry(3, video="v1.mp4", gt=0, answer="on the floor")
     assert kinds(first, choice_entry(2, video="v1.mp4"), other) == [
         ("2", "the question repeats an earlier item"),
@@ -72,34 +72,34 @@ def annotations(tmp_path):
     return write_ovo_bench(tmp_path / "a.json", entries)
 
 
-def test_constant_answers_every_item_and_poll(annotations):
+def test_ovo_bench_constant_answers_items_and_polls(annotations):
     results = make_ovo_bench_constant(annotations, ConstantAnswer("A", "1", "No", "Yes"))
     assert [row.response for row in results.choices] == ["A", "A"]
     assert [[poll.response for poll in row.polls] for row in results.forward] == [["1"] * 2, ["No"] * 2, ["Yes"] * 2]
 
 
-def test_constant_of_one_task_goes_first(annotations):
+def test_ovo_bench_constant_prefers_task_answer(annotations):
     answer = ConstantAnswer(choice="A", choice_of_task={"EPM": "B"})
     assert {row.response for row in make_ovo_bench_constant(annotations, answer).choices} == {"B"}
 
 
-def test_refusal_is_right_in_half_of_the_no_polls(annotations):
+def test_ovo_bench_constant_refusal_scores_half_of_no_polls(annotations):
     values = BENCHMARK.score(annotations, BENCHMARK.constants["refusal"](annotations)).values
     assert (values["SSR"], values["CRR"], values["REC"], values["EPM"]) == (0.5, 0.5, 0.0, 0.0)
 
 
-def test_all_letters_and_both_words_are_always_right(annotations):
+def test_ovo_bench_constant_all_letters_scores_every_choice(annotations):
     values = BENCHMARK.score(annotations, BENCHMARK.constants["all_letters"](annotations)).values
     assert (values["EPM"], values["SSR"], values["CRR"], values["REC"]) == (1.0, 1.0, 1.0, 0.0)
 
 
-def test_annotation_times_answer_consistent_items(annotations):
+def test_ovo_bench_annotation_times_answer_consistent_items(annotations):
     values = BENCHMARK.score(annotations, answer_annotation_times(annotations)).values
     assert values["forward"] == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARK.constants))
-def test_each_constant_answers_all_items(annotations, name):
+def test_ovo_bench_every_constant_answers_all_items(annotations, name):
     score = BENCHMARK.score(annotations, BENCHMARK.constants[name](annotations))
     assert score.count("missing") == 0
     assert len(score.items) == 8

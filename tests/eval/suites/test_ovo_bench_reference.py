@@ -66,13 +66,13 @@ def expected_models():
     return {model: block for model, block in expected.items() if model in model_scores()}
 
 
-def test_published_models_all_values_are_equal():
+def test_ovo_bench_published_models_values_are_equal():
     assert expected_models()
     for model, block in expected_models().items():
         assert_same_numbers(model_scores()[model][1], block)
 
 
-def test_published_models_facts_are_equal():
+def test_ovo_bench_published_models_facts_are_equal():
     for model, block in expected_models().items():
         results, facts, wanted = model_scores()[model][0], model_facts(model), block["facts"]
         assert facts.rows == wanted["rows"]
@@ -86,7 +86,7 @@ def test_published_models_facts_are_equal():
         assert [int(note.rpartition(": ")[2]) for note in unwrapped] == ([number] if number else [])
 
 
-def test_published_models_other_ground_truths_are_equal():
+def test_ovo_bench_published_models_other_golds_are_equal():
     for model, block in expected_models().items():
         found = [
             {"id": int(truth.id), "task": truth.task, "in_results": truth.in_results, "in_gold": truth.in_annotations}
@@ -96,7 +96,7 @@ def test_published_models_other_ground_truths_are_equal():
         assert sorted(found, key=lambda truth: truth["id"]) == sorted(wanted, key=lambda truth: truth["id"])
 
 
-def test_synthetic_sets_all_values_are_equal():
+def test_ovo_bench_synthetic_sets_values_are_equal():
     expected = read_field_file(NAME, "expected.json")["synthetic"]
     for file in sorted(find_field_file(NAME, "synthetic").glob("*.json")):
         responses = read_field_file(NAME, f"synthetic/{file.name}")["responses"]
@@ -108,7 +108,7 @@ def test_synthetic_sets_all_values_are_equal():
         assert_same_numbers(score, expected[file.stem])
 
 
-def test_single_responses_scores_are_equal():
+def test_ovo_bench_single_responses_scores_are_equal():
     for case in read_field_file(NAME, "responses.json")["cases"]:
         task, response, gold = case["task"], case["response"], case["gold"]
 
@@ -141,7 +141,7 @@ def constant_results(name, responses):
     return make_ovo_bench_constant(annotations(), answer)
 
 
-def test_constants_all_values_are_equal():
+def test_ovo_bench_constants_values_are_equal():
     for name, block in read_field_file(NAME, "constants.json")["constants"].items():
         results = constant_results(name, block["responses"])
         assert_same_numbers(BENCHMARK.score(annotations(), results), block)
@@ -151,13 +151,13 @@ def test_constants_all_values_are_equal():
             assert_same_numbers(BENCHMARK.score(annotations(), own), block)
 
 
-def test_constants_of_the_benchmark_hold_all_handed_ones():
+def test_ovo_bench_constants_include_reference_constants():
     handed = read_field_file(NAME, "constants.json")["constants"]
     assert set(handed) - set(RULES) <= set(BENCHMARK.constants)
     assert set(CONSTANT_ANSWERS) <= set(BENCHMARK.constants)
 
 
-def test_constant_yes_and_one_beats_the_models_below_its_value():
+def test_ovo_bench_constant_yes_and_one_rank():
     constant = BENCHMARK.score(annotations(), BENCHMARK.constants["rec_1"](annotations()))
     assert constant.values["forward"] == pytest.approx(0.4924556952, abs=1e-9)
     scores = {model: score for model, (_, score) in model_scores().items()}
@@ -167,7 +167,7 @@ def test_constant_yes_and_one_beats_the_models_below_its_value():
     assert rank.models == len(scores)
 
 
-def test_annotation_counts_are_the_handed_facts():
+def test_ovo_bench_annotation_counts_equal_reference():
     facts = read_field_file(NAME, "facts.json")
     items, choices, forward = annotations().items, annotations().choices, annotations().forward
     assert annotations().counts.read == facts["items_by_task"]
@@ -191,7 +191,7 @@ def test_annotation_counts_are_the_handed_facts():
     assert len(fractions) == facts["realtime_not_int"]
 
 
-def test_annotation_problems_are_the_handed_facts():
+def test_ovo_bench_annotation_problems_equal_reference():
     facts = read_field_file(NAME, "facts.json")
     found = {}
     for problem in BENCHMARK.find_problems(annotations()):

@@ -59,22 +59,22 @@ def score_rows(*rows, annotations=NO_ANNOTATIONS):
         ([], [4], 0),
     ],
 )
-def test_first_fit_matches(gold, detections, matches):
+def test_count_first_fit_matches_by_hand(gold, detections, matches):
     assert count_first_fit_matches(gold, detections) == matches
 
 
-def test_silent_sample_has_precision_zero_that_enters_the_mean():
+def test_score_ovo_timing_silent_sample_has_precision_zero():
     values = score_rows(("CRR", [30], [30]), ("CRR", [40], [])).values
     assert (values["CRR.recall_at_2s"], values["CRR.precision_at_2s"]) == (0.5, 0.5)
 
 
-def test_f1_is_of_the_means():
+def test_score_ovo_timing_f1_uses_means():
     values = score_rows(("REC", [10, 20, 30], [10]), ("REC", [10], [10, 50, 60, 70])).values
     recall, precision = (1 / 3 + 1) / 2, (1 + 1 / 4) / 2
     assert values["REC.f1_at_2s"] == pytest.approx(2 * recall * precision / (recall + precision))
 
 
-def test_absent_task_counts_as_zero():
+def test_score_ovo_timing_absent_task_is_zero():
     values = score_rows(("CRR", [30], [30])).values
     assert (values["CRR.f1_at_2s"], values["SSR.f1_at_2s"]) == (1.0, 0.0)
     assert values["average_f1_at_2s"] == pytest.approx(1 / 3)
@@ -99,7 +99,7 @@ def test_absent_task_counts_as_zero():
         ([3.0], (), "unreadable"),
     ],
 )
-def test_read_prediction_forms(prediction, times, state):
+def test_read_prediction_all_forms(prediction, times, state):
     assert read_prediction(prediction) == (times, state)
 
 
@@ -112,7 +112,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", sorted(FORMS))
-def test_results_json_forms_give_the_same_rows(tmp_path, name):
+def test_read_timing_results_json_forms_are_equal(tmp_path, name):
     file = tmp_path / name
     file.write_text(json.dumps(FORMS[name]))
     rows = read_timing_results([file], ANNOTATIONS).rows
@@ -122,14 +122,14 @@ def test_results_json_forms_give_the_same_rows(tmp_path, name):
     ]
 
 
-def test_results_folder_of_one_file_for_each_sample(tmp_path):
+def test_read_timing_results_folder_of_samples(tmp_path):
     for number in (1, 2):
         (tmp_path / f"{number}.json").write_text(json.dumps({"id": number, "detections": [number]}))
     rows = read_timing_results([tmp_path], ANNOTATIONS).rows
     assert [(row.id, row.detections) for row in rows] == [("1", (1.0,)), ("2", (2.0,))]
 
 
-def test_results_table_keeps_its_own_task_and_gold(tmp_path):
+def test_read_timing_results_table_keeps_task_and_gold(tmp_path):
     file = tmp_path / "model.tsv"
     lines = [
         "index\ttask\tgt_timestamp\tprediction",
@@ -147,14 +147,14 @@ def test_results_table_keeps_its_own_task_and_gold(tmp_path):
     assert "null predictions, counted as silence: 1" in notes
 
 
-def test_results_lines(tmp_path):
+def test_read_timing_results_json_lines(tmp_path):
     file = tmp_path / "model.jsonl"
     file.write_text('{"sample_id": 1, "response_events": [{"time": 3}]}\n\n{"sample_id": 2}\n')
     rows = read_timing_results([file], ANNOTATIONS).rows
     assert [(row.detections, row.state) for row in rows] == [((3.0,), "read"), ((), "null")]
 
 
-def test_results_refused_rows_are_counted(tmp_path):
+def test_read_timing_results_refused_rows_are_counted(tmp_path):
     file = tmp_path / "rows.json"
     rows = [{"sample_id": 9}, {"sample_id": 9, "task": "XYZ"}, {"task": "CRR"}, {"sample_id": 1, "detections": []}]
     file.write_text(json.dumps(rows))
@@ -178,7 +178,7 @@ def test_results_refused_rows_are_counted(tmp_path):
         ("x.jsonl", "["),
     ],
 )
-def test_results_other_file_is_one_line(tmp_path, name, content):
+def test_read_timing_results_other_file_raises(tmp_path, name, content):
     file = tmp_path / name
     file.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -187,7 +187,7 @@ def test_results_other_file_is_one_line(tmp_path, name, content):
     assert "\n" not in str(caught.value)
 
 
-def test_items_missing_rows_and_repeated_ids_are_noted():
+def test_score_ovo_timing_missing_and_repeated_are_noted():
     rows = (
         TimingRow("1", "CRR", (10.0,), (10.0,)),
         TimingRow("1", "CRR", (10.0,), ()),
@@ -206,7 +206,7 @@ def test_items_missing_rows_and_repeated_ids_are_noted():
     assert "ids that the annotations lack, scored as they stand: 1 (7)" in score.notes
 
 
-def test_annotations_follow_from_ovo_bench(tmp_path):
+def test_read_timing_annotations_from_ovo_bench(tmp_path):
     file = tmp_path / "ovo_bench_new.json"
     file.write_text(json.dumps([choice_entry(1), count_entry(2), step_entry(3), clue_entry(4)]))
     found = read_timing_annotations(tmp_path)
@@ -218,7 +218,7 @@ def test_annotations_follow_from_ovo_bench(tmp_path):
     assert found.counts.read == {"REC": 1, "SSR": 1, "CRR": 1}
 
 
-def test_annotations_of_samples_refused_entries_are_counted(tmp_path):
+def test_read_timing_annotations_refused_entries_are_counted(tmp_path):
     sample = {"sample_id": 1, "task": "CRR", "subject": "x", "gt_timestamp": [1], "stream_start": 0, "stream_end": 2}
     file = tmp_path / "gold.json"
     file.write_text(
@@ -231,7 +231,7 @@ def test_annotations_of_samples_refused_entries_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{}", "7", '{"samples": []}', '{"samples": 3}', "[]"])
-def test_annotations_other_file_is_one_line(tmp_path, content):
+def test_read_timing_annotations_other_file_raises(tmp_path, content):
     file = tmp_path / "x.json"
     file.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -239,7 +239,7 @@ def test_annotations_other_file_is_one_line(tmp_path, content):
     assert str(file) in str(caught.value)
 
 
-def test_constants_stay_in_the_stream():
+def test_ovo_timing_constants_stay_in_stream():
     assert detect_periodically(make_sample(1, start=4.0, end=11.0), 3) == [7.0, 10.0]
     for name, make in BENCHMARK.constants.items():
         rows = make(ANNOTATIONS).rows
@@ -255,12 +255,12 @@ def test_constants_stay_in_the_stream():
         ((10.0, 13.9), "gold times are nearer than twice the tolerance"),
     ],
 )
-def test_problems_name_the_fault(gold, kind):
+def test_ovo_timing_problems_name_fault(gold, kind):
     annotations = TimingAnnotations((make_sample(5, gold=gold),), ReadCounts({}))
     assert [(problem.id, problem.kind) for problem in BENCHMARK.find_problems(annotations)] == [("5", kind)]
 
 
-def test_problems_of_gold_times_that_crowd():
+def test_ovo_timing_problems_close_gold_times():
     annotations = TimingAnnotations((make_sample(5, gold=(10.0, 10.0, 11.0, 12.5)),), ReadCounts({}))
     kinds = {problem.kind for problem in BENCHMARK.find_problems(annotations)}
     assert kinds == {
@@ -286,13 +286,13 @@ def transcribe_matching(gold, detections):
 
 
 @given(TIMES, TIMES)
-def test_matching_equals_a_plain_transcription(gold, detections):
+def test_count_first_fit_matches_equals_plain_transcription(gold, detections):
     assert count_first_fit_matches(gold, detections) == transcribe_matching(gold, detections)
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from(["CRR", "REC", "SSR"]), TIMES, TIMES), max_size=8))
-def test_values_equal_a_plain_transcription(rows):
+def test_score_timing_sample_equals_plain_transcription(rows):
     values = score_rows(*rows).values
     finals = {"recall": [], "precision": [], "f1": []}
     for task in ("CRR", "REC", "SSR"):

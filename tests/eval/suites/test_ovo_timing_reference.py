@@ -33,7 +33,7 @@ def assert_same_values(values, expected):
     assert values == pytest.approx(wanted, abs=1e-12, rel=1e-12)
 
 
-def test_samples_are_the_handed_ones():
+def test_ovo_timing_samples_equal_reference():
     gold = read_field_file(NAME, "gold.json")
     handed = BENCHMARK.read_annotations(find_field_file(NAME, "gold.json"))
     assert [replace(sample, video="") for sample in annotations().samples] == list(handed.samples)
@@ -45,7 +45,7 @@ def test_samples_are_the_handed_ones():
     assert events == gold["events"]
 
 
-def test_problems_are_the_handed_counts():
+def test_ovo_timing_problems_equal_reference():
     gold = read_field_file(NAME, "gold.json")
     kinds = [problem.kind for problem in BENCHMARK.find_problems(annotations())]
     outside = len(gold["samples_with_an_event_after_stream_end"])
@@ -54,7 +54,7 @@ def test_problems_are_the_handed_counts():
     assert near == gold["samples_with_gold_times_nearer_than_4s"]
 
 
-def test_handed_sets_all_values_are_equal():
+def test_ovo_timing_reference_sets_values_are_equal():
     expected = read_field_file(NAME, "expected.json")["sets"]
     assert set_files()
     for file in set_files():
@@ -63,7 +63,7 @@ def test_handed_sets_all_values_are_equal():
         assert results.counts.refused == {}
 
 
-def test_constants_are_the_handed_sets():
+def test_ovo_timing_constants_equal_reference_sets():
     compared = 0
     for file in set_files():
         if file.stem in BENCHMARK.constants:
@@ -74,7 +74,7 @@ def test_constants_are_the_handed_sets():
 
 
 @each_field_case(NAME, "cases.json")
-def test_handed_case_all_values_are_equal(case):
+def test_ovo_timing_reference_case_values_are_equal(case):
     rows, raised = [], 0
     for number, row in enumerate(case["rows"]):
         detections, state = read_prediction(row["prediction"])

@@ -60,7 +60,7 @@ def score(write):
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("00:12:29", 749), ("0:01:50", 110), ("12:29", 749), ("01:00:00", 3600)])
-def test_read_clock(text, seconds):
+def test_read_clock_by_hand(text, seconds):
     assert read_clock(text) == seconds
 
 
@@ -68,7 +68,7 @@ def test_read_clock(text, seconds):
     ("time", "right"),
     [(18, True), (22, True), (17, False), (23, False), (22.0001, False), (17.9999, False), (20.5, True)],
 )
-def test_time_is_right_within_two_seconds(time, right):
+def test_is_time_right_within_two_seconds(time, right):
     assert is_time_right(LastTurn(time, "x"), 20) is right
 
 
@@ -83,27 +83,27 @@ def test_time_is_right_within_two_seconds(time, right):
         (None, "", False),
     ],
 )
-def test_answer_is_right_where_it_holds_the_output(text, output, right):
+def test_is_answer_right_contains_output(text, output, right):
     assert is_answer_right(LastTurn(20, text), 20, output) is right
     assert not is_answer_right(LastTurn(30, text), 20, output)
 
 
-def test_only_the_last_turn_counts(score):
+def test_score_streamingbench_only_last_turn_counts(score):
     found = score(make_fields(m=history(("assistant", "nothing", 12), ("assistant", "40", 21))))
     assert found.values == {"time_accuracy": 1.0, "answer_accuracy": 1.0}
 
 
-def test_last_turn_of_the_user_counts_and_is_noted(score):
+def test_score_streamingbench_last_user_turn_is_noted(score):
     found = score(make_fields(m=history(("user", "output 40", 20))))
     assert found.values["answer_accuracy"] == 1.0
     assert "histories that end with a turn of the user, scored all the same: 1" in found.notes
 
 
-def test_no_at_the_gold_time_is_right_in_time(score):
+def test_score_streamingbench_no_at_gold_time_has_correct_time(score):
     assert score(make_fields(m=history(("assistant", "No, not yet 40", 20)))).values["answer_accuracy"] == 1.0
 
 
-def test_question_without_the_key_leaves_the_total(score):
+def test_score_streamingbench_question_without_key_is_not_counted(score):
     found = score(make_fields(m=history(("assistant", "40", 20))), make_fields("00:00:30", "00:00:40"))
     assert found.values["time_accuracy"] == 1.0
     assert found.count("missing") == 1
@@ -121,26 +121,26 @@ def test_question_without_the_key_leaves_the_total(score):
         ({}, "unreadable"),
     ],
 )
-def test_history_on_which_the_published_scorer_stops_is_wrong(score, value, reason):
+def test_score_streamingbench_unscorable_history_is_wrong(score, value, reason):
     found = score(make_fields(m=value), make_fields("00:00:30", "00:00:40", m=history(("assistant", "40", 40))))
     assert found.values == {"time_accuracy": 0.5, "answer_accuracy": 0.5}
     assert found.count("failed") == 1
     assert f"histories on which the published scorer stops, counted as wrong ({reason}): 1" in found.notes
 
 
-def test_last_turn_without_text_is_right_in_time_alone(score):
+def test_score_streamingbench_empty_last_turn_scores_only_time(score):
     found = score(make_fields(m=history(("assistant", None, 20))))
     assert found.values == {"time_accuracy": 1.0, "answer_accuracy": 0.0}
     assert "last turns without text, wrong in their answer: 1" in found.notes
 
 
-def test_other_task_type_has_values_of_its_own(score):
+def test_score_streamingbench_other_task_type_has_own_values(score):
     found = score(make_fields(m=history(("assistant", "40", 90)), task_type="Other"))
     assert found.values["Other.time_accuracy"] == 0.0
     assert found.values["time_accuracy"] is None
 
 
-def test_gold_of_the_result_file_counts_and_is_noted(write):
+def test_score_streamingbench_gold_of_results_is_noted(write):
     annotations = read_proactive_annotations(write(make_entry(make_fields())))
     file = write(make_entry(make_fields(gold="00:00:30", m=history(("assistant", "40", 30)))), name="r.json")
     found = score_streamingbench(annotations, read_proactive_results([file], annotations))
@@ -148,7 +148,7 @@ def test_gold_of_the_result_file_counts_and_is_noted(write):
     assert "questions whose gold is not the annotation's, scored as they stand: 1 (0.0)" in found.notes
 
 
-def test_unknown_repeated_and_absent_questions_are_noted(write):
+def test_score_streamingbench_other_questions_are_noted(write):
     annotations = read_proactive_annotations(write(make_entry(make_fields(), make_fields("00:01:10", "00:01:20"))))
     asked = make_fields(m=history(("assistant", "40", 20)))
     unknown = make_fields("00:02:10", "00:02:20", m=history(("assistant", "40", 20)))
@@ -166,7 +166,7 @@ def test_unknown_repeated_and_absent_questions_are_noted(write):
     assert "questions of several rows, all scored: 1 (0.0)" in found.notes
 
 
-def test_results_model_is_found_or_asked_for(write):
+def test_read_proactive_results_model_is_found_or_required(write):
     one = write(make_entry(make_fields(m=history(("assistant", "40", 20)))), name="one.json")
     assert read_proactive_results([one], ANNOTATIONS).model == "m"
     two = write(make_entry(make_fields(first=history(), second=history())), name="two.json")
@@ -182,7 +182,7 @@ def test_results_model_is_found_or_asked_for(write):
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "[1]", '[{"video_path": "v"}]', "not json"])
-def test_results_other_file_is_one_line(tmp_path, content):
+def test_read_proactive_results_other_file_raises(tmp_path, content):
     file = tmp_path / "x.json"
     file.write_text(content)
     with pytest.raises(DataError) as caught:
@@ -191,7 +191,7 @@ def test_results_other_file_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_annotations_refused_entries_are_counted(write):
+def test_read_proactive_annotations_refused_entries_are_counted(write):
     good = make_entry(make_fields(), {**make_fields(), "extra": 1}, {"question": "x"}, make_fields(ask="soon"))
     found = read_proactive_annotations(write(good, {"video_path": "v"}, {"questions": []}, 7))
     assert found.counts.read == {"entries": 4, "questions": 1}
@@ -207,21 +207,21 @@ def question_of(ask=10, gold=20, output="40", text='output "40".', window=None):
 ANNOTATIONS = ProactiveAnnotations((question_of(),), ReadCounts({}))
 
 
-def test_polling_ends_four_seconds_after_the_gold_time():
+def test_play_polling_ends_four_seconds_after_gold():
     dialog = play_polling(question_of(), lambda now: "No", lambda now: "40")
     assert (dialog.polls, dialog.answered, dialog.turn.time) == (14, None, 24)
 
 
-def test_polling_yes_inside_another_word_ends_it():
+def test_play_polling_yes_in_other_word_ends():
     dialog = play_polling(question_of(), lambda now: "No, yesterday", lambda now: "40")
     assert (dialog.polls, dialog.answered, dialog.turn) == (1, 11, LastTurn(11, "40"))
 
 
-def test_polling_of_an_earlier_gold_time_leaves_an_empty_history():
+def test_play_polling_gold_before_question_has_empty_history():
     assert play_polling(question_of(gold=5), lambda now: "Yes", lambda now: "").turn is None
 
 
-def test_waiting_prints_the_output_that_the_poll_names():
+def test_wait_and_output_prints_requested_output():
     dialog = wait_and_output(question_of(), 7)
     assert (dialog.answered, dialog.turn.text) == (17, "40")
     assert wait_and_output(question_of(), 7, "other").turn.text == "other"
@@ -229,7 +229,7 @@ def test_waiting_prints_the_output_that_the_poll_names():
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARK.constants))
-def test_constants_answer_every_question(name):
+def test_streamingbench_constants_answer_every_question(name):
     score = BENCHMARK.score(ANNOTATIONS, BENCHMARK.constants[name](ANNOTATIONS))
     assert score.count("scored") == 1
 
@@ -245,7 +245,7 @@ def test_constants_answer_every_question(name):
         ("When it ends, output the score.", None),
     ],
 )
-def test_find_requested_output(question, output):
+def test_find_requested_output_by_hand(question, output):
     assert find_requested_output(question) == output
 
 
@@ -261,7 +261,7 @@ def test_find_requested_output(question, output):
         ("Score for player 1 is up", "Score for player 2 is up", "contradicts"),
     ],
 )
-def test_compare_outputs(requested, gold, kind):
+def test_compare_outputs_by_hand(requested, gold, kind):
     assert compare_outputs(requested, gold) == kind
 
 
@@ -273,12 +273,12 @@ def test_compare_outputs(requested, gold, kind):
         (question_of(), "the question holds the gold output"),
     ],
 )
-def test_output_fault_is_named(question, kind):
+def test_streamingbench_problems_name_output_fault(question, kind):
     found = BENCHMARK.find_problems(ProactiveAnnotations((question,), ReadCounts({})))
     assert [problem.kind for problem in found] == [kind]
 
 
-def test_time_faults_are_named():
+def test_streamingbench_problems_name_time_faults():
     found = BENCHMARK.find_problems(ProactiveAnnotations((question_of(gold=10, window=(11, 30)),), ReadCounts({})))
     by_kind = {problem.kind: problem.text for problem in found}
     assert by_kind["a time lies outside the entry's window"] == "outside 11 to 30 s: ask time 10 s, gold time 10 s"
@@ -289,7 +289,7 @@ TURNS = st.one_of(st.none(), st.tuples(st.integers(14, 26), st.sampled_from(["40
 
 
 @given(st.lists(TURNS, min_size=1, max_size=8))
-def test_values_equal_a_plain_transcription(turns):
+def test_score_streamingbench_equals_plain_transcription(turns):
     rows = []
     for turn in turns:
         last = None if turn is None else LastTurn(*turn)

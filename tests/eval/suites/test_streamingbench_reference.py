@@ -43,7 +43,7 @@ def assert_same_stats(score, stats):
     assert defined == pytest.approx(wanted, abs=1e-12, rel=1e-12)
 
 
-def test_handed_predictions_all_values_are_equal():
+def test_streamingbench_reference_predictions_values_are_equal():
     expected = read_field_file(NAME, "expected.json")["predictions"]
     compared = 0
     for file in sorted(find_field_file(NAME, "predictions").glob("*.json")):
@@ -56,7 +56,7 @@ def test_handed_predictions_all_values_are_equal():
 
 
 @each_field_case(NAME, "cases.json")
-def test_handed_case_all_values_are_equal(case, tmp_path):
+def test_streamingbench_reference_case_values_are_equal(case, tmp_path):
     file = tmp_path / "case.json"
     file.write_text(json.dumps(case["data"]))
     if case["expected"].get("stats") == {}:
@@ -82,7 +82,7 @@ OUTPUTS = {
 
 
 def policy_of(name):
-    """What a handed baseline does, by its name."""
+    """Return the behavior of a handed baseline with this name."""
     if name in OUTPUTS:
         return lambda q: wait_and_output(q, q.gold_time - q.ask_time, OUTPUTS[name](q))
     if name == "never":
@@ -98,7 +98,7 @@ def policy_of(name):
     return lambda q: wait_and_output(q, q.gold_time + int(seconds) - q.ask_time)
 
 
-def test_polling_loop_baselines_all_values_are_equal():
+def test_streamingbench_polling_baselines_values_are_equal():
     for name, block in read_field_file(NAME, "expected.json").get("baselines", {}).items():
         policy = policy_of(name)
         dialogs = [policy(question) for question in annotations().questions]
@@ -115,7 +115,7 @@ def test_polling_loop_baselines_all_values_are_equal():
 OTHER_KINDS = {"the question holds the gold output", "a time lies outside the entry's window"}
 
 
-def test_annotation_problems_are_the_handed_ones():
+def test_streamingbench_problems_equal_reference():
     lint = read_field_file(NAME, "lint.json")
     files = sorted({item["file"] for item in lint["items"]})
     for file in files:
@@ -131,7 +131,7 @@ def test_annotation_problems_are_the_handed_ones():
             assert verdict is None or problem.text.endswith(f"is scored {verdict}")
 
 
-def test_times_outside_the_window_are_the_handed_ones():
+def test_streamingbench_times_outside_window_equal_reference():
     handed = read_field_file(NAME, "lint.json")["time_window_excludes_ask_or_gold"]
     problems = BENCHMARK.find_problems(annotations(handed["file"]))
     found = [problem.id for problem in problems if problem.kind == "a time lies outside the entry's window"]
@@ -139,7 +139,7 @@ def test_times_outside_the_window_are_the_handed_ones():
     assert len(found) == handed["n"]
 
 
-def test_annotation_counts_are_the_handed_ones():
+def test_streamingbench_annotation_counts_equal_reference():
     lint = read_field_file(NAME, "lint.json")
     questions = annotations().questions
     assert annotations().counts == ReadCounts({"entries": lint["entries"], "questions": lint["questions"]})
@@ -148,12 +148,12 @@ def test_annotation_counts_are_the_handed_ones():
     assert gaps == lint["gap_gold_minus_ask_histogram"]
 
 
-def test_small_file_is_contained_in_the_large_one():
+def test_streamingbench_large_file_contains_small_file():
     small = annotations("questions_proactive_50.json")
     assert {question.key for question in small.questions} <= set(annotations().by_key)
 
 
-def test_results_of_the_small_file_miss_the_other_questions():
+def test_streamingbench_small_results_miss_other_questions():
     large, small = annotations(), annotations("questions_proactive_50.json")
     score = BENCHMARK.score(large, BENCHMARK.constants["never"](small))
     assert score.count("missing") == len(large.questions) - len(small.questions)

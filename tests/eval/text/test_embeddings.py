@@ -1,4 +1,6 @@
-"""The similarity model of a run folder: kept by scoring, used by every command that reads the folder."""
+"""The similarity model of a run folder: stored by scoring, used by every command that reads the
+folder.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def evaluate(*args):
 
 @pytest.fixture
 def other_model(tmp_path, monkeypatch):
-    """A similarity model by folder, which gives the share of common words."""
+    """A similarity model in a folder that returns the share of common words."""
     folder = tmp_path / "words"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"no weights")
@@ -54,7 +56,7 @@ def kept(folder):
     return json.loads((folder / "metrics.json").read_text())["similarity"]
 
 
-def test_score_keeps_the_similarity_model(run, other_model):
+def test_score_command_stores_similarity_model(run, other_model):
     score_run(run)
     assert kept(run)["model"] == DEFAULT
     assert evaluate("score", run, "--similarity", other_model) == 0
@@ -62,7 +64,7 @@ def test_score_keeps_the_similarity_model(run, other_model):
     assert re.fullmatch("words:[0-9a-f]{12}", kept(run)["signature"])
 
 
-def test_score_again_uses_the_similarity_model_of_the_last_scoring(run, other_model):
+def test_score_command_again_uses_stored_model(run, other_model):
     assert evaluate("score", run, "--similarity", other_model) == 0
     first = (run / "metrics.json").read_bytes()
     assert evaluate("score", run) == 0
@@ -71,14 +73,14 @@ def test_score_again_uses_the_similarity_model_of_the_last_scoring(run, other_mo
     assert kept(run)["model"] == DEFAULT
 
 
-def test_report_uses_the_similarity_model_of_the_scores(run, other_model):
+def test_report_command_uses_stored_model(run, other_model):
     assert evaluate("score", run, "--similarity", other_model) == 0
     page = (run / "report.html").read_bytes()
     assert evaluate("report", run) == 0
     assert (run / "report.html").read_bytes() == page
 
 
-def test_report_refuses_a_similarity_model_that_has_changed(run, other_model, capsys):
+def test_report_command_changed_model_is_refused(run, other_model, capsys):
     assert evaluate("score", run, "--similarity", other_model) == 0
     (other_model / "model.safetensors").write_bytes(b"others")
     from prospect_eval.metrics.resources import _open_resources
@@ -88,7 +90,7 @@ def test_report_refuses_a_similarity_model_that_has_changed(run, other_model, ca
     assert "scored with the similarity model words:" in capsys.readouterr().err
 
 
-def test_compare_refuses_runs_of_different_similarity_models(run, other_model, tmp_path, capsys):
+def test_compare_command_different_models_are_refused(run, other_model, tmp_path, capsys):
     other = store_run(
         tmp_path / "other", [make_trivial_baseline("oracle", [])(numbered_episode(number)) for number in range(2)]
     )
@@ -98,7 +100,7 @@ def test_compare_refuses_runs_of_different_similarity_models(run, other_model, t
     assert "different similarity models" in capsys.readouterr().err
 
 
-def test_compare_uses_the_similarity_model_of_the_runs(run, other_model, monkeypatch):
+def test_compare_command_uses_stored_model(run, other_model, monkeypatch):
     from prospect_eval.analysis import episode_diff
 
     seen = []

@@ -1,4 +1,6 @@
-"""Folders of annotations: each file is an episode of its own video, or a line says why it was not read."""
+"""Folders of annotations: each file is an episode of its own video, or a message reports why it was
+not read.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ def episodes(root):
     return {episode.id: episode for episode in Dataset.open(root).episodes("test")}
 
 
-def test_folder_of_subtitles_takes_the_video_of_each_name(folder, tmp_path, capsys):
+def test_import_folder_of_subtitles_uses_video_of_same_name(folder, tmp_path, capsys):
     video(folder / "a.mp4")
     video(folder / "b.MP4", 6)
     (folder / "a.en.srt").write_text(SRT)
@@ -49,7 +51,7 @@ def test_folder_of_subtitles_takes_the_video_of_each_name(folder, tmp_path, caps
     assert "read 1 cue: 1 event" in capsys.readouterr().out
 
 
-def test_one_video_for_several_annotations_is_refused(folder, tmp_path, capsys):
+def test_import_one_video_for_several_files_is_refused(folder, tmp_path, capsys):
     clip = video(folder / "a.mp4")
     for name in ("a.srt", "b.srt"):
         (folder / name).write_text(SRT)
@@ -59,7 +61,7 @@ def test_one_video_for_several_annotations_is_refused(folder, tmp_path, capsys):
     assert "b.srt: names no video, and its folder has no video b.mp4" in one_line(capsys)
 
 
-def test_two_videos_of_one_name_are_refused(folder):
+def test_read_annotation_table_two_videos_of_one_name_raise(folder):
     video(folder / "a.mp4")
     video(folder / "a.mkv")
     (folder / "a.srt").write_text(SRT)
@@ -67,7 +69,7 @@ def test_two_videos_of_one_name_are_refused(folder):
         read_annotation_table(folder / "a.srt")
 
 
-def test_two_annotations_of_one_id_are_refused(folder, tmp_path, capsys):
+def test_import_two_annotations_of_one_id_is_refused(folder, tmp_path, capsys):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_text(TABLE)
     (folder / "a.srt").write_text(SRT)
@@ -77,7 +79,7 @@ def test_two_annotations_of_one_id_are_refused(folder, tmp_path, capsys):
     assert not (tmp_path / "set").exists()
 
 
-def test_rows_of_one_id_are_refused(folder, tmp_path, capsys, world):
+def test_import_rows_of_one_id_is_refused(folder, tmp_path, capsys, world):
     data = tmp_path / "rows"
     assert run_cli("data", "export", world.root, "--output", data) == 0
     row = (data / "test.jsonl").read_text().splitlines()[0]
@@ -87,7 +89,7 @@ def test_rows_of_one_id_are_refused(folder, tmp_path, capsys, world):
     assert "rows.jsonl: row 1 and" in one_line(capsys)
 
 
-def test_rows_with_a_byte_order_mark_are_read(tmp_path, world):
+def test_import_rows_with_byte_order_mark_are_read(tmp_path, world):
     assert run_cli("data", "export", world.root, "--output", tmp_path / "rows") == 0
     for split in world.splits:
         file = tmp_path / "rows" / f"{split}.jsonl"
@@ -96,7 +98,7 @@ def test_rows_with_a_byte_order_mark_are_read(tmp_path, world):
     assert [e.id for e in Dataset.open(tmp_path / "set").episodes("test")] == [e.id for e in world.episodes("test")]
 
 
-def test_capital_suffixes_are_read_and_hidden_files_reported(folder, tmp_path, capsys):
+def test_import_capital_suffixes_and_hidden_files(folder, tmp_path, capsys):
     video(folder / "clip.mp4")
     video(folder / "spare.mp4")
     (folder / "a.tsv").write_text(TABLE)
@@ -110,7 +112,7 @@ def test_capital_suffixes_are_read_and_hidden_files_reported(folder, tmp_path, c
     assert "1 video without an annotation: spare.mp4" in said
 
 
-def test_utf_16_table_of_a_spreadsheet_is_read(folder):
+def test_read_annotation_table_utf_16_is_read(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_bytes(TABLE.replace("\n", "\r\n").encode("utf-16"))
     (folder / "b.tsv").write_text(TABLE)
@@ -121,7 +123,7 @@ def test_utf_16_table_of_a_spreadsheet_is_read(folder):
         read_annotation_table(folder / "c.tsv")
 
 
-def test_further_columns_are_left_out_and_reported(folder):
+def test_read_annotation_table_extra_columns_are_reported(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_text("# video: clip.mp4\ntime\tkind\twhat\tnotes\n0:01\tsay\tGood\tunsure, ask Ana\n")
     read = read_annotation_table(folder / "a.tsv")
@@ -129,14 +131,14 @@ def test_further_columns_are_left_out_and_reported(folder):
     assert read.reading.notes == ["columns notes were left out"]
 
 
-def test_misspelt_column_is_refused_with_the_name_meant(folder):
+def test_read_annotation_table_misspelled_column_suggests_name(folder):
     video(folder / "clip.mp4")
     (folder / "a.tsv").write_text("# video: clip.mp4\ntiem\tkind\twhat\n0:01\tsay\tGood\n")
     with pytest.raises(DataError, match="did you mean 'time'"):
         read_annotation_table(folder / "a.tsv")
 
 
-def test_refused_cues_stop_an_import_or_are_left_out_and_counted(folder, tmp_path, capsys):
+def test_import_refused_cues_stop_or_are_counted(folder, tmp_path, capsys):
     video(folder / "a.mp4")
     bad = SRT + "\n2\n00:00:03,000 -> 00:00:04,000\nlost\n\n3\n00:01:00,000 --> 00:01:01,000\ntoo late\n"
     (folder / "a.srt").write_text(bad)
@@ -151,7 +153,7 @@ def test_refused_cues_stop_an_import_or_are_left_out_and_counted(folder, tmp_pat
     assert [e.text for e in episodes(tmp_path / "set")["a"].events] == ["Pour it into the cup."]
 
 
-def test_all_bad_files_of_a_folder_are_reported(folder, tmp_path, capsys):
+def test_import_all_bad_files_are_reported(folder, tmp_path, capsys):
     video(folder / "clip.mp4")
     for name in ("a.tsv", "b.tsv"):
         (folder / name).write_text(TABLE.replace("\tuser", "\tusr"))
@@ -174,7 +176,7 @@ CUES = st.sampled_from(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROWS, max_size=12), st.lists(CUES, min_size=1, max_size=8))
-def test_events_out_and_lines_refused_are_the_items_in(folder, rows, cues):
+def test_read_annotation_table_events_plus_refused_equal_items(folder, rows, cues):
     clip = folder / "clip.mp4"
     if not clip.exists():
         video(clip)
@@ -191,7 +193,7 @@ def test_events_out_and_lines_refused_are_the_items_in(folder, rows, cues):
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
-def test_rows_of_every_level_are_steps_or_counted(folder, seed):
+def test_read_annotation_table_rows_are_steps_or_counted(folder, seed):
     clip = folder / "clip.mp4"
     if not clip.exists():
         video(clip)

@@ -1,4 +1,4 @@
-"""Annotations by hand: tables, subtitles, ProAssist's three levels; what is wrong is said with its line."""
+"""Annotations by hand: tables, subtitles, ProAssist's three levels; errors name the line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def annotated(clip, text, name="clip.tsv"):
     return file
 
 
-def test_a_table_is_an_episode(clip):
+def test_read_annotation_table_gives_episode(clip):
     read = read_annotation_table(annotated(clip, TABLE))
     episode, video = read.episode, read.video
     assert video == clip
@@ -45,7 +45,7 @@ def test_a_table_is_an_episode(clip):
     assert episode.state_at(9)["S1"] == "completed"
 
 
-def test_rows_may_stand_in_any_order(clip):
+def test_read_annotation_table_rows_in_any_order(clip):
     lines = TABLE.splitlines()
     mixed = "\n".join([*lines[:6], *reversed(lines[6:])])
     assert (
@@ -54,14 +54,14 @@ def test_rows_may_stand_in_any_order(clip):
     )
 
 
-def test_commas_do_as_well(clip):
+def test_read_annotation_table_accepts_commas(clip):
     text = TABLE.replace('\tNow pour it, "slowly": please.', '\t"Now pour it, ""slowly"": please."').replace("\t", ",")
     table = read_annotation_table(annotated(clip, TABLE)).episode
     other = read_annotation_table(annotated(clip, text, "clip.csv")).episode
     assert other.events == table.events
 
 
-def test_subtitles_are_what_is_said(clip):
+def test_read_annotation_table_subtitles_are_turns(clip):
     vtt = "WEBVTT\n\n00:00:02.000 --> 00:00:03.000\n<v User>What now?\n\n00:00:02.500 --> 00:00:04.000\nPour it\nslowly.\n"
     srt = "1\n00:00:02,000 --> 00:00:03,000\nUser: What now?\n\n2\n00:00:02,500 --> 00:00:04,000\nAssistant: Pour it\nslowly.\n"
     for name, text in (("talk.vtt", vtt), ("talk.srt", srt)):
@@ -73,7 +73,7 @@ def test_subtitles_are_what_is_said(clip):
         assert episode.task.goal == "make tea"
 
 
-def test_or_is_another_wording_of_the_line_above(clip):
+def test_read_annotation_table_or_adds_wording(clip):
     text = TABLE.rstrip("\n") + "\n0:06.5\tor\tPour it, that is all.\n0:06.5\tor\tNow pour.\n"
     episode = read_annotation_table(annotated(clip, text)).episode
     last = episode.utterances()[-1]
@@ -82,7 +82,7 @@ def test_or_is_another_wording_of_the_line_above(clip):
 
 
 @pytest.mark.parametrize("row", ["0:07\tor\tAt another time.", "0:06\tor\tOf what the user says."])
-def test_or_without_its_turn_is_refused_with_its_line(clip, row):
+def test_read_annotation_table_or_without_turn_raises(clip, row):
     lines = TABLE.rstrip("\n").splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("0:06\tuser")) + 1
     lines.insert(at, row)
@@ -100,7 +100,7 @@ STEP\t2\t4.0\t6.0\tpour it
 """
 
 
-def test_one_level_of_three_is_the_steps(clip):
+def test_read_annotation_table_one_level_gives_steps(clip):
     file = annotated(clip, LEVELS)
     episode = read_annotation_table(file, Given(video=clip)).episode
     assert [(s.id, s.name) for s in episode.task.steps] == [("S1", "boil the water"), ("S2", "pour it")]
@@ -138,12 +138,12 @@ def test_one_level_of_three_is_the_steps(clip):
         ("# goal", "# fps: 99\n# goal", "fps '99': use 0.1 to 60"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(clip, old, new, line):
+def test_read_annotation_table_error_names_line(clip, old, new, line):
     with pytest.raises(DataError, match=line):
         read_annotation_table(annotated(clip, TABLE.replace(old, new)))
 
 
-def test_all_that_is_wrong_is_told_at_once(clip):
+def test_read_annotation_table_all_errors_are_reported(clip):
     rows = TABLE.replace("0:02\tstart", "later\tstart").replace("0:06\tuser", "0:06\tusr")
     with pytest.raises(DataError) as told:
         read_annotation_table(annotated(clip, rows))
@@ -158,7 +158,7 @@ def test_all_that_is_wrong_is_told_at_once(clip):
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
-def test_times_are_read_exactly(hours, minutes, whole, thousandths):
+def test_parse_annotation_row_time_is_exact(hours, minutes, whole, thousandths):
     for point in ".,":
         text = f"{hours}:{minutes:02}:{whole:02}{point}{thousandths:03}"
         assert parse_annotation_row_time(text) == pytest.approx(
@@ -168,15 +168,15 @@ def test_times_are_read_exactly(hours, minutes, whole, thousandths):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_from_a_video_to_a_score(clip, tmp_path, capsys):
-    """The first hour of someone with a video of their own."""
+def test_commands_from_video_to_score(clip, tmp_path, capsys):
+    """The first steps of a user with a video of their own."""
     assert call(prospect, "data", "new", clip) == 0
     file = tmp_path / "clip.tsv"
     assert f"prospect data check {file}" in capsys.readouterr().out
     assert "# the video lasts 0:1" in file.read_text()
     assert call(prospect, "data", "new", clip) == 2
     assert "exists already" in one_line(capsys)
-    # what it writes is an annotation already, of a video that is too short for the examples
+    # the written template is a valid annotation, but its example times exceed this short video
     short = file.read_text().replace("0:10", "0:05").replace("0:11", "0:06").replace("0:15", "0:07")
     file.write_text(short)
     assert call(prospect, "data", "check", file) == 0
@@ -192,7 +192,7 @@ def test_from_a_video_to_a_score(clip, tmp_path, capsys):
     assert evaluate("run", "--ckpt", "baseline:oracle", "--data", data, "--output", tmp_path / "run") == 0
 
 
-def test_a_folder_of_annotations_is_one_split(clip, tmp_path, capsys):
+def test_import_folder_of_annotations_is_one_split(clip, tmp_path, capsys):
     annotated(clip, TABLE)
     annotated(clip, TABLE.replace("make tea", "make coffee"), "again.tsv")
     assert call(prospect, "data", "import", tmp_path, "--output", tmp_path / "set", "--split", "val") == 0
@@ -201,7 +201,7 @@ def test_a_folder_of_annotations_is_one_split(clip, tmp_path, capsys):
     assert len(list((tmp_path / "set" / "videos").iterdir())) == 1
 
 
-def test_subtitles_that_are_none_and_tables_without_rows_are_told_of(clip):
+def test_read_annotation_table_no_rows_or_cues_raises(clip):
     for name, text in (("a.vtt", "hello"), ("a.tsv", "# video: clip.mp4\n"), ("a.csv", "")):
         with pytest.raises(DataError, match=name):
             read_annotation_table(annotated(clip, text, name), Given(video=clip))

@@ -1,4 +1,6 @@
-"""Clips of the DST extension: every form that its code writes is read, comes back, and ours pass its checks."""
+"""Clips of the DST extension: every published form is read and exported unchanged, and exported
+episodes pass its checks.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,11 @@ def said(time: float, role: str, text: str, start: int, end: int) -> dict[str, A
 
 
 def clip(**changes: Any) -> dict[str, Any]:
-    """A whole dialogue as the extension writes it: no ``frames_file``, each turn from the end of the one before to its time,
-    the last one on ``end_frame_idx``."""
+    """A whole dialogue as the extension writes it.
+
+    It has no ``frames_file``. Each turn lasts from the end of the previous turn to its own time,
+    and the last one ends on ``end_frame_idx``.
+    """
     turns = [
         {"role": "system", "content": "Help.", "start_frame": 0, "end_frame": 1, "labels": "system|generic"},
         update(5.0, "S1", "start", 0, 10),
@@ -74,7 +79,7 @@ def clip(**changes: Any) -> dict[str, Any]:
     return {**whole, **changes}
 
 
-def test_a_whole_clip_without_frames_file_whose_last_turn_lies_on_its_end_is_read():
+def test_dst_clip_without_frames_file_is_read():
     episode = episode_from_proassist_dst(clip()).validate()
     assert (episode.start_frame, episode.end_frame, episode.video) == (0, 40, "frames/nusar_a.arrow")
     assert episode.transitions() == [
@@ -87,28 +92,28 @@ def test_a_whole_clip_without_frames_file_whose_last_turn_lies_on_its_end_is_rea
     assert json.dumps(episode_to_proassist_dst(again(episode))) == json.dumps(clip())
 
 
-def test_the_state_at_the_end_that_a_split_clip_claims_for_its_beginning_is_repaired():
+def test_dst_clip_wrong_initial_state_is_repaired():
     turns = clip()["conversation"]
     first = clip(conversation=turns[:7], initial_dst_state={"S1": "completed", "S2": "in_progress"}, end_frame_idx=20)
     episode = episode_from_proassist_dst(first).validate()
     assert episode.initial is None
     assert episode.meta[REPAIRED] == "S1 completed -> not_started; S2 in_progress -> not_started"
-    # 14.0 s is after the end that the clip states: that one counts updates alone
+    # the turn at 14.0 s is after the clip's stated end, which covers only updates
     assert episode.end_frame == 29
     assert episode_to_proassist_dst(again(episode)) == first
 
 
-def test_a_later_split_clip_begins_with_the_states_that_its_updates_and_spans_need():
+def test_dst_clip_later_part_infers_initial_states():
     turns = clip()["conversation"]
     second = clip(conversation=[turns[0], *turns[6:]], initial_dst_state={}, start_frame_idx=30, clip_idx=1)
     episode = episode_from_proassist_dst(second).validate()
     assert episode.initial == DialogState(("S1", "S2"), ("completed", "in_progress"))
-    # the turn at 14.0 s, which the clip shares with the one before, lies before the start that it states
+    # the turn at 14.0 s, which both clips have, is before this clip's stated start
     assert episode.start_frame == 28
     assert episode_to_proassist_dst(again(episode)) == second
 
 
-def test_three_dialogues_of_one_video_are_three_episodes(tmp_path):
+def test_dst_clips_of_one_video_are_separate_episodes(tmp_path):
     clips = [clip(user_type=user, id=str(k)) for k, user in enumerate(("no_talk", "talk_some", "talk_more"))]
     (tmp_path / "test.json").write_text(json.dumps(clips))
     assert len({episode.id for episode in read_proassist_episodes(tmp_path / "test.json")}) == 3
@@ -125,7 +130,7 @@ def test_three_dialogues_of_one_video_are_three_episodes(tmp_path):
         (("start", "complete", "complete"), ["start", "complete"], "S1->complete at 3 s"),
     ],
 )
-def test_changes_are_followed_or_carried_by_the_stated_rule(words, kept, carried):
+def test_dst_clip_changes_are_applied_or_carried(words, kept, carried):
     turns = [update(float(k), "S1", word, 2 * k, 2 * k + 1) for k, word in enumerate(words, 1)]
     given = clip(conversation=turns, dst=STEPS[:1])
     episode = episode_from_proassist_dst(given).validate()
@@ -134,7 +139,7 @@ def test_changes_are_followed_or_carried_by_the_stated_rule(words, kept, carried
     assert episode_to_proassist_dst(again(episode)) == given
 
 
-def test_the_events_form_is_read_and_comes_back():
+def test_dst_clip_events_form_round_trips():
     events = [
         {"frame_idx": 4, "speaking": 0, "dst_update": 1, "dst_updates": ["S1->start"], "response": None},
         {
@@ -171,13 +176,13 @@ def test_the_events_form_is_read_and_comes_back():
         ({"initial_dst_state": {"S1": "asleep"}}, "the initial state names 'asleep'"),
     ],
 )
-def test_what_is_wrong_with_a_clip_is_named(changes, line):
+def test_dst_clip_error_names_field(changes, line):
     with pytest.raises(UserError) as error:
         episode_from_proassist_dst(clip(**changes))
     assert line in str(error.value)
 
 
-def test_clips_with_keys_dropped_null_and_added_come_back():
+def test_dst_clip_with_altered_keys_round_trips():
     for seed in range(200):
         rng = random.Random(seed)
         given = clip()
@@ -204,7 +209,7 @@ def test_clips_with_keys_dropped_null_and_added_come_back():
 
 
 def ours() -> Episode:
-    """A clip of ours that begins late, with a step completed before, one reopened and one never started."""
+    """A clip that begins late, with one step completed before, one reopened and one never started."""
     steps = (Step("S1", "boil"), Step("S2", "pour"), Step("S3", "drink"))
     events = (
         Event("u", 11.0, "user", "What now?"),
@@ -223,7 +228,7 @@ def exported_problems(clips: list[dict[str, Any]]) -> list[str]:
     return [problem for one in clips for problem in training_format_problems(one) + flat_timestamp_problems(one)]
 
 
-def test_clips_of_ours_pass_the_checks_of_the_extension(world):
+def test_dst_export_passes_extension_checks(world):
     clips = [episode_to_proassist_dst(episode) for split in world.splits for episode in world.episodes(split)]
     clips += [
         episode_to_proassist_dst(episode_from_proassist_row(row))
@@ -232,7 +237,7 @@ def test_clips_of_ours_pass_the_checks_of_the_extension(world):
     assert exported_problems([*clips, episode_to_proassist_dst(ours())]) == []
 
 
-def test_the_extensions_collator_reads_our_events_on_their_own_frames():
+def test_dst_export_collator_finds_events_on_their_frames():
     events = collator_events(episode_to_proassist_dst(ours()))
     assert events == {
         4: [("update", "S1->reset"), ("update", "S1->start")],
@@ -241,28 +246,28 @@ def test_the_extensions_collator_reads_our_events_on_their_own_frames():
     }
 
 
-def test_clips_of_ours_come_back_as_the_whole_episode(world):
+def test_dst_export_round_trips_whole_episode(world):
     for episode in [*world.episodes("test"), ours()]:
         assert episode_from_proassist_dst(json.loads(json.dumps(episode_to_proassist_dst(episode)))) == episode
 
 
-def test_a_key_added_to_a_clip_of_ours_comes_back():
+def test_dst_export_added_key_round_trips():
     written = {**json.loads(json.dumps(episode_to_proassist_dst(ours()))), "note": 1}
     episode = again(episode_from_proassist_dst(written))
     assert episode_to_proassist_dst(episode) == written
 
 
-def test_a_clip_that_contradicts_its_episode_is_refused():
+def test_dst_clip_contradicting_metadata_raises():
     written = copy.deepcopy(episode_to_proassist_dst(ours()))
     written["conversation"][3]["content"] = "Cool it."
     with pytest.raises(UserError, match=r"metadata\.prospect"):
         episode_from_proassist_dst(json.loads(json.dumps(written)))
 
 
-def test_clips_without_our_metadata_are_read_alike():
+def test_dst_clip_without_metadata_is_read_equally():
     written = episode_to_proassist_dst(ours())
     del written["metadata"]["prospect"]
-    # the extension's frames count from the clip's first one, so its turns are placed by their times
+    # the extension counts frames from the start of the clip, so turns are placed by their times
     plain = episode_from_proassist_dst(written).validate()
     assert plain.transitions() == ours().transitions()
     assert [u.text for u in plain.utterances()] == ["Boil again."]
@@ -270,7 +275,7 @@ def test_clips_without_our_metadata_are_read_alike():
     assert plain.initial.states == ("completed", "completed", "not_started")
 
 
-def test_import_says_what_it_repaired_and_carried(tmp_path, capsys):
+def test_import_dst_clips_reports_repairs(tmp_path, capsys):
     turns = clip()["conversation"]
     turns.insert(6, update(12.0, "S2", "pause", 20, 24))
     (tmp_path / "val.json").write_text(json.dumps([clip(conversation=turns, initial_dst_state={"S1": "completed"})]))
@@ -284,7 +289,7 @@ def test_import_says_what_it_repaired_and_carried(tmp_path, capsys):
     assert episode.transitions()[0] == (10, "S1", "start")
 
 
-def test_real_clips_are_all_read_and_come_back(shared_data):
+def test_dst_clips_real_ones_round_trip(shared_data):
     for name, count in (("dst_clips_whole.json", 3), ("dst_clips_split.json", 12)):
         file = shared_data / "origin" / name
         given = json.loads(file.read_text())

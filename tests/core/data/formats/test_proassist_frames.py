@@ -1,4 +1,4 @@
-"""Frames of our videos as ProAssist's Arrow files, and rows that name them."""
+"""Video frames as ProAssist's Arrow files, and rows that name them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prospect_core.data.video import open_video_frames
 from tests.helpers.commands import run_cli
 
 
-def test_exported_rows_name_arrow_files_with_all_their_frames(short_world, tmp_path, capsys):
+def test_export_rows_name_arrow_files_with_all_frames(short_world, tmp_path, capsys):
     out = tmp_path / "rows"
     assert run_cli("data", "export", short_world.root, "--output", out, "--frames") == 0
     assert "the rows name frames by their paths under" in capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "test.jsonl").read_text().splitlines()]
     data = Dataset.open(short_world.root)
     for row, episode in zip(rows, data.episodes("test"), strict=True):
-        # as ProAssist's dataset class reads them: a stream of base64 pictures, one a row, from start to end
+        # the way ProAssist's dataset class reads them: a stream of base64 pictures, one per row
         with pa.memory_map(str(out / row["frames_file"])) as source:
             table = pa.ipc.open_stream(source).read_all()
         assert table.column_names == ["frame"]
@@ -35,7 +35,7 @@ def test_exported_rows_name_arrow_files_with_all_their_frames(short_world, tmp_p
     assert len(names) == len({episode.video for episode in data.episodes("test")})
 
 
-def test_videos_of_one_name_have_files_of_their_own(tmp_path):
+def test_export_videos_of_one_name_have_separate_files(tmp_path):
     from dataclasses import replace
 
     from prospect_core.data.formats.proassist_frames import _new_name

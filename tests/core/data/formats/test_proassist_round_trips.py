@@ -1,4 +1,4 @@
-"""Import and export give back the row, whatever its keys; and what rows of every published kind are read as."""
+"""Round trips of rows with any keys, and the result of reading rows of every published kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OURS = Episode(
     ),
     user_type="no_talk", dataset="x", summary="Done.",
 )  # fmt: skip
-#: keys that a row or a turn can lack
+#: optional keys of a row or a turn
 _ROW_KEYS = ("clip_idx", "max_seq_len", "seq_len", "num_tokens_per_img", "use_img_sep_token", "metadata")
 _META_KEYS = ("user_type", "user_id", "task_goal", "knowledge", "progress", "quality", "has_summary")
 _TURN_KEYS = ("labels", "progress")
@@ -44,7 +44,7 @@ _NEW_VALUES = (None, 0, -1.5, "", "text", [1, None], {"a": {}})
 
 
 def again(episode: Episode) -> Episode:
-    """The episode as a dataset's file gives it."""
+    """Return the episode after a round trip through a dataset's file."""
     return load_json(Episode, dump_json(episode), "x")
 
 
@@ -66,7 +66,9 @@ def _alter(rng: random.Random, mapping: dict[str, Any], optional: tuple[str, ...
 
 
 def altered(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    """A row with keys dropped, null and added, in another order, and frames told in pieces."""
+    """A row with dropped, null and added keys in another order, and with frames split into several
+    turns.
+    """
     row = copy.deepcopy(row)
     ours = "prospect" in (row["metadata"] or {})
     _alter(rng, row, _ROW_KEYS[:-1] if ours else _ROW_KEYS)
@@ -94,26 +96,26 @@ _KINDS = st.sampled_from([PREPARED, *clips_of_training(), narration(), episode_t
 
 @hypothesis.settings(max_examples=300)
 @given(_KINDS, st.integers(0, 2**32))
-def test_import_and_export_give_back_the_row(kind, seed):
+def test_proassist_row_any_keys_round_trips(kind, seed):
     row = altered(kind, random.Random(seed))
     assert returned(row) == json.dumps(row)
 
 
-def test_null_filled_rows_come_back_as_datasets_to_json_writes_them():
+def test_proassist_row_null_filled_round_trips():
     keys = ("role", "content", "start", "end", "time", "labels", "progress")
     turns = [{key: turn.get(key) for key in keys} for turn in PREPARED["conversation"]]
     row = {**PREPARED, "conversation": turns}
     assert returned(row) == json.dumps(row)
 
 
-def test_two_frames_turns_in_a_row_keep_the_system_prompt():
+def test_proassist_row_two_frames_turns_keep_system_prompt():
     turns = list(PREPARED["conversation"])
     turns[1:2] = [{"role": "frames", "start": 4, "end": 6}, {"role": "frames", "start": 6, "end": 9}]
     row = {**PREPARED, "conversation": turns}
     assert returned(row) == json.dumps(row)
 
 
-def test_a_text_changed_after_import_keeps_the_unknown_keys_of_its_turn():
+def test_proassist_row_changed_text_keeps_unknown_keys():
     turns = copy.deepcopy(PREPARED["conversation"])
     turns[5] = {"note": 7, **turns[5]}
     del turns[5]["progress"]
@@ -124,7 +126,7 @@ def test_a_text_changed_after_import_keeps_the_unknown_keys_of_its_turn():
     assert episode_from_proassist_row(back).events == changed.events
 
 
-def test_clips_of_training_end_with_a_summary_that_is_no_utterance():
+def test_proassist_row_final_summary_is_no_utterance():
     first, second = (episode_from_proassist_row(row).validate() for row in clips_of_training())
     assert (first.start_frame, first.end_frame) == (4, 31)
     assert [u.text for u in first.utterances()] == ["Boil.", "Good."]
@@ -132,7 +134,7 @@ def test_clips_of_training_end_with_a_summary_that_is_no_utterance():
     assert [(u.frame, u.text) for u in second.utterances()] == [(49, "Pour.")]
 
 
-def test_a_later_clip_knows_where_the_one_before_ended(tmp_path):
+def test_proassist_row_later_clip_has_supervised_start(tmp_path):
     file = tmp_path / "dialog-klg-sum_train_L4096_I1.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in clips_of_training()))
     first, second = read_proassist_episodes(file)
@@ -141,7 +143,7 @@ def test_a_later_clip_knows_where_the_one_before_ended(tmp_path):
     assert [json.dumps(episode_to_proassist_row(again(e))) for e in (first, second)] == file.read_text().splitlines()
 
 
-def test_narration_happens_when_its_frames_end():
+def test_proassist_row_narration_is_at_end_of_frames():
     episode = episode_from_proassist_row(narration()).validate()
     assert [(u.frame, u.text, u.events[0].time) for u in episode.utterances()] == [
         (19, "User picks up a cup.", 10.0),
@@ -149,7 +151,7 @@ def test_narration_happens_when_its_frames_end():
     ]
 
 
-def test_an_auxiliary_row_of_one_picture_is_read():
+def test_proassist_row_of_one_picture_is_read():
     turns = [
         {"role": "system", "content": "Describe."},
         {"role": "frames", "start": 3, "end": 4},
@@ -170,7 +172,7 @@ def test_an_auxiliary_row_of_one_picture_is_read():
         ({"content": ["x"]}, "turn 5 (assistant): content is ['x']; text is needed"),
     ],
 )
-def test_a_turn_of_the_wrong_type_is_named(turn, line):
+def test_proassist_row_turn_of_wrong_type_raises(turn, line):
     turns = copy.deepcopy(PREPARED["conversation"])
     turns[5] |= turn
     with pytest.raises(UserError) as error:
@@ -178,7 +180,7 @@ def test_a_turn_of_the_wrong_type_is_named(turn, line):
     assert str(error.value) == line
 
 
-def test_generated_dialogues_are_read_as_the_rows_that_scripts_make_of_them(tmp_path):
+def test_proassist_generated_dialogues_equal_script_rows(tmp_path):
     said = [
         {"role": "user", "time": 7.8, "content": "Help me.", "labels": ""},
         {
@@ -203,7 +205,7 @@ def test_generated_dialogues_are_read_as_the_rows_that_scripts_make_of_them(tmp_
     }
     (tmp_path / "test_filtered.json").write_text(json.dumps([video]))
     first, second = read_proassist_episodes(tmp_path / "test_filtered.json")
-    # floor(7.8 * 2) = 15: the user turn comes after frame 14, the answer a frame later
+    # floor(7.8 * 2) = 15: the user turn follows frame 14, the answer is a frame later
     assert [(d.event.kind, d.frame) for d in first.decisions()] == [("user", 14), ("assistant", 15), ("assistant", 20)]
     assert (first.start_frame, first.end_frame, first.video) == (11, 21, "frames/nusar_a.arrow")
     assert [e.user_type for e in (first, second)] == ["no_talk", "talk_some"]
@@ -213,7 +215,7 @@ def test_generated_dialogues_are_read_as_the_rows_that_scripts_make_of_them(tmp_
     assert row["metadata"]["quality"] == 9.0
 
 
-def test_real_clips_of_training_and_narration_come_back(shared_data):
+def test_proassist_rows_real_ones_round_trip(shared_data):
     for name, count in (("proassist_train_L4096.jsonl", 6), ("proassist_narration.jsonl", 1)):
         file = shared_data / "origin" / name
         given_rows = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
@@ -227,8 +229,8 @@ def test_real_clips_of_training_and_narration_come_back(shared_data):
             assert not summaries or episode.summary == timed[-1]["content"]
 
 
-def test_half_a_character_is_refused_in_one_line_with_its_row(tmp_path, capsys):
-    """It was read, and the dataset that was to hold it ended in a traceback."""
+def test_import_lone_surrogate_is_one_line(tmp_path, capsys):
+    """Such a row was read before, and writing the dataset ended in a traceback."""
     for key, text in (("note", "\ud800"), ("note", "whole \U0001f600")):
         file = tmp_path / "rows.jsonl"
         file.write_text(json.dumps({**PREPARED, key: text}) + "\n")

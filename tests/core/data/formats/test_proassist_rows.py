@@ -1,4 +1,4 @@
-"""ProAssist's published tree, read where it lies."""
+"""Read ProAssist's published tree in place."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ from tests.helpers.proassist_rows import row
         ("wtag", "T48_x", "frames/T48_x.arrow"),
     ],
 )
-def test_names_of_frames_by_the_published_rules(subset, video, name):
+def test_proassist_frames_file_names_by_published_rules(subset, video, name):
     assert frames_file_from_proassist_names(subset, video) == name
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Two subsets: of Assembly101 one file for two recordings, and a dialogue longer than its frames."""
+    """Two subsets. In Assembly101 one file covers two recordings, and one dialogue is longer than
+    its frames.
+    """
     root = tmp_path / "processed_data"
     for subset, files in (("assembly101", ("nusar_a",)), ("ego4d", ("one", "two"))):
         (root / subset / "frames").mkdir(parents=True)
@@ -48,7 +50,7 @@ def tree(tmp_path):
             row("disassembly_nusar_a", "no_talk", 5),
             row("disassembly_nusar_a", "talk_some", 9),
         ],
-        # the plainer kind is not read where the fuller one is there
+        # if the kind with more content exists, the other kind is not read
         "assembly101/prepared/dialog_test_L0_I1.jsonl": [row("assembly_nusar_a", "other", 6)],
         "assembly101/prepared/dialog-klg-sum_test_L4096_I1.jsonl": [row("assembly_nusar_a", "cut", 6)],
         "ego4d/prepared/dialog_train_L0_I5.jsonl": [row("grp-one", "no_talk", 6), row("three", "no_talk", 6)],
@@ -60,7 +62,7 @@ def tree(tmp_path):
 
 
 @pytest.mark.integration
-def test_a_tree_is_read_in_place(tree, tmp_path, capsys):
+def test_proassist_command_reads_tree_in_place(tree, tmp_path, capsys):
     before = sorted(path for path in tree.rglob("*"))
     out = tmp_path / "set"
     assert call(prospect, "data", "proassist", tree, "--output", out) == 0
@@ -85,7 +87,7 @@ def test_a_tree_is_read_in_place(tree, tmp_path, capsys):
     assert len(list(data.frame_source(episode, FrameFormat(8)).frames(0, 6))) == 6
 
 
-def test_one_subset_alone(tree, tmp_path, capsys):
+def test_proassist_command_reads_one_subset(tree, tmp_path, capsys):
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set", "--subset", "assembly101") == 0
     assert "test 2 episodes" in capsys.readouterr().out
 
@@ -97,13 +99,13 @@ def test_one_subset_alone(tree, tmp_path, capsys):
         ([], 3, "unzip prepared.zip there"),
     ],
 )
-def test_trees_that_are_none_are_told_of(given, code, line, tmp_path, capsys):
+def test_proassist_command_not_a_tree_is_refused(given, code, line, tmp_path, capsys):
     assert call(prospect, "data", "proassist", tmp_path, "--output", tmp_path / "set", *given) == code
     assert line in one_line(capsys)
     assert not (tmp_path / "set").exists()
 
 
-def test_a_tree_whose_files_have_other_names_is_told_which_are_read(tree, tmp_path, capsys):
+def test_proassist_command_other_file_names_lists_expected(tree, tmp_path, capsys):
     for file in tree.rglob("*.jsonl"):
         file.rename(file.with_name("test.jsonl"))
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
@@ -114,13 +116,13 @@ def test_a_tree_whose_files_have_other_names_is_told_which_are_read(tree, tmp_pa
     )
 
 
-def test_rows_of_another_kind_are_told_of(tree, tmp_path, capsys):
+def test_proassist_command_other_rows_are_refused(tree, tmp_path, capsys):
     (tree / "ego4d/prepared/dialog_test_L0_I5.jsonl").write_text('{"a": 1}\n')
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
     assert "dialog_test_L0_I5.jsonl: row 1: not a prepared row" in one_line(capsys)
 
 
-def test_frames_that_are_no_frames_are_told_of(tree, tmp_path, capsys):
+def test_proassist_command_invalid_frames_are_refused(tree, tmp_path, capsys):
     (tree / "ego4d/frames/two.arrow").write_bytes(b"x" * 100)
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
     assert "two.arrow: not an Arrow stream file" in one_line(capsys)
@@ -139,7 +141,7 @@ def test_frames_that_are_no_frames_are_told_of(tree, tmp_path, capsys):
         ({"conversation": [{"role": "assistant", "time": 1, "content": None}]}, r"turn 0 (assistant) has no content"),
     ],
 )
-def test_what_is_wrong_with_a_row_is_named(tree, tmp_path, capsys, change, why):
+def test_proassist_command_error_names_row(tree, tmp_path, capsys, change, why):
     text = json.dumps(row("two", "no_talk", 6) | change) + "\n"
     (tree / "ego4d/prepared/dialog_test_L0_I5.jsonl").write_text(text)
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3

@@ -1,4 +1,4 @@
-"""Cues of WebVTT and SubRip: none is lost, no word of them changes, each has its speaker or a line that says why not."""
+"""Cues of WebVTT and SubRip: every cue and word is kept, with a speaker or a message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prospect_core.data.formats.subtitles import read_subtitle_cues
 
 
 def turns(text: str, suffix: str, **names: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """(begin, who, words) of every turn."""
+    """Return (start, speaker, words) of every turn."""
     found = read_subtitle_cues(text, suffix)
     assert not found.refused, found.refused
     speakers = Speakers(**names)
@@ -44,7 +44,7 @@ fourth
 """
 
 
-def test_vtt_cues_with_commas_and_whole_seconds_are_read():
+def test_subtitles_vtt_commas_and_whole_seconds():
     assert turns(VTT_TIMES, ".vtt") == [
         ("00:01.000", "assistant", "first"),
         ("00:00:03,000", "assistant", "second"),
@@ -53,7 +53,7 @@ def test_vtt_cues_with_commas_and_whole_seconds_are_read():
     ]
 
 
-def test_srt_cues_without_number_or_with_whole_seconds_are_read():
+def test_subtitles_srt_without_number_or_fraction():
     text = "1\n00:00:01,000 --> 00:00:02,000\nfirst\n\n00:00:03,000 --> 00:00:04,000\nsecond\n\n3\n00:00:05 --> 00:00:06\nthird\n"
     assert words(text) == ["first", "second", "third"]
 
@@ -70,7 +70,7 @@ def test_srt_cues_without_number_or_with_whole_seconds_are_read():
     ],
 )
 @pytest.mark.parametrize("suffix", [".srt", ".vtt"])
-def test_cue_with_unreadable_times_is_refused_with_its_line(times, suffix):
+def test_subtitles_unreadable_times_names_line(times, suffix):
     text = f"00:00:01,000 --> 00:00:01,500\nfirst\n\n{times}\nsecond\n\n00:00:04,000 --> 00:00:05,000\nthird\n"
     found = read_subtitle_cues("WEBVTT\n\n" + text if suffix == ".vtt" else text, suffix)
     line = 6 if suffix == ".vtt" else 4
@@ -81,7 +81,7 @@ def test_cue_with_unreadable_times_is_refused_with_its_line(times, suffix):
     assert found.items == 3
 
 
-def test_empty_cue_and_text_outside_a_cue_are_refused_with_their_lines():
+def test_subtitles_empty_cue_or_stray_text_names_line():
     found = read_subtitle_cues(
         "WEBVTT\n\n00:01.000 --> 00:02.000\n\nlost words\n\n00:03.000 --> 00:04.000\nkept\n", ".vtt"
     )
@@ -109,11 +109,11 @@ def test_empty_cue_and_text_outside_a_cue_are_refused_with_their_lines():
         ("42", "42"),
     ],
 )
-def test_words_of_a_cue_stay_as_players_show_them(text, expected):
+def test_subtitles_words_stay_as_shown(text, expected):
     assert words(srt(text, "next")) == [expected, "next"]
 
 
-def test_cues_without_empty_lines_between_them_are_apart():
+def test_subtitles_cues_without_empty_lines_are_separate():
     assert words("1\n00:01,0 --> 00:02,0\none\n2\n00:03,0 --> 00:04,0\ntwo\n00:05,0 --> 00:06,0\nthree") == [
         "one",
         "two",
@@ -122,16 +122,16 @@ def test_cues_without_empty_lines_between_them_are_apart():
 
 
 @pytest.mark.parametrize("lead", ["\n\n\n", "\r\n\r\n"])
-def test_srt_that_begins_with_empty_lines_is_read(lead):
+def test_subtitles_srt_leading_empty_lines(lead):
     assert words(lead + srt("one")) == ["one"]
 
 
-def test_blocks_that_are_not_speech_are_left_out():
+def test_subtitles_other_blocks_are_left_out():
     text = "WEBVTT - title\nKind: captions\n\nSTYLE\n::cue {color: red}\n\nNOTE a\nremark\n\nREGION\nid:x\n\nname\n00:01.000 --> 00:02.000 align:start line:0%\n<c.loud>Pour</c> <00:01.500>it\n"
     assert words(text, ".vtt") == ["Pour it"]
 
 
-def test_stream_clock_in_the_header_is_refused_unless_zero():
+def test_subtitles_stream_clock_must_be_zero():
     for clock, refused in (("LOCAL:00:00:00.000,MPEGTS:900000", 1), ("LOCAL:00:00:00.000,MPEGTS:0", 0)):
         found = read_subtitle_cues(f"WEBVTT\nX-TIMESTAMP-MAP={clock}\n\n00:01.000 --> 00:02.000\nx\n", ".vtt")
         assert len(found.refused) == refused
@@ -140,7 +140,7 @@ def test_stream_clock_in_the_header_is_refused_unless_zero():
 VOICES = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Instructor>take the cup\n\n00:03.000 --> 00:04.000\n<v.loud Student>which one?\n"
 
 
-def test_unknown_voice_is_refused():
+def test_subtitles_unknown_voice_raises():
     (first, _) = read_subtitle_cues(VOICES, ".vtt").cues
     with pytest.raises(ValueError, match="voice 'Instructor' is unknown; say whose it is by --user"):
         Speakers().turns(first)
@@ -149,7 +149,7 @@ def test_unknown_voice_is_refused():
 
 
 @pytest.mark.parametrize("names", [{"users": ("student",)}, {"assistants": ("Instructor",)}])
-def test_named_side_leaves_the_other_voices_to_the_other_side(names):
+def test_subtitles_one_named_side_assigns_other_voices(names):
     assert [(who, said) for _, who, said in turns(VOICES, ".vtt", **names)] == [
         ("assistant", "take the cup"),
         ("user", "which one?"),
@@ -169,12 +169,12 @@ def test_named_side_leaves_the_other_voices_to_the_other_side(names):
         (">> User: a", [("user", "a")]),
     ],
 )
-def test_label_before_the_words_names_the_speaker(body, expected):
+def test_subtitles_label_names_speaker(body, expected):
     assert [(who, said) for _, who, said in turns(srt(body), ".srt")] == expected
 
 
 @pytest.mark.parametrize("label", ["[SPEAKER_01]:", "SPEAKER_01:", "(Ana):", "Speaker 2:"])
-def test_label_of_an_unknown_speaker_is_refused(label):
+def test_subtitles_unknown_label_raises(label):
     (cue,) = read_subtitle_cues(srt(f"{label} this one"), ".srt").cues
     with pytest.raises(ValueError, match="is unknown"):
         Speakers().turns(cue)
@@ -182,7 +182,7 @@ def test_label_of_an_unknown_speaker_is_refused(label):
     assert Speakers(users=(name,)).turns(cue) == [("user", "this one")]
 
 
-def test_unknown_label_that_may_be_words_is_counted():
+def test_subtitles_ambiguous_label_is_counted():
     speakers = Speakers()
     for cue in read_subtitle_cues(srt("Ana: this one", "Ana: and this", "So: go"), ".srt").cues:
         speakers.turns(cue)
@@ -193,7 +193,7 @@ def test_unknown_label_that_may_be_words_is_counted():
 
 
 @pytest.mark.parametrize(("text", "suffix"), [("hello", ".vtt"), ("", ".vtt"), ("", ".srt"), ("\n\n", ".srt")])
-def test_text_of_another_kind_is_refused(text, suffix):
+def test_subtitles_other_text_raises(text, suffix):
     with pytest.raises(ValueError, match=r"begins with WEBVTT|holds no cue"):
         read_subtitle_cues(text, suffix)
 
@@ -205,7 +205,7 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=20), st.sampled_from([".srt", ".vtt"]))
-def test_every_line_of_times_is_a_cue_or_is_refused(lines, suffix):
+def test_subtitles_random_times_are_cues_or_refused(lines, suffix):
     text = "\n".join((["WEBVTT", ""] if suffix == ".vtt" else []) + lines)
     times = sum("-->" in line or "->" in line or line.startswith("12:00") for line in lines)
     try:
@@ -222,7 +222,7 @@ def test_every_line_of_times_is_a_cue_or_is_refused(lines, suffix):
         st.text(st.characters(exclude_categories=("C", "Z")), min_size=1).map("x{}".format), min_size=1, max_size=8
     )
 )
-def test_words_in_are_words_out(bodies):
+def test_subtitles_random_words_are_kept(bodies):
     bodies = [
         body.replace("<", "").replace("&", "").replace("{", "").replace(":", "").replace(":", "") for body in bodies
     ]

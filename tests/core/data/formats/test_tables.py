@@ -1,4 +1,6 @@
-"""Tables as spreadsheets and people write them: cells keep their words, padding goes, slips are reported."""
+"""Tables from spreadsheets and editors: cells keep their words, padding is removed, errors are
+reported.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +37,22 @@ def cells(table: TextTable) -> list[tuple[str, ...]]:
         ('"0:01"\t"say"\t"Good."', "Good."),
     ],
 )
-def test_quotation_marks_of_words_stay_and_those_of_cells_go(row, expected):
+def test_table_quotation_marks_of_words_are_kept(row, expected):
     table = read(f"time\tkind\twhat\n{row}\n0:02\tsay\tnext\n", ".tsv")
     assert [row[2] for row in cells(table)] == [expected, "next"]
 
 
-def test_unclosed_mark_takes_no_later_row():
+def test_table_unclosed_mark_ends_with_row():
     table = read('time,kind,what\n0:01,say,"open\n0:02,say,"closed, here"\n')
     assert cells(table) == [("0:01", "say", '"open'), ("0:02", "say", "closed, here")]
 
 
-def test_unquoted_commas_of_running_text_stay():
+def test_table_unquoted_commas_of_last_column_are_kept():
     table = read("time,kind,what\n0:01,say,Good, now pour it, slowly\n")
     assert cells(table) == [("0:01", "say", "Good, now pour it, slowly")]
 
 
-def test_cell_beyond_the_named_columns_is_refused():
+def test_table_cell_without_column_raises():
     for text, suffix in (
         ("time,kind,what\n0:01,say,Good,unsure\n", ".csv"),
         ("time\tkind\twhat\n0:01\tsay\tGood\tno\n", ".tsv"),
@@ -60,7 +62,7 @@ def test_cell_beyond_the_named_columns_is_refused():
             fit_delimited_table_row(table.rows[1], NAMES, table.separator)
 
 
-def test_padding_of_a_spreadsheet_is_removed():
+def test_table_padding_is_removed():
     table = read(
         '# goal: make tea,,\n"# step S1: boil it, slowly",,\n# video:,clip.mp4,\ntime,kind,what,,\n0:01,start,S1,,\n,,\n'
     )
@@ -71,7 +73,7 @@ def test_padding_of_a_spreadsheet_is_removed():
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 @pytest.mark.parametrize("mark", ["\t", ",", ";"])
-def test_separator_is_that_of_the_line_of_names(suffix, mark):
+def test_table_separator_is_that_of_header(suffix, mark):
     table = read(f"# goal: make tea{mark}{mark}\r\ntime{mark}kind{mark}what\r\n0:01{mark}say{mark}Good\r\n", suffix)
     assert table.separator == mark
     assert (table.head, cells(table)) == ({"goal": "make tea"}, [("0:01", "say", "Good")])
@@ -90,7 +92,7 @@ def test_separator_is_that_of_the_line_of_names(suffix, mark):
         ("# step S1: a\n# step S1: b", "step S1 is given twice"),
     ],
 )
-def test_slip_in_a_head_line_is_refused(line, reason):
+def test_table_misspelled_header_raises(line, reason):
     (refused,) = read(f"{line}\ntime,kind,what\n").refused
     assert re.search(reason, refused)
     assert refused.startswith(f"line {line.count(chr(10)) + 1}: ")
@@ -99,7 +101,7 @@ def test_slip_in_a_head_line_is_refused(line, reason):
 @pytest.mark.parametrize(
     "line", ["# made on Monday", "# kinds: start, complete", "# the video lasts 0:10; columns", "#", "# 5"]
 )
-def test_comment_is_a_comment(line):
+def test_table_comment_is_skipped(line):
     table = read(f"{line}\ntime,kind,what\n")
     assert (table.head, table.refused) == ({}, [])
 
@@ -115,7 +117,7 @@ WORDS = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1)
     st.booleans(),
     st.sampled_from("\t,;"),
 )
-def test_cells_of_a_csv_writer_are_read_back(texts, dialect, all_quoted, mark):
+def test_table_csv_writer_cells_round_trip(texts, dialect, all_quoted, mark):
     file = io.StringIO()
     quoting = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
     writer = csv.writer(file, dialect, delimiter=mark, quoting=quoting)
@@ -125,6 +127,6 @@ def test_cells_of_a_csv_writer_are_read_back(texts, dialect, all_quoted, mark):
 
 
 @given(st.lists(st.sampled_from(["0:01", "say", '"', ",", "\n", "x", ";", "\t", '""', " "]), max_size=40))
-def test_every_word_of_a_table_is_in_a_row(parts):
+def test_table_random_words_are_kept(parts):
     text = "time,kind,what\n" + "".join(parts)
     assert sum(row.text.count("x") for row in read(text).rows) == text.count("x")

@@ -1,4 +1,4 @@
-"""The cache, what each strategy keeps, and speculation: exact first, then fast."""
+"""Context strategies: the cache, the tokens that each strategy keeps, and speculation."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def filled(model, count=24):
 
 
 @pytest.mark.parametrize("heads", [2, 4])
-def test_kept_keys_are_those_of_the_same_hidden_states_at_their_new_positions(tokenizer, heads):
-    """Grouped-query and full attention; the published caches kept old angles, and lost what they pointed at."""
+def test_strategy_kept_keys_are_rotated_to_new_positions(tokenizer, heads):
+    """With grouped-query and full attention. The published caches kept the old rotary angles."""
     torch.manual_seed(0)
     config = small_config(tokenizer)
     config.text_config.num_key_value_heads = heads
@@ -75,7 +75,7 @@ def test_kept_keys_are_those_of_the_same_hidden_states_at_their_new_positions(to
         expected, _ = apply_rotary_pos_emb(unturned, unturned, cos, sin)
         torch.testing.assert_close(keys, expected, atol=1e-5, rtol=0)
         assert torch.equal(values, old[..., kept, :])
-    # kept again and again, errors do not add up
+    # errors do not accumulate over repeated compressions
     once = cache.tensors()[0][0].clone()
     for _ in range(20):
         cache.keep(range(len(kept)), text.rotary_emb.inv_freq)
@@ -85,7 +85,7 @@ def test_kept_keys_are_those_of_the_same_hidden_states_at_their_new_positions(to
     assert cache.length == len(kept) + 1
 
 
-def test_streams_of_one_pool_do_not_change_each_other(model):
+def test_strategy_streams_of_one_pool_are_independent(model):
     cache = filled(model)
     other = StreamCache(cache.storage, cache.pool)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_streams_of_one_pool_do_not_change_each_other(model):
 
 
 @pytest.mark.parametrize("name", STRATEGIES[1:])
-def test_the_cache_is_never_over_budget(model, tokenizer, name):
+def test_strategy_cache_stays_within_budget(model, tokenizer, name):
     budget = least(model, tokenizer, name)
     runner = busy_runner(model, tokenizer, name, budget)
     runner.reset(TASK)
@@ -108,7 +108,7 @@ def test_the_cache_is_never_over_budget(model, tokenizer, name):
     for n, frame in enumerate(pictures(120)):
         output = runner.step(frame, users.get(n))
         assert runner.stream.context.cache.length <= runner.length <= budget
-        # an end token, or an update, is read with what comes next and counted at once
+        # an end token or an update is read with the next tokens but counted immediately
         assert output.cache_tokens == runner.length
         if output.compression:
             assert output.compression.tokens_after <= budget // 2 < output.compression.tokens_before
@@ -116,7 +116,7 @@ def test_the_cache_is_never_over_budget(model, tokenizer, name):
 
 
 @pytest.mark.parametrize("name", TOKEN)
-def test_a_token_strategy_keeps_the_prompt_and_the_newest_text_by_their_ids(model, tokenizer, name):
+def test_token_strategy_keeps_prompt_and_newest_text(model, tokenizer, name):
     runner = busy_runner(model, tokenizer, name, least(model, tokenizer, name) + 40)
     runner.reset(TASK)
     prompt, before, compression = list(runner.stream.prompt.ids), [], None
@@ -134,7 +134,7 @@ def test_a_token_strategy_keeps_the_prompt_and_the_newest_text_by_their_ids(mode
     text = [i for i, k in zip(after, kind, strict=True) if k in (Kind.USER, Kind.UPDATE, Kind.REPLY)]
     special = runner.builder.special
     was = [i for i in before[len(prompt) :] if i != special.image]
-    # whole pieces, the newest: an end of all the text that there was
+    # the newest whole pieces: a suffix of the previous text
     assert text
     assert text[0] in (special.user, special.dst, special.asst)
     assert "".join(map(chr, was)).find("".join(map(chr, text[:-20]))) >= 0
@@ -142,7 +142,7 @@ def test_a_token_strategy_keeps_the_prompt_and_the_newest_text_by_their_ids(mode
     assert all((after[k] == special.image) == (kind[k] == Kind.FRAME) for k in range(len(after)))
 
 
-def test_drop_middle_keeps_the_newest_frames_and_uniform_even_ones(model, tokenizer):
+def test_drop_middle_keeps_newest_and_uniform_keeps_even(model, tokenizer):
     kept = {}
     for name in ("drop_middle", "uniform"):
         runner = busy_runner(model, tokenizer, name, least(model, tokenizer, name) + 200)
@@ -175,7 +175,7 @@ def layers_of(meta, seed=0, heads=2, width=4, number=2):
     return [torch.randn(1, heads, len(meta), width, generator=generator) for _ in range(number)]
 
 
-def test_scores_by_brute_force():
+def test_token_strategy_scores_equal_brute_force():
     meta = meta_of(6, 2, text=2)
     keys = layers_of(meta)
     arrays = [layer[0].double().numpy() for layer in keys]
@@ -190,7 +190,7 @@ def test_scores_by_brute_force():
                 norms.append(np.linalg.norm(a[head, k]) / np.linalg.norm(a[head], axis=-1).mean())
         assert token_strategy_unlike_mean(keys, keys, meta, 8)[k] == pytest.approx(-np.mean(cosines), abs=1e-6)
         assert token_strategy_value_norm(keys, keys, meta, 8)[k] == pytest.approx(np.mean(norms), abs=1e-6)
-    # room for 8 tokens: an eighth is one token, so one newest frame is what the others are held against
+    # room for 8 tokens: one eighth is one token, so the others are compared with one newest frame
     tar = token_strategy_unlike_newest(keys, keys, meta, 8)
     assert [k for k in frames if tar[k] == 2.0] == frames[-2:]
     for k in frames[:-2]:
@@ -199,7 +199,7 @@ def test_scores_by_brute_force():
         assert tar[k] == pytest.approx(expected, abs=1e-6)
 
 
-def test_even_spread_by_hand():
+def test_token_strategy_even_spread_by_hand():
     meta = meta_of(10, 2)
     chosen = np.unique(meta.frame[token_strategy_even_spread([], [], meta, 8) > 0])
     assert chosen.tolist() == [2, 4, 7, 9]
@@ -214,7 +214,7 @@ def test_even_spread_by_hand():
     st.sampled_from(sorted(TOKEN)),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_selected_is_within_bounds_and_steady_under_noise(frames, each, text, most, seed, name):
+def test_token_strategy_selection_is_bounded_and_stable(frames, each, text, most, seed, name):
     meta = meta_of(frames, each, text)
     keys, values = layers_of(meta, seed), layers_of(meta, seed + 1)
     kept = TOKEN[name].select(keys, values, meta, most)
@@ -225,12 +225,12 @@ def test_what_is_selected_is_within_bounds_and_steady_under_noise(frames, each, 
     kinds = meta.kind[kept]
     assert (kinds == Kind.REPLY).sum() in (0, text)
     noisy = [k + 1e-7 * torch.randn(k.shape, generator=torch.Generator().manual_seed(5)) for k in keys]
-    # one score in many may lie on a line of the grid; what differs then is a token or two
+    # a score near a line of the grid can change one or two tokens
     moved = set(TOKEN[name].select(noisy, values, meta, most)) ^ set(kept)
     assert len(moved) <= 2
 
 
-def test_the_grid_gives_ties_to_the_newest():
+def test_token_strategy_rounding_prefers_newest():
     assert round_token_strategy_scores(np.array([3.0, 3.0 + 1e-9, 3.0])).tolist() == [0, 0, 0]
     assert len(round_token_strategy_scores(np.array([]))) == 0
     meta = meta_of(8, 1)
@@ -247,15 +247,17 @@ def first_compression(runner):
     raise AssertionError("it was never compressed")
 
 
-def test_a_summary_is_in_the_next_context_by_its_ids(model, tokenizer, monkeypatch):
-    """The origin wrote summaries and lost them: two of its strategies were `drop_all` plus 24 s."""
+def test_summarize_strategy_summary_is_in_next_context(model, tokenizer, monkeypatch):
+    """The origin wrote summaries and then dropped them: two of its strategies equaled `drop_all`
+    plus 24 s.
+    """
     runner = Scripted(model, tokenizer, Knobs("summarize_and_drop", least(model, tokenizer, "summarize_and_drop")))
     asked_over = says(monkeypatch, runner, repeat("Nothing is done yet."))
     event = first_compression(runner)
     expected = runner.builder.prompt(TASK, Context(None, "Nothing is done yet."))
     assert runner.stream.context.ids == list(expected.ids)
     assert "Summary: Nothing is done yet." in event.text
-    # it was written over the whole cache, behind its mark
+    # the summary was written over the whole cache, after its marker
     assert asked_over[0][-1] == runner.builder.special.sum
     assert runner.builder.special.image in asked_over[0]
 
@@ -271,7 +273,7 @@ def test_a_summary_is_in_the_next_context_by_its_ids(model, tokenizer, monkeypat
         ),
     ],
 )
-def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokenizer, monkeypatch, written, kept):
+def test_summarize_with_dst_contradiction_is_replaced(model, tokenizer, monkeypatch, written, kept):
     knobs = Knobs("summarize_with_dst", least(model, tokenizer, "summarize_with_dst"))
     runner = Scripted(model, tokenizer, knobs, {4: ("in_progress", "not_started"), 5: ("completed", "not_started")})
     asked_over = says(monkeypatch, runner, repeat(written))
@@ -279,11 +281,11 @@ def test_a_summary_that_contradicts_the_tracked_state_is_replaced(model, tokeniz
     assert f"Summary: {kept}\nUser: Where is it?\n" in event.text
     prompt = runner.builder.prompt(TASK, Context(runner.state, kept, (("User", "Where is it?"),)))
     assert runner.stream.context.ids == list(prompt.ids)
-    # the model was shown the tracked state before it wrote
+    # the tracked state was in the context before the summary
     assert "(completed 1st, 2 s)" in tokenizer.decode(asked_over[0])
 
 
-def test_contradictions_by_hand():
+def test_summary_contradictions_by_hand():
     state = DialogState(TASK.step_ids, ("completed", "in_progress"), (("S1", 3.0),))
     assert not text_strategy_summary_contradicts(
         "I put The Red Cube in the box. no: put the red cube in the box", TASK, state
@@ -308,7 +310,7 @@ def own_registry():
     registry.list_registered_strategies.cache_clear()
 
 
-def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer, monkeypatch):
+def test_registered_strategy_is_found_and_bounded(model, tokenizer, monkeypatch):
     class Newest:
         name, keeps, limited, writes = "mine", "the newest tokens of all kinds", True, False
         extra = 0
@@ -338,13 +340,13 @@ def test_a_strategy_of_ones_own_is_found_and_kept_to_its_bounds(model, tokenizer
         (replace(TOKEN_STRATEGIES[0], name="drop_all"), "'drop_all' is taken"),
     ],
 )
-def test_a_broken_strategy_is_named(monkeypatch, thing, message):
+def test_registered_strategy_invalid_is_named(monkeypatch, thing, message):
     with_plugin(monkeypatch, thing)
     with pytest.raises(UserError, match=message):
         registry.find_registered_strategy("none", None)
 
 
-def test_the_command_lists_them_all(capsys):
+def test_strategies_command_lists_built_in(capsys):
     from prospect_core.cli.commands import prospect
 
     with pytest.raises(SystemExit) as stop:
@@ -356,11 +358,11 @@ def test_the_command_lists_them_all(capsys):
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
-def test_keys_whose_frequencies_depend_on_the_length_are_not_moved(model, tokenizer, kind):
+def test_token_strategy_dynamic_rope_raises(model, tokenizer, kind):
     model.config.text_config.rope_parameters = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
     with pytest.raises(
         UserError, match=rf"strategy 'keydiff': keeps keys in other places, which .* of type '{kind}' do not"
     ):
         VLMStreamRunner(model, tokenizer, Knobs("keydiff", 10**6))
-    # a rebuilt prompt is read anew
+    # a rebuilt prompt is read from its tokens, so no key moves
     VLMStreamRunner(model, tokenizer, Knobs("dst_refresh", 10**6))

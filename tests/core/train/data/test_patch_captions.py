@@ -1,4 +1,4 @@
-"""Captions that image slots tell themselves: which token each slot is to be followed by."""
+"""Patch captions: the target token of each image slot."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def builder(tokenizer):
 
 
 def followers(sequence):
-    """Of every image slot, the token that is to follow it, or None."""
+    """Return the target token of every image slot, or None."""
     speaks, target = next_token_targets(torch.tensor([sequence.lm_labels]))
     wanted = iter(target.tolist())
     told = [next(wanted) if one else None for one in speaks[0].tolist()]
     return told
 
 
-def test_each_slot_is_followed_by_a_word_of_its_place(builder, clip):
+def test_patch_captions_label_each_slot_with_its_word(builder, clip):
     token = lambda word: builder.text(f" {word}")[0]  # noqa: E731
     parts = [part.split() for part in clip.events[0].text.split(", ")]
     whole = clip.events[1].text
@@ -63,7 +63,7 @@ def test_each_slot_is_followed_by_a_word_of_its_place(builder, clip):
         assert min(seen[place].values()) >= 200 / len(words) * 0.7
 
 
-def test_nothing_else_is_learnt_and_no_caption_is_shown(builder, clip):
+def test_patch_captions_label_nothing_else(builder, clip):
     sequence = patch_caption_sequence(builder, clip, random.Random(0))
     assert len(sequence.lm_labels) == len(sequence.ids)
     assert set(sequence.speaking + sequence.update) == {IGNORE}
@@ -73,14 +73,14 @@ def test_nothing_else_is_learnt_and_no_caption_is_shown(builder, clip):
     assert set(rest) == {builder.special.image, builder.special.eos}
 
 
-def test_captions_of_other_shapes_are_refused(builder, clip):
+def test_patch_captions_other_shape_raises(builder, clip):
     for text, line in (("a, b", "tells of 2 places, a frame has 4 tokens"), ("qqqqzzzz", "no word of 'qqqqzzzz'")):
         wrong = replace(clip, events=(replace(clip.events[0], text=text),))
         with pytest.raises(DataError, match=line):
             patch_caption_sequence(builder, wrong, random.Random(0))
 
 
-def test_a_tower_learns_a_map_through_the_command(tmp_path):
+def test_train_command_learns_patch_captions(tmp_path):
     assert run_cli("data", "captions", "--output", tmp_path / "map", "--count", 2, "--tells", "map") == 0
     overrides = [o for o in SMALL if not o.startswith(("model.vision.", "model.tokens_per_frame"))]
     code = run_cli(

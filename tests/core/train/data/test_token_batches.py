@@ -1,4 +1,4 @@
-"""Batches by tokens, rates by part, rows that fill up a table, and how much memory a training takes."""
+"""Batches by tokens, learning rates by part, rows that complete a batch, and memory of a training."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from tests.helpers.training import SMALL, pictures
 pytestmark = pytest.mark.integration
 
 
-def test_packing_by_hand():
+def test_group_token_batches_by_hand():
     assert group_token_batches([5, 9, 3, 4, 20, 5], 20) == [[4], [1, 0], [5, 3, 2]]
     assert group_token_batches([5, 5], 4, first=7) == [[7], [8]]
     assert group_token_batches([], 4) == []
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
-def test_packed_items_are_all_there_once_and_fit(sizes, room):
+def test_group_token_batches_random_items_fit_once(sizes, room):
     groups = group_token_batches(sizes, room)
     assert sorted(k for group in groups for k in group) == list(range(len(sizes)))
     assert all(len(group) == 1 or len(group) * max(sizes[k] for k in group) <= room for group in groups)
 
 
-def test_batches_hold_every_window_once_within_their_tokens(short_world, tokenizer):
+def test_token_batches_have_each_window_once(short_world, tokenizer):
     draws = SamplingPlan(WindowSampler(2, 30), windows_per_episode=9)
     windows = DSTTrainingDataset(list(short_world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, draws)
     batches = TokenBatches(windows, 1200)
@@ -57,7 +57,7 @@ def test_batches_hold_every_window_once_within_their_tokens(short_world, tokeniz
         assert len(learns) in (0, len(batch))
         seen += learns
         ids = collate([batch])["input_ids"]
-        # sizes are estimated before a window is drawn: what is written at its end is not known yet
+        # sizes are estimated before a window is drawn, when the text at its end is unknown
         assert len(batch) == 1 or ids.numel() <= 1.3 * 1200
         full += len(batch) > 1
     assert sorted(map(repr, seen)) == sorted(repr(windows[k][0]) for k in range(len(windows)))
@@ -68,7 +68,7 @@ def test_batches_hold_every_window_once_within_their_tokens(short_world, tokeniz
     assert sum(len(batches[k]) for k in range(before)) >= 0.9 * len(windows)
 
 
-def test_a_training_by_tokens_goes_through_and_resumes(short_world, tmp_path):
+def test_train_command_by_tokens_resumes(short_world, tmp_path):
     out = tmp_path / "out"
     options = [f"data={short_world.root}", f"output={out}", *SMALL, "train.batch_tokens=900", "train.max_steps=5"]
     assert run_cli("train", *options) == 0
@@ -76,7 +76,7 @@ def test_a_training_by_tokens_goes_through_and_resumes(short_world, tmp_path):
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
 
 
-def test_each_part_moves_by_its_own_rate(tokenizer):
+def test_learning_rates_apply_by_part(tokenizer):
     torch.manual_seed(0)
     model = DSTSmolVLM(small_config(tokenizer))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -94,7 +94,7 @@ def test_each_part_moves_by_its_own_rate(tokenizer):
         torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
 
 
-def test_adapters_move_by_their_own_rate(tokenizer):
+def test_learning_rates_apply_to_adapters(tokenizer):
     model = DSTSmolVLM(small_config(tokenizer))
     config, _ = compose_config(["output=x", "run=gpu_lora"])
     freeze_model_factory_parts(model, config.model)
@@ -114,8 +114,10 @@ def test_adapters_move_by_their_own_rate(tokenizer):
      ("500m", 0.508e9, {"gpu": 9.2, "gpu_lora": 5.6}),
      pytest.param("2.2b", 2.25e9, {"gpu": 34.4, "gpu_lora": 15.3}, marks=pytest.mark.slow)],
 )  # fmt: skip
-def test_presets_for_gpus_state_their_memory_for_every_published_size(size, parameters, totals):
-    """GB on a card, by the formula, as the documentation states them; the published shapes, without their weights."""
+def test_gpu_presets_document_their_memory(size, parameters, totals):
+    """GB of GPU memory by the formula, as in the documentation, for the published shapes without
+    weights.
+    """
     for run, gigabytes in totals.items():
         config, _ = compose_config([f"model=smolvlm2_{size}", f"run={run}", "model.weights=null", "output=x"])
         vision, text = config.model.vision, config.model.text
@@ -138,7 +140,7 @@ def test_presets_for_gpus_state_their_memory_for_every_published_size(size, para
             assert found["optimiser"] < found["weights"]
 
 
-def test_rows_that_fill_up_the_table_are_never_said(tokenizer):
+def test_padded_vocabulary_rows_are_never_generated(tokenizer):
     config = small_config(tokenizer)
     config.text_config.vocab_size = len(tokenizer) + 3
     builder = SequenceBuilder.of(config, tokenizer)
@@ -150,16 +152,16 @@ def test_rows_that_fill_up_the_table_are_never_said(tokenizer):
     assert model.likeliest(hidden, builder.unsayable)[0] < len(tokenizer)
 
 
-def test_limits_are_options_and_kept_from_a_checkpoint(short_world, checkpoint, tmp_path):
+def test_train_command_limits_are_kept_from_checkpoint(short_world, checkpoint, tmp_path):
     out = tmp_path / "out"
     options = [f"data={short_world.root}", f"init={checkpoint}", f"output={out}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", *options, "model.max_reply_tokens=20", "model.max_summary_tokens=30") == 0
     config = load_model_checkpoint(str(out))[0].config
-    # the checkpoint's own number of what the user says, 16
+    # the limit of user tokens is that of the checkpoint, 16
     assert (config.max_reply_tokens, config.max_summary_tokens, config.max_user_tokens) == (20, 30, 16)
 
 
-def test_memory_of_a_training_by_hand(tokenizer):
+def test_estimate_training_memory_by_hand(tokenizer):
     config, _ = compose_config(["output=x", "model.vision_tower=frozen", "train.batch_tokens=1000"])
     model = DSTSmolVLM(small_config(tokenizer))
     freeze_model_factory_parts(model, config.model)

@@ -1,4 +1,4 @@
-"""What an epoch of training is made of: windows drawn anew, in an order that wastes little on padding."""
+"""An epoch of training: newly drawn windows, in an order with little padding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dataset(short_world, builder, seed=3, **draws):
     return DSTTrainingDataset(list(short_world.episodes("train")), builder, pictures, SamplingPlan(**draws), seed)
 
 
-def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(short_world, builder):
+def test_training_dataset_redraws_each_epoch_with_seed(short_world, builder):
     draws = {"windows": WindowSampler(4, 9, progress_share=0), "frames": Silent(0.3)}
     one, twin = dataset(short_world, builder, **draws), dataset(short_world, builder, **draws)
     first = [one[k][0] for k in range(len(one))]
@@ -47,8 +47,10 @@ def test_windows_and_frames_are_redrawn_each_epoch_and_seeded(short_world, build
     assert first == [one[k][0] for k in range(len(one))]
 
 
-def test_windows_that_fill_up_the_last_batches_of_an_epoch_teach_nothing(short_world, builder):
-    """Several processes read as many each: a loader without enough repeated windows, with their labels."""
+def test_training_dataset_padding_windows_have_no_labels(short_world, builder):
+    """All processes need the same number of windows: a loader without enough repeated windows with
+    their labels.
+    """
     data = dataset(short_world, builder, windows=WindowSampler(2, 9), windows_per_episode=7)
     drawn = len(data)
     whole = [data[k][0] for k in range(drawn)]
@@ -65,14 +67,16 @@ def test_windows_that_fill_up_the_last_batches_of_an_epoch_teach_nothing(short_w
             *window.update,
             *(label for states in window.states for label in states),
         } == {IGNORE}
-    # beside windows of similar length too, none is lost
+    # also with windows grouped by length, every window is kept
     data.together = 4
     data.set_epoch(0)
     assert sorted(map(repr, (data[k][0] for k in range(drawn)))) == sorted(map(repr, whole))
 
 
-def test_the_windows_of_a_step_are_of_similar_length(short_world, builder):
-    """The same windows in another order: padded to the longest of a step, a quarter of all was padding."""
+def test_training_dataset_groups_windows_by_length(short_world, builder):
+    """The same windows in another order: with padding to the longest of a step, a quarter of all
+    tokens was padding.
+    """
     windows = WindowSampler(2, 40)
     data = dataset(short_world, builder, windows=windows, windows_per_episode=21)
     count = len(data)
@@ -89,14 +93,16 @@ def test_the_windows_of_a_step_are_of_similar_length(short_world, builder):
         return sum(max(step) * len(step) - sum(step) for step in steps) / sum(map(sum, steps))
 
     assert padding(alike) < 0.1 < 0.2 < padding(drawn)
-    # an epoch that is entered in the middle is the same
+    # an epoch that is resumed in the middle is the same
     again = dataset(short_world, builder, windows=windows, windows_per_episode=21)
     again.together = 4
     assert [again[k][0] for k in range(count - 5, count)] == alike[-5:]
 
 
-def test_the_pictures_are_those_of_the_windows_own_frames(short_world, builder):
-    """In the origin every clip but a video's first was trained on pictures from hundreds of frames away."""
+def test_training_dataset_pictures_are_of_own_frames(short_world, builder):
+    """In the origin every clip but a video's first was trained on pictures from hundreds of frames
+    away.
+    """
     data = dataset(short_world, builder, windows=WindowSampler(4, 9))
     for k in range(len(data)):
         sequence, media = data[k]
@@ -105,7 +111,7 @@ def test_the_pictures_are_those_of_the_windows_own_frames(short_world, builder):
         assert np.array_equal(media, pictures(window.episode, window.start, window.end))
 
 
-def test_dialogues_of_a_video_take_turns(short_world, builder):
+def test_training_dataset_alternates_dialogues_of_video(short_world, builder):
     data = dataset(short_world, builder, dialogues_per_video=1)
     assert len(data) == 2
     seen = set()
@@ -118,8 +124,8 @@ def test_dialogues_of_a_video_take_turns(short_world, builder):
     assert len(dataset(short_world, builder, windows_per_episode=3)) == 18
 
 
-def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it(short_world, builder):
-    """With long epochs, one share an epoch would leave most of the data unused for the whole training."""
+def test_curriculum_progresses_within_epoch(short_world, builder):
+    """With long epochs, one share per epoch would leave most of the data unused."""
     windows = WindowSampler(2, 40, progress_share=0)
     data = dataset(short_world, builder, curriculum=Curriculum(0.2, 1.0), windows=windows, windows_per_episode=20)
     data.set_epoch(0, 0.0, 1.0)
@@ -132,31 +138,31 @@ def test_a_curriculum_progresses_within_an_epoch_and_accelerate_does_not_undo_it
     assert max(w.end - w.start for w in first) < 24 < max(w.end - w.start for w in last)
 
 
-def test_label_rates_are_those_of_the_drawn_labels(short_world, builder):
+def test_label_rates_equal_drawn_labels(short_world, builder):
     data = dataset(short_world, builder, windows=WindowSampler(10, 30))
     labels = [label for k in range(len(data)) for label in data[k][0].speaking if label != IGNORE]
     assert data.label_rates()["speaking"] == pytest.approx(labels.count(1) / len(labels))
 
 
-def test_without_labels_there_is_no_label_rate(short_world, builder):
-    """No label seen is not a rate of zero: the focal losses then keep the options that they have."""
+def test_label_rates_without_labels_are_none(short_world, builder):
+    """No label is not a rate of zero: the focal losses keep their options."""
     data = dataset(short_world, builder, frames=lambda rng, view: set())
     assert data.label_rates() == {"speaking": None, "update": None}
 
 
-def test_label_rates_see_the_pictures_that_samplers_look_at(short_world, builder):
+def test_label_rates_use_pictures_of_samplers(short_world, builder):
     data = dataset(short_world, builder, frames=KeyFrames(0.3), windows=WindowSampler(20, 30))
     assert data.label_rates()["speaking"] is not None
 
 
-def test_no_episode_is_an_error(builder):
+def test_training_dataset_no_episode_raises(builder):
     with pytest.raises(DataError, match="no episode"):
         DSTTrainingDataset([], builder, pictures, SamplingPlan())
 
 
 @pytest.fixture(scope="module")
 def black_world(short_world, tmp_path_factory):
-    """The short_world's dialogues over other pictures, under the same names of videos."""
+    """The dialogues of short_world over other pictures with the same names of videos."""
     root = tmp_path_factory.mktemp("black")
     (root / "videos").mkdir()
     episodes = list(short_world.episodes("train"))
@@ -165,7 +171,7 @@ def black_world(short_world, tmp_path_factory):
     return write_dataset(root, "black", "1", 2, {"train": [replace(e, id=f"black-{e.id}") for e in episodes]})
 
 
-def test_each_of_several_datasets_brings_its_own_pictures(short_world, black_world):
+def test_training_sources_use_own_pictures(short_world, black_world):
     config, _ = compose_config([f"data={short_world.root}", f"data.more=[{black_world.root}]"])
     sources = open_training_sources(config, print)
     assert [data.root for data, _ in sources] == [short_world.root, black_world.root]
@@ -174,7 +180,7 @@ def test_each_of_several_datasets_brings_its_own_pictures(short_world, black_wor
         assert all((media(episode, 0, 3) == [k] * 3).all() for episode in some)
 
 
-def test_training_draws_from_several_datasets(short_world, black_world, tmp_path, capsys):
+def test_train_command_draws_from_several_datasets(short_world, black_world, tmp_path, capsys):
     out = tmp_path / "out"
     given = (
         f"data={short_world.root}",
@@ -190,7 +196,7 @@ def test_training_draws_from_several_datasets(short_world, black_world, tmp_path
     assert rows[0]["epoch"] == pytest.approx(1 / -(-2 * episodes // 3))
 
 
-def test_two_episodes_of_one_id_are_refused(short_world, tmp_path, capsys):
+def test_train_command_two_episodes_of_one_id_is_refused(short_world, tmp_path, capsys):
     out = tmp_path / "out"
     assert run_cli("train", f"data={short_world.root}", f"data.more=[{short_world.root}]", f"output={out}", *SMALL) == 3
     told = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Windows, the frames of them that carry loss, and how they change with the epoch and with the training's progress."""
+"""Training windows, their supervised frames, and their change with epoch and training progress."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def builder(tokenizer):
 
 
 def asked():
-    """A question after frame 6 that is answered on frame 9; steps and utterances around it."""
+    """A question after frame 6 that is answered on frame 9, with steps and utterances before and
+    after.
+    """
     events = (
         Event("d1", 1.0, "transition", step="S1", change="start"),
         Event("a1", 1.0, "assistant", "Boil it.", progress="1 s. Nothing is done."),
@@ -71,8 +73,10 @@ def asked():
     return Episode("e", "v", 2, 0, 24, TASK, events).validate()
 
 
-def test_recent_utterances_are_what_a_stream_has_heard_and_said(builder):
-    """Turns on one frame are one; a user turn right before the window reaches the stream only with its first frame."""
+def test_window_sampler_prior_dialogue_equals_stream(builder):
+    """Turns on one frame are one turn; a user turn just before the window reaches the stream with
+    its first frame.
+    """
     events = (
         Event("a", 1.0, "assistant", "one"),
         Event("b", 1.0, "assistant", "and more"),
@@ -95,7 +99,7 @@ def draw(sampler, episode, builder, seed=0, max_tokens=4000, longest=None):
     return sampler.draw(random.Random(seed), episode, builder, max_tokens, longest)
 
 
-def test_the_sampler_keeps_its_shares(world, builder):
+def test_window_sampler_keeps_shares(world, builder):
     episode = max(world.episodes("train"), key=lambda e: len(e.events))
     sampler = WindowSampler(3, 3, 1.0, blank_share=0.4, summary_share=0.4, recent_share=0.5,
                             context_noise=replace(NONE, missed=0.4), progress_share=0.5)  # fmt: skip
@@ -114,13 +118,13 @@ def test_the_sampler_keeps_its_shares(world, builder):
     assert any(w.summary for w in drawn)
 
 
-def test_a_stream_that_begins_has_nothing_to_forget_or_to_sum_up(builder):
+def test_window_sampler_first_window_has_no_summary(builder):
     context, known = WindowPrefix(states=False, summary=True, recent=2).context(builder, asked(), 0)
     assert context == Context(asked().initial_state)
     assert known == {"S1", "S2"}
 
 
-def test_a_summary_tells_only_what_has_not_changed_since(builder):
+def test_window_prefix_summary_has_no_changed_steps(builder):
     context, known = WindowPrefix(states=False, summary=True, recent=1).context(builder, asked(), 15)
     assert context == Context(None, "6 s. Boiled.", (("Assistant", "Now pour."),))
     assert known == {"S1", "S2"}
@@ -132,15 +136,15 @@ def test_a_summary_tells_only_what_has_not_changed_since(builder):
     assert window_sampler_last_progress(asked(), 20) == ("6 s. Boiled.", {"S2"})
 
 
-def test_a_summary_does_not_tell_which_open_step_is_in_progress(builder):
+def test_window_prefix_summary_hides_open_step(builder):
     context, known = WindowPrefix(states=False, summary=True).context(builder, asked(), 12)
     assert context.summary == "1 s. Nothing is done."
     assert asked().state_at(11)["S1"] == "in_progress"
     assert known == {"S2"}
 
 
-def test_what_the_prompt_does_not_tell_carries_no_loss(builder):
-    """Answers whose evidence lies before the window and not in its prompt cannot be learnt, only guessed."""
+def test_training_window_unknowable_answers_have_no_loss(builder):
+    """Answers whose evidence is before the window and not in its prompt can only be guessed."""
     episode = asked()
     context, known = WindowPrefix(states=False, summary=True).context(builder, episode, 20)
     window = TrainingWindow(episode, 20, 24, context, known)
@@ -151,7 +155,7 @@ def test_what_the_prompt_does_not_tell_carries_no_loss(builder):
     assert told.states == [[2, 1]] * 4
 
 
-def test_progress_summaries_are_trained_at_the_end_of_a_window(builder):
+def test_window_sampler_summary_is_trained_at_end(builder):
     episode = asked()
     sampler = WindowSampler(
         8,
@@ -173,13 +177,13 @@ def test_progress_summaries_are_trained_at_the_end_of_a_window(builder):
     assert set(sequence.lm_labels[: -len(tail)]) == {IGNORE}
 
 
-def test_an_episodes_own_summary_stands_at_its_end(builder):
+def test_window_sampler_own_summary_is_at_end(builder):
     episode = replace(asked(), summary="Tea is nearly made.")
     sampler = WindowSampler(24, 24, progress_share=1.0, context_noise=NONE)
     assert draw(sampler, episode, builder).summary == "Tea is nearly made."
 
 
-def test_a_question_is_never_cut_from_its_reply(builder):
+def test_window_sampler_keeps_question_with_reply(builder):
     episode = asked()
     late = tuple(replace(e, time=5.9, labels="responsive|other") if e.id == "a2" else e for e in episode.events)
     assert window_sampler_exchanges(replace(episode, events=late)) == [(6, 11)]
@@ -192,22 +196,24 @@ def test_a_question_is_never_cut_from_its_reply(builder):
     assert {6, 10} <= starts
 
 
-def test_two_questions_in_a_row_stay_with_their_reply():
+def test_window_sampler_keeps_two_questions_with_replies():
     events = (
         Event("u1", 1.0, "user", "Hm."), Event("a1", 2.0, "assistant", "Yes?"), Event("u2", 2.0, "user", "What now?"),
         Event("u3", 3.0, "user", "Hello?"), Event("a2", 4.0, "assistant", "Boil."),
     )  # fmt: skip
     episode = Episode("e", "v", 2, 0, 20, TASK, events, file_order=True).validate()
     assert window_sampler_exchanges(episode) == [(2, 4), (4, 8)]
-    # frame 4 answers the first question and is followed by the second: both stay whole
+    # frame 4 answers the first question and the second one follows: both stay complete
     assert window_sampler_before_question(episode, 7) == 2
     assert window_sampler_after_reply(episode, 3) == 9
 
 
 @settings(max_examples=60, deadline=None)
 @given(episodes(min_frames=4), st.integers(0, 10**6), st.integers(150, 400))
-def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed, max_tokens):
-    """Cut to any number of tokens, a window holds each of its events whole: text, label, and the question it answers."""
+def test_window_sampler_truncation_keeps_events_complete(tokenizer, episode, seed, max_tokens):
+    """With any number of tokens, a window contains each of its events completely: text, label, and
+    answered question.
+    """
     builder = SequenceBuilder(tokenizer, 4)
     sampler = WindowSampler(2, 80, context_noise=NONE, progress_share=0.3)
     try:
@@ -226,7 +232,7 @@ def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed,
             assert sequence.speaking[utterance.frame - window.start] == (IGNORE if cut else 1)
     for frame, step, _ in episode.transitions():
         if frame in inside:
-            # what the user says right before a window, it does not know
+            # the window does not contain the user turn just before it
             cut = frame == window.start and any(user == frame - 1 for user, _ in episode.user_turns())
             assert sequence.update[frame - window.start] == (IGNORE if cut else 1)
             assert step in builder.tokenizer.decode(sequence.ids)
@@ -234,8 +240,8 @@ def test_truncation_never_cuts_an_event_from_its_label(tokenizer, episode, seed,
         assert not user < window.start <= reply
 
 
-def test_a_summary_is_asked_for_where_it_was_said_or_not_at_all(world, builder):
-    """A window cut to its tokens once kept asking for a summary whose evidence it had cut away."""
+def test_window_sampler_truncation_drops_summary(world, builder):
+    """A truncated window kept the request for a summary whose evidence was cut off."""
     summaries = 0
     for episode in world.episodes("train"):
         ends = {(u.frame + 1, e.progress) for u in episode.utterances() for e in u.events}
@@ -248,7 +254,7 @@ def test_a_summary_is_asked_for_where_it_was_said_or_not_at_all(world, builder):
     assert summaries > 50
 
 
-def test_windows_keep_their_longest_length(world, builder):
+def test_window_sampler_keeps_maximum_length(world, builder):
     for episode in world.episodes("train"):
         sampler = WindowSampler(2, 6, progress_share=0)
         exchange = max((reply - user + 1 for user, reply in window_sampler_exchanges(episode)), default=0)
@@ -257,8 +263,8 @@ def test_windows_keep_their_longest_length(world, builder):
             assert window.end - window.start <= max(6, exchange)
 
 
-def test_updates_are_written_in_the_order_of_the_steps(builder):
-    """As a stream writes them, in whatever order the annotation has them."""
+def test_training_window_updates_are_in_step_order(builder):
+    """The order is that of a stream, independent of the order in the annotation."""
     events = (
         Event("a", 1.0, "transition", step="S2", change="start"),
         Event("b", 2.0, "transition", step="S2", change="complete"),
@@ -268,21 +274,21 @@ def test_updates_are_written_in_the_order_of_the_steps(builder):
     assert "[DST]S1->start; S2->complete<eos>" in builder.tokenizer.decode(sequence.ids)
 
 
-def test_the_shortest_window_that_cannot_fit_says_what_it_needs(builder):
+def test_fit_sampler_window_too_small_names_need(builder):
     episode = asked()
     with pytest.raises(UserError, match=r"sampling.max_tokens=20: frame 9 of e .* needs \d+; give at least that"):
         fit_sampler_window(builder, episode, 0, 24, 9, WindowPrefix(), "", 20)
 
 
-def test_frame_costs_are_what_the_frames_add(builder):
+def test_window_sampler_frame_costs_equal_added_tokens(builder):
     episode = asked()
     sequence = builder.window(episode)
     prompt = len(builder.prompt(episode.task, Context(episode.initial_state)).ids)
     assert sum(window_sampler_frame_costs(builder, episode)) == len(sequence.ids) - prompt
 
 
-def test_an_event_right_outside_silences_the_edge(builder):
-    """The frames beside an event carry no label: also where the event itself lies outside the window."""
+def test_training_window_event_outside_masks_edge(builder):
+    """The frames next to an event have no label, also if the event is outside the window."""
     episode = asked()
     window = TrainingWindow(episode, 3, 9, Context(episode.state_at(2)))
     sequence = window.tokens(builder)
@@ -291,7 +297,7 @@ def test_an_event_right_outside_silences_the_edge(builder):
     assert sequence.update == [IGNORE, 0, 0, 0, 0, 0]
 
 
-def test_unsupervised_frames_stay_in_the_context_and_carry_nothing(builder):
+def test_training_window_unsupervised_frames_have_no_labels(builder):
     episode = asked()
     whole, some = builder.window(episode), builder.window(episode, supervised={9, 12})
     assert some.ids == whole.ids
@@ -306,8 +312,10 @@ def view(motion=None):
     return WindowView(asked(), media)
 
 
-def test_what_the_user_said_right_before_a_window_is_not_asked_for_on_its_first_frame(builder):
-    """The stream hears it with that frame, the window does not: half of all told steps were labels that none could know."""
+def test_training_window_user_turn_before_masks_first_frame(builder):
+    """The stream gets it with that frame, the window does not: half of these labels were
+    unknowable.
+    """
     told = Event("u", 2.0, "user", "I am pouring now.")
     started = Event("d1", 2.5, "transition", step="S2", change="start")
     episode = Episode("e", "v", 2, 0, 12, TASK, (told, started)).validate()
@@ -324,7 +332,7 @@ def test_what_the_user_said_right_before_a_window_is_not_asked_for_on_its_first_
         assert some.speaking[2] != IGNORE
 
 
-def test_samplers_around_events_by_hand():
+def test_frame_samplers_around_events_by_hand():
     rng = random.Random(0)
     assert Transitions(0, 0)(rng, view()) == {2, 12, 16}
     assert Transitions(0.5, 1)(rng, view()) == {1, 2, 3, 4, 11, 12, 13, 14, 15, 16, 17, 18}
@@ -332,13 +340,13 @@ def test_samplers_around_events_by_hand():
     assert Every()(rng, view()) == set(range(24))
 
 
-def test_regular_frames_have_a_phase_that_is_redrawn():
+def test_regular_sampler_redraws_phase():
     drawn = [sorted(Regular(2.0)(random.Random(seed), view())) for seed in range(30)]
     assert all(b - a == 4 for frames in drawn for a, b in pairwise(frames))
     assert {frames[0] for frames in drawn} == {0, 1, 2, 3}
 
 
-def test_silent_negatives_are_a_share_of_the_quiet_frames_and_at_least_one():
+def test_silent_sampler_takes_share_of_quiet_frames():
     quiet = set(range(24)) - {2, 9, 12, 16}
     drawn = [Silent(0.2)(random.Random(seed), view()) for seed in range(50)]
     assert all(frames <= quiet and len(frames) == 4 for frames in drawn)
@@ -347,14 +355,14 @@ def test_silent_negatives_are_a_share_of_the_quiet_frames_and_at_least_one():
     assert Silent(0.0)(random.Random(0), view()) == set()
 
 
-def test_key_frames_are_where_the_picture_changes():
+def test_key_frames_sampler_takes_picture_changes():
     motion = [0.0] * 24
     motion[5], motion[20] = 9.0, 7.0
     assert KeyFrames(2 / 24)(random.Random(0), view(motion)) == {5, 20}
     assert KeyFrames()(random.Random(0), view()) == set()
 
 
-def test_complexity_prefers_what_moves_and_where_much_happens():
+def test_complexity_sampler_prefers_motion_and_events():
     motion = [0.0] * 24
     for frame in range(18, 24):
         motion[frame] = 5.0
@@ -366,7 +374,7 @@ def test_complexity_prefers_what_moves_and_where_much_happens():
     assert counts[18:].mean() > 2 * counts[:18].mean()
 
 
-def test_samplers_add_up_and_are_thinned_out():
+def test_combined_sampler_joins_and_thins():
     rng = random.Random(0)
     both = CombinedSampler((Transitions(0, 0), Speaking(0, 0)))(rng, view())
     assert both == {2, 9, 12, 16}
@@ -376,13 +384,13 @@ def test_samplers_add_up_and_are_thinned_out():
     assert len(ClassBalanced(Silent(1.0), 2.0)(rng, view())) == 1
 
 
-def test_motion_is_the_mean_difference_of_neighbours():
+def test_frame_sampler_motion_is_mean_difference():
     frames = np.zeros((4, 2, 2, 3), np.uint8)
     frames[2:] = 250
     np.testing.assert_allclose(frame_sampler_motion(frames), [0, 0, 250, 0])
 
 
-def test_a_curriculum_begins_short_and_easy():
+def test_curriculum_starts_short_and_easy():
     easy = Episode("a", "v", 2, 0, 100, Task("x", (Step("S1", "a"),)))
     hard = replace(asked(), id="b")
     curriculum = Curriculum(start=0.5, until=0.5)
@@ -395,12 +403,14 @@ def test_a_curriculum_begins_short_and_easy():
 
 
 def later_clip():
-    """A published clip that goes on from another one: context until frame 10, and what was done until there."""
+    """A published clip that continues another one: context until frame 10, and the steps done until
+    there.
+    """
     return replace(asked(), meta={SUPERVISED_FROM: "10", PROGRESS_BEFORE: "3 s. The kettle is filled."})
 
 
-def test_frames_of_context_of_a_published_clip_carry_no_loss(builder):
-    """They were labelled silent, though the clip before speaks on them."""
+def test_training_window_published_context_has_no_loss(builder):
+    """They were labeled silent although the previous clip has utterances on them."""
     context = Context(asked().initial_state)
 
     def taught(episode, supervised):
@@ -413,7 +423,7 @@ def test_frames_of_context_of_a_published_clip_carry_no_loss(builder):
         assert taught(later_clip(), supervised) == [frame for frame in usual if frame >= 10]
 
 
-def test_a_later_clip_opens_with_the_summary_of_the_one_before(builder):
+def test_training_window_later_clip_starts_with_summary(builder):
     context, known = WindowPrefix().context(builder, later_clip(), 0)
     assert context == Context(later_clip().initial_state, "3 s. The kettle is filled.")
     assert known == {"S1", "S2"}

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.integration
 )
 @example(logit=20.0, label=1, gamma=0.69)
 @example(logit=-20.0, label=0, gamma=0.5)
-def test_focal_gradient_is_finite_for_every_logit_and_gamma(logit, label, gamma):
+def test_focal_loss_gradient_is_finite(logit, label, gamma):
     logits = torch.tensor([logit], requires_grad=True)
     loss = focal_loss(logits, torch.tensor([label]), gamma, 0.75)
     loss.backward()
@@ -56,7 +56,7 @@ def sequence(ids, labels, frames=0):
     )
 
 
-def test_focal_by_hand():
+def test_focal_loss_by_hand():
     logits, labels = torch.tensor([2.0, -1.0, 0.3, 5.0]), torch.tensor([1, 0, 1, IGNORE])
     p = torch.sigmoid(logits[:3]).numpy()
     pt, at = np.array([p[0], 1 - p[1], p[2]]), np.array([0.75, 0.25, 0.75])
@@ -65,20 +65,20 @@ def test_focal_by_hand():
     )
 
 
-def test_focal_without_focus_is_half_the_cross_entropy():
+def test_focal_loss_without_focus_is_half_cross_entropy():
     logits, labels = torch.randn(50) * 5, torch.randint(0, 2, (50,))
     expected = functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum") / 2
     torch.testing.assert_close(focal_loss(logits, labels, 0.0, 0.5), expected)
 
 
-def test_focal_is_finite_for_certain_mistakes():
+def test_focal_loss_certain_mistake_is_finite():
     logits = torch.tensor([-200.0, 200.0], requires_grad=True)
     focal_loss(logits, torch.tensor([1, 0]), 2.0, 0.75).backward()
     assert torch.isfinite(logits.grad).all()
 
 
-def test_the_causal_shift_is_applied_once():
-    """A model whose logits at a token spell the next one has a response loss of zero, and only that one."""
+def test_response_loss_applies_causal_shift_once():
+    """The response loss is zero exactly if the logits at a token predict the next one."""
     ids = torch.tensor([[10, 11, 12, 13]])
     spell = torch.eye(20) * 50
     batch = {"labels": torch.tensor([[IGNORE, IGNORE, 12, 13]]), "speaking_labels": torch.tensor([[0]]),
@@ -92,8 +92,8 @@ def test_the_causal_shift_is_applied_once():
         assert (float(loss_sums(output, batch, PLAIN, PLAIN)[RESPONSE]) < 1e-3) is right
 
 
-def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, short_world):
-    """With pad taken for eos the origin's attention mask removed every eos from the loss."""
+def test_response_loss_covers_eos_not_padding(model, tokenizer, short_world):
+    """In the origin pad equaled eos, so that its attention mask removed every eos from the loss."""
     builder = SequenceBuilder(tokenizer, 4)
     episode = next(short_world.episodes("train")).window(0, 12)
     short = episode.window(0, 5)
@@ -110,7 +110,7 @@ def test_eos_gets_gradient_and_padding_gets_none(model, tokenizer, short_world):
     assert grad[batch["attention_mask"] == 0].abs().sum() == 0
 
 
-def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, short_world):
+def test_losses_padded_batch_equals_single_windows(model, tokenizer, short_world):
     builder = SequenceBuilder(tokenizer, 4)
     episodes = [
         e.window(a, a + n) for e, a, n in zip(short_world.episodes("train"), (0, 9, 3), (20, 6, 13), strict=False)
@@ -126,15 +126,15 @@ def test_a_padded_batch_gives_each_window_its_own_losses(model, tokenizer, short
     torch.testing.assert_close(together, sum(alone), atol=1e-3, rtol=1e-4)
 
 
-def test_counts_leave_out_what_nobody_predicts():
+def test_count_supervised_losses_ignores_masked():
     batch = DSTDataCollator(0)([(sequence([5, 6, 7], [5, IGNORE, 7], 1), np.zeros((1, 8, 8, 3), np.uint8))])
     assert dict(zip(OBJECTIVES, count_supervised_losses(batch).tolist(), strict=True)) == {
         "speaking": 1, "update": 1, "state": 0, "response": 1,
     }  # fmt: skip
 
 
-def test_focal_options_follow_the_label_rate():
-    """Both classes weigh the same in total, and rarer positives are focused on more."""
+def test_focal_options_depend_on_label_rate():
+    """Both classes have the same total weight, and rarer positives get a larger focus."""
     for rate in (0.01, 0.05, 0.3):
         options = FocalOptions.of_rate(rate)
         assert options.alpha * rate == pytest.approx((1 - options.alpha) * (1 - rate))
@@ -143,7 +143,7 @@ def test_focal_options_follow_the_label_rate():
     assert FocalOptions.of_rate(1.0).alpha == 0.5
 
 
-def test_learned_uncertainty_rests_where_each_weighted_loss_is_one_half():
+def test_uncertainty_weights_rest_at_one_half():
     """d/ds (exp(-s) L + s/2) = 0 at exp(-s) = 1 / (2 L)."""
     weighting = make_loss_weighting("uncertainty", {"speaking": 10.0, "update": 1.0, "state": 1.0})
     np.testing.assert_allclose(weighting.weights(), [10, 1, 1, 0])
@@ -154,7 +154,7 @@ def test_learned_uncertainty_rests_where_each_weighted_loss_is_one_half():
     assert weighting.weights()[3] == 0
 
 
-def test_gradient_norms_are_balanced_and_the_sum_of_weights_kept():
+def test_gradnorm_balances_norms_and_keeps_sum():
     weighting = GradNormWeights(np.array([1.0, 1.0, 1.0, 1.0]), alpha=0.0)
     norms = np.array([4.0, 1.0, 0.5, 2.0])
     for _ in range(600):
@@ -164,7 +164,7 @@ def test_gradient_norms_are_balanced_and_the_sum_of_weights_kept():
     assert weighting.weights().sum() == pytest.approx(4)
 
 
-def test_what_learns_slowly_weighs_more_under_gradnorm():
+def test_gradnorm_slow_loss_weighs_more():
     weighting = GradNormWeights(np.ones(4), alpha=1.0)
     weighting.observe(np.ones(4), np.ones(4))
     for _ in range(200):
@@ -173,7 +173,7 @@ def test_what_learns_slowly_weighs_more_under_gradnorm():
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_loss_without_labels_changes_no_weight(kind):
+def test_loss_weighting_unlabeled_loss_changes_nothing(kind):
     weighting = make_loss_weighting(kind, dict.fromkeys(OBJECTIVES, 1.0))
     weighting.observe(np.array([1.0, 2.0, 3.0, 4.0]), np.ones(4))
     before = weighting.weights().copy()
@@ -182,7 +182,7 @@ def test_a_loss_without_labels_changes_no_weight(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_weighting_goes_on_from_its_saved_state(kind):
+def test_loss_weighting_state_round_trips(kind):
     rng = np.random.default_rng(0)
     seen = [(rng.uniform(0.1, 2, 4), rng.uniform(0.1, 2, 4)) for _ in range(20)]
     one, two = (make_loss_weighting(kind, {"speaking": 10.0, "state": 1.0, "response": 1.0}) for _ in range(2))
@@ -195,13 +195,13 @@ def test_a_weighting_goes_on_from_its_saved_state(kind):
     np.testing.assert_array_equal(one.weights(), two.weights())
 
 
-def test_weights_stay_within_bounds():
+def test_uncertainty_weights_stay_within_bounds():
     weighting = UncertaintyWeights(np.ones(4), rate=1.0)
     for _ in range(200):
         weighting.observe(np.full(4, 1e-12), np.ones(4))
     assert weighting.weights().max() <= 1001
 
 
-def test_an_unknown_weighting_is_refused():
+def test_loss_weighting_unknown_raises():
     with pytest.raises(UserError, match="did you mean 'gradnorm'"):
         make_loss_weighting("gradnrm", {})

@@ -1,4 +1,4 @@
-"""Muon against torch's own, AdamW against torch's own, and a training that goes on with it."""
+"""Muon and AdamW compared with torch's, and a training that resumes with Muon."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def pair(shape):
     return one, nn.Parameter(one.detach().clone())
 
 
-def test_singular_values_come_near_one():
+def test_orthogonalize_singular_values_approach_one():
     for rows, columns in ((24, 24), (16, 40)):
         x = orthogonalize_for_muon(torch.randn(3, rows, columns))
         values = torch.linalg.svdvals(x)
-        # the smallest of a square matrix is nearly nothing, and takes more than five rounds
+        # the smallest singular value of a square matrix is nearly 0 and needs more than five
+        # iterations
         assert values[:, : rows - rows // 6].min() > 0.3
         assert values.max() < 1.25
         u, _, v = torch.linalg.svd(torch.randn(1, rows, columns), full_matrices=False)
-        # the directions stay
+        # the singular vectors do not change
         assert (
             torch.nn.functional.cosine_similarity((orthogonalize_for_muon(u @ v)).flatten(), (u @ v).flatten(), 0)
             > 0.99
@@ -39,7 +40,7 @@ def test_singular_values_come_near_one():
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (8, 20), (20, 8)])
-def test_steps_are_torchs_within_its_bfloat16(shape):
+def test_muon_steps_equal_torch_within_bfloat16(shape):
     muon = getattr(torch.optim, "Muon", None)
     if muon is None:
         pytest.skip("this torch has no Muon")
@@ -55,7 +56,7 @@ def test_steps_are_torchs_within_its_bfloat16(shape):
         assert (mine - theirs).abs().max() < 0.1 * (mine - before).abs().max()
 
 
-def test_other_parameters_are_stepped_as_by_adamw():
+def test_muon_other_parameters_use_adamw():
     mine, theirs = pair((5, 3))
     a = Muon([{"params": [mine], "weight_decay": 0.1}], lr=3e-3, betas=(0.9, 0.98))
     b = torch.optim.AdamW([theirs], lr=3e-3, betas=(0.9, 0.98), weight_decay=0.1)
@@ -67,7 +68,7 @@ def test_other_parameters_are_stepped_as_by_adamw():
     torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
 
 
-def test_every_parameter_that_learns_is_in_one_group(model):
+def test_muon_parameter_groups_have_each_parameter_once(model):
     model.model.vision_model.requires_grad_(False)
     groups = muon_parameter_groups(model, 0.05, [n for n, p in model.named_parameters() if p.ndim > 1])
     found = [id(p) for group in groups for p in group["params"]]
@@ -77,7 +78,7 @@ def test_every_parameter_that_learns_is_in_one_group(model):
     assert groups[2]["weight_decay"] == 0
 
 
-def test_its_state_is_carried_on(model):
+def test_muon_state_round_trips(model):
     def step(optimiser, seed):
         torch.manual_seed(seed)
         for parameter in model.parameters():
@@ -97,13 +98,13 @@ def test_its_state_is_carried_on(model):
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
 
 
-def test_the_command_line_trains_with_it(short_world, tmp_path):
+def test_train_command_uses_muon(short_world, tmp_path):
     options = [f"data={short_world.root}", *SMALL, "optimiser=muon", "train.max_steps=2", f"output={tmp_path / 'out'}"]
     assert run_cli("train", *options) == 0
     assert "optimiser: muon" in (tmp_path / "out" / "train_config.yaml").read_text()
 
 
-def test_a_trainer_with_muon_saves_and_reads_its_state(model, short_world, tokenizer, tmp_path):
+def test_trainer_muon_state_is_saved(model, short_world, tokenizer, tmp_path):
     dataset = DSTTrainingDataset(
         list(short_world.episodes("train")), SequenceBuilder(tokenizer, 4), pictures, SamplingPlan(WindowSampler(2, 6))
     )

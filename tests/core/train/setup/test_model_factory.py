@@ -1,4 +1,4 @@
-"""What learns and what does not, published weights, and the real SmolVLM2 shape."""
+"""The model factory: trained and frozen parts, published weights, and the real SmolVLM2 shape."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def options(*overrides):
     return compose_config([*SMALL, *overrides])[0].model
 
 
-def test_a_frozen_backbone_leaves_the_heads(model):
+def test_freeze_backbone_trains_heads(model):
     freeze_model_factory_parts(model, options("model.backbone=frozen"))
     assert all(name.startswith(HEADS) for name in learning(model))
     assert factory_vision_is_frozen(model)
 
 
-def test_a_frozen_tower_leaves_the_text_model_and_the_heads(model):
+def test_freeze_tower_trains_text_model_and_heads(model):
     assert not factory_vision_is_frozen(model)
     freeze_model_factory_parts(model, options("model.vision_tower=frozen"))
     assert factory_vision_is_frozen(model)
     assert any(name.startswith("model.text_model") for name in learning(model))
 
 
-def test_lora_learns_adapters_rows_and_heads_and_merges_into_a_plain_model(model, tokenizer):
+def test_lora_trains_adapters_and_merges(model, tokenizer):
     names = set(model.state_dict())
     ids = torch.randint(9, 300, (1, 12))
     before = model.read(model.joint_embed(ids))
@@ -82,10 +82,10 @@ def test_lora_learns_adapters_rows_and_heads_and_merges_into_a_plain_model(model
 
 
 @pytest.mark.parametrize("backbone", ["lora", slow("frozen")])
-def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_changed(
-    world, tmp_path, backbone, monkeypatch
-):
-    """The origin saved one kind of checkpoint and loaded another, and went on with untrained weights."""
+def test_train_command_changes_only_trained_parts(world, tmp_path, backbone, monkeypatch):
+    """The origin saved one kind of checkpoint, loaded another, and continued with untrained
+    weights.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     start, out = tmp_path / "start", tmp_path / "out"
     run_cli("train", f"data={world.root}", f"output={start}", "train.max_steps=1", *SMALL)
@@ -100,7 +100,7 @@ def test_what_each_backbone_writes_loads_strictly_and_only_what_learns_has_chang
         assert any("q_proj" in name for name in changed)
 
 
-def test_lora_without_its_package_says_how_to_get_it(model, monkeypatch):
+def test_lora_without_package_names_extra(model, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(UserError, match=r"pip install 'prospect-suite\[lora\]'"):
         add_model_lora(model, Lora(4, 8, 0.0))
@@ -108,7 +108,9 @@ def test_lora_without_its_package_says_how_to_get_it(model, monkeypatch):
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder with the layout of HuggingFaceTB/SmolVLM2-*: config, sharded weights, GPT-2 style tokenizer."""
+    """A folder with the layout of HuggingFaceTB/SmolVLM2-*: config, sharded weights, GPT-2 style
+    tokenizer.
+    """
     specials = [
         "<|endoftext|>",
         "<|im_start|>",
@@ -145,7 +147,7 @@ def published(tmp_path):
     return folder, model
 
 
-def test_published_weights_load_into_our_class_tensor_by_tensor(published):
+def test_load_published_model_has_all_tensors(published):
     folder, source = published
     assert (folder / "model.safetensors.index.json").exists()
     model, tokenizer = load_published_model(str(folder), 4)
@@ -166,8 +168,8 @@ def test_published_weights_load_into_our_class_tensor_by_tensor(published):
 
 
 @pytest.mark.parametrize("key", ["torch_dtype", "dtype"])
-def test_published_dtype_of_the_text_model_is_not_kept(published, key):
-    """The 500M's config.json says float32 at the top and bfloat16 in text_config."""
+def test_load_published_model_ignores_text_dtype(published, key):
+    """The 500M's config.json has float32 at the top and bfloat16 in text_config."""
     folder, source = published
     config = json.loads((folder / "config.json").read_text())
     config["text_config"].pop("dtype", None)
@@ -183,8 +185,8 @@ def test_published_dtype_of_the_text_model_is_not_kept(published, key):
         assert torch.equal(mine, tensor), name
 
 
-def test_published_weights_see_and_read_as_in_the_library(published):
-    """Same pictures, same text: the logits of our path are those of transformers' own class."""
+def test_load_published_model_logits_equal_transformers(published):
+    """For the same pictures and text the logits equal those of transformers' own class."""
     folder, source = published
     model, tokenizer = load_published_model(str(folder), 0)
     image = SpecialIds.of(tokenizer).image
@@ -197,7 +199,7 @@ def test_published_weights_see_and_read_as_in_the_library(published):
     torch.testing.assert_close(ours[:, : theirs.shape[-1]], theirs[0], atol=1e-5, rtol=1e-4)
 
 
-def test_training_starts_from_published_weights(published, world, tmp_path):
+def test_train_command_starts_from_published_weights(published, world, tmp_path):
     folder, _ = published
     out = tmp_path / "run"
     assert run_cli("train", "model=smolvlm2_256m", f"model.weights={folder}", f"data={world.root}", f"output={out}",
@@ -217,7 +219,7 @@ def break_weights(folder):
 
 
 @pytest.mark.parametrize("how", ["missing tensor", "other model", "no such folder", "broken file"])
-def test_incomplete_published_weights_are_refused_in_one_line(published, how, checkpoint):
+def test_load_published_model_incomplete_is_one_line(published, how, checkpoint):
     folder, _ = published
     name = str(folder)
     if how == "missing tensor":
@@ -234,12 +236,12 @@ def test_incomplete_published_weights_are_refused_in_one_line(published, how, ch
     assert str(error.value).startswith(f"published weights {name}: ")
 
 
-def test_a_table_smaller_than_the_tokenizer_is_refused(world):
+def test_make_model_small_table_raises(world):
     with pytest.raises(UserError, match=r"model\.text\.vocab_size=300: the tokenizer has 400 entries"):
         make_model(options("model.text.vocab_size=300"), None, list(world.episodes("train")))
 
 
-def test_a_tokenizer_knows_the_words_of_more_datasets(world, tmp_path):
+def test_make_model_tokenizer_covers_more_datasets(world, tmp_path):
     episode = next(world.episodes("train"))
     words = Event("a0", 1.0, "assistant", " ".join(["see zyzzyvas"] * 400), frame=2)
     other = replace(episode, events=(words,), id="other")
@@ -255,8 +257,8 @@ def test_a_tokenizer_knows_the_words_of_more_datasets(world, tmp_path):
     assert pieces() > pieces(f"model.texts=[{tmp_path}]") == 1
 
 
-def test_pooling_can_change_on_the_way(world, tmp_path):
-    """As many tokens a frame as are asked for, whatever the checkpoint that training goes on from had; as it had without."""
+def test_make_model_pooling_can_change(world, tmp_path):
+    """The number of tokens per frame is the requested one, independent of the checkpoint."""
     episodes = list(world.episodes("train"))
     model, tokenizer = make_model(options("model.tokens_per_frame=1"), None, episodes)
     model.config.trained_steps = 1
@@ -280,8 +282,8 @@ def saved(model, tokenizer, folder):
     return str(folder)
 
 
-def test_a_tower_that_learnt_elsewhere_takes_the_place_of_the_own_one(world, tmp_path):
-    """Frames are embedded as there, whatever its shape; words are read as before."""
+def test_make_model_uses_tower_of_other_model(world, tmp_path):
+    """Frames are embedded as by the other model's tower of any shape; words are read as before."""
     episodes = list(world.episodes("train"))
     torch.manual_seed(1)
     reading, tokenizer = make_model(options(), None, episodes)
@@ -297,9 +299,10 @@ def test_a_tower_that_learnt_elsewhere_takes_the_place_of_the_own_one(world, tmp
 
 
 @pytest.mark.slow
-def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
-    """The own tower behind another connector is found again; one that sees otherwise is met as far as a plain least squares
-    of numpy meets it."""
+def test_make_model_fitted_tower_equals_own(world, tmp_path):
+    """The own tower behind another connector is recovered; another tower is fitted as well as by
+    numpy's least squares.
+    """
     episodes = list(world.episodes("train"))
     torch.manual_seed(1)
     own, tokenizer = make_model(options(), None, episodes)
@@ -334,7 +337,7 @@ def test_a_fitted_tower_gives_what_the_own_one_gave(world, tmp_path):
     assert np.abs(found.numpy() - expected).mean() < 0.05 * wanted.std().item()
 
 
-def test_towers_of_other_shapes_cannot_be_fitted(world, tmp_path):
+def test_make_model_fit_other_shape_raises(world, tmp_path):
     episodes = list(world.episodes("train"))
     own, tokenizer = make_model(options("model.tokens_per_frame=1"), None, episodes)
     init = saved(own, tokenizer, tmp_path / "init")
@@ -343,7 +346,7 @@ def test_towers_of_other_shapes_cannot_be_fitted(world, tmp_path):
         make_model(options(f"model.tower={tower}", "model.fit_tower=2"), init, episodes)
 
 
-def test_a_tower_for_wider_words_is_refused(world, tmp_path):
+def test_make_model_tower_of_other_width_raises(world, tmp_path):
     episodes = list(world.episodes("train"))
     wide, tokenizer = make_model(options("model.text.hidden_size=128", "model.text.heads=2"), None, episodes)
     tower = saved(wide, tokenizer, tmp_path / "tower")
@@ -352,8 +355,8 @@ def test_a_tower_for_wider_words_is_refused(world, tmp_path):
 
 
 @pytest.mark.nightly
-def test_the_true_256m_shape_trains_a_step_and_streams_a_minute(world, tmp_path):
-    """Random weights in SmolVLM2-256M's configuration: one training step, then a streamed minute, end to end."""
+def test_smolvlm2_256m_shape_trains_and_streams(world, tmp_path):
+    """Random weights in SmolVLM2-256M's configuration: one training step, then a streamed minute."""
     from prospect_core.records import Knobs
     from prospect_core.stream.runner import VLMStreamRunner
 

@@ -1,4 +1,4 @@
-"""Seeing practice: what a caption says is what its picture shows."""
+"""Image captions: the caption equals the content of its picture."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from prospect_core.workbench.rendering.shapes import HAND_ID, shape_item_number
 from prospect_core.workbench.symbolic_observers import Sight, symbolic_observer_sight
 
 
-def test_captions_by_hand():
-    """The words of each kind of picture, written down by hand for the things of one video."""
+def test_image_caption_by_hand():
+    """The words of each kind of picture, written by hand for the things of one video."""
     plan = generate_workbench_video(0, "train", 0)[1]
     task, names = plan.assignment, [look.name for look in plan.assignment.looks]
     none, put = frozenset(), next(k for k, job in enumerate(task.jobs) if job.verb == "put")
@@ -42,7 +42,7 @@ def test_captions_by_hand():
     assert said(held="cloth") == "hold the cloth up"
     assert said(up=False, held="cloth", touched=clutter) == f"hold the cloth down at the {names[clutter]}"
     assert said(hand=False) == "see nothing"
-    # by colour, then by kind, whatever the place on the bench
+    # sorted by color, then by kind, independent of the place on the bench
     colors = ("red", "green", "blue", "yellow", "purple", "white")
     order = sorted(range(len(names)), key=lambda k: (colors.index(names[k].split()[0]), names[k].split()[1]))
     assert len({names[k].split()[0] for k in order}) < len(order)
@@ -51,7 +51,7 @@ def test_captions_by_hand():
     )
 
 
-def test_a_tool_on_a_thing_names_the_step():
+def test_image_caption_tool_on_thing_names_step():
     for number in range(4):
         _, plan, moments = image_caption_episode(3, number)
         for time in moments:
@@ -64,7 +64,7 @@ def test_a_tool_on_a_thing_names_the_step():
 
 
 @pytest.mark.integration
-def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
+def test_image_caption_videos_match_captions(tmp_path):
     data = make_image_captions(tmp_path / "captions", 5, 2)
     again = make_image_captions(tmp_path / "again", 5, 2)
     assert data.digest == again.digest
@@ -76,15 +76,15 @@ def test_each_picture_of_the_video_is_that_of_its_caption(tmp_path):
         ]
         frames = list(Dataset.open(tmp_path / "captions").frame_source(episode, FrameFormat(160)).frames(0, FRAMES))
         shown = [np.asarray(render_picture(plan, time), dtype=float) for time in moments]
-        # each decoded frame is nearest to its own picture
+        # each decoded frame is most similar to its own picture
         for k, frame in enumerate(frames):
             distributed = [np.abs(frame.astype(float) - other).mean() for other in shown]
             assert distributed[k] == min(distributed)
             assert Image.fromarray(frame).size == (160, 160)
 
 
-def test_a_map_tells_what_is_where(monkeypatch):
-    """Four by four places; a thing of 100 pixels counts, and of what is there the hand before what lies below it."""
+def test_image_caption_map_by_hand(monkeypatch):
+    """4 x 4 cells; a thing needs 100 pixels, and the hand has precedence over things below it."""
     plan = generate_workbench_video(0, "train", 0)[1]
     first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
@@ -102,22 +102,24 @@ def test_a_map_tells_what_is_where(monkeypatch):
     assert image_captions.image_caption_map(plan, 5.0) == ", ".join(expected)
 
 
-#: a hand that holds nothing, at nothing
+#: an empty hand over an empty place
 NOTHING = Sight(frozenset({0, 1}), frozenset(), True, False, None, None, "")
 
 
-def test_a_map_tells_what_is_in_hand_first(monkeypatch):
-    """The thing that a tool is on comes before the tool, and what is held before the hand, and all that before what lies there."""
+def test_image_caption_map_precedence_of_hand(monkeypatch):
+    """Order of precedence: the thing under a tool, the tool, the held thing, the hand, things on
+    the bench.
+    """
     plan = generate_workbench_video(0, "train", 0)[1]
     first, second = (f"{look.kind} {look.color}" for look in plan.assignment.looks[:2])
     numbers = np.zeros((160, 160), dtype=np.uint8)
-    numbers[0:40, 0:40] = shape_item_number(plan, 1)  # stands there
+    numbers[0:40, 0:40] = shape_item_number(plan, 1)  # placed there
     numbers[0:40, 40:80] = shape_item_number(plan, "cloth")
     numbers[0:10, 40:50] = shape_item_number(plan, 0)  # under the cloth
     numbers[0:40, 80:120] = shape_item_number(plan, 1)
     numbers[0:12, 80:120] = shape_item_number(plan, "cloth")
     numbers[0:40, 120:160] = HAND_ID
-    numbers[40:80, 0:40] = shape_item_number(plan, "knife")  # lies there
+    numbers[40:80, 0:40] = shape_item_number(plan, "knife")  # on the bench
     numbers[40:80, 40:80] = HAND_ID
     numbers[40:50, 40:50] = shape_item_number(plan, "cloth")
     monkeypatch.setattr(image_captions, "render_numbered_picture", lambda plan, scene: numbers)
@@ -127,7 +129,7 @@ def test_a_map_tells_what_is_in_hand_first(monkeypatch):
     assert image_captions.image_caption_map(plan, 5.0) == ", ".join(expected)
 
 
-def test_maps_are_of_crowded_pictures_and_tell_them_alone():
+def test_image_caption_maps_are_of_crowded_pictures():
     episode, plan, moments = image_caption_episode(5, 1, tells="map")
     assert len(plan.assignment.clutter) == MAP_CLUTTER
     assert episode.task.steps == ()
@@ -139,7 +141,7 @@ def test_maps_are_of_crowded_pictures_and_tell_them_alone():
     assert {"hand", "hold", "-"} <= words
 
 
-def test_what_is_held_is_told_in_bare_words():
+def test_image_caption_held_thing_is_plain_words():
     hand, _, moments = image_caption_episode(5, 1, tells="hand")
     held, _, same = image_caption_episode(5, 1, tells="held")
     assert moments == same
@@ -149,8 +151,8 @@ def test_what_is_held_is_told_in_bare_words():
     assert any("up" in utterance.text.split() for utterance in held.utterances())
 
 
-def test_captions_of_the_hand_tell_the_picture_alone():
-    """The same pictures; no step in the prompt, none in the caption, no state to follow."""
+def test_image_caption_hand_episodes_have_no_steps():
+    """The same pictures without steps in the prompt or the caption, and without a state."""
     whole, _, moments = image_caption_episode(5, 1)
     hand, _, same = image_caption_episode(5, 1, tells="hand")
     assert moments == same
@@ -159,7 +161,7 @@ def test_captions_of_the_hand_tell_the_picture_alone():
     assert [event.kind for event in hand.events] == ["assistant"] * FRAMES
 
 
-def test_a_step_is_in_progress_while_a_picture_shows_it():
+def test_image_caption_step_is_in_progress_in_picture():
     episode, plan, moments = image_caption_episode(5, 1)
     shown: set[str] = set()
     for frame, (time, utterance) in enumerate(zip(moments, episode.utterances(), strict=True)):
@@ -172,7 +174,7 @@ def test_a_step_is_in_progress_while_a_picture_shows_it():
     assert shown, plan
 
 
-def test_an_existing_folder_is_left_alone_and_a_wrong_level_is_refused(tmp_path):
+def test_make_image_captions_existing_folder_or_level_raises(tmp_path):
     with pytest.raises(UserError, match="exists already"):
         make_image_captions(tmp_path, 0, 1)
     with pytest.raises(UserError, match="level"):

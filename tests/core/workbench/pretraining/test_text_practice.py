@@ -1,4 +1,4 @@
-"""Reading practice: every reply can be read from the prompt and from what has been said."""
+"""Text practice: every reply can be read from the prompt and the previous turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from prospect_core.workbench.pretraining.text_practice import (
 from prospect_core.workbench.world.tasks import UNSEEN_PAIRS, sample_world_task
 
 
-def test_lines_are_read_in_the_order_asked():
+def test_text_practice_lines_are_read_in_order():
     orders, longest = set(), 0
     for number in range(30):
         episode = text_practice_episode(random.Random(number), f"p{number}")
@@ -37,8 +37,8 @@ def test_lines_are_read_in_the_order_asked():
     assert (orders, longest) == ({True, False}, READ_STEPS)
 
 
-def test_what_the_user_tells_is_what_happens():
-    """The step is named in the turn before each change, in the words of its line."""
+def test_text_practice_user_turn_names_change():
+    """The turn before each change names the step, in the words of its line."""
     changes = set()
     for number in range(30):
         episode = text_practice_episode(random.Random(number), f"p{number}")
@@ -52,8 +52,8 @@ def test_what_the_user_tells_is_what_happens():
     assert changes == {"start", "complete", "reopen"}
 
 
-def test_only_words_tell_which_step_is_in_hand():
-    """On every frame a step is told and then is in progress, for that frame alone; any step may be next."""
+def test_text_practice_naming_frame_has_named_step():
+    """On each frame the named step is in progress for that frame only; any step can be next."""
     again = 0
     for number in range(20):
         episode = text_practice_naming_episode(random.Random(number), f"t{number}", (2, 12))
@@ -79,7 +79,7 @@ def run(*args, capsys=None):
 
 
 @pytest.mark.integration
-def test_practice_from_the_command_line(tmp_path, capsys):
+def test_practice_commands_write_datasets(tmp_path, capsys):
     assert run("practice", "--output", tmp_path / "practice", "--count", 2, "--steps", 2, 4)[0] == 0
     assert all(2 <= len(e.task.steps) <= 4 for e in Dataset.open(tmp_path / "practice").episodes("train"))
     assert run("practice", "--output", tmp_path / "telling", "--count", 2, "--telling")[0] == 0
@@ -101,14 +101,18 @@ def test_practice_from_the_command_line(tmp_path, capsys):
 
 
 def alone(task, part):
-    """The share of steps that one part of their words tells from all others of the task."""
+    """Return the share of steps that one part of their words distinguishes from all others of the
+    task.
+    """
     words = [(job.verb, task.things[job.thing].color, task.things[job.thing].kind)[part] for job in task.jobs]
     return sum(words.count(word) == 1 for word in words) / len(words)
 
 
 @pytest.mark.parametrize("steps", [3, 5, 12])
-def test_no_word_alone_tells_a_confusable_step(steps):
-    """Where verbs mostly did, verbs alone were read: lines of one verb were told apart as by chance, after nine minutes."""
+def test_text_practice_confusable_steps_share_words(steps):
+    """When most verbs were unique, the model read only verbs and could not distinguish lines with
+    the same verb.
+    """
     rng = random.Random(steps)
     confusable = [text_practice_confusable_task(rng, steps) for _ in range(150)]
     natural = [sample_world_task(rng, steps) for _ in range(150)]
@@ -124,8 +128,10 @@ def test_no_word_alone_tells_a_confusable_step(steps):
         assert not any((job.verb, task.things[job.thing].kind) in UNSEEN_PAIRS for job in task.jobs)
 
 
-def test_videos_of_things_that_are_alike():
-    """Fewer steps are told by one of their words alone, in the same looks and pairs; every video is another."""
+def test_workbench_video_alike_things_share_words():
+    """Fewer steps are identified by a single word, with the same looks and pairs; all videos
+    differ.
+    """
     usual = [generate_workbench_video(3, "train", k)[1].assignment for k in range(40)]
     alike = [generate_workbench_video(3, "train", k, alike=True)[1].assignment for k in range(40)]
     for part in range(3):

@@ -1,4 +1,4 @@
-"""Baselines that learn from training data, and what each baseline is told of the reference."""
+"""Baselines that learn from training data, and the part of the reference that each baseline uses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEA = Task("tea", (Step("S1", "boil the water"), Step("S2", "pour the tea"), Ste
 
 
 def lesson(first, gap, lead, words="Please", video="t"):
-    """Two steps, each instructed ``lead`` seconds before it starts."""
+    """Two steps with an instruction ``lead`` seconds before each start."""
     second = first + gap
     return episode(
         say(first - lead, f"{words} boil."),
@@ -46,12 +46,14 @@ def lesson(first, gap, lead, words="Please", video="t"):
 
 @pytest.fixture
 def priors():
-    """Medians of three lessons: first start 4 s, 10 s a step, 2 s from an instruction to the start of its step."""
+    """Medians of three lessons: first start 4 s, 10 s per step, 2 s from an instruction to its
+    step.
+    """
     lessons = [lesson(3.0, 8.0, 1.0), lesson(4.0, 10.0, 2.0), lesson(6.0, 12.0, 3.0, "Now")]
     return Priors(lessons, [], same_words)
 
 
-def test_recite_steps_instructs_and_tracks_at_the_pace_of_the_training_data(priors):
+def test_recite_steps_follows_training_pace(priors):
     record = make_trivial_baseline("recite_steps", [], priors)(episode(frames=60, steps=TEA))
     assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour."), (44, "drink")]
     assert [(t.frame, t.step, t.change) for t in record.transitions] == [
@@ -60,14 +62,14 @@ def test_recite_steps_instructs_and_tracks_at_the_pace_of_the_training_data(prio
     assert record.problems() == []
 
 
-def test_recite_steps_reads_the_steps_of_a_task_without_any_from_its_knowledge(priors):
+def test_recite_steps_task_without_steps_uses_knowledge(priors):
     recipe = Task("tea", (), "Tea\n1. boil the water\n2. pour the tea")
     record = make_trivial_baseline("recite_steps", [], priors)(episode(frames=60, steps=recipe))
     assert [(u.frame, u.text) for u in record.utterances] == [(4, "Please boil."), (24, "Please pour.")]
     assert record.transitions == ()
 
 
-def test_prior_text_is_the_training_text_most_similar_to_all_others():
+def test_prior_text_is_most_similar_training_text():
     """Of "a b" (twice), "a b c", "x": mean word overlaps 2.667, 2.333 and 1 of 4."""
     training = [episode(say(2.0, "a b"), say(4.0, "a b"), say(6.0, "a b c"), say(8.0, "x"))]
     reference = episode(say(3.0, "one"), say(9.0, "two"))
@@ -75,7 +77,7 @@ def test_prior_text_is_the_training_text_most_similar_to_all_others():
     assert [(u.frame, u.text) for u in record.utterances] == [(6, "a b"), (18, "a b")]
 
 
-def test_the_most_typical_text_need_not_be_the_most_frequent_one():
+def test_prior_text_chooser_prefers_typical_text():
     training = [episode(*(say(float(k), text) for k, text in enumerate(["x", "x", "a b", "a b c", "a b d"], 1)))]
     every = [prior_episode_facts(training[0])]
     counts = {"x": 2, "a b": 1, "a b c": 1, "a b d": 1}
@@ -86,23 +88,25 @@ def test_the_most_typical_text_need_not_be_the_most_frequent_one():
     assert make_prior_text_chooser(every, None)(Counter(counts)) == "x"
 
 
-def test_reference_texts_are_said_in_order_at_the_quantiles_of_training_times():
-    """Turns came at 0.1125 .. 0.9125 of 40 frames; quantiles .25 and .75 of the two positions are 0.3125 and 0.7125."""
+def test_reference_text_at_prior_times_uses_quantiles():
+    """Turns at 0.1125 .. 0.9125 of 40 frames; quantiles .25 and .75 of the two positions are 0.3125
+    and 0.7125.
+    """
     training = [episode(say(2.0), say(18.0))]
     reference = episode(say(1.0, "one"), say(2.0, "two"))
     record = make_trivial_baseline("reference_text_at_prior_times", [], Priors(training, [], None))(reference)
     assert [(u.frame, u.text) for u in record.utterances] == [(12, "one"), (28, "two")]
 
 
-def test_spread_frames_are_different_and_inside_however_many_there_are():
+def test_spread_frames_are_distinct_and_inside():
     short = episode(frames=4)
     assert spread_frames_by_prior(short, 4, np.array([0.99])) == [0, 1, 2, 3]
     assert spread_frames_by_prior(short, 2, np.array([])) == [1, 3]
     assert spread_frames_by_prior(short, 0, np.array([0.5])) == []
 
 
-def test_without_training_data_an_episode_learns_from_the_other_videos_only():
-    """What is said in one's own video, and by one's own participant, is not known."""
+def test_priors_no_training_uses_other_videos():
+    """Texts of the same video and of the same participant are excluded."""
     mine = episode(say(2.0, "mine"), say(4.0, "mine"), video="a", id_="a")
     other = episode(say(2.0, "other"), video="b", id_="b")
     priors = Priors((), [mine, other], None)
@@ -113,14 +117,14 @@ def test_without_training_data_an_episode_learns_from_the_other_videos_only():
     assert Priors((), people, None).of(people[0]).text == "other"
 
 
-def test_a_lone_video_teaches_nothing_and_the_baselines_still_make_legal_records():
+def test_priors_single_video_makes_legal_records():
     alone = episode(say(2.0), step(3.0, "S1", "start"))
     for name in BASELINES:
         assert make_trivial_baseline(name, [alone])(alone).problems() == []
     assert make_trivial_baseline("recite_steps", [alone])(alone).utterances == ()
 
 
-def test_baselines_say_what_they_are_told_of_the_reference():
+def test_baselines_declare_seen_reference():
     sees = {name: about.sees for name, about in BASELINES.items()}
     assert sees.pop("oracle") == "everything"
     assert sees.pop("prior_text_at_reference_times") == "time"
@@ -129,7 +133,7 @@ def test_baselines_say_what_they_are_told_of_the_reference():
     assert {"recite_steps", "periodic", "linear_schedule"} <= sees.keys()
 
 
-def test_metrics_json_says_what_the_learning_baselines_learnt_from(tmp_path):
+def test_metrics_json_has_training_source_of_baselines(tmp_path):
     records = [make_trivial_baseline("oracle", [])(lesson(3.0, 8.0, 1.0, video=f"v{k}")) for k in range(3)]
     alone = score_records(records, TOOLS)
     assert alone["baseline_info"]["recite_steps"]["learnt_from"].endswith("(leave-one-video-out)")
@@ -145,7 +149,7 @@ def test_metrics_json_says_what_the_learning_baselines_learnt_from(tmp_path):
     assert "speaking_f1" not in counts["oracle"]
 
 
-def test_scores_are_kept_apart_by_what_was_learnt_from(tmp_path, monkeypatch):
+def test_score_baselines_cache_depends_on_training(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     references = [lesson(3.0, 8.0, 1.0, video=f"v{k}") for k in range(3)]
     metrics = all_metrics(TOOLS)
@@ -165,7 +169,7 @@ def test_scores_are_kept_apart_by_what_was_learnt_from(tmp_path, monkeypatch):
     assert len(list((tmp_path / "prospect" / "baselines").iterdir())) == 2
 
 
-def test_training_episodes_are_those_of_the_train_split_where_there_is_one(tmp_path):
+def test_training_data_is_train_split(tmp_path):
     lessons = [lesson(3.0, 8.0, 1.0, video=f"v{k}") for k in range(5)]
     for e in lessons:
         (tmp_path / "d").mkdir(exist_ok=True)
@@ -187,7 +191,7 @@ def test_training_episodes_are_those_of_the_train_split_where_there_is_one(tmp_p
     assert [u.frame for u in record.utterances][:2] == [4, 20]
 
 
-def test_the_built_in_data_has_training_episodes_without_any_video():
+def test_training_data_built_in_needs_no_video():
     found = open_suite_training_data("suite:workbench", "test")
     some = found.load()
     assert len(some) == 120
@@ -195,7 +199,7 @@ def test_the_built_in_data_has_training_episodes_without_any_video():
     assert open_suite_training_data("suite:proassist", "test") == TrainingEpisodes()
 
 
-def test_questions_of_users_teach_nothing_about_instructions():
+def test_prior_episode_facts_ignore_user_questions():
     asked = episode(Event("u", 1.0, "user", "What now?"), say(1.5, "Boil."), step(3.0, "S1", "start"), steps=TEA)
     assert prior_episode_facts(asked).instructions == (("boil the water", "Boil."),)
     assert prior_episode_facts(asked).first_turn_s is None

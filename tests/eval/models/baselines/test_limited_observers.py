@@ -1,4 +1,6 @@
-"""Observers of the workbench: one who sees everything knows the state exactly, one who sees little does not."""
+"""Limited observers of the workbench: the one that sees everything knows the state exactly, the
+others do not.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch):
-    """A table of few videos: enough to guess from, quick to make."""
+    """A table from few videos: enough to guess from, and fast."""
     symbolic_observers.symbolic_observer_usual_states.cache_clear()
     monkeypatch.setattr(symbolic_observers, "TABLE_VIDEOS", 6)
     yield
@@ -36,8 +38,10 @@ def small_table(monkeypatch):
 
 
 @pytest.mark.parametrize("split", ["test", slow("test_hard"), slow("test_ood")])
-def test_who_sees_everything_has_the_annotation_on_every_frame(split):
-    """So every transition's evidence lies in the frames up to its decision frame, and nothing else is needed."""
+def test_limited_observer_all_equals_annotation(split):
+    """The evidence of every transition is in the frames up to its decision frame, and nothing else
+    is needed.
+    """
     for number in range(6):
         episodes, plan = generate_workbench_video(3, split, number)
         believed = symbolic_observer_beliefs(plan, episodes[0].end_frame, 2, None)
@@ -48,7 +52,7 @@ def test_who_sees_everything_has_the_annotation_on_every_frame(split):
 
 
 @pytest.mark.slow
-def test_who_sees_everything_answers_every_question_and_who_sees_one_frame_does_not():
+def test_limited_observer_all_answers_frame_does_not():
     right = {name: np.zeros((3, 2)) for name in LIMITED_OBSERVERS}
     goals = {name: [] for name in LIMITED_OBSERVERS}
     kinds = ("present", "past", "remainder")
@@ -71,8 +75,10 @@ def test_who_sees_everything_answers_every_question_and_who_sees_one_frame_does_
     assert np.max(np.mean(goals["observer_10s"], 0)) < 0.85
 
 
-def test_the_witness_draws_the_conclusions_of_a_hand_made_story():
-    """Lifted from the drawer, laid down, wiped too briefly, wiped, carried to the wrong place and to the right one."""
+def test_witness_infers_states_by_hand():
+    """Lifted from the drawer, put down, wiped too briefly, wiped, carried to the wrong place and to
+    the correct one.
+    """
     task = Assignment(
         "tidy",
         (StepAction("fetch", 0), StepAction("wipe", 0), StepAction("put", 0, "box")),
@@ -110,7 +116,7 @@ def test_the_witness_draws_the_conclusions_of_a_hand_made_story():
     assert witness.order == [0, 1]
 
 
-def test_the_table_guesses_what_was_most_frequent():
+def test_usual_states_guess_most_frequent():
     episodes, plan = generate_workbench_video(0, "train", 0)
     table = UsualStates()
     table.learn(plan, episodes[0].end_frame, 2)
@@ -118,14 +124,14 @@ def test_the_table_guesses_what_was_most_frequent():
     keys = table._keys(plan.assignment, 0, now)
     for key, states in zip(keys, (["in_progress"] * 9, ["completed"] * 12 + ["not_started"] * 3), strict=False):
         table.counts[key] = Counter(states)
-    assert table.guess(plan.assignment, 0, now) == "completed"  # nine are too few to go by
+    assert table.guess(plan.assignment, 0, now) == "completed"  # nine observations are too few
     table.counts[keys[0]]["in_progress"] += 1
     assert table.guess(plan.assignment, 0, now) == "in_progress"
     assert UsualStates().guess(plan.assignment, 0, now) == "not_started"
 
 
 @pytest.mark.slow
-def test_observers_run_by_name_and_only_on_the_workbench(world, tmp_path, capsys):
+def test_limited_observer_other_dataset_raises(world, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prospect_eval(["run", "--ckpt", "baseline:observer_all", "--data", str(world.root), "--split", "test", "--output", str(tmp_path / "run")])  # fmt: skip
     assert stop.value.code == 0
