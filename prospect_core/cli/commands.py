@@ -98,11 +98,11 @@ def strategies_command(json_: str | None) -> None:
 
 
 @prospect.command("new")
-@click.argument("kind", metavar="adapter|metric|strategy|suite")
+@click.argument("kind", metavar="adapter|benchmark|metric|strategy|suite")
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), help="A new folder [default: NAME].")
 def new_command(kind: str, name: str, output: Path | None) -> None:
-    """Write a working, tested example of your own metric, strategy, suite or adapter."""
+    """Write a working, tested example of your own metric, strategy, suite, adapter or benchmark."""
     from prospect_core.cli.scaffold import scaffold_example
 
     for file in scaffold_example(kind, name, output or Path(name)):

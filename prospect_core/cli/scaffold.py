@@ -1,4 +1,4 @@
-"""Command `prospect new`: write a working example of a metric, strategy, suite or adapter with its test.
+"""Command `prospect new`: write a working example of a metric, strategy, suite, adapter or benchmark with its test.
 
     prospect new metric my_metric
     cd my_metric && pip install -e . && pytest
@@ -18,7 +18,7 @@ from string import Template
 from prospect_core.util.atomic import atomic_folder
 from prospect_core.util.errors import UserError, require_choice
 
-KINDS = ("adapter", "metric", "strategy", "suite")
+KINDS = ("adapter", "benchmark", "metric", "strategy", "suite")
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
@@ -45,9 +45,11 @@ def scaffold_example(kind: str, name: str, output: Path) -> list[Path]:
     if output.exists():
         raise UserError(f"{output}: exists already; choose another name, or --output FOLDER")
     with atomic_folder(output) as scratch:
-        for template in sorted((TEMPLATES / kind).iterdir()):
-            file = template.name.removesuffix(".txt").replace("module", name)
+        for template in sorted((TEMPLATES / kind).rglob("*.txt")):
+            place = template.relative_to(TEMPLATES / kind).as_posix()
+            file = place.removesuffix(".txt").replace("module", name)
             file = f"{name}.yaml" if file == "suite.yaml" else file
             text = Template(template.read_text(encoding="utf-8")).substitute(name=name)
+            (scratch / file).parent.mkdir(exist_ok=True)
             (scratch / file).write_text(text, encoding="utf-8")
-    return sorted(output.iterdir())
+    return sorted(file for file in output.rglob("*") if file.is_file())

@@ -1,6 +1,7 @@
 """A published benchmark: its files, its official numbers, its constant answers and the faults of its annotations.
 
-Each benchmark is a folder of this package with a module ``benchmark`` that holds one object, ``BENCHMARK``.
+Each built-in benchmark is a folder of this package with a module ``benchmark`` that holds one object, ``BENCHMARK``. An installed
+package adds a benchmark with an entry point in the group ``prospect.benchmarks``: the name, and the place of its `Benchmark`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,7 +20,8 @@ import numpy as np
 import prospect_eval.suites
 from prospect_core.records import EpisodeRecord, ReplayProtocol
 from prospect_core.timeline import Episode
-from prospect_core.util.errors import DataError, require_choice
+from prospect_core.util.entry_points import list_entry_points, load_entry_point
+from prospect_core.util.errors import DataError, UserError, require_choice
 from prospect_eval.suites.official_score import OfficialScore, OfficialValues, ValuesOfTotals
 
 #: the annotations of a benchmark, as its reader returns them
@@ -188,6 +191,7 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     value_range: tuple[float, float] = (0.0, 1.0)
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     replay: BenchmarkReplay[AnnotationsT] | None = None
+    suite_file: Path | None = None
 
     def find_value_range(self, value: str) -> tuple[float, float]:
         """Return the lowest and highest possible value of this name."""
@@ -209,7 +213,7 @@ def make_values_of_totals(array_values: ArrayValues) -> ValuesOfTotals:
 def list_benchmarks() -> list[str]:
     """Return the names of all benchmarks without importing them."""
     found = pkgutil.iter_modules(prospect_eval.suites.__path__)
-    return sorted(module.name for module in found if module.ispkg and _holds_benchmark(module.name))
+    return tuple(module.name for module in found if module.ispkg and _holds_benchmark(module.name))
 
 
 def _holds_benchmark(package: str) -> bool:
@@ -226,6 +230,20 @@ def open_benchmark(name: str) -> Benchmark[Any, Any]:
         UserError: Unknown name; the message suggests the nearest one.
     """
     require_choice("benchmark", name, list_benchmarks())
+    if name in _list_built_in_benchmarks():
+        return _open_built_in_benchmark(name)
+    point = next(point for point in list_entry_points(GROUP) if point.name == name)
+    benchmark = load_entry_point(point)
+    if not isinstance(benchmark, Benchmark):
+        raise DataError(f"{GROUP} {name!r} ({point.value}): not a Benchmark of prospect_eval.suites.benchmark")
+    if benchmark.name != name:
+        raise DataError(
+            f"{GROUP} {name!r} ({point.value}): the benchmark is named {benchmark.name!r}; use one name for both"
+        )
+    return benchmark
+
+
+def _open_built_in_benchmark(name: str) -> Benchmark[Any, Any]:
     module = importlib.import_module(f"{prospect_eval.suites.__name__}.{name}.benchmark")
     benchmark = getattr(module, "BENCHMARK", None)
     if not isinstance(benchmark, Benchmark):

@@ -114,6 +114,13 @@ def read_protocol_switches(text: str, known: Iterable[str] = ()) -> ReplayProtoc
         ) from error
 
 
+def list_suites() -> list[str]:
+    """Names of the built-in suites and of the benchmarks of installed packages; no package is imported."""
+    from prospect_eval.suites.benchmark import list_installed_benchmarks
+
+    return [*SUITES, *list_installed_benchmarks()]
+
+
 def suite_file(name: str) -> Path:
     """Return the file of a suite.
 
@@ -131,9 +138,23 @@ def suite_file(name: str) -> Path:
         if not file.is_file():
             raise UserError(f"--suite {name}: no such file")
         return file
+    known = list_suites()
+    if name in known:
+        return _installed_suite_file(name)
     raise UserError(
-        f"suite {name!r} is unknown: use one of {', '.join(SUITES)}, or a YAML file{did_you_mean(name, SUITES)}"
+        f"suite {name!r} is unknown: use one of {', '.join(known)}, or a YAML file{did_you_mean(name, known)}"
     )
+
+
+def _installed_suite_file(name: str) -> Path:
+    from prospect_eval.suites.benchmark import open_benchmark
+
+    file = open_benchmark(name).suite_file
+    if file is None:
+        raise UserError(
+            f"--suite {name}: only published predictions are scored; use `prospect-eval score FILES --suite {name}`"
+        )
+    return file
 
 
 def is_benchmark_suite(name: str) -> bool:

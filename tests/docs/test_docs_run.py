@@ -32,7 +32,9 @@ NEEDS = {
     r"cuda|--address|model=smolvlm2": "cards, a cluster, SmolVLM2's weights",
     r"s3://": "a bucket",
     r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_scaffold.py)",
-    r"--suite (ovo_bench|ovo_timing|streamingbench)": "the annotations of a published benchmark",
+    r"--(suite|benchmark) (ovo_bench|ovo_timing|streamingbench)": "the annotations of a published benchmark",
+    r"--(suite|benchmark) (egoproactive|omnimmi|proactivevideoqa)": "the annotations of a published benchmark",
+    r"--(suite|benchmark) my_benchmark": "the new package installed (tests/integration/test_scaffold.py)",
     r"all-mpnet": "a similarity model to download",
     r"--group": "runs of several training seeds",
 }

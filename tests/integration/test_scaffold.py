@@ -13,8 +13,10 @@ import pytest
 from prospect_core.cli.commands import prospect
 from prospect_core.cli.scaffold import KINDS
 from tests.helpers.commands import call, one_line
+from tests.helpers.media import write_grey
 
 EVAL = "from prospect_eval.cli.commands import prospect_eval; prospect_eval()"
+CORE = "from prospect_core.cli.commands import prospect; prospect()"
 
 
 def written(kind, folder, capsys, name="mine"):
@@ -88,12 +90,39 @@ def test_installed_strategy_and_adapter_are_found(checkpoint, short_world, tmp_p
     assert done.stderr.startswith("error: --ckpt mine:nowhere/at-all: ")
 
 
+@pytest.mark.slow
+def test_new_benchmark_installed_is_scored_run_and_checked(tmp_path, capsys):
+    folder = written("benchmark", tmp_path / "mine", capsys)
+    install(folder)
+    data = tmp_path / "data"
+    data.mkdir()
+    write_grey(data / "a.mp4", range(6), [60, 90, 120, 150, 180, 210], size=(32, 32))
+    question = {"id": "1", "video": "a.mp4", "time": 2, "question": "Is the lid open?", "answer": "yes"}
+    (data / "questions.json").write_text(json.dumps([question, {**question, "id": "2", "answer": "perhaps"}]))
+    (tmp_path / "model.json").write_text(json.dumps([{"id": "1", "response": "Yes."}]))
+
+    def official(*args):
+        done = python(folder, "-c", EVAL, *args, "--suite", "mine", "--data", data, "--output", tmp_path / args[0])
+        assert done.returncode == 0, done.stderr
+        return json.loads((tmp_path / args[0] / "official.json").read_text())
+
+    published = official("score", tmp_path / "model.json")
+    assert published["values"]["accuracy"]["value"] == pytest.approx(1 / 2)
+    assert published["counts"] == {"scored": 1, "missing": 1, "failed": 0}
+    replayed = official("run", "--ckpt", "baseline:oracle")
+    assert replayed["values"]["accuracy"]["value"] == 1
+    assert replayed["protocol"] == "polled"
+    checked = python(folder, "-c", CORE, "data", "validate", data, "--benchmark", "mine")
+    assert checked.returncode == 3, checked.stderr
+    assert "the answer is neither yes nor no" in checked.stdout
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [
         (
             ("metrics", "x"),
-            "kind 'metrics' is unknown: use one of adapter, metric, strategy, suite; did you mean 'metric'?",
+            "kind 'metrics' is unknown: use one of adapter, benchmark, metric, strategy, suite; did you mean 'metric'?",
         ),
         (("metric", "My-Metric"), "name 'My-Metric': use small letters, digits and _, as in my_metric"),
         (("metric", "class"), "name 'class'"),
