@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-field bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -76,6 +76,10 @@ bench-checkpoint: $(READY)
 bench-ablations: $(READY)
 	$(BIN)/python -m benchmarks.quality.ablations --base $(or $(BASE),runs/workbench/5-both) \
 	  --data $(or $(DATA),runs/workbench/data/world) --output reports/ablations.json
+
+# published benchmarks: values equal to the published scorers' (REFERENCE: a folder of them), constant answers, cost of polls
+bench-field: $(READY)
+	$(BIN)/python -m benchmarks.quality.field $(if $(REFERENCE),--reference $(REFERENCE)) --output reports/field.json
 
 # the documentation site, into site/; any warning is an error
 docs: $(READY)

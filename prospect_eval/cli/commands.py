@@ -18,6 +18,7 @@ from prospect_eval.cli.comparisons import (
 )
 from prospect_eval.cli.exports import export_command
 from prospect_eval.cli.gates import gate_command
+from prospect_eval.cli.leak_checks import leaks_command
 from prospect_eval.cli.replays import calibrate_command, run_command
 from prospect_eval.cli.scores import (
     doctor_command,
@@ -39,7 +40,7 @@ def prospect_eval(debug: bool) -> None:
 
 
 COMMANDS = (
-    run_command, score_command, selfcheck_command, compare_command, leaderboard_command, gate_command, noise_floor_command, pareto_command, ls_command, show_command, report_command, judge_command, sweep_command, sensitivity_command, calibrate_command,
+    run_command, score_command, selfcheck_command, compare_command, leaderboard_command, gate_command, noise_floor_command, pareto_command, ls_command, show_command, report_command, judge_command, sweep_command, sensitivity_command, leaks_command, calibrate_command,
     doctor_command, export_command,
 )  # fmt: skip
 for command in COMMANDS:

@@ -102,10 +102,12 @@ def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
 def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
     from prospect_eval.runs.evaluation import EvaluationOptions
 
-    strategy = given.pop("strategy")
+    # both are options of the evaluation, which sets them for the predictor
+    strategy, protocol = given.pop("strategy"), given.pop("protocol")
     predictor = take_predictor_options(given)
     return EvaluationOptions(
         strategy=strategy,
+        protocol=protocol,
         predictor=predictor,
         workers=given.pop("pool_options"),
         latency_episodes=given.pop("latency"),

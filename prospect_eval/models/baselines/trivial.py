@@ -272,7 +272,12 @@ def make_trivial_baseline(
     """
     require_choice("baseline", name, list(BASELINES))
     speak, track = BASELINES[name].make(episodes, priors or Priors((), episodes))
-    return lambda episode: make_trivial_baseline_record(f"baseline:{name}", episode, speak(episode), track(episode))
+
+    def predict(episode: Episode) -> EpisodeRecord:
+        record = make_trivial_baseline_record(f"baseline:{name}", episode, speak(episode), track(episode))
+        return replace(record, answers=answer_baseline_polls(name, episode))
+
+    return predict
 
 
 def make_trivial_baseline_record(

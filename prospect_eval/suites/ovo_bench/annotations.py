@@ -135,6 +135,7 @@ class ClueItem:
 
 
 ForwardItem = CountItem | StepItem | ClueItem
+ForwardPoll = CountPoll | StepPoll | CluePoll
 OvoBenchItem = ChoiceItem | ForwardItem
 _SHAPES: dict[str, type[CountItem] | type[StepItem] | type[ClueItem]] = {
     "REC": CountItem,
@@ -143,7 +144,7 @@ _SHAPES: dict[str, type[CountItem] | type[StepItem] | type[ClueItem]] = {
 }
 
 
-def gold_of_poll(poll: CountPoll | StepPoll | CluePoll) -> int:
+def gold_of_poll(poll: ForwardPoll) -> int:
     """The number that a poll is scored against: a count, or 1 where "Yes" is right and 0 where "No" is."""
     return poll.count if isinstance(poll, CountPoll) else poll.type
 

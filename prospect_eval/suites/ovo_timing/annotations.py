@@ -42,6 +42,8 @@ class TimingSample:
         stream_end: Where the stream ends.
         ask_time: When the question is asked; None where it is asked at the start.
         video: Path of the video; empty where the file does not name it.
+        instruction: How the question is put to a model; empty where the file gives the subject alone.
+        replies: Reference texts in the order of the gold times; fewer where they are not known.
     """
 
     sample_id: int
@@ -52,6 +54,8 @@ class TimingSample:
     stream_end: float
     ask_time: float | None = None
     video: str = ""
+    instruction: str = ""
+    replies: tuple[str, ...] = ()
 
     @property
     def cluster(self) -> str:
@@ -97,12 +101,16 @@ def read_timing_annotations(path: Path) -> TimingAnnotations:
 
 def make_timing_sample(item: ForwardItem) -> TimingSample:
     """The sample of a forward item."""
+    replies: tuple[str, ...]
     if isinstance(item, ClueItem):
-        subject, gold = item.question, [float(item.clue_time)]
+        subject, gold, replies = item.question, [float(item.clue_time)], (item.answer,)
+        instruction = f"{item.question} Answer as soon as the video shows it."
     elif isinstance(item, CountItem):
-        subject, gold = item.activity, _add_offset(item.start_times)
+        subject, gold, replies = item.activity, _add_offset(item.start_times), ()
+        instruction = f"Say something each time this begins: {item.activity}."
     else:
-        subject, gold = item.tutorial, _add_offset(item.start_time)
+        subject, gold, replies = item.tutorial, _add_offset(item.start_time), item.all_steps
+        instruction = f"The video shows a tutorial ({item.tutorial}). Name each step when it begins."
     ask_time = float(item.ask_time) if isinstance(item, ClueItem) else None
     start = 0.0 if ask_time is None else ask_time
     return TimingSample(
@@ -114,6 +122,8 @@ def make_timing_sample(item: ForwardItem) -> TimingSample:
         stream_end=max((float(poll.realtime) for poll in item.test_info), default=start),
         ask_time=ask_time,
         video=item.video,
+        instruction=instruction,
+        replies=replies,
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from prospect_eval.suites.benchmark import Benchmark
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
 from prospect_eval.suites.ovo_timing.annotations import TimingAnnotations, read_timing_annotations
 from prospect_eval.suites.ovo_timing.constants import OVO_TIMING_CONSTANTS
+from prospect_eval.suites.ovo_timing.episodes import make_ovo_timing_episodes
 from prospect_eval.suites.ovo_timing.official import (
     score_ovo_timing,
     timing_array_values,
     timing_values_of_totals,
 )
 from prospect_eval.suites.ovo_timing.problems import find_ovo_timing_problems
+from prospect_eval.suites.ovo_timing.records import ovo_timing_constants_of_records, score_ovo_timing_records
 from prospect_eval.suites.ovo_timing.results import TimingResults, read_timing_results
 
 BENCHMARK: Benchmark[TimingAnnotations, TimingResults] = Benchmark(
@@ -26,4 +28,10 @@ BENCHMARK: Benchmark[TimingAnnotations, TimingResults] = Benchmark(
     find_problems=find_ovo_timing_problems,
     constants=OVO_TIMING_CONSTANTS,
     array_values=timing_array_values,
+    replay=BenchmarkReplay(
+        make_episodes=make_ovo_timing_episodes,
+        score_records=score_ovo_timing_records,
+        constants=ovo_timing_constants_of_records,
+        video_folders=("", "data", "data/src_videos", "src_videos", "videos"),
+    ),
 )

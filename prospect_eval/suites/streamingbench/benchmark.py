@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prospect_eval.suites.benchmark import Benchmark
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
 from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, read_proactive_annotations
+from prospect_eval.suites.streamingbench.episodes import make_streamingbench_episodes
 from prospect_eval.suites.streamingbench.official import (
     proactive_array_values,
     proactive_values_of_totals,
@@ -11,6 +12,10 @@ from prospect_eval.suites.streamingbench.official import (
 )
 from prospect_eval.suites.streamingbench.polling import STREAMINGBENCH_CONSTANTS
 from prospect_eval.suites.streamingbench.problems import find_streamingbench_problems
+from prospect_eval.suites.streamingbench.records import (
+    score_streamingbench_records,
+    streamingbench_constants_of_records,
+)
 from prospect_eval.suites.streamingbench.results import ProactiveResults, read_proactive_results
 
 BENCHMARK: Benchmark[ProactiveAnnotations, ProactiveResults] = Benchmark(
@@ -28,4 +33,10 @@ BENCHMARK: Benchmark[ProactiveAnnotations, ProactiveResults] = Benchmark(
     # all but silence print the gold output, which the official prompt reveals
     exploits=frozenset(STREAMINGBENCH_CONSTANTS) - {"never"},
     array_values=proactive_array_values,
+    replay=BenchmarkReplay(
+        make_episodes=make_streamingbench_episodes,
+        score_records=score_streamingbench_records,
+        constants=streamingbench_constants_of_records,
+        video_folders=("", "data", "src/data", "data/proactive", "src/data/proactive"),
+    ),
 )

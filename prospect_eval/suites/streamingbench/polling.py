@@ -8,8 +8,9 @@ polling; the question is then put once more, and the reply is the output.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from prospect_eval.suites.benchmark import ReadCounts
 from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveOutputQuestion
@@ -17,13 +18,15 @@ from prospect_eval.suites.streamingbench.results import LastTurn, ProactiveResul
 
 #: seconds from the gold time to the last poll
 LAST_POLL = 4
+#: seconds from the question to the "Yes" of the constant answer that waits longest
+LONGEST_WAIT = 12
 #: text between the last pair of quotes, with whatever follows them
 _QUOTED = (re.compile(r'"([^"]*)"[^"]*$'), re.compile(r"'([^']*)'[^']*$"))
 
 
 @dataclass(frozen=True)
 class PolledDialog:
-    """What the polling loop leaves.
+    """Outcome of the polling loop.
 
     Attributes:
         polls: Number of polls.
@@ -36,8 +39,29 @@ class PolledDialog:
     turn: LastTurn | None
 
 
+@dataclass(frozen=True)
+class PollingSchedule:
+    """When a question is polled, and what can be printed without looking.
+
+    Attributes:
+        seconds: Seconds of the video at which the model is polled.
+        output: The output that an answer prints which looks at no picture.
+    """
+
+    seconds: Sequence[int]
+    output: str
+
+
+def official_schedule(question: ProactiveOutputQuestion) -> PollingSchedule:
+    """From one second after the question to `LAST_POLL` after the gold time; each poll names the gold output."""
+    return PollingSchedule(range(question.ask_time + 1, question.gold_time + LAST_POLL + 1), question.gold_output)
+
+
 def play_polling(
-    question: ProactiveOutputQuestion, reply: Callable[[int], str], output: Callable[[int], str]
+    question: ProactiveOutputQuestion,
+    reply: Callable[[int], str],
+    output: Callable[[int], str],
+    seconds: Sequence[int] | None = None,
 ) -> PolledDialog:
     """Poll a model.
 
@@ -45,10 +69,11 @@ def play_polling(
         question: The question.
         reply: The reply to the poll at a second of the video.
         output: The output at a second of the video.
+        seconds: When the model is polled; as the published loop does where None.
     """
     turn = None
     polls = 0
-    for second in range(question.ask_time + 1, question.gold_time + LAST_POLL + 1):
+    for second in official_schedule(question).seconds if seconds is None else seconds:
         text = reply(second)
         polls += 1
         turn = LastTurn(time=second, text=text)
@@ -92,28 +117,46 @@ def find_requested_output(question: str) -> str | None:
     return None
 
 
-def _bind(
-    name: str, play: Callable[[ProactiveOutputQuestion], PolledDialog]
-) -> Callable[[ProactiveAnnotations], ProactiveResults]:
-    return lambda annotations: answer_streamingbench(annotations, play, name)
+def _play_reply(question: ProactiveOutputQuestion, schedule: PollingSchedule, reply: str) -> PolledDialog:
+    return play_polling(question, lambda now: reply, lambda now: schedule.output, schedule.seconds)
 
 
-def _bind_wait(seconds: int) -> Callable[[ProactiveAnnotations], ProactiveResults]:
-    return _bind(f"yes_ask_plus_{seconds}", lambda question: wait_and_output(question, seconds))
+def _play_wait(question: ProactiveOutputQuestion, schedule: PollingSchedule, seconds: int) -> PolledDialog:
+    asked = schedule.seconds[0] - 1 if schedule.seconds else question.ask_time
+    return play_polling(
+        question,
+        lambda now: "Yes" if now - asked >= seconds else "No",
+        lambda now: schedule.output,
+        schedule.seconds,
+    )
 
 
-def _never(question: ProactiveOutputQuestion) -> PolledDialog:
-    return play_polling(question, lambda now: "No", lambda now: "")
-
-
-def _yesterday(question: ProactiveOutputQuestion) -> PolledDialog:
-    return play_polling(question, lambda now: "yesterday", lambda now: question.gold_output)
-
-
-#: makers of results of answers that look at no picture, by name. All print the gold output that the poll names
-STREAMINGBENCH_CONSTANTS: dict[str, Callable[[ProactiveAnnotations], ProactiveResults]] = {
-    "never": _bind("never", _never),
-    "yes_first_gold_output": _bind("yes_first_gold_output", lambda question: wait_and_output(question, 1)),
-    "yesterday": _bind("yesterday", _yesterday),
-    **{f"yes_ask_plus_{seconds}": _bind_wait(seconds) for seconds in range(2, 13)},
+#: answers that look at no picture, by name
+_CONSTANTS: dict[str, Callable[[ProactiveOutputQuestion, PollingSchedule], PolledDialog]] = {
+    "never": partial(_play_reply, reply="No"),
+    "yes_first_gold_output": partial(_play_wait, seconds=1),
+    "yesterday": partial(_play_reply, reply="yesterday"),
+    **{f"yes_ask_plus_{seconds}": partial(_play_wait, seconds=seconds) for seconds in range(2, LONGEST_WAIT + 1)},
 }
+
+
+def make_streamingbench_constants(
+    find_schedule: Callable[[ProactiveOutputQuestion], PollingSchedule],
+) -> dict[str, Callable[[ProactiveAnnotations], ProactiveResults]]:
+    """Makers of results of answers that look at no picture, by name.
+
+    Args:
+        find_schedule: When a question is polled, and what the answers print.
+    """
+
+    def bind(name: str) -> Callable[[ProactiveAnnotations], ProactiveResults]:
+        play = _CONSTANTS[name]
+        return lambda annotations: answer_streamingbench(
+            annotations, lambda question: play(question, find_schedule(question)), name
+        )
+
+    return {name: bind(name) for name in _CONSTANTS}
+
+
+#: the same under the published loop: all print the gold output that the poll names
+STREAMINGBENCH_CONSTANTS = make_streamingbench_constants(official_schedule)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from prospect_core.util.errors import UserError
 from prospect_eval.suites.benchmark import open_benchmark
+from prospect_eval.suites.suite import open_suite
 from tests.helpers.ovo_bench_items import choice_entry, clue_entry, count_entry, step_entry
+from tests.helpers.replayed_benchmarks import KnownLengths, assert_sound, oracle_records
 
 pytestmark = pytest.mark.integration
 OVO_ITEMS = [choice_entry(1), count_entry(2), step_entry(3), clue_entry(4)]
@@ -67,6 +69,23 @@ REPLY_RESULTS = [
     {"question_id": "q", "records": [{"video_span": [11, 12], "answerable": "Yes", "model_response": "a"}]},
     {"custom_id": "q=0=12.0", "content": "3"},
 ]
+CHOICES = [
+    [
+        {
+            "video_path": "v.mp4",
+            "questions": [
+                {
+                    "task_type": "SQA",
+                    "question": "Who?",
+                    "time_stamp": "00:00:20",
+                    "options": ["A. x", "B. y"],
+                    "answer": "B",
+                    "m": "B",
+                }
+            ],
+        }
+    ]
+]
 #: whole files of annotations and of results
 FILES = {
     "egoproactive": (SESSIONS, SESSION_RESULTS),
@@ -75,7 +94,10 @@ FILES = {
     "ovo_bench": (OVO_ITEMS, OVO_RESULTS),
     "ovo_timing": (OVO_ITEMS, TIMING_ROWS),
     "streamingbench": (PROACTIVE, PROACTIVE),
+    "streamingbench_choices": (CHOICES, CHOICES),
 }
+#: benchmarks whose episodes are made of damaged annotations, too
+REPLAYED = ("ovo_bench", "ovo_timing", "streamingbench", "streamingbench_choices")
 VALUES = st.sampled_from(
     [
         None,
@@ -171,3 +193,25 @@ def test_benchmark_readers_complete_file_is_read(tmp_path, name):
         (tmp_path / file).write_text(json.dumps(content))
     read = benchmark.read_annotations(tmp_path / "a.json")
     assert benchmark.score(read, benchmark.read_results([tmp_path / "r.json"], read)).count("scored") > 0
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(data=st.data())
+def test_damaged_annotations_give_sound_episodes_or_reasons(name, data, tmp_path):
+    benchmark, suite = open_benchmark(name), open_suite(name)
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps(data.draw(damaged(FILES[name][0]))))
+    lengths = KnownLengths(suite.fps, data.draw(st.sampled_from([{}, {"v.mp4": 25, "v1.mp4": 5, "v4.mp4": 9}])))
+    protocol = data.draw(st.sampled_from(list(suite.protocols.values())))
+    try:
+        annotations = benchmark.read_annotations(file)
+    except UserError:
+        return
+    made = benchmark.replay.make_episodes(annotations, protocol, lengths)
+    assert_sound(made.episodes)
+    records = oracle_records(made.episodes, protocol)
+    assert [problem for record in records for problem in record.problems()] == []
+    score = benchmark.replay.score_records(annotations, records)
+    assert all(value is None or 0 <= value <= 1 for value in score.values.values())
+    benchmark.replay.constants(annotations, records)

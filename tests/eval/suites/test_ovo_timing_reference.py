@@ -36,7 +36,8 @@ def assert_same_values(values, expected):
 def test_ovo_timing_samples_equal_reference():
     gold = read_field_file(NAME, "gold.json")
     handed = BENCHMARK.read_annotations(find_field_file(NAME, "gold.json"))
-    assert [replace(sample, video="") for sample in annotations().samples] == list(handed.samples)
+    bare = [replace(sample, video="", instruction="", replies=()) for sample in annotations().samples]
+    assert bare == list(handed.samples)
     assert handed.counts.refused == {}
     events = {
         task: sum(len(sample.gt_timestamp) for sample in handed.samples if sample.task == task)

@@ -1,0 +1,1 @@
+"""StreamingBench, multiple choice: real-time, omni-source and sequential questions, with their official scores."""
