@@ -12,6 +12,7 @@ from typing import Any
 
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import parse_json, read_limited_json_bytes
+from prospect_eval.suites.published_files import read_number
 
 #: characters of a line that is read as a Python literal
 MOST_LITERAL_CHARACTERS = 1 << 20
@@ -110,13 +111,7 @@ def _is_plain(value: Any) -> bool:
 
 def read_seconds(value: Any) -> float | None:
     """A finite number as seconds; None for anything else, also for true and false."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        seconds = float(value)
-    except OverflowError:
-        return None
-    return seconds if math.isfinite(seconds) else None
+    return None if isinstance(value, bool) else read_number(value)
 
 
 def read_time_span(value: Any) -> tuple[float, float] | None:

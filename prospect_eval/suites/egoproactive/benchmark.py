@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from prospect_eval.suites.benchmark import Benchmark, ReadCounts
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
 from prospect_eval.suites.egoproactive.annotations import EgoProactiveAnnotations, read_egoproactive_annotations
-from prospect_eval.suites.egoproactive.official import (
-    INTERRUPT_TAG,
-    SILENT_TAG,
-    SessionPrediction,
-    egoproactive_array_values,
-    egoproactive_values,
-    score_egoproactive_sessions,
-)
+from prospect_eval.suites.egoproactive.constants import EGOPROACTIVE_CONSTANTS
+from prospect_eval.suites.egoproactive.episodes import make_egoproactive_episodes
+from prospect_eval.suites.egoproactive.official import egoproactive_array_values, egoproactive_values
 from prospect_eval.suites.egoproactive.problems import find_egoproactive_problems
+from prospect_eval.suites.egoproactive.records import (
+    egoproactive_constants_of_records,
+    score_egoproactive_records,
+)
 from prospect_eval.suites.egoproactive.results import EgoProactiveResults, read_egoproactive_results
 from prospect_eval.suites.official_score import OfficialScore
 
@@ -52,11 +49,12 @@ BENCHMARK: Benchmark[EgoProactiveAnnotations, EgoProactiveResults] = Benchmark(
     score=score_egoproactive,
     values_of_totals=egoproactive_values,
     find_problems=find_egoproactive_problems,
-    constants={
-        "always silent": _constant(lambda chunk: SILENT_TAG),
-        "always interrupt": _constant(lambda chunk: INTERRUPT_TAG),
-        "interrupt at the first chunk": _constant(lambda chunk: INTERRUPT_TAG if chunk == 0 else SILENT_TAG),
-        "interrupt at every third chunk": _constant(lambda chunk: SILENT_TAG if chunk % 3 else INTERRUPT_TAG),
-    },
+    constants=EGOPROACTIVE_CONSTANTS,
     array_values=egoproactive_array_values,
+    replay=BenchmarkReplay(
+        make_episodes=make_egoproactive_episodes,
+        score_records=score_egoproactive_records,
+        constants=egoproactive_constants_of_records,
+        video_folders=("", "val", "videos", "egoproactive/val"),
+    ),
 )

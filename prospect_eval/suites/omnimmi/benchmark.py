@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from prospect_eval.suites.benchmark import Benchmark, ReadCounts
-from prospect_eval.suites.official_score import OfficialScore, make_official_score
-from prospect_eval.suites.omnimmi.annotations import AlertItem, OmniMmiAnnotations, read_omnimmi_annotations
-from prospect_eval.suites.omnimmi.official import (
-    AlertPrediction,
-    omnimmi_array_values,
-    omnimmi_values,
-    score_omnimmi_alerts,
-    score_omnimmi_grounding,
-    score_omnimmi_turn_taking,
-)
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
+from prospect_eval.suites.omnimmi.annotations import OmniMmiAnnotations, read_omnimmi_annotations
+from prospect_eval.suites.omnimmi.constants import OMNIMMI_CONSTANTS
+from prospect_eval.suites.omnimmi.episodes import make_omnimmi_episodes
+from prospect_eval.suites.omnimmi.official import omnimmi_array_values, omnimmi_values
 from prospect_eval.suites.omnimmi.problems import find_omnimmi_problems
+from prospect_eval.suites.omnimmi.records import omnimmi_constants_of_records, score_omnimmi_records
 from prospect_eval.suites.omnimmi.results import OmniMmiResults, read_omnimmi_results
 
 #: seconds of a clip whose name does not say
@@ -82,21 +75,13 @@ BENCHMARK: Benchmark[OmniMmiAnnotations, OmniMmiResults] = Benchmark(
     score=score_omnimmi,
     values_of_totals=omnimmi_values,
     find_problems=find_omnimmi_problems,
-    constants={
-        "silent": _silent,
-        "alert at half of the clip": _constant_alerts(lambda length: (length / 2,)),
-        "alert at the end of the clip": _constant_alerts(lambda length: (length,)),
-        "alerts at the start and the end of the clip": _constant_alerts(lambda length: (0.0, length)),
-        "alert at 30 s": _constant_alerts(_at(30.0)),
-        "alert at 60 s": _constant_alerts(_at(60.0)),
-        "alert at 90 s": _constant_alerts(_at(90.0)),
-        "alert at 120 s": _constant_alerts(_at(120.0)),
-        "alert at 130 s": _constant_alerts(_at(130.0)),
-        "alert at 140 s": _constant_alerts(_at(140.0)),
-        "alerts every second": _constant_alerts(_every(1, 1)),
-        "alerts every 5 s": _constant_alerts(_every(5, 5)),
-        "alerts every second from 75 s": _constant_alerts(_every(1, 75)),
-    },
+    constants=OMNIMMI_CONSTANTS,
     array_values=omnimmi_array_values,
     value_ranges={"sg_score": (0.0, 5.0)},
+    replay=BenchmarkReplay(
+        make_episodes=make_omnimmi_episodes,
+        score_records=score_omnimmi_records,
+        constants=omnimmi_constants_of_records,
+        video_folders=("", "videos", "clips", "omnimmi/videos", "omnimmi/clips"),
+    ),
 )

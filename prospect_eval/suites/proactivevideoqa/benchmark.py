@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from prospect_eval.suites.benchmark import Benchmark, ReadCounts
-from prospect_eval.suites.official_score import OfficialScore, make_official_score
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
 from prospect_eval.suites.proactivevideoqa.annotations import (
+    PROACTIVE_TASKS,
     ProactiveVideoQAAnnotations,
     read_proactivevideoqa_annotations,
 )
-from prospect_eval.suites.proactivevideoqa.official import (
-    make_judge_requests,
-    proactivevideoqa_array_values,
-    proactivevideoqa_values,
-    score_proactivevideoqa_replies,
-)
+from prospect_eval.suites.proactivevideoqa.constants import PROACTIVEVIDEOQA_CONSTANTS
+from prospect_eval.suites.proactivevideoqa.episodes import make_proactivevideoqa_episodes
+from prospect_eval.suites.proactivevideoqa.official import proactivevideoqa_array_values, proactivevideoqa_values
 from prospect_eval.suites.proactivevideoqa.problems import find_proactivevideoqa_problems
+from prospect_eval.suites.proactivevideoqa.records import (
+    proactivevideoqa_constants_of_records,
+    score_proactivevideoqa_records,
+)
 from prospect_eval.suites.proactivevideoqa.results import ProactiveVideoQAResults, read_proactivevideoqa_results
 
 
@@ -57,7 +56,13 @@ BENCHMARK: Benchmark[ProactiveVideoQAAnnotations, ProactiveVideoQAResults] = Ben
     score=score_proactivevideoqa,
     values_of_totals=proactivevideoqa_values,
     find_problems=find_proactivevideoqa_problems,
-    constants={"silent": _silent},
+    constants=PROACTIVEVIDEOQA_CONSTANTS,
     array_values=proactivevideoqa_array_values,
     value_range=(0.0, 100.0),
+    replay=BenchmarkReplay(
+        make_episodes=make_proactivevideoqa_episodes,
+        score_records=score_proactivevideoqa_records,
+        constants=proactivevideoqa_constants_of_records,
+        video_folders=("", "videos", "video", *PROACTIVE_TASKS, *(f"{task}/videos" for task in PROACTIVE_TASKS)),
+    ),
 )

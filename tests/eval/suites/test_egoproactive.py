@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import open_benchmark
 from prospect_eval.suites.egoproactive.annotations import make_egoproactive_annotations
-from prospect_eval.suites.egoproactive.benchmark import score_egoproactive
 from prospect_eval.suites.egoproactive.official import (
     egoproactive_values,
     read_chunk_class,
@@ -19,6 +18,7 @@ from prospect_eval.suites.egoproactive.official import (
 )
 from prospect_eval.suites.egoproactive.problems import find_egoproactive_problems
 from prospect_eval.suites.egoproactive.results import match_egoproactive_rows, read_egoproactive_results
+from prospect_eval.suites.egoproactive.scores import score_egoproactive
 from prospect_eval.suites.official_score import pool_item_totals
 from prospect_eval.suites.result_rows import ResultRow
 from tests.helpers.field_cases import assert_equal_values, each_field_case, find_field_file, read_field_file

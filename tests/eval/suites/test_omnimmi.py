@@ -12,7 +12,6 @@ from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import open_benchmark
 from prospect_eval.suites.official_score import pool_item_totals
 from prospect_eval.suites.omnimmi.annotations import make_omnimmi_annotations
-from prospect_eval.suites.omnimmi.benchmark import score_omnimmi
 from prospect_eval.suites.omnimmi.grounding_judge import judge_omnimmi_grounding
 from prospect_eval.suites.omnimmi.official import (
     omnimmi_values,
@@ -23,6 +22,7 @@ from prospect_eval.suites.omnimmi.official import (
 )
 from prospect_eval.suites.omnimmi.problems import find_omnimmi_problems
 from prospect_eval.suites.omnimmi.results import OmniMmiResults, match_omnimmi_rows, read_omnimmi_results
+from prospect_eval.suites.omnimmi.scores import score_omnimmi
 from prospect_eval.suites.result_rows import ResultRow
 from tests.helpers.field_cases import FIELD_DATA, assert_equal_values, each_field_case, find_field_file, read_field_file
 

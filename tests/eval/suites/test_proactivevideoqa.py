@@ -12,7 +12,6 @@ from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import open_benchmark
 from prospect_eval.suites.cached_judge import NoVerdictError
 from prospect_eval.suites.proactivevideoqa.annotations import make_proactivevideoqa_annotations
-from prospect_eval.suites.proactivevideoqa.benchmark import score_proactivevideoqa
 from prospect_eval.suites.proactivevideoqa.official import (
     SCORE_RULES,
     compute_area_share,
@@ -29,6 +28,7 @@ from prospect_eval.suites.proactivevideoqa.results import (
     match_proactivevideoqa_rows,
     read_proactivevideoqa_results,
 )
+from prospect_eval.suites.proactivevideoqa.scores import score_proactivevideoqa
 from prospect_eval.suites.result_rows import ResultRow
 from tests.helpers.field_cases import each_field_case
 
