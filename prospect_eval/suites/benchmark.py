@@ -24,6 +24,8 @@ from prospect_core.util.entry_points import list_entry_points, load_entry_point
 from prospect_core.util.errors import DataError, UserError, require_choice
 from prospect_eval.suites.official_score import OfficialScore, OfficialValues, ValuesOfTotals
 
+#: entry point group of the benchmarks of installed packages
+GROUP = "prospect.benchmarks"
 #: the annotations of a benchmark, as its reader returns them
 AnnotationsT = TypeVar("AnnotationsT")
 #: one set of predictions of a benchmark, in the form of the benchmark
@@ -173,6 +175,8 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
         value_range: Lowest and highest possible official value.
         value_ranges: Ranges of the values with another range than ``value_range``, by name.
         replay: Functions that run models on it; None if only published predictions are scored.
+        suite_file: YAML file of the suite of an installed package; None if only published predictions are scored, and
+            for built-in benchmarks, which keep ``suite.yaml`` in their folder.
     """
 
     name: str
@@ -211,7 +215,26 @@ def make_values_of_totals(array_values: ArrayValues) -> ValuesOfTotals:
 
 
 def list_benchmarks() -> list[str]:
-    """Return the names of all benchmarks without importing them."""
+    """Return the names of the built-in and installed benchmarks without importing them."""
+    return sorted([*_list_built_in_benchmarks(), *list_installed_benchmarks()])
+
+
+def list_installed_benchmarks() -> list[str]:
+    """Return the names of the benchmarks of installed packages without importing them.
+
+    Raises:
+        UserError: A name is that of another benchmark.
+    """
+    names: list[str] = []
+    for point in list_entry_points(GROUP):
+        if point.name in names or point.name in _list_built_in_benchmarks():
+            raise UserError(f"benchmark {point.value}: the name {point.name!r} is taken; give it another one")
+        names.append(point.name)
+    return sorted(names)
+
+
+@cache
+def _list_built_in_benchmarks() -> tuple[str, ...]:
     found = pkgutil.iter_modules(prospect_eval.suites.__path__)
     return tuple(module.name for module in found if module.ispkg and _holds_benchmark(module.name))
 

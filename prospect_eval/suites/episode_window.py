@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from prospect_core.records import ReplayProtocol
-from prospect_core.timeline import exact_fraction, frame_floor
+from prospect_core.timeline import exact_fraction, frame_ceil, frame_floor
 from prospect_eval.suites.benchmark import VideoLengths
 
 #: a time up to this many seconds after the end of its video is taken for the end, as a cut of the video takes it
@@ -38,6 +38,11 @@ class EpisodeWindow:
     def last_s(self) -> float:
         """The time of the last frame in seconds."""
         return float((self.end - 1) / exact_fraction(self.fps))
+
+    def first_frame_time(self, time_s: float) -> float:
+        """The time of the first frame at or after a time; that of the last frame where there is none."""
+        frame = max(self.start, min(frame_ceil(time_s, self.fps), self.end - 1))
+        return float(frame / exact_fraction(self.fps))
 
     def clamp(self, time_s: float) -> float:
         """The time, or the end of the window where the time is later."""

@@ -3,7 +3,8 @@
     prospect-eval run --ckpt workbench-tiny --suite workbench
     prospect-eval run --ckpt workbench-tiny --suite mine/kitchen.yaml
 
-The built-in suites are in this folder. Any other suite is given by its path.
+The built-in suites are in this folder. A benchmark of an installed package names the file of its suite. Any other suite is
+given by its path.
 """
 
 from __future__ import annotations
@@ -227,7 +228,7 @@ def suite_first_metrics(name: str) -> tuple[str, ...]:
     Returns:
         Names of metrics; empty without a suite, and if the suite's file no longer exists.
     """
-    if not name or (name not in SUITES and not Path(name).is_file()):
+    if not name or (name not in list_suites() and not Path(name).is_file()):
         return ()
     return open_suite(name).metrics
 

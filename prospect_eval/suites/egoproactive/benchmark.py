@@ -13,27 +13,7 @@ from prospect_eval.suites.egoproactive.records import (
     score_egoproactive_records,
 )
 from prospect_eval.suites.egoproactive.results import EgoProactiveResults, read_egoproactive_results
-from prospect_eval.suites.official_score import OfficialScore
-
-
-def score_egoproactive(annotations: EgoProactiveAnnotations, results: EgoProactiveResults) -> OfficialScore:
-    """The official scores, with the notes of the reader."""
-    score = score_egoproactive_sessions(annotations.sessions, results.predictions)
-    return OfficialScore(score.values, score.items, (*results.notes, *results.counts.describe_refused(), *score.notes))
-
-
-def _constant(answer_of_chunk: Callable[[int], str]) -> Callable[[EgoProactiveAnnotations], EgoProactiveResults]:
-    """Results whose answers depend only on the number of the chunk."""
-
-    def make(annotations: EgoProactiveAnnotations) -> EgoProactiveResults:
-        predictions = tuple(
-            SessionPrediction(session.video_path, tuple(map(answer_of_chunk, range(len(session.answers)))))
-            for session in annotations.sessions
-        )
-        return EgoProactiveResults(predictions, ReadCounts({"row": len(predictions)}))
-
-    return make
-
+from prospect_eval.suites.egoproactive.scores import score_egoproactive
 
 BENCHMARK: Benchmark[EgoProactiveAnnotations, EgoProactiveResults] = Benchmark(
     name="egoproactive",

@@ -11,7 +11,7 @@ from prospect_eval.suites.egoproactive.results import EgoProactiveResults
 
 
 def _constant(answer_of_chunk: Callable[[int], str]) -> Callable[[EgoProactiveAnnotations], EgoProactiveResults]:
-    """Results whose answers depend on nothing but the number of the chunk."""
+    """Results whose answers depend only on the number of the chunk."""
 
     def make(annotations: EgoProactiveAnnotations) -> EgoProactiveResults:
         predictions = tuple(

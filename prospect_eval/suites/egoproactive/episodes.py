@@ -39,7 +39,7 @@ from prospect_eval.suites.episode_window import (
 #: keys of `Poll.meta`, and the first one of `Episode.meta`: the id of the session, and the number of the chunk
 ITEM, CHUNK = "item", "chunk"
 QUERY = "query"
-#: what follows the query at the end of each chunk
+#: text after the query at the end of each chunk
 DECISION = f"If you should speak now, answer {INTERRUPT_TAG} and what you say. If you should stay silent, answer {SILENT_TAG} alone."
 
 

@@ -10,59 +10,7 @@ from prospect_eval.suites.omnimmi.official import omnimmi_array_values, omnimmi_
 from prospect_eval.suites.omnimmi.problems import find_omnimmi_problems
 from prospect_eval.suites.omnimmi.records import omnimmi_constants_of_records, score_omnimmi_records
 from prospect_eval.suites.omnimmi.results import OmniMmiResults, read_omnimmi_results
-
-#: seconds of a clip whose name does not say
-CLIP_SECONDS = 150.0
-
-
-def score_omnimmi(annotations: OmniMmiAnnotations, results: OmniMmiResults) -> OfficialScore:
-    """The official scores of the tasks that the results hold predictions of."""
-    parts: list[OfficialScore] = []
-    notes = [*results.notes, *results.counts.describe_refused()]
-    if results.alerts:
-        parts.append(score_omnimmi_alerts(annotations.alerts, results.alerts))
-    if results.replies:
-        parts.append(score_omnimmi_turn_taking(annotations.turn_taking, results.replies))
-    if results.verdicts:
-        parts.append(score_omnimmi_grounding(annotations.grounding, results.verdicts))
-    elif results.answers:
-        notes.append("SG: the answers have no verdicts; give an LLM judge, or the LLM judge's results.json")
-    items = [item for part in parts for item in part.items]
-    notes += [note for part in parts for note in part.notes]
-    return make_official_score(items, omnimmi_values, notes)
-
-
-def _constant_alerts(
-    alerts_of_clip: Callable[[float], AlertPrediction],
-) -> Callable[[OmniMmiAnnotations], OmniMmiResults]:
-    """PA results whose alerts depend only on the length of the clip."""
-
-    def make(annotations: OmniMmiAnnotations) -> OmniMmiResults:
-        alerts = {item.id: alerts_of_clip(_clip_seconds(item)) for item in annotations.alerts}
-        return OmniMmiResults(alerts=alerts, counts=ReadCounts({"pa": len(alerts)}))
-
-    return make
-
-
-def _clip_seconds(item: AlertItem) -> float:
-    return CLIP_SECONDS if item.clip_seconds is None else item.clip_seconds
-
-
-def _every(period: int, first: int) -> Callable[[float], AlertPrediction]:
-    """Alerts at ``first`` and each ``period`` seconds after it, up to the end of the clip."""
-    return lambda length: tuple(float(second) for second in range(first, int(length) + 1, period))
-
-
-def _silent(annotations: OmniMmiAnnotations) -> OmniMmiResults:
-    """No alert, and an empty reply."""
-    alerts: dict[str, AlertPrediction] = {item.id: () for item in annotations.alerts}
-    replies: dict[str, str | None] = {item.id: "" for item in annotations.turn_taking}
-    return OmniMmiResults(alerts=alerts, replies=replies, counts=ReadCounts({"pa": len(alerts), "pt": len(replies)}))
-
-
-def _at(second: float) -> Callable[[float], AlertPrediction]:
-    return lambda length: (second,)
-
+from prospect_eval.suites.omnimmi.scores import score_omnimmi
 
 BENCHMARK: Benchmark[OmniMmiAnnotations, OmniMmiResults] = Benchmark(
     name="omnimmi",

@@ -1,4 +1,4 @@
-"""Answers of OmniMMI that look at no picture; answers of SG need a judge."""
+"""Answers of OmniMMI that look at no picture; answers of SG need an LLM judge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLIP_SECONDS = 150.0
 def _constant_alerts(
     alerts_of_clip: Callable[[float], AlertPrediction],
 ) -> Callable[[OmniMmiAnnotations], OmniMmiResults]:
-    """PA results whose alerts depend on nothing but the length of the clip."""
+    """PA results whose alerts depend only on the length of the clip."""
 
     def make(annotations: OmniMmiAnnotations) -> OmniMmiResults:
         alerts = {item.id: alerts_of_clip(find_clip_seconds(item)) for item in annotations.alerts}

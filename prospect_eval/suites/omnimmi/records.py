@@ -2,7 +2,7 @@
 
 PA, autonomous: the alerts are the times of the utterances after the question. Polled: the seconds whose answer holds the word
 "yes". As in the published online loop, alerts in the first second are dropped. PT: the reply is the answer to the poll. SG:
-the answers wait for a judge; see `prospect_eval.suites.omnimmi.grounding_judge`.
+the answers wait for an LLM judge; see `prospect_eval.suites.omnimmi.grounding_judge`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def score_omnimmi_records(
     Args:
         annotations: The annotations.
         records: The records.
-        verdicts: A judge's verdicts of SG by the id of the item; none where None.
+        verdicts: An LLM judge's verdicts of SG by the id of the item; none where None.
     """
     held = select_held_omnimmi_items(annotations, records)
     results = replace(read_omnimmi_records(held, records), verdicts=verdicts or {})
@@ -66,7 +66,7 @@ def select_held_omnimmi_items(annotations: OmniMmiAnnotations, records: Sequence
 
 
 def read_omnimmi_records(held: OmniMmiAnnotations, records: Sequence[EpisodeRecord]) -> OmniMmiResults:
-    """The results of records that hold these items; a judge of SG takes them from here."""
+    """The results of records that hold these items; an LLM judge of SG takes them from here."""
     by_item = {record.episode.meta[ITEM]: record for record in records}
     texts = collect_poll_texts(records)
     alerts = {item.id: _read_alerts(by_item[item.id], texts) for item in held.alerts}

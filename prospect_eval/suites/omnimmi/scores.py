@@ -24,7 +24,7 @@ def score_omnimmi(annotations: OmniMmiAnnotations, results: OmniMmiResults) -> O
     if results.verdicts:
         parts.append(score_omnimmi_grounding(annotations.grounding, results.verdicts))
     elif results.answers:
-        notes.append("SG: the answers have no verdicts; give a judge, or the judge's results.json")
+        notes.append("SG: the answers have no verdicts; give an LLM judge, or the LLM judge's results.json")
     items = [item for part in parts for item in part.items]
     if not results.verdicts:
         items += [_unjudged(item) for item in annotations.grounding if item.id in results.answers]

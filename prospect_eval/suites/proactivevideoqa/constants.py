@@ -1,4 +1,4 @@
-"""Answers of ProactiveVideoQA that look at no picture: silence alone, as every other one needs a judge."""
+"""Answers of ProactiveVideoQA that look at no picture: silence alone, as every other one needs an LLM judge."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Records of ProactiveVideoQA as results in its own form, and their official scores.
 
-A reply is an utterance after the question, at the time of its frame. PAUC needs a judge's verdict of each reply in a reply
+A reply is an utterance after the question, at the time of its frame. PAUC needs an LLM judge's verdict of each reply in a reply
 span: see `prospect_eval.suites.proactivevideoqa.reply_judge`. Without verdicts it is undefined, except for silence.
 """
 
@@ -31,7 +31,7 @@ def score_proactivevideoqa_records(
     Args:
         annotations: The annotations.
         records: The records.
-        verdicts: A judge's verdicts by the id of the request; none where None.
+        verdicts: An LLM judge's verdicts by the id of the request; none where None.
     """
     held = select_held_proactive_questions(annotations, records)
     results = replace(read_proactivevideoqa_records(records), verdicts=verdicts or {})
@@ -58,7 +58,7 @@ def select_held_proactive_questions(
 
 
 def read_proactivevideoqa_records(records: Sequence[EpisodeRecord]) -> ProactiveVideoQAResults:
-    """The replies of records, which a judge takes from here."""
+    """The replies of records, which an LLM judge takes from here."""
     replies = {record.episode.meta[ITEM]: _read_replies(record) for record in records}
     return ProactiveVideoQAResults(replies=replies, counts=ReadCounts({"row": len(replies)}))
 

@@ -21,7 +21,7 @@ def score_proactivevideoqa(annotations: ProactiveVideoQAAnnotations, results: Pr
     score = score_proactivevideoqa_replies(annotations.questions, results.replies, results.verdicts)
     if requests and not any(request.id in results.verdicts for request in requests):
         unjudged = [replace(item, totals={}) for item in score.items]
-        notes.append(f"none of {len(requests)} replies has a verdict; give a judge, or the judge's replies")
+        notes.append(f"none of {len(requests)} replies has a verdict; give an LLM judge, or the LLM judge's replies")
         return make_official_score(unjudged, proactivevideoqa_values, notes)
     unused = len(results.verdicts.keys() - {request.id for request in requests})
     if unused:
